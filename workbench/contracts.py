@@ -1,0 +1,520 @@
+"""What the host and its plugins offer one another: the public contracts, as Protocol classes and plain values.
+
+A plugin may import this module, workbench.domain, workbench.crypto, workbench.operations, workbench.hookspecs and
+workbench.errors, and nothing else of the host. No behaviour lives here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from workbench.domain.evidence import AuditReport, EntryRef, EntryView, SealState
+from workbench.domain.intersection import KeyKind, Offer, Terms
+from workbench.domain.party import Caller, PartyId
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+T = TypeVar("T")
+
+API_MAJOR = 1
+"""Plugins state the major version they were written for as WORKBENCH_API; another one is not loaded."""
+
+
+# ---------------------------------------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered step of the database of one owner ("host" or a plugin's name).
+
+    number: 1, 2, 3 … without gaps per owner. sql: statements; every table a plugin makes starts with its owner's name
+    and an underscore, except the public table `entry` of the ledger.
+    """
+
+    owner: str
+    number: int
+    sql: str
+
+
+class Transaction(Protocol):
+    """The write side inside one savepoint of the writer: everything in it happens, or nothing of it."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ...) -> sqlite3.Cursor: ...
+
+    def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor: ...
+
+
+class Store(Protocol):
+    """One SQLite file of one institution; one writer with group commit; many readers."""
+
+    def write(self, change: Callable[[Transaction], T], *, timeout_s: float = 60.0) -> T:
+        """Run `change` in the writer's transaction under its own savepoint; return when the commit is on disk.
+
+        An exception of `change` rolls back its own savepoint only and is raised here. Called from any thread except
+        the writer's own.
+        """
+
+    def read(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A read-only connection on a consistent snapshot, to be left soon."""
+
+
+class Vault(Protocol):
+    """Personal data at rest: chunks under one key per object, the keys wrapped by the vault key (decision 25)."""
+
+    def put(self, tx: Transaction, name: str, data: bytes) -> None:
+        """Store `data` under a fresh key; replaces an object of the same name and destroys its key."""
+
+    def get(self, reader: sqlite3.Connection | Transaction, name: str) -> bytes:
+        """The data; NotFound when there is none or it was shredded; VerificationError when it was altered."""
+
+    def shred(self, tx: Transaction, name: str) -> bool:
+        """Destroy key and chunks; False when there was nothing."""
+
+    def token(self, purpose: str, value: bytes) -> bytes:
+        """HMAC-SM3 under a key of this institution for this purpose: 32 bytes that nobody else can recompute."""
+
+    def token_key(self, purpose: str) -> bytes:
+        """The key behind `token`, for bulk work inside this process only."""
+
+
+# ------------------------------------------------------------------------------------------- evidence
+
+
+class EvidenceLog(Protocol):
+    """The one way in for evidence. The entry is written in the same transaction as the change it describes."""
+
+    def append(
+        self,
+        tx: Transaction,
+        kind: str,
+        values: Mapping[str, str],
+        *,
+        job: str = "",
+        actor: str = "",
+        refs: Sequence[str] = (),
+        subject: str = "",
+    ) -> EntryRef:
+        """Write one entry; the kind decides which values are shared and which only committed.
+
+        values: exactly the fields of the kind, all strings. actor: token of the person, or "" for the node itself.
+        subject: name of the customer key that seals the openings, "" for the log's own key.
+        Raises ValueError for an unknown kind or field (a programming mistake).
+        """
+
+
+class Ledger(Protocol):
+    """The log of this institution and its mirrors of the others (hook workbench_ledger, exactly one)."""
+
+    name: str
+
+    def append(self, tx: Transaction, bodies: Sequence[bytes]) -> list[EntryRef]:
+        """Add canonical envelopes to the own log and to both trees; returns where they lie."""
+
+    def entry_bodies(self, log: PartyId, start: int, stop: int) -> list[bytes]:
+        """Bodies of entries start <= index < stop of the own log or of a mirror."""
+
+    def size(self, log: PartyId) -> int: ...
+
+    def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState: ...
+
+    def own_checkpoint(self) -> str:
+        """The newest checkpoint of the own log as a C2SP signed note with all co-signatures known."""
+
+    def next_request(self, witness: PartyId) -> bytes | None:
+        """What to send to a witness so that it can mirror and co-sign; None when it has signed the newest state."""
+
+    def witness(self, origin: PartyId, request: bytes) -> bytes:
+        """As witness: mirror, re-hash, check against the own last co-signed state, persist, then sign; the reply.
+
+        Raises VerificationError when the origin's history does not continue what was signed before.
+        """
+
+    def accept_reply(self, witness: PartyId, reply: bytes) -> None:
+        """As origin: check and keep the co-signature of a witness."""
+
+    def receipt(self, log: PartyId, index: int) -> dict[str, Any]:
+        """Entry, proof, checkpoint and signatures, verifiable offline (docs/protocols/evidence.md)."""
+
+    def audit(self) -> AuditReport:
+        """Re-hash every body of the own log and of the mirrors; locate what does not hold."""
+
+
+# -------------------------------------------------------------------------------------------- consent
+
+
+@dataclass(frozen=True, slots=True)
+class GrantQuery:
+    """Which customers may be used: for this purpose, towards this recipient, at this instant."""
+
+    purpose: str
+    recipient: PartyId
+    at_ms: int
+    key_kind: KeyKind
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentDecision:
+    """The registry's answer for a frame of customers, row by row in the order of the frame.
+
+    usable: bool array (n). reason: array of short codes (n), "" where usable. grant_digest: (n, 32) uint8, zero where
+    not usable. valid_until_ms: int64 (n), 0 where not usable. as_of: sequence number of the newest consent event the
+    answer rests on. counts: reason code -> number of customers.
+    """
+
+    usable: np.ndarray
+    reason: np.ndarray
+    grant_digest: np.ndarray
+    valid_until_ms: np.ndarray
+    as_of: int
+    counts: Mapping[str, int]
+
+
+class ConsentRegistry(Protocol):
+    """Directed grants and their withdrawal (hook workbench_consent_registry, exactly one)."""
+
+    name: str
+
+    def decide(self, customers: pl.DataFrame, query: GrantQuery) -> ConsentDecision:
+        """Who may be used; customers: columns customer_id, phone, id_no (null when absent).
+
+        Cost aim: 10^6 rows in 2 s. Reason codes are documented in docs/consent.md.
+        """
+
+    def changed_since(self, as_of: int) -> bool:
+        """True when a consent event after `as_of` exists, so that a decision must be taken anew."""
+
+
+# --------------------------------------------------------------------------------------- intersection
+
+
+@dataclass(frozen=True, slots=True)
+class EngineGuarantees:
+    """What an engine promises; the flow refuses an engine that lacks what the contract demands (decision 14)."""
+
+    floor_before_reveal: bool
+    both_learn: bool
+    security_model_zh: str
+    security_model_en: str
+    learns_zh: tuple[str, ...]
+    learns_en: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One side's input after commitment: kept in memory for one attempt only.
+
+    offer: what goes into the contract. handle: the engine's own state; secret.
+    """
+
+    offer: Offer
+    handle: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """The session wants `payload` of message `kind` sent; answer: None once the link has taken it."""
+
+    kind: str
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """The session wants the next message, which must be of `kind`; answer: its payload (bytes)."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Progress: phase number and name, units of work done and in total; answer: None. May raise Cancelled into it."""
+
+    number: int
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskStruck:
+    """Before the reveal: which own customers may no longer be used? Answer: int64 array of input indices."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskDropped:
+    """After the reveal: which of these own hits (int64 input indices) must be dropped at the cut-off? Answer: subset."""
+
+    hits: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A step worth an entry of its own; values are the fields of evidence kind "intersection." + name."""
+
+    name: str
+    values: Mapping[str, str]
+
+
+SessionRequest = Send | Receive | Phase | AskStruck | AskDropped | Mark
+Session = Generator[SessionRequest, Any, "IntersectionOutcome"]
+"""A pure sans-I/O protocol run: it yields requests, is sent their answers, and returns the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntersectionOutcome:
+    """What both sides hold at the end of a run that reached its floor.
+
+    hits: int64 input indices of the released customers, ascending by identifier bytes. cardinality: signed by both
+    before the reveal. struck, dropped: positions removed before and after the reveal (both sides together).
+    result_digest: keyed digest of this side; partner_digest: of the other; both were compared.
+    partner_bucket: the only thing learned about the partner's list size.
+    """
+
+    hits: np.ndarray
+    cardinality: int
+    struck: int
+    dropped: int
+    result_digest: bytes
+    partner_digest: bytes
+    partner_bucket: int
+    grant_commitments: Mapping[str, str] = field(default_factory=dict)
+
+
+class IntersectionEngine(Protocol):
+    """One way to intersect (hook workbench_intersection_engines, collected)."""
+
+    name: str
+    version: str
+    guarantees: EngineGuarantees
+
+    def self_test(self) -> None:
+        """Known answers at start; SelfTestFailed when one differs."""
+
+    def estimate(self, own: int, partner_bucket: int) -> tuple[float, int]:
+        """Seconds of this side's processor and bytes on the wire in both directions, before anything runs."""
+
+    def prepare(
+        self,
+        *,
+        party: PartyId,
+        identifiers: Sequence[bytes],
+        grant_digests: np.ndarray,
+        random: Callable[[int], bytes],
+    ) -> Prepared:
+        """Commit to the input and draw a fresh scalar; identifiers: n distinct normalised byte strings."""
+
+    def session(
+        self, *, prepared: Prepared, initiator: bool, terms: Terms, contract_digest: bytes, partner: Offer, threads: int
+    ) -> Session:
+        """The protocol run of one side."""
+
+
+# ---------------------------------------------------------------------------------------------- links
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCall:
+    """One request of another institution, after the channel has established who calls.
+
+    peer: from the channel's own authentication, never from a header. path: below /peer/v1/. address: remote address.
+    """
+
+    peer: PartyId
+    path: str
+    body: bytes = field(repr=False)
+    address: str = ""
+
+
+PeerHandler = Callable[[PeerCall], Awaitable[bytes]]
+"""The node's answer to a peer: returns the reply body or raises a WorkbenchError, which the channel turns into a reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelIdentity:
+    """What a channel needs to speak for this institution: files of its TLS key and certificate (0600)."""
+
+    party: PartyId
+    certificate_pem: bytes
+    private_key_pem: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """A partner as the signed allow-list knows it.
+
+    host, port: where its peer API listens. source_addresses: from where it may call. certificate_fingerprint: SHA-256
+    of its certificate, lower-case hex. ca_pem: its own certificate authority.
+    """
+
+    party: PartyId
+    host: str
+    port: int
+    source_addresses: tuple[str, ...]
+    certificate_fingerprint: str
+    ca_pem: bytes = field(repr=False)
+
+
+class PeerLink(Protocol):
+    """Calls to one partner."""
+
+    async def call(self, path: str, body: bytes, *, timeout_s: float) -> bytes:
+        """Send and wait for the reply; PeerUnavailable on time-out or refusal to connect, PeerError otherwise."""
+
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A way to reach partners (hook workbench_channels, collected; a setting picks one per link)."""
+
+    name: str
+
+    async def serve(
+        self,
+        *,
+        identity: ChannelIdentity,
+        host: str,
+        port: int,
+        peers: Callable[[], Sequence[PeerAddress]],
+        handler: PeerHandler,
+        refused: Callable[[str, str], None],
+        max_body_bytes: int,
+    ) -> ChannelServer:
+        """Listen; `peers` is asked anew for each connection; `refused(address, reason)` records refusals."""
+
+    def connect(self, *, identity: ChannelIdentity, peer: PeerAddress, source_address: str = "") -> PeerLink: ...
+
+
+class ChannelServer(Protocol):
+    """A listening channel."""
+
+    port: int
+
+    async def close(self) -> None: ...
+
+
+# --------------------------------------------------------------------------------------------- plugins
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """One line on the health page: what was looked at, "ok" | "warning" | "failed", a sentence and who acts."""
+
+    name: str
+    state: str
+    zh: str
+    en: str
+    owner: str = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of the host or a plugin; values live in the workspace's settings file, never in code."""
+
+    name: str
+    kind: type
+    default: Any
+    unit: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """One page of a plugin: `name` is its address, `view` takes a client and returns a Panel object.
+
+    icon: name of a Material icon. roles: who may open it; order: place in the menu.
+    """
+
+    name: str
+    title_zh: str
+    title_en: str
+    icon: str
+    roles: frozenset[str]
+    order: int
+    view: Callable[..., Any]
+
+
+class Host(Protocol):
+    """What an operation or a provider may use of the node it runs in."""
+
+    party: PartyId
+    kind: str  # "demo" | "test" | "production"
+    store: Store
+    vault: Vault
+    evidence: EvidenceLog
+
+    def now_ms(self) -> int: ...
+
+    def random(self, size_bytes: int) -> bytes: ...
+
+    def setting(self, name: str) -> Any: ...
+
+    def today(self) -> date:
+        """The calendar day in Asia/Shanghai."""
+
+    def parties(self) -> Sequence[PartyId]:
+        """All institutions of the project, this one included, sorted."""
+
+    def provider(self, contract: type[T]) -> T:
+        """The one provider of a contract: Ledger or ConsentRegistry."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationContext:
+    """What a running operation gets besides its request: the node, the caller, progress and cancel.
+
+    progress(done, total, zh, en): cheap, may be called often. cancelled(): True once a person asked to stop.
+    """
+
+    host: Any  # the Workbench object; typed as Any so that operations of the host reach its services without a cycle
+    caller: Caller
+    progress: Callable[[int, int, str, str], None]
+    cancelled: Callable[[], bool]
+
+
+__all__ = [
+    "API_MAJOR",
+    "AskDropped",
+    "AskStruck",
+    "AsyncIterator",
+    "Channel",
+    "ChannelIdentity",
+    "ChannelServer",
+    "ConsentDecision",
+    "ConsentRegistry",
+    "Dashboard",
+    "EngineGuarantees",
+    "EntryView",
+    "EvidenceLog",
+    "GrantQuery",
+    "HealthReport",
+    "Host",
+    "IntersectionEngine",
+    "IntersectionOutcome",
+    "Ledger",
+    "Mark",
+    "Migration",
+    "OperationContext",
+    "PeerAddress",
+    "PeerCall",
+    "PeerHandler",
+    "PeerLink",
+    "Phase",
+    "Prepared",
+    "Receive",
+    "Send",
+    "Session",
+    "SessionRequest",
+    "Setting",
+    "Store",
+    "Transaction",
+    "Vault",
+]

@@ -1,0 +1,122 @@
+"""Evidence as values: what kinds of entry exist, which of their fields are shared, and what a reader gets back.
+
+Document: docs/protocols/evidence.md. The canonical bytes of an envelope are made and read by
+workbench.domain.envelope; the trees, checkpoints and co-signatures belong to the ledger plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from workbench.domain.party import PartyId
+
+
+class Visibility(StrEnum):
+    """Where the value of a field can be read.
+
+    SHARED: in clear in the mirrored envelope, so every institution reads it. COMMITTED: only a salted SM3 commitment is
+    mirrored; value and salt stay in the vault of the log's own institution (decision 2).
+    """
+
+    SHARED = "shared"
+    COMMITTED = "committed"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a kind of entry: its name, unit, where it can be read, and a sentence for staff."""
+
+    name: str
+    visibility: Visibility
+    zh: str
+    en: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceKind:
+    """One kind of entry: dotted name such as "intersection.proposed", its fields, and a sentence for staff.
+
+    bulk: entries of this kind stand for many rows by a Merkle root (decision 5).
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    zh: str
+    en: str
+
+    def field_named(self, name: str) -> Field:
+        for one in self.fields:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRef:
+    """Where an entry lies: log of which institution, index from 0, and the SHA-256 leaf hash of its body (32 bytes)."""
+
+    log: PartyId
+    index: int
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EntryView:
+    """An entry as its own institution's staff read it.
+
+    values: every field in clear that this node can open; fields of other institutions that are only committed are
+    absent and named in `closed`. seal: see SealState.
+    """
+
+    ref: EntryRef
+    kind: str
+    time_ms: int
+    job: str
+    actor: str
+    values: Mapping[str, str]
+    closed: tuple[str, ...]
+    refs: tuple[str, ...]
+    seal: SealState
+
+
+@dataclass(frozen=True, slots=True)
+class SealState:
+    """Who has co-signed a checkpoint that covers an entry.
+
+    PENDING: not yet by those whom the policy requires; SEALED: by all required; FULL: by every institution.
+    cosigners: their ids, sorted; missing: the others.
+    """
+
+    state: str
+    cosigners: tuple[PartyId, ...] = ()
+    missing: tuple[PartyId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """One place where a log does not hold: which entry and field, whose log, what is wrong, who must act."""
+
+    log: PartyId
+    index: int | None
+    field: str
+    problem: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """Result of re-hashing every body: counts and findings; `holds` is True only when nothing was found."""
+
+    log: PartyId
+    entries: int
+    checkpoint_size: int
+    mirrors: Mapping[str, int] = field(default_factory=dict)
+    findings: tuple[AuditFinding, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return not self.findings

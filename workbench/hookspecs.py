@@ -1,0 +1,88 @@
+"""All hooks, typed, on one page. Hooks return values; they register nothing by side effect. See docs/hooks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from workbench.contracts import (
+        Channel,
+        ConsentRegistry,
+        Dashboard,
+        HealthReport,
+        Host,
+        IntersectionEngine,
+        Ledger,
+        Migration,
+        Setting,
+    )
+    from workbench.domain.evidence import EvidenceKind
+    from workbench.operations import Operation
+
+hookspec = pluggy.HookspecMarker("workbench")
+hookimpl = pluggy.HookimplMarker("workbench")
+
+SINGLE_PROVIDER_HOOKS = ("workbench_consent_registry", "workbench_ledger")
+"""Exactly one implementation each and no wrapper around it; otherwise the host does not start."""
+
+
+class HookSpecs:
+    """Every extension point. All are collected unless their sentence says otherwise."""
+
+    @hookspec
+    def workbench_operations(self) -> Sequence[Operation]:
+        """Actions of this plugin; they become HTTP routes, client methods, commands and OpenAPI."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_migrations(self) -> Sequence[Migration]:
+        """Numbered steps for the tables of this plugin."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_evidence_kinds(self) -> Sequence[EvidenceKind]:
+        """Kinds of entry this plugin writes."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_settings(self) -> Sequence[Setting]:
+        """Settings this plugin reads."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_dashboards(self) -> Sequence[Dashboard]:
+        """Pages; asked one by one, a faulty one shows its error in its own card."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_health(self, host: Host) -> Sequence[HealthReport]:
+        """Lines for the health page; asked one by one."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_intersection_engines(self) -> Sequence[IntersectionEngine]:
+        """Ways to intersect."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_channels(self) -> Sequence[Channel]:
+        """Ways to reach partners; without any the host does not start."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_consent_registry(self, host: Host) -> ConsentRegistry:
+        """The consent registry of this node: exactly one provider."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_ledger(self, host: Host) -> Ledger:
+        """The evidence ledger of this node: exactly one provider."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_guard(self, host: Host, stage: str, facts: Mapping[str, str]) -> None:
+        """May raise Refused at a stage (proposal, approval, release, export) and so stop it; never widens anything."""
+        raise NotImplementedError

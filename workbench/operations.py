@@ -1,0 +1,84 @@
+"""Operations and the gate: the one way in for actions.
+
+An operation has a name, a request and a reply type, the roles that may call it, and the evidence it leaves. HTTP routes,
+OpenAPI, the Python client, the command line and the role table in docs/operations.md all derive from the same registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from workbench.contracts import OperationContext
+from workbench.domain.party import Role
+from workbench.errors import NotFound
+
+
+class Request(BaseModel):
+    """Base of every request: unknown fields are refused, strings are taken as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=20_000)
+
+
+class Reply(BaseModel):
+    """Base of every reply."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoInput(Request):
+    """For operations without parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One action of the node.
+
+    name: dotted, area first, e.g. "intersection.propose". roles: who may call it; empty means nobody.
+    run: takes the context and the validated request and returns the reply; it writes its evidence in the transaction of
+    its change. weak_token: may a notebook's token call it (reads, proposes, runs)? fresh_password: needs a confirmation
+    bound to the digest of the request (decision 18). reads_only: leaves no entry when it succeeds; a refusal always
+    does. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents.
+    """
+
+    name: str
+    zh: str
+    en: str
+    request: type[Request]
+    reply: type[BaseModel]
+    roles: frozenset[Role]
+    run: Callable[[OperationContext, Any], BaseModel]
+    weak_token: bool = False
+    fresh_password: bool = False
+    reads_only: bool = False
+    long: bool = False
+    takes_file: bool = False
+    evidence: tuple[str, ...] = ()
+
+
+class Registry:
+    """All operations of one node by name; a name can be registered once."""
+
+    def __init__(self, operations: Iterable[Operation] = ()) -> None:
+        self._by_name: dict[str, Operation] = {}
+        for operation in operations:
+            self.add(operation)
+
+    def add(self, operation: Operation) -> None:
+        if operation.name in self._by_name:
+            raise ValueError(f"operation {operation.name} is registered twice")
+        self._by_name[operation.name] = operation
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(sorted(self._by_name.values(), key=lambda operation: operation.name))
+
+    def named(self, name: str) -> Operation:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise NotFound(
+                "没有这个操作。请核对名称", "There is no such operation. Check the name", code="UNKNOWN_OPERATION"
+            ) from None
