@@ -51,7 +51,7 @@ def seal_random(
     key: bytes, plaintext: bytes, *, associated: bytes = b"", source: random.RandomSource = random.SYSTEM
 ) -> bytes:
     """nonce || ciphertext || tag with a random nonce: for stored values without a counter."""
-    nonce = source.read(NONCE_SIZE)
+    nonce = source(NONCE_SIZE)
     return nonce + seal(key, nonce, plaintext, associated=associated)
 
 

@@ -94,5 +94,7 @@ def _refuse(text: str) -> NoReturn:
 
 def _not_canonical() -> VerificationError:
     return VerificationError(
-        "内容不是规范的 JSON（RFC 8785），拒绝使用", "these bytes are not canonical JSON (RFC 8785)", code="NOT_CANONICAL"
+        "内容不是规范的 JSON（RFC 8785），拒绝使用",
+        "these bytes are not canonical JSON (RFC 8785)",
+        code="NOT_CANONICAL",
     )

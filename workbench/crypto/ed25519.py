@@ -84,4 +84,4 @@ class PrivateKey:
 
 def generate(source: random.RandomSource = random.SYSTEM) -> PrivateKey:
     """A fresh key pair. source: the system's generator outside tests."""
-    return PrivateKey.parse(source.read(PRIVATE_KEY_SIZE))
+    return PrivateKey.parse(source(PRIVATE_KEY_SIZE))

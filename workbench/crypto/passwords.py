@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import unicodedata
 
 import argon2
@@ -34,6 +35,7 @@ _WALKS = (
     "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "qazwsxedcrfvtgbyhnujmikolp", "147258369", "789456123", "0123456789",
 )  # fmt: skip
 _WALK_STRETCH = 4
+_TRIMMINGS = string.digits + string.punctuation + string.whitespace
 _LOOKALIKES = str.maketrans({"@": "a", "4": "a", "$": "s", "5": "s", "0": "o", "1": "i", "!": "i", "3": "e", "7": "t"})
 
 
@@ -97,9 +99,10 @@ def _is_repetition(text: str) -> bool:
 
 
 def _is_common(folded: str) -> bool:
-    plain = "".join(letter for letter in folded if letter.isalpha())
-    lookalike = "".join(letter for letter in folded.translate(_LOOKALIKES) if letter.isalpha())
-    return plain in _COMMON or lookalike in _COMMON or _is_two_common(plain)
+    core = folded.strip(_TRIMMINGS)
+    letters = "".join(letter for letter in core if letter.isalpha())
+    lookalike = "".join(letter for letter in core.translate(_LOOKALIKES) if letter.isalpha())
+    return letters in _COMMON or lookalike in _COMMON or _is_two_common(letters)
 
 
 def _is_two_common(plain: str) -> bool:
@@ -120,7 +123,4 @@ def _weak(zh: str, en: str) -> Refused:
     return Refused(zh, en, code="WEAK_PASSWORD")
 
 
-_NOBODY = (
-    "$argon2id$v=19$m=65536,t=3,p=4$d29ya2JlbmNoLW5vYm9keQ$"
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-)
+_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$d29ya2JlbmNoLW5vYm9keQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -9,18 +9,14 @@ from workbench.crypto import sm3
 
 
 class RandomSource(Protocol):
-    """Anything that yields unpredictable bytes."""
+    """Anything that yields unpredictable bytes when called with their number; `secrets.token_bytes` is one."""
 
-    def read(self, count: int, /) -> bytes:
+    def __call__(self, count: int, /) -> bytes:
         """`count` fresh random bytes."""
 
 
-class SystemSource:
-    """The operating system's generator, through `secrets`: the only source outside tests."""
-
-    def read(self, count: int, /) -> bytes:
-        """`count` bytes from the kernel's generator."""
-        return secrets.token_bytes(count)
+SYSTEM: RandomSource = secrets.token_bytes
+"""The operating system's generator: the only source outside tests."""
 
 
 class SeededSource:
@@ -35,7 +31,7 @@ class SeededSource:
         self._counter = 0
         self._buffer = bytearray()
 
-    def read(self, count: int, /) -> bytes:
+    def __call__(self, count: int, /) -> bytes:
         """The next `count` bytes of the stream."""
         while len(self._buffer) < count:
             self._buffer += sm3.digest(self._seed + self._counter.to_bytes(8, "big"))
@@ -43,9 +39,6 @@ class SeededSource:
         chunk = bytes(self._buffer[:count])
         del self._buffer[:count]
         return chunk
-
-
-SYSTEM: RandomSource = SystemSource()
 
 
 def below(source: RandomSource, bound: int) -> int:
@@ -58,6 +51,6 @@ def below(source: RandomSource, bound: int) -> int:
     bits = (bound - 1).bit_length()
     size = (bits + 7) // 8
     while True:
-        candidate = int.from_bytes(source.read(size), "big") >> (8 * size - bits) if size else 0
+        candidate = int.from_bytes(source(size), "big") >> (8 * size - bits) if size else 0
         if candidate < bound:
             return candidate

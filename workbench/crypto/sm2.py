@@ -178,9 +178,7 @@ def sign_portable(key: PrivateKey, message: bytes, *, signer_id: bytes = DEFAULT
     return _sign_digest_portable(key, sm3.digest(_identity_digest(key.public, signer_id) + message))
 
 
-def verify_portable(
-    key: PublicKey, message: bytes, signature: bytes, *, signer_id: bytes = DEFAULT_SIGNER_ID
-) -> None:
+def verify_portable(key: PublicKey, message: bytes, signature: bytes, *, signer_id: bytes = DEFAULT_SIGNER_ID) -> None:
     """`PublicKey.verify` through the pure Python library: the cross-check. Raises VerificationError. Cost: 40 ms."""
     check_signature_range(signature)
     if not _verify_digest_portable(key, sm3.digest(_identity_digest(key, signer_id) + message), signature):

@@ -40,7 +40,7 @@ def wrap(secret: bytes, passphrase: str, *, purpose: str, source: random.RandomS
         "memory_kib": _MEMORY_KIB,
         "passes": _PASSES,
         "purpose": purpose,
-        "salt": source.read(_SALT_SIZE).hex(),
+        "salt": source(_SALT_SIZE).hex(),
         "v": 1,
     }
     sealed = aead.seal(_key(header, passphrase), _NONCE, secret, associated=canonical.format(header))

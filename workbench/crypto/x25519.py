@@ -22,7 +22,9 @@ def exchange(scalar: bytes, u_coordinate: bytes) -> bytes:
         return X25519PrivateKey.from_private_bytes(scalar).exchange(X25519PublicKey.from_public_bytes(u_coordinate))
     except ValueError as error:
         raise ProtocolViolation(
-            "对方发来低阶点，本次计算终止", "the peer sent a point of low order; this attempt ends", code="LOW_ORDER_POINT"
+            "对方发来低阶点，本次计算终止",
+            "the peer sent a point of low order; this attempt ends",
+            code="LOW_ORDER_POINT",
         ) from error
 
 
