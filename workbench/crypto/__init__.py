@@ -1,7 +1,7 @@
 """The only callers of cryptographic libraries.
 
 sm2, ed25519: signatures. sm3: digests. aead: SM4-GCM. kdf, wrap, passwords: keys and passphrases. x25519: one exchange.
-canonical, labels: the one spelling of what is hashed and signed. random, compare: randomness and comparison.
+certificates: X.509 for TLS. canonical, labels: the one spelling of what is hashed and signed. random, compare: randomness and comparison.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from workbench.crypto import (
     aead,
     canonical,
+    certificates,
     compare,
     ed25519,
     kdf,
@@ -24,6 +25,7 @@ from workbench.crypto import (
 __all__ = [
     "aead",
     "canonical",
+    "certificates",
     "compare",
     "ed25519",
     "kdf",
