@@ -1,0 +1,226 @@
+"""Commitments of an intersection: salted leaves, the SM3 tree over them, labelled commitments, the result digest.
+
+Document: docs/protocols/intersection.md sections 1, 3, 7.7 and 7.8. Values in, values out; randomness is an argument.
+Everything hashed is separated by kind: leaves 00, nodes 01, position leaves 02, all else by an ASCII label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.crypto import kdf, sm3, x25519
+from workbench_psi.ordering import ROW_BYTES, Places, Rows, ascending_order
+
+LABEL = b"workbench/v1/psi/"
+LEAF_PREFIX = b"\x00"
+NODE_PREFIX = 0x01
+POSITION_PREFIX = 0x02
+SALT_BYTES = 16
+"""Salt of a position leaf: nobody can try 2^24 positions against 2^128 salts."""
+
+_BLOCK_ROWS = 1 << 14
+"""Rows hashed at a time, so that the short-lived Python objects stay within a few megabytes."""
+
+Random = Callable[[int], bytes]
+
+
+def hash_rows(rows: npt.NDArray[np.uint8]) -> Rows:
+    """SM3 of every row; rows: (n, width) uint8; returns (n, 32). Cost: about 0.8 microseconds a row up to 119 bytes."""
+    count, width = rows.shape
+    digests = np.empty((count, ROW_BYTES), np.uint8)
+    for start in range(0, count, _BLOCK_ROWS):
+        text = rows[start : start + _BLOCK_ROWS].tobytes()
+        messages = [text[at : at + width] for at in range(0, len(text), width)]
+        digests[start : start + _BLOCK_ROWS] = _rows_of(sm3.digest_many(messages))
+    return digests
+
+
+def hash_identifiers(identifiers: Sequence[bytes], *, key_kind: str, contract_digest: bytes) -> Rows:
+    """What Elligator2 maps to the curve: SM3(label, key kind, contract digest, identifier), (n, 32) (section 4)."""
+    prefix = LABEL + b"identifier\x00" + key_kind.encode("ascii") + b"\x00" + contract_digest
+    return _rows_of(sm3.digest_many([prefix + identifier for identifier in identifiers]))
+
+
+def customer_leaves(
+    job_key: bytes, identifiers: Sequence[bytes], grant_digests: Rows, *, bucket: int, random: Random
+) -> Rows:
+    """The leaf of every customer, then those of the paddings: (bucket, 32), in input order (section 3).
+
+    job_key: 32 bytes, secret; the key of leaf i is HMAC-SM3(job key, i) and only keys of audited leaves are ever opened.
+    Cost: about 2.2 microseconds a leaf, half of it the HMAC.
+    """
+    leaves = np.empty((bucket, ROW_BYTES), np.uint8)
+    grants = np.ascontiguousarray(grant_digests)
+    count = len(identifiers)
+    for start in range(0, bucket, _BLOCK_ROWS):
+        stop = min(start + _BLOCK_ROWS, bucket)
+        names = list(identifiers[start : min(stop, count)])
+        filling = stop - start - len(names)
+        names += _pieces(random(ROW_BYTES * filling), ROW_BYTES)
+        texts = _pieces(grants[start : min(stop, count)].tobytes() + random(ROW_BYTES * filling), ROW_BYTES)
+        counters = _pieces(np.arange(start, stop, dtype=">u8").tobytes(), 8)
+        keys = [sm3.hmac(job_key, counter) for counter in counters]
+        leaves[start:stop] = _rows_of(
+            sm3.digest_many([LEAF_PREFIX + k + n + g for k, n, g in zip(keys, names, texts, strict=True)])
+        )
+    return leaves
+
+
+def position_leaves(salts: npt.NDArray[np.uint8], positions: npt.NDArray[np.integer]) -> Rows:
+    """Commitments to positions: SM3(02, salt (16), u32 position) for every row, (n, 32) (section 7.2)."""
+    rows = np.empty((len(salts), 1 + SALT_BYTES + 4), np.uint8)
+    rows[:, 0] = POSITION_PREFIX
+    rows[:, 1 : 1 + SALT_BYTES] = salts
+    rows[:, 1 + SALT_BYTES :] = positions.astype(">u4").view(np.uint8).reshape(-1, 4)
+    return hash_rows(rows)
+
+
+def commitment(step: str, contract_digest: bytes, party: str, *parts: bytes | Rows) -> bytes:
+    """The labelled commitment of a party to the parts joined: 32 bytes (section 1).
+
+    Parts that can be guessed begin with a salt. Cost: about 5 nanoseconds a byte.
+    """
+    head = LABEL + b"commit/" + step.encode("ascii") + b"\x00" + contract_digest + party.encode("ascii") + b"\x00"
+    hasher = sm3.new(head)
+    for part in parts:
+        hasher.update(part if isinstance(part, bytes) else memoryview(np.ascontiguousarray(part)).cast("B"))  # type: ignore[arg-type]  # any buffer
+    return hasher.digest()
+
+
+def result_key(scalar: bytes, partner_point: bytes, contract_digest: bytes) -> bytes:
+    """The key both sides share for the result digests, 32 bytes (section 7.8). Raises ProtocolViolation: low order."""
+    return kdf.derive(x25519.exchange(scalar, partner_point), "psi/result-key", salt=contract_digest)
+
+
+def result_digest(key: bytes, party: str, contract_digest: bytes, identifiers: Sequence[bytes]) -> bytes:
+    """The keyed digest of one side's result, 32 bytes; identifiers ascending, 1 to 255 bytes each (section 7.8)."""
+    head = LABEL + b"result\x00" + contract_digest + party.encode("ascii") + b"\x00" + len(identifiers).to_bytes(8, "big")
+    return sm3.hmac(key, head + b"".join([bytes((len(name),)) + name for name in identifiers]))
+
+
+# ------------------------------------------------------------------------------------------------ the tree
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The tree of RFC 6962 section 2.1 with SM3: levels[0] are the leaf hashes as given, levels[-1] the root."""
+
+    levels: tuple[Rows, ...]
+
+    @property
+    def root(self) -> bytes:
+        return self.levels[-1][0].tobytes()
+
+
+def sorted_tree(leaves: Rows) -> tuple[Tree, Places]:
+    """The tree over the leaves in ascending order, and the place of each given leaf in it. At least one leaf."""
+    order = ascending_order(leaves)
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return build_tree(leaves[order]), places
+
+
+def build_tree(leaves: Rows) -> Tree:
+    """The tree over leaf hashes used as they are. Cost: about 0.8 microseconds a leaf, 64 bytes kept for each."""
+    levels = [np.ascontiguousarray(leaves)]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        even = len(below) & ~1
+        joined = _join(below[0:even:2], below[1:even:2])
+        # A last node without a neighbour rises unchanged: so RFC 6962's split at the largest power of two comes out.
+        levels.append(np.concatenate([joined, below[even:]]))
+    return Tree(tuple(levels))
+
+
+def prove(tree: Tree, places: Places) -> Rows:
+    """One proof for several leaves: the nodes a verifier lacks, level by level, by ascending place: (k, 32).
+
+    places: distinct, in any order. Cost: no hashing.
+    """
+    nodes = [
+        tree.levels[depth][step.sibling[step.lacking]]
+        for depth, step in enumerate(_climb(np.sort(places), len(tree.levels[0])))
+    ]
+    return np.concatenate(nodes) if nodes else np.empty((0, ROW_BYTES), np.uint8)
+
+
+def root_from(leaves: Rows, places: Places, width: int, proof: Rows) -> tuple[bytes, int]:
+    """The root that the leaves at `places` and the proof lead to, and how many nodes of the proof were used.
+
+    leaves: (m, 32); places: distinct, 0 <= place < width, m at least 1. A proof that is too short raises ValueError.
+    Cost: about 0.8 microseconds a node joined, fewer than width in all.
+    """
+    order = np.argsort(places)
+    values, used = leaves[order], 0
+    for step in _climb(places[order], width):
+        wanted = int(step.lacking.sum())
+        if used + wanted > len(proof):
+            raise ValueError("the proof has fewer nodes than the leaves need")
+        others = np.zeros_like(values)
+        others[:-1][step.paired[:-1]] = values[1:][step.paired[:-1]]
+        others[step.lacking] = proof[used : used + wanted]
+        used += wanted
+        keep, risen = step.keep, step.keep & ~step.paired & ~step.lacking
+        turned = (step.known & 1).astype(bool)[:, None]
+        left, right = np.where(turned, others, values), np.where(turned, values, others)
+        joining = keep & ~risen
+        above = np.empty((int(keep.sum()), ROW_BYTES), np.uint8)
+        above[risen[keep]] = values[risen]
+        above[joining[keep]] = _join(left[joining], right[joining])
+        values = above
+    return values[0].tobytes(), used
+
+
+def most_nodes(width: int, count: int) -> int:
+    """The most nodes a proof for `count` of `width` leaves can need: bound(A, m) of section 5."""
+    if not count:
+        return 0
+    total, level = min(count, width - count), (width + 1) // 2
+    while level > 1:
+        total += min(count, level // 2)
+        level = (level + 1) // 2
+    return min(width - count, total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One level of a climb: the known nodes and, for each, its sibling, whether that one is the next known node,
+    whether it must come from the proof, and whether the node stands for its pair on the level above."""
+
+    known: Places
+    sibling: Places
+    paired: npt.NDArray[np.bool_]
+    lacking: npt.NDArray[np.bool_]
+    keep: npt.NDArray[np.bool_]
+
+
+def _climb(known: Places, width: int) -> Iterator[_Step]:
+    while width > 1:
+        parent = known >> 1
+        second = np.zeros(len(known), bool)
+        second[1:] = parent[1:] == parent[:-1]
+        paired = np.zeros(len(known), bool)
+        paired[:-1] = second[1:]
+        sibling = known ^ 1
+        yield _Step(known, sibling, paired, ~paired & ~second & (sibling < width), ~second)
+        known, width = parent[~second], (width + 1) // 2
+
+
+def _join(left: Rows, right: Rows) -> Rows:
+    rows = np.empty((len(left), 1 + 2 * ROW_BYTES), np.uint8)
+    rows[:, 0] = NODE_PREFIX
+    rows[:, 1 : 1 + ROW_BYTES] = left
+    rows[:, 1 + ROW_BYTES :] = right
+    return hash_rows(rows)
+
+
+def _pieces(text: bytes, size: int) -> list[bytes]:
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def _rows_of(digests: Sequence[bytes]) -> Rows:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, ROW_BYTES)
