@@ -1,0 +1,73 @@
+"""Components of the evidence workbench for notebooks and dashboards alike.
+
+Each takes plain data, raises events (:meth:`Component.on_action`), draws with no request leaving the machine, and
+knows nothing of the workbench itself. ``python -m workbench_widgets.gallery FILE.html`` writes a page with all of them
+in every state.
+"""
+
+from __future__ import annotations
+
+from .answer_strip import AnswerStrip
+from .badge import Badge, StateChip
+from .component import Component
+from .data_table import DataTable
+from .field_diff import FieldDiff
+from .key_numbers import KeyNumbers
+from .lanes import Lanes
+from .node_health import NodeHealth
+from .phase_list import PhaseList
+from .progress_cancel import ProgressCancel
+from .proof_chain import ProofChain
+from .receipt_card import ReceiptCard
+from .rejects_table import RejectsTable
+from .rule_builder import RuleBuilder, rule_text
+from .stepper import Stepper
+from .two_person_action import TwoPersonAction
+from .venn import Venn
+from .waterfall import Waterfall, check_waterfall
+
+COMPONENTS: tuple[type[Component], ...] = (
+    AnswerStrip,
+    Stepper,
+    PhaseList,
+    Waterfall,
+    Venn,
+    Lanes,
+    ProofChain,
+    FieldDiff,
+    ReceiptCard,
+    ProgressCancel,
+    RejectsTable,
+    DataTable,
+    StateChip,
+    Badge,
+    NodeHealth,
+    TwoPersonAction,
+    RuleBuilder,
+    KeyNumbers,
+)
+
+__all__ = [
+    "COMPONENTS",
+    "AnswerStrip",
+    "Badge",
+    "Component",
+    "DataTable",
+    "FieldDiff",
+    "KeyNumbers",
+    "Lanes",
+    "NodeHealth",
+    "PhaseList",
+    "ProgressCancel",
+    "ProofChain",
+    "ReceiptCard",
+    "RejectsTable",
+    "RuleBuilder",
+    "StateChip",
+    "Stepper",
+    "TwoPersonAction",
+    "Venn",
+    "Waterfall",
+    "check_waterfall",
+    "rule_text",
+]

@@ -1,0 +1,102 @@
+// 正文 → 叶 → 树根 → 共签. Every hash is computed here, in the reader's browser, from the leaf's bytes (RFC 9162, 2.1);
+// signatures are the node's verdict and are said to be. Where the browser cannot hash, nothing is called verified.
+const hex = (bytes) => [...new Uint8Array(bytes)].map((b) => b.toString(16).padStart(2, "0")).join("");
+function unhex(text) {
+  if (typeof text !== "string" || !/^([0-9a-f]{2})*$/.test(text)) throw new Error("hex");
+  return Uint8Array.from(text.match(/../g) || [], (pair) => parseInt(pair, 16));
+}
+function unbase64(text) { return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)); }
+async function sha256(...parts) {
+  const all = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) { all.set(part, at); at += part.length; }
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", all));
+}
+// Positions above 2^53 do not occur; division keeps what 32-bit shifts would lose.
+async function walk(leaf, index, size, path) {
+  if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) throw new Error("index");
+  let [fn, sn, now] = [index, size - 1, leaf];
+  const steps = [];
+  for (const sibling of path) {
+    if (sn === 0) throw new Error("long");
+    const left = fn % 2 === 1 || fn === sn;
+    now = left ? await sha256(Uint8Array.of(1), sibling, now) : await sha256(Uint8Array.of(1), now, sibling);
+    steps.push({ side: left ? "left" : "right", sibling: hex(sibling), hash: hex(now) });
+    if (left) while (fn % 2 === 0 && fn !== 0) { fn = Math.floor(fn / 2); sn = Math.floor(sn / 2); }
+    fn = Math.floor(fn / 2); sn = Math.floor(sn / 2);
+  }
+  if (sn !== 0) throw new Error("short");
+  return { root: hex(now), steps };
+}
+async function recompute(proof) {
+  if (!globalThis.crypto?.subtle) return { problem: "no_crypto" };
+  try {
+    const computed = hex(await sha256(Uint8Array.of(0), unbase64(proof.body_base64)));
+    const leaf = proof.leaf_hash || computed;
+    const path = proof.path.map(unhex);
+    if (path.some((p) => p.length !== 32) || unhex(leaf).length !== 32 || unhex(proof.root).length !== 32) return { problem: "malformed" };
+    let route;
+    try { route = await walk(unhex(leaf), proof.index, proof.size, path); } catch (error) { route = { root: null, steps: [] }; }
+    return { computed, leaf, route, bodyHolds: computed === leaf, pathHolds: route.root === proof.root };
+  } catch (error) { return { problem: "malformed" }; }
+}
+function verdicts(ctx) {
+  const { result } = ctx.local;
+  const signs = ctx.get("signatures");
+  const good = signs.filter((s) => s.verdict === "valid").length;
+  const bad = signs.some((s) => s.verdict === "invalid");
+  const known = result && !result.problem;
+  return [known ? (result.bodyHolds ? "holds" : "broken") : "open", known ? (result.pathHolds ? "holds" : "broken") : "open",
+    bad ? "broken" : good >= ctx.get("required") && good > 0 ? "holds" : "open"];
+}
+export default component({
+  name: "proof_chain",
+  traits: ["proof", "signatures", "required", "remark"],
+  heading: "proof_chain.heading",
+  isEmpty: (ctx) => !ctx.get("proof").root,
+  view(ctx) {
+    const proof = ctx.get("proof");
+    const key = JSON.stringify(proof);
+    if (ctx.local.key !== key) {
+      ctx.local.key = key;
+      ctx.local.result = null;
+      recompute(proof).then((result) => { if (ctx.local.key === key) { ctx.local.result = result; ctx.update(); } });
+    }
+    const { result } = ctx.local;
+    const states = verdicts(ctx);
+    const signs = ctx.get("signatures");
+    const good = signs.filter((s) => s.verdict === "valid").length;
+    const short = (text) => (text ? formats.digest("", text) : "…");
+    const words = [states[0] === "open" ? ctx.t("proof_chain.unchecked") : ctx.t(states[0] === "holds" ? "proof_chain.agrees" : "proof_chain.differs"),
+      states[1] === "open" ? ctx.t("proof_chain.unchecked") : states[1] === "holds" ? ctx.t("proof_chain.levels", { count: proof.path.length }) : ctx.t("proof_chain.differs"), `${good} / ${signs.length}`];
+    const link = (i) => h("li", { key: `k${i}`, class: `link ${states[i] === "holds" ? "holds" : states[i]}` }, h("span", null, words[i]), icon(states[i] === "holds" ? "check" : states[i] === "broken" ? "cross" : "hourglass"));
+    const box = (i, title, lines, bad) => h("li", { key: `b${i}`, class: `box${bad ? " bad" : ""}` }, h("b", null, title), lines);
+    const algorithms = [...new Set(signs.map((s) => s.algorithm).filter(Boolean))].join(" · ");
+    const spoken = states.map((state, i) => ctx.t(`proof_chain.say_${state}`, { n: i + 1 })).join(ctx.lang === "zh" ? "，" : ", ");
+    if (result) ctx.announce(spoken, true);
+    const open = Boolean(ctx.local.open);
+    return [h("ol", { key: "chain", class: "chain", "aria-label": spoken },
+      box(0, ctx.t("proof_chain.body"), [h("span", null, ctx.t("proof_chain.recomputed")), h("span", { class: "mono" }, short(result?.computed))], states[0] === "broken"), link(0),
+      box(1, ctx.t("proof_chain.leaf"), [h("span", null, ctx.t("proof_chain.leaf_at", { index: formats.count(proof.index, ctx.lang) })), h("span", { class: "mono" }, short(result?.leaf || proof.leaf_hash))]), link(1),
+      box(2, ctx.t("proof_chain.root"), [h("span", null, ctx.t("proof_chain.root_at", { size: formats.count(proof.size, ctx.lang) })), h("span", { class: "mono" }, short(proof.root))], states[1] === "broken"), link(2),
+      box(3, ctx.t("proof_chain.signed"), [h("span", { class: "row wrap", style: { "justify-content": "center", gap: "4px" } }, signs.map((s, i) => h("span", { key: `t${i}` }, tile(ctx, s)))), algorithms ? h("span", null, plain(algorithms)) : null], states[2] === "broken")),
+    result?.problem ? h("p", { key: "problem", class: "meta ink-failed" }, ctx.t(`proof_chain.${result.problem}`)) : null,
+    ctx.get("remark") ? h("p", { key: "remark", class: "meta", style: { "margin-top": "8px" } }, say(ctx, ctx.get("remark"))) : null,
+    h("p", { key: "where", class: "meta", style: { "margin-top": "4px" } }, ctx.t("proof_chain.where")),
+    h("div", { key: "more", class: "row", style: { "margin-top": "8px" } }, button(ctx, ctx.t(open ? "proof_chain.close" : "proof_chain.open"), () => { ctx.local.open = !open; ctx.emit("open", { open: !open }); ctx.update(); }, { small: true, expanded: open, glyph: "chain" })),
+    open ? pathTable(ctx, proof, result) : null].filter(Boolean);
+  },
+});
+function pathTable(ctx, proof, result) {
+  const full = (text) => h("span", { class: "mono", title: text }, formats.digest("", text, 4));
+  const steps = result?.route?.steps || [];
+  let text = "";
+  try { text = new TextDecoder().decode(unbase64(proof.body_base64)); } catch (error) { text = ""; }
+  const end = result && !result.problem && result.pathHolds;
+  return h("div", { key: "path", class: "pathlist", tabindex: "0", role: "region", "aria-label": ctx.t("proof_chain.path") },
+    text ? [h("p", { key: "bt", class: "meta" }, ctx.t("proof_chain.body_text")), h("pre", { key: "bp", class: "body", tabindex: "0" }, text)] : null,
+    h("table", null, h("thead", null, h("tr", null, ["level", "side", "sibling", "hash"].map((name) => h("th", { key: name }, ctx.t(`proof_chain.${name}`))))),
+      h("tbody", null, h("tr", { key: "leaf" }, h("td", null, "0"), h("td", null, ctx.t("proof_chain.leaf")), h("td", null, "—"), h("td", null, full(result?.leaf))),
+        steps.map((step, i) => h("tr", { key: `s${i}` }, h("td", { class: "num" }, String(i + 1)), h("td", null, ctx.t(`proof_chain.${step.side}`)), h("td", null, full(step.sibling)), h("td", null, full(step.hash)))),
+        h("tr", { key: "root" }, h("td", null, ctx.t("proof_chain.root")), h("td", { colspan: "2" }, result && !result.problem ? h("span", { class: `row ink-${end ? "sealed" : "tampered"}` }, icon(end ? "check" : "cross", true), ctx.t(end ? "proof_chain.agrees" : "proof_chain.differs")) : ctx.t("proof_chain.unchecked")), h("td", null, full(proof.root))))));
+}
