@@ -274,8 +274,7 @@ class IntersectionOutcome:
     hits: int64 input indices of the released customers, ascending by identifier bytes. cardinality: signed by both
     before the reveal. struck, dropped: positions removed before and after the reveal (both sides together).
     result_digest: keyed digest of this side; partner_digest: of the other; both were compared.
-    partner_bucket: the only thing learned about the partner's list size. result_key: the key of both result digests,
-    to be kept like the list itself, so that a receipt can be checked against a list; b"" if the engine has none.
+    partner_bucket: the only thing learned about the partner's list size.
     """
 
     hits: np.ndarray
@@ -286,7 +285,6 @@ class IntersectionOutcome:
     partner_digest: bytes
     partner_bucket: int
     grant_commitments: Mapping[str, str] = field(default_factory=dict)
-    result_key: bytes = field(default=b"", repr=False)
 
 
 class IntersectionEngine(Protocol):
