@@ -1,30 +1,28 @@
 """Kinds of evidence entry that only this engine's marks make. Document: docs/protocols/intersection.md section 10.
 
-None of these entries is made by a run that ends below the floor. Exact numbers are committed, not shared: the
-participants know them, the third institution needs only that the floor was reached.
+None of these entries is made by a run that is below the floor at that step. Exact numbers are committed, not shared,
+but for the customers dropped at the cut-off: requirement B7 wants that count in the open. The kind of the mark
+`cardinality` belongs to the host, since every engine with a floor before the reveal makes it.
 """
 
 from __future__ import annotations
 
 from workbench.domain.evidence import EvidenceKind, Field, Visibility
 
-_FLOOR = Field("floor", Visibility.SHARED, "约定的人群下限", "the agreed minimum crowd", unit="customers")
+_CONTRACT = Field("contract", Visibility.SHARED, "约定的 SM3", "SM3 of the contract")
 
 EVIDENCE_KINDS = (
     EvidenceKind(
-        name="intersection.cardinality",
-        fields=(
-            _FLOOR,
-            Field("cardinality", Visibility.COMMITTED, "双方共同客户数", "customers both sides know", unit="customers"),
-        ),
-        zh="双方各自重算并签认共同客户数，均不低于下限",
-        en="Both sides recounted and signed the number of common customers; it reaches the floor.",
-    ),
-    EvidenceKind(
         name="intersection.struck",
         fields=(
-            _FLOOR,
-            Field("own_class", Visibility.COMMITTED, "我方剔除清单的长度档位", "size class of our strike list", unit="places"),
+            _CONTRACT,
+            Field(
+                "own_class",
+                Visibility.COMMITTED,
+                "我方剔除清单的长度档位",
+                "size class of our strike list",
+                unit="places",
+            ),
             Field("partner_class", Visibility.COMMITTED, "对方剔除清单的长度档位", "of the partner's", unit="places"),
             Field("remaining", Visibility.COMMITTED, "剔除后的共同客户数", "common customers left", unit="customers"),
         ),
@@ -34,9 +32,17 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         name="intersection.grants",
         fields=(
-            _FLOOR,
-            Field("dropped", Visibility.SHARED, "截止时点剔除的人数", "customers dropped at the cut-off", unit="customers"),
-            Field("checked", Visibility.COMMITTED, "核对授权承诺的人数", "customers whose grants were checked", unit="customers"),
+            _CONTRACT,
+            Field(
+                "dropped", Visibility.SHARED, "截止时点剔除的人数", "customers dropped at the cut-off", unit="customers"
+            ),
+            Field(
+                "checked",
+                Visibility.COMMITTED,
+                "核对授权承诺的人数",
+                "customers whose grants were checked",
+                unit="customers",
+            ),
             Field("own_root", Visibility.SHARED, "我方授权承诺根", "root of our commitments, SM3"),
             Field("partner_root", Visibility.SHARED, "对方授权承诺根", "root of the partner's, SM3"),
             Field("own_shown", Visibility.SHARED, "我方出示内容的摘要", "digest of what we showed, SM3"),

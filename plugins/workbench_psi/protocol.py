@@ -7,9 +7,9 @@ and no error carries an identifier, a secret or a number below the floor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,15 @@ from workbench.contracts import (
     Receive,
     Send,
     Session,
-    SessionRequest,
 )
 from workbench.crypto import compare
+from workbench.crypto.random import below
 from workbench.domain.intersection import Offer, Terms, bucket_of
-from workbench.errors import Disputed, PeerError, Refused, WorkbenchError
-from workbench_psi import commitment, wire
-from workbench_psi.ordering import ROW_BYTES, Places, Rows, ascending_order, common_places, is_strictly_ascending
+from workbench.errors import WorkbenchError
+from workbench_psi import commitment, points, wire
+from workbench_psi.endings import Disclosed, aborted_after_reveal, below_the_floor, disputed
+from workbench_psi.exchange import Steps, receive, send, swap, swap_rows
+from workbench_psi.points import POINT_BYTES, ByteRows, RowNumbers
 from workbench_psi.wire import Kind, violation
 
 PHASES = ("prepare", "mask", "compare", "count", "strike", "reveal", "check", "compare-results")
@@ -40,19 +42,22 @@ RECHECKED = 4
 SALT_BYTES = 32
 BELOW, REACHED = b"\x00", b"\x01"
 
-T = TypeVar("T")
-Steps = Generator[SessionRequest, Any, T]
 Random = Callable[[int], bytes]
+Below = Callable[[int], int]
 
 
 class Arithmetic(Protocol):
     """Curve operations on (n, 32) uint8 arrays; the module workbench_psi.curve is one. Document: curve.md."""
 
-    def x25519(self, scalar: bytes, points: Rows, *, threads: int) -> Rows: ...
+    def x25519(self, scalar: bytes, points: ByteRows, *, threads: int) -> ByteRows: ...
 
-    def elligator2(self, uniform: Rows, *, threads: int) -> Rows: ...
+    def elligator2(self, uniform: ByteRows, *, threads: int) -> ByteRows: ...
 
-    def recheck_sample(self, scalar: bytes, inputs: Rows, outputs: Rows, *, random: Random, count: int) -> None: ...
+    def recheck_sample(
+        self, scalar: bytes, inputs: ByteRows, outputs: ByteRows, *, random: Below, count: int
+    ) -> None: ...
+
+    def recheck_map_sample(self, uniform: ByteRows, outputs: ByteRows, *, random: Below, count: int) -> None: ...
 
 
 class Secret:
@@ -92,7 +97,7 @@ class OwnInput:
     scalar: Secret
     job_key: Secret
     identifiers: Sequence[bytes] = field(repr=False)
-    leaf_places: Places = field(repr=False)
+    leaf_places: RowNumbers = field(repr=False)
     tree: commitment.Tree = field(repr=False)
     random: Random = field(repr=False)
     spent: bool = False
@@ -115,10 +120,14 @@ class Run:
     def floor(self) -> int:
         return max(1, self.terms.minimum_crowd)
 
-    def commit(self, step: str, *parts: bytes | Rows) -> bytes:
+    def below(self, bound: int) -> int:
+        """A uniform integer 0 <= x < bound from the run's randomness."""
+        return below(self.source.random, bound)
+
+    def commit(self, step: str, *parts: bytes | ByteRows) -> bytes:
         return commitment.commitment(step, self.contract_digest, self.own.party, *parts)
 
-    def partner_commit(self, step: str, *parts: bytes | Rows) -> bytes:
+    def partner_commit(self, step: str, *parts: bytes | ByteRows) -> bytes:
         return commitment.commitment(step, self.contract_digest, self.partner.party, *parts)
 
 
@@ -126,9 +135,9 @@ class Run:
 class _Common:
     """The common products still in play, ascending: their bytes, and their places in both sorted replies."""
 
-    products: Rows
-    mine: Places
-    theirs: Places
+    products: ByteRows
+    mine: RowNumbers
+    theirs: RowNumbers
 
     def without(self, removed: npt.NDArray[np.bool_]) -> _Common:
         return _Common(self.products[~removed], self.mine[~removed], self.theirs[~removed])
@@ -141,20 +150,9 @@ class _Common:
 class _Reply:
     """Our sorted reply: products ascending, for each the partner's position, and the salt of its position leaf."""
 
-    products: Rows
+    products: ByteRows
     position: npt.NDArray[np.int32]
     salts: npt.NDArray[np.uint8]
-
-
-@dataclass(slots=True)
-class _Disclosed:
-    """How many common customers each side may have learned; None before the first slice."""
-
-    slices_sent: int = 0
-    slices_received: int = 0
-    own: int = 0
-    partner: int = 0
-    begun: bool = False
 
 
 def run_session(run: Run) -> Session:
@@ -163,19 +161,19 @@ def run_session(run: Run) -> Session:
     Raises Refused (REFUSED_SMALL), Disputed, ProtocolViolation, SelfTestFailed, and from the first slice on PeerError
     with code ABORTED_AFTER_REVEAL, besides whatever the caller throws into it. The input is wiped on every end.
     """
-    disclosed = _Disclosed()
+    disclosed = Disclosed()
     try:
         return (yield from _steps(run, disclosed))
     except WorkbenchError as error:
         if not disclosed.begun or error.code in ("REFUSED_SMALL", "DISPUTED"):
             raise
-        raise _aborted_after_reveal(disclosed, error) from error
+        raise aborted_after_reveal(disclosed, error) from error
     finally:
         run.source.scalar.wipe()
         run.source.job_key.wipe()
 
 
-def _steps(run: Run, disclosed: _Disclosed) -> Steps[IntersectionOutcome]:
+def _steps(run: Run, disclosed: Disclosed) -> Steps[IntersectionOutcome]:
     """The protocol from top to bottom."""
     _require_offer(run)
     rows, partner_points = yield from _exchange_points(run)
@@ -200,7 +198,6 @@ def _steps(run: Run, disclosed: _Disclosed) -> Steps[IntersectionOutcome]:
         partner_digest=digests.partner,
         partner_bucket=run.partner.bucket,
         grant_commitments=shown,
-        result_key=digests.key,
     )
 
 
@@ -212,21 +209,18 @@ def _require_offer(run: Run) -> None:
     offer, sound = run.partner, True
     sound &= {run.own.party, offer.party} == {run.terms.initiator, run.terms.partner}
     sound &= 256 <= offer.bucket <= wire.MAX_BUCKET and offer.bucket == bucket_of(offer.bucket)
-    sound &= len(offer.commitment_root) == ROW_BYTES and len(offer.public_point) == ROW_BYTES
+    sound &= len(offer.commitment_root) == POINT_BYTES and len(offer.public_point) == POINT_BYTES
     sound &= offer.commitment_root != run.own.commitment_root and offer.public_point != run.own.public_point
     if not sound:
         raise violation("offer", "offer")
-    if not _are_canonical(np.frombuffer(offer.public_point, np.uint8).reshape(1, ROW_BYTES)):
-        raise violation("offer", "canonical")
-    # A point of low order is refused here, not eight phases later.
-    commitment.result_key(run.source.scalar.reveal(), offer.public_point, run.contract_digest)
+    points.require_received(_row(offer.public_point), own=_row(run.own.public_point))
 
 
-def _exchange_points(run: Run) -> Steps[tuple[npt.NDArray[np.int32], Rows]]:
+def _exchange_points(run: Run) -> Steps[tuple[npt.NDArray[np.int32], ByteRows]]:
     """Sections 4 and 7.1: for each own point the input row behind it, and the partner's points."""
     scalar, random, bucket = run.source.scalar.reveal(), run.source.random, run.own.bucket
     names = run.source.identifiers
-    points = np.empty((bucket, ROW_BYTES), np.uint8)
+    own = np.empty((bucket, POINT_BYTES), np.uint8)
     for start, stop in _blocks(bucket):
         yield _phase(1, start, bucket)
         hashed = commitment.hash_identifiers(
@@ -234,52 +228,38 @@ def _exchange_points(run: Run) -> Steps[tuple[npt.NDArray[np.int32], Rows]]:
             key_kind=run.terms.key_kind.value,
             contract_digest=run.contract_digest,
         )
-        padding = random(ROW_BYTES * (stop - start - len(hashed)))
-        uniform = np.concatenate([hashed, np.frombuffer(padding, np.uint8).reshape(-1, ROW_BYTES)])
-        points[start:stop] = run.arithmetic.elligator2(uniform, threads=run.threads)
+        padding = random(POINT_BYTES * (stop - start - len(hashed)))
+        uniform = np.concatenate([hashed, np.frombuffer(padding, np.uint8).reshape(-1, POINT_BYTES)])
+        own[start:stop] = run.arithmetic.elligator2(uniform, threads=run.threads)
+        run.arithmetic.recheck_map_sample(uniform, own[start:stop], random=run.below, count=RECHECKED)
     yield _phase(1, bucket, bucket)
-    yield from _multiply_in_place(run, scalar, points, 2)
-    order = ascending_order(points)
-    points = points[order]
-    if not is_strictly_ascending(points):
+    yield from _multiply_in_place(run, scalar, own, 2)
+    order = points.ascending_order(own)
+    own = own[order]
+    if (own[1:] == own[:-1]).all(axis=1).any():
         raise ValueError("identifiers of an intersection are distinct")
-    own_commit = run.commit("points", points)
-    partner_commit = yield from _swap(Kind.POINTS_COMMIT, own_commit, ROW_BYTES)
-    partner_points = yield from _swap_rows(Kind.POINTS, points, run.partner.bucket)
-    if not compare.equal(run.partner_commit("points", partner_points), partner_commit):
+    partner_commit = yield from swap(Kind.POINTS_COMMIT, run.commit("points", own), POINT_BYTES)
+    theirs = yield from swap_rows(Kind.POINTS, own, run.partner.bucket)
+    if not compare.equal(run.partner_commit("points", theirs), partner_commit):
         raise violation(Kind.POINTS, "commitment")
-    if not _are_canonical(partner_points):
-        raise violation(Kind.POINTS, "canonical")
-    if not is_strictly_ascending(partner_points):
-        raise violation(Kind.POINTS, "ascending")
-    if len(common_places(points, partner_points)[0]):
-        raise violation(Kind.POINTS, "echo")
-    return order.astype(np.int32), partner_points
+    points.require_received(theirs, own=own)
+    return order.astype(np.int32), theirs
 
 
-def _are_canonical(points: Rows) -> bool:
-    """Whether every u-coordinate is below p = 2^255 - 19 with bit 255 zero."""
-    words = np.ascontiguousarray(points).view("<u8")
-    high = np.uint64(2**63 - 1)
-    ones = np.uint64(2**64 - 1)
-    reaches_p = (words[:, 3] == high) & (words[:, 2] == ones) & (words[:, 1] == ones)
-    reaches_p &= words[:, 0] >= np.uint64(2**64 - 19)
-    return not bool(((words[:, 3] > high) | reaches_p).any())
+def _row(point: bytes) -> ByteRows:
+    return points.rows_from_bytes(point, count=1)
 
 
 # ----------------------------------------------------------------------------- 7.2, 7.3, 7.4: counting
 
 
-def _multiply(run: Run, partner_points: Rows) -> Steps[_Reply]:
+def _multiply(run: Run, partner_points: ByteRows) -> Steps[_Reply]:
     """Section 7.2: the partner's points times our scalar, sorted, with a fresh salt for each position."""
     products = partner_points.copy()
     yield from _multiply_in_place(run, run.source.scalar.reveal(), products, 3)
-    if not products.any(axis=1).all():
-        raise violation(Kind.POINTS, "low-order")
-    order = ascending_order(products)
+    points.require_products(products)
+    order = points.ascending_order(products)
     products = products[order]
-    if not is_strictly_ascending(products):
-        raise violation(Kind.POINTS, "products")
     salts = np.frombuffer(run.source.random(commitment.SALT_BYTES * len(order)), np.uint8)
     return _Reply(products, order.astype(np.int32), salts.reshape(-1, commitment.SALT_BYTES))
 
@@ -288,17 +268,17 @@ def _exchange_replies(run: Run, reply: _Reply) -> Steps[tuple[_Common, bytes]]:
     """Sections 7.2 and 7.3: commit to both replies, open the sorted ones; what is common, and the partner's
     commitment to its position leaves."""
     own = run.commit("reply", reply.products) + run.commit("positions", _leaves(reply))
-    partner = yield from _swap(Kind.REPLY_COMMIT, own, 2 * ROW_BYTES)
-    theirs = yield from _swap_rows(Kind.REPLY, reply.products, run.own.bucket)
-    if not compare.equal(run.partner_commit("reply", theirs), partner[:ROW_BYTES]):
+    partner = yield from swap(Kind.REPLY_COMMIT, own, 2 * POINT_BYTES)
+    theirs = yield from swap_rows(Kind.REPLY, reply.products, run.own.bucket)
+    if not compare.equal(run.partner_commit("reply", theirs), partner[:POINT_BYTES]):
         raise violation(Kind.REPLY, "commitment")
-    if not is_strictly_ascending(theirs) or not theirs[0].any():
-        raise violation(Kind.REPLY, "ascending")
-    mine_at, theirs_at = common_places(reply.products, theirs)
-    return _Common(reply.products[mine_at], mine_at, theirs_at), partner[ROW_BYTES:]
+    points.require_ascending(theirs)
+    points.require_nonzero(theirs[:1])
+    mine_at, theirs_at = points.matches(reply.products, theirs)
+    return _Common(reply.products[mine_at], mine_at, theirs_at), partner[POINT_BYTES:]
 
 
-def _leaves(reply: _Reply) -> Rows:
+def _leaves(reply: _Reply) -> ByteRows:
     return commitment.position_leaves(reply.salts, reply.position)
 
 
@@ -309,17 +289,17 @@ def _agree_on_count(run: Run, cardinality: int) -> Steps[None]:
     salt = run.source.random(SALT_BYTES)
     number = (cardinality if reached else 0).to_bytes(8, "big")
     statement = (REACHED if reached else BELOW) + salt + number
-    partner_commit = yield from _swap(Kind.COUNT_COMMIT, run.commit("count", statement), ROW_BYTES)
-    partner = yield from _swap(Kind.COUNT, statement, len(statement))
+    partner_commit = yield from swap(Kind.COUNT_COMMIT, run.commit("count", statement), POINT_BYTES)
+    partner = yield from swap(Kind.COUNT, statement, len(statement))
     if not compare.equal(run.partner_commit("count", partner), partner_commit):
         raise violation(Kind.COUNT, "commitment")
     if partner[:1] not in (BELOW, REACHED) or (partner[:1] == BELOW and any(partner[-8:])):
         raise violation(Kind.COUNT, "statement")
     if partner[:1] != statement[:1] or partner[-8:] != number:
-        raise _disputed("count")
+        raise disputed("count")
     if not reached:
-        raise _below_the_floor()
-    yield Mark("cardinality", {"floor": str(run.floor), "cardinality": str(cardinality)})
+        raise below_the_floor()
+    yield Mark("cardinality", {"contract": run.contract_digest.hex(), "cardinality": str(cardinality)})
     yield _phase(4, 1, 1)
 
 
@@ -334,22 +314,22 @@ def _strike(
     count = len(run.source.identifiers)
     struck_rows = _own_choice((yield AskStruck()), count)
     own_list = _strike_list(run, rows, struck_rows)
-    yield Send(Kind.STRIKE, wire.format_places(own_list))
-    payload: bytes = yield Receive(Kind.STRIKE)
+    yield Send(Kind.STRIKE.value, wire.format_places(own_list))
+    payload: bytes = yield Receive(Kind.STRIKE.value)
     if not payload or len(payload) % (4 * wire.STRIKE_CLASS) or len(payload) > 4 * run.partner.bucket:
         raise violation(Kind.STRIKE, "length")
     partner_list = wire.parse_ascending_places(Kind.STRIKE, payload, bound=run.partner.bucket)
     place_of = np.empty(len(reply.position), np.int32)
     place_of[reply.position] = np.arange(len(place_of), dtype=np.int32)
     own_answer = np.sort(place_of[partner_list])
-    answer = yield from _swap(Kind.STRUCK, wire.format_places(own_answer), 4 * len(own_list))
+    answer = yield from swap(Kind.STRUCK, wire.format_places(own_answer), 4 * len(own_list))
     partner_answer = wire.parse_ascending_places(Kind.STRUCK, answer, bound=run.own.bucket)
     left = common.without(np.isin(common.mine, own_answer) | np.isin(common.theirs, partner_answer))
     yield from _agree_on_remaining(run, left)
     yield Mark(
         "struck",
         {
-            "floor": str(run.floor),
+            "contract": run.contract_digest.hex(),
             "own_class": str(len(own_list)),
             "partner_class": str(len(partner_list)),
             "remaining": str(len(left)),
@@ -359,7 +339,7 @@ def _strike(
     return left, struck_rows
 
 
-def _strike_list(run: Run, rows: npt.NDArray[np.int32], struck_rows: npt.NDArray[np.bool_]) -> Places:
+def _strike_list(run: Run, rows: npt.NDArray[np.int32], struck_rows: npt.NDArray[np.bool_]) -> RowNumbers:
     """Positions of the struck customers among the own points, mixed with random paddings up to the class."""
     count = len(run.source.identifiers)
     struck = np.flatnonzero((rows < count) & struck_rows[np.minimum(rows, count - 1)])
@@ -373,15 +353,15 @@ def _strike_list(run: Run, rows: npt.NDArray[np.int32], struck_rows: npt.NDArray
 def _agree_on_remaining(run: Run, left: _Common) -> Steps[None]:
     """Both state that the floor still holds and commit to the same products."""
     reached = len(left) >= run.floor
-    statement = REACHED + run.commit("remaining", left.products) if reached else BELOW + bytes(ROW_BYTES)
-    partner = yield from _swap(Kind.REMAINING, statement, 1 + ROW_BYTES)
-    expected = REACHED + run.partner_commit("remaining", left.products) if reached else BELOW + bytes(ROW_BYTES)
+    statement = REACHED + run.commit("remaining", left.products) if reached else BELOW + bytes(POINT_BYTES)
+    partner = yield from swap(Kind.REMAINING, statement, 1 + POINT_BYTES)
+    expected = REACHED + run.partner_commit("remaining", left.products) if reached else BELOW + bytes(POINT_BYTES)
     if partner[:1] not in (BELOW, REACHED):
         raise violation(Kind.REMAINING, "statement")
     if not compare.equal(partner, expected):
-        raise _disputed("remaining")
+        raise disputed("remaining")
     if not reached:
-        raise _below_the_floor()
+        raise below_the_floor()
 
 
 # ----------------------------------------------------------------------------------------- 7.6: reveal
@@ -389,29 +369,30 @@ def _agree_on_remaining(run: Run, left: _Common) -> Steps[None]:
 
 def _reveal(
     run: Run,
-    disclosed: _Disclosed,
+    disclosed: Disclosed,
     rows: npt.NDArray[np.int32],
     reply: _Reply,
     left: _Common,
     struck_rows: npt.NDArray[np.bool_],
     leaves_commitment: bytes,
-) -> Steps[Places]:
+) -> Steps[RowNumbers]:
     """Section 7.6: own input rows behind the common products left, in the order of the products."""
-    yield _phase(6, 0, wire.SLICES)
-    partner_leaves = yield from _swap_rows(Kind.POSITIONS, _leaves(reply), run.own.bucket)
+    partner_leaves = yield from swap_rows(Kind.POSITIONS, _leaves(reply), run.own.bucket)
     if not compare.equal(run.partner_commit("positions", partner_leaves), leaves_commitment):
         raise violation(Kind.POSITIONS, "commitment")
     expected = partner_leaves[left.theirs]
     del partner_leaves
     usable = np.append(~struck_rows, False)[np.minimum(rows, len(struck_rows))]  # by own position; paddings are not
     hits = np.empty(len(left), np.int64)
+    disclosed.begun = True
+    yield _phase(6, 0, wire.SLICES)
     for number in range(wire.SLICES):
         first, end = wire.slice_bounds(number, len(left))
         places = left.mine[first:end]
         own = wire.format_openings(reply.salts[places], reply.position[places])
         if run.initiator:
             yield from _send_slice(disclosed, own, end)
-        opened = yield from _receive(Kind.SLICE, wire.OPENING_BYTES * (end - first))
+        opened = yield from receive(Kind.SLICE, wire.OPENING_BYTES * (end - first))
         positions = _opened_positions(opened, expected[first:end], usable)
         hits[first:end] = rows[positions]
         usable[positions] = False  # a position opens once
@@ -422,13 +403,13 @@ def _reveal(
     return hits
 
 
-def _send_slice(disclosed: _Disclosed, payload: bytes, end: int) -> Steps[None]:
+def _send_slice(disclosed: Disclosed, payload: bytes, end: int) -> Steps[None]:
     # Counted before it is handed over: the partner may read what the link never confirmed.
-    disclosed.begun, disclosed.slices_sent, disclosed.partner = True, disclosed.slices_sent + 1, end
-    yield from _send(Kind.SLICE, payload)
+    disclosed.slices_sent, disclosed.partner = disclosed.slices_sent + 1, end
+    yield from send(Kind.SLICE, payload)
 
 
-def _opened_positions(payload: bytes, expected: Rows, usable: npt.NDArray[np.bool_]) -> Places:
+def _opened_positions(payload: bytes, expected: ByteRows, usable: npt.NDArray[np.bool_]) -> RowNumbers:
     """The positions a slice opens, each checked against its leaf and against what may be opened at all."""
     salts, positions = wire.parse_openings(payload)
     if (positions >= len(usable)).any():
@@ -443,7 +424,7 @@ def _opened_positions(payload: bytes, expected: Rows, usable: npt.NDArray[np.boo
 # ------------------------------------------------------------------------------- 7.7: the last check
 
 
-def _check(run: Run, hits: Places) -> Steps[tuple[Places, dict[str, str]]]:
+def _check(run: Run, hits: RowNumbers) -> Steps[tuple[RowNumbers, dict[str, str]]]:
     """Section 7.7: the hits left after both drop lists, in the order of the products, and what was shown for them."""
     yield _phase(7, 0, 2)
     dropped = np.asarray((yield AskDropped(np.sort(hits))), np.int64)
@@ -451,8 +432,8 @@ def _check(run: Run, hits: Places) -> Steps[tuple[Places, dict[str, str]]]:
         raise ValueError("only hits can be dropped")
     bitmap = np.packbits(np.isin(hits, dropped)).tobytes()
     opening = run.source.random(SALT_BYTES) + bitmap
-    partner_commit = yield from _swap(Kind.DROP_COMMIT, run.commit("drop", opening), ROW_BYTES)
-    partner = yield from _swap(Kind.DROP, opening, len(opening))
+    partner_commit = yield from swap(Kind.DROP_COMMIT, run.commit("drop", opening), POINT_BYTES)
+    partner = yield from swap(Kind.DROP, opening, len(opening))
     if not compare.equal(run.partner_commit("drop", partner), partner_commit):
         raise violation(Kind.DROP, "commitment")
     flags = np.unpackbits(np.frombuffer(bitmap + partner[SALT_BYTES:], np.uint8).reshape(2, -1), axis=1)
@@ -460,13 +441,13 @@ def _check(run: Run, hits: Places) -> Steps[tuple[Places, dict[str, str]]]:
         raise violation(Kind.DROP, "statement")
     remaining = hits[~flags[:, : len(hits)].any(axis=0)]
     if len(remaining) < run.floor:
-        raise _below_the_floor(after_reveal=True)
+        raise below_the_floor(after_reveal=True)
     yield _phase(7, 1, 2)
     shown = yield from _show_grants(run, remaining)
     yield Mark(
         "grants",
         {
-            "floor": str(run.floor),
+            "contract": run.contract_digest.hex(),
             "dropped": str(len(hits) - len(remaining)),
             "checked": str(len(remaining)),
             **shown,
@@ -476,13 +457,13 @@ def _check(run: Run, hits: Places) -> Steps[tuple[Places, dict[str, str]]]:
     return remaining, shown
 
 
-def _show_grants(run: Run, hits: Places) -> Steps[dict[str, str]]:
+def _show_grants(run: Run, hits: RowNumbers) -> Steps[dict[str, str]]:
     """Both show the leaf of every hit with one proof; digests of what was shown, for evidence."""
     tree, count = run.source.tree, len(hits)
     places = run.source.leaf_places[hits]
     own = wire.format_grants(places, tree.levels[0][places], commitment.prove(tree, places), bucket=run.own.bucket)
-    yield from _send(Kind.GRANTS, own)
-    payload = yield from _receive(Kind.GRANTS, wire.grants_bytes(run.partner.bucket, count))
+    yield from send(Kind.GRANTS, own)
+    payload = yield from receive(Kind.GRANTS, wire.grants_bytes(run.partner.bucket, count))
     partner_places, leaves, proof = wire.parse_grants(payload, count)
     if (partner_places >= run.partner.bucket).any() or len(np.unique(partner_places)) != count:
         raise violation(Kind.GRANTS, "range")
@@ -505,15 +486,14 @@ def _show_grants(run: Run, hits: Places) -> Steps[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Results:
-    """Hits ascending by identifier, both digests and the key they were made with."""
+    """Hits ascending by identifier, and both sides' digests."""
 
-    hits: Places
+    hits: RowNumbers
     own: bytes
     partner: bytes
-    key: bytes = field(repr=False)
 
 
-def _compare_results(run: Run, hits: Places) -> Steps[_Results]:
+def _compare_results(run: Run, hits: RowNumbers) -> Steps[_Results]:
     """Section 7.8: both sides hold the same identifiers, or the run is disputed."""
     yield _phase(8, 0, 1)
     identifiers = run.source.identifiers
@@ -521,18 +501,17 @@ def _compare_results(run: Run, hits: Places) -> Steps[_Results]:
     names = [identifiers[row] for row in ascending]
     key = commitment.result_key(run.source.scalar.reveal(), run.partner.public_point, run.contract_digest)
     own, expected = (
-        commitment.result_digest(key, party, run.contract_digest, names)
-        for party in (run.own.party, run.partner.party)
+        commitment.result_digest(key, party, run.contract_digest, names) for party in (run.own.party, run.partner.party)
     )
     opening = run.source.random(SALT_BYTES) + own
-    partner_commit = yield from _swap(Kind.RESULT_COMMIT, run.commit("result", opening), ROW_BYTES)
-    partner = yield from _swap(Kind.RESULT, opening, len(opening))
+    partner_commit = yield from swap(Kind.RESULT_COMMIT, run.commit("result", opening), POINT_BYTES)
+    partner = yield from swap(Kind.RESULT, opening, len(opening))
     if not compare.equal(run.partner_commit("result", partner), partner_commit):
         raise violation(Kind.RESULT, "commitment")
     if not compare.equal(partner[SALT_BYTES:], expected):
-        raise _disputed("result")
+        raise disputed("result")
     yield _phase(8, 1, 1)
-    return _Results(np.array(ascending, np.int64), own, expected, key)
+    return _Results(np.array(ascending, np.int64), own, expected)
 
 
 # ------------------------------------------------------------------------------------- small pieces
@@ -546,15 +525,15 @@ def _blocks(total: int) -> list[tuple[int, int]]:
     return [(start, min(start + BLOCK_POINTS, total)) for start in range(0, total, BLOCK_POINTS)]
 
 
-def _multiply_in_place(run: Run, scalar: bytes, points: Rows, phase: int) -> Steps[None]:
+def _multiply_in_place(run: Run, scalar: bytes, rows: ByteRows, phase: int) -> Steps[None]:
     """Replace every point by its product with the scalar, block by block, a sample of each block recomputed."""
-    for start, stop in _blocks(len(points)):
-        yield _phase(phase, start, len(points))
-        block = points[start:stop]
+    for start, stop in _blocks(len(rows)):
+        yield _phase(phase, start, len(rows))
+        block = rows[start:stop]
         products = run.arithmetic.x25519(scalar, block, threads=run.threads)
-        run.arithmetic.recheck_sample(scalar, block, products, random=run.source.random, count=RECHECKED)
-        points[start:stop] = products
-    yield _phase(phase, len(points), len(points))
+        run.arithmetic.recheck_sample(scalar, block, products, random=run.below, count=RECHECKED)
+        rows[start:stop] = products
+    yield _phase(phase, len(rows), len(rows))
 
 
 def _own_choice(answer: Any, count: int) -> npt.NDArray[np.bool_]:
@@ -565,90 +544,3 @@ def _own_choice(answer: Any, count: int) -> npt.NDArray[np.bool_]:
     flags = np.zeros(count, bool)
     flags[chosen] = True
     return flags
-
-
-def _swap(kind: Kind, payload: bytes, partner_bytes: int) -> Steps[bytes]:
-    """Send one short message and receive the partner's of the same kind, of exactly this length, not our own."""
-    yield Send(kind, payload)
-    received: bytes = yield Receive(kind)
-    if len(received) != partner_bytes:
-        raise violation(kind, "length")
-    if kind in _NEVER_EQUAL and received == payload:
-        raise violation(kind, "echo")
-    return received
-
-
-_NEVER_EQUAL = frozenset(
-    {Kind.POINTS_COMMIT, Kind.REPLY_COMMIT, Kind.COUNT_COMMIT, Kind.COUNT, Kind.DROP_COMMIT, Kind.RESULT_COMMIT}
-)
-"""Messages in which party name or salt differ, so that equal bytes are our own sent back."""
-
-
-def _swap_rows(kind: Kind, own: Rows, partner_rows: int) -> Steps[Rows]:
-    """Send a list and receive the partner's, a message of each in turn."""
-    text = memoryview(np.ascontiguousarray(own)).cast("B")
-    received = np.empty((partner_rows, ROW_BYTES), np.uint8)
-    target = received.reshape(-1)
-    outgoing, incoming = wire.chunk_lengths(len(text)), wire.chunk_lengths(len(target))
-    for number in range(max(len(outgoing), len(incoming))):
-        start = number * wire.CHUNK_BYTES
-        if number < len(outgoing):
-            yield Send(kind, bytes(text[start : start + outgoing[number]]))
-        if number < len(incoming):
-            payload: bytes = yield Receive(kind)
-            if len(payload) != incoming[number]:
-                raise violation(kind, "length")
-            target[start : start + len(payload)] = np.frombuffer(payload, np.uint8)
-    return received
-
-
-def _send(kind: Kind, payload: bytes) -> Steps[None]:
-    for number, length in enumerate(wire.chunk_lengths(len(payload))):
-        start = number * wire.CHUNK_BYTES
-        yield Send(kind, payload[start : start + length])
-
-
-def _receive(kind: Kind, total: int) -> Steps[bytes]:
-    pieces = []
-    for length in wire.chunk_lengths(total):
-        payload: bytes = yield Receive(kind)
-        if len(payload) != length:
-            raise violation(kind, "length")
-        pieces.append(payload)
-    return b"".join(pieces)
-
-
-def _below_the_floor(*, after_reveal: bool = False) -> Refused:
-    return Refused(
-        "共同客户人数低于约定下限，本次比对不产生结果，人数不显示也不保存；请营销岗放宽人群后重新提出",
-        "fewer common customers than the agreed minimum crowd: there is no result, and the number is neither shown nor kept; "
-        "marketing may propose again with a wider audience",
-        code="REFUSED_SMALL",
-        details={"after_reveal": "yes" if after_reveal else "no"},
-    )
-
-
-def _disputed(statement: str) -> Disputed:
-    return Disputed(
-        f"双方关于 {statement} 的陈述不一致，任何一方都不得导出；请双方合规岗凭签名消息核对",
-        f"the two institutions' statements on the {statement} differ: nothing may be exported; "
-        "compliance of both sides compare the signed messages",
-        details={"statement": statement},
-    )
-
-
-def _aborted_after_reveal(disclosed: _Disclosed, cause: WorkbenchError) -> PeerError:
-    return PeerError(
-        f"公布结果期间中止：我方已得知 {disclosed.own} 名共同客户，对方至多得知 {disclosed.partner} 名；"
-        "暂存结果已作废，请运维与合规岗记录并决定是否重新比对",
-        f"stopped during the reveal: we had learned {disclosed.own} common customers, the partner at most "
-        f"{disclosed.partner}; staged results are void, operators and compliance record this and decide on a new attempt",
-        code="ABORTED_AFTER_REVEAL",
-        details={
-            "slices_sent": str(disclosed.slices_sent),
-            "slices_received": str(disclosed.slices_received),
-            "own_learned": str(disclosed.own),
-            "partner_learned_at_most": str(disclosed.partner),
-            "cause": cause.code,
-        },
-    )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from workbench.errors import ProtocolViolation
 from workbench_psi.commitment import SALT_BYTES, most_nodes
-from workbench_psi.ordering import ROW_BYTES, Places, Rows
+from workbench_psi.points import POINT_BYTES, ByteRows, RowNumbers
 
 CHUNK_BYTES = 1 << 20
 SLICES = 64
@@ -47,11 +47,8 @@ class Kind(StrEnum):
 CHECKS: dict[str, tuple[str, str]] = {
     "length": ("长度不对", "has a wrong length"),
     "offer": ("要约与条款不符", "offers what the terms do not allow"),
-    "canonical": ("含有非规范编码的点", "holds a point in another spelling than the canonical one"),
-    "low-order": ("含有低阶点", "holds a point of low order"),
     "ascending": ("未按升序排列或有重复", "is not in ascending order or repeats itself"),
     "echo": ("把我方数据原样送回", "sends our own data back"),
-    "products": ("两点的乘积相同", "holds points with equal products"),
     "commitment": ("与事先的承诺不符", "differs from what was committed to"),
     "range": ("序号超出范围", "holds a place out of range"),
     "statement": ("陈述格式不对", "is not a statement this protocol knows"),
@@ -90,27 +87,27 @@ def strike_class(count: int) -> int:
 
 def grants_bytes(bucket: int, count: int) -> int:
     """Length of message `grants` for `count` hits of a sender with `bucket` leaves."""
-    return (4 + ROW_BYTES) * count + ROW_BYTES * most_nodes(bucket, count)
+    return (4 + POINT_BYTES) * count + POINT_BYTES * most_nodes(bucket, count)
 
 
 def sent_bytes(own: int, partner: int, remaining: int) -> int:
     """Bytes of all payloads one side sends with this many points on both sides and customers left, none dropped."""
-    lists = ROW_BYTES * (own + 2 * partner) + OPENING_BYTES * remaining + grants_bytes(own, remaining)
+    lists = POINT_BYTES * (own + 2 * partner) + OPENING_BYTES * remaining + grants_bytes(own, remaining)
     fixed = 32 + 64 + 32 + 41 + 2 * 4 * STRIKE_CLASS + 33 + 32 + 32 + 32 + 64
     return lists + fixed + -(-remaining // 8)
 
 
 def format_places(places: npt.NDArray[np.integer]) -> bytes:
-    """Places as big-endian u32."""
+    """RowNumbers as big-endian u32."""
     return places.astype(">u4").tobytes()
 
 
-def parse_places(payload: bytes) -> Places:
+def parse_places(payload: bytes) -> RowNumbers:
     """The places a payload of whole u32 holds, as int64, unchecked."""
     return np.frombuffer(payload, ">u4").astype(np.int64)
 
 
-def parse_ascending_places(kind: Kind, payload: bytes, *, bound: int) -> Places:
+def parse_ascending_places(kind: Kind, payload: bytes, *, bound: int) -> RowNumbers:
     """Strictly ascending places below `bound`; ProtocolViolation otherwise."""
     places = parse_places(payload)
     if not (np.diff(places) > 0).all():
@@ -128,24 +125,24 @@ def format_openings(salts: npt.NDArray[np.uint8], positions: npt.NDArray[np.inte
     return rows.tobytes()
 
 
-def parse_openings(payload: bytes) -> tuple[npt.NDArray[np.uint8], Places]:
+def parse_openings(payload: bytes) -> tuple[npt.NDArray[np.uint8], RowNumbers]:
     """Salts (m, 16) and positions of a slice; the caller has checked the length."""
     rows = np.frombuffer(payload, np.uint8).reshape(-1, OPENING_BYTES)
     return rows[:, :SALT_BYTES], parse_places(rows[:, SALT_BYTES:].tobytes())
 
 
-def format_grants(places: Places, leaves: Rows, proof: Rows, *, bucket: int) -> bytes:
+def format_grants(places: RowNumbers, leaves: ByteRows, proof: ByteRows, *, bucket: int) -> bytes:
     """Message `grants`: place and leaf of each hit, then the proof filled up with zeros to its bound."""
-    filling = bytes(ROW_BYTES * (most_nodes(bucket, len(places)) - len(proof)))
+    filling = bytes(POINT_BYTES * (most_nodes(bucket, len(places)) - len(proof)))
     return format_places(places) + leaves.tobytes() + proof.tobytes() + filling
 
 
-def parse_grants(payload: bytes, count: int) -> tuple[Places, Rows, Rows]:
-    """Places, leaves and proof (filling included) of message `grants`; the caller has checked the length."""
-    leaves_at, proof_at = 4 * count, (4 + ROW_BYTES) * count
-    leaves = np.frombuffer(payload[leaves_at:proof_at], np.uint8).reshape(-1, ROW_BYTES)
+def parse_grants(payload: bytes, count: int) -> tuple[RowNumbers, ByteRows, ByteRows]:
+    """RowNumbers, leaves and proof (filling included) of message `grants`; the caller has checked the length."""
+    leaves_at, proof_at = 4 * count, (4 + POINT_BYTES) * count
+    leaves = np.frombuffer(payload[leaves_at:proof_at], np.uint8).reshape(-1, POINT_BYTES)
     return (
         parse_places(payload[:leaves_at]),
         leaves,
-        np.frombuffer(payload[proof_at:], np.uint8).reshape(-1, ROW_BYTES),
+        np.frombuffer(payload[proof_at:], np.uint8).reshape(-1, POINT_BYTES),
     )
