@@ -104,8 +104,12 @@ def require_no_low_order(points: ByteRows) -> None:
     points: canonical ones; other spellings of these values are `require_canonical`'s to refuse.
     """
     _check_shape(points)
-    low = np.frombuffer(b"".join(u.to_bytes(POINT_BYTES, "little") for u in _LOW_ORDER), np.uint8)
-    failed = int(np.count_nonzero(contained(points, low.reshape(-1, POINT_BYTES))))
+    words = _little_endian_words(points)
+    failed = 0
+    for u in _LOW_ORDER:
+        low = np.frombuffer(u.to_bytes(POINT_BYTES, "little"), np.dtype("<u8"))
+        alike = words[words[:, 0] == low[0]]
+        failed += int(np.count_nonzero((alike == low).all(axis=1)))
     if failed:
         raise _violation("POINT_LOW_ORDER", "属于小阶子群", "have a small order", failed, len(points))
 
@@ -174,15 +178,19 @@ def matches(left: ByteRows, right: ByteRows) -> tuple[RowNumbers, RowNumbers]:
     if not len(left) or not len(right):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     left_words, right_words = _big_endian_words(left), _big_endian_words(right)
-    order = _order_by(right_words[:, 0])
-    prefixes = right_words[order, 0]
+    left_order, right_order = _order_by(left_words[:, 0]), _order_by(right_words[:, 0])
+    wanted, prefixes = left_words[left_order, 0], right_words[right_order, 0]
     if bool((prefixes[1:] == prefixes[:-1]).any()):
         return _matches_of_whole_rows(left_words, right_words)
-    place = np.minimum(np.searchsorted(prefixes, left_words[:, 0]), len(prefixes) - 1)
-    candidate = order[place]
-    equal = (left_words == right_words[candidate]).all(axis=1)
-    positions = np.flatnonzero(equal)
-    return positions, candidate[positions]
+    place = np.minimum(
+        np.searchsorted(prefixes, wanted), len(prefixes) - 1
+    )  # both ascend: the search stays in the cache
+    hit = np.flatnonzero(prefixes[place] == wanted)
+    i, j = left_order[hit], right_order[place[hit]]
+    agrees = (left_words[i] == right_words[j]).all(axis=1)
+    i, j = i[agrees], j[agrees]
+    by_left = np.argsort(i)
+    return i[by_left], j[by_left]
 
 
 def _matches_of_whole_rows(left: _Words, right: _Words) -> tuple[RowNumbers, RowNumbers]:
@@ -205,7 +213,8 @@ def _order_of(words: _Words) -> RowNumbers:
 
 
 def _order_by(first_words: _Words) -> RowNumbers:
-    return np.argsort(first_words, kind="stable").astype(np.int64, copy=False)
+    """Of equal words any may come first: every caller looks at whole rows where some are equal."""
+    return np.argsort(first_words).astype(np.int64, copy=False)
 
 
 def _order_by_all_words(words: _Words) -> RowNumbers:
