@@ -210,10 +210,12 @@ def test_nothing_unreadable_is_ever_sent(wrong: dict[str, object]) -> None:
 
 def test_peek_tells_the_conversation_but_verifies_nothing() -> None:
     frame = seal(outbound(job="J-9", attempt=3), key=OTHER_KEY)
-    header = peek_header(frame)
+    header = peek_header(frame, max_bytes=len(frame))
     assert (header.job, header.attempt, header.sender) == ("J-9", 3, "broker")
     with pytest.raises(ProtocolViolation):
-        peek_header(b"")
+        peek_header(b"", max_bytes=10)
+    with pytest.raises(ProtocolViolation, match="size"):
+        peek_header(frame, max_bytes=len(frame) - 1)
 
 
 @settings(max_examples=30, deadline=None)

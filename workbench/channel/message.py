@@ -132,8 +132,7 @@ def open_message(
     Raises ProtocolViolation, code by code as in section 6; `inbound` is then unchanged.
     Cost: 0.8 ms and SM3 of the payload twice.
     """
-    if len(frame) > max_bytes:
-        raise _violation("MESSAGE_TOO_LARGE", "消息超过大小上限", "the message exceeds the size limit")
+    _check_size(frame, max_bytes)
     header, encoded, signature, payload = _split(frame)
     _check_ends(header, inbound)
     try:
@@ -153,12 +152,18 @@ def open_message(
     return OpenedMessage(header, payload, frame_digest)
 
 
-def peek_header(frame: bytes) -> MessageHeader:
+def peek_header(frame: bytes, *, max_bytes: int) -> MessageHeader:
     """What a frame claims, with nothing verified: only to find the conversation that will open it.
 
-    Raises ProtocolViolation when the frame has no readable header.
+    Raises ProtocolViolation when the frame is too large or has no readable header.
     """
+    _check_size(frame, max_bytes)
     return _split(frame)[0]
+
+
+def _check_size(frame: bytes, max_bytes: int) -> None:
+    if len(frame) > max_bytes:
+        raise _violation("MESSAGE_TOO_LARGE", "消息超过大小上限", "the message exceeds the size limit")
 
 
 def _split(frame: bytes) -> tuple[MessageHeader, bytes, bytes, bytes]:
