@@ -1,0 +1,44 @@
+"""Consent registry: directed grants, withdrawal at once, reasons for every exclusion. Document: docs/consent.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.contracts import ConsentRegistry, HealthReport, Host, Migration, Setting
+from workbench.domain.evidence import EvidenceKind
+from workbench.hookspecs import hookimpl
+from workbench.operations import Operation
+from workbench_consent import health, operations, schema
+from workbench_consent.registry import Registry
+
+WORKBENCH_API = 1
+
+
+@hookimpl
+def workbench_consent_registry(host: Host) -> ConsentRegistry:
+    return Registry(host)
+
+
+@hookimpl
+def workbench_operations() -> Sequence[Operation]:
+    return operations.OPERATIONS
+
+
+@hookimpl
+def workbench_migrations() -> Sequence[Migration]:
+    return schema.MIGRATIONS
+
+
+@hookimpl
+def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
+    return schema.EVIDENCE_KINDS
+
+
+@hookimpl
+def workbench_settings() -> Sequence[Setting]:
+    return schema.SETTINGS
+
+
+@hookimpl
+def workbench_health(host: Host) -> Sequence[HealthReport]:
+    return health.reports(host)

@@ -1,0 +1,270 @@
+"""Directed grants and the rule who may be used: the whole meaning of consent, one customer at a time.
+
+Document: docs/consent.md sections 2 to 5. `decide` here is the reference: short, slow, obvious. The columnar version in
+`columns.py` must agree with it on every input, and the tests hold the two together. Nothing here reads a clock, a file
+or a database; tokens are 16 bytes from `subjects.py` and stand for identifiers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from workbench.contracts import GrantQuery
+from workbench.crypto import sm3
+from workbench.domain.intersection import KeyKind
+
+DIGEST_LABEL = b"workbench/v1/grant\n"
+DOCUMENT_LABEL = b"workbench/v1/signed-form\n"
+
+
+class Reason(IntEnum):
+    """Why a customer may or may not be used, best first; the name of a member is the reason's code (OK shows as "").
+
+    The order of the first eight is the order in which the grants of one customer compete: the best one speaks.
+    """
+
+    OK = 0
+    AMBIGUOUS_KEY = 1
+    WITHDRAWN = 2
+    NOT_YET_VALID = 3
+    EXPIRED = 4
+    RECIPIENT_MISMATCH = 5
+    PURPOSE_MISMATCH = 6
+    NO_GRANT = 7
+    SUPPRESSED = 8
+    DUPLICATE_KEY = 9
+    MISSING_KEY = 10
+
+    @property
+    def code(self) -> str:
+        return "" if self is Reason.OK else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is meant: tokens of a phone and of an identity number, None where not named."""
+
+    phone: bytes | None
+    id_no: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One row of a signed form: this person lets this institution use the key towards `recipient` for `purpose`.
+
+    record: number of the row in this registry, from 1. seq: the event that brought it. Live while
+    from_ms <= t < until_ms. digest: see `grant_digest`.
+    """
+
+    record: int
+    seq: int
+    subject: Subject
+    purpose: str
+    recipient: str
+    from_ms: int
+    until_ms: int
+    digest: bytes
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What a person took back: "" as purpose or recipient means every one.
+
+    seq: the event; it ends every grant of an earlier event in its scope, for good. suppresses: it also keeps the person
+    out of whatever is imported later, until compliance lifts that (lifted).
+    """
+
+    seq: int
+    subject: Subject
+    purpose: str
+    recipient: str
+    suppresses: bool = True
+    lifted: bool = False
+
+    def covers(self, purpose: str, recipient: str) -> bool:
+        return self.purpose in ("", purpose) and self.recipient in ("", recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """One row of a list: the institution's own number and the tokens of what is known."""
+
+    customer_id: str
+    subject: Subject
+
+    def key(self, kind: KeyKind) -> bytes | None:
+        return self.subject.phone if kind is KeyKind.PHONE else self.subject.id_no
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer for one customer; grant: the one that speaks for the reason, None when no grant says anything."""
+
+    reason: Reason
+    grant: Grant | None = None
+    valid_until_ms: int = 0
+
+
+def signed_form_commitment(salt: bytes, document: bytes, record: int) -> bytes:
+    """The salted digest under which the registry keeps a signed form (row B6): 32 bytes.
+
+    salt: 32 random bytes of this record. document: SM3 of the file, 32 bytes, or empty when none was given.
+    Source: docs/consent.md section 4.
+    """
+    return sm3.digest(DOCUMENT_LABEL + salt + bytes([len(document)]) + document + record.to_bytes(8, "big"))
+
+
+def grant_digest(
+    *, salt: bytes, purpose: str, party: str, recipient: str, channel: str, from_ms: int, until_ms: int, form: bytes
+) -> bytes:
+    """What the intersection commits to per hit (decisions 10 and 12): 32 bytes that name no person.
+
+    form: the result of `signed_form_commitment`. Source: docs/consent.md section 4.
+    """
+    head = grant_digest_head(purpose=purpose, party=party, recipient=recipient, channel=channel)
+    return sm3.digest(head + salt + from_ms.to_bytes(8, "big") + until_ms.to_bytes(8, "big") + form)
+
+
+def grant_digest_head(*, purpose: str, party: str, recipient: str, channel: str) -> bytes:
+    """The part of a grant's canonical bytes that many grants have in common."""
+    texts = [text.encode("utf-8") for text in (purpose, party, recipient, channel)]
+    return DIGEST_LABEL + b"".join(len(text).to_bytes(2, "big") + text for text in texts)
+
+
+def fits_customer(grant: Subject, customer: Subject) -> bool:
+    """A grant fits when an identifier it names equals the customer's and none it names contradicts."""
+    phone_agrees = _agrees(grant.phone, customer.phone)
+    id_agrees = _agrees(grant.id_no, customer.id_no)
+    return True in (phone_agrees, id_agrees) and False not in (phone_agrees, id_agrees)
+
+
+def means_person(withdrawn: Subject, other: Subject) -> bool:
+    """A withdrawal means a person when the identity numbers agree, or the phones do and the numbers do not differ."""
+    id_agrees = _agrees(withdrawn.id_no, other.id_no)
+    return bool(id_agrees) or (_agrees(withdrawn.phone, other.phone) is True and id_agrees is None)
+
+
+def was_withdrawn(grant: Grant, withdrawals: Iterable[Withdrawal]) -> bool:
+    """The fold: a grant is dead once a later event took it back; nothing revives it, not even a lifted suppression."""
+    return any(
+        one.seq > grant.seq and one.covers(grant.purpose, grant.recipient) and means_person(one.subject, grant.subject)
+        for one in withdrawals
+    )
+
+
+def is_suppressed(customer: Subject, query: GrantQuery, withdrawals: Iterable[Withdrawal]) -> bool:
+    """Whether a withdrawal still keeps this customer out.
+
+    A phone somebody withdrew is out as a key for everybody who has it: the partner would meet the one who withdrew.
+    """
+    for one in withdrawals:
+        if not one.suppresses or one.lifted or not one.covers(query.purpose, query.recipient):
+            continue
+        if means_person(one.subject, customer):
+            return True
+        if query.key_kind is KeyKind.PHONE and _agrees(one.subject.phone, customer.phone):
+            return True
+    return False
+
+
+def standing(grant: Grant, query: GrantQuery, withdrawn: bool) -> Reason:
+    """What one grant alone says about the query."""
+    same_purpose, same_recipient = grant.purpose == query.purpose, grant.recipient == query.recipient
+    if same_purpose and same_recipient:
+        if withdrawn:
+            return Reason.WITHDRAWN
+        if query.at_ms < grant.from_ms:
+            return Reason.NOT_YET_VALID
+        return Reason.OK if query.at_ms < grant.until_ms else Reason.EXPIRED
+    if withdrawn or not (same_purpose or same_recipient):
+        return Reason.NO_GRANT
+    return Reason.RECIPIENT_MISMATCH if same_purpose else Reason.PURPOSE_MISMATCH
+
+
+def decide(
+    customers: Sequence[Customer], grants: Sequence[Grant], withdrawals: Sequence[Withdrawal], query: GrantQuery
+) -> list[Verdict]:
+    """The verdict for every customer of a list, in order. Cost: customers times grants; for tests and explanations."""
+    fold = [(grant, was_withdrawn(grant, withdrawals)) for grant in grants]
+    persons_by_phone = _persons_by_phone(customers)
+    verdicts = [_decide_alone(customer, fold, withdrawals, query, persons_by_phone) for customer in customers]
+    return _settle_shared_keys(customers, verdicts, query.key_kind)
+
+
+def _decide_alone(
+    customer: Customer,
+    fold: Sequence[tuple[Grant, bool]],
+    withdrawals: Sequence[Withdrawal],
+    query: GrantQuery,
+    persons_by_phone: dict[bytes, int],
+) -> Verdict:
+    if customer.key(query.key_kind) is None:
+        return Verdict(Reason.MISSING_KEY)
+    best = Verdict(Reason.NO_GRANT)
+    rank: tuple[int, int, int] | None = None
+    for grant, withdrawn in fold:
+        if not fits_customer(grant.subject, customer.subject):
+            continue
+        reason = standing(grant, query, withdrawn)
+        if reason is Reason.OK and not _is_certain(grant.subject, customer.subject, persons_by_phone):
+            reason = Reason.AMBIGUOUS_KEY
+        candidate = (int(reason), -grant.until_ms, grant.record)
+        if reason < Reason.NO_GRANT and (rank is None or candidate < rank):
+            rank, best = candidate, Verdict(reason, grant)
+    if best.reason is not Reason.WITHDRAWN and is_suppressed(customer.subject, query, withdrawals):
+        return Verdict(Reason.SUPPRESSED)
+    if best.reason is Reason.OK and best.grant is not None:
+        return Verdict(Reason.OK, best.grant, best.grant.until_ms)
+    return best
+
+
+def _settle_shared_keys(customers: Sequence[Customer], verdicts: list[Verdict], kind: KeyKind) -> list[Verdict]:
+    """Decision 16: a key several customers share counts once if each of them has a live grant, else not at all."""
+    holders: dict[bytes, list[int]] = defaultdict(list)
+    for index, customer in enumerate(customers):
+        key = customer.key(kind)
+        if key is not None:
+            holders[key].append(index)
+    for rows in holders.values():
+        if len(rows) == 1:
+            continue
+        if any(verdicts[row].reason is not Reason.OK for row in rows):
+            for row in rows:
+                verdicts[row] = Verdict(Reason.AMBIGUOUS_KEY)
+            continue
+        first, *others = sorted(rows, key=lambda row: (customers[row].customer_id, row))
+        ends = min(verdicts[row].valid_until_ms for row in rows)
+        verdicts[first] = Verdict(Reason.OK, verdicts[first].grant, ends)
+        for row in others:
+            verdicts[row] = Verdict(Reason.DUPLICATE_KEY)
+    return verdicts
+
+
+def _persons_by_phone(customers: Sequence[Customer]) -> dict[bytes, int]:
+    """How many persons of the list have each phone; rows with one identity number are one person."""
+    numbers: dict[bytes, set[bytes]] = defaultdict(set)
+    unknown: dict[bytes, int] = defaultdict(int)
+    for customer in customers:
+        if customer.subject.phone is None:
+            continue
+        if customer.subject.id_no is None:
+            unknown[customer.subject.phone] += 1
+        else:
+            numbers[customer.subject.phone].add(customer.subject.id_no)
+    return {phone: len(numbers[phone]) + unknown[phone] for phone in numbers.keys() | unknown.keys()}
+
+
+def _is_certain(grant: Subject, customer: Subject, persons_by_phone: dict[bytes, int]) -> bool:
+    """Whether the grant is surely this customer's: by identity number, or by a phone only one person of the list has."""
+    if _agrees(grant.id_no, customer.id_no):
+        return True
+    return customer.phone is not None and persons_by_phone[customer.phone] == 1
+
+
+def _agrees(named: bytes | None, known: bytes | None) -> bool | None:
+    """True or False when both are there, None when one is absent."""
+    return None if named is None or known is None else named == known

@@ -1,0 +1,457 @@
+"""What staff can do with consent. Every action goes through the gate; nothing is decided here. docs/consent.md section 7."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import polars as pl
+from pydantic import BaseModel, Field
+
+from workbench.contracts import ConsentRegistry, GrantQuery, OperationContext, Transaction
+from workbench.domain.identifiers import parse_id_no, parse_phone
+from workbench.domain.intersection import KeyKind
+from workbench.domain.party import PartyId, Role
+from workbench.errors import InvalidRequest
+from workbench.intake import GrantTable
+from workbench.operations import NoInput, Operation, Reply, Request
+from workbench_consent import audit, columns
+from workbench_consent.grants import Reason
+from workbench_consent.projection import State
+from workbench_consent.reasons import SENTENCES
+from workbench_consent.registry import Registry, counts_of
+from workbench_consent.subjects import meant_by, token_at
+from workbench_consent.withdrawing import columns_of_subject, evidence_name
+
+COMPLIANCE: Final = frozenset({Role.COMPLIANCE})
+READERS: Final = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role.AUDITOR})
+
+
+class ImportConsents(Request):
+    """file: id of an upload. mapping: our field -> header in the file. max_bad_share: 0 to 1, else the setting."""
+
+    file: str
+    mapping: dict[str, str] = Field(default_factory=dict)
+    max_bad_share: float | None = Field(default=None, ge=0, le=1)
+
+
+class ImportConsentsReply(Reply):
+    """rows = accepted + rejected + duplicates + suppressed. rejects: id of a download, "" when there are none.
+
+    event: number of the consent event and root: Merkle root in its evidence; 0 and "" when nothing was new.
+    """
+
+    rows: int
+    accepted: int
+    rejected: int
+    duplicates: int
+    suppressed: int
+    event: int
+    root: str
+    reasons: dict[str, int]
+    rejects: str
+    report: dict[str, Any]
+
+
+class WithdrawConsent(Request):
+    """phone, id_no: at least one. purpose, recipient: "" means every one. suppress: also keep out what comes later."""
+
+    phone: str = ""
+    id_no: str = ""
+    purpose: str = ""
+    recipient: str = ""
+    suppress: bool = True
+    reason: str = Field(default="", max_length=500)
+
+
+class WithdrawReply(Reply):
+    """grants: how many records are in the scope; records: their numbers, at most 100; entry: index in the own log."""
+
+    event: int
+    grants: int
+    records: list[int]
+    entry: int
+
+
+class LiftSuppression(Request):
+    """phone, id_no: at least one; reason: why, kept in evidence."""
+
+    phone: str = ""
+    id_no: str = ""
+    reason: str = Field(min_length=5, max_length=500)
+
+
+class LiftReply(Reply):
+    event: int
+    entries: int
+    entry: int
+
+
+class CoverageRequest(Request):
+    """list: id of a customer list; key_kind: the identifier that would be compared; recipient: "" for every one."""
+
+    list: str
+    key_kind: KeyKind = KeyKind.PHONE
+    recipient: str = ""
+
+
+class Coverage(Reply):
+    """counts: reason code -> customers, "OK" for those who may be used; they add up to the list."""
+
+    purpose: str
+    recipient: str
+    usable: int
+    counts: dict[str, int]
+
+
+class CoverageReply(Reply):
+    """rows: purpose by purpose and recipient by recipient; reasons: code -> sentences."""
+
+    customers: int
+    at_ms: int
+    as_of: int
+    rows: list[Coverage]
+    reasons: dict[str, dict[str, str]]
+
+
+class CheckRequest(Request):
+    """One person, towards one recipient. list: a list in which others may share the key, "" to look at nobody else."""
+
+    phone: str = ""
+    id_no: str = ""
+    purpose: str
+    recipient: str
+    key_kind: KeyKind = KeyKind.PHONE
+    list: str = ""
+
+
+class RecordView(Reply):
+    """One record as staff read it: tokens cut to eight digits, no identifier."""
+
+    record: int
+    phone: str
+    id_no: str
+    purpose: str
+    recipient: str
+    channel: str
+    from_ms: int
+    until_ms: int
+    state: str
+    event: int
+    digest: str
+
+
+class CheckReply(Reply):
+    """code: "OK" or the reason; record: the one that speaks for it; records: all of this person, newest first."""
+
+    usable: bool
+    code: str
+    zh: str
+    en: str
+    record: RecordView | None
+    records: list[RecordView]
+    suppressed: bool
+    at_ms: int
+
+
+class GrantsRequest(Request):
+    """after: number of the last record seen, records before it follow; 0 starts with the newest."""
+
+    after: int = Field(default=0, ge=0)
+    limit: int = Field(default=50, ge=1, le=500)
+    purpose: str = ""
+    recipient: str = ""
+
+
+class GrantsReply(Reply):
+    """next: value of `after` for the following page, 0 at the end."""
+
+    total: int
+    records: list[RecordView]
+    next: int
+
+
+class Purpose(Reply):
+    code: str
+    zh: str
+    en: str
+
+
+class PurposesReply(Reply):
+    purposes: list[Purpose]
+    recipients: list[str]
+
+
+class AuditFindingView(Reply):
+    event: int
+    record: int
+    problem: str
+
+
+class AuditReply(Reply):
+    """records: grants checked; holds: nothing was found."""
+
+    records: int
+    holds: bool
+    findings: list[AuditFindingView]
+
+
+def _registry(ctx: OperationContext) -> Registry:
+    provider: object = ctx.host.provider(ConsentRegistry)
+    if not isinstance(provider, Registry):
+        raise TypeError("these operations belong to the registry of this plugin")
+    return provider
+
+
+def _identifiers(ctx: OperationContext, phone: str, id_no: str) -> tuple[str | None, str | None]:
+    """Both in their one spelling; InvalidRequest when neither is given or one cannot be read."""
+    if not phone.strip() and not id_no.strip():
+        raise InvalidRequest("请填写手机号或身份证号", "give a phone number or an identity number")
+    return (
+        parse_phone(phone) if phone.strip() else None,
+        parse_id_no(id_no, today=ctx.host.today()) if id_no.strip() else None,
+    )
+
+
+def _import(ctx: OperationContext, request: ImportConsents) -> ImportConsentsReply:
+    host = ctx.host
+    tables_read: list[GrantTable] = []
+
+    def offer_rejects(tx: Transaction, table: GrantTable) -> str:
+        tables_read.append(table)
+        if not table.rejects.height:
+            return ""
+        data = b"\xef\xbb\xbf" + table.rejects.write_csv().encode()
+        return str(host.downloads.offer(tx, ctx.caller, "rejects.csv", data))
+
+    try:
+        result = _registry(ctx).import_file(
+            host.uploads.path(request.file),
+            actor=ctx.caller.person.token,
+            max_bad_share=request.max_bad_share,
+            mapping=request.mapping or None,
+            also=offer_rejects,
+            progress=lambda done, total: ctx.progress(done, total, "导入授权", "importing consents"),
+            cancelled=ctx.cancelled,
+        )
+    finally:
+        host.uploads.remove(request.file)
+    report = tables_read[-1].report
+    return ImportConsentsReply(
+        rows=result.rows,
+        accepted=result.accepted,
+        rejected=result.rejected,
+        duplicates=result.duplicates,
+        suppressed=result.suppressed,
+        event=result.event,
+        root=result.root,
+        reasons=dict(report.reasons),
+        rejects=result.extra,
+        report=report.as_dict(),
+    )
+
+
+def _withdraw(ctx: OperationContext, request: WithdrawConsent) -> WithdrawReply:
+    phone, id_no = _identifiers(ctx, request.phone, request.id_no)
+    done = _registry(ctx).withdraw(
+        phone=phone,
+        id_no=id_no,
+        purpose=request.purpose or None,
+        recipient=request.recipient or None,
+        suppress=request.suppress,
+        actor=ctx.caller.person.token,
+        reason=request.reason,
+    )
+    return WithdrawReply(event=done.event, grants=done.grants, records=list(done.records), entry=done.entry.index)
+
+
+def _lift(ctx: OperationContext, request: LiftSuppression) -> LiftReply:
+    phone, id_no = _identifiers(ctx, request.phone, request.id_no)
+    done = _registry(ctx).lift_suppression(
+        phone=phone, id_no=id_no, actor=ctx.caller.person.token, reason=request.reason
+    )
+    return LiftReply(event=done.event, entries=done.entries, entry=done.entry.index)
+
+
+def _coverage(ctx: OperationContext, request: CoverageRequest) -> CoverageReply:
+    registry, host = _registry(ctx), ctx.host
+    customers: pl.DataFrame = host.lists.frame(request.list)
+    at_ms: int = host.now_ms()
+    recipients = [PartyId(request.recipient)] if request.recipient else list(registry.recipients())
+    covered: list[Coverage] = []
+    as_of = 0
+    for purpose in registry.purposes():
+        for recipient in recipients:
+            verdicts, state = registry.explain(customers, GrantQuery(purpose, recipient, at_ms, request.key_kind))
+            counts = {code or "OK": count for code, count in counts_of(verdicts).items()}
+            covered.append(
+                Coverage(purpose=purpose, recipient=recipient, usable=counts.get("OK", 0), counts=counts)
+            )
+            as_of = state.seq
+    return CoverageReply(
+        customers=customers.height,
+        at_ms=at_ms,
+        as_of=as_of,
+        rows=covered,
+        reasons={reason.code or "OK": {"zh": zh, "en": en} for reason, (zh, en) in SENTENCES.items()},
+    )
+
+
+def _check(ctx: OperationContext, request: CheckRequest) -> CheckReply:
+    registry, host = _registry(ctx), ctx.host
+    phone, id_no = _identifiers(ctx, request.phone, request.id_no)
+    query = GrantQuery(request.purpose, PartyId(request.recipient), host.now_ms(), request.key_kind)
+    customers, row = _with_neighbours(host.lists.frame(request.list) if request.list else None, phone, id_no)
+    verdicts, state = registry.explain(customers, query)
+    reason = Reason(int(verdicts.reason[row]))
+    subject = registry.subject(phone, id_no)
+    one = columns_of_subject(subject)
+    suppressed = bool(columns.suppressed(one, state.withdrawals, query)[0])
+    mine = sorted(set(meant_by(state.grants.subjects, one).left.tolist()), reverse=True)[:100]
+    spoken = int(verdicts.grant[row])
+    code = reason.code or "OK"
+    name = evidence_name(subject)
+    values = {"subject": name, "purpose": query.purpose, "recipient": query.recipient, "outcome": code}
+    host.store.write(
+        lambda tx: host.evidence.append(
+            tx, "consent.checked", values, actor=ctx.caller.person.token, subject=name
+        )
+    )
+    zh, en = SENTENCES[reason]
+    return CheckReply(
+        usable=reason is Reason.OK,
+        code=code,
+        zh=zh,
+        en=en,
+        record=_view(state, spoken, query.at_ms) if spoken >= 0 else None,
+        records=[_view(state, grant, query.at_ms) for grant in mine],
+        suppressed=suppressed,
+        at_ms=query.at_ms,
+    )
+
+
+def _with_neighbours(everybody: pl.DataFrame | None, phone: str | None, id_no: str | None) -> tuple[pl.DataFrame, int]:
+    """The person with those of the list who share a key, and the person's row; from the list when the person is there."""
+    person = pl.DataFrame(
+        {"customer_id": ["?"], "phone": [phone], "id_no": [id_no]},
+        schema={"customer_id": pl.String, "phone": pl.String, "id_no": pl.String},
+    )
+    if everybody is None:
+        return person, 0
+    near = everybody.select("customer_id", "phone", "id_no").filter(
+        (pl.col("phone") == phone).fill_null(value=False) | (pl.col("id_no") == id_no).fill_null(value=False)
+    )
+    same = pl.lit(value=True)
+    for name, value in (("phone", phone), ("id_no", id_no)):
+        if value is not None:
+            same = same & (pl.col(name) == value).fill_null(value=False)
+    rows = near.with_row_index("row").filter(same)
+    if rows.height:
+        return near, int(rows["row"][0])
+    return pl.concat([person, near]), 0
+
+
+def _grants(ctx: OperationContext, request: GrantsRequest) -> GrantsReply:
+    state = _registry(ctx).state()
+    at_ms = ctx.host.now_ms()
+    wanted = [
+        (request.purpose in ("", term.purpose)) and (request.recipient in ("", term.recipient))
+        for term in state.terms
+    ]
+    records: list[RecordView] = []
+    row = (request.after if 0 < request.after <= len(state.grants) else len(state.grants) + 1) - 2
+    while row >= 0 and len(records) < request.limit:
+        if wanted[int(state.grants.term[row])]:
+            records.append(_view(state, row, at_ms))
+        row -= 1
+    return GrantsReply(total=len(state.grants), records=records, next=records[-1].record if row >= 0 and records else 0)
+
+
+def _purposes(ctx: OperationContext, request: NoInput) -> PurposesReply:
+    registry = _registry(ctx)
+    named = [Purpose(code=code, zh=zh, en=en) for code, (zh, en) in registry.purposes().items()]
+    return PurposesReply(purposes=named, recipients=list(registry.recipients()))
+
+
+def _audit(ctx: OperationContext, request: NoInput) -> AuditReply:
+    host = ctx.host
+    result = audit.audit(host)
+    text = " ".join(f"{one.problem}:{one.event}:{one.record}" for one in result.findings[:100])
+    values = {"records": str(result.records), "findings": text or "none"}
+    host.store.write(
+        lambda tx: host.evidence.append(tx, "consent.audited", values, actor=ctx.caller.person.token)
+    )
+    views = [AuditFindingView(event=one.event, record=one.record, problem=one.problem) for one in result.findings]
+    return AuditReply(records=result.records, holds=not views, findings=views)
+
+
+def _view(state: State, row: int, at_ms: int) -> RecordView:
+    grants = state.grants
+    term = state.terms[int(grants.term[row])]
+    from_ms, until_ms = int(grants.from_ms[row]), int(grants.until_ms[row])
+    if grants.withdrawn[row]:
+        standing = Reason.WITHDRAWN.code
+    elif at_ms < from_ms:
+        standing = Reason.NOT_YET_VALID.code
+    else:
+        standing = "LIVE" if at_ms < until_ms else Reason.EXPIRED.code
+    return RecordView(
+        record=row + 1,
+        phone=_masked(token_at(grants.subjects.phone, row)),
+        id_no=_masked(token_at(grants.subjects.id_no, row)),
+        purpose=term.purpose,
+        recipient=term.recipient,
+        channel=term.channel,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        state=standing,
+        event=int(grants.seq[row]),
+        digest=grants.digest[row].tobytes().hex(),
+    )
+
+
+def _masked(token: bytes | None) -> str:
+    return "" if token is None else token.hex()[:8] + "…"
+
+
+def _operation(
+    name: str, zh: str, en: str, request: type[Request], reply: type[BaseModel], roles: frozenset[Role], run: Any,
+    **flags: Any,
+) -> Operation:  # fmt: skip
+    return Operation(name=name, zh=zh, en=en, request=request, reply=reply, roles=roles, run=run, **flags)
+
+
+OPERATIONS = (
+    _operation(
+        "consent.import", "导入客户授权", "import customer consents", ImportConsents, ImportConsentsReply, COMPLIANCE,
+        _import, long=True, takes_file=True, evidence=("consent.imported",),
+    ),
+    _operation(
+        "consent.withdraw", "登记客户撤回", "record a withdrawal", WithdrawConsent, WithdrawReply, COMPLIANCE,
+        _withdraw, fresh_password=True, evidence=("consent.withdrawn",),
+    ),
+    _operation(
+        "consent.lift_suppression", "解除“不再使用”标识", "lift a suppression", LiftSuppression, LiftReply, COMPLIANCE,
+        _lift, fresh_password=True, evidence=("consent.suppression_lifted",),
+    ),
+    _operation(
+        "consent.coverage", "查看授权覆盖", "read consent coverage", CoverageRequest, CoverageReply, READERS,
+        _coverage, weak_token=True, reads_only=True,
+    ),
+    _operation(
+        "consent.check", "查询一位客户的授权", "look up one customer's consent", CheckRequest, CheckReply, COMPLIANCE,
+        _check, evidence=("consent.checked",),
+    ),
+    _operation(
+        "consent.grants", "查看授权记录", "read consent records", GrantsRequest, GrantsReply,
+        frozenset({Role.COMPLIANCE, Role.AUDITOR}), _grants, weak_token=True, reads_only=True,
+    ),
+    _operation(
+        "consent.purposes", "查看用途与接收方", "read purposes and recipients", NoInput, PurposesReply, READERS,
+        _purposes, weak_token=True, reads_only=True,
+    ),
+    _operation(
+        "consent.audit", "核对授权登记", "check the consent records", NoInput, AuditReply,
+        frozenset({Role.COMPLIANCE, Role.AUDITOR}), _audit, long=True, evidence=("consent.audited",),
+    ),
+)  # fmt: skip
+

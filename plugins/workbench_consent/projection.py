@@ -1,0 +1,117 @@
+"""What the registry keeps in memory: the fold over its events as columns, and what it found out about lists.
+
+Document: docs/consent.md section 6. The state is stamped with the number of the newest event it contains; a state is
+never changed, a newer one takes its place. Identifiers in clear are not kept: a list is recognised by a keyed digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from workbench.contracts import Store
+from workbench.domain.intersection import KeyKind
+from workbench_consent import tables
+from workbench_consent.columns import GrantColumns, ListIndex, Term, WithdrawalColumns, fold, index_list
+from workbench_consent.rows import columns_of
+from workbench_consent.subjects import Pairs, Subjects, grants_of, tokens
+
+CACHED_LISTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Grants and withdrawals up to and including event `seq`."""
+
+    seq: int
+    terms: tuple[Term, ...]
+    grants: GrantColumns
+    withdrawals: WithdrawalColumns
+
+
+class Projection:
+    """The newest state, read from the store when it has moved on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._state = State(0, (), GrantColumns.empty(), WithdrawalColumns.empty())
+
+    def state(self) -> State:
+        """The state as of now. Cost: nothing when nothing happened; 20 ms after a withdrawal; 1 s per 10^6 new grants."""
+        with self._lock, self._store.read() as reader:
+            if tables.newest_event(reader) != self._state.seq:
+                self._state = self._follow(self._state, reader)
+            return self._state
+
+    def _follow(self, old: State, reader: tables.Reader) -> State:
+        terms = tables.terms(reader)
+        added = [columns_of(chunk, len(terms)) for chunk in tables.chunks(reader, after=len(old.grants))]
+        grants = GrantColumns.concatenate([old.grants, *added]) if added else old.grants
+        withdrawals = tables.withdrawals(reader)
+        # A withdrawal ends grants of earlier events only, so the old ones have nothing to say about new grants.
+        ended = fold(grants, terms, withdrawals.take(withdrawals.seq > old.seq))
+        grants = replace(grants, withdrawn=grants.withdrawn | ended)
+        return State(tables.newest_event(reader), terms, grants, withdrawals)
+
+
+@dataclass(slots=True)
+class KnownList:
+    """A list as tokens, with the grants that fit it as of `grants` many records."""
+
+    index: ListIndex
+    pairs: Pairs
+    grants: int
+
+
+class KnownLists:
+    """Tokens and matches of the lists used last, so that only the first decision on a list pays for them."""
+
+    def __init__(self, token_key: bytes, cache_key: bytes) -> None:
+        self._token_key = token_key
+        self._cache_key = cache_key
+        self._lock = threading.Lock()
+        self._known: OrderedDict[bytes, KnownList] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"KnownLists({len(self._known)})"
+
+    def find(self, customers: pl.DataFrame, state: State) -> KnownList:
+        """Index and pairs of this list for this state.
+
+        Cost for 10^6 rows: about 3 s the first time (two million HMACs), 0.4 s after an import, then 0.1 s.
+        """
+        name = self._name(customers)
+        with self._lock:
+            known = self._known.get(name)
+            if known is None or known.grants != len(state.grants):
+                index = known.index if known else self._index(customers)
+                known = KnownList(index, grants_of(index.subjects, state.grants.subjects), len(state.grants))
+                self._known[name] = known
+            self._known.move_to_end(name)
+            while len(self._known) > CACHED_LISTS:
+                self._known.popitem(last=False)
+            return known
+
+    def _index(self, customers: pl.DataFrame) -> ListIndex:
+        subjects = Subjects(
+            tokens(self._token_key, KeyKind.PHONE, customers["phone"]),
+            tokens(self._token_key, KeyKind.ID_NO, customers["id_no"]),
+        )
+        return index_list(subjects, customers["customer_id"])
+
+    def _name(self, customers: pl.DataFrame) -> bytes:
+        # Not evidence and never stored: it only tells whether these are the rows seen before. Keyed, so that nobody
+        # can prepare two lists that look alike.
+        digest = hashlib.blake2b(key=self._cache_key, digest_size=32)
+        for name in ("customer_id", "phone", "id_no"):
+            column = customers[name].cast(pl.String).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+            digest.update(f"{name} {len(column)} {column.null_count} {column.offset}\n".encode())
+            for buffer in column.buffers():
+                digest.update(b"-" if buffer is None else np.frombuffer(buffer, np.uint8).tobytes())
+        return digest.digest()

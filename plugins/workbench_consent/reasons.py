@@ -1,0 +1,25 @@
+"""What each reason code means, for staff, in Chinese and English. docs/consent.md section 2 is checked against it."""
+
+from __future__ import annotations
+
+from workbench_consent.grants import Reason
+
+SENTENCES: dict[Reason, tuple[str, str]] = {
+    Reason.OK: ("可用：此刻有覆盖该用途和接收方的授权", "may be used: a grant covers this purpose and recipient now"),
+    Reason.AMBIGUOUS_KEY: (
+        "标识由多位客户共用，且不是每一位都有确属本人的有效授权",
+        "several customers share the key and not each of them has a live grant that is surely theirs",
+    ),
+    Reason.WITHDRAWN: ("客户已撤回该授权", "the customer withdrew this grant"),
+    Reason.NOT_YET_VALID: ("授权尚未生效", "the grant has not begun"),
+    Reason.EXPIRED: ("授权已到期", "the grant has ended"),
+    Reason.RECIPIENT_MISMATCH: ("同意了该用途，但不是给这个接收方", "consent for this purpose names another recipient"),
+    Reason.PURPOSE_MISMATCH: ("同意给这个接收方，但不是该用途", "consent for this recipient names another purpose"),
+    Reason.NO_GRANT: ("没有相关授权", "no grant concerns this purpose or recipient"),
+    Reason.SUPPRESSED: ("客户已退出，不再使用", "the customer has left and is kept out"),
+    Reason.DUPLICATE_KEY: (
+        "同一标识已由另一客户号代表，只计一次",
+        "another customer number already stands for this key, which counts once",
+    ),
+    Reason.MISSING_KEY: ("没有所比对的标识", "the customer has no value for the identifier compared"),
+}

@@ -1,0 +1,190 @@
+"""Tables, kinds of evidence and settings of the consent registry. Document: docs/consent.md sections 6 to 8."""
+
+from __future__ import annotations
+
+from workbench.contracts import Migration, Setting
+from workbench.domain.evidence import EvidenceKind, Field, Visibility
+
+OWNER = "consent"
+
+MIGRATIONS = (
+    Migration(
+        OWNER,
+        1,
+        """
+        CREATE TABLE consent_event (
+            seq    INTEGER PRIMARY KEY,
+            kind   TEXT NOT NULL,
+            at_ms  INTEGER NOT NULL,
+            actor  TEXT NOT NULL,
+            first  INTEGER NOT NULL,
+            rows   INTEGER NOT NULL,
+            root   BLOB NOT NULL,
+            entry  INTEGER NOT NULL
+        );
+        CREATE TABLE consent_term (
+            number    INTEGER PRIMARY KEY,
+            purpose   TEXT NOT NULL,
+            recipient TEXT NOT NULL,
+            channel   TEXT NOT NULL,
+            UNIQUE (purpose, recipient, channel)
+        );
+        CREATE TABLE consent_grant (
+            first    INTEGER PRIMARY KEY,
+            seq      INTEGER NOT NULL,
+            rows     INTEGER NOT NULL,
+            phone    BLOB NOT NULL,
+            id_no    BLOB NOT NULL,
+            term     BLOB NOT NULL,
+            from_ms  BLOB NOT NULL,
+            until_ms BLOB NOT NULL,
+            salt     BLOB NOT NULL,
+            form     BLOB NOT NULL,
+            digest   BLOB NOT NULL
+        );
+        CREATE TABLE consent_suppression (
+            number     INTEGER PRIMARY KEY,
+            seq        INTEGER NOT NULL,
+            phone      BLOB NOT NULL,
+            id_no      BLOB NOT NULL,
+            purpose    TEXT NOT NULL,
+            recipient  TEXT NOT NULL,
+            suppresses INTEGER NOT NULL,
+            lifted_seq INTEGER
+        );
+        CREATE TABLE consent_snapshot (
+            snapshot       TEXT PRIMARY KEY,
+            job            TEXT NOT NULL,
+            attempt        INTEGER NOT NULL,
+            at_ms          INTEGER NOT NULL,
+            as_of          INTEGER NOT NULL,
+            purpose        TEXT NOT NULL,
+            recipient      TEXT NOT NULL,
+            key_kind       TEXT NOT NULL,
+            customers      INTEGER NOT NULL,
+            usable         INTEGER NOT NULL,
+            valid_until_ms INTEGER NOT NULL,
+            root           BLOB NOT NULL,
+            used_at_ms     INTEGER
+        );
+        CREATE UNIQUE INDEX consent_snapshot_once ON consent_snapshot (job, attempt) WHERE used_at_ms IS NOT NULL;
+        """,
+    ),
+)
+
+
+def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, Visibility.SHARED, zh, en, unit)
+
+
+def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, Visibility.COMMITTED, zh, en, unit)
+
+
+_PURPOSE = _closed("purpose", "用途，* 为全部", "purpose, * for every one")
+_RECIPIENT = _closed("recipient", "接收方，* 为全部", "recipient, * for every one")
+_REASON = _closed("reason", "经办理由", "reason given by staff")
+
+EVIDENCE_KINDS = (
+    EvidenceKind(
+        "consent.imported",
+        (
+            _shared("root", "授权记录的 SM3 默克尔根", "SM3 Merkle root of the grant rows"),
+            _closed("file", "文件名", "name of the file"),
+            _closed("event", "授权事件序号", "number of the consent event"),
+            _closed("first_record", "首条记录号", "number of the first record"),
+            _closed("rows", "数据行数", "rows in the file", "1"),
+            _closed("accepted", "新增授权", "new grants", "1"),
+            _closed("rejected", "未导入行数", "rejected rows", "1"),
+            _closed("duplicates", "重复行数", "rows already known", "1"),
+            _closed("suppressed", "因撤回未导入", "rows kept out by a withdrawal", "1"),
+        ),
+        "导入客户授权",
+        "customer consents were imported",
+    ),
+    EvidenceKind(
+        "consent.withdrawn",
+        (
+            _closed("event", "授权事件序号", "number of the consent event"),
+            _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
+            _PURPOSE,
+            _RECIPIENT,
+            _closed("grants", "随之失效的授权", "grants ended by it", "1"),
+            _closed("suppressed", "是否列入不再使用名单", "whether the customer is kept out from now on"),
+            _REASON,
+        ),
+        "客户撤回授权，立即生效",
+        "a customer withdrew consent, effective at once",
+    ),
+    EvidenceKind(
+        "consent.suppression_lifted",
+        (
+            _closed("event", "授权事件序号", "number of the consent event"),
+            _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
+            _closed("entries", "解除的条目", "entries lifted", "1"),
+            _REASON,
+        ),
+        "合规岗解除一位客户的不再使用标识",
+        "compliance lifted the mark that kept a customer out",
+    ),
+    EvidenceKind(
+        "consent.checked",
+        (
+            _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
+            _closed("purpose", "用途", "purpose"),
+            _closed("recipient", "接收方", "recipient"),
+            _closed("outcome", "结论代码，OK 为可用", "code of the outcome, OK when usable"),
+        ),
+        "合规岗查询了一位客户的授权",
+        "compliance looked up the consent of one customer",
+    ),
+    EvidenceKind(
+        "consent.snapshot",
+        (
+            _shared("snapshot", "快照编号", "id of the snapshot"),
+            _shared("attempt", "第几次尝试", "number of the attempt", "1"),
+            _shared("purpose", "用途", "purpose"),
+            _shared("recipient", "接收方", "recipient"),
+            _shared("key_kind", "比对的标识", "identifier compared"),
+            _shared("root", "可用客户授权摘要的 SM3 默克尔根", "SM3 Merkle root of the grant digests in use"),
+            _closed("at_ms", "判断时点", "instant of the decision", "ms"),
+            _closed("as_of", "依据的授权事件序号", "consent event it rests on"),
+            _closed("customers", "名单人数", "customers of the list", "1"),
+            _closed("usable", "可用人数", "customers who may be used", "1"),
+        ),
+        "为一次求交筛选出此刻有授权的客户",
+        "customers with live consent were selected for one intersection",
+    ),
+    EvidenceKind(
+        "consent.audited",
+        (
+            _closed("records", "核对的授权条数", "grants checked", "1"),
+            _closed("findings", "发现的问题", "findings"),
+        ),
+        "核对授权登记与其摘要",
+        "the consent records were checked against their digests",
+    ),
+)
+
+SETTINGS = (
+    Setting(
+        "consent.purposes",
+        dict,
+        {
+            "wealth-marketing": ["财富管理营销", "wealth management marketing"],
+            "investor-education": ["投资者教育", "investor education"],
+            "customer-service": ["客户服务", "customer service"],
+        },
+        "",
+        "用途代码及其中英文名称；未登记的用途一律拒绝",
+        "purpose codes with their names in Chinese and English; any other purpose is refused",
+    ),
+    Setting(
+        "consent.max_bad_share",
+        float,
+        0.05,
+        "1",
+        "授权文件中不合格行超过此比例时整份不导入",
+        "a consent file with a larger share of bad rows is not imported at all",
+    ),
+)

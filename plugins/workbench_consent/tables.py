@@ -1,0 +1,141 @@
+"""Reading and writing the tables of the registry; nothing is decided here. Document: docs/consent.md section 6."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from workbench.contracts import Transaction
+from workbench_consent.columns import Term, WithdrawalColumns
+from workbench_consent.grants import Subject, Withdrawal
+from workbench_consent.rows import Chunk
+from workbench_consent.subjects import ABSENT, Subjects, words_of
+
+Reader = sqlite3.Connection | Transaction
+
+_CHUNK = "first, seq, rows, phone, id_no, term, from_ms, until_ms, salt, form, digest"
+
+
+def newest_event(reader: Reader) -> int:
+    """Number of the newest consent event, 0 when there is none."""
+    return int(reader.execute("SELECT coalesce(max(seq), 0) FROM consent_event").fetchone()[0])
+
+
+def newest_withdrawal(reader: Reader) -> int:
+    """Number of the newest event that took something back, 0 when there is none."""
+    return int(reader.execute("SELECT coalesce(max(seq), 0) FROM consent_suppression").fetchone()[0])
+
+
+def record_count(reader: Reader) -> int:
+    """How many grants there are; records are numbered 1 to this."""
+    row = reader.execute("SELECT first + rows - 1 FROM consent_grant ORDER BY first DESC LIMIT 1").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def add_event(
+    tx: Transaction, kind: str, *, seq: int, entry: int, at_ms: int, actor: str, first: int = 0, rows: int = 0,
+    root: bytes = b"",
+) -> None:  # fmt: skip
+    """Write event `seq`, which must follow the newest; entry: index of its evidence in the own log."""
+    tx.execute(
+        "INSERT INTO consent_event (seq, kind, at_ms, actor, first, rows, root, entry)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (seq, kind, at_ms, actor, first, rows, root, entry),
+    )
+
+
+def terms(reader: Reader) -> tuple[Term, ...]:
+    """Every term in the order of its number, which is its index."""
+    rows = reader.execute("SELECT purpose, recipient, channel FROM consent_term ORDER BY number").fetchall()
+    return tuple(Term(row[0], row[1], row[2]) for row in rows)
+
+
+def add_terms(tx: Transaction, added: Sequence[Term]) -> None:
+    """Write new terms after those that exist."""
+    count = int(tx.execute("SELECT count(*) FROM consent_term").fetchone()[0])
+    tx.executemany(
+        "INSERT INTO consent_term (number, purpose, recipient, channel) VALUES (?, ?, ?, ?)",
+        [(count + i, term.purpose, term.recipient, term.channel) for i, term in enumerate(added)],
+    )
+
+
+def chunks(reader: Reader, *, after: int = 0, seq: int | None = None) -> Iterator[Chunk]:
+    """Chunks whose records come after record `after`, in order; seq: of one import only."""
+    if seq is None:
+        rows = reader.execute(f"SELECT {_CHUNK} FROM consent_grant WHERE first > ? ORDER BY first", (after,))
+    else:
+        rows = reader.execute(f"SELECT {_CHUNK} FROM consent_grant WHERE seq = ? ORDER BY first", (seq,))
+    for row in rows:
+        yield Chunk(*row)
+
+
+def chunk_holding(reader: Reader, record: int) -> Chunk:
+    """The chunk a record lies in; the record must exist."""
+    row = reader.execute(
+        f"SELECT {_CHUNK} FROM consent_grant WHERE first <= ? ORDER BY first DESC LIMIT 1", (record,)
+    ).fetchone()
+    return Chunk(*row)
+
+
+def add_chunks(tx: Transaction, added: Sequence[Chunk]) -> None:
+    tx.executemany(
+        f"INSERT INTO consent_grant ({_CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (c.first, c.seq, c.rows, c.phone, c.id_no, c.term, c.from_ms, c.until_ms, c.salt, c.form, c.digest)
+            for c in added
+        ],
+    )
+
+
+def subjects_of_grants(reader: Reader) -> tuple[Subjects, np.ndarray]:
+    """Tokens and terms of all grants in order of record. Cost: about 40 ms for 10^6."""
+    rows = reader.execute("SELECT phone, id_no, term FROM consent_grant ORDER BY first").fetchall()
+    phone, id_no, term = (b"".join(row[i] for row in rows) for i in range(3))
+    return Subjects(words_of(phone), words_of(id_no)), np.frombuffer(term, "<u2")
+
+
+def withdrawals(reader: Reader) -> WithdrawalColumns:
+    """All withdrawals as columns, in the order they were written."""
+    rows = reader.execute(
+        "SELECT phone, id_no, seq, purpose, recipient, suppresses AND lifted_seq IS NULL"
+        " FROM consent_suppression ORDER BY number"
+    ).fetchall()
+    if not rows:
+        return WithdrawalColumns.empty()
+    phone, id_no, seq, purpose, recipient, keeps_out = zip(*(tuple(row) for row in rows), strict=True)
+    return WithdrawalColumns(
+        subjects=Subjects(words_of(b"".join(phone)), words_of(b"".join(id_no))),
+        seq=np.array(seq, np.int64),
+        purpose=np.array(purpose, object),
+        recipient=np.array(recipient, object),
+        keeps_out=np.array(keeps_out, bool),
+    )
+
+
+def add_withdrawals(tx: Transaction, added: Sequence[Withdrawal]) -> None:
+    tx.executemany(
+        "INSERT INTO consent_suppression (seq, phone, id_no, purpose, recipient, suppresses) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (
+                one.seq,
+                one.subject.phone or ABSENT,
+                one.subject.id_no or ABSENT,
+                one.purpose,
+                one.recipient,
+                int(one.suppresses),
+            )
+            for one in added
+        ],
+    )
+
+
+def lift(tx: Transaction, subject: Subject, seq: int) -> int:
+    """Mark every entry that names one of the identifiers as lifted by event `seq`; returns how many were."""
+    cursor = tx.execute(
+        "UPDATE consent_suppression SET lifted_seq = ? WHERE suppresses AND lifted_seq IS NULL"
+        " AND ((phone = ? AND phone <> ?) OR (id_no = ? AND id_no <> ?))",
+        (seq, subject.phone or ABSENT, ABSENT, subject.id_no or ABSENT, ABSENT),
+    )
+    return int(cursor.rowcount)

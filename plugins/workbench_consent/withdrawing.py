@@ -1,0 +1,134 @@
+"""Withdrawal and its lifting, inside one transaction each. Document: docs/consent.md section 5.
+
+A person names a phone, an identity number or both. What the registry knows to belong to it through a signed form goes
+with it, so that leaving by phone also keeps the identity number out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.contracts import Host, Transaction
+from workbench.domain.evidence import EntryRef
+from workbench.errors import InvalidRequest, NotFound
+from workbench_consent import tables
+from workbench_consent.grants import Subject, Withdrawal
+from workbench_consent.subjects import ABSENT, Subjects, meant_by, token_at, words_of
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What a withdrawal did. event: its number. grants: records in its scope that it ended or that were over already.
+
+    records: their numbers, at most 100. entry: the evidence.
+    """
+
+    event: int
+    grants: int
+    records: tuple[int, ...]
+    entry: EntryRef
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """event: number of the lifting; entries: how many entries of the suppression list it ended."""
+
+    event: int
+    entries: int
+    entry: EntryRef
+
+
+def withdraw(
+    tx: Transaction,
+    host: Host,
+    subject: Subject,
+    *,
+    purpose: str,
+    recipient: str,
+    suppress: bool,
+    actor: str,
+    reason: str,
+) -> Withdrawn:
+    """End every grant of this person in the scope, and keep the person out of it; "" means every one.
+
+    Cost: about 60 ms at 10^6 grants, all of it while the writer waits.
+    """
+    if subject.phone is None and subject.id_no is None:
+        raise InvalidRequest("撤回要写明手机号或身份证号", "a withdrawal names a phone number or an identity number")
+    grants, term = tables.subjects_of_grants(tx)
+    entries, rows = _spread(subject, grants)
+    covers = Withdrawal(0, subject, purpose, recipient).covers
+    terms = [covers(one.purpose, one.recipient) for one in tables.terms(tx)]
+    in_scope = [row for row in rows if terms[int(term[row])]]
+    seq = tables.newest_event(tx) + 1
+    entry = host.evidence.append(
+        tx,
+        "consent.withdrawn",
+        {
+            "event": str(seq),
+            "subject": evidence_name(subject),
+            "purpose": purpose or "*",
+            "recipient": recipient or "*",
+            "grants": str(len(in_scope)),
+            "suppressed": "yes" if suppress else "no",
+            "reason": reason,
+        },
+        actor=actor,
+        subject=evidence_name(subject),
+    )
+    tables.add_event(tx, "withdrawn", seq=seq, entry=entry.index, at_ms=host.now_ms(), actor=actor, rows=len(in_scope))
+    tables.add_withdrawals(tx, [Withdrawal(seq, one, purpose, recipient, suppress) for one in entries])
+    return Withdrawn(seq, len(in_scope), tuple(row + 1 for row in in_scope[:100]), entry)
+
+
+def lift_suppression(tx: Transaction, host: Host, subject: Subject, *, actor: str, reason: str) -> Lifted:
+    """Let a person in again for what is signed from now on; what was withdrawn stays withdrawn.
+
+    Raises NotFound NOT_SUPPRESSED when the person is on no list.
+    """
+    seq = tables.newest_event(tx) + 1
+    entries = tables.lift(tx, subject, seq)
+    if not entries:
+        raise NotFound(
+            "这位客户不在“不再使用”名单上", "this customer is not on the suppression list", code="NOT_SUPPRESSED"
+        )
+    entry = host.evidence.append(
+        tx,
+        "consent.suppression_lifted",
+        {"event": str(seq), "subject": evidence_name(subject), "entries": str(entries), "reason": reason},
+        actor=actor,
+        subject=evidence_name(subject),
+    )
+    tables.add_event(tx, "suppression-lifted", seq=seq, entry=entry.index, at_ms=host.now_ms(), actor=actor)
+    return Lifted(seq, entries, entry)
+
+
+def columns_of_subject(subject: Subject) -> Subjects:
+    """One subject as columns."""
+    return Subjects(words_of(subject.phone or ABSENT), words_of(subject.id_no or ABSENT))
+
+
+def evidence_name(subject: Subject) -> str:
+    """The name under which evidence about this person is sealed: the token of the number, else of the phone, in hex."""
+    return (subject.id_no or subject.phone or ABSENT).hex()
+
+
+def _spread(subject: Subject, grants: Subjects) -> tuple[list[Subject], list[int]]:
+    """What the person named and what signed forms add to it, and the rows of all forms that are the person's.
+
+    The second round follows a number found in the first to the person's other phones.
+    """
+    entries = dict.fromkeys([subject])
+    rows: list[int] = []
+    for _ in range(2):
+        named = list(entries)
+        pairs = meant_by(grants, Subjects.concatenate(columns_of_subject(one) for one in named))
+        rows = np.unique(pairs.left).tolist()
+        for row, place in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True):
+            # The form's own value comes first: an earlier phone on a form must be kept out as well.
+            phone = token_at(grants.phone, row) or named[place].phone
+            id_no = token_at(grants.id_no, row) or named[place].id_no
+            entries[Subject(phone, id_no)] = None
+    return list(entries), rows
