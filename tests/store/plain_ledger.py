@@ -25,7 +25,8 @@ class PlainLedger:
         start = tx.execute("SELECT coalesce(max(idx) + 1, 0) FROM entry").fetchone()[0]
         tx.executemany("INSERT INTO entry VALUES (?, ?)", list(enumerate(bodies, start)))
         return [
-            EntryRef(self._party, index, hashlib.sha256(b"\x00" + body).digest()) for index, body in enumerate(bodies, start)
+            EntryRef(self._party, index, hashlib.sha256(b"\x00" + body).digest())
+            for index, body in enumerate(bodies, start)
         ]
 
     def entry_bodies(self, log: PartyId, start: int, stop: int) -> list[bytes]:

@@ -48,6 +48,15 @@ class TrackingConnection(sqlite3.Connection):
         self._cursors.add(cursor)
         return cursor
 
+    # sqlite3 makes the cursors of these two without asking `cursor`.
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        result: sqlite3.Cursor = self.cursor().execute(sql, parameters)
+        return result
+
+    def executemany(self, sql: str, rows: Any, /) -> sqlite3.Cursor:
+        result: sqlite3.Cursor = self.cursor().executemany(sql, rows)
+        return result
+
     def end_statements(self) -> None:
         """Close every cursor that is still known; further reads from them fail."""
         for cursor in list(self._cursors):

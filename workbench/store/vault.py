@@ -28,6 +28,12 @@ CHUNK_BYTES = 1024 * 1024
 _OBJECT_ID_BYTES = 16
 _ROOTS = ("evidence", "token")
 
+# SQLite keeps whatever type a hand wrote into a column; cast, so that it ends in VerificationError and not elsewhere.
+_OBJECT_COLUMNS = (
+    "CAST(object AS BLOB), CAST(generation AS INTEGER), CAST(chunks AS INTEGER), CAST(size_bytes AS INTEGER),"
+    " CAST(wrapped AS BLOB)"
+)
+
 Reader = sqlite3.Connection | Transaction
 
 
@@ -137,9 +143,7 @@ class Vault:
 
         Raises as `get`. A truncated object is noticed at its end: act on the data only when the iteration is over.
         """
-        row = reader.execute(
-            "SELECT object, generation, chunks, size_bytes, wrapped FROM vault_object WHERE name = ?", (name,)
-        ).fetchone()
+        row = reader.execute(f"SELECT {_OBJECT_COLUMNS} FROM vault_object WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise _no_object()
         identifier, generation, count, size, wrapped = row
@@ -149,9 +153,9 @@ class Vault:
             raise _altered()
         for number in range(count):
             chunk = reader.execute(
-                "SELECT sealed FROM vault_chunk WHERE object = ? AND number = ?", (identifier, number)
+                "SELECT CAST(sealed AS BLOB) FROM vault_chunk WHERE object = ? AND number = ?", (identifier, number)
             ).fetchone()
-            if chunk is None or not isinstance(chunk[0], bytes):
+            if chunk is None:
                 raise _altered()
             data = _chunk_data(identifier, number, number == count - 1)
             yield aead.open_sealed(key, _nonce(number), chunk[0], associated=data)
@@ -185,7 +189,7 @@ class Vault:
 
         subject: a token, never an identifier.
         """
-        row = tx.execute("SELECT wrapped FROM vault_subject WHERE subject = ?", (subject,)).fetchone()
+        row = tx.execute("SELECT CAST(wrapped AS BLOB) FROM vault_subject WHERE subject = ?", (subject,)).fetchone()
         if row is not None:
             return self._unwrap(row[0], _subject_data(subject))
         if not subject:
@@ -197,7 +201,7 @@ class Vault:
 
     def open_subject_key(self, reader: Reader, subject: str) -> bytes:
         """The key of one customer for reading. Raises NotFound when there is none or it was shredded."""
-        row = reader.execute("SELECT wrapped FROM vault_subject WHERE subject = ?", (subject,)).fetchone()
+        row = reader.execute("SELECT CAST(wrapped AS BLOB) FROM vault_subject WHERE subject = ?", (subject,)).fetchone()
         if row is None:
             raise NotFound(
                 "该客户的密钥不存在或已销毁", "there is no key for this customer, or it was destroyed", code="ERASED"
@@ -259,7 +263,7 @@ class Vault:
             self._wrapping_keys = keys
 
     def _rewrap_objects(self, tx: Transaction) -> int:
-        rows = tx.execute("SELECT name, object, generation, chunks, size_bytes, wrapped FROM vault_object").fetchall()
+        rows = tx.execute(f"SELECT name, {_OBJECT_COLUMNS} FROM vault_object").fetchall()
         for name, identifier, generation, count, size, wrapped in rows:
             data = _object_data(name, identifier, generation, count, size)
             fresh = self._wrap(self._unwrap(wrapped, data), data)
@@ -267,7 +271,7 @@ class Vault:
         return len(rows)
 
     def _rewrap_subjects(self, tx: Transaction) -> int:
-        rows = tx.execute("SELECT subject, wrapped FROM vault_subject").fetchall()
+        rows = tx.execute("SELECT subject, CAST(wrapped AS BLOB) FROM vault_subject").fetchall()
         for subject, wrapped in rows:
             data = _subject_data(subject)
             fresh = self._wrap(self._unwrap(wrapped, data), data)
@@ -286,7 +290,7 @@ class Vault:
         """The root secrets, made on the first opening. Raises KeyUnavailable for another vault key."""
 
         def change(tx: Transaction) -> dict[str, bytes]:
-            stored = dict(tx.execute("SELECT name, wrapped FROM vault_root").fetchall())
+            stored = dict(tx.execute("SELECT name, CAST(wrapped AS BLOB) FROM vault_root").fetchall())
             if not stored:
                 fresh = {name: self._source(sm3.DIGEST_SIZE) for name in _ROOTS}
                 rows = [(name, self._wrap(secret, _root_data(name))) for name, secret in fresh.items()]
