@@ -29,15 +29,22 @@ RISK_LEVELS: Final = ("C1", "C2", "C3", "C4", "C5")
 
 # Invisible characters that phone books and spreadsheets paste along with a number: zero-width space, joiners and
 # word joiner, byte-order mark, soft hyphen, and the marks of writing direction.
-INVISIBLE: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+INVISIBLE: Final = (
+    "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 # Blanks are listed rather than taken from \s, because Python and Rust disagree about what \s covers.
-BLANKS: Final = " \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+BLANKS: Final = (
+    " \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 TRIMMED: Final = BLANKS + INVISIBLE
 DASHES: Final = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 SEPARATORS: Final = TRIMMED + DASHES + "()"
 APOSTROPHES: Final = "'`\u2018\u2019"
 # What people type where they have no value.
-EMPTY_WORDS: Final = frozenset({"-", "--", "\u2014", "\u2014\u2014", "/", "无", "空", "null", "none", "nan", "n/a", "na"})
+EMPTY_WORDS: Final = frozenset(
+    {"-", "--", "\u2014", "\u2014\u2014", "/", "无", "空", "null", "none", "nan", "n/a", "na"}
+)
 
 # Full-width forms of the printable ASCII characters (U+FF01 to U+FF5E) and the ideographic space. Unicode's NFKC is
 # not used: it would also turn ① and ² into digits.
@@ -72,14 +79,23 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "PHONE_CHARACTERS": ("手机号含有数字以外的字符", "the phone number has characters that are not digits"),
     "PHONE_LENGTH": ("手机号不是 11 位", "the phone number does not have 11 digits"),
     "PHONE_NOT_MOBILE": ("不是手机号（不以 1 开头）", "not a mobile number (does not start with 1)"),
-    "ID_CHARACTERS": ("身份证号含有数字和末位 X 以外的字符", "the identity number has characters other than digits and a last X"),
-    "ID_LENGTH": ("身份证号不是 18 位（或旧的 15 位）", "the identity number does not have 18 characters (or the former 15)"),
+    "ID_CHARACTERS": (
+        "身份证号含有数字和末位 X 以外的字符",
+        "the identity number has characters other than digits and a last X",
+    ),
+    "ID_LENGTH": (
+        "身份证号不是 18 位（或旧的 15 位）",
+        "the identity number does not have 18 characters (or the former 15)",
+    ),
     "ID_DIGITS_LOST": (
         "身份证号末三位被表格软件改成了 000，原值已丢失，请把该列设为文本后重新导出",
         "a spreadsheet replaced the last three digits by 000 and they are lost: set the column to text, export again",
     ),
     "ID_AREA": ("身份证号前六位全为 0", "the first six digits of the identity number are all 0"),
-    "ID_DATE": ("身份证号中的出生日期不存在或在未来", "the date of birth in the identity number does not exist or lies ahead"),
+    "ID_DATE": (
+        "身份证号中的出生日期不存在或在未来",
+        "the date of birth in the identity number does not exist or lies ahead",
+    ),
     "ID_CHECKSUM": ("身份证号校验位不符", "the check character of the identity number does not fit"),
     "RISK_LEVEL": ("风险等级不是 C1 至 C5", "the risk level is not one of C1 to C5"),
     "CUSTOMER_ID_MISSING": ("没有客户号", "there is no customer number"),

@@ -107,9 +107,7 @@ def _clean_odd_phones(raw: pl.Series) -> pl.DataFrame:
         _damage_of(pl.col("folded"))
         .when(value.str.contains(_whole(ids.PHONE)))
         .then(None)
-        .when(
-            value.str.contains(_whole(ids.FOREIGN)) & ~value.str.starts_with("+86") & ~value.str.starts_with("0086")
-        )
+        .when(value.str.contains(_whole(ids.FOREIGN)) & ~value.str.starts_with("+86") & ~value.str.starts_with("0086"))
         .then(pl.lit("PHONE_NOT_MAINLAND"))
         .when(~value.str.contains(r"^\+?[0-9]+$"))
         .then(pl.lit("PHONE_CHARACTERS"))
@@ -206,9 +204,7 @@ def _clean_odd_risk_levels(raw: pl.Series) -> pl.DataFrame:
     level = folded.str.extract(_whole(ids.RISK), 1)
     frame = pl.DataFrame({"folded": folded, "value": "C" + level})
     fault = (
-        pl.when(_is_empty(pl.col("folded")) | pl.col("value").is_not_null())
-        .then(None)
-        .otherwise(pl.lit("RISK_LEVEL"))
+        pl.when(_is_empty(pl.col("folded")) | pl.col("value").is_not_null()).then(None).otherwise(pl.lit("RISK_LEVEL"))
     )
     return _finish(frame, fault)
 
