@@ -24,6 +24,8 @@ Theme = Literal["auto", "light", "dark"]
 EventHandler = Callable[[str, dict[str, Any]], None]
 
 _MAX_ACTIONS: Final = 2
+_EXPORT: Final = "export default "
+_MACHINERY: Final = frozenset({"layout", "tabbable", "tooltip"})
 
 
 @cache
@@ -40,14 +42,18 @@ def locale_table() -> dict[str, dict[str, str]]:
 
 
 @cache
-def esm(name: str) -> str:
+def esm(name: str, opening: str = _EXPORT) -> str:
     """The complete ES module of the component ``name``: shared pieces, its part of the locale, its script.
 
     name: the stem of ``assets/<name>.js``; its sentences are those whose key starts with ``common.`` or ``<name>.``.
+    opening: what stands before the component itself, for a page that needs something other than an export.
     """
+    script = asset(f"{name}.js")
+    if script.count(_EXPORT) != 1:
+        raise ValueError(f"{name}.js: exactly one default export is needed")
     part = {key: text for key, text in locale_table().items() if key.split(".")[0] in ("common", name)}
     head = f"const CSS_TEXT = {_literal(_squeeze(asset('theme.css')))};\nconst LOCALE = {_literal(part)};\n"
-    return "\n".join((head, asset("formats.js"), asset("dom.js"), asset(f"{name}.js")))
+    return "\n".join((head, asset("formats.js"), asset("dom.js"), script.replace(_EXPORT, opening)))
 
 
 class Component(anywidget.AnyWidget):
@@ -65,6 +71,7 @@ class Component(anywidget.AnyWidget):
 
     script: ClassVar[str] = ""
     events: ClassVar[Mapping[str, str]] = {}
+    written: ClassVar[tuple[str, ...]] = ()
 
     theme = traitlets.Enum(("auto", "light", "dark"), default_value="auto").tag(sync=True)
     lang = traitlets.Enum(("zh", "en"), default_value="zh").tag(sync=True)
@@ -109,12 +116,26 @@ class Component(anywidget.AnyWidget):
         """Names of the events this component can raise; ``action`` is a button of a notice."""
         return frozenset(self.events) | {"action"}
 
+    @classmethod
+    def module_text(cls, opening: str = _EXPORT) -> str:
+        """The component's ES module with another opening than an export; see :func:`esm`."""
+        return esm(cls.script, opening)
+
+    def written_traits(self) -> tuple[str, ...]:
+        """Traits the browser may set: the event, and what a person chooses in this component."""
+        return ("event", *self.written)
+
     @traitlets.validate("notice")
     def _notice_is_sound(self, proposal: Mapping[str, Any]) -> dict[str, Any]:  # Any: plain data, checked here
         notice: dict[str, Any] = proposal["value"]
         check_keys(notice, "notice", optional=("sentence", "reason", "todo", "code", "actions"))
         check_actions(notice.get("actions", []))
         return notice
+
+
+def synced_traits(widget: Component) -> tuple[str, ...]:
+    """Names of the traits a browser gets, without those of the notebook's own machinery."""
+    return tuple(name for name in widget.traits(sync=True) if not name.startswith("_") and name not in _MACHINERY)
 
 
 def check_actions(actions: Any) -> None:  # Any: data from the caller, checked here

@@ -28,6 +28,7 @@ class DataTable(Component):
     """
 
     script: ClassVar[str] = "data_table"
+    written: ClassVar[tuple[str, ...]] = ("page",)
     events: ClassVar[Mapping[str, str]] = {
         "open": "a row was opened: {row, id}",
         "page": "rows of another page are wanted: {page, offset, limit}",

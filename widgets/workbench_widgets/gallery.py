@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .component import Component
+from .component import Component, synced_traits
 from .samples import Sample, samples
 
 _PAGE = """<!doctype html>
@@ -97,11 +97,7 @@ def page(shown: Sequence[Sample] | None = None) -> str:
 
 def plain_state(widget: Component) -> dict[str, Any]:  # Any: JSON data of the component
     """The traits the browser gets, without those of the notebook's own machinery."""
-    names = [name for name in widget.traits(sync=True) if not name.startswith("_") and name not in _MACHINERY]
-    return {name: getattr(widget, name) for name in names}
-
-
-_MACHINERY = frozenset({"layout", "tabbable", "tooltip"})
+    return {name: getattr(widget, name) for name in synced_traits(widget)}
 
 
 def main(arguments: Sequence[str]) -> int:

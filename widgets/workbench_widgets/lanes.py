@@ -26,6 +26,7 @@ class Lanes(Component):
     """
 
     script: ClassVar[str] = "lanes"
+    written: ClassVar[tuple[str, ...]] = ("selected",)
     events: ClassVar[Mapping[str, str]] = {
         "select": "an entry was chosen: {index, id}",
         "page": "rows outside the window are wanted: {offset, limit}",

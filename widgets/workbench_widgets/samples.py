@@ -468,7 +468,7 @@ def _people() -> list[Sample]:
         "columns": COLUMNS,
         "tree": RULE_TREE,
         "rule": "资产档 in (A,B) and risk_level >= C3",
-        "verdict": {"state": "sealed", "sentence": "7,412 位符合，导入名单 20,000 位"},
+        "verdict": {"state": "done", "sentence": "7,412 位符合，导入名单 20,000 位"},
     }
     return [
         *(Sample(StateChip, kind, {"kind": kind}) for kind in CHIP_STATES),

@@ -3,6 +3,7 @@ export default component({
   name: "data_table",
   traits: ["columns", "rows", "page_size", "page", "total", "offset", "openable", "note"],
   isEmpty: (ctx) => !ctx.get("rows").length && !ctx.get("total"),
+  skeleton: (ctx) => bones(Array(Math.min(6, ctx.get("page_size"))).fill("100%")),
   view(ctx) {
     const rows = ctx.get("rows");
     const offset = ctx.get("offset");

@@ -32,7 +32,8 @@ function setProps(el, props) {
       for (const old of Object.keys(was.style || {})) if (!(old in value)) el.style.removeProperty(old);
       for (const [rule, text] of Object.entries(value)) el.style.setProperty(rule, text);
     } else if (name === "value" || name === "checked" || name === "indeterminate") {
-      if (el[name] !== value) el[name] = value;
+      // What a person is typing stays, unless the value itself was changed from elsewhere.
+      if (el[name] !== value && !(name === "value" && was.value === value && el.matches(":focus"))) el[name] = value;
     } else if (value === null || value === undefined || value === false) el.removeAttribute(name);
     else {
       const text = value === true ? "" : plain(value);
@@ -117,9 +118,11 @@ function actions(ctx, list, small) {
   return (list || []).slice(0, 2).map((one, i) => button(ctx, one.label, () => ctx.emit("action", { name: one.name }),
     { name: one.name, primary: one.primary, small, glyph: one.icon in ICONS ? one.icon : null, disabled: one.disabled, key: `act${i}` }));
 }
+// Per cent as shown: rounded, but 100 only when nothing is left.
+function wholeShare(done, total) { return total > 0 ? (done >= total ? 100 : Math.min(99, Math.max(0, Math.round((done / total) * 100)))) : null; }
 function progress(ctx, { done, total, state, label }) {
   const part = total > 0 ? Math.max(0, Math.min(1, done / total)) : 0;
-  const whole = Math.floor(part * 100 + 1e-9);
+  const whole = wholeShare(done, total) ?? 0;
   return h("span", { class: `bar ${state || ""}`, role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(whole), "aria-label": label },
     h("i", { style: { width: `${part * 100}%` } }));
 }
@@ -156,7 +159,7 @@ async function copyText(ctx, text, done) {
   ctx.local.copied = copied ? done : `${done}:select`;
   ctx.update();
 }
-function bones(widths) { return widths.map((w, i) => h("span", { key: `bone${i}`, class: "bone", style: { width: w } })); }
+function bones(widths, height = "16px") { return widths.map((w, i) => h("span", { key: `bone${i}`, class: "bone", style: { width: w, height } })); }
 
 // The sentence of a state that stands in for the content: why, and who does what next. Code at the end in small type.
 function band(ctx, { state, sentence, reason, todo, code, buttons, inline, role, glyph, token }) {
@@ -188,7 +191,8 @@ function card(ctx, spec, kids) {
   const heading = ctx.get("heading") || (spec.heading ? ctx.t(spec.heading) : "");
   const hint = ctx.get("hint");
   const asOf = ctx.get("as_of_ms");
-  const side = [...(spec.aside ? [spec.aside(ctx)].flat() : []),
+  const quiet = ["loading", "empty", "refused"].includes(ctx.state) || (ctx.state === "done" && spec.isEmpty?.(ctx));
+  const side = [...(spec.aside && !quiet ? [spec.aside(ctx)].flat() : []),
     hint ? h("span", { key: "hint", class: "meta" }, say(ctx, hint)) : null,
     asOf !== null && asOf !== undefined ? h("span", { key: "asof", class: "meta" }, ctx.t("common.as_of", { time: formats.time(asOf, ctx.lang) })) : null].filter(Boolean);
   return h("section", { class: `card${ctx.get("framed") === false ? " bare" : ""}`, "aria-label": heading || null, "aria-busy": ctx.state === "loading" ? "true" : null },
@@ -200,7 +204,7 @@ function body(ctx, spec) {
   const state = ctx.state;
   const notice = ctx.get("notice") || {};
   if (state === "loading") return card(ctx, spec, ctx.local.slow ? [...(spec.skeleton ? spec.skeleton(ctx) : bones(["100%", "84%", "92%", "70%"])), h("span", { key: "wait", class: "sr", role: "status" }, ctx.t("common.loading"))] : [h("span", { key: "hold", class: "bone", style: { visibility: "hidden" } })]);
-  const problem = (kind, role) => band(ctx, { state: kind, inline: true, role, sentence: notice.sentence || ctx.t(spec[kind] || `common.${kind}_sentence`), reason: notice.reason,
+  const problem = (kind, role) => band(ctx, { state: kind, inline: true, role, sentence: notice.sentence || ctx.t(LOCALE[`${spec.name}.${kind}`] ? `${spec.name}.${kind}` : `common.${kind}_sentence`), reason: notice.reason,
     todo: notice.todo, code: notice.code, buttons: actions(ctx, notice.actions, true), token: "band" });
   const wrong = spec.check?.(ctx);
   if (wrong && state !== "empty" && state !== "refused") {

@@ -13,7 +13,7 @@ export default component({
       const strong = (value) => (bad ? h("b", null, cell(ctx, row.kind, value)) : cell(ctx, row.kind, value));
       const open = told.has(i);
       return [h("tr", { key: `r${i}`, class: bad ? "bad" : "" }, h("th", { scope: "row" }, row.explain
-        ? h("button", { key: "b", type: "button", class: "btn small plain", style: { padding: "0", color: "inherit" }, "aria-expanded": String(open), title: ctx.t("field_diff.explain"), on: { click: () => { if (open) told.delete(i); else told.add(i); ctx.update(); } } }, say(ctx, row.field), icon("info", true))
+        ? h("button", { key: "b", type: "button", class: "btn small plain", style: { padding: "0", color: "inherit", "font-size": "inherit" }, "aria-expanded": String(open), title: ctx.t("field_diff.explain"), on: { click: () => { if (open) told.delete(i); else told.add(i); ctx.update(); } } }, say(ctx, row.field), icon("info", true))
         : h("span", { key: "s", class: "dim" }, say(ctx, row.field))),
       h("td", null, row.verdict === "missing_here" ? h("span", { class: "dim" }, ctx.t("field_diff.none")) : strong(row.here)),
       h("td", null, row.verdict === "missing_cosigned" ? h("span", { class: "dim" }, ctx.t("field_diff.none")) : strong(row.cosigned)),

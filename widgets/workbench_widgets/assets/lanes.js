@@ -1,7 +1,6 @@
 // Who sent what when. Only the rows in sight are drawn; the list says the same in a plain table.
 const ROW = 32;
 const PAGE = 100;
-function columns(ctx) { return { "grid-template-columns": `64px 68px ${Math.max(160, ctx.get("lanes").length * 96)}px minmax(120px, 1fr) 22px` }; }
 function laneX(ctx, party) {
   const lanes = ctx.get("lanes");
   const at = lanes.findIndex((lane) => lane.party === party);
@@ -34,7 +33,7 @@ function laneRow(ctx, row, at, total) {
   const active = ctx.local.focused && ctx.local.active === at;
   const glyph = STATE_ICONS[row.state] || "info";
   return h("div", { key: `row${row.index}`, id: `row${at}`, class: `lane-row ${row.state} ${row.kind}${active ? " active" : ""}`, role: "option", "aria-selected": String(chosen), "aria-label": sentence(ctx, row),
-    "aria-setsize": String(total), "aria-posinset": String(at + 1), style: { top: `${at * ROW}px`, ...columns(ctx) }, on: { click: () => { ctx.local.active = at; choose(ctx, row); } } },
+    "aria-setsize": String(total), "aria-posinset": String(at + 1), style: { top: `${at * ROW}px` }, on: { click: () => { ctx.local.active = at; choose(ctx, row); } } },
   h("span", { class: "mono num" }, formats.count(row.index, ctx.lang)), h("span", { class: "num dim", title: formats.utc(row.time_ms, ctx.lang) }, formats.clock(row.time_ms, ctx.lang)),
   row.kind === "checkpoint" ? h("span", { key: "pill", class: "pill", title: row.text }, say(ctx, row.text)) : h("svg", { key: "links", class: "links", "aria-hidden": "true" }, links(ctx, row)),
   row.kind === "checkpoint" ? h("span", { key: "none" }) : h("span", { key: "text", class: "text", title: row.text }, say(ctx, row.text)),
@@ -79,9 +78,9 @@ function lanesView(ctx) {
   const active = ctx.local.active ?? Math.max(0, rows.findIndex((row) => row.index === ctx.get("selected")) + offset);
   const keys = { ArrowDown: () => move(active + 1), ArrowUp: () => move(active - 1), Home: () => move(0), End: () => move(total - 1), PageDown: () => move(active + 10), PageUp: () => move(active - 10),
     Enter: () => choose(ctx, rows[active - offset]), " ": () => choose(ctx, rows[active - offset]) };
-  const head = h("div", { key: "head", class: "lane-head", style: columns(ctx) }, h("span", { class: "dim" }, ctx.t("lanes.index")), h("span", { class: "dim" }, ctx.t("lanes.time")),
-    h("span", { class: "names" }, ctx.get("lanes").map((lane, i) => h("span", { key: `n${i}`, style: { left: `${laneX(ctx, lane.party)}%` } }, tile(ctx, lane), say(ctx, lane.name)))), h("span", { class: "dim" }, ctx.t("lanes.what")), h("span"));
-  return h("div", { key: "pic", class: "lane-wrap" }, head, h("div", { class: "lanes", tabindex: "0", role: "listbox", "aria-label": ctx.t("lanes.label", { count: formats.count(total, ctx.lang) }),
+  const head = h("div", { key: "head", class: "lane-head" }, h("span", { class: "dim" }, ctx.t("lanes.index")), h("span", { class: "dim" }, ctx.t("lanes.time")),
+    h("span", { class: "names" }, ctx.get("lanes").map((lane, i) => h("span", { key: `n${i}`, style: { left: `${laneX(ctx, lane.party)}%` } }, tile(ctx, lane), h("span", { class: "word" }, say(ctx, lane.name))))), h("span", { class: "dim" }, ctx.t("lanes.what")), h("span"));
+  return h("div", { key: "pic", style: { "--lanes": String(Math.max(2, ctx.get("lanes").length)) } }, head, h("div", { class: "lanes", tabindex: "0", role: "listbox", "aria-label": ctx.t("lanes.label", { count: formats.count(total, ctx.lang) }),
     "aria-activedescendant": ctx.local.focused && active >= first && active < last ? `row${active}` : null, style: { height: `${height}px` },
     on: { scroll: (e) => { const now = e.target.scrollTop; if (Math.abs(now - (ctx.local.top || 0)) >= ROW) { ctx.local.top = now; ctx.update(); } },
       focus: () => { ctx.local.focused = true; ctx.local.active ??= active; ctx.update(); }, blur: () => { ctx.local.focused = false; ctx.update(); },
@@ -105,7 +104,6 @@ export default component({
   isEmpty: (ctx) => !ctx.get("rows").length && !ctx.get("total"),
   skeleton: () => bones(["100%", "100%", "100%", "100%", "100%"]),
   aside(ctx) {
-    if (ctx.state === "loading" || ctx.state === "empty" || ctx.state === "refused") return [];
     const list = Boolean(ctx.local.list);
     const flip = (to) => () => { ctx.local.list = to; ctx.local.top = 0; ctx.update(); };
     return [h("span", { key: "flip", class: "row", role: "group", "aria-label": ctx.t("lanes.form") }, button(ctx, ctx.t("lanes.lanes"), flip(false), { small: true, pressed: !list }), button(ctx, ctx.t("lanes.list"), flip(true), { small: true, pressed: list }))];

@@ -10,7 +10,7 @@ export default component({
     const away = node.state === "away" && node.seen_ms !== null && node.seen_ms !== undefined;
     return h("li", { key: `n${i}` }, tile(ctx, node), h("span", null, say(ctx, node.name), node.mine ? ctx.t("common.mine_paren") : null),
       h("span", { class: `state ink-${form}` }, icon(glyph, true), ctx.t(`node_health.${node.state}`)),
-      node.remark || away ? h("span", { key: "why", class: "why" }, away ? [ctx.t("common.as_of", { time: formats.clock(node.seen_ms, ctx.lang) }), node.remark ? " · " : ""] : null, node.remark ? say(ctx, node.remark) : null) : null,
-      node.openable ? h("span", { key: "go", class: "why" }, button(ctx, ctx.t("node_health.open"), () => ctx.emit("open", { party: node.party ?? null }), { small: true })) : null);
+      node.remark || away || node.openable ? h("span", { key: "why", class: "why row wrap" }, away ? [ctx.t("common.as_of", { time: formats.clock(node.seen_ms, ctx.lang) }), node.remark ? " · " : ""] : null, node.remark ? say(ctx, node.remark) : null,
+        node.openable ? h("span", { key: "go", style: { "margin-left": "auto" } }, button(ctx, ctx.t("node_health.open"), () => ctx.emit("open", { party: node.party ?? null }), { small: true })) : null) : null);
   })),
 });

@@ -12,6 +12,7 @@ export default component({
   traits: ["rows", "mine", "theirs", "padded"],
   heading: "phase_list.heading",
   isEmpty: (ctx) => !ctx.get("rows").length,
+  skeleton: () => bones(Array(8).fill("100%"), "20px"),
   view(ctx) {
     const rows = ctx.get("rows");
     const mine = ctx.get("mine");

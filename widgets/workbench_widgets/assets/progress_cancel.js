@@ -3,15 +3,16 @@ export default component({
   name: "progress_cancel",
   traits: ["done", "total", "phase", "remaining_s", "remaining_error", "stays", "goes", "cancel_label", "cancelling", "cannot_cancel"],
   isEmpty: (ctx) => !ctx.get("phase"),
+  skeleton: () => [...bones(["56%"]), h("span", { key: "line", class: "bone", style: { height: "8px" } })],
   view(ctx) {
     const { lang } = ctx;
     const [done, total] = [ctx.get("done"), ctx.get("total")];
-    const part = total > 0 ? Math.min(1, done / total) : null;
+    const part = wholeShare(done, total);
     const error = ctx.get("remaining_error");
     const rest = ctx.get("remaining_s");
     const told = rest !== null && rest !== undefined && (error === null || error === undefined || error < 0.3);
-    const share = part === null ? "" : formats.share(Math.floor(part * 100 + 1e-9) / 100, 0, lang);
-    const spoken = `${plain(ctx.get("phase"))} ${part === null ? "" : formats.share(Math.floor(part * 10 + 1e-9) / 10, 0, lang)}`;
+    const share = part === null ? "" : formats.share(part / 100, 0, lang);
+    const spoken = `${plain(ctx.get("phase"))} ${part === null ? "" : formats.share(Math.floor(part / 10) / 10, 0, lang)}`;
     ctx.announce(spoken, ctx.local.phase !== ctx.get("phase"));
     ctx.local.phase = ctx.get("phase");
     const cancelling = ctx.get("cancelling");

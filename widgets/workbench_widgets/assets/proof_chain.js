@@ -54,6 +54,7 @@ export default component({
   traits: ["proof", "signatures", "required", "remark"],
   heading: "proof_chain.heading",
   isEmpty: (ctx) => !ctx.get("proof").root,
+  skeleton: () => [h("div", { key: "boxes", class: "row", style: { gap: "46px" } }, [0, 1, 2, 3].map((i) => h("span", { key: `b${i}`, class: "bone grow", style: { height: "66px", margin: "0" } })))],
   view(ctx) {
     const proof = ctx.get("proof");
     const key = JSON.stringify(proof);
@@ -82,7 +83,7 @@ export default component({
       box(3, ctx.t("proof_chain.signed"), [h("span", { class: "row wrap", style: { "justify-content": "center", gap: "4px" } }, signs.map((s, i) => h("span", { key: `t${i}` }, tile(ctx, s)))), algorithms ? h("span", null, plain(algorithms)) : null], states[2] === "broken")),
     result?.problem ? h("p", { key: "problem", class: "meta ink-failed" }, ctx.t(`proof_chain.${result.problem}`)) : null,
     ctx.get("remark") ? h("p", { key: "remark", class: "meta", style: { "margin-top": "8px" } }, say(ctx, ctx.get("remark"))) : null,
-    h("p", { key: "where", class: "meta", style: { "margin-top": "4px" } }, ctx.t("proof_chain.where")),
+    h("p", { key: "where", class: "meta", style: { "margin-top": ctx.get("remark") ? "4px" : "8px" } }, ctx.t("proof_chain.where")),
     h("div", { key: "more", class: "row", style: { "margin-top": "8px" } }, button(ctx, ctx.t(open ? "proof_chain.close" : "proof_chain.open"), () => { ctx.local.open = !open; ctx.emit("open", { open: !open }); ctx.update(); }, { small: true, expanded: open, glyph: "chain" })),
     open ? pathTable(ctx, proof, result) : null].filter(Boolean);
   },

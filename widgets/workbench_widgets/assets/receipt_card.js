@@ -9,9 +9,10 @@ export default component({
   name: "receipt_card",
   traits: ["receipt"],
   isEmpty: (ctx) => !ctx.get("receipt").id,
+  skeleton: () => bones(["64%", "58%", "42%", "70%", "70%", "76%"]),
   aside(ctx) {
     const receipt = ctx.get("receipt");
-    if (!receipt.id || ["loading", "empty", "refused"].includes(ctx.state)) return [];
+    if (ctx.state === "tampered") return [h("span", { key: "seal" }, chip(ctx, "tampered"))];
     const seal = sealState(receipt.cosigners, receipt.required);
     const word = seal.degraded ? ctx.t("receipt_card.degraded", { good: seal.good, all: receipt.cosigners.length }) : undefined;
     return [h("span", { key: "seal" }, chip(ctx, seal.state, word))];

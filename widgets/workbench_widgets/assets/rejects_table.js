@@ -7,7 +7,6 @@ export default component({
   isEmpty: (ctx) => ctx.get("rejected") === 0,
   aside(ctx) {
     const rejected = ctx.get("rejected");
-    if (!rejected || ["loading", "empty", "refused"].includes(ctx.state)) return [];
     return [h("span", { key: "state" }, chip(ctx, ctx.get("accepted") === 0 ? "failed" : "pending", ctx.t("rejects_table.count", { count: formats.count(rejected, ctx.lang) }))),
       ctx.get("downloadable") ? button(ctx, ctx.t("rejects_table.download"), () => ctx.emit("download"), { small: true, glyph: "down", key: "get" }) : null].filter(Boolean);
   },
@@ -18,8 +17,8 @@ export default component({
     const count = (n) => formats.count(n, ctx.lang);
     return [h("p", { key: "sum", class: "ink-pending", role: "status", style: { "font-size": "13px", "margin-bottom": "4px" } }, ctx.t(ctx.get("accepted") === 0 ? "rejects_table.none" : "rejects_table.some", { accepted: count(ctx.get("accepted")), rejected: count(ctx.get("rejected")) })),
       h("div", { key: "scroll", class: "scroll", tabindex: "0", role: "region", "aria-label": ctx.t("rejects_table.heading") }, h("table", null, h("thead", null, h("tr", null, ["line", "column", "value", "reason", "fix"].map((name) => h("th", { key: name, scope: "col", class: name === "line" ? "right" : null }, ctx.t(`rejects_table.${name}`))))),
-        h("tbody", null, rows.slice(page * REJECTS_PAGE, (page + 1) * REJECTS_PAGE).map((row, i) => h("tr", { key: `r${page}-${i}` }, h("td", { class: "right num" }, count(row.line)), h("td", null, say(ctx, row.column)),
-          h("td", { class: "mono" }, plain(row.masked)), h("td", null, say(ctx, row.reason)), h("td", { class: "dim" }, say(ctx, row.fix))))))),
+        h("tbody", null, rows.slice(page * REJECTS_PAGE, (page + 1) * REJECTS_PAGE).map((row, i) => h("tr", { key: `r${page}-${i}` }, h("td", { class: "right num" }, count(row.line)), h("td", { class: "nowrap" }, say(ctx, row.column)),
+          h("td", { class: "mono nowrap" }, plain(row.masked)), h("td", null, say(ctx, row.reason)), h("td", { class: "dim" }, say(ctx, row.fix))))))),
       pager(ctx, { page, pages, label: ctx.t("rejects_table.heading"), go: (to) => { ctx.local.page = to; ctx.update(); } }),
       rows.length < ctx.get("rejected") ? h("p", { key: "rest", class: "meta", style: { "margin-top": "4px" } }, ctx.t("rejects_table.rest", { shown: count(rows.length), all: count(ctx.get("rejected")) })) : null].filter(Boolean);
   },

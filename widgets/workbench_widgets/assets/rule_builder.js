@@ -1,36 +1,45 @@
 // An audience in sentences: column, operator, values; groups of "and" and "or". What leaves is the text of the rule.
 const OPS = { choice: ["in", "not in"], ordered: [">=", "<=", "=", "in", "not in"], number: [">=", "<=", ">", "<", "="], text: ["=", "!=", "in", "not in"], date: [">=", "<="] };
 const MANY = new Set(["in", "not in"]);
-const WORDS = new Set(["and", "or", "in", "not"]);
-// Bare where nothing can be misread, quoted otherwise; a quote or backslash inside is escaped.
-function atom(text) {
-  const value = String(text);
-  if (/^[\p{L}\p{N}_.\-]+$/u.test(value) && !WORDS.has(value.toLowerCase())) return value;
-  return `"${value.replace(/[\\"]/g, (c) => `\\${c}`)}"`;
+const WORDS = new Set(["and", "or", "in", "not", "且", "并且", "或", "或者", "非", "不", "属于"]);
+// Bare where nothing can be misread, in quotation marks otherwise; a mark inside is doubled. rule_builder.py says why.
+function isBare(text) { return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(text) && !WORDS.has(text.toLowerCase()); }
+function columnText(name) { return isBare(name) ? name : `\`${name.replaceAll("`", "``")}\``; }
+function valueText(value, kind) {
+  const text = String(value);
+  const level = /^[Cc][1-5]$/.test(text);
+  const known = { ordered: level || /^[+-]?[0-9][0-9.]*$/.test(text), number: /^[+-]?[0-9]+(\.[0-9]+)?[万亿]?$/.test(text), date: /^[0-9]{4}-[0-9]{2}-[0-9]{2}$/.test(text) }[kind];
+  return known || (isBare(text) && !level) ? text : `"${text.replaceAll('"', '""')}"`;
 }
-function lineText(line) {
+function lineText(line, kinds) {
   if (!line.column || !line.op || !line.values.length || line.values.some((v) => String(v).trim() === "")) return "";
-  return MANY.has(line.op) ? `${atom(line.column)} ${line.op} (${line.values.map(atom).join(",")})` : `${atom(line.column)} ${line.op} ${atom(line.values[0])}`;
+  const values = line.values.map((v) => valueText(v, kinds[line.column] || "text"));
+  return `${columnText(line.column)} ${line.op} ${MANY.has(line.op) ? `(${values.join(",")})` : values[0]}`;
 }
-function ruleText(group, inner) {
-  const parts = group.items.map((item) => (item.items ? ruleText(item, true) : lineText(item))).filter(Boolean);
+function joinedText(group, kinds, inner) {
+  const parts = group.items.map((item) => (item.items ? joinedText(item, kinds, true) : lineText(item, kinds))).filter(Boolean);
   const joined = parts.join(` ${group.join} `);
   return inner && parts.length > 1 ? `(${joined})` : joined;
 }
-function incomplete(group) { return group.items.some((item) => (item.items ? incomplete(item) : lineText(item) === "")); }
+// No condition at all is everybody, said in so many words; conditions that are all unfinished are nobody's rule yet.
+function ruleText(group, columns) {
+  const kinds = Object.fromEntries(columns.map((c) => [c.name, c.kind]));
+  return group.items.length ? joinedText(group, kinds, false) : "*";
+}
+function incomplete(group) { return group.items.some((item) => (item.items ? incomplete(item) : lineText(item, {}) === "")); }
 const copyOf = (value) => JSON.parse(JSON.stringify(value));
 export default component({
   name: "rule_builder",
   traits: ["columns", "tree", "rule", "free", "verdict"],
   heading: "rule_builder.heading",
   isEmpty: (ctx) => !ctx.get("columns").length,
-  aside: (ctx) => (ctx.state === "done" && ctx.get("columns").length ? [h("span", { key: "form", class: "row", role: "group", "aria-label": ctx.t("rule_builder.form") },
+  aside: (ctx) => (ctx.state === "done" ? [h("span", { key: "form", class: "row", role: "group", "aria-label": ctx.t("rule_builder.form") },
     button(ctx, ctx.t("rule_builder.sentences"), () => ctx.set({ free: false }), { small: true, pressed: !ctx.get("free") }), button(ctx, ctx.t("rule_builder.as_text"), () => ctx.set({ free: true }), { small: true, pressed: ctx.get("free") }))] : []),
   view(ctx) {
     const columns = ctx.get("columns");
     const given = ctx.get("tree");
     const tree = given.items ? copyOf(given) : { join: "and", items: [] };
-    const save = () => { ctx.set({ tree: copyOf(tree), rule: ruleText(tree) }); ctx.emit("rule", { rule: ruleText(tree), complete: !incomplete(tree) }); };
+    const save = () => { const rule = ruleText(tree, columns); ctx.set({ tree: copyOf(tree), rule }); ctx.emit("rule", { rule, complete: !incomplete(tree) }); };
     const fresh = () => { const [first] = columns; return { column: first.name, op: OPS[first.kind][0], values: [] }; };
     const select = (label, value, options, act) => h("select", { class: "field", "aria-label": label, value, on: { change: (e) => act(e.target.value) } }, options.map(([name, text]) => h("option", { key: name, value: name }, plain(text))));
     const values = (line, column) => {
@@ -62,8 +71,8 @@ export default component({
     return h("div", { class: "stack" }, free
       ? h("div", { key: "free", class: "stack" }, h("label", { for: "rule", class: "meta" }, ctx.t("rule_builder.free")), h("textarea", { id: "rule", class: "field mono", rows: "3", spellcheck: "false", "aria-invalid": verdict.state === "failed" ? "true" : null, "aria-describedby": "verdict",
         value: ctx.get("rule"), on: { input: (e) => { ctx.set({ rule: e.target.value }); }, change: (e) => ctx.emit("rule", { rule: e.target.value, complete: e.target.value.trim() !== "" }) } }))
-      : [h("div", { key: "tree" }, groupView(tree, 0, null)), h("p", { key: "text", class: "rule-text", "aria-label": ctx.t("rule_builder.rule") }, ruleText(tree) || h("span", { class: "dim" }, ctx.t("rule_builder.everyone")))],
-    free && given.items && ctx.get("rule") !== ruleText(given) ? h("p", { key: "lost", class: "meta" }, ctx.t("rule_builder.differs")) : null,
+      : [h("div", { key: "tree" }, groupView(tree, 0, null)), h("p", { key: "text", class: "rule-text", "aria-label": ctx.t("rule_builder.rule") }, tree.items.length ? ruleText(tree, columns) : [h("span", { key: "star" }, "*　"), h("span", { key: "all", class: "dim" }, ctx.t("rule_builder.everyone"))])],
+    free && given.items && ctx.get("rule") !== ruleText(given, columns) ? h("p", { key: "lost", class: "meta" }, ctx.t("rule_builder.differs")) : null,
     h("p", { key: "verdict", id: "verdict", role: "status", class: `row ink-${verdict.state || "info"}`, style: { "font-size": "13px" } }, verdict.sentence ? [icon(STATE_ICONS[verdict.state] || "info", true), h("span", null, say(ctx, verdict.sentence))] : null,
       !free && incomplete(tree) ? h("span", { key: "more", class: "dim" }, ctx.t("rule_builder.incomplete")) : null));
   },

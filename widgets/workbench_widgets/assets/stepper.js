@@ -3,6 +3,7 @@ export default component({
   name: "stepper",
   traits: ["steps", "current", "locked_before", "stopped"],
   isEmpty: (ctx) => !ctx.get("steps").length,
+  skeleton: () => bones(["100%"], "24px"),
   view(ctx) {
     const steps = ctx.get("steps");
     const now = ctx.get("current");

@@ -5,7 +5,6 @@ export default component({
   heading: "two_person_action.heading",
   isEmpty: (ctx) => !ctx.get("asked_by").name,
   aside(ctx) {
-    if (!ctx.get("asked_by").name || ["loading", "empty", "refused"].includes(ctx.state)) return [];
     const state = outcomeOf(ctx);
     return [h("span", { key: "chip" }, chip(ctx, { open: "pending", confirmed: "sealed", declined: "refused", expired: "neutral" }[state], ctx.t(`two_person_action.${state}`), { confirmed: "check", expired: "clock" }[state]))];
   },
@@ -16,7 +15,7 @@ export default component({
     const expires = ctx.get("expires_ms");
     const state = outcomeOf(ctx);
     const rest = expires === null || expires === undefined ? null : (expires - nowOf(ctx)) / 1000;
-    const may = state === "open" && ctx.get("viewer") === "confirmer";
+    const may = ctx.state === "done" && state === "open" && ctx.get("viewer") === "confirmer";
     const writing = Boolean(ctx.local.writing);
     const reason = ctx.local.reason || "";
     const dt = (name) => h("dt", { key: `t-${name}` }, ctx.t(`two_person_action.${name}`));

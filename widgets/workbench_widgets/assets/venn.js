@@ -4,6 +4,7 @@ export default component({
   traits: ["mine", "partner", "released", "dropped", "caption"],
   heading: "venn.heading",
   isEmpty: (ctx) => !ctx.get("mine").name,
+  skeleton: () => [h("svg", { key: "pic", class: "venn", viewBox: "0 0 368 208", "aria-hidden": "true" }, [[136, 80], [220, 86]].map(([cx, r], i) => h("circle", { key: `c${i}`, cx, cy: 116, r, style: { fill: "var(--surface2)" } })))],
   view(ctx) {
     const { lang } = ctx;
     const [mine, partner, released, dropped] = ["mine", "partner", "released", "dropped"].map(ctx.get);

@@ -4,6 +4,7 @@ export default component({
   traits: ["rows", "unit"],
   heading: "waterfall.heading",
   isEmpty: (ctx) => !ctx.get("rows").length,
+  skeleton: () => bones(["100%", "62%", "50%", "38%", "30%", "22%", "16%"]),
   check(ctx) {
     const rows = ctx.get("rows");
     for (let i = 0; i < rows.length; i += 1) {
