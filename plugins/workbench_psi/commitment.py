@@ -30,12 +30,9 @@ Random = Callable[[int], bytes]
 
 def hash_rows(rows: npt.NDArray[np.uint8]) -> ByteRows:
     """SM3 of every row; rows: (n, width) uint8; returns (n, 32). Cost: about 0.8 microseconds a row up to 119 bytes."""
-    count, width = rows.shape
-    digests = np.empty((count, POINT_BYTES), np.uint8)
-    for start in range(0, count, _BLOCK_ROWS):
-        text = rows[start : start + _BLOCK_ROWS].tobytes()
-        messages = [text[at : at + width] for at in range(0, len(text), width)]
-        digests[start : start + _BLOCK_ROWS] = _rows_of(sm3.digest_many(messages))
+    digests = np.empty((len(rows), POINT_BYTES), np.uint8)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        digests[start : start + _BLOCK_ROWS] = _rows_of(sm3.digest_many(_messages(rows[start : start + _BLOCK_ROWS])))
     return digests
 
 
@@ -54,15 +51,15 @@ def customer_leaves(
     Cost: about 2.2 microseconds a leaf, half of it the HMAC.
     """
     leaves = np.empty((bucket, POINT_BYTES), np.uint8)
-    grants = np.ascontiguousarray(grant_digests)
     count = len(identifiers)
     for start in range(0, bucket, _BLOCK_ROWS):
         stop = min(start + _BLOCK_ROWS, bucket)
         names = list(identifiers[start : min(stop, count)])
         filling = stop - start - len(names)
-        names += _pieces(random(POINT_BYTES * filling), POINT_BYTES)
-        texts = _pieces(grants[start : min(stop, count)].tobytes() + random(POINT_BYTES * filling), POINT_BYTES)
-        counters = _pieces(np.arange(start, stop, dtype=">u8").tobytes(), 8)
+        fake = np.frombuffer(random(2 * POINT_BYTES * filling), np.uint8).reshape(2, filling, POINT_BYTES)
+        names += _messages(fake[0])
+        texts = _messages(np.concatenate([grant_digests[start : min(stop, count)], fake[1]]))
+        counters = _messages(np.arange(start, stop, dtype=">u8").view(np.uint8).reshape(-1, 8))
         keys = [sm3.hmac(job_key, counter) for counter in counters]
         leaves[start:stop] = _rows_of(
             sm3.digest_many([LEAF_PREFIX + k + n + g for k, n, g in zip(keys, names, texts, strict=True)])
@@ -118,7 +115,8 @@ class Tree:
 
     @property
     def root(self) -> bytes:
-        return self.levels[-1][0].tobytes()
+        root: bytes = self.levels[-1][0].tobytes()
+        return root
 
 
 def sorted_tree(leaves: ByteRows) -> tuple[Tree, RowNumbers]:
@@ -223,8 +221,10 @@ def _join(left: ByteRows, right: ByteRows) -> ByteRows:
     return hash_rows(rows)
 
 
-def _pieces(text: bytes, size: int) -> list[bytes]:
-    return [text[at : at + size] for at in range(0, len(text), size)]
+def _messages(rows: npt.NDArray[np.uint8]) -> list[bytes]:
+    """The rows as bytes objects: a view of void items lists them twice as fast as slicing does."""
+    messages: list[bytes] = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}").ravel().tolist()
+    return messages
 
 
 def _rows_of(digests: Sequence[bytes]) -> ByteRows:

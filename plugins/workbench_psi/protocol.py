@@ -325,7 +325,8 @@ def _strike(
     answer = yield from swap(Kind.STRUCK, wire.format_places(own_answer), 4 * len(own_list))
     partner_answer = wire.parse_ascending_places(Kind.STRUCK, answer, bound=run.own.bucket)
     left = common.without(np.isin(common.mine, own_answer) | np.isin(common.theirs, partner_answer))
-    yield from _agree_on_remaining(run, left)
+    ordered = (own_list, partner_list) if run.initiator else (partner_list, own_list)
+    yield from _agree_on_remaining(run, left, b"".join(map(wire.format_places, ordered)))
     yield Mark(
         "struck",
         {
@@ -350,12 +351,14 @@ def _strike_list(run: Run, rows: npt.NDArray[np.int32], struck_rows: npt.NDArray
     return np.sort(np.concatenate([struck, paddings[np.argsort(lots)[:wanted]]]))
 
 
-def _agree_on_remaining(run: Run, left: _Common) -> Steps[None]:
-    """Both state that the floor still holds and commit to the same products."""
+def _agree_on_remaining(run: Run, left: _Common, lists: bytes) -> Steps[None]:
+    """Both state that the floor still holds and commit to the same strike lists and products left."""
     reached = len(left) >= run.floor
-    statement = REACHED + run.commit("remaining", left.products) if reached else BELOW + bytes(POINT_BYTES)
+    statement = expected = BELOW + bytes(POINT_BYTES)
+    if reached:
+        statement = REACHED + run.commit("remaining", lists, left.products)
+        expected = REACHED + run.partner_commit("remaining", lists, left.products)
     partner = yield from swap(Kind.REMAINING, statement, 1 + POINT_BYTES)
-    expected = REACHED + run.partner_commit("remaining", left.products) if reached else BELOW + bytes(POINT_BYTES)
     if partner[:1] not in (BELOW, REACHED):
         raise violation(Kind.REMAINING, "statement")
     if not compare.equal(partner, expected):
