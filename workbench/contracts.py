@@ -7,7 +7,14 @@ workbench.errors, and nothing else of the host. No behaviour lives here.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
@@ -20,6 +27,8 @@ from workbench.domain.party import Caller, PartyId
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+
+    from workbench.host import Workbench
 
 T = TypeVar("T")
 
@@ -139,11 +148,19 @@ class Ledger(Protocol):
     def accept_reply(self, witness: PartyId, reply: bytes) -> None:
         """As origin: check and keep the co-signature of a witness."""
 
-    def receipt(self, log: PartyId, index: int) -> dict[str, Any]:
-        """Entry, proof, checkpoint and signatures, verifiable offline (docs/protocols/evidence.md)."""
+    def receipt(
+        self, log: PartyId, index: int, *, openings: Mapping[str, tuple[bytes, str]] | None = None
+    ) -> dict[str, Any]:
+        """Entry, proof, checkpoint and signatures, verifiable offline (docs/protocols/evidence.md).
 
-    def audit(self) -> AuditReport:
-        """Re-hash every body of the own log and of the mirrors; locate what does not hold."""
+        openings: committed fields to be shown, as salt and value.
+        """
+
+    def audit(self, *, fetch: Callable[[PartyId, PartyId, int, int], Sequence[bytes]] | None = None) -> AuditReport:
+        """Re-hash every body of the own log and of the mirrors; locate what does not hold.
+
+        fetch(holder, log, start, stop): bodies as another institution holds them, asked only to name a changed field.
+        """
 
 
 # -------------------------------------------------------------------------------------------- consent
@@ -474,7 +491,7 @@ class OperationContext:
     progress(done, total, zh, en): cheap, may be called often. cancelled(): True once a person asked to stop.
     """
 
-    host: Any  # the Workbench object; typed as Any so that operations of the host reach its services without a cycle
+    host: Workbench
     caller: Caller
     progress: Callable[[int, int, str, str], None]
     cancelled: Callable[[], bool]

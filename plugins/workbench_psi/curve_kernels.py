@@ -115,6 +115,20 @@ class EmittedLane:
         return self._with(ir.Constant(_WORDS, [number % 2**64] * LANES))
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A formula and how it is called, for whoever runs the loops below over other values than vectors."""
+
+    instruction: Any
+    formula: Callable[..., Sequence[Any]]
+    inputs: int
+    masked: bool
+
+
+OPERATIONS: Final[list[Operation]] = []
+"""Every instruction the loops use, filled below: the tests replace them all by formulas over intervals."""
+
+
 def _operation(formula: Callable[..., Sequence[EmittedLane]], inputs: int, *, masked: bool = False) -> Any:
     """A formula as an instruction for numba code: f(workspace, (slot out, slot in, ..)), or with a mask at the end.
 
@@ -149,6 +163,7 @@ def _operation(formula: Callable[..., Sequence[EmittedLane]], inputs: int, *, ma
 
         return types.void(workspace, arguments), generate
 
+    OPERATIONS.append(Operation(instruction, formula, inputs, masked))
     return instruction
 
 

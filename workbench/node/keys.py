@@ -20,7 +20,18 @@ from datetime import datetime
 from pathlib import Path
 
 from workbench.contracts import ChannelIdentity, PeerAddress
-from workbench.crypto import aead, canonical, certificates, ed25519, kdf, labels, random, sm2, sm3, wrap
+from workbench.crypto import (
+    aead,
+    canonical,
+    certificates,
+    ed25519,
+    kdf,
+    labels,
+    random,
+    sm2,
+    sm3,
+    wrap,
+)
 from workbench.domain.party import PartyId, parse_party_id
 from workbench.errors import KeyUnavailable, VerificationError
 

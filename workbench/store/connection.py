@@ -84,6 +84,7 @@ def open_writer(path: Path, *, busy_timeout_s: float, max_pages: int) -> Trackin
     except BaseException:
         connection.close()
         raise
+    connection.row_factory = sqlite3.Row  # rows by name and by place
     return connection
 
 
@@ -105,6 +106,7 @@ def open_reader(path: Path, *, busy_timeout_s: float) -> TrackingConnection:
     except BaseException:
         connection.close()
         raise
+    connection.row_factory = sqlite3.Row  # rows by name and by place
     return connection
 
 

@@ -1,0 +1,186 @@
+"""One attempt's exchange with the partner: signed frames in order, each an entry before it counts.
+
+The frames are those of docs/protocols/messages.md. `send` and `receive` are called by the thread that runs the attempt;
+`deliver` by the peer API. Nothing here knows what the messages mean.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from workbench.channel.message import (
+    InboundSequence,
+    OpenedMessage,
+    OutboundSequence,
+    open_message,
+    seal_message,
+)
+from workbench.crypto import sm3
+from workbench.domain.party import PartyId
+from workbench.errors import (
+    PeerError,
+    PeerUnavailable,
+    ProtocolViolation,
+    WorkbenchError,
+)
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+QUEUE_FRAMES = 64
+"""Frames that may wait unread; the sender's next call waits beyond it (back-pressure)."""
+
+_POLL_S = 0.25
+
+
+class Conversation:
+    """Frames of one job and attempt between this node and one partner.
+
+    step_timeout_s: longest wait for one frame or one acknowledgement. deadline_s: monotonic time of the total limit.
+    """
+
+    def __init__(
+        self,
+        host: Workbench,
+        *,
+        job: str,
+        attempt: int,
+        partner: PartyId,
+        step_timeout_s: float,
+        total_timeout_s: float,
+    ) -> None:
+        self.job = job
+        self.attempt = attempt
+        self.partner = partner
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._contract_out = ""
+        self._contract_in = ""
+        self._host = host
+        self._step_timeout_s = step_timeout_s
+        self.total_timeout_s = total_timeout_s
+        self._deadline = time.monotonic() + total_timeout_s
+        self._outbound = OutboundSequence(job=job, attempt=attempt, sender=host.party, recipient=partner)
+        self._inbound = InboundSequence(job=job, attempt=attempt, sender=partner, recipient=host.party)
+        self._queue: queue.Queue[OpenedMessage] = queue.Queue(QUEUE_FRAMES)
+        self._ended: WorkbenchError | None = None
+        self._lock = threading.Lock()
+
+    def expect_contract(self, digest: bytes) -> None:
+        """From now on the partner's frames must name this contract."""
+        self._contract_in = digest.hex()
+
+    def name_contract(self, digest: bytes) -> None:
+        """From now on our frames name this contract."""
+        self._contract_out = digest.hex()
+
+    def send(self, kind: str, payload: bytes) -> None:
+        """Record, sign and send one frame; returns when the partner has recorded it too.
+
+        Raises PeerUnavailable when the partner does not answer within the step's limit, PeerError when it refuses.
+        """
+        self.raise_if_ended()
+        host = self._host
+        frame = seal_message(
+            self._outbound,
+            kind=kind,
+            payload=payload,
+            contract=self._contract_out,
+            key=host.keys.message,
+            now_ms=host.now_ms(),
+        )
+        self._record("sent", kind, self._outbound.sequence, sm3.digest(frame).hex(), len(frame))
+        host.links.call(self.partner, "message", frame, timeout_s=self._remaining_s())
+        self.bytes_sent += len(frame)
+
+    def receive(self, kind: str) -> bytes:
+        """The payload of the next frame, which must be of this kind.
+
+        Raises PeerUnavailable after the step's limit, Cancelled or PeerError when the exchange was ended meanwhile.
+        """
+        limit = time.monotonic() + self._remaining_s()
+        while True:
+            self.raise_if_ended()
+            try:
+                message = self._queue.get(timeout=_POLL_S)
+                break
+            except queue.Empty:
+                if time.monotonic() > limit:
+                    raise self._silent() from None
+        if message.kind != kind:
+            raise ProtocolViolation(
+                f"{self.partner} 发来「{message.kind}」，此步应为「{kind}」。本次尝试中止",
+                f"{self.partner} sent {message.kind} where {kind} was due; the attempt ends",
+                code="WRONG_MESSAGE",
+            )
+        return message.payload
+
+    def deliver(self, frame: bytes) -> None:
+        """Take one frame from the peer API: verify, record, queue. Raises ProtocolViolation and changes nothing else."""
+        host = self._host
+        with self._lock:
+            message = open_message(
+                frame,
+                self._inbound,
+                key=host.pinned_keys(self.partner).message,
+                contract=self._contract_in,
+                now_ms=host.now_ms(),
+                max_bytes=host.setting("node.max_message_bytes"),
+                max_skew_s=host.setting("node.max_skew_s"),
+            )
+            self._record("received", message.kind, message.sequence, message.frame_digest, len(frame))
+            self.bytes_received += len(frame)
+        limit = time.monotonic() + self._remaining_s()
+        while True:
+            self.raise_if_ended()
+            try:
+                self._queue.put(message, timeout=_POLL_S)
+                return
+            except queue.Full:
+                if time.monotonic() > limit:
+                    raise PeerError(
+                        "本机构处理不过来，请稍后重试", "This node is too busy; try again later", code="BUSY"
+                    ) from None
+
+    def end(self, reason: WorkbenchError) -> None:
+        """Make the running attempt stop at its next step with this reason; the first reason counts."""
+        if self._ended is None:
+            self._ended = reason
+
+    def raise_if_ended(self) -> None:
+        """Raise the reason for which this exchange was ended, or PeerUnavailable beyond the total limit."""
+        if self._ended is not None:
+            raise self._ended
+        if time.monotonic() > self._deadline:
+            raise PeerUnavailable(
+                f"{self.job} 超过总时限，已中止。可重新运行",
+                f"{self.job} exceeded its total time and stopped. It can be run again",
+                code="TOTAL_TIMEOUT",
+            )
+
+    def _remaining_s(self) -> float:
+        return max(0.1, min(self._step_timeout_s, self._deadline - time.monotonic()))
+
+    def _silent(self) -> PeerUnavailable:
+        return PeerUnavailable(
+            f"{self.partner} {self._step_timeout_s:.0f} 秒没有回应，{self.job} 已中止。运维联系对方，恢复后重新运行",
+            f"{self.partner} gave no answer for {self._step_timeout_s:.0f} s; {self.job} stopped."
+            " Operations call them, then run it again",
+            code="STEP_TIMEOUT",
+        )
+
+    def _record(self, direction: str, kind: str, sequence: int, digest: str, size: int) -> None:
+        values = {
+            "partner": self.partner,
+            "attempt": str(self.attempt),
+            "direction": direction,
+            "message": kind,
+            "round": str(sequence),
+            "size": str(size),
+            "digest": digest,
+        }
+        host = self._host
+        host.store.write(lambda tx: host.evidence.append(tx, "intersection.message", values, job=self.job))

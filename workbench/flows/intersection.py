@@ -1,0 +1,869 @@
+"""One consented intersection from proposal to export, in the order of docs/protocols/intersection.md.
+
+Staff act through the operations at the end of workbench/node/intersections.py; the partner's messages arrive through
+`on_negotiation` and `on_attempt_frame`. Every step is recorded in the transaction of its change, and nothing leaves
+before its entry exists.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from workbench.channel.conversation import Conversation
+from workbench.contracts import (
+    AskDropped,
+    AskStruck,
+    ConsentDecision,
+    GrantQuery,
+    IntersectionEngine,
+    IntersectionOutcome,
+    Mark,
+    Phase,
+    Receive,
+    Send,
+    Session,
+    Transaction,
+)
+from workbench.domain.contract import Contract, contract_signing_bytes, terms_digest
+from workbench.domain.intersection import (
+    FINAL_STATES,
+    RUN_AGAIN_STATES,
+    JobId,
+    JobState,
+    KeyKind,
+    Offer,
+    Terms,
+)
+from workbench.domain.listdigest import export_digest
+from workbench.domain.party import Caller, PartyId
+from workbench.errors import (
+    Cancelled,
+    Denied,
+    Disputed,
+    NotFound,
+    PeerError,
+    PeerUnavailable,
+    ProtocolViolation,
+    Refused,
+    WorkbenchError,
+)
+from workbench.flows import waterfall
+from workbench.flows.inputs import Inputs, choose_inputs, released_frame
+from workbench.flows.jobs import RECOVERY, Job
+from workbench.store.frames import stage_frame
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+DAY_MS = 86_400_000
+
+
+class IntersectionFlow:
+    """All intersections of one node. Threads: one per running attempt; the database orders everything else."""
+
+    def __init__(self, host: Workbench) -> None:
+        self._host = host
+        self._running: dict[str, Conversation] = {}
+        self._progress: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------ 1 proposal
+
+    def propose(self, caller: Caller, request: Mapping[str, Any]) -> Job:
+        """Check everything that can be checked here, record the proposal, and tell the partner.
+
+        request: list_id, partner, purpose, key_kind, audience, minimum_crowd, timeout_s, columns.
+        Raises Refused with a reason; PeerUnavailable when the partner cannot be told (the job then is ABORTED).
+        """
+        host = self._host
+        partner = self._partner(request["partner"])
+        self._purpose(request["purpose"])
+        engine = self._engine()
+        inputs = self._inputs(request, partner)
+        self._require_enough(inputs, max(request["minimum_crowd"], host.setting("intersection.minimum_crowd")))
+        self._require_budget(partner, request["purpose"])
+        now = host.now_ms()
+        terms = Terms(
+            job=host.new_job_id(),
+            initiator=host.party,
+            partner=partner,
+            purpose=request["purpose"],
+            key_kind=KeyKind(request["key_kind"]),
+            minimum_crowd=max(request["minimum_crowd"], host.setting("intersection.minimum_crowd")),
+            engine=f"{engine.name}/{engine.version}",
+            mode="direct",
+            valid_until_ms=now + host.setting("intersection.proposal_days") * DAY_MS,
+        )
+
+        def change(tx: Transaction) -> None:
+            host.jobs.add(
+                tx, terms=terms, side="initiator", request=request, proposed_by=caller.person.token, now_ms=now
+            )
+            host.jobs.update(tx, terms.job, now_ms=now, waterfall=inputs.waterfall)
+            host.evidence.append(
+                tx,
+                "intersection.proposed",
+                {
+                    "partner": partner,
+                    "terms": terms_digest(terms).hex(),
+                    "purpose": terms.purpose,
+                    "key_kind": terms.key_kind.value,
+                    "audience": inputs.audience,
+                    "customers": str(inputs.size),
+                    "reasons": json.dumps(inputs.reasons, sort_keys=True),
+                },
+                job=terms.job,
+                actor=caller.person.token,
+            )
+
+        host.store.write(change)
+        try:
+            host.negotiations.send_now(partner, terms.job, "proposal", terms.as_json())
+        except WorkbenchError as failure:
+            self._end(terms.job, JobState.ABORTED, failure)
+            raise
+        return host.jobs.get(terms.job)
+
+    def on_proposal(self, peer: PartyId, message: Mapping[str, Any]) -> None:
+        """The partner's side: keep the proposal for the approver's inbox."""
+        host = self._host
+        terms = _parsed_terms(message)
+        self._require_proposal_for_us(terms, peer)
+        now = host.now_ms()
+
+        def change(tx: Transaction) -> None:
+            host.jobs.add(tx, terms=terms, side="partner", request={}, proposed_by="", now_ms=now)
+            host.evidence.append(
+                tx,
+                "intersection.proposal_received",
+                {"partner": peer, "terms": terms_digest(terms).hex()},
+                job=terms.job,
+            )
+
+        host.store.write(change)
+
+    # ------------------------------------------------------------------ 2 approval
+
+    def preview(self, job: Job, list_id: str, audience: str = "") -> Inputs:
+        """What approving with this list would bring in on our side, without changing anything."""
+        request = {"list_id": list_id, "audience": audience, "key_kind": job.terms.key_kind, "purpose": job.terms.purpose}
+        return self._inputs(request, job.partner)
+
+    def approve(self, caller: Caller, job_id: str, *, list_id: str, audience: str, columns: list[str], automatic: bool) -> Job:
+        """Approve the partner's proposal with one of our lists; our own proposals are never approved here."""
+        host = self._host
+        job = host.jobs.get(job_id)
+        if job.side == "initiator":
+            raise Denied(
+                "这是本机构提出的，须由对方审批岗批准；提出人不能批准自己的提议",
+                "This institution proposed it; the partner's approver must decide, nobody approves their own proposal",
+                code="SELF_APPROVAL",
+            )
+        if automatic and host.kind == "production":
+            raise Refused("生产环境没有自动批准", "There is no automatic approval in production", code="NOT_IN_PRODUCTION")
+        self._require_open(job)
+        floor = max(job.terms.minimum_crowd, host.setting("intersection.minimum_crowd"))
+        inputs = self.preview(job, list_id, audience)
+        self._require_enough(inputs, floor)
+        self._require_budget(job.partner, job.terms.purpose)
+        terms = _with_floor(job.terms, floor)
+        request = {"list_id": list_id, "audience": audience, "columns": columns}
+        now = host.now_ms()
+
+        def change(tx: Transaction) -> None:
+            host.jobs.move(
+                tx,
+                job_id,
+                JobState.APPROVED,
+                now_ms=now,
+                terms=terms.as_json(),
+                request=request,
+                waterfall=inputs.waterfall,
+                approved_by=caller.person.token,
+            )
+            host.evidence.append(
+                tx,
+                "intersection.approved",
+                {
+                    "partner": job.partner,
+                    "terms": terms_digest(terms).hex(),
+                    "automatic": "yes" if automatic else "no",
+                    "customers": str(inputs.size),
+                },
+                job=job_id,
+                actor=caller.person.token,
+            )
+            host.negotiations.queue(tx, job.partner, job_id, "approval", terms.as_json())
+
+        host.store.write(change)
+        host.negotiations.wake()
+        return host.jobs.get(job_id)
+
+    def reject(self, caller: Caller, job_id: str, reason: str) -> Job:
+        """Say no to the partner's proposal, with a reason that stays here."""
+        host = self._host
+        job = host.jobs.get(job_id)
+        if job.side == "initiator":
+            raise Denied("这是本机构提出的，可以撤回", "This institution proposed it; it can be withdrawn", code="SELF_APPROVAL")
+
+        def change(tx: Transaction) -> None:
+            host.jobs.move(tx, job_id, JobState.REJECTED, now_ms=host.now_ms())
+            host.evidence.append(
+                tx, "intersection.rejected", {"partner": job.partner, "reason": reason}, job=job_id, actor=caller.person.token
+            )
+            host.negotiations.queue(tx, job.partner, job_id, "rejection", {})
+
+        host.store.write(change)
+        host.negotiations.wake()
+        return host.jobs.get(job_id)
+
+    def on_approval(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
+        """The initiator's side: check that only the floor rose, then start the first attempt."""
+        host = self._host
+        job = self._negotiated(job_id, peer, side="initiator")
+        terms = _parsed_terms(message)
+        if terms != _with_floor(job.terms, terms.minimum_crowd) or terms.minimum_crowd < job.terms.minimum_crowd:
+            raise ProtocolViolation(
+                f"{peer} 批准的条款与提议不同，未采纳", f"{peer} approved other terms than proposed", code="TERMS_CHANGED"
+            )
+        if job.state is not JobState.PROPOSED:
+            return  # a repeated delivery after a lost acknowledgement
+
+        def change(tx: Transaction) -> None:
+            host.jobs.move(tx, job_id, JobState.APPROVED, now_ms=host.now_ms(), terms=terms.as_json())
+            host.evidence.append(
+                tx, "intersection.approval_received", {"partner": peer, "terms": terms_digest(terms).hex()}, job=job_id
+            )
+
+        host.store.write(change)
+        self.start(job_id)
+
+    def on_rejection(self, peer: PartyId, job_id: str) -> None:
+        """The initiator's side of a rejection."""
+        job = self._negotiated(job_id, peer, side="initiator")
+        if job.state is JobState.PROPOSED:
+            self._end(job_id, JobState.REJECTED, Refused("对方拒绝了提议", "The partner rejected the proposal", code="REJECTED"))
+
+    # ------------------------------------------------------------------ 3 attempts
+
+    def start(self, job_id: str) -> None:
+        """Start an attempt as initiator: the first one, or again after a failure."""
+        host = self._host
+        job = host.jobs.get(job_id)
+        if job.side != "initiator":
+            raise Refused("由提出方启动", "The proposing institution starts the run", code="NOT_INITIATOR")
+        if job.state in RUN_AGAIN_STATES and not job.attempt:
+            raise Refused("对方还没有批准，不能运行", "The partner has not approved; it cannot run", code="NOT_APPROVED")
+        self._require_valid(job)
+        self._require_budget(job.partner, job.terms.purpose)
+        self._begin(self._conversation(job, job.attempt + 1, timeout_s=float(job.request["timeout_s"])), job)
+
+    def on_attempt_frame(self, peer: PartyId, job_id: str, attempt: int, frame: bytes) -> None:
+        """A frame of an attempt: goes to the running conversation, or opens the partner's side of a new attempt."""
+        with self._lock:
+            talk = self._running.get(job_id)
+        if talk is None or talk.attempt != attempt:
+            self._join(peer, job_id, attempt, frame)
+            return
+        if talk.partner != peer:
+            raise ProtocolViolation("这次求交不属于该机构", "This intersection is not with that institution", code="WRONG_PARTY")
+        talk.deliver(frame)
+
+    def _join(self, peer: PartyId, job_id: str, attempt: int, frame: bytes) -> None:
+        """The partner's side of a new attempt; its first frame is verified before anything changes here."""
+        job = self._negotiated(job_id, peer, side="partner")
+        if job.state not in {JobState.APPROVED, *RUN_AGAIN_STATES} or attempt != job.attempt + 1:
+            raise ProtocolViolation(
+                f"{job_id} 现在不能开始第 {attempt} 次尝试", f"{job_id} cannot start attempt {attempt} now", code="NOT_NOW"
+            )
+        self._require_valid(job)
+        talk = self._conversation(job, attempt, timeout_s=float(self._host.setting("node.total_timeout_s")))
+        talk.deliver(frame)
+        self._begin(talk, job)
+
+    def _conversation(self, job: Job, attempt: int, *, timeout_s: float) -> Conversation:
+        return Conversation(
+            self._host,
+            job=job.job,
+            attempt=attempt,
+            partner=job.partner,
+            step_timeout_s=min(float(self._host.setting("node.step_timeout_s")), timeout_s),
+            total_timeout_s=timeout_s,
+        )
+
+    def _begin(self, talk: Conversation, job: Job) -> None:
+        """Record that the attempt runs and give it its thread."""
+        host = self._host
+        now = host.now_ms()
+
+        def change(tx: Transaction) -> None:
+            host.jobs.move(tx, job.job, JobState.RUNNING, now_ms=now, attempt=talk.attempt, error={}, progress={})
+            tx.execute(
+                "INSERT INTO host_attempt(job, attempt, started_ms, state, partner, purpose) VALUES (?, ?, ?, ?, ?, ?)",
+                (job.job, talk.attempt, now, JobState.RUNNING, job.partner, job.terms.purpose),
+            )
+
+        with self._lock:
+            if job.job in self._running:
+                raise Refused("这次求交正在运行", "This intersection is running", code="NOT_NOW")
+            self._running[job.job] = talk
+        try:
+            host.store.write(change)
+        except BaseException:
+            self._forget(job.job)
+            raise
+        threading.Thread(target=self._attempt, args=(talk, job), name=f"{job.job}-{talk.attempt}", daemon=True).start()
+
+    def _attempt(self, talk: Conversation, job: Job) -> None:
+        """One attempt in its own thread; whatever happens, the job ends in a state of its table."""
+        try:
+            inputs, contract, session = self._agree(talk, job)
+            outcome = self._drive(talk, job, inputs, session)
+            self._release(talk, job, inputs, contract, outcome)
+        except WorkbenchError as failure:
+            self._fail(talk, job.job, failure)
+        except Exception as fault:  # a programming mistake must not leave the job running for ever
+            self._host.log_fault(fault)
+            self._fail(
+                talk, job.job, WorkbenchError("程序内部错误，已中止", "An internal fault stopped it", code="INTERNAL")
+            )
+        finally:
+            self._forget(job.job)
+
+    # ------------------------------------------------------------------ 4 consent, commitments, contract
+
+    def _agree(self, talk: Conversation, job: Job) -> tuple[Inputs, Contract, Session]:
+        """Filter by consent now, commit, exchange offers, and sign the contract of this attempt."""
+        host = self._host
+        terms = job.terms
+        engine = self._engine(terms.engine)
+        inputs = self._inputs({**job.request, "key_kind": terms.key_kind, "purpose": terms.purpose}, job.partner)
+        self._require_enough(inputs, terms.minimum_crowd)
+        prepared = engine.prepare(
+            party=host.party,
+            identifiers=inputs.identifiers,
+            grant_digests=inputs.decision_digests,
+            random=host.random,
+        )
+        self._record_start(talk, job, inputs, prepared.offer)
+        if job.side == "initiator":
+            contract = self._offer_first(talk, terms, prepared.offer)
+        else:
+            contract = self._offer_second(talk, terms, prepared.offer)
+        self._sign_contract(talk, job, contract)
+        session = engine.session(
+            prepared=prepared,
+            initiator=job.side == "initiator",
+            terms=terms,
+            contract_digest=contract.digest(),
+            partner=contract.partner if job.side == "initiator" else contract.initiator,
+            threads=host.threads(),
+        )
+        return inputs, contract, session
+
+    def _offer_first(self, talk: Conversation, terms: Terms, mine: Offer) -> Contract:
+        started_ms = self._host.now_ms()
+        cut_off_ms = started_ms + int(talk.total_timeout_s * 1000)
+        opening = {
+            "terms": terms_digest(terms).hex(),
+            "started_ms": str(started_ms),
+            "cut_off_ms": str(cut_off_ms),
+            "offer": mine.as_json(),
+        }
+        talk.send("attempt", _bytes(opening))
+        theirs = _parsed_offer(_json(talk.receive("offer")).get("offer"), talk.partner)
+        contract = Contract(terms, talk.attempt, started_ms, cut_off_ms, initiator=mine, partner=theirs)
+        talk.expect_contract(contract.digest())
+        talk.name_contract(contract.digest())
+        return contract
+
+    def _offer_second(self, talk: Conversation, terms: Terms, mine: Offer) -> Contract:
+        host = self._host
+        opening = _json(talk.receive("attempt"))
+        if opening.get("terms") != terms_digest(terms).hex():
+            raise ProtocolViolation("对方用的条款不同", "The partner uses other terms", code="TERMS_CHANGED")
+        started_ms, cut_off_ms = _times(opening)
+        if abs(started_ms - host.now_ms()) > (host.setting("node.max_skew_s") + 60) * 1000 or cut_off_ms <= started_ms:
+            raise ProtocolViolation("对方的起止时间不可信", "The partner's times are not plausible", code="CLOCK_SKEW")
+        theirs = _parsed_offer(opening.get("offer"), talk.partner)
+        contract = Contract(terms, talk.attempt, started_ms, cut_off_ms, initiator=theirs, partner=mine)
+        talk.expect_contract(contract.digest())  # the answer to our offer may arrive before `send` returns
+        talk.send("offer", _bytes({"offer": mine.as_json()}))
+        talk.name_contract(contract.digest())
+        return contract
+
+    def _sign_contract(self, talk: Conversation, job: Job, contract: Contract) -> None:
+        """Both sign the same contract; neither sends points before holding the other's signature."""
+        host = self._host
+        own = host.keys.contract.sign(contract_signing_bytes(contract, host.party))
+        if job.side == "initiator":
+            talk.send("contract", own)
+            theirs = talk.receive("contract")
+        else:
+            theirs = talk.receive("contract")
+            talk.send("contract", own)
+        host.pinned_keys(talk.partner).contract.verify(contract_signing_bytes(contract, talk.partner), theirs)
+        values = {
+            "partner": talk.partner,
+            "attempt": str(talk.attempt),
+            "contract": contract.digest().hex(),
+            "own_signature": own.hex(),
+            "partner_signature": theirs.hex(),
+        }
+        host.store.write(lambda tx: host.evidence.append(tx, "intersection.contract", values, job=job.job))
+
+    # ------------------------------------------------------------------ 5 the protocol run
+
+    def _drive(self, talk: Conversation, job: Job, inputs: Inputs, session: Session) -> IntersectionOutcome:
+        """Carry the session's requests out until it returns; failures of the link are thrown into it."""
+        answer: Any = None
+        failure: WorkbenchError | None = None
+        while True:
+            try:
+                request = session.throw(failure) if failure else session.send(answer)
+            except StopIteration as stop:
+                outcome: IntersectionOutcome = stop.value
+                return outcome
+            answer = failure = None
+            try:
+                answer = self._answer(talk, job, inputs, request)
+            except WorkbenchError as error:
+                failure = error
+
+    def _answer(self, talk: Conversation, job: Job, inputs: Inputs, request: object) -> Any:
+        match request:
+            case Send(kind, payload):
+                return talk.send(kind, payload)
+            case Receive(kind):
+                return talk.receive(kind)
+            case Phase():
+                return self._phase(talk, job.job, request)
+            case AskStruck():
+                return self._no_longer_usable(job, inputs, np.arange(inputs.size))
+            case AskDropped(hits):
+                return self._no_longer_usable(job, inputs, hits)
+            case Mark(name, values):
+                return self._mark(job.job, name, values)
+        raise TypeError(f"the engine asked for {type(request).__name__}")
+
+    def _phase(self, talk: Conversation, job_id: str, phase: Phase) -> None:
+        talk.raise_if_ended()
+        host = self._host
+        known = self._progress.get(job_id)
+        now = host.now_ms()
+        if known is None or known["name"] != phase.name:
+            state = {"reveal": JobState.REVEALING, "check": JobState.CHECKING}.get(phase.name)
+            if state is not None and host.jobs.get(job_id).state is not state:
+                host.store.write(lambda tx: host.jobs.move(tx, job_id, state, now_ms=now))
+            known = {"name": phase.name, "since_ms": now, "history": [*(known or {}).get("history", []), phase.name]}
+        self._progress[job_id] = {
+            **known,
+            "number": phase.number,
+            "done": phase.done,
+            "total": phase.total,
+            "now_ms": now,
+            "bytes": talk.bytes_sent + talk.bytes_received,
+        }
+
+    def _no_longer_usable(self, job: Job, inputs: Inputs, indices: np.ndarray) -> np.ndarray:
+        """Which of these customers have no live grant at this instant (decision 10); input indices."""
+        registry = self._host.consent
+        now = self._host.now_ms()
+        if not registry.changed_since(inputs.as_of) and not bool((inputs.valid_until_ms <= now).any()):
+            return np.empty(0, np.int64)
+        decision = self._decide(inputs.frame, job.partner, job.terms.purpose, job.terms.key_kind)
+        gone: np.ndarray = indices[~decision.usable[indices]].astype(np.int64)
+        return gone
+
+    def _mark(self, job_id: str, name: str, values: Mapping[str, str]) -> None:
+        host = self._host
+        host.store.write(lambda tx: host.evidence.append(tx, f"intersection.{name}", dict(values), job=job_id))
+
+    # ------------------------------------------------------------------ 6 release
+
+    def _release(
+        self, talk: Conversation, job: Job, inputs: Inputs, contract: Contract, outcome: IntersectionOutcome
+    ) -> None:
+        """Write the target list and its entry in one transaction; sealing makes it final."""
+        host = self._host
+        if host.now_ms() > contract.cut_off_ms:
+            raise PeerUnavailable("超过约定的截止时间，结果作废", "The contract's cut-off has passed; the result is void", code="CUT_OFF")
+        key = host.random(32)
+        frame = released_frame(inputs, outcome, columns=list(job.request.get("columns", [])))
+        keys = frame[job.terms.key_kind.value].to_list()
+        rows = waterfall.with_outcome(inputs.waterfall, outcome)
+        result = {
+            "released": outcome.hits.size,
+            "cardinality": outcome.cardinality,
+            "struck": outcome.struck,
+            "dropped": outcome.dropped,
+            "partner_bucket": outcome.partner_bucket,
+            "own_bucket": (contract.initiator if job.side == "initiator" else contract.partner).bucket,
+            "result_digest": outcome.result_digest.hex(),
+            "partner_digest": outcome.partner_digest.hex(),
+            "bytes": talk.bytes_sent + talk.bytes_received,
+            "seconds": round((host.now_ms() - contract.started_ms) / 1000, 3),
+            "contract": contract.digest().hex(),
+        }
+        now = host.now_ms()
+        staged = stage_frame(host.vault, f"result/{job.job}", frame)
+
+        def change(tx: Transaction) -> None:
+            host.vault.adopt(tx, staged)
+            ref = host.evidence.append(
+                tx,
+                "intersection.released",
+                {
+                    "partner": talk.partner,
+                    "attempt": str(talk.attempt),
+                    "contract": contract.digest().hex(),
+                    "result_digest": outcome.result_digest.hex(),
+                    "partner_digest": outcome.partner_digest.hex(),
+                    "customers": str(outcome.hits.size),
+                    "dropped": str(outcome.dropped),
+                    "list_digest": export_digest(key, keys).hex(),
+                    "list_key": key.hex(),
+                },
+                job=job.job,
+            )
+            placed = {"own_index": ref.index, "own_leaf": ref.leaf.hex()}
+            host.jobs.move(
+                tx, job.job, JobState.SEALING, now_ms=now, waterfall=rows, result={**job.result, **result, **placed}
+            )
+            self._close_attempt(tx, talk, JobState.SEALING)
+            host.negotiations.queue(
+                tx, talk.partner, job.job, "released", {"index": str(ref.index), "leaf": ref.leaf.hex()}
+            )
+
+        host.store.write(change)
+        host.negotiations.wake()
+        host.sealing.wake()
+
+    def on_released(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
+        """Where the partner's release entry lies; kept until its mirror has arrived and is co-signed."""
+        host = self._host
+        job = self._negotiated(job_id, peer)
+        index, leaf = int(message["index"]), bytes.fromhex(message["leaf"])
+        if len(leaf) != 32 or index < 0:
+            raise ProtocolViolation("放行通知的格式不对", "The notice of release is malformed", code="MALFORMED")
+        result = {**job.result, "partner_index": index, "partner_leaf": leaf.hex()}
+        host.store.write(lambda tx: host.jobs.update(tx, job_id, now_ms=host.now_ms(), result=result))
+        host.sealing.wake()
+
+    def complete_seals(self) -> None:
+        """Turn SEALING jobs into RELEASED once both institutions co-signed each other's release entries."""
+        host = self._host
+        for job in host.jobs.in_state(JobState.SEALING):
+            if not host.sealing.job_is_sealed(job):
+                continue
+            entries = {"own_entry": str(job.result["own_index"]), "partner_entry": str(job.result["partner_index"])}
+
+            def change(tx: Transaction, job: Job = job, entries: dict[str, str] = entries) -> None:
+                host.jobs.move(tx, job.job, JobState.RELEASED, now_ms=host.now_ms())
+                host.evidence.append(tx, "intersection.sealed", {"partner": job.partner, **entries}, job=job.job)
+
+            host.store.write(change)
+
+    # ------------------------------------------------------------------ 7 stopping and failing
+
+    def cancel(self, caller: Caller, job_id: str) -> Job:
+        """Stop a proposal or a running attempt; records stay, no result exists."""
+        job = self._host.jobs.get(job_id)
+        reason = Cancelled(
+            f"{job_id} 已由本机构取消，没有产生结果", f"{job_id} was cancelled by this institution; no result exists"
+        )
+        with self._lock:
+            talk = self._running.get(job_id)
+        if talk is not None:
+            talk.end(reason)
+            return job
+        if job.state in FINAL_STATES or job.state is JobState.SEALING:
+            raise Refused("已经结束，不能取消", "It has ended and cannot be cancelled", code="NOT_NOW")
+        state = JobState.WITHDRAWN if job.side == "initiator" else JobState.CANCELLED
+        self._end(job_id, state, reason, actor=caller.person.token, tell=job.partner)
+        return self._host.jobs.get(job_id)
+
+    def on_stopped(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
+        """The partner stopped: its proposal was withdrawn, or its side of the attempt ended."""
+        code = str(message.get("code", ""))[:40]
+        job = self._negotiated(job_id, peer)
+        failure = PeerError(
+            f"{peer} 已停止 {job_id}（{code}）", f"{peer} stopped {job_id} ({code})", code="STOPPED_BY_PARTNER"
+        )
+        with self._lock:
+            talk = self._running.get(job_id)
+        if talk is not None:
+            if str(talk.attempt) == str(message.get("attempt", "")):
+                talk.end(failure)
+        elif job.state in {JobState.PROPOSED, JobState.APPROVED}:
+            self._end(job_id, JobState.CANCELLED if job.side == "initiator" else JobState.WITHDRAWN, failure)
+
+    def recover(self) -> None:
+        """At start: settle what a stop left open (RECOVERY)."""
+        host = self._host
+        for job in host.jobs.unfinished():
+            state = RECOVERY[job.state]
+            if state is None:
+                continue
+            failure = WorkbenchError(
+                f"节点在运行中停止过，{job.job} 已中止。可重新运行",
+                f"The node stopped during the run; {job.job} ended. It can be run again",
+                code=state.value,
+            )
+            self._end(job.job, state, failure, tell=job.partner)
+        for job in host.jobs.in_state(JobState.SEALING):
+            self._tell_released_again(job)
+
+    def _tell_released_again(self, job: Job) -> None:
+        """The partner may have stopped before it learned where our release entry lies."""
+        host = self._host
+        place = {"index": str(job.result["own_index"]), "leaf": str(job.result["own_leaf"])}
+        host.store.write(lambda tx: host.negotiations.queue(tx, job.partner, job.job, "released", place))
+
+    def progress(self, job_id: str) -> Mapping[str, Any]:
+        """What the running attempt last said, {} when none runs here."""
+        return dict(self._progress.get(job_id, {})) if job_id in self._running else {}
+
+    def expire(self) -> None:
+        """Proposals past their time end without effect."""
+        now = self._host.now_ms()
+        for job in self._host.jobs.unfinished():
+            if job.state in {JobState.PROPOSED, JobState.APPROVED} and job.terms.valid_until_ms <= now:
+                self._end(job.job, JobState.EXPIRED, Refused("提议已过期", "The proposal has expired", code="EXPIRED"))
+
+    def _fail(self, talk: Conversation, job_id: str, failure: WorkbenchError) -> None:
+        """End a running attempt: which state follows depends on how far it went and who failed."""
+        state = _ending(self._host.jobs.get(job_id).state, failure)
+        tell = None if failure.code in {"STOPPED_BY_PARTNER", "REFUSED_SMALL"} else talk.partner
+        self._end(job_id, state, failure, tell=tell, talk=talk)
+
+    def _end(
+        self,
+        job_id: str,
+        state: JobState,
+        failure: WorkbenchError,
+        *,
+        actor: str = "",
+        tell: PartyId | None = None,
+        talk: Conversation | None = None,
+    ) -> None:
+        host = self._host
+        job = host.jobs.get(job_id)
+        small = state is JobState.REFUSED_SMALL
+        kind = "intersection.refused_small" if small else "intersection.ended"
+        values = {"partner": job.partner, "attempt": str(job.attempt)}
+        if not small:
+            values |= {"code": failure.code, "state": state.value}
+
+        def change(tx: Transaction) -> None:
+            host.vault.shred(tx, f"result/{job_id}")
+            host.jobs.move(tx, job_id, state, now_ms=host.now_ms(), error=failure.as_dict())
+            if talk is not None:
+                self._close_attempt(tx, talk, state)
+            host.evidence.append(tx, kind, values, job=job_id, actor=actor)
+            if tell is not None:
+                stopped = {"code": failure.code, "attempt": str(job.attempt)}
+                host.negotiations.queue(tx, tell, job_id, "stopped", stopped)
+
+        host.store.write(change)
+        host.negotiations.wake()
+
+    def _close_attempt(self, tx: Transaction, talk: Conversation, state: JobState) -> None:
+        tx.execute(
+            "UPDATE host_attempt SET ended_ms = ?, state = ?, bytes = ? WHERE job = ? AND attempt = ?",
+            (self._host.now_ms(), state, talk.bytes_sent + talk.bytes_received, talk.job, talk.attempt),
+        )
+
+    def _forget(self, job_id: str) -> None:
+        with self._lock:
+            self._running.pop(job_id, None)
+        self._progress.pop(job_id, None)
+
+    # ------------------------------------------------------------------ rules
+
+    def _inputs(self, request: Mapping[str, Any], partner: PartyId) -> Inputs:
+        host = self._host
+        info = host.lists.info(request["list_id"])
+        frame = host.lists.frame(request["list_id"])
+        kind = KeyKind(request["key_kind"])
+        return choose_inputs(
+            frame,
+            list_name=info.name,
+            rule=request.get("audience", ""),
+            kind=kind,
+            decide=lambda chosen: self._decide(chosen, partner, request["purpose"], kind),
+        )
+
+    def _decide(self, frame: pl.DataFrame, partner: PartyId, purpose: str, kind: KeyKind) -> ConsentDecision:
+        registry = self._host.consent
+        return registry.decide(frame, GrantQuery(purpose, partner, self._host.now_ms(), kind))
+
+    def _engine(self, named: str = "") -> IntersectionEngine:
+        engine: IntersectionEngine = self._host.engine(named)
+        if not engine.guarantees.floor_before_reveal or not engine.guarantees.both_learn:
+            raise Refused(
+                f"引擎「{engine.name}」不能在揭示前核对人数下限，不能用于此约定",
+                f"Engine {engine.name} cannot test the floor before the reveal, which this contract demands",
+                code="ENGINE_LACKS_GUARANTEE",
+            )
+        return engine
+
+    def _partner(self, name: str) -> PartyId:
+        if name == self._host.party or name not in self._host.parties():
+            known = "、".join(one for one in self._host.parties() if one != self._host.party)
+            raise Refused(
+                f"没有这个伙伴机构。可选：{known}", f"There is no such partner. Known: {known}", code="UNKNOWN_PARTY"
+            )
+        return PartyId(name)
+
+    def _purpose(self, code: str) -> None:
+        known = self._host.purposes()
+        if code not in known:
+            raise Refused(
+                f"没有这个目的。可选：{'、'.join(known)}", f"There is no such purpose. Known: {', '.join(known)}",
+                code="UNKNOWN_PURPOSE",
+            )  # fmt: skip
+
+    def _require_enough(self, inputs: Inputs, floor: int) -> None:
+        if inputs.size == 0:
+            raise Refused(
+                "受众里没有一位客户对此目的、此接收方有有效授权。合规岗可发起征求授权",
+                "No customer of this audience has a live grant for this purpose and recipient. Compliance can ask for consent",
+                code="NO_CONSENT",
+                details={name: str(count) for name, count in inputs.reasons.items()},
+            )
+        least = max(floor, self._host.setting("intersection.minimum_input"))
+        if inputs.size < least:
+            raise Refused(
+                f"有授权的客户少于 {least} 位，达不到最小人群。营销岗放宽受众后重试",
+                f"Fewer than {least} customers with a grant, below the minimum. Marketing widens the audience",
+                code="TOO_FEW_CUSTOMERS",
+            )
+
+    def _require_budget(self, partner: PartyId, purpose: str) -> None:
+        host = self._host
+        since = host.now_ms() - host.setting("intersection.period_days") * DAY_MS
+        with host.store.read() as reader:
+            row = reader.execute(
+                "SELECT count(*) AS n FROM host_attempt WHERE partner = ? AND purpose = ? AND started_ms > ?",
+                (partner, purpose, since),
+            ).fetchone()
+        limit = host.setting("intersection.attempts_per_period")
+        if row["n"] >= limit:
+            raise Refused(
+                f"对该伙伴与目的的尝试已达 {limit} 次上限。合规岗可调整预算",
+                f"The budget of {limit} attempts for this partner and purpose is spent. Compliance can change it",
+                code="BUDGET_SPENT",
+            )
+
+    def _require_open(self, job: Job) -> None:
+        if job.state is not JobState.PROPOSED:
+            raise Refused(
+                "这份提议已经有了决定", "This proposal has been decided", code="NOT_NOW", details={"state": job.state.value}
+            )
+        self._require_valid(job)
+
+    def _require_valid(self, job: Job) -> None:
+        if job.terms.valid_until_ms <= self._host.now_ms():
+            raise Refused("提议已过期，请重新提议", "The proposal has expired; propose again", code="EXPIRED")
+
+    def _require_proposal_for_us(self, terms: Terms, peer: PartyId) -> None:
+        self._purpose(terms.purpose)
+        self._engine(terms.engine)
+        if terms.initiator != peer or terms.partner != self._host.party or terms.mode != "direct":
+            raise ProtocolViolation("提议的双方不对", "The parties of the proposal are wrong", code="WRONG_PARTY")
+        if not 1 <= terms.minimum_crowd <= 10**9 or terms.valid_until_ms <= self._host.now_ms():
+            raise ProtocolViolation("提议的条款不可信", "The terms are not plausible", code="BAD_TERMS")
+
+    def _negotiated(self, job_id: str, peer: PartyId, *, side: str = "") -> Job:
+        job = self._host.jobs.get(job_id)
+        if job.partner != peer or (side and job.side != side):
+            raise NotFound("没有这次求交", "There is no such intersection", code="NO_JOB")
+        return job
+
+    def _record_start(self, talk: Conversation, job: Job, inputs: Inputs, offer: Offer) -> None:
+        host = self._host
+        values = {
+            "partner": talk.partner,
+            "attempt": str(talk.attempt),
+            "as_of": str(inputs.as_of),
+            "customers": str(inputs.size),
+            "reasons": json.dumps(inputs.reasons, sort_keys=True),
+            "commitment_root": offer.commitment_root.hex(),
+        }
+
+        def change(tx: Transaction) -> None:
+            host.jobs.update(tx, job.job, now_ms=host.now_ms(), waterfall=inputs.waterfall)
+            host.evidence.append(tx, "intersection.attempt_started", values, job=job.job)
+
+        host.store.write(change)
+
+
+def _ending(current: JobState, failure: WorkbenchError) -> JobState:
+    """The state that follows a failure in `current`."""
+    if failure.code == "REFUSED_SMALL":
+        return JobState.REFUSED_SMALL
+    if isinstance(failure, Disputed):
+        return JobState.DISPUTED
+    if current in {JobState.REVEALING, JobState.CHECKING}:
+        return JobState.ABORTED_AFTER_REVEAL
+    return JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.ABORTED
+
+
+def _with_floor(terms: Terms, floor: int) -> Terms:
+    value = terms.as_json() | {"minimum_crowd": str(floor)}
+    return Terms.from_json(value)
+
+
+def _parsed_terms(message: Mapping[str, Any]) -> Terms:
+    try:
+        return Terms.from_json({str(name): str(value) for name, value in message.items()})
+    except (KeyError, ValueError) as error:
+        raise ProtocolViolation("条款的格式不对", "The terms are malformed", code="MALFORMED") from error
+
+
+def _parsed_offer(value: Any, party: PartyId) -> Offer:
+    try:
+        offer = Offer(
+            party=PartyId(value["party"]),
+            bucket=int(value["bucket"]),
+            commitment_root=bytes.fromhex(value["commitment_root"]),
+            public_point=bytes.fromhex(value["public_point"]),
+        )
+        well_formed = offer.as_json() == value and offer.party == party
+        well_formed = well_formed and len(offer.commitment_root) == 32 and len(offer.public_point) == 32
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolViolation("对方的参与信息格式不对", "The partner's offer is malformed", code="MALFORMED") from error
+    if not well_formed or not 256 <= offer.bucket <= 1 << 30:
+        raise ProtocolViolation("对方的参与信息不可信", "The partner's offer is not plausible", code="MALFORMED")
+    return offer
+
+
+def _times(opening: Mapping[str, Any]) -> tuple[int, int]:
+    try:
+        return int(opening["started_ms"]), int(opening["cut_off_ms"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolViolation("起止时间的格式不对", "The times are malformed", code="MALFORMED") from error
+
+
+def _bytes(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(payload)
+    except ValueError as error:
+        raise ProtocolViolation("消息不是 JSON", "The message is not JSON", code="MALFORMED") from error
+    if not isinstance(value, dict):
+        raise ProtocolViolation("消息不是对象", "The message is not an object", code="MALFORMED")
+    return value
+
+
+__all__ = ["IntersectionFlow", "JobId"]

@@ -1,0 +1,111 @@
+"""The gate: authenticate, authorise with default deny, validate, run, record, answer. Every action passes here.
+
+Refusals are evidence too (decision 5). Reading operations leave nothing when they succeed; all others write their own
+entry in the transaction of their change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from workbench.contracts import OperationContext
+from workbench.crypto import canonical, sm3
+from workbench.domain.party import ROLE_NAMES, Caller
+from workbench.errors import (
+    Denied,
+    InvalidRequest,
+    Refused,
+    SignInRequired,
+    WorkbenchError,
+)
+from workbench.operations import Operation, Registry
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+
+def action_digest(operation: str, request: BaseModel) -> str:
+    """SM3 over operation and validated request: what a person confirms with a fresh password (decision 18)."""
+    text = request.model_dump_json(by_alias=True)
+    return sm3.digest(canonical.format({"operation": operation, "request": text})).hex()
+
+
+class Gate:
+    """The one way in. host: the Workbench object; registry: every operation of host and plugins."""
+
+    def __init__(self, host: Workbench, registry: Registry) -> None:
+        self._host = host
+        self.registry = registry
+
+    def authorise(self, operation: Operation, caller: Caller | None) -> Caller:
+        """The caller, if this operation is open to one of their roles; SignInRequired or Denied otherwise."""
+        if caller is None:
+            raise SignInRequired("请先登录", "Sign in first")
+        if not (caller.person.roles & operation.roles):
+            roles = "、".join(ROLE_NAMES[role][0] for role in sorted(caller.person.roles))
+            raise Denied(
+                f"{roles}不能「{operation.zh}」。这次尝试已记录。需要时找管理员",
+                f"Your role may not: {operation.en}. This attempt was recorded. Ask an administrator if you need it",
+                details={"operation": operation.name},
+            )
+        if caller.kernel and not operation.weak_token:
+            raise Denied(
+                f"笔记本的令牌不能「{operation.zh}」，请在工作台页面上操作",
+                f"A notebook's token may not: {operation.en}. Do it on the workbench page",
+                code="KERNEL_TOKEN",
+                details={"operation": operation.name},
+            )
+        return caller
+
+    def validate(self, operation: Operation, raw: Mapping[str, Any]) -> BaseModel:
+        """The request as its type; InvalidRequest names each field and its fault, never the value."""
+        try:
+            return operation.request.model_validate(dict(raw))
+        except ValidationError as error:
+            faults = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+            text = "; ".join(faults)
+            raise InvalidRequest(
+                f"请求的字段不对：{text}", f"The request does not fit: {text}", details={"operation": operation.name}
+            ) from None
+
+    def call(
+        self,
+        name: str,
+        raw: Mapping[str, Any],
+        caller: Caller | None,
+        *,
+        confirmation: str = "",
+        context: OperationContext | None = None,
+    ) -> BaseModel:
+        """Run one operation for one caller and return its reply; a refusal is recorded, then raised."""
+        try:
+            operation = self.registry.named(name)
+            trusted = self.authorise(operation, caller)
+            request = self.validate(operation, raw)
+            if operation.fresh_password:
+                digest = action_digest(name, request)
+                self._host.people.spend_confirmation(trusted, confirmation, digest)
+            return operation.run(context or self.context(trusted), request)
+        except Refused as refusal:
+            self._record_refusal(name, caller, refusal)
+            raise
+
+    def context(self, caller: Caller) -> OperationContext:
+        """A context without progress, for operations that answer at once."""
+        return OperationContext(
+            host=self._host, caller=caller, progress=lambda done, total, zh, en: None, cancelled=lambda: False
+        )
+
+    def _record_refusal(self, name: str, caller: Caller | None, refusal: Refused) -> None:
+        known = name if name in {operation.name for operation in self.registry} else "unknown"
+        values = {"operation": known, "code": refusal.code}
+        actor = caller.person.token if caller else ""
+        try:
+            self._host.store.write(
+                lambda tx: self._host.evidence.append(tx, "action.refused", values, actor=actor)
+            )
+        except WorkbenchError as failure:
+            refusal.details["evidence"] = f"not recorded: {failure.code}"

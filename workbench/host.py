@@ -1,0 +1,298 @@
+"""Workbench: one institution's node as an object, never a module global. Tests and demos run three in one process.
+
+It puts the parts together (plugins checked, store, vault, ledger, evidence, people, flows) and holds no business rule.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from workbench import __version__
+from workbench.clock import local_day, system_now_ms, system_random
+from workbench.contracts import (
+    Channel,
+    ConsentRegistry,
+    HealthReport,
+    IntersectionEngine,
+    Ledger,
+)
+from workbench.crypto import ed25519, sm2
+from workbench.domain.checkpoint import PartyKeys
+from workbench.domain.intersection import JobId, new_job_id
+from workbench.domain.party import PartyId
+from workbench.errors import NotFound, Refused, StartRefused, WorkbenchError
+from workbench.flows.intersection import IntersectionFlow
+from workbench.flows.jobs import JobRows
+from workbench.gate import Gate
+from workbench.loading import PluginSet, load_plugins, require_providers
+from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
+from workbench.node.files import Downloads, Uploads
+from workbench.node.heartbeat import Heartbeat
+from workbench.node.intersections import INTERSECTION_OPERATIONS
+from workbench.node.keys import InstitutionKeys
+from workbench.node.kinds import HOST_KINDS
+from workbench.node.links import Links, NoLinks
+from workbench.node.lists import LIST_OPERATIONS, Lists
+from workbench.node.negotiations import Negotiations
+from workbench.node.partners import PARTNER_OPERATIONS, Partners
+from workbench.node.peer import PeerApi
+from workbench.node.people import People
+from workbench.node.people_operations import PEOPLE_OPERATIONS
+from workbench.node.schema import HOST_MIGRATIONS
+from workbench.node.sealing import Sealing
+from workbench.node.tasks import TASK_OPERATIONS, Tasks
+from workbench.node.trust import Partner
+from workbench.operations import Registry
+from workbench.settings import HOST_SETTINGS, Settings
+from workbench.store import Database
+from workbench.store.evidence_log import EvidenceLog
+from workbench.store.outbox import Outbox
+from workbench.store.vault import Vault
+
+T = TypeVar("T")
+log = logging.getLogger("workbench")
+
+HOST_OPERATIONS = (
+    *LIST_OPERATIONS,
+    *INTERSECTION_OPERATIONS,
+    *EVIDENCE_OPERATIONS,
+    *PARTNER_OPERATIONS,
+    *PEOPLE_OPERATIONS,
+    *TASK_OPERATIONS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedPublicKeys:
+    """Public keys of one institution as the allow-list pins them."""
+
+    message: sm2.PublicKey
+    contract: sm2.PublicKey
+    ed25519: ed25519.PublicKey
+    sm2: sm2.PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class CosigningKeys:
+    """Private keys that sign checkpoints and nothing else."""
+
+    ed25519: ed25519.PrivateKey
+    sm2: sm2.PrivateKey
+
+
+class Workbench:
+    """One node. folder: its own 0700 directory. kind: "demo", "test" or "production".
+
+    links: how to reach partners; set by `connect_links` before `start`. Everything with a clock or chance takes
+    `now_ms` and `random` from here.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        kind: str,
+        project: str,
+        keys: InstitutionKeys,
+        vault_key: bytes,
+        settings: dict[str, Any] | None = None,
+        plugins: PluginSet | None = None,
+        now_ms: Callable[[], int] = system_now_ms,
+        random: Callable[[int], bytes] = system_random,
+    ) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.project = project
+        self.keys = keys
+        self.party: PartyId = keys.party
+        self.now_ms = now_ms
+        self.random = random
+        self.plugins = plugins or load_plugins()
+        require_providers(self.plugins)
+        self.settings = Settings([*HOST_SETTINGS, *self.plugins.collect_all("workbench_settings")], settings)
+        self.store = Database(
+            folder / "evidence.db", [*HOST_MIGRATIONS, *self.plugins.collect_all("workbench_migrations")], now_ms=now_ms
+        )
+        self.vault = Vault(self.store, vault_key)
+        self.partners = Partners(self)
+        self.ledger: Ledger = self.plugins.collect("workbench_ledger", host=self)[0][1]
+        kinds = [*HOST_KINDS, *self.plugins.collect_all("workbench_evidence_kinds")]
+        self.kinds = {one.name: one for one in kinds}
+        self.evidence = EvidenceLog(
+            kinds, self.ledger, self.vault, now_ms=now_ms, random=random, party=self.party
+        )
+        self.consent: ConsentRegistry = self.plugins.collect("workbench_consent_registry", host=self)[0][1]
+        self.engines: list[IntersectionEngine] = self.plugins.collect_all("workbench_intersection_engines")
+        self.people = People(
+            party=self.party, store=self.store, evidence=self.evidence, now_ms=now_ms, random=random
+        )
+        self.uploads = Uploads(folder / "uploads", max_bytes=self.setting("node.max_upload_bytes"))
+        self.downloads = Downloads(store=self.store, vault=self.vault, now_ms=now_ms)
+        self.lists = Lists(self)
+        self.jobs = JobRows(self.store)
+        self.tasks = Tasks(self)
+        self.flow = IntersectionFlow(self)
+        self.negotiations = Negotiations(self, Outbox(self.store, now_ms=now_ms))
+        self.sealing = Sealing(self)
+        self.heartbeat = Heartbeat(self)
+        self._mirrors: dict[PartyId, MirrorIndex] = {}
+        self.peer_api = PeerApi(self)
+        operations = [*HOST_OPERATIONS, *self.plugins.collect_all("workbench_operations")]
+        self.gate = Gate(self, Registry(operations))
+        self.links: Links = NoLinks()
+        self._is_started = False
+
+    # ------------------------------------------------------------------ life
+
+    def start(self, links: Links) -> None:
+        """Test the arithmetic, write the first entry of this run, settle what a stop left open, begin to work."""
+        self.links = links
+        for engine in self.engines:
+            engine.self_test()
+        loaded = ", ".join(f"{one.name} {one.version} {one.state}" for one in self.plugins.plugins)
+        values = {"version": __version__, "plugins": loaded, "workspace": self.kind}
+        self.store.write(lambda tx: self.evidence.append(tx, "node.started", values))
+        self.flow.recover()
+        self.negotiations.start()
+        self.sealing.start()
+        self.heartbeat.start()
+        self._is_started = True
+
+    def close(self) -> None:
+        """Stop background work and close the file; running attempts end as after a crash."""
+        if self._is_started:
+            self.heartbeat.stop()
+            self.sealing.stop()
+            self.negotiations.stop()
+        self.tasks.close()
+        self.peer_api.close()
+        self.links.close()
+        self.store.close()
+
+    # ------------------------------------------------------------------ what operations and providers use
+
+    def setting(self, name: str) -> Any:
+        """The value of a declared setting."""
+        return self.settings[name]
+
+    def today(self) -> date:
+        """The calendar day in Asia/Shanghai."""
+        return local_day(self.now_ms())
+
+    def new_job_id(self) -> JobId:
+        return new_job_id(f"{self.today():%Y%m%d}", self.random(4))
+
+    def threads(self) -> int:
+        """Threads for arithmetic."""
+        return int(self.setting("node.threads")) or os.cpu_count() or 1
+
+    def parties(self) -> Sequence[PartyId]:
+        """All institutions of the project, this one included, sorted."""
+        return self.partners.parties()
+
+    def names(self, party: PartyId) -> tuple[str, str]:
+        """Chinese and English name of an institution."""
+        bundle = self.keys.bundle if party == self.party else self.partners.partner(party).bundle
+        return bundle.name_zh, bundle.name_en
+
+    def pinned_keys(self, party: PartyId) -> PinnedPublicKeys:
+        """Public keys of an institution as pinned by the allow-list (its own for this one)."""
+        bundle = self.keys.bundle if party == self.party else self.partners.partner(party).bundle
+        return PinnedPublicKeys(bundle.message_key, bundle.contract_key, bundle.cosign_ed25519, bundle.cosign_sm2)
+
+    def trust_keys(self) -> dict[PartyId, PartyKeys]:
+        """Co-signing keys of every institution as this node pins them, for `workbench.verify`."""
+        return {
+            party: PartyKeys(party, keys.ed25519, keys.sm2)
+            for party in self.parties()
+            for keys in (self.pinned_keys(party),)
+        }
+
+    def mirror_index(self, party: PartyId) -> MirrorIndex:
+        """Where a job's entries lie in this node's mirror of a partner's log."""
+        if party not in self._mirrors:
+            self._mirrors[party] = MirrorIndex(self.provider(Ledger), party)
+        return self._mirrors[party]
+
+    @property
+    def cosigning_keys(self) -> CosigningKeys:
+        return CosigningKeys(self.keys.cosign_ed25519, self.keys.cosign_sm2)
+
+    def partner(self, party: PartyId) -> Partner:
+        return self.partners.partner(party)
+
+    def provider(self, contract: type[T]) -> T:
+        """The one provider of a contract."""
+        providers: dict[object, Any] = {
+            Ledger: self.ledger,
+            ConsentRegistry: self.consent,
+        }
+        return cast("T", providers[contract])
+
+    def engine(self, named: str = "") -> IntersectionEngine:
+        """The engine "name/version", or the first one installed."""
+        for engine in self.engines:
+            if not named or f"{engine.name}/{engine.version}" == named:
+                return engine
+        raise Refused(
+            f"本机构没有引擎「{named}」，运维安装后重试" if named else "没有求交引擎",
+            f"This institution has no engine {named}; operations install it",
+            code="NO_ENGINE",
+        )
+
+    def channel(self) -> Channel:
+        """The channel that the settings pick, or the only one."""
+        channels: list[Channel] = self.plugins.collect_all("workbench_channels")
+        if not channels:
+            raise StartRefused("没有任何通道", "There is no channel", code="NO_CHANNEL")
+        return channels[0]
+
+    def purposes(self) -> dict[str, tuple[str, str]]:
+        """Purpose codes with their Chinese and English names, from the consent registry's setting."""
+        return {code: (names[0], names[1]) for code, names in self.setting("consent.purposes").items()}
+
+    def person_named(self, token: str) -> str:
+        return self.people.named(token)
+
+    def health(self) -> list[HealthReport]:
+        """Lines of host and plugins; a plugin whose check fails becomes a failed line of its own."""
+        lines: list[HealthReport] = []
+
+        def failed(plugin: str, error: Exception) -> None:
+            self.log_fault(error)
+            lines.append(
+                HealthReport(plugin, "failed", f"插件「{plugin}」的检查出错", f"The check of plugin {plugin} failed", "admin")
+            )
+
+        for _, reports in self.plugins.collect("workbench_health", failed=failed, host=self):
+            lines.extend(reports)
+        for plugin in self.plugins.plugins:
+            if plugin.state != "ok":
+                lines.append(HealthReport(plugin.name, "failed", plugin.problem, plugin.problem, "admin"))
+        return lines
+
+    def lab_redirects(self) -> list[str]:
+        """Addresses to which a sign-in may return: the Labs that the supervisor registered in the node's folder."""
+        path = self.folder / "run" / "labs.json"
+        return list(json.loads(path.read_text("utf-8"))) if path.exists() else []
+
+    def log_fault(self, fault: BaseException) -> None:
+        """A programming mistake or an unexpected failure: to the log with its type and place, without values."""
+        if isinstance(fault, WorkbenchError):
+            log.warning("%s: %s", fault.code, fault.en)
+            return
+        place = fault.__traceback__
+        while place and place.tb_next:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "unknown place"
+        log.error("internal fault: %s at %s", type(fault).__name__, where)
+
+
+__all__ = ["NotFound", "Workbench"]

@@ -1,0 +1,128 @@
+"""Files on their way in and out of a node: uploads wait in a 0700 folder, downloads are encrypted and handed out once."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from workbench.contracts import Store, Transaction, Vault
+from workbench.domain.party import Caller
+from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
+
+_FILE_ID = re.compile(r"[0-9a-f]{24}-[^/\\\x00]{1,120}")
+DOWNLOAD_MINUTES = 60
+
+
+class Uploads:
+    """Uploaded files by id; each belongs to nobody but the node and is removed after its import or at the next start."""
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in folder.iterdir():
+            left.unlink()
+
+    async def receive(self, name: str, chunks: AsyncIterator[bytes]) -> str:
+        """Write a stream to disk; TooLarge beyond the limit, StorageFailed on a full disk; nothing stays behind then."""
+        safe = re.sub(r"[^\w.\-]+", "_", Path(name).name)[-80:] or "file"
+        file_id = f"{secrets.token_hex(12)}-{safe}"
+        path = self._folder / file_id
+        size = 0
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > self._max_bytes:
+                        raise TooLarge(
+                            f"文件「{safe}」超过上限 {self._max_bytes} 字节，未导入",
+                            f"File {safe} exceeds the limit of {self._max_bytes} bytes; nothing was imported",
+                        )
+                    out.write(chunk)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise StorageFailed(
+                "磁盘写不下上传的文件，未导入。运维清理磁盘",
+                "The disk has no room for the uploaded file; nothing was imported. Operations free space",
+            ) from error
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return file_id
+
+    def path(self, file_id: str) -> Path:
+        """Where an uploaded file lies; NotFound when the id is not one of ours or the file is gone."""
+        if not _FILE_ID.fullmatch(file_id) or not (self._folder / file_id).is_file():
+            raise NotFound("没有这个上传的文件，请重新上传", "There is no such uploaded file; upload it again")
+        return self._folder / file_id
+
+    def remove(self, file_id: str) -> None:
+        if _FILE_ID.fullmatch(file_id):
+            (self._folder / file_id).unlink(missing_ok=True)
+
+
+class Downloads:
+    """Files made for one person: encrypted in the vault, readable once within an hour."""
+
+    def __init__(self, *, store: Store, vault: Vault, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._vault = vault
+        self._now_ms = now_ms
+
+    def offer(self, tx: Transaction, caller: Caller, name: str, data: bytes) -> str:
+        """Keep `data` for this person under a fresh id, in the caller's transaction."""
+        download = secrets.token_hex(16)
+        self._vault.put(tx, f"download/{download}", data)
+        tx.execute(
+            "INSERT INTO host_download VALUES (?, ?, ?, ?, ?)",
+            (
+                download,
+                caller.person.person,
+                name,
+                f"download/{download}",
+                self._now_ms() + DOWNLOAD_MINUTES * 60_000,
+            ),
+        )
+        return download
+
+    def take(self, caller: Caller, download: str) -> tuple[str, bytes]:
+        """(file name, bytes), once; NotFound afterwards, when expired, or for another person."""
+
+        def change(tx: Transaction) -> tuple[str, bytes] | None:
+            self._sweep(tx)
+            row = tx.execute(
+                "SELECT * FROM host_download WHERE download = ? AND person = ?", (download, caller.person.person)
+            ).fetchone()
+            if row is None:
+                return None
+            data = self._vault.get(tx, row["vault_name"])
+            self._vault.shred(tx, row["vault_name"])
+            tx.execute("DELETE FROM host_download WHERE download = ?", (download,))
+            return row["name"], data
+
+        taken = self._store.write(change)
+        if taken is None:
+            raise NotFound(
+                "没有这个文件：已取过、已过期，或不属于你",
+                "There is no such file: already taken, expired, or not yours",
+            )
+        return taken
+
+    def _sweep(self, tx: Transaction) -> None:
+        expired = tx.execute(
+            "SELECT download, vault_name FROM host_download WHERE expires_ms < ?", (self._now_ms(),)
+        ).fetchall()
+        for row in expired:
+            self._vault.shred(tx, row["vault_name"])
+            tx.execute("DELETE FROM host_download WHERE download = ?", (row["download"],))
+
+
+def safe_file_name(text: str) -> str:
+    """A name for a file handed to a browser: letters, digits, dot, dash and underscore."""
+    name = re.sub(r"[^\w.\-]+", "_", text).strip("._")
+    if not name:
+        raise InvalidRequest("文件名为空", "The file name is empty")
+    return name[:100]

@@ -1,0 +1,407 @@
+"""Operations of staff on intersections; the business order itself is in workbench/flows/intersection.py."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from pydantic import Field
+
+from workbench.contracts import (
+    GrantQuery,
+    OperationContext,
+    Transaction,
+)
+from workbench.domain.identifiers import mask_id_no, mask_phone
+from workbench.domain.intersection import FINAL_STATES, JobState, KeyKind, bucket_of
+from workbench.domain.listdigest import export_digest
+from workbench.domain.party import PartyId, Role
+from workbench.errors import Refused
+from workbench.flows.inputs import choose_inputs
+from workbench.flows.jobs import Job
+from workbench.operations import Operation, Reply, Request
+from workbench.store.frames import get_frame
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+WORKS = frozenset({Role.MARKETING})
+READS = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role.OPERATOR, Role.AUDITOR, Role.REGULATOR})
+APPROVES = frozenset({Role.APPROVER})
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Propose(Request):
+    """list_id: id of the list, "" for the newest. audience: rule, "" for everybody. columns: tags for the target list."""
+
+    list_id: str = ""
+    partner: str
+    purpose: str
+    key_kind: KeyKind = KeyKind.PHONE
+    audience: str = Field(default="", max_length=2000)
+    minimum_crowd: int = Field(default=50, ge=1, le=10_000_000)
+    timeout_s: int = Field(default=600, ge=1, le=86_400)
+    columns: list[str] = Field(default=[], max_length=50)
+
+
+class JobRequest(Request):
+    job: str
+
+
+class ApproveRequest(Request):
+    """list_id: which of our lists takes part, "" for the newest. automatic: only in demo and test workspaces, recorded."""
+
+    job: str
+    list_id: str = ""
+    audience: str = Field(default="", max_length=2000)
+    columns: list[str] = Field(default=[], max_length=50)
+    automatic: bool = False
+
+
+class RejectRequest(Request):
+    job: str
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class PreviewRequest(Request):
+    """What an approval, or a proposal, would bring in; job "" together with partner, purpose and key_kind."""
+
+    job: str = ""
+    list_id: str = ""
+    partner: str = ""
+    purpose: str = ""
+    key_kind: KeyKind = KeyKind.PHONE
+    audience: str = Field(default="", max_length=2000)
+
+
+class PreviewReply(Reply):
+    """waterfall: rows {code, zh, en, kept, removed, reasons}; seconds and bytes: estimate of the engine."""
+
+    list_id: str
+    list_name: str
+    customers: int
+    bucket: int
+    waterfall: list[dict[str, Any]]
+    reasons: dict[str, int]
+    seconds: float
+    bytes: int
+    engine: str
+    security_zh: str
+    security_en: str
+    learns_zh: list[str]
+    learns_en: list[str]
+
+
+class JobInfo(Reply):
+    """One job as this side sees it; partner_bucket is all that is known of the partner's list size."""
+
+    job: str
+    side: str
+    partner: str
+    state: str
+    is_final: bool
+    can_run_again: bool
+    attempt: int
+    purpose: str
+    key_kind: str
+    minimum_crowd: int
+    engine: str
+    valid_until_ms: int
+    proposed_by: str
+    approved_by: str
+    request: dict[str, Any]
+    waterfall: list[dict[str, Any]]
+    progress: dict[str, Any]
+    result: dict[str, Any]
+    error: dict[str, Any]
+    created_ms: int
+    updated_ms: int
+
+
+class JobsReply(Reply):
+    jobs: list[JobInfo]
+
+
+class ResultRequest(Request):
+    """offset, limit: which rows, sorted by the key."""
+
+    job: str
+    offset: int = Field(default=0, ge=0)
+    limit: int = Field(default=20, ge=1, le=500)
+
+
+class ResultReply(Reply):
+    """rows: masked. token: the name of the customer within this job."""
+
+    job: str
+    total: int
+    columns: list[str]
+    rows: list[dict[str, str]]
+
+
+class ExportRequest(Request):
+    """columns: tags in the file besides customer_id and the key; automatic: `--out` of the command, recorded."""
+
+    job: str
+    columns: list[str] = Field(default=[], max_length=50)
+    automatic: bool = False
+
+
+class ExportReply(Reply):
+    """download: id of the file, to be taken once. withheld: customers without a live grant at this moment."""
+
+    job: str
+    customers: int
+    withheld: int
+    download: str
+    name: str
+
+
+def job_info(host: Workbench, job: Job) -> JobInfo:
+    progress = dict(host.flow.progress(job.job))
+    return JobInfo(
+        job=job.job,
+        side=job.side,
+        partner=job.partner,
+        state=job.state.value,
+        is_final=job.is_final,
+        can_run_again=job.side == "initiator" and job.attempt > 0
+        and job.state in {JobState.ABORTED, JobState.ABORTED_AFTER_REVEAL},
+        attempt=job.attempt,
+        purpose=job.terms.purpose,
+        key_kind=job.terms.key_kind.value,
+        minimum_crowd=job.terms.minimum_crowd,
+        engine=job.terms.engine,
+        valid_until_ms=job.terms.valid_until_ms,
+        proposed_by=host.person_named(job.proposed_by) if job.proposed_by else "",
+        approved_by=host.person_named(job.approved_by) if job.approved_by else "",
+        request=dict(job.request),
+        waterfall=[dict(row) for row in job.waterfall],
+        progress=progress,
+        result=dict(job.result),
+        error=dict(job.error),
+        created_ms=job.created_ms,
+        updated_ms=job.updated_ms,
+    )  # fmt: skip
+
+
+def customer_token(host: Workbench, job: str, customer_id: str) -> str:
+    """The name of a customer within one job: the same person has another token in another job."""
+    digest = host.vault.token("customer-token", f"{job}\n{customer_id}".encode()).hex().upper()
+    return f"C-{digest[:4]}-{digest[4:8]}"
+
+
+def _preview(ctx: OperationContext, request: PreviewRequest) -> PreviewReply:
+    host = ctx.host
+    if request.job:
+        job = host.jobs.get(request.job)
+        partner, purpose, kind = job.partner, job.terms.purpose, job.terms.key_kind
+    else:
+        partner, purpose, kind = PartyId(request.partner), request.purpose, request.key_kind
+    info = host.lists.info(request.list_id) if request.list_id else host.lists.newest()
+    registry = host.consent
+    query = GrantQuery(purpose, partner, host.now_ms(), kind)
+    inputs = choose_inputs(
+        host.lists.frame(info.list_id),
+        list_name=info.name,
+        rule=request.audience,
+        kind=kind,
+        decide=lambda chosen: registry.decide(chosen, query),
+    )
+    engine = host.engine()
+    bucket = bucket_of(max(1, inputs.size))
+    seconds, size = engine.estimate(inputs.size, bucket)
+    return PreviewReply(
+        list_id=info.list_id,
+        list_name=info.name,
+        customers=inputs.size,
+        bucket=bucket,
+        waterfall=inputs.waterfall,
+        reasons=dict(inputs.reasons),
+        seconds=round(seconds, 2),
+        bytes=size,
+        engine=f"{engine.name}/{engine.version}",
+        security_zh=engine.guarantees.security_model_zh,
+        security_en=engine.guarantees.security_model_en,
+        learns_zh=list(engine.guarantees.learns_zh),
+        learns_en=list(engine.guarantees.learns_en),
+    )
+
+
+def _propose(ctx: OperationContext, request: Propose) -> JobInfo:
+    host = ctx.host
+    values = request.model_dump(mode="json")
+    values["list_id"] = request.list_id or host.lists.newest().list_id
+    frame_columns = {*host.lists.info(values["list_id"]).tags, "risk_level", "name"}
+    unknown = [name for name in request.columns if name not in frame_columns]
+    if unknown:
+        raise Refused(
+            f"名单里没有这些列：{'、'.join(unknown)}",
+            f"The list has no such columns: {', '.join(unknown)}",
+            code="UNKNOWN_COLUMN",
+        )
+    return job_info(host, host.flow.propose(ctx.caller, values))
+
+
+def _approve(ctx: OperationContext, request: ApproveRequest) -> JobInfo:
+    host = ctx.host
+    host.jobs.get(request.job)
+    job = host.flow.approve(
+        ctx.caller,
+        request.job,
+        list_id=request.list_id or host.lists.newest().list_id,
+        audience=request.audience,
+        columns=list(request.columns),
+        automatic=request.automatic,
+    )
+    return job_info(host, job)
+
+
+def _reject(ctx: OperationContext, request: RejectRequest) -> JobInfo:
+    return job_info(ctx.host, ctx.host.flow.reject(ctx.caller, request.job, request.reason))
+
+
+def _run(ctx: OperationContext, request: JobRequest) -> JobInfo:
+    ctx.host.flow.start(request.job)
+    return job_info(ctx.host, ctx.host.jobs.get(request.job))
+
+
+def _cancel(ctx: OperationContext, request: JobRequest) -> JobInfo:
+    return job_info(ctx.host, ctx.host.flow.cancel(ctx.caller, request.job))
+
+
+def _job(ctx: OperationContext, request: JobRequest) -> JobInfo:
+    return job_info(ctx.host, ctx.host.jobs.get(request.job))
+
+
+def _jobs(ctx: OperationContext, request: Request) -> JobsReply:
+    return JobsReply(jobs=[job_info(ctx.host, job) for job in ctx.host.jobs.all()])
+
+
+def _released(host: Workbench, job_id: str) -> tuple[Job, pl.DataFrame]:
+    job = host.jobs.get(job_id)
+    if job.state is not JobState.RELEASED:
+        why = "还没有共签封存" if job.state is JobState.SEALING else "没有放行"
+        raise Refused(
+            f"{job_id} {why}，没有可取的名单", f"{job_id} is {job.state}; there is no list to take",
+            code="NOT_FINAL" if job.state not in FINAL_STATES else "NOT_RELEASED",
+        )  # fmt: skip
+    with host.store.read() as reader:
+        return job, get_frame(reader, host.vault, f"result/{job_id}")
+
+
+def _result(ctx: OperationContext, request: ResultRequest) -> ResultReply:
+    host = ctx.host
+    job, frame = _released(host, request.job)
+    page = frame.slice(request.offset, request.limit)
+    mask = mask_phone if job.terms.key_kind is KeyKind.PHONE else mask_id_no
+    key = job.terms.key_kind.value
+    shown = [name for name in frame.columns if name not in ("customer_id", "name")]
+    rows = []
+    for row in page.iter_rows(named=True):
+        masked = {name: "" if row[name] is None else str(row[name]) for name in shown}
+        masked[key] = mask(row[key])
+        rows.append({"token": customer_token(host, job.job, row["customer_id"]), **masked})
+    host.store.write(
+        lambda tx: host.evidence.append(
+            tx, "intersection.viewed", {"rows": str(len(rows))}, job=job.job, actor=ctx.caller.person.token
+        )
+    )
+    return ResultReply(job=job.job, total=frame.height, columns=["token", *shown], rows=rows)
+
+
+def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
+    """Consent is checked once more at this very moment; who has withdrawn since is left out (decision 10)."""
+    host = ctx.host
+    if request.automatic and host.kind == "production":
+        raise Refused("生产环境不能由命令直接导出", "The command cannot export in production", code="NOT_IN_PRODUCTION")
+    job, frame = _released(host, request.job)
+    key_kind = job.terms.key_kind
+    registry = host.consent
+    customers = host.lists.frame(job.request["list_id"])
+    chosen = customers.filter(pl.col("customer_id").is_in(frame["customer_id"].implode()))
+    decision = registry.decide(chosen, GrantQuery(job.terms.purpose, job.partner, host.now_ms(), key_kind))
+    live = chosen.filter(pl.Series(decision.usable))["customer_id"]
+    kept = frame.filter(pl.col("customer_id").is_in(live.implode())).sort(key_kind.value)
+    columns = ["customer_id", key_kind.value, *[name for name in request.columns if name not in ("customer_id", key_kind.value)]]
+    unknown = [name for name in columns if name not in frame.columns]
+    if unknown:
+        raise Refused(
+            f"约定里没有这些列：{'、'.join(unknown)}", f"The agreed list has no such columns: {', '.join(unknown)}",
+            code="UNKNOWN_COLUMN",
+        )  # fmt: skip
+    data = csv_bytes(kept.select(columns))
+    digest_key = host.random(32)
+    name = f"{job.job}.csv"
+
+    def change(tx: Transaction) -> str:
+        host.evidence.append(
+            tx,
+            "intersection.exported",
+            {
+                "customers": str(kept.height),
+                "withheld": str(frame.height - kept.height),
+                "columns": json.dumps(columns, ensure_ascii=False),
+                "list_digest": export_digest(digest_key, kept[key_kind.value].to_list()).hex(),
+                "list_key": digest_key.hex(),
+                "automatic": "yes" if request.automatic else "no",
+            },
+            job=job.job,
+            actor=ctx.caller.person.token,
+        )
+        return str(host.downloads.offer(tx, ctx.caller, name, data))
+
+    download = host.store.write(change)
+    host.sealing.wake()
+    return ExportReply(
+        job=job.job, customers=kept.height, withheld=frame.height - kept.height, download=download, name=name
+    )
+
+
+def csv_bytes(frame: pl.DataFrame) -> bytes:
+    """UTF-8 with BOM, CRLF lines; cells that a spreadsheet would run as a formula get a leading apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(frame.columns)
+    for row in frame.iter_rows():
+        writer.writerow([_plain("" if cell is None else str(cell)) for cell in row])
+    return b"\xef\xbb\xbf" + out.getvalue().encode()
+
+
+def _plain(cell: str) -> str:
+    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell
+
+
+def _operation(name: str, zh: str, en: str, request: type[Request], reply: type[Reply], run: Any, **rest: Any) -> Operation:
+    return Operation(name=name, zh=zh, en=en, request=request, reply=reply, run=run, **rest)
+
+
+class AllJobs(Request):
+    """No parameters."""
+
+
+INTERSECTION_OPERATIONS = (
+    _operation("intersection.preview", "试算授权与耗时", "estimate consent and cost", PreviewRequest, PreviewReply, _preview,
+               roles=WORKS | APPROVES | {Role.COMPLIANCE}, weak_token=True, reads_only=True),
+    _operation("intersection.propose", "提议求交", "propose an intersection", Propose, JobInfo, _propose,
+               roles=WORKS, weak_token=True, evidence=("intersection.proposed", "intersection.message")),
+    _operation("intersection.approve", "批准求交", "approve an intersection", ApproveRequest, JobInfo, _approve,
+               roles=APPROVES, fresh_password=True, evidence=("intersection.approved",)),
+    _operation("intersection.reject", "拒绝求交", "reject an intersection", RejectRequest, JobInfo, _reject,
+               roles=APPROVES | {Role.COMPLIANCE}, evidence=("intersection.rejected",)),
+    _operation("intersection.run", "重新运行求交", "run an intersection again", JobRequest, JobInfo, _run,
+               roles=WORKS, weak_token=True, evidence=("intersection.attempt_started",)),
+    _operation("intersection.cancel", "取消求交", "cancel an intersection", JobRequest, JobInfo, _cancel,
+               roles=WORKS | APPROVES | {Role.COMPLIANCE}, weak_token=True, evidence=("intersection.ended",)),
+    _operation("intersection.job", "查看一次求交", "read one intersection", JobRequest, JobInfo, _job,
+               roles=READS, weak_token=True, reads_only=True),
+    _operation("intersection.jobs", "查看求交列表", "list intersections", AllJobs, JobsReply, _jobs,
+               roles=READS, weak_token=True, reads_only=True),
+    _operation("intersection.result", "查看目标名单（遮盖）", "read the masked target list", ResultRequest, ResultReply, _result,
+               roles=WORKS | {Role.COMPLIANCE}, weak_token=True, evidence=("intersection.viewed",)),
+    _operation("intersection.export", "导出目标名单", "export the target list", ExportRequest, ExportReply, _export,
+               roles=WORKS, fresh_password=True, evidence=("intersection.exported",)),
+)  # fmt: skip

@@ -1,0 +1,159 @@
+"""Kinds of evidence the host writes, with the visibility of every field (decision 2). docs/evidence.md is made of them."""
+
+from __future__ import annotations
+
+from workbench.domain.evidence import EvidenceKind, Field, Visibility
+
+SHARED = Visibility.SHARED
+COMMITTED = Visibility.COMMITTED
+
+
+def _kind(name: str, zh: str, en: str, *fields: Field) -> EvidenceKind:
+    return EvidenceKind(name=name, fields=fields, zh=zh, en=en)
+
+
+def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, SHARED, zh, en, unit)
+
+
+def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, COMMITTED, zh, en, unit)
+
+
+_PARTNER = _shared("partner", "对方机构", "the other institution")
+_CONTRACT = _shared("contract", "约定摘要 SM3", "SM3 of the contract")
+_ATTEMPT = _shared("attempt", "第几次尝试", "number of the attempt", "1")
+_CODE = _shared("code", "结果代码", "code of the outcome")
+
+HOST_KINDS = (
+    _kind(
+        "node.started", "节点启动，列出插件与版本", "the node started with these plugins and versions",
+        _shared("version", "程序版本", "version of the program"),
+        _shared("plugins", "插件与版本", "plugins with versions"),
+        _shared("workspace", "工作区性质", "kind of workspace: demo, test or production"),
+    ),
+    _kind(
+        "node.recovered", "重启后处理未完成的任务", "a job left open by a stop was settled at restart",
+        _shared("state", "新状态", "new state"),
+    ),
+    _kind(
+        "people.added", "新增账号", "an account was added",
+        _closed("account", "账号名", "name of the account"),
+        _closed("person", "证据代号", "token in evidence"),
+        _closed("roles", "岗位", "roles"),
+    ),
+    _kind("people.disabled", "停用账号", "an account was disabled", _closed("person", "证据代号", "token in evidence")),
+    _kind("people.signed_in", "登录", "a person signed in", _closed("audience", "用途", "what the ticket is for")),
+    _kind(
+        "people.sign_in_refused", "登录或确认被拒", "a sign-in or confirmation was refused",
+        _closed("operation", "动作", "sign-in or confirm"), _closed("code", "原因", "reason"),
+    ),
+    _kind(
+        "action.refused", "操作被拒", "an operation was refused",
+        _closed("operation", "操作", "operation"), _closed("code", "原因代码", "code of the reason"),
+    ),
+    _kind(
+        "lists.imported", "导入客户名单", "a customer list was imported",
+        _closed("list", "名单编号", "id of the list"),
+        _closed("catalogue", "目录登记", "catalogue entry"),
+        _closed("rows", "行数", "rows", "1"),
+        _closed("rejected", "未导入行数", "rejected rows", "1"),
+        _shared("root", "各行的加盐 SM3", "salted SM3 over the rows"),
+    ),
+    _kind(
+        "peer.refused", "拒绝对方请求", "a request of another institution was refused",
+        _closed("address", "来源地址", "remote address"), _closed("peer", "自称", "claimed institution"), _CODE,
+    ),
+    _kind(
+        "partners.change_proposed", "提出伙伴白名单变更", "a change of the allow-list was proposed",
+        _shared("party", "机构", "institution"), _shared("action", "动作", "add, replace or remove"),
+        _shared("bundle", "公开信息 SM3", "SM3 of the public bundle"),
+    ),
+    _kind(
+        "partners.changed", "伙伴白名单变更，两人签署", "the allow-list changed, signed by two people",
+        _shared("party", "机构", "institution"), _shared("action", "动作", "add, replace or remove"),
+        _shared("bundle", "公开信息 SM3", "SM3 of the public bundle"),
+        _closed("proposed_by", "提出人", "who proposed"), _closed("confirmed_by", "确认人", "who confirmed"),
+    ),
+    _kind(
+        "files.taken", "取走文件", "a person took a file", _closed("name", "文件名", "name of the file"),
+    ),
+    _kind(
+        "intersection.proposed", "提议求交", "an intersection was proposed",
+        _PARTNER, _shared("terms", "条款 SM3", "SM3 of the terms"), _shared("purpose", "目的", "purpose"),
+        _shared("key_kind", "比对的标识", "identifier compared"),
+        _closed("audience", "受众规则", "audience rule"), _closed("customers", "有授权的客户数", "customers with a grant", "1"),
+        _closed("reasons", "排除原因与人数", "reasons for exclusion with counts"),
+    ),
+    _kind(
+        "intersection.proposal_received", "收到求交提议", "a proposal arrived",
+        _PARTNER, _shared("terms", "条款 SM3", "SM3 of the terms"),
+    ),
+    _kind(
+        "intersection.approved", "批准求交", "an intersection was approved",
+        _PARTNER, _shared("terms", "条款 SM3", "SM3 of the terms"), _shared("automatic", "是否自动批准", "yes in test workspaces only"),
+        _closed("customers", "有授权的客户数", "customers with a grant", "1"),
+    ),
+    _kind(
+        "intersection.approval_received", "收到批准", "the approval arrived",
+        _PARTNER, _shared("terms", "条款 SM3", "SM3 of the terms"),
+    ),
+    _kind("intersection.rejected", "拒绝提议", "a proposal was rejected", _PARTNER, _closed("reason", "理由", "reason")),
+    _kind(
+        "intersection.attempt_started", "开始一次求交尝试", "an attempt started",
+        _PARTNER, _ATTEMPT, _closed("as_of", "授权记录截至", "newest consent event considered"),
+        _closed("customers", "参与的客户数", "customers taking part", "1"),
+        _closed("reasons", "排除原因与人数", "reasons for exclusion with counts"),
+        _shared("commitment_root", "承诺根", "root of the commitments"),
+    ),
+    _kind(
+        "intersection.contract", "双方签署约定", "both institutions signed the contract",
+        _PARTNER, _ATTEMPT, _CONTRACT, _shared("own_signature", "己方签名", "own signature"),
+        _shared("partner_signature", "对方签名", "signature of the other side"),
+    ),
+    _kind(
+        "intersection.message", "协议消息", "a protocol message",
+        _PARTNER, _ATTEMPT, _shared("direction", "方向", "sent or received"), _shared("message", "消息种类", "kind of message"),
+        _shared("round", "序号", "sequence number", "1"), _shared("size", "大小", "size", "B"),
+        _shared("digest", "整帧 SM3", "SM3 of the frame"),
+    ),
+    _kind(
+        "intersection.cardinality", "双方签署命中人数（不低于下限）", "both signed the number of matches, at or above the floor",
+        _CONTRACT, _closed("cardinality", "命中人数", "matches", "1"),
+    ),
+    _kind(
+        "intersection.refused_small", "人群过小，未揭示", "too few people; nothing was revealed",
+        _PARTNER, _ATTEMPT,
+    ),
+    _kind(
+        "intersection.ended", "求交未放行而结束", "an intersection ended without release",
+        _PARTNER, _ATTEMPT, _CODE, _shared("state", "状态", "state"),
+    ),
+    _kind(
+        "intersection.released", "放行目标名单", "a target list was released",
+        _PARTNER, _ATTEMPT, _CONTRACT,
+        _shared("result_digest", "己方结果摘要", "keyed digest of this side's result"),
+        _shared("partner_digest", "对方结果摘要", "keyed digest of the other side's result"),
+        _closed("customers", "放行人数", "customers released", "1"),
+        _closed("dropped", "复核去掉", "dropped at the last check", "1"),
+        _closed("list_digest", "名单摘要", "keyed digest of the list"),
+        _closed("list_key", "名单摘要的密钥", "key of that digest"),
+    ),
+    _kind(
+        "intersection.sealed", "双方共签完成", "both institutions co-signed the release",
+        _PARTNER, _shared("own_entry", "己方条目", "own entry"), _shared("partner_entry", "对方条目", "entry of the other side"),
+    ),
+    _kind(
+        "intersection.viewed", "查看目标名单（遮盖）", "the masked target list was viewed",
+        _closed("rows", "行数", "rows", "1"),
+    ),
+    _kind(
+        "intersection.exported", "导出目标名单", "the target list was exported",
+        _closed("customers", "导出人数", "customers exported", "1"),
+        _closed("withheld", "导出时已无授权", "without a live grant at export", "1"),
+        _closed("columns", "导出的列", "columns"),
+        _closed("list_digest", "名单摘要", "keyed digest of the list"),
+        _closed("list_key", "名单摘要的密钥", "key of that digest"),
+        _shared("automatic", "是否由命令直接导出", "yes in test workspaces only"),
+    ),
+)  # fmt: skip

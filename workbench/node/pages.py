@@ -1,0 +1,295 @@
+"""The two pages a node serves itself: sign in, and confirm with a fresh password. No script runs on them.
+
+Sign-in by the Lab server follows RFC 6749 section 4.1 with PKCE (RFC 7636): the node hands a one-time code to a
+registered address on this machine, and the Lab server exchanges it, so a ticket never travels in an address.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import html
+import json
+import secrets
+import threading
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from workbench.contracts import Transaction
+from workbench.domain.party import ROLE_NAMES, Caller
+from workbench.errors import (
+    Denied,
+    InvalidRequest,
+    NotFound,
+    SignInRequired,
+    WorkbenchError,
+)
+from workbench.gate import action_digest
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+CODE_SECONDS = 60
+ACTION_MINUTES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCode:
+    """A sign-in that the Lab server has yet to collect."""
+
+    person_ticket: str
+    challenge: str
+    redirect: str
+    expires_ms: int
+
+
+def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
+    """Add sign-in, code exchange and confirmation to the staff application."""
+    codes: dict[str, PendingCode] = {}
+    lock = threading.Lock()
+
+    @app.get("/signin", include_in_schema=False)
+    def sign_in_page(request: Request) -> Response:
+        _check_redirect(host, request.query_params.get("redirect_uri", ""))
+        return _page(host, request, _sign_in_form(host, dict(request.query_params)))
+
+    @app.post("/signin", include_in_schema=False)
+    async def sign_in(request: Request) -> Response:
+        form = await _form(request)
+        redirect = form.get("redirect_uri", "")
+        _check_redirect(host, redirect)
+        _check_same_page(request, allowed_hosts)
+        try:
+            ticket = host.people.sign_in(
+                person=form.get("person", ""), password=form.get("password", ""), audience="lab" if redirect else "page"
+            )
+        except SignInRequired as refusal:
+            return _page(host, request, _sign_in_form(host, form, refusal), status=401)
+        if not redirect:
+            response: Response = RedirectResponse("/confirmations", status_code=303)
+            _set_cookie(response, ticket.secret)
+            return response
+        code = secrets.token_urlsafe(32)
+        pending = PendingCode(
+            ticket.secret, form.get("code_challenge", ""), redirect, host.now_ms() + CODE_SECONDS * 1000
+        )
+        with lock:
+            codes[code] = pending
+        query = urlencode({"code": code, "state": form.get("state", "")})
+        return RedirectResponse(f"{redirect}?{query}", status_code=303)
+
+    @app.post("/api/v1/session/exchange", include_in_schema=False)
+    async def exchange(request: Request) -> Response:
+        """Lab server: code and verifier against the ticket, once."""
+        body = json.loads(await request.body() or b"{}")
+        with lock:
+            pending = codes.pop(str(body.get("code", "")), None)
+        verifier = str(body.get("code_verifier", ""))
+        if pending is None or pending.expires_ms < host.now_ms() or not _proves(verifier, pending.challenge):
+            raise SignInRequired("登录码无效或已过期，请重新登录", "The sign-in code is invalid or expired; sign in again")
+        renewed = host.people.renew(pending.person_ticket)
+        return JSONResponse({"ticket": renewed.secret, "expires_ms": renewed.expires_ms})
+
+    @app.post("/api/v1/actions", include_in_schema=False)
+    async def prepare(request: Request) -> Response:
+        """A page asks for an action that needs a fresh password: answers where the person confirms it."""
+        from workbench.node.staff import caller_of
+
+        caller = caller_of(host, request)
+        body = json.loads(await request.body() or b"{}")
+        action = prepare_action(host, caller, str(body.get("operation", "")), body.get("request") or {})
+        return JSONResponse({"action": action, "url": f"/confirm/{action}"})
+
+    @app.get("/api/v1/actions/{action}", include_in_schema=False)
+    def action_state(action: str, request: Request) -> Response:
+        from workbench.node.staff import caller_of
+
+        row = _action(host, caller_of(host, request), action)
+        reply = json.loads(row["reply"]) if row["reply"] else None
+        return JSONResponse({"state": row["state"], "reply": reply})
+
+    @app.get("/confirm/{action}", include_in_schema=False)
+    def confirm_page(action: str, request: Request) -> Response:
+        row = _action_row(host, action)
+        return _page(host, request, _confirm_form(host, row))
+
+    @app.post("/confirm/{action}", include_in_schema=False)
+    async def confirm(action: str, request: Request) -> Response:
+        _check_same_page(request, allowed_hosts)
+        form = await _form(request)
+        row = _action_row(host, action)
+        if form.get("decision") == "no":
+            _finish(host, action, "declined", None)
+            return _page(host, request, _done("已取消，没有执行", "Declined; nothing was done"))
+        try:
+            ticket = host.people.sign_in(person=row["person"], password=form.get("password", ""), audience="page")
+            caller = host.people.caller(ticket.secret)
+            secret = host.people.confirm(caller, password=form.get("password", ""), action_digest=row["digest"])
+            reply = host.gate.call(row["operation"], json.loads(row["request"]), caller, confirmation=secret)
+        except SignInRequired as refusal:
+            return _page(host, request, _confirm_form(host, row, refusal), status=401)
+        except WorkbenchError as error:
+            _finish(host, action, "refused", error.as_dict())
+            return _page(host, request, _done(error.zh, error.en, error.code), status=error.http_status)
+        finally:
+            if "ticket" in locals():
+                host.people.sign_out(ticket.secret)
+        _finish(host, action, "done", reply.model_dump(mode="json"))
+        return _page(host, request, _done("已执行并记录。可以关闭本页", "Done and recorded. You may close this page"))
+
+    @app.get("/confirmations", include_in_schema=False)
+    def signed_in(request: Request) -> Response:
+        return _page(host, request, _done("已登录。请回到 JupyterLab", "Signed in. Return to JupyterLab"))
+
+    @app.get("/style.css", include_in_schema=False)
+    def style() -> Response:
+        text = files("workbench.node").joinpath("page.css").read_text("utf-8")
+        return Response(text, media_type="text/css")
+
+
+def prepare_action(host: Workbench, caller: Caller, operation_name: str, raw: dict[str, Any]) -> str:
+    """Keep a request until its person confirms it on the node's page; returns the id of the action."""
+    operation = host.gate.registry.named(operation_name)
+    if caller.kernel:
+        raise Denied("笔记本的令牌不能发起此操作", "A notebook's token cannot start this action", code="KERNEL_TOKEN")
+    host.gate.authorise(operation, caller)
+    request = host.gate.validate(operation, raw)
+    action = secrets.token_urlsafe(18)
+    now = host.now_ms()
+
+    def change(tx: Transaction) -> None:
+        tx.execute("DELETE FROM host_action WHERE expires_ms < ?", (now,))
+        tx.execute(
+            "INSERT INTO host_action(action, person, operation, request, digest, state, created_ms, expires_ms)"
+            " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?)",
+            (
+                action,
+                caller.person.person,
+                operation_name,
+                json.dumps(request.model_dump(mode="json"), ensure_ascii=False, sort_keys=True),
+                action_digest(operation_name, request),
+                now,
+                now + ACTION_MINUTES * 60_000,
+            ),
+        )
+
+    host.store.write(change)
+    return action
+
+
+def _action_row(host: Workbench, action: str) -> Any:
+    with host.store.read() as reader:
+        row = reader.execute("SELECT * FROM host_action WHERE action = ?", (action,)).fetchone()
+    if row is None or row["expires_ms"] < host.now_ms() or row["state"] != "waiting":
+        raise NotFound("没有待确认的操作，或已过期", "There is no such action waiting, or it has expired")
+    return row
+
+
+def _action(host: Workbench, caller: Caller, action: str) -> Any:
+    with host.store.read() as reader:
+        row = reader.execute(
+            "SELECT * FROM host_action WHERE action = ? AND person = ?", (action, caller.person.person)
+        ).fetchone()
+    if row is None:
+        raise NotFound("没有这个操作", "There is no such action")
+    return row
+
+
+def _finish(host: Workbench, action: str, state: str, reply: Any) -> None:
+    text = None if reply is None else json.dumps(reply, ensure_ascii=False)
+    host.store.write(
+        lambda tx: tx.execute("UPDATE host_action SET state = ?, reply = ? WHERE action = ?", (state, text, action)) and None
+    )
+
+
+def _proves(verifier: str, challenge: str) -> bool:
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return bool(challenge) and hmac.compare_digest(base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), challenge)
+
+
+def _check_redirect(host: Workbench, redirect: str) -> None:
+    """Only addresses of a Lab on this machine, as the workspace registered them."""
+    if redirect and not any(redirect.startswith(prefix) for prefix in host.lab_redirects()):
+        raise InvalidRequest("登录后的去向没有登记", "The address to return to is not registered", code="WRONG_REDIRECT")
+
+
+def _check_same_page(request: Request, allowed_hosts: set[str]) -> None:
+    origin = urlsplit(request.headers.get("Origin", ""))
+    if origin.netloc not in allowed_hosts:
+        raise Denied("请求不是从本节点的页面发出", "The request does not come from a page of this node", code="WRONG_ORIGIN")
+
+
+async def _form(request: Request) -> dict[str, str]:
+    text = (await request.body()).decode("utf-8", "replace")
+    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+
+
+def _set_cookie(response: Response, secret: str) -> None:
+    response.set_cookie("workbench_ticket", secret, httponly=True, samesite="strict", path="/", max_age=15 * 60)
+
+
+def _page(host: Workbench, request: Request, body: str, *, status: int = 200) -> HTMLResponse:
+    zh, en = host.names(host.party)
+    demo = '<span class="badge">合成数据 · 演示同处一机 / synthetic data, one trust domain</span>' if host.kind != "production" else ""
+    text = (
+        '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>{html.escape(zh)} · 证据工作台</title><link rel="stylesheet" href="/style.css"></head><body><main>'
+        f'<header><b class="tile">{html.escape(zh[:1])}</b><div><h1>{html.escape(zh)}</h1>'
+        f'<p lang="en">{html.escape(en)}</p></div>{demo}</header>{body}</main></body></html>'
+    )
+    return HTMLResponse(text, status_code=status)
+
+
+def _notice(error: WorkbenchError | None) -> str:
+    if error is None:
+        return ""
+    return (
+        f'<div class="notice" role="alert"><p>{html.escape(error.zh)}</p><p lang="en">{html.escape(error.en)}</p>'
+        f"<small>{html.escape(error.code)}</small></div>"
+    )
+
+
+def _sign_in_form(host: Workbench, values: dict[str, str], error: WorkbenchError | None = None) -> str:
+    hidden = "".join(
+        f'<input type="hidden" name="{name}" value="{html.escape(values.get(name, ""), quote=True)}">'
+        for name in ("redirect_uri", "state", "code_challenge")
+    )
+    return (
+        f'<form method="post" action="/signin"><h2>登录 <span lang="en">Sign in</span></h2>{_notice(error)}{hidden}'
+        '<label for="person">账号 <span lang="en">Account</span></label>'
+        '<input id="person" name="person" autocomplete="username" required autofocus>'
+        '<label for="password">密码 <span lang="en">Password</span></label>'
+        '<input id="password" name="password" type="password" autocomplete="current-password" required>'
+        "<button>登录 / Sign in</button>"
+        "<p>密码只交给本机构的节点，不经过 JupyterLab。"
+        '<span lang="en">The password goes to this institution\'s node only, not through JupyterLab.</span></p></form>'
+    )
+
+
+def _confirm_form(host: Workbench, row: Any, error: WorkbenchError | None = None) -> str:
+    operation = host.gate.registry.named(row["operation"])
+    shown = json.dumps(json.loads(row["request"]), ensure_ascii=False, indent=1)
+    return (
+        f'<form method="post"><h2>确认：{html.escape(operation.zh)} <span lang="en">{html.escape(operation.en)}</span></h2>'
+        f"{_notice(error)}<dl><dt>账号 / Account</dt><dd>{html.escape(row['person'])}</dd>"
+        f"<dt>内容 / Content</dt><dd><pre>{html.escape(shown)}</pre></dd>"
+        f"<dt>摘要 / Digest</dt><dd><code>SM3 {html.escape(row['digest'])}</code></dd></dl>"
+        '<label for="password">重新输入密码 <span lang="en">Enter your password again</span></label>'
+        '<input id="password" name="password" type="password" autocomplete="current-password" autofocus>'
+        '<div class="row"><button name="decision" value="yes">确认并执行 / Confirm</button>'
+        '<button name="decision" value="no" class="plain" formnovalidate>取消 / Decline</button></div></form>'
+    )
+
+
+def _done(zh: str, en: str, code: str = "") -> str:
+    mark = f"<small>{html.escape(code)}</small>" if code else ""
+    return f'<section role="status"><h2>{html.escape(zh)}</h2><p lang="en">{html.escape(en)}</p>{mark}</section>'
+
+
+__all__ = ["ROLE_NAMES", "add_pages", "prepare_action"]

@@ -1,0 +1,104 @@
+"""The peer API: what another institution may ask of this node, after the channel has established who calls.
+
+Paths below /peer/v1/: message (signed frames), mirror (co-signing), hello (time and sizes), bodies (mirrored entries).
+Every refusal is recorded, by code, without the content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from workbench.channel.message import peek_header
+from workbench.contracts import PeerCall
+from workbench.domain.party import PartyId
+from workbench.errors import NotFound, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+BODIES_AT_ONCE = 500
+
+
+class PeerApi:
+    """Answers partners; the work runs in its own threads so that the staff API stays responsive."""
+
+    def __init__(self, host: Workbench) -> None:
+        self._host = host
+        self._workers = ThreadPoolExecutor(16, thread_name_prefix="peer")
+        self._paths: dict[str, Callable[[PeerCall], bytes]] = {
+            "message": self._message,
+            "mirror": self._mirror,
+            "hello": self._hello,
+            "bodies": self._bodies,
+        }
+
+    async def handle(self, call: PeerCall) -> bytes:
+        """The reply, or a WorkbenchError that the channel turns into one."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers, self.answer, call)
+
+    def answer(self, call: PeerCall) -> bytes:
+        """As `handle`, for callers in threads."""
+        try:
+            if call.peer not in self._host.parties():
+                raise NotFound("不认识的机构", "Unknown institution", code="UNKNOWN_PARTY")
+            work = self._paths.get(call.path)
+            if work is None:
+                raise NotFound("没有这个接口", "There is no such path", code="UNKNOWN_PATH")
+            return work(call)
+        except WorkbenchError as error:
+            self.record_refusal(call.address, call.peer, error.code)
+            raise
+
+    def record_refusal(self, address: str, peer: str, code: str) -> None:
+        """Keep that a partner's request was refused (also called by the channel for refused connections)."""
+        values = {"address": address, "peer": peer, "code": code}
+        host = self._host
+        try:
+            host.store.write(lambda tx: host.evidence.append(tx, "peer.refused", values))
+        except WorkbenchError as failure:
+            host.log_fault(failure)
+
+    def record_refusal_soon(self, address: str, reason: str) -> None:
+        """For the channel's callback on the event loop: record without holding the loop up."""
+        self._workers.submit(self.record_refusal, address, "", reason)
+
+    def close(self) -> None:
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _message(self, call: PeerCall) -> bytes:
+        header = peek_header(call.body, max_bytes=self._host.setting("node.max_message_bytes"))
+        if header.attempt == 0:
+            self._host.negotiations.receive(call)
+        else:
+            self._host.flow.on_attempt_frame(call.peer, header.job, header.attempt, call.body)
+        return b""
+
+    def _mirror(self, call: PeerCall) -> bytes:
+        ledger = self._host.ledger
+        reply = ledger.witness(call.peer, call.body)
+        self._host.sealing.wake_jobs()
+        return reply
+
+    def _hello(self, call: PeerCall) -> bytes:
+        ledger = self._host.ledger
+        return json.dumps(
+            {
+                "party": self._host.party,
+                "time_ms": self._host.now_ms(),
+                "size": ledger.size(self._host.party),
+                "mirrored": ledger.size(call.peer),
+            }
+        ).encode()
+
+    def _bodies(self, call: PeerCall) -> bytes:
+        """Entries of the caller's own log as this node holds them: how a damaged log finds out what was changed."""
+        ledger = self._host.ledger
+        request = json.loads(call.body)
+        start = int(request["start"])
+        stop = min(int(request["stop"]), start + BODIES_AT_ONCE, ledger.size(PartyId(call.peer)))
+        bodies = ledger.entry_bodies(call.peer, start, stop) if stop > start else []
+        return json.dumps([body.hex() for body in bodies]).encode()

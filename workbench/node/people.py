@@ -1,0 +1,299 @@
+"""People of one institution: accounts, tickets, fresh passwords. The node signs people in, nobody else (decision 17)."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from workbench.contracts import EvidenceLog, Store, Transaction
+from workbench.crypto import passwords, sm3
+from workbench.domain.party import Caller, PartyId, Person, PersonId, Role
+from workbench.errors import Denied, InvalidRequest, NotFound, SignInRequired
+
+TICKET_MINUTES = 15
+SESSION_HOURS = 8
+CONFIRMATION_MINUTES = 5
+FAILURES_BEFORE_LOCK = 5
+LOCK_MINUTES = 15
+AUDIENCES = ("page", "lab", "command", "kernel")
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Proof that the node signed one person in, for one audience; the secret leaves the node exactly once.
+
+    expires_ms: at most 15 minutes ahead; renewable_until_ms: at most 8 hours after sign-in.
+    """
+
+    secret: str
+    person: Person
+    audience: str
+    expires_ms: int
+    renewable_until_ms: int
+
+    def __repr__(self) -> str:
+        return f"Ticket({self.person.person}, {self.audience}, expires_ms={self.expires_ms})"
+
+
+class People:
+    """Accounts and sign-in of one node. Only digests of tickets and argon2id hashes of passwords are stored."""
+
+    def __init__(
+        self,
+        *,
+        party: PartyId,
+        store: Store,
+        evidence: EvidenceLog,
+        now_ms: Callable[[], int],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._party = party
+        self._store = store
+        self._evidence = evidence
+        self._now_ms = now_ms
+        self._random = random
+
+    def add(self, *, person: str, display_name: str, roles: Sequence[Role], password: str, by: str = "") -> Person:
+        """Create an account; the password must satisfy the policy. Leaves one entry."""
+        if not roles:
+            raise InvalidRequest("账号须至少有一个岗位", "An account needs at least one role")
+        passwords.check_policy(password, person=person)
+        made = Person(PersonId(person), self._party, frozenset(roles), display_name, "P-" + self._random(6).hex())
+        hashed = passwords.hash_password(password)
+
+        def change(tx: Transaction) -> None:
+            row = tx.execute("SELECT 1 FROM host_person WHERE person = ?", (person,)).fetchone()
+            if row:
+                raise InvalidRequest("这个账号已存在", "This account already exists", code="ACCOUNT_EXISTS")
+            tx.execute(
+                "INSERT INTO host_person(person, display_name, token, roles, password_hash) VALUES (?, ?, ?, ?, ?)",
+                (person, display_name, made.token, json.dumps(sorted(roles)), hashed),
+            )
+            self._evidence.append(
+                tx, "people.added", {"account": person, "person": made.token, "roles": ",".join(sorted(roles))}, actor=by
+            )
+
+        self._store.write(change)
+        return made
+
+    def everyone(self) -> list[Person]:
+        """All accounts that are not disabled, by name."""
+        with self._store.read() as reader:
+            rows = reader.execute("SELECT * FROM host_person WHERE disabled_ms IS NULL ORDER BY person").fetchall()
+        return [self._person(row) for row in rows]
+
+    def named(self, token: str) -> str:
+        """The display name behind an evidence token, or the token itself when it is of another institution."""
+        with self._store.read() as reader:
+            row = reader.execute("SELECT display_name FROM host_person WHERE token = ?", (token,)).fetchone()
+        return row["display_name"] if row else token
+
+    def sign_in(self, *, person: str, password: str, audience: str, address: str = "") -> Ticket:
+        """Check the password and issue a ticket; five failures lock the account for 15 minutes.
+
+        Raises SignInRequired with the same words for an unknown account, a wrong password and a locked account.
+        """
+        if audience not in AUDIENCES:
+            raise InvalidRequest("不认识的登录用途", "Unknown audience of a ticket")
+        row = self._checked_row(person, password, operation="sign-in")
+        return self._issue(self._person(row), audience)
+
+    def confirm(self, caller: Caller, *, password: str, action_digest: str) -> str:
+        """A fresh password for one action; returns a one-time secret valid for five minutes (decision 18)."""
+        if caller.kernel:
+            raise Denied(
+                "笔记本的令牌不能确认操作，请在节点页面上输入密码",
+                "A notebook's token cannot confirm an action; enter the password on the node's page",
+                code="KERNEL_TOKEN",
+            )
+        self._checked_row(caller.person.person, password, operation="confirm")
+        secret = self._random(32).hex()
+        expires_ms = self._now_ms() + CONFIRMATION_MINUTES * MINUTE_MS
+
+        def change(tx: Transaction) -> None:
+            tx.execute(
+                "INSERT INTO host_confirmation(digest, person, action_digest, expires_ms) VALUES (?, ?, ?, ?)",
+                (_digest(secret), caller.person.person, action_digest, expires_ms),
+            )
+
+        self._store.write(change)
+        return secret
+
+    def spend_confirmation(self, caller: Caller, secret: str, action_digest: str) -> None:
+        """Use a confirmation once, for exactly the action it was given for; Denied otherwise."""
+        digest = _digest(secret)
+
+        def change(tx: Transaction) -> bool:
+            row = tx.execute("SELECT * FROM host_confirmation WHERE digest = ?", (digest,)).fetchone()
+            tx.execute("DELETE FROM host_confirmation WHERE digest = ? OR expires_ms < ?", (digest, self._now_ms()))
+            return bool(
+                row
+                and row["person"] == caller.person.person
+                and row["expires_ms"] >= self._now_ms()
+                and hmac.compare_digest(row["action_digest"], action_digest)
+            )
+
+        if not secret or not self._store.write(change):
+            raise Denied(
+                "这项操作需要重新输入密码确认（5 分钟内、仅限所示内容）",
+                "This action needs a fresh password, given within 5 minutes for exactly what was shown",
+                code="CONFIRMATION_NEEDED",
+            )
+
+    def caller(self, secret: str, *, audience: str = "") -> Caller:
+        """Who holds this ticket; SignInRequired when it is unknown, expired, or for another audience."""
+        with self._store.read() as reader:
+            row = reader.execute(
+                "SELECT t.expires_ms, t.kernel, t.audience, p.* FROM host_ticket t JOIN host_person p USING (person)"
+                " WHERE t.digest = ? AND p.disabled_ms IS NULL",
+                (_digest(secret),),
+            ).fetchone()
+        if not row or row["expires_ms"] <= self._now_ms() or (audience and row["audience"] != audience):
+            raise _sign_in_required()
+        return Caller(person=self._person(row), kernel=bool(row["kernel"]))
+
+    def renew(self, secret: str) -> Ticket:
+        """A new ticket for the same person and audience; the old one ends. Not after the session's eight hours."""
+        now = self._now_ms()
+
+        def change(tx: Transaction) -> tuple[Person, str, int]:
+            row = tx.execute(
+                "SELECT t.*, p.* FROM host_ticket t JOIN host_person p USING (person)"
+                " WHERE t.digest = ? AND p.disabled_ms IS NULL",
+                (_digest(secret),),
+            ).fetchone()
+            if not row or row["expires_ms"] <= now or row["renewable_until_ms"] <= now:
+                raise _sign_in_required()
+            tx.execute("DELETE FROM host_ticket WHERE digest = ?", (_digest(secret),))
+            return self._person(row), row["audience"], row["renewable_until_ms"]
+
+        person, audience, until_ms = self._store.write(change)
+        return self._issue(person, audience, renewable_until_ms=until_ms, silent=True)
+
+    def derive(self, caller: Caller, audience: str) -> Ticket:
+        """A ticket of the same person for another audience, e.g. a notebook's weak token."""
+        if caller.kernel:
+            raise Denied("笔记本的令牌不能再签发票据", "A notebook's token issues no tickets", code="KERNEL_TOKEN")
+        return self._issue(caller.person, audience)
+
+    def sign_out(self, secret: str) -> None:
+        """End a ticket; unknown ones are ignored."""
+        self._store.write(lambda tx: tx.execute("DELETE FROM host_ticket WHERE digest = ?", (_digest(secret),)) and None)
+
+    def disable(self, person: str, *, by: Caller) -> None:
+        """End an account and all its tickets at once."""
+        now = self._now_ms()
+
+        def change(tx: Transaction) -> None:
+            row = tx.execute("SELECT token FROM host_person WHERE person = ?", (person,)).fetchone()
+            if not row:
+                raise NotFound("没有这个账号", "There is no such account")
+            tx.execute("UPDATE host_person SET disabled_ms = ? WHERE person = ?", (now, person))
+            tx.execute("DELETE FROM host_ticket WHERE person = ?", (person,))
+            tx.execute("DELETE FROM host_confirmation WHERE person = ?", (person,))
+            self._evidence.append(tx, "people.disabled", {"person": row["token"]}, actor=by.person.token)
+
+        self._store.write(change)
+
+    def _issue(
+        self, person: Person, audience: str, *, renewable_until_ms: int | None = None, silent: bool = False
+    ) -> Ticket:
+        now = self._now_ms()
+        until_ms = renewable_until_ms or now + SESSION_HOURS * 60 * MINUTE_MS
+        ticket = Ticket(
+            secret=self._random(32).hex(),
+            person=person,
+            audience=audience,
+            expires_ms=min(now + TICKET_MINUTES * MINUTE_MS, until_ms),
+            renewable_until_ms=until_ms,
+        )
+
+        def change(tx: Transaction) -> None:
+            tx.execute("DELETE FROM host_ticket WHERE expires_ms < ?", (now,))
+            tx.execute(
+                "INSERT INTO host_ticket VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    _digest(ticket.secret),
+                    person.person,
+                    audience,
+                    int(audience == "kernel"),
+                    now,
+                    ticket.expires_ms,
+                    until_ms,
+                ),
+            )
+            if not silent:
+                self._evidence.append(tx, "people.signed_in", {"audience": audience}, actor=person.token)
+
+        self._store.write(change)
+        return ticket
+
+    def _checked_row(self, person: str, password: str, *, operation: str) -> dict[str, object]:
+        """The account's row when the password is right. Every failure is an entry and costs the same time."""
+        now = self._now_ms()
+        with self._store.read() as reader:
+            row = reader.execute(
+                "SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)
+            ).fetchone()
+        matches = _matches(row["password_hash"] if row else None, password)
+        locked = bool(row) and row["locked_until_ms"] > now
+        right = bool(row) and matches and not locked
+
+        def change(tx: Transaction) -> None:
+            if right:
+                tx.execute("UPDATE host_person SET failures = 0, locked_until_ms = 0 WHERE person = ?", (person,))
+                return
+            if row and not locked:
+                failures = row["failures"] + 1
+                until_ms = now + LOCK_MINUTES * MINUTE_MS if failures >= FAILURES_BEFORE_LOCK else 0
+                tx.execute(
+                    "UPDATE host_person SET failures = ?, locked_until_ms = ? WHERE person = ?",
+                    (0 if until_ms else failures, until_ms, person),
+                )
+            reason = "LOCKED" if locked else "WRONG_PASSWORD"
+            self._evidence.append(
+                tx, "people.sign_in_refused", {"operation": operation, "code": reason}, actor=row["token"] if row else ""
+            )
+
+        self._store.write(change)
+        if not right:
+            raise SignInRequired(
+                f"账号或密码不对，或账号已锁定 {LOCK_MINUTES} 分钟。连续 {FAILURES_BEFORE_LOCK} 次不对即锁定",
+                f"Wrong account or password, or the account is locked for {LOCK_MINUTES} minutes after"
+                f" {FAILURES_BEFORE_LOCK} failures",
+                code="SIGN_IN_FAILED",
+            )
+        return dict(row)
+
+    def _person(self, row: object) -> Person:
+        data = dict(row)  # type: ignore[call-overload]  # sqlite3.Row or dict, both map names to values
+        return Person(
+            person=PersonId(data["person"]),
+            party=self._party,
+            roles=frozenset(Role(name) for name in json.loads(data["roles"])),
+            display_name=data["display_name"],
+            token=data["token"],
+        )
+
+
+def _matches(encoded: str | None, password: str) -> bool:
+    """Whether the password is right; an unknown account costs the same work, so that the time does not tell."""
+    if encoded is None:
+        passwords.spend_verification_time()
+        return False
+    try:
+        passwords.verify_password(encoded, password)
+    except Denied:
+        return False
+    return True
+
+
+def _digest(secret: str) -> bytes:
+    return sm3.digest(b"workbench/v1/ticket\0" + secret.encode())
+
+
+def _sign_in_required() -> SignInRequired:
+    return SignInRequired("登录已过期，请重新登录", "The session has ended; sign in again")

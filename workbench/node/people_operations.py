@@ -1,0 +1,154 @@
+"""Operations about people: accounts and who am I."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from workbench.contracts import OperationContext
+from workbench.domain.party import ROLE_NAMES, Person, Role
+from workbench.errors import Denied
+from workbench.operations import NoInput, Operation, Reply, Request
+
+
+class PersonInfo(Reply):
+    """roles: codes; role_names: pairs of Chinese and English names."""
+
+    person: str
+    party: str
+    display_name: str
+    token: str
+    roles: list[str]
+    role_names: list[tuple[str, str]]
+
+
+class PeopleReply(Reply):
+    people: list[PersonInfo]
+
+
+class WhoAmI(Reply):
+    """The signed-in person, the institution's names, the kind of workspace, and the operations open to them."""
+
+    me: PersonInfo
+    party_zh: str
+    party_en: str
+    workspace: str
+    kernel: bool
+    parties: list[tuple[str, str, str]]
+    purposes: dict[str, tuple[str, str]]
+    operations: list[str]
+
+
+class AddPerson(Request):
+    person: str = Field(pattern="^[a-z][a-z0-9._-]{1,30}$")
+    display_name: str = Field(min_length=1, max_length=60)
+    roles: list[Role] = Field(min_length=1)
+    password: str = Field(max_length=256, repr=False)
+
+
+class DisablePerson(Request):
+    person: str
+
+
+class Done(Reply):
+    done: bool = True
+
+
+def person_info(person: Person) -> PersonInfo:
+    roles = sorted(person.roles)
+    return PersonInfo(
+        person=person.person,
+        party=person.party,
+        display_name=person.display_name,
+        token=person.token,
+        roles=[role.value for role in roles],
+        role_names=[ROLE_NAMES[role] for role in roles],
+    )
+
+
+def _me(ctx: OperationContext, request: NoInput) -> WhoAmI:
+    host = ctx.host
+    zh, en = host.names(host.party)
+    allowed = [
+        operation.name
+        for operation in host.gate.registry
+        if operation.roles & ctx.caller.person.roles and (operation.weak_token or not ctx.caller.kernel)
+    ]
+    return WhoAmI(
+        me=person_info(ctx.caller.person),
+        party_zh=zh,
+        party_en=en,
+        workspace=host.kind,
+        kernel=ctx.caller.kernel,
+        parties=[(party, *host.names(party)) for party in host.parties()],
+        purposes=host.purposes(),
+        operations=allowed,
+    )
+
+
+def _all(ctx: OperationContext, request: NoInput) -> PeopleReply:
+    return PeopleReply(people=[person_info(one) for one in ctx.host.people.everyone()])
+
+
+def _add(ctx: OperationContext, request: AddPerson) -> PersonInfo:
+    made = ctx.host.people.add(
+        person=request.person,
+        display_name=request.display_name,
+        roles=request.roles,
+        password=request.password,
+        by=ctx.caller.person.token,
+    )
+    return person_info(made)
+
+
+def _disable(ctx: OperationContext, request: DisablePerson) -> Done:
+    if request.person == ctx.caller.person.person:
+        raise Denied("不能停用自己的账号", "Nobody disables their own account", code="SELF_APPROVAL")
+    ctx.host.people.disable(request.person, by=ctx.caller)
+    return Done()
+
+
+PEOPLE_OPERATIONS = (
+    Operation(
+        name="people.me",
+        zh="我是谁",
+        en="who am I",
+        request=NoInput,
+        reply=WhoAmI,
+        roles=frozenset(Role),
+        run=_me,
+        weak_token=True,
+        reads_only=True,
+    ),
+    Operation(
+        name="people.all",
+        zh="查看账号",
+        en="read the accounts",
+        request=NoInput,
+        reply=PeopleReply,
+        roles=frozenset({Role.ADMIN, Role.AUDITOR, Role.COMPLIANCE}),
+        run=_all,
+        reads_only=True,
+    ),
+    Operation(
+        name="people.add",
+        zh="新增账号",
+        en="add an account",
+        request=AddPerson,
+        reply=PersonInfo,
+        roles=frozenset({Role.ADMIN}),
+        run=_add,
+        fresh_password=True,
+        evidence=("people.added",),
+    ),
+    Operation(
+        name="people.disable",
+        zh="停用账号",
+        en="disable an account",
+        request=DisablePerson,
+        reply=Done,
+        roles=frozenset({Role.ADMIN}),
+        run=_disable,
+        fresh_password=True,
+        evidence=("people.disabled",),
+    ),
+)

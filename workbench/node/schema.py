@@ -1,0 +1,113 @@
+"""Tables of the host in evidence.db. The ledger owns `entry`; the store owns vault, openings and outbox."""
+
+from __future__ import annotations
+
+from workbench.contracts import Migration
+
+HOST_MIGRATIONS = (
+    Migration(
+        owner="host",
+        number=1,
+        sql="""
+        CREATE TABLE host_person (
+            person TEXT PRIMARY KEY,
+            display_name TEXT NOT NULL,
+            token TEXT NOT NULL UNIQUE,
+            roles TEXT NOT NULL,
+            password_hash TEXT NOT NULL,
+            disabled_ms INTEGER,
+            failures INTEGER NOT NULL DEFAULT 0,
+            locked_until_ms INTEGER NOT NULL DEFAULT 0
+        );
+        CREATE TABLE host_ticket (
+            digest BLOB PRIMARY KEY,
+            person TEXT NOT NULL REFERENCES host_person(person),
+            audience TEXT NOT NULL,
+            kernel INTEGER NOT NULL,
+            issued_ms INTEGER NOT NULL,
+            expires_ms INTEGER NOT NULL,
+            renewable_until_ms INTEGER NOT NULL
+        );
+        CREATE TABLE host_confirmation (
+            digest BLOB PRIMARY KEY,
+            person TEXT NOT NULL REFERENCES host_person(person),
+            action_digest TEXT NOT NULL,
+            expires_ms INTEGER NOT NULL
+        );
+        CREATE TABLE host_action (
+            action TEXT PRIMARY KEY,
+            person TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            request TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            state TEXT NOT NULL,
+            reply TEXT,
+            created_ms INTEGER NOT NULL,
+            expires_ms INTEGER NOT NULL
+        );
+        CREATE TABLE host_list (
+            list TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            source TEXT NOT NULL,
+            subjects TEXT NOT NULL,
+            method TEXT NOT NULL,
+            data_class TEXT NOT NULL,
+            lawful_basis TEXT NOT NULL,
+            rows INTEGER NOT NULL,
+            tags TEXT NOT NULL,
+            report TEXT NOT NULL,
+            root TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            created_by TEXT NOT NULL,
+            erased_ms INTEGER
+        );
+        CREATE TABLE host_job (
+            job TEXT PRIMARY KEY,
+            side TEXT NOT NULL,
+            partner TEXT NOT NULL,
+            state TEXT NOT NULL,
+            attempt INTEGER NOT NULL DEFAULT 0,
+            terms TEXT NOT NULL,
+            request TEXT NOT NULL,
+            waterfall TEXT NOT NULL DEFAULT '[]',
+            progress TEXT NOT NULL DEFAULT '{}',
+            result TEXT NOT NULL DEFAULT '{}',
+            error TEXT NOT NULL DEFAULT '{}',
+            proposed_by TEXT NOT NULL DEFAULT '',
+            approved_by TEXT NOT NULL DEFAULT '',
+            created_ms INTEGER NOT NULL,
+            updated_ms INTEGER NOT NULL
+        );
+        CREATE INDEX host_job_updated ON host_job(updated_ms);
+        CREATE TABLE host_attempt (
+            job TEXT NOT NULL REFERENCES host_job(job),
+            attempt INTEGER NOT NULL,
+            started_ms INTEGER NOT NULL,
+            ended_ms INTEGER,
+            state TEXT NOT NULL,
+            partner TEXT NOT NULL,
+            purpose TEXT NOT NULL,
+            bytes INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (job, attempt)
+        );
+        CREATE TABLE host_trust_change (
+            number INTEGER PRIMARY KEY,
+            body BLOB NOT NULL
+        );
+        CREATE TABLE host_trust_proposal (
+            digest TEXT PRIMARY KEY,
+            body BLOB NOT NULL,
+            proposed_by TEXT NOT NULL,
+            created_ms INTEGER NOT NULL
+        );
+        CREATE TABLE host_download (
+            download TEXT PRIMARY KEY,
+            person TEXT NOT NULL,
+            name TEXT NOT NULL,
+            vault_name TEXT NOT NULL,
+            expires_ms INTEGER NOT NULL
+        );
+        """,
+    ),
+)

@@ -1,0 +1,139 @@
+"""Sealing: send own entries to the other institutions until they have co-signed, and say when a job is sealed.
+
+A background thread; it writes no entries of its own, so it comes to rest once everybody has signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+from workbench.domain.party import PartyId
+from workbench.errors import VerificationError, WorkbenchError
+from workbench.flows.jobs import Job
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+LONGEST_PAUSE_S = 30.0
+SEALED = frozenset({"SEALED", "FULL"})
+
+
+class Sealing:
+    """The co-signing rounds of one node."""
+
+    def __init__(self, host: Workbench) -> None:
+        self._host = host
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._wakes: dict[PartyId, threading.Event] = {}
+        self.problems: dict[PartyId, WorkbenchError] = {}
+
+    def start(self) -> None:
+        """One thread per witness, so that an absent institution delays nobody else, and one for finished jobs."""
+        for party in self._others():
+            self._wakes[party] = threading.Event()
+            self._thread(f"seal-{party}", self._rounds, party)
+        self._thread("seal-jobs", self._complete, None)
+
+    def wake(self) -> None:
+        """Entries were written or a partner's notice arrived: look again now."""
+        for event in list(self._wakes.values()):
+            event.set()
+        self._wake.set()
+
+    def wake_jobs(self) -> None:
+        """A partner's entries arrived: perhaps a job is sealed now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.wake()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def round(self, party: PartyId) -> bool:
+        """Send everything this witness has not signed; True when it then holds and signed all."""
+        host = self._host
+        ledger = host.ledger
+        while (request := ledger.next_request(party)) is not None:
+            reply = host.links.call(party, "mirror", request, timeout_s=float(host.setting("node.step_timeout_s")))
+            ledger.accept_reply(party, reply)
+            self._wake.set()
+            if self._stop.is_set():
+                return False
+        return True
+
+    def job_is_sealed(self, job: Job) -> bool:
+        """Both participants co-signed each other's release entries (decision 4)."""
+        host = self._host
+        ledger = host.ledger
+        if "partner_index" not in job.result or "own_index" not in job.result:
+            return False
+        own = ledger.seal_state(host.party, job.result["own_index"], required=[job.partner])
+        if own.state not in SEALED:
+            return False
+        index = job.result["partner_index"]
+        if ledger.size(job.partner) <= index:
+            return False
+        body = ledger.entry_bodies(job.partner, index, index + 1)[0]
+        return hashlib.sha256(b"\0" + body).hexdigest() == str(job.result["partner_leaf"])
+
+    def pending(self) -> tuple[int, int]:
+        """(sealed, pending) entries of the own log, sealed meaning co-signed by every other institution."""
+        host = self._host
+        ledger = host.ledger
+        size = ledger.size(host.party)
+        low, high = 0, size
+        others = self._others()
+        while low < high:  # seals cover prefixes, so a bisection finds the border
+            middle = (low + high) // 2
+            state = ledger.seal_state(host.party, middle, required=others)
+            low, high = (middle + 1, high) if state.state in SEALED else (low, middle)
+        return low, size - low
+
+    def _rounds(self, party: PartyId) -> None:
+        interval_s = self._host.setting("node.seal_interval_ms") / 1000
+        pause_s = interval_s
+        event = self._wakes[party]
+        while not self._stop.is_set():
+            event.clear()
+            try:
+                self.round(party)
+                self.problems.pop(party, None)
+                pause_s = interval_s
+                self._wake.set()
+            except VerificationError as error:
+                self.problems[party] = error
+                pause_s = LONGEST_PAUSE_S
+            except WorkbenchError as error:
+                self.problems[party] = error
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            except Exception as fault:  # a fault in one round must not end co-signing for ever
+                self._host.log_fault(fault)
+                pause_s = LONGEST_PAUSE_S
+            if self.problems.get(party) is None:
+                event.wait(timeout=2.0)
+                self._stop.wait(interval_s / 4)
+            else:
+                self._stop.wait(min(pause_s, 2.0))
+
+    def _complete(self, _: None) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(timeout=1.0)
+            self._wake.clear()
+            try:
+                self._host.flow.complete_seals()
+            except Exception as fault:  # the next round tries again
+                self._host.log_fault(fault)
+                self._stop.wait(1.0)
+
+    def _others(self) -> list[PartyId]:
+        return [party for party in self._host.parties() if party != self._host.party]
+
+    def _thread(self, name: str, target: Any, argument: Any) -> None:
+        thread = threading.Thread(target=target, args=(argument,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()

@@ -1,0 +1,64 @@
+"""Settings of a node: declared by host and plugins with type, unit and default; values in the node's settings file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from workbench.contracts import Setting
+from workbench.errors import StartRefused
+
+HOST_SETTINGS = (
+    Setting("node.step_timeout_s", int, 120, "s", "等待对方一步的最长时间", "longest wait for one step of a partner"),
+    Setting("node.total_timeout_s", int, 3600, "s", "一次求交的最长时间", "longest duration of one intersection"),
+    Setting("node.max_message_bytes", int, 4 << 20, "B", "对方一条消息的上限", "largest message of a partner"),
+    Setting("node.max_upload_bytes", int, 2 << 30, "B", "上传文件的上限", "largest uploaded file"),
+    Setting("node.max_request_bytes", int, 1 << 20, "B", "一次请求的上限", "largest request body"),
+    Setting("node.max_skew_s", int, 5, "s", "与对方时钟允许的差", "largest accepted difference to a partner's clock"),
+    Setting("node.seal_interval_ms", int, 200, "ms", "送共签的间隔", "pause between co-signing rounds"),
+    Setting("node.threads", int, 0, "1", "计算线程数，0 为处理器数", "threads for arithmetic, 0 for one per processor"),
+    Setting("lists.max_bad_share", float, 0.05, "1", "坏行超过此比例则整份不导入", "a file with a larger share of bad rows is refused"),
+    Setting("intersection.minimum_crowd", int, 50, "1", "本机构的最小人群", "this institution's smallest crowd"),
+    Setting("intersection.minimum_input", int, 50, "1", "参与求交的最少真实客户", "fewest real customers in an intersection"),
+    Setting("intersection.attempts_per_period", int, 200, "1", "每个伙伴、目的、周期内的尝试上限", "attempts per partner, purpose and period"),
+    Setting("intersection.period_days", int, 30, "d", "预算周期", "length of the budget period"),
+    Setting("intersection.proposal_days", int, 7, "d", "提议的有效期", "how long a proposal stays open"),
+    Setting("intersection.near_duplicate", float, 0.95, "1", "与以往名单重合超过此比例即提示", "overlap with an earlier list that is warned about"),
+)  # fmt: skip
+
+
+class Settings:
+    """Values by name; unknown names and wrong types refuse the start."""
+
+    def __init__(self, declared: Iterable[Setting], values: dict[str, Any] | None = None) -> None:
+        self._declared = {one.name: one for one in declared}
+        self._values: dict[str, Any] = {}
+        for name, value in (values or {}).items():
+            self._values[name] = self._checked(name, value)
+
+    @classmethod
+    def from_file(cls, declared: Iterable[Setting], path: Path) -> Settings:
+        """Read a JSON object of names to values; a missing file means defaults."""
+        return cls(declared, json.loads(path.read_text("utf-8")) if path.exists() else {})
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name] if name in self._values else self._declared[name].default
+
+    def declared(self) -> list[Setting]:
+        return sorted(self._declared.values(), key=lambda one: one.name)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        setting = self._declared.get(name)
+        if setting is None:
+            raise StartRefused(f"不认识的设置「{name}」", f"Unknown setting {name}", code="UNKNOWN_SETTING")
+        if setting.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, setting.kind) or (isinstance(value, bool) and setting.kind is not bool):
+            raise StartRefused(
+                f"设置「{name}」应为 {setting.kind.__name__}",
+                f"Setting {name} must be of type {setting.kind.__name__}",
+                code="WRONG_SETTING",
+            )
+        return value
