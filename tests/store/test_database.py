@@ -67,7 +67,7 @@ def in_threads(*actions: Callable[[], object]) -> tuple[list[threading.Thread], 
     def run(position: int, action: Callable[[], object]) -> None:
         try:
             outcomes[position] = action()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the outcome is looked at by the test
             outcomes[position] = error
 
     threads = [threading.Thread(target=run, args=(i, action)) for i, action in enumerate(actions)]
@@ -218,9 +218,8 @@ def test_timeout_raised_by_the_change_itself_is_delivered(database: Database) ->
 
 def test_async_write_gives_its_result_and_times_out_without_happening(database: Database) -> None:
     async def both() -> str:
-        with held_writer(database):
-            with pytest.raises(StorageFailed):
-                await database.write_async(insert("late"), timeout_s=0.05)
+        with held_writer(database), pytest.raises(StorageFailed):
+            await database.write_async(insert("late"), timeout_s=0.05)
         return await database.write_async(insert("async"))
 
     assert asyncio.run(both()) == "async"
@@ -281,7 +280,7 @@ def test_reader_keeps_its_snapshot_and_cannot_write(database: Database) -> None:
     with database.read() as reader:
         first = reader.execute("SELECT count(*) FROM host_row").fetchone()
         database.write(insert("meanwhile"))
-        assert reader.execute("SELECT count(*) FROM host_row").fetchone() == first == (1,)
+        assert tuple(reader.execute("SELECT count(*) FROM host_row").fetchone()) == tuple(first) == (1,)
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.execute("INSERT INTO host_row VALUES ('reader', x'')")
         with pytest.raises(sqlite3.OperationalError):
@@ -387,6 +386,33 @@ def test_every_commit_is_forced_to_disk_and_deletions_are_overwritten(database: 
     # A change cannot ask for pragmas, so the test goes to the writer itself.
     call = _Call(lambda _: None, alone=ask)
     assert database._writer._put(call).result(10) == settings
+
+
+def test_backup_is_one_consistent_state_while_others_write(database: Database, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not stop.is_set():
+            database.write(insert(f"a{number}"))
+            number += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    target = tmp_path / "copy" / "evidence.db"
+    target.parent.mkdir()
+    database.write(insert("first"))
+    database.backup(target)
+    stop.set()
+    thread.join(20)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with Database(target, [ROWS]) as copy:
+        kept = names(copy)
+    numbers = sorted(int(name[1:]) for name in kept - {"first"})
+    assert "first" in kept
+    assert numbers == list(range(len(numbers)))
+    with pytest.raises(FileExistsError):
+        database.backup(target)
 
 
 def test_overview_names_tables_and_counts_rows(database: Database) -> None:
