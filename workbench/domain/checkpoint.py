@@ -1,6 +1,6 @@
 """Checkpoints: signed tree heads as C2SP notes, with an Ed25519 and an SM2 co-signature of every institution.
 
-Document: docs/protocols/evidence.md sections 5, 6 and 10. Pure: keys and the time are arguments. Every parser accepts
+Document: docs/protocols/evidence.md sections 5 and 6. Pure: keys and the time are arguments. Every parser accepts
 exactly what its formatter writes.
 """
 
@@ -20,7 +20,6 @@ from workbench.errors import VerificationError
 
 ORIGIN_HOST = "workbench.example"
 DEFAULT_PROJECT = "evidence"
-TRUST_VERSION = "workbench/v1/trust"
 
 LOG_TYPE = b"\x01"
 COSIGNATURE_TYPE = b"\x04"
@@ -46,14 +45,6 @@ class PartyKeys:
     sm2: sm2.PublicKey
     name_zh: str = ""
     name_en: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TrustKeys:
-    """What a verifier pins: the project and the keys of its institutions (document section 10)."""
-
-    project: str
-    parties: Mapping[PartyId, PartyKeys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,59 +293,6 @@ def cosignature_lines(cosignatures: Iterable[Cosignature]) -> list[SignatureLine
     """The lines in our order: by party, Ed25519 before SM2."""
     ordered = sorted(cosignatures, key=lambda one: one.party)
     return [line for one in ordered for line in (one.ed25519_line, one.sm2_line)]
-
-
-# ----------------------------------------------------------------------------------------------- trust
-
-
-def format_trust(trust: TrustKeys) -> dict[str, object]:
-    """The trust file as a JSON object (document section 10)."""
-    return {
-        "v": TRUST_VERSION,
-        "project": trust.project,
-        "parties": {
-            party: {
-                "ed25519": keys.ed25519.format(),
-                "sm2": keys.sm2.format(),
-                "name_zh": keys.name_zh,
-                "name_en": keys.name_en,
-                "log_vkey": log_vkey(trust.project, keys),
-                "cosigner_vkey": cosigner_vkey(trust.project, keys),
-            }
-            for party, keys in sorted(trust.parties.items())
-        },
-    }
-
-
-def parse_trust(value: object) -> TrustKeys:
-    """The pinned keys of a trust file. Raises VerificationError (code TRUST_FILE) for any other object."""
-    try:
-        if not isinstance(value, dict) or set(value) != {"v", "project", "parties"} or value["v"] != TRUST_VERSION:
-            raise ValueError("not a trust file of version 1")
-        project, parties = value["project"], value["parties"]
-        if not isinstance(project, str) or not isinstance(parties, dict) or not parties:
-            raise ValueError("not a trust file of version 1")
-        keys = {parse_party_id(party): _trusted(parse_party_id(party), entry) for party, entry in parties.items()}
-        trust = TrustKeys(project, keys)
-        if format_trust(trust) != value:
-            raise ValueError("a verifier key does not fit its public key")
-    except (ValueError, TypeError, KeyError) as error:
-        raise VerificationError(
-            f"信任文件不可用：{error}；请向各机构重新索取",
-            f"the trust file cannot be used: {error}; ask the institutions for it again",
-            code="TRUST_FILE",
-        ) from error
-    return trust
-
-
-def _trusted(party: PartyId, entry: Mapping[str, str]) -> PartyKeys:
-    return PartyKeys(
-        party,
-        ed25519.PublicKey.parse(entry["ed25519"]),
-        sm2.PublicKey.parse(entry["sm2"]),
-        entry["name_zh"],
-        entry["name_en"],
-    )
 
 
 # --------------------------------------------------------------------------------------------- private

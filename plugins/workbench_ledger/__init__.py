@@ -1,0 +1,33 @@
+"""The evidence ledger: one log per institution, mirrored and co-signed by the others (docs/protocols/evidence.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.contracts import HealthReport, Host, Ledger, Migration
+from workbench.domain.evidence import EvidenceKind
+from workbench.hookspecs import hookimpl
+from workbench_ledger import kinds, ledger, provider, schema
+
+WORKBENCH_API = 1
+
+
+@hookimpl
+def workbench_migrations() -> Sequence[Migration]:
+    return schema.MIGRATIONS
+
+
+@hookimpl
+def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
+    return kinds.KINDS
+
+
+@hookimpl
+def workbench_ledger(host: Host) -> Ledger:
+    return provider.build_ledger(host)
+
+
+@hookimpl
+def workbench_health(host: Host) -> Sequence[HealthReport]:
+    built = host.provider(Ledger)  # type: ignore[type-abstract]  # a Protocol names the provider, nothing is made of it
+    return provider.report_health(built) if isinstance(built, ledger.Ledger) else []

@@ -1,0 +1,497 @@
+"""The audit: re-hash every body, compare with everything that was stored and signed, and locate what does not hold.
+
+Document: docs/protocols/evidence.md section 11. It reads one snapshot, changes nothing, and trusts no stored hash: a
+stored hash only helps to say which entry differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from workbench.domain.checkpoint import read_cosignature, verify_note
+from workbench.domain.envelope import Envelope, check_opening, parse_envelope
+from workbench.domain.evidence import AuditFinding, AuditReport
+from workbench.domain.merkle import SHA256, SM3, Frontier
+from workbench.domain.party import PartyId
+from workbench.errors import VerificationError, WorkbenchError
+from workbench_ledger import tables
+from workbench_ledger.context import Context
+from workbench_ledger.mirror import differing_fields
+
+StoredOpening = tuple[int, str, bytes, str]
+"""Index of an own entry, field, salt and value: what the host keeps in its vault. Secret."""
+
+FetchBodies = Callable[[PartyId, PartyId, int, int], Sequence[bytes]]
+"""Asks an institution (first) for bodies start <= index < stop of a log (second); may raise WorkbenchError."""
+
+MAX_FINDINGS = 200
+_NEWEST_SIGNATURES = 8
+_BATCH = 1_000
+
+
+@dataclass(slots=True)
+class _Log:
+    """What is being found out about one log."""
+
+    log: PartyId
+    own: bool
+    findings: list[AuditFinding] = field(default_factory=list)
+    size: int = 0
+    checkpoint_size: int = 0
+    suspects: list[int] = field(default_factory=list)
+
+
+def run_audit(
+    context: Context,
+    *,
+    openings: Callable[[], Iterable[StoredOpening]] | None = None,
+    fetch: FetchBodies | None = None,
+) -> AuditReport:
+    """The report on the own log and all mirrors; see Ledger.audit."""
+    with context.store.read() as reader:
+        own = _audit_log(context, reader, context.party)
+        logs = [_audit_log(context, reader, party) for party in context.parties() if party != context.party]
+        findings = [finding for one in (own, *logs) for finding in one.findings]
+        findings += _conflicts(context, reader)
+        if openings is not None:
+            findings += _openings(context, reader, openings())
+    if fetch is not None:
+        findings = [*_against_peers(context, own, fetch), *findings]
+    return AuditReport(
+        log=context.party,
+        entries=own.size,
+        checkpoint_size=own.checkpoint_size,
+        mirrors={one.log: one.size for one in logs},
+        findings=tuple(_without_repeats(findings)[:MAX_FINDINGS]),
+    )
+
+
+# ------------------------------------------------------------------------------------------- one log
+
+
+def _audit_log(context: Context, reader: tables.Reader, log: PartyId) -> _Log:
+    result = _Log(log, own=log == context.party)
+    try:
+        head = tables.read_head(reader, log)
+    except VerificationError:
+        result.findings.append(_tree(context, log, None))
+        return result
+    signed = _signed_sizes(reader, log)
+    expected = max([head.size, *signed])
+    result.size, result.checkpoint_size = head.size, max(signed, default=0)
+    recomputed = _rehash(context, reader, result, expected, signed)
+    if recomputed.complete and recomputed.head != head:
+        result.findings.append(_tree(context, log, None))
+    _compare_nodes(context, reader, result, recomputed)
+    _compare_checkpoints(context, reader, result, recomputed)
+    _compare_state(context, reader, result, recomputed)
+    _verify_signatures(context, reader, result)
+    return result
+
+
+@dataclass(slots=True)
+class _Recomputed:
+    """Trees over the bodies as they lie. roots: at every signed size. nodes: completed subtrees that are stored."""
+
+    head: tables.Head
+    roots: dict[int, tables.Roots]
+    nodes: dict[tuple[int, int], tables.Roots]
+    complete: bool
+
+
+def _rehash(context: Context, reader: tables.Reader, result: _Log, expected: int, signed: Sequence[int]) -> _Recomputed:
+    """Hash every body; find missing, extra, edited and reordered ones by the stored leaves."""
+    log = result.log
+    stored = _StoredLeaves(reader, log)
+    sha256, sm3 = Frontier(), Frontier()
+    roots: dict[int, tables.Roots] = {}
+    nodes: dict[tuple[int, int], tables.Roots] = {}
+    wrong: dict[int, tuple[bytes, bytes]] = {}
+    complete = True
+    present = 0
+    for chunk in _batches(tables.numbered_bodies(reader, log, 0, 1 << 62, own=result.own)):
+        leaves: list[tuple[bytes, bytes]] = []
+        for index, body in chunk:
+            if index != present:
+                result.findings += _missing(context, log, present, min(index, expected))
+                complete = False
+            present = index + 1
+            if index >= expected:
+                result.findings.append(_extra(context, log, index))
+                complete = False
+                continue
+            pair = (SHA256.leaf(body), SM3.leaf(body))
+            kept = stored.at(index)
+            if kept != pair:
+                wrong[index] = pair
+            # A changed body is counted with what it is now: the signed roots must then disagree.
+            leaves.append(pair)
+        if complete:
+            sha256, sm3 = _extend(sha256, sm3, leaves, signed, roots, nodes)
+    if present < expected:
+        result.findings.append(_truncated(context, log, present, expected))
+        complete = False
+    _report_wrong(context, reader, result, wrong, stored)
+    return _Recomputed(tables.Head(sha256, sm3), roots, nodes, complete)
+
+
+def _extend(
+    sha256: Frontier,
+    sm3: Frontier,
+    leaves: Sequence[tuple[bytes, bytes]],
+    signed: Sequence[int],
+    roots: dict[int, tables.Roots],
+    nodes: dict[tuple[int, int], tables.Roots],
+) -> tuple[Frontier, Frontier]:
+    """Append leaves, stopping at every signed size to note the roots there."""
+    start = 0
+    stops = [size - sha256.size for size in signed if sha256.size < size <= sha256.size + len(leaves)]
+    for stop in [*stops, len(leaves)]:
+        part = leaves[start:stop]
+        sha256, first = sha256.extended(SHA256, [pair[0] for pair in part])
+        sm3, second = sm3.extended(SM3, [pair[1] for pair in part])
+        for (level, index, one), (_, _, other) in zip(first, second, strict=True):
+            if level >= tables.STORED_LEVEL:
+                nodes[level, index] = (one, other)
+        if stop in stops:
+            roots[sha256.size] = (sha256.root(SHA256), sm3.root(SM3))
+        start = stop
+    return sha256, sm3
+
+
+def _report_wrong(
+    context: Context,
+    reader: tables.Reader,
+    result: _Log,
+    wrong: Mapping[int, tuple[bytes, bytes]],
+    stored: _StoredLeaves,
+) -> None:
+    """Tell reordered bodies from edited ones: a reordered body carries the stored leaf of another wrong place."""
+    places = {stored.at(index): index for index in wrong}
+    for index, pair in wrong.items():
+        origin = places.get(pair)
+        if origin is not None and origin != index:
+            result.findings.append(_reordered(context, result.log, index, origin))
+            continue
+        result.suspects.append(index)
+        result.findings.append(_edited(context, result.log, index, _problem_field(reader, result, index)))
+
+
+def _problem_field(reader: tables.Reader, result: _Log, index: int) -> str:
+    """Which part of a changed entry is visibly impossible, without another copy; "" when nothing is."""
+    bodies = tables.read_bodies(reader, result.log, index, index + 1, own=result.own)
+    try:
+        envelope = parse_envelope(bodies[0])
+    except (VerificationError, TypeError, IndexError):
+        return ""
+    return "log" if envelope.log != result.log else ""
+
+
+def _compare_nodes(context: Context, reader: tables.Reader, result: _Log, recomputed: _Recomputed) -> None:
+    """Stored subtrees must follow from the bodies; where bodies were already found wrong, they cannot."""
+    if not recomputed.complete or result.suspects:
+        return
+    rows = reader.execute(
+        "SELECT level, idx, sha256, sm3 FROM ledger_node WHERE log = ? AND level > 0 ORDER BY level, idx", (result.log,)
+    ).fetchall()
+    stored = {(level, index): (sha256, sm3) for level, index, sha256, sm3 in rows}
+    for key in sorted(stored.keys() | recomputed.nodes.keys()):
+        if stored.get(key) != recomputed.nodes.get(key):
+            result.findings.append(_tree(context, result.log, key[1] << key[0]))
+            return
+
+
+def _compare_checkpoints(context: Context, reader: tables.Reader, result: _Log, recomputed: _Recomputed) -> None:
+    """Every signed head must have the recomputed roots; the first that has not brackets the change."""
+    log, last_good = result.log, 0
+    for size in _signed_sizes(reader, log):
+        try:
+            note = tables.read_note(reader, log, size)
+        except VerificationError:
+            note = None
+        if note is None:
+            result.findings.append(_signature(context, log, size, log))
+            continue
+        roots = recomputed.roots.get(size)
+        if roots is None:
+            continue  # bodies below this size are missing, which has been reported
+        if roots == note.checkpoint.roots:
+            last_good = size
+            continue
+        signers = ", ".join(note.signers)
+        result.findings.append(_checkpoint(context, log, last_good, size, signers))
+        result.suspects += range(last_good, min(size, last_good + MAX_FINDINGS))
+        return
+
+
+def _compare_state(context: Context, reader: tables.Reader, result: _Log, recomputed: _Recomputed) -> None:
+    """As mirror: what was persisted for signing must be what lies here."""
+    row = reader.execute(
+        "SELECT size, sha256, sm3 FROM ledger_witness_state WHERE origin = ?", (result.log,)
+    ).fetchone()
+    if result.own or row is None or not recomputed.complete:
+        return
+    if (recomputed.head.size, *recomputed.head.roots) != tuple(row):
+        result.findings.append(_tree(context, result.log, None))
+
+
+def _verify_signatures(context: Context, reader: tables.Reader, result: _Log) -> None:
+    """The newest heads and the newest co-signature of every institution must verify under pinned keys."""
+    log, keys = result.log, context.pinned()
+    rows = reader.execute(
+        "SELECT max(size) FROM ledger_cosignature WHERE log = ? GROUP BY signer UNION "
+        "SELECT size FROM (SELECT size FROM ledger_checkpoint WHERE log = ? ORDER BY size DESC LIMIT ?)",
+        (log, log, _NEWEST_SIGNATURES),
+    ).fetchall()
+    for (size,) in rows:
+        try:
+            note = tables.read_note(reader, log, size)
+            if note is None:
+                raise tables.damaged(log)
+            verify_note(note.format(), keys, project=context.project)
+            for one in note.cosignatures:
+                lines = (one.ed25519_line, one.sm2_line)
+                if read_cosignature(note.text, lines, keys[one.party], project=context.project) != one:
+                    raise tables.damaged(log)
+        except (VerificationError, KeyError) as error:
+            details = error.details if isinstance(error, VerificationError) else {}
+            result.findings.append(_signature(context, log, size, details.get("party", log)))
+
+
+def _signed_sizes(reader: tables.Reader, log: PartyId) -> list[int]:
+    rows = reader.execute(
+        "SELECT size FROM ledger_checkpoint WHERE log = ? UNION SELECT size FROM ledger_cosignature WHERE log = ? "
+        "ORDER BY size",
+        (log, log),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+class _StoredLeaves:
+    """Leaves as stored, read a batch at a time in ascending order, with random access for what was asked before."""
+
+    def __init__(self, reader: tables.Reader, log: PartyId) -> None:
+        self._reader, self._log = reader, log
+        self._start = 0
+        self._leaves: dict[int, tuple[bytes, bytes]] = {}
+
+    def at(self, index: int) -> tuple[bytes, bytes] | None:
+        """Both leaves of an entry, or None when they are missing."""
+        if not self._start <= index < self._start + _BATCH or not self._leaves:
+            self._start = index
+            rows = self._reader.execute(
+                "SELECT idx, sha256, sm3 FROM ledger_node WHERE log = ? AND level = 0 AND idx >= ? AND idx < ?",
+                (self._log, index, index + _BATCH),
+            ).fetchall()
+            self._leaves = {one: (sha256, sm3) for one, sha256, sm3 in rows}
+        return self._leaves.get(index)
+
+
+def _batches(rows: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    batch: list[tuple[int, bytes]] = []
+    for index, body in rows:
+        # A body of another type cannot be hashed as it lies; as text it is what the tool wrote.
+        batch.append((index, body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")))
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+# --------------------------------------------------------------------------- openings, peers, conflicts
+
+
+def _openings(context: Context, reader: tables.Reader, stored: Iterable[StoredOpening]) -> Iterator[AuditFinding]:
+    envelopes: dict[int, Envelope | None] = {}
+    for index, name, salt, value in stored:
+        if index not in envelopes:
+            envelopes = {index: _envelope(reader, context.party, index)}  # rows come grouped by entry
+        envelope = envelopes[index]
+        try:
+            if envelope is not None:
+                check_opening(envelope, name, salt, value)
+        except VerificationError:
+            yield AuditFinding(
+                context.party,
+                index,
+                name,
+                "OPENING",
+                f"{context.party} 日志第 {index} 条字段 {name}：保险库中的原值与当时的承诺不符，原值被改动。请 {context.party} 的运维与合规人员核查保险库",
+                f"entry {index}, field {name} of the log of {context.party}: the value in the vault does not fit the "
+                f"commitment, so the value was changed. Operators and compliance of {context.party} must check the vault",
+            )
+
+
+def _envelope(reader: tables.Reader, party: PartyId, index: int) -> Envelope | None:
+    bodies = tables.read_bodies(reader, party, index, index + 1, own=True)
+    try:
+        return parse_envelope(bodies[0]) if bodies else None
+    except (VerificationError, TypeError):
+        return None  # reported as an edited body
+
+
+def _against_peers(context: Context, own: _Log, fetch: FetchBodies) -> Iterator[AuditFinding]:
+    """Fetch the mirrors' copies of what looks wrong, and name the fields that differ."""
+    for index in sorted(set(own.suspects))[:MAX_FINDINGS]:
+        with context.store.read() as reader:
+            mine = tables.read_bodies(reader, context.party, index, index + 1, own=True)
+        for peer in context.parties():
+            if peer == context.party or not mine:
+                continue
+            try:
+                theirs = fetch(peer, context.party, index, index + 1)
+            except WorkbenchError:  # an absent or faulty peer must not end the audit
+                continue
+            if theirs and theirs[0] != mine[0]:
+                yield _edited(context, context.party, index, _fields(mine[0], theirs[0]), peer=peer)
+
+
+def _fields(mine: bytes | str, theirs: bytes) -> str:
+    return differing_fields(mine, theirs) if isinstance(mine, bytes) else ""
+
+
+def _conflicts(context: Context, reader: tables.Reader) -> list[AuditFinding]:
+    rows = reader.execute("SELECT log, size, problem, idx, field FROM ledger_conflict ORDER BY number").fetchall()
+    return [
+        AuditFinding(
+            PartyId(log),
+            index,
+            name,
+            "ROLLED_BACK" if problem == "ROLLED_BACK" else "CONFLICT",
+            f"{log} 的日志有两份互相矛盾的已签检查点（条数 {size}），两份均已保留。请各家合规人员比对",
+            f"the log of {log} has two signed heads that contradict each other (size {size}); both are kept. "
+            f"Compliance of all institutions must compare them",
+        )
+        for log, size, problem, index, name in rows
+    ]
+
+
+def _without_repeats(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
+    """One finding for an entry and problem: the first, which names the most."""
+    seen: set[tuple[str, int | None, str]] = set()
+    kept = []
+    for one in findings:
+        key = (one.log, one.index, one.problem)
+        if one.index is None or one.problem in ("OPENING", "CONFLICT") or key not in seen:
+            kept.append(one)
+        seen.add(key)
+    return kept
+
+
+# ---------------------------------------------------------------------------------------- the findings
+
+
+def _whose(context: Context, log: PartyId) -> tuple[str, str, str, str]:
+    """How a copy is called and who must act, in both languages."""
+    if log == context.party:
+        zh, en = f"{log} 日志", f"the log of {log}"
+    else:
+        zh, en = f"{context.party} 保存的 {log} 日志副本", f"the copy of the log of {log} held by {context.party}"
+    act_zh = f"请 {context.party} 的运维人员从镜像恢复，合规人员复核"
+    act_en = f"operators of {context.party} must restore it from a mirror, compliance must confirm"
+    return zh, en, act_zh, act_en
+
+
+def _edited(context: Context, log: PartyId, index: int, name: str, *, peer: str = "") -> AuditFinding:
+    zh, en, act_zh, act_en = _whose(context, log)
+    what_zh = f"的字段 {name} 被改动" if name else "的正文被改动"
+    what_en = f"field {name}" if name else "the body"
+    by_zh, by_en = (f"（与 {peer} 的副本比对）", f" (compared with the copy of {peer})") if peer else ("", "")
+    return AuditFinding(
+        log,
+        index,
+        name,
+        "EDITED",
+        f"{zh}第 {index} 条{what_zh}{by_zh}。{act_zh}",
+        f"entry {index} of {en}: {what_en} was changed{by_en}. {act_en}",
+    )
+
+
+def _reordered(context: Context, log: PartyId, index: int, origin: int) -> AuditFinding:
+    zh, en, act_zh, act_en = _whose(context, log)
+    return AuditFinding(
+        log,
+        index,
+        "",
+        "REORDERED",
+        f"{zh}第 {index} 条的位置上是原第 {origin} 条：顺序被改动。{act_zh}",
+        f"in {en}, entry {index} is what used to be entry {origin}: the order was changed. {act_en}",
+    )
+
+
+def _missing(context: Context, log: PartyId, start: int, stop: int) -> list[AuditFinding]:
+    zh, en, act_zh, act_en = _whose(context, log)
+    return [
+        AuditFinding(
+            log,
+            index,
+            "",
+            "DELETED",
+            f"{zh}第 {index} 条被删除。{act_zh}",
+            f"entry {index} of {en} was deleted. {act_en}",
+        )
+        for index in range(start, min(stop, start + MAX_FINDINGS))
+    ]
+
+
+def _truncated(context: Context, log: PartyId, present: int, expected: int) -> AuditFinding:
+    zh, en, act_zh, act_en = _whose(context, log)
+    return AuditFinding(
+        log,
+        present,
+        "",
+        "TRUNCATED",
+        f"{zh}末尾缺少第 {present} 至 {expected - 1} 条。{act_zh}",
+        f"{en} lacks its end, entries {present} to {expected - 1}. {act_en}",
+    )
+
+
+def _extra(context: Context, log: PartyId, index: int) -> AuditFinding:
+    zh, en, act_zh, act_en = _whose(context, log)
+    return AuditFinding(
+        log,
+        index,
+        "",
+        "EXTRA",
+        f"{zh}第 {index} 条不是由账本写入的。{act_zh}",
+        f"entry {index} of {en} was not written by the ledger. {act_en}",
+    )
+
+
+def _tree(context: Context, log: PartyId, index: int | None) -> AuditFinding:
+    zh, en, act_zh, act_en = _whose(context, log)
+    return AuditFinding(
+        log,
+        index,
+        "",
+        "TREE",
+        f"{zh}保存的哈希树与正文不符。{act_zh}",
+        f"the stored tree of {en} does not follow from the bodies. {act_en}",
+    )
+
+
+def _checkpoint(context: Context, log: PartyId, good: int, size: int, signers: str) -> AuditFinding:
+    zh, en, act_zh, act_en = _whose(context, log)
+    return AuditFinding(
+        log,
+        good,
+        "",
+        "CHECKPOINT",
+        f"{zh}第 {good} 至 {size - 1} 条之间有改动：{size} 条的检查点（共签：{signers}）与重算的树根不符。{act_zh}",
+        f"between entries {good} and {size - 1} of {en} something was changed: the checkpoint of {size} entries "
+        f"(co-signed by {signers}) has other roots than the bodies. {act_en}",
+    )
+
+
+def _signature(context: Context, log: PartyId, size: int, party: str) -> AuditFinding:
+    zh, en, act_zh, act_en = _whose(context, log)
+    return AuditFinding(
+        log,
+        None,
+        party,
+        "SIGNATURE",
+        f"{zh}在 {size} 条处的检查点：{party} 的签名缺失或不成立。{act_zh}",
+        f"the checkpoint of {en} at {size} entries: the signature of {party} is missing or does not hold. {act_en}",
+    )

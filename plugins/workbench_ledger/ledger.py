@@ -1,0 +1,413 @@
+"""The ledger of one node: its own log, co-signed by the others, and its mirrors of theirs.
+
+Document: docs/protocols/evidence.md. Fulfils workbench.contracts.Ledger. Promises: an entry and both trees change in
+the caller's transaction or not at all; a checkpoint is on disk before anybody sees it; no checkpoint contradicts an
+earlier one; what is handed out as a receipt verifies offline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from workbench.contracts import Store, Transaction
+from workbench.domain import receipt as receipts
+from workbench.domain.checkpoint import (
+    DEFAULT_PROJECT,
+    Checkpoint,
+    PartyKeys,
+    VerifiedNote,
+    format_checkpoint,
+    parse_lines,
+    read_cosignature,
+    sign_log,
+    verify_note,
+)
+from workbench.domain.envelope import MAX_BODY_BYTES, Opening, check_opening, parse_envelope
+from workbench.domain.evidence import AuditReport, EntryRef, SealState
+from workbench.domain.merkle import SHA256, SM3, inclusion_proof
+from workbench.domain.party import PartyId
+from workbench.errors import NotFound, VerificationError
+from workbench_ledger import messages, tables
+from workbench_ledger.audit import FetchBodies, StoredOpening, run_audit
+from workbench_ledger.context import Context, CosigningKeys, Record, no_record
+from workbench_ledger.messages import MirrorRequest
+from workbench_ledger.mirror import ROLLED_BACK, Conflict, Mirror, rolled_back
+
+
+class Ledger:
+    """See workbench.contracts.Ledger.
+
+    keys: the secret co-signing keys of this institution. pinned: gives the public keys of every institution of the
+    project, this one included, whenever asked. now_ms: the clock of co-signatures. record: writes evidence entries
+    about refusals and contradictions.
+    """
+
+    name = "transparency-log"
+
+    def __init__(
+        self,
+        store: Store,
+        party: PartyId,
+        keys: CosigningKeys,
+        pinned: Callable[[], Mapping[PartyId, PartyKeys]],
+        now_ms: Callable[[], int],
+        *,
+        project: str = DEFAULT_PROJECT,
+        record: Record = no_record,
+    ) -> None:
+        self._context = Context(store, party, project, keys, pinned, now_ms, record)
+        self._store = store
+        self._party = party
+        self._mirror = Mirror(self._context)
+        self._told: dict[PartyId, frozenset[PartyId]] = {}
+
+    # ---- the own log
+
+    def append(self, tx: Transaction, bodies: Sequence[bytes]) -> list[EntryRef]:
+        """Add canonical envelopes of this log to both trees; returns where they lie.
+
+        Raises ValueError for bodies that are no envelopes of this log: mirrors would refuse them for ever. Raises
+        VerificationError (ROLLED_BACK) while the log lacks entries it has signed. Cost: 60 microseconds an entry in
+        batches of a hundred.
+        """
+        for body in bodies:
+            self._check_body(body)
+        self._check_not_rolled_back(tx)
+        return self._write(tx, bodies)
+
+    def entry_bodies(self, log: PartyId, start: int, stop: int) -> list[bytes]:
+        """Bodies of entries start <= index < stop of the own log or of a mirror, as far as there are."""
+        with self._store.read() as reader:
+            return tables.read_bodies(reader, log, start, stop, own=log == self._party)
+
+    def size(self, log: PartyId) -> int:
+        """Number of entries of the own log or of a mirror."""
+        with self._store.read() as reader:
+            return tables.read_head(reader, log).size
+
+    def roots(self, log: PartyId) -> tuple[int, bytes, bytes]:
+        """Size, SHA-256 root and SM3 root of the own log or of a mirror."""
+        with self._store.read() as reader:
+            head = tables.read_head(reader, log)
+        return head.size, *head.roots
+
+    def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState:
+        """How far an entry is co-signed, looking at the best single checkpoint that covers it (document section 8)."""
+        parties = self._context.parties()
+        needed = frozenset(required)
+        with self._store.read() as reader:
+            found = tables.best_seal(reader, log, index, lambda signers: _rank(signers, needed, parties))
+        signers = found[1] if found else frozenset()
+        missing = tuple(party for party in parties if party not in signers)
+        state = "PENDING" if not found or not needed <= signers else "SEALED" if missing else "FULL"
+        return SealState(state, tuple(sorted(signers)), missing)
+
+    def own_checkpoint(self) -> str:
+        """The newest checkpoint of the own log with all co-signatures known, made first if the log has grown.
+
+        Raises NotFound for an empty log, VerificationError (TREE) when the log changed under what it signed before.
+        """
+        with self._store.read() as reader:
+            size = tables.read_head(reader, self._party).size
+        if not size:
+            raise NotFound("日志还没有记录，没有检查点", "the log has no entry yet and so no checkpoint")
+        return self._own_note(size).format()
+
+    def start(self) -> None:
+        """Record the start with size and roots, after a quick look that the log continues what it signed.
+
+        Raises VerificationError when it does not.
+        """
+        with self._store.read() as reader:
+            head = tables.read_head(reader, self._party)
+            self._check_continues(reader, head.size)
+        size, sha256, sm3 = head.size, *head.roots
+        values = {"size": str(size), "sha256_root": sha256.hex(), "sm3_root": sm3.hex()}
+        self._store.write(lambda tx: self._context.record(tx, "ledger.started", values))
+
+    def check_own(self) -> int:
+        """The size of the own log after a quick look that it continues what it signed; VerificationError otherwise."""
+        with self._store.read() as reader:
+            self._check_not_rolled_back(reader)
+            size = tables.read_head(reader, self._party).size
+            self._check_continues(reader, size)
+        return size
+
+    # ---- co-signing as log
+
+    def next_request(self, witness: PartyId) -> bytes | None:
+        """What to send to a witness so that it can mirror and co-sign; None when it has signed the newest state.
+
+        Also when it signed everything but does not know all co-signatures yet: then without entries. Raises
+        VerificationError (ROLLED_BACK) when this log lacks entries it has signed.
+        """
+        with self._store.read() as reader:
+            size = tables.read_head(reader, self._party).size
+            signed = tables.newest_cosigned(reader, self._party, witness)
+            newest = tables.newest_note(reader, self._party)
+            if newest is not None and newest.checkpoint.size > size:
+                raise rolled_back(self._party, size, newest.checkpoint.size)
+            held, known_size, known = self._peer(reader, witness)
+            if not size or (
+                signed == size and known_size == size and newest is not None and set(newest.signers) <= known
+            ):
+                return None
+            # Let all witnesses sign the same checkpoints: a new one is made once this witness has signed the last.
+            target = newest.checkpoint.size if newest is not None and signed < newest.checkpoint.size else size
+            if held > target:
+                target = size
+            bodies = self._batch(reader, held, target)
+        note = self._own_note(held + len(bodies))
+        with self._store.read() as reader:
+            seen = self._notes_to_show(reader)
+        # What this request tells is not told again, even if the witness cannot use it: rounds must come to rest.
+        self._told[witness] = frozenset(newest.signers) if newest is not None else frozenset()
+        return messages.format_request(MirrorRequest(self._party, held, bodies, note.own_lines(self._party), seen))
+
+    def accept_reply(self, witness: PartyId, reply: bytes) -> None:
+        """Check and keep the co-signature of a witness, or from where it wants entries.
+
+        Raises VerificationError: MIRROR_REPLY when malformed, CHECKPOINT_SIGNATURE when a signature does not hold,
+        ROLLED_BACK when the witness proves that this log once had more entries.
+        """
+        answer = messages.parse_reply(reply)
+        if answer.witness != witness or answer.log != self._party or witness == self._party:
+            raise _odd_reply(witness)
+        if answer.note:
+            self._mirror.observe(answer.note)
+        with self._store.read() as reader:
+            size = tables.read_head(reader, self._party).size
+            note = tables.read_note(reader, self._party, answer.size)
+            sent_from = self._peer(reader, witness)[0]
+        if not answer.signed:
+            # More than we have, without our own signature for it, is a mere claim; the same place again is no progress.
+            if answer.held > size or answer.held == sent_from:
+                raise _odd_reply(witness)
+            self._store.write(lambda tx: _keep_peer(tx, witness, answer.held, 0, ()))
+            return
+        if note is None or answer.held != answer.size:
+            raise _odd_reply(witness)
+        keys = self._context.pinned().get(witness)
+        if keys is None:
+            raise _odd_reply(witness)
+        found = read_cosignature(note.text, parse_lines(answer.lines), keys, project=self._context.project)
+        if found is None:
+            raise _odd_reply(witness)
+
+        told = self._told.get(witness, frozenset())
+
+        def keep(tx: Transaction) -> None:
+            tables.keep_note(tx, note, [found])
+            _keep_peer(tx, witness, answer.held, answer.size, {*answer.known, witness, *told})
+
+        self._store.write(keep)
+
+    def restore_own(self, bodies: Sequence[bytes], note: str) -> int:
+        """Take back the own entries that a mirror still holds, up to a checkpoint this log once signed.
+
+        bodies: from the present size on. note: the signed head that they lead to. Returns the new size. Raises
+        VerificationError when they do not continue this log up to that head: then entries were written meanwhile, and
+        people must decide.
+        """
+        context = self._context
+        verified = verify_note(note, context.pinned(), project=context.project)
+
+        def take(tx: Transaction) -> int:
+            growth = tables.grow(tables.read_head(tx, self._party), bodies)
+            checkpoint = verified.checkpoint
+            if checkpoint.log != self._party or (growth.head.size, growth.head.roots) != (
+                checkpoint.size,
+                checkpoint.roots,
+            ):
+                raise VerificationError(
+                    f"取回的记录与 {self._party} 签过的检查点接不上：请合规人员比对本机与镜像",
+                    f"the entries do not lead from this log to the head that {self._party} signed: compliance must compare",
+                    code="FORK",
+                    details={"log": self._party},
+                )
+            tables.write_growth(tx, self._party, growth, own=True)
+            tables.keep_note(tx, verified, verified.cosignatures.values())
+            return growth.head.size
+
+        return self._store.write(take)
+
+    # ---- as mirror
+
+    def witness(self, origin: PartyId, request: bytes) -> bytes:
+        """As witness: mirror, re-hash, check against the own last co-signed state, persist, then sign; the reply.
+
+        Raises VerificationError when the origin's history does not continue what was signed before; a contradiction
+        is kept with both signed heads. Cost: about 60 microseconds an entry and 6 ms a request.
+        """
+        reply = self._mirror.witness(origin, request)
+        self._mirror.compare_seen(origin)
+        return reply
+
+    def observe(self, note: str) -> None:
+        """Compare a signed head of any log, shown by anybody, with what this node holds; see Mirror.observe."""
+        self._mirror.observe(note)
+
+    def conflicts(self) -> list[Conflict]:
+        """Contradicting signed heads found so far, oldest first; they are kept for ever."""
+        return self._mirror.conflicts()
+
+    # ---- receipts and audit
+
+    def receipt(self, log: PartyId, index: int, *, openings: Mapping[str, Opening] | None = None) -> dict[str, Any]:
+        """Entry, proofs, checkpoint and signatures of an entry of the own log or of a mirror (document section 9).
+
+        openings: committed fields to be shown, each checked here. Raises NotFound for an entry that is not held,
+        VerificationError when an opening does not fit. Cost: about 2 ms.
+        """
+        with self._store.read() as reader:
+            found = tables.best_seal(reader, log, index, len)
+            size = tables.read_head(reader, log).size
+        if not 0 <= index < size or (found is None and log != self._party):
+            raise NotFound(
+                f"{log} 的日志没有可出收据的第 {index} 条", f"no receipt for entry {index} of the log of {log}"
+            )
+        note_size = found[0] if found else self._own_note(size).checkpoint.size
+        with self._store.read() as reader:
+            note = tables.read_note(reader, log, note_size)
+            bodies = tables.read_bodies(reader, log, index, index + 1, own=log == self._party)
+            if note is None or not bodies:
+                raise tables.damaged(log)
+            proofs = [
+                inclusion_proof(tree, index, note_size, tables.node_lookup(reader, log, tree)) for tree in (SHA256, SM3)
+            ]
+        envelope = parse_envelope(bodies[0])
+        for name, (salt, value) in (openings or {}).items():
+            check_opening(envelope, name, salt, value)
+        return receipts.make_receipt(
+            log=log,
+            index=index,
+            body=bodies[0],
+            sha256_path=proofs[0],
+            sm3_path=proofs[1],
+            note=note.format(),
+            keys=self._context.pinned(),
+            openings=openings or {},
+        )
+
+    def audit(
+        self,
+        *,
+        openings: Callable[[], Iterable[StoredOpening]] | None = None,
+        fetch: FetchBodies | None = None,
+    ) -> AuditReport:
+        """Re-hash every body of the own log and of the mirrors; locate what does not hold (document section 11).
+
+        openings: gives the openings stored for the own log. fetch: asks another institution for its copy of bodies,
+        called only to locate the fields of an entry that does not hold. Cost: about 10 microseconds an entry.
+        """
+        return run_audit(self._context, openings=openings, fetch=fetch)
+
+    # ---- private
+
+    def _write(self, tx: Transaction, bodies: Sequence[bytes]) -> list[EntryRef]:
+        growth = tables.grow(tables.read_head(tx, self._party), bodies)
+        if bodies:
+            tables.write_growth(tx, self._party, growth, own=True)
+        return [EntryRef(self._party, growth.start + offset, leaf) for offset, leaf in enumerate(growth.sha256_leaves)]
+
+    def _check_body(self, body: bytes) -> None:
+        if len(body) > MAX_BODY_BYTES or parse_envelope(body).log != self._party:
+            raise ValueError("not an envelope of this log")
+
+    def _check_not_rolled_back(self, reader: tables.Reader) -> None:
+        row = reader.execute(
+            "SELECT max(size) FROM ledger_conflict WHERE log = ? AND problem = ?", (self._party, ROLLED_BACK)
+        ).fetchone()
+        if row[0] is not None:
+            size = tables.read_head(reader, self._party).size
+            if size < row[0]:
+                raise rolled_back(self._party, size, row[0])
+
+    def _own_note(self, size: int) -> tables.StoredNote:
+        """The own checkpoint of this size; signed and on disk before it is returned."""
+        with self._store.read() as reader:
+            stored = tables.read_note(reader, self._party, size)
+            if stored is not None:
+                return stored
+            self._check_continues(reader, size)
+            roots = tables.roots_at(reader, self._party, size)
+        checkpoint = Checkpoint(self._context.project, self._party, size, *roots)
+        cosignature = self._context.cosign(checkpoint)
+        note = VerifiedNote(
+            checkpoint,
+            format_checkpoint(checkpoint),
+            sign_log(checkpoint, self._context.keys.ed25519),
+            {self._party: cosignature},
+            0,
+        )
+
+        def keep(tx: Transaction) -> tables.StoredNote | None:
+            tables.keep_note(tx, note, [cosignature])
+            return tables.read_note(tx, self._party, size)
+
+        kept = self._store.write(keep)
+        if kept is None:
+            raise tables.damaged(self._party)
+        return kept
+
+    def _check_continues(self, reader: tables.Reader, size: int) -> None:
+        """A log signs nothing that contradicts what it signed before (C2SP tlog-checkpoint)."""
+        last = tables.newest_note(reader, self._party)
+        if last is None:
+            return
+        held = tables.read_head(reader, self._party).size
+        if held < last.checkpoint.size:
+            raise rolled_back(self._party, held, last.checkpoint.size)
+        if tables.roots_at(reader, self._party, last.checkpoint.size) != last.checkpoint.roots or size > held:
+            raise tables.damaged(self._party)
+
+    def _peer(self, reader: tables.Reader, witness: PartyId) -> tuple[int, int, set[PartyId]]:
+        row = reader.execute("SELECT held, size, known FROM ledger_peer WHERE peer = ?", (witness,)).fetchone()
+        if row is None:
+            return 0, 0, set()
+        return row[0], row[1], {PartyId(one) for one in row[2].split(" ") if one}
+
+    def _batch(self, reader: tables.Reader, start: int, stop: int) -> list[bytes]:
+        """As many bodies as one request takes."""
+        batch: list[bytes] = []
+        room = messages.MAX_BODIES_BYTES
+        stop = min(stop, start + messages.MAX_BODIES)
+        for _, body in tables.numbered_bodies(reader, self._party, start, stop, own=True):
+            room -= len(body)
+            if batch and room < 0:
+                break
+            batch.append(body)
+        return batch
+
+    def _notes_to_show(self, reader: tables.Reader) -> list[str]:
+        """The newest best-signed note of every log held here."""
+        notes = []
+        for log in self._context.parties():
+            found = tables.best_seal(reader, log, -1, len)
+            note = tables.read_note(reader, log, found[0]) if found else None
+            if note is not None:
+                notes.append(note.format())
+        return notes[: messages.MAX_SEEN]
+
+
+def _rank(signers: frozenset[PartyId], needed: frozenset[PartyId], parties: Sequence[PartyId]) -> int:
+    """Checkpoints with everybody first, then those with all required, then by number."""
+    return len(signers) + len(parties) * (needed <= signers)
+
+
+def _keep_peer(tx: Transaction, peer: PartyId, held: int, size: int, known: Iterable[PartyId]) -> None:
+    tx.execute(
+        "INSERT INTO ledger_peer (peer, held, size, known) VALUES (?, ?, ?, ?) ON CONFLICT (peer) "
+        "DO UPDATE SET held = excluded.held, size = excluded.size, known = excluded.known",
+        (peer, held, size, " ".join(sorted(set(known)))),
+    )
+
+
+def _odd_reply(witness: PartyId) -> VerificationError:
+    return VerificationError(
+        f"{witness} 的共签回复与所发请求不符，未采用：请 {witness} 的运维人员检查",
+        f"the reply of {witness} does not fit what it was sent; it was not used: operators of {witness} must check",
+        code="MIRROR_REPLY",
+        details={"party": witness},
+    )

@@ -1,0 +1,287 @@
+"""Reading and writing the ledger's tables: bodies, tree nodes, heads, checkpoints, co-signatures.
+
+Document: docs/protocols/evidence.md section 11. No rule of co-signing lives here; every function works inside the
+transaction or snapshot it is given.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from workbench.contracts import Transaction
+from workbench.domain.checkpoint import (
+    Checkpoint,
+    Cosignature,
+    SignatureLine,
+    VerifiedNote,
+    cosignature_lines,
+    format_line,
+    format_note,
+    parse_checkpoint,
+    parse_lines,
+)
+from workbench.domain.merkle import (
+    HASH_SIZE,
+    SHA256,
+    SM3,
+    Frontier,
+    NodeOf,
+    TreeHash,
+    root_of_leaves,
+    root_of_nodes,
+)
+from workbench.domain.party import PartyId
+from workbench.errors import VerificationError
+
+Reader = sqlite3.Connection | Transaction
+Roots = tuple[bytes, bytes]
+
+STORED_LEVEL = 4
+"""Perfect subtrees from this level on are stored; smaller ones are hashed from at most 8 stored leaves."""
+
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Size and frontiers of one log."""
+
+    sha256: Frontier = field(default_factory=Frontier)
+    sm3: Frontier = field(default_factory=Frontier)
+
+    @property
+    def size(self) -> int:
+        return self.sha256.size
+
+    @property
+    def roots(self) -> Roots:
+        """Both roots; those of the empty tree at size 0."""
+        return self.sha256.root(SHA256), self.sm3.root(SM3)
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What appending bodies does to a tree: leaves, completed subtrees and the new head; nothing written yet."""
+
+    start: int
+    bodies: Sequence[bytes]
+    sha256_leaves: list[bytes]
+    sm3_leaves: list[bytes]
+    nodes: list[tuple[int, int, bytes, bytes]]
+    head: Head
+
+
+# ----------------------------------------------------------------------------------------------- trees
+
+
+def read_head(reader: Reader, log: PartyId) -> Head:
+    """The head of a log; that of the empty log when nothing is known of it. Raises VerificationError when damaged."""
+    row = reader.execute("SELECT size, sha256, sm3 FROM ledger_head WHERE log = ?", (log,)).fetchone()
+    if row is None:
+        return Head()
+    size, sha256, sm3 = row
+    try:
+        return Head(Frontier(size, _cut(sha256)), Frontier(size, _cut(sm3)))
+    except (ValueError, TypeError) as error:
+        raise damaged(log) from error
+
+
+def grow(head: Head, bodies: Sequence[bytes]) -> Growth:
+    """Hash bodies into both trees. Cost: about 8 microseconds a body."""
+    sha256_leaves, sm3_leaves = list(map(SHA256.leaf, bodies)), list(map(SM3.leaf, bodies))
+    sha256, sha256_nodes = head.sha256.extended(SHA256, sha256_leaves)
+    sm3, sm3_nodes = head.sm3.extended(SM3, sm3_leaves)
+    nodes = [
+        (level, index, first, second)
+        for (level, index, first), (_, _, second) in zip(sha256_nodes, sm3_nodes, strict=True)
+        if level >= STORED_LEVEL
+    ]
+    return Growth(head.size, bodies, sha256_leaves, sm3_leaves, nodes, Head(sha256, sm3))
+
+
+def write_growth(tx: Transaction, log: PartyId, growth: Growth, *, own: bool) -> None:
+    """Store bodies, leaves, subtrees and head of one append."""
+    numbered = list(enumerate(growth.bodies, start=growth.start))
+    if own:
+        tx.executemany("INSERT INTO entry (idx, body) VALUES (?, ?)", numbered)
+    else:
+        tx.executemany(
+            "INSERT INTO ledger_mirror_entry (origin, idx, body) VALUES (?, ?, ?)",
+            [(log, index, body) for index, body in numbered],
+        )
+    leaves = zip(growth.sha256_leaves, growth.sm3_leaves, strict=True)
+    rows = [(log, 0, index, first, second) for index, (first, second) in enumerate(leaves, start=growth.start)]
+    rows += [(log, *node) for node in growth.nodes]
+    tx.executemany("INSERT INTO ledger_node (log, level, idx, sha256, sm3) VALUES (?, ?, ?, ?, ?)", rows)
+    head = growth.head
+    tx.execute(
+        "INSERT INTO ledger_head (log, size, sha256, sm3) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (log) DO UPDATE SET size = excluded.size, sha256 = excluded.sha256, sm3 = excluded.sm3",
+        (log, head.size, b"".join(head.sha256.peaks), b"".join(head.sm3.peaks)),
+    )
+
+
+def node_lookup(reader: Reader, log: PartyId, tree: TreeHash) -> NodeOf:
+    """How proofs of one log and tree find their subtrees. The lookup raises VerificationError when one is missing."""
+    column = tree.name
+
+    def find(level: int, index: int) -> bytes:
+        if 0 < level < STORED_LEVEL:
+            first = index << level
+            rows = reader.execute(
+                f"SELECT {column} FROM ledger_node WHERE log = ? AND level = 0 AND idx >= ? AND idx < ? ORDER BY idx",
+                (log, first, first + (1 << level)),
+            ).fetchall()
+            if len(rows) != 1 << level:
+                raise damaged(log)
+            return root_of_leaves(tree, [row[0] for row in rows])
+        row = reader.execute(
+            f"SELECT {column} FROM ledger_node WHERE log = ? AND level = ? AND idx = ?", (log, level, index)
+        ).fetchone()
+        if row is None or not isinstance(row[0], bytes) or len(row[0]) != HASH_SIZE:
+            raise damaged(log)
+        return row[0]
+
+    return find
+
+
+def roots_at(reader: Reader, log: PartyId, size: int) -> Roots:
+    """Both roots of the first `size` entries, from stored nodes. Cost: about 30 look-ups at 10^6 entries."""
+    return (
+        root_of_nodes(SHA256, size, node_lookup(reader, log, SHA256)),
+        root_of_nodes(SM3, size, node_lookup(reader, log, SM3)),
+    )
+
+
+def read_bodies(reader: Reader, log: PartyId, start: int, stop: int, *, own: bool) -> list[bytes]:
+    """Bodies of start <= index < stop, as far as there are."""
+    return [body for _, body in numbered_bodies(reader, log, start, stop, own=own)]
+
+
+def numbered_bodies(reader: Reader, log: PartyId, start: int, stop: int, *, own: bool) -> Iterator[tuple[int, bytes]]:
+    """Index and body of start <= index < stop in ascending order, a thousand at a time, as they lie in the table."""
+    while start < stop:
+        rows = reader.execute(
+            "SELECT idx, body FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?"
+            if own
+            else "SELECT idx, body FROM ledger_mirror_entry WHERE origin = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT ?",
+            (start, stop, _CHUNK) if own else (log, start, stop, _CHUNK),
+        ).fetchall()
+        yield from rows
+        if len(rows) < _CHUNK:
+            return
+        start = rows[-1][0] + 1
+
+
+# ----------------------------------------------------------------------------- checkpoints, signatures
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNote:
+    """A checkpoint as it lies in the tables, with the co-signatures known; not verified again."""
+
+    checkpoint: Checkpoint
+    text: str
+    log_line: SignatureLine
+    cosignatures: tuple[Cosignature, ...]
+
+    @property
+    def signers(self) -> tuple[PartyId, ...]:
+        """Co-signers in ascending order."""
+        return tuple(one.party for one in self.cosignatures)
+
+    def own_lines(self, party: PartyId) -> str:
+        """The note with the co-signature of `party` alone."""
+        own = [one for one in self.cosignatures if one.party == party]
+        return format_note(self.text, [self.log_line, *cosignature_lines(own)])
+
+    def format(self) -> str:
+        """The note with all co-signatures."""
+        return format_note(self.text, [self.log_line, *cosignature_lines(self.cosignatures)])
+
+
+def read_note(reader: Reader, log: PartyId, size: int) -> StoredNote | None:
+    """The checkpoint of exactly this size, or None. Raises VerificationError when the row is no checkpoint."""
+    row = reader.execute(
+        "SELECT text, log_line FROM ledger_checkpoint WHERE log = ? AND size = ?", (log, size)
+    ).fetchone()
+    if row is None:
+        return None
+    rows = reader.execute(
+        "SELECT signer, time_s, lines FROM ledger_cosignature WHERE log = ? AND size = ? ORDER BY signer", (log, size)
+    ).fetchall()
+    cosignatures = []
+    for signer, time_s, lines in rows:
+        pair = parse_lines(lines)
+        if len(pair) != 2:
+            raise damaged(log)
+        cosignatures.append(Cosignature(PartyId(signer), time_s, pair[0], pair[1]))
+    checkpoint = parse_checkpoint(row[0])
+    if checkpoint.size != size or checkpoint.log != log:
+        raise damaged(log)
+    return StoredNote(checkpoint, row[0], parse_lines(row[1])[0], tuple(cosignatures))
+
+
+def newest_note(reader: Reader, log: PartyId) -> StoredNote | None:
+    """The checkpoint of the largest size, or None."""
+    size = reader.execute("SELECT max(size) FROM ledger_checkpoint WHERE log = ?", (log,)).fetchone()[0]
+    return None if size is None else read_note(reader, log, size)
+
+
+def newest_cosigned(reader: Reader, log: PartyId, signer: PartyId) -> int:
+    """The largest size of a log that an institution has co-signed, as far as known here; 0 for none."""
+    row = reader.execute(
+        "SELECT max(size) FROM ledger_cosignature WHERE log = ? AND signer = ?", (log, signer)
+    ).fetchone()
+    return int(row[0] or 0)
+
+
+def keep_note(tx: Transaction, note: VerifiedNote | StoredNote, cosignatures: Iterable[Cosignature]) -> None:
+    """Store a checkpoint and co-signatures that have been verified; those already there stay as they are."""
+    checkpoint = note.checkpoint
+    log, size = checkpoint.log, checkpoint.size
+    tx.execute(
+        "INSERT INTO ledger_checkpoint (log, size, text, log_line) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (log, size, note.text, format_line(note.log_line)),
+    )
+    for one in cosignatures:
+        lines = format_line(one.ed25519_line) + format_line(one.sm2_line)
+        tx.execute(
+            "INSERT INTO ledger_cosignature (log, size, signer, time_s, lines) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            (log, size, one.party, one.time_s, lines),
+        )
+    rows = tx.execute(
+        "SELECT signer FROM ledger_cosignature WHERE log = ? AND size = ? ORDER BY signer", (log, size)
+    ).fetchall()
+    if rows:
+        tx.execute(
+            "INSERT INTO ledger_seal (log, signers, size) VALUES (?, ?, ?) "
+            "ON CONFLICT (log, signers) DO UPDATE SET size = max(size, excluded.size)",
+            (log, " ".join(row[0] for row in rows), size),
+        )
+
+
+def best_seal(
+    reader: Reader, log: PartyId, index: int, prefer: Callable[[frozenset[PartyId]], int]
+) -> tuple[int, frozenset[PartyId]] | None:
+    """Size and co-signers of the checkpoint covering `index` that ranks highest; the newest of equals; None: none."""
+    rows = reader.execute("SELECT size, signers FROM ledger_seal WHERE log = ? AND size > ?", (log, index)).fetchall()
+    seals = [(size, frozenset(PartyId(one) for one in signers.split(" "))) for size, signers in rows]
+    return max(seals, key=lambda seal: (prefer(seal[1]), seal[0]), default=None)
+
+
+def damaged(log: PartyId) -> VerificationError:
+    """What is raised when the tables of a log cannot be used as they lie."""
+    return VerificationError(
+        f"本机保存的 {log} 日志的哈希树不完整或被改动：请运维人员运行审计，从镜像恢复",
+        f"the tree of the log of {log} on this node is incomplete or changed: operators must run the audit and restore",
+        code="TREE",
+        details={"log": log},
+    )
+
+
+def _cut(peaks: bytes) -> tuple[bytes, ...]:
+    return tuple(peaks[start : start + HASH_SIZE] for start in range(0, len(peaks), HASH_SIZE))
