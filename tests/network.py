@@ -39,6 +39,10 @@ class Message:
     def carrying(self, payload: bytes) -> Message:
         return Message(self.sender, self.number, self.kind, self.nth, payload)
 
+    def instead(self, _: bytes) -> bytes:
+        """This message's payload, whatever another one carries: for `alter`."""
+        return self.payload
+
 
 Fault = Callable[[Message], Iterable[Message]]
 """What the network delivers for a message: normally itself. Held-back messages are given with a later call."""
@@ -52,6 +56,18 @@ def deliver(message: Message) -> list[Message]:
 def drop(sender: str, kind: str, nth: int = 0) -> Fault:
     """Lose one message."""
     return _at(sender, kind, nth, lambda _: [])
+
+
+def silence(sender: str, kind: str, nth: int = 0) -> Fault:
+    """From one message on, nothing of this sender arrives any more: it was killed, frozen or cut off."""
+    gone: list[Message] = []
+
+    def fault(message: Message) -> list[Message]:
+        if (message.sender, message.kind, message.nth) == (sender, kind, nth):
+            gone.append(message)
+        return [] if gone and message.sender == sender else [message]
+
+    return fault
 
 
 def repeat(sender: str, kind: str, nth: int = 0) -> Fault:
@@ -177,39 +193,35 @@ class FaultyNetwork:
         self._advance(side, message.payload)
 
     def _throw(self, side: Side, error: WorkbenchError) -> None:
-        self._step(side, lambda: side.session.throw(error))
+        self._step(side, None, error)
 
     def _advance(self, side: Side, answer: Any) -> None:
-        self._step(side, lambda: side.session.send(answer))
+        self._step(side, answer, None)
 
-    def _step(self, side: Side, first: Callable[[], Any]) -> None:
+    def _step(self, side: Side, answer: Any, thrown: WorkbenchError | None) -> None:
         """Carry out requests until the session must wait for a message or ends."""
-        resume = first
         while True:
             try:
-                request = resume()
+                request = side.session.throw(thrown) if thrown else side.session.send(answer)
             except StopIteration as stop:
                 side.outcome = stop.value
                 return
             except WorkbenchError as error:
                 side.error = error
                 return
+            answer = thrown = None
             try:
                 if self._interrupt is not None:
                     self._interrupt(side, request)
-                if isinstance(request, Receive):
-                    side.waiting = request.kind
-                    if not side.inbox:
-                        return
-                    answer: Any = self._take(side)
-                else:
+                if not isinstance(request, Receive):
                     answer = self._answer(side, request)
-            except WorkbenchError as thrown:
-                error_in = thrown
-                resume = lambda: side.session.throw(error_in)  # noqa: E731
-                continue
-            given = answer
-            resume = lambda: side.session.send(given)  # noqa: E731
+                    continue
+                side.waiting = request.kind
+                if not side.inbox:
+                    return
+                answer = self._take(side)
+            except WorkbenchError as error:
+                thrown = error
 
     def _take(self, side: Side) -> bytes:
         message = side.inbox.popleft()

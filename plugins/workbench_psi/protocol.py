@@ -325,8 +325,9 @@ def _strike(
     answer = yield from swap(Kind.STRUCK, wire.format_places(own_answer), 4 * len(own_list))
     partner_answer = wire.parse_ascending_places(Kind.STRUCK, answer, bound=run.own.bucket)
     left = common.without(np.isin(common.mine, own_answer) | np.isin(common.theirs, partner_answer))
-    ordered = (own_list, partner_list) if run.initiator else (partner_list, own_list)
-    yield from _agree_on_remaining(run, left, b"".join(map(wire.format_places, ordered)))
+    ours, theirs = (own_list, own_answer), (partner_list, partner_answer)
+    ordered = (*ours, *theirs) if run.initiator else (*theirs, *ours)
+    yield from _agree_on_remaining(run, left, b"".join([wire.format_places(one) for one in ordered]))
     yield Mark(
         "struck",
         {
@@ -352,7 +353,7 @@ def _strike_list(run: Run, rows: npt.NDArray[np.int32], struck_rows: npt.NDArray
 
 
 def _agree_on_remaining(run: Run, left: _Common, lists: bytes) -> Steps[None]:
-    """Both state that the floor still holds and commit to the same strike lists and products left."""
+    """Both state that the floor still holds and commit to the same strike lists, answers and products left."""
     reached = len(left) >= run.floor
     statement = expected = BELOW + bytes(POINT_BYTES)
     if reached:
