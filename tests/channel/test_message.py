@@ -173,6 +173,7 @@ def resealed(change: dict[str, canonical.Json], *, drop: str = "", payload: byte
     [
         {"v": 2}, {"v": "1"}, {"v": True}, {"kind": ""}, {"kind": "A"}, {"kind": "a" * 65}, {"kind": 1}, {"from": "Broker"},
         {"to": ""}, {"job": "J\n1"}, {"job": None}, {"attempt": -1}, {"attempt": "0"}, {"attempt": True}, {"sequence": 0},
+        {"sequence": 0, "previous": "a" * 64},
         {"sequence": 2}, {"contract": "00"}, {"contract": CONTRACT.upper()}, {"time_ms": -1}, {"size": -1}, {"size": "6"},
         {"digest": ""}, {"digest": "zz"}, {"previous": "00"}, {"previous": "a" * 64}, {"extra": 1}, {"kind": "x" * 5000},
     ],

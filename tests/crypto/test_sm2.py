@@ -101,6 +101,18 @@ def test_malformed_signatures_are_refused_alike_by_both_libraries(signature: byt
     assert fast.value.code == slow.value.code == "SM2_SIGNATURE"
 
 
+def test_a_signature_shortened_by_its_leading_zero_is_refused() -> None:
+    """s as a number would be the same; the bytes have one length all the same."""
+    for _ in range(20_000):
+        signature = KEY.sign(MESSAGE)
+        if signature[32] == 0:
+            break
+    KEY.public.verify(MESSAGE, signature)
+    for verify in (KEY.public.verify, lambda message, raw: sm2.verify_portable(KEY.public, message, raw)):
+        with pytest.raises(VerificationError):
+            verify(MESSAGE, signature[:32] + signature[33:])
+
+
 def test_the_portable_path_takes_keys_that_begin_with_04() -> None:
     """gmssl's constructor strips leading 0 and 4 from such keys; a key generated so must sign and verify all the same."""
     for number in range(1, 4000):

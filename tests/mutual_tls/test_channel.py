@@ -19,13 +19,13 @@ from workbench_mutual_tls import workbench_channels
 from workbench_mutual_tls.channel import MutualTlsChannel
 from workbench_mutual_tls.client import MutualTlsLink
 from workbench_mutual_tls.contexts import client_context
-from workbench_mutual_tls.identity import is_allowed
+from workbench_mutual_tls.identity import identify, is_allowed
 from workbench_mutual_tls.server import PeerServer
 
 from workbench.contracts import Channel, ChannelIdentity, PeerAddress, PeerCall, PeerHandler
 from workbench.crypto import certificates
 from workbench.domain.party import PartyId
-from workbench.errors import Disputed, PeerError, PeerUnavailable, Refused
+from workbench.errors import Denied, Disputed, PeerError, PeerUnavailable, Refused
 
 HOSTS = {"bank": "127.0.0.13", "broker": "127.0.0.11", "cardnet": "127.0.0.12"}
 BANK, BROKER, CARDNET = (PartyId(name) for name in HOSTS)
@@ -191,6 +191,38 @@ def test_headers_never_say_who_calls() -> None:
             writer.close()
 
     run(scenario)
+
+
+def test_a_proxy_header_from_this_very_machine_changes_nothing() -> None:
+    """Web servers like to believe such a header when it comes from 127.0.0.1, as a local proxy's would."""
+    local = replace(institution(BROKER).address, source_addresses=("127.0.0.1",))
+
+    async def scenario() -> None:
+        async with listening(peers=lambda: [local, institution(CARDNET).address]) as here:
+            context = client_context(institution(BROKER).identity, institution(BANK).address)
+            reader, writer = await asyncio.open_connection(
+                HOSTS[BANK], here.server.port, ssl=context, server_hostname=HOSTS[BANK], local_addr=("127.0.0.1", 0)
+            )
+            writer.write(
+                b"POST /peer/v1/hello HTTP/1.1\r\nhost: bank\r\ncontent-length: 0\r\nconnection: close\r\n"
+                b"x-forwarded-for: 127.0.0.12\r\n\r\n"
+            )
+            assert (await reader.read()).endswith(b"broker hello 127.0.0.1 ")
+            writer.close()
+
+    run(scenario)
+
+
+def test_the_pinned_certificate_must_also_name_the_partner_it_is_pinned_for() -> None:
+    der = ssl.PEM_cert_to_DER_cert(institution(BROKER).identity.certificate_pem.decode())
+    assert identify(der, HOSTS[BROKER], [institution(BROKER).address]).party == BROKER
+    renamed = replace(institution(BROKER).address, party=CARDNET)
+    with pytest.raises(Denied) as refusal:
+        identify(der, HOSTS[BROKER], [renamed])
+    assert refusal.value.code == "WRONG_CERTIFICATE"
+    for nonsense in (b"", b"\x30\x00", der[:-1]):
+        with pytest.raises(Denied):
+            identify(nonsense, HOSTS[BROKER], [institution(BROKER).address])
 
 
 def test_without_a_certificate_there_is_no_request() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -229,3 +230,13 @@ def test_a_bundle_signed_by_another_key_is_refused() -> None:
     signature = sm2.generate().sign(b"workbench/v1/bundle\nbank\n\n" + canonical.format(value))
     with pytest.raises(VerificationError):
         parse_bundle(canonical.format({**value, "signature": signature.hex()}))
+
+
+def test_a_certificate_that_names_another_party_is_refused_even_if_all_is_signed(tmp_path: Path) -> None:
+    keys = institution("bank")
+    wrong = certificates.issue_node_certificate(keys.authority, party="cardnet", hosts=["127.0.0.13"], now=NOW)
+    fingerprint = certificates.describe(wrong.certificate_pem).fingerprint
+    bundle = institution_keys._sign_bundle(replace(keys.bundle, certificate_fingerprint=fingerprint), keys.contract)
+    save(replace(keys, tls=wrong, bundle=bundle), tmp_path, PASSPHRASE)
+    with pytest.raises(KeyUnavailable):
+        load(tmp_path, PASSPHRASE)

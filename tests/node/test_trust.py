@@ -114,6 +114,15 @@ def test_an_altered_left_out_moved_or_invented_change_stops_the_node() -> None:
             TrustStore.replay(BROKER.bundle, [format_change(edit(store.changes[0])), second])
 
 
+def test_two_histories_of_one_node_are_not_woven_together() -> None:
+    """A restored database may hold another first change; the second one names what it followed."""
+    ours = store_with(BANK).changes[0]
+    twin = enrol(TrustStore(BROKER.bundle), BANK, proposed_by=CHEN, approved_by=WANG, at_ms=9, key=BROKER.contract)
+    twin = enrol(twin, CARDNET, proposed_by=WANG, approved_by=CHEN, at_ms=9, key=BROKER.contract)
+    with pytest.raises(VerificationError):
+        TrustStore.replay(BROKER.bundle, [format_change(ours), format_change(twin.changes[1])])
+
+
 def test_a_change_by_one_person_is_refused_even_if_the_node_signed_it() -> None:
     """A node that was made to sign such a change must still not start from it."""
     change = store_with(BANK).changes[0]

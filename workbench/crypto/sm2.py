@@ -232,11 +232,6 @@ def _verify_digest(key: PublicKey, e: bytes, signature: bytes) -> bool:
 
 
 def _verify_digest_portable(key: PublicKey, e: bytes, signature: bytes) -> bool:
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-    # With r + s = n the multiple of the public key vanishes (GB/T 32918.2-2016 section 7.1, step B5); the library
-    # would go on with a missing point.
-    if (r + s) % _N == 0:
-        return False
     try:
         return bool(_portable(key, "").verify(signature.hex(), e))
     except (TypeError, ValueError):  # the library's sum of points met infinity, which no valid signature does
