@@ -125,7 +125,12 @@ def test_code_in_a_rule_is_text_and_selects_nobody() -> None:
 @pytest.mark.parametrize(
     "rules",
     [
-        ["a in (y,x,x) and b >= C3", "a in (x, y) 且 b≥c3", "(a in ('y',\"x\")) AND (b >= C3)", "a 属于（x、y）并且 b >= C3"],
+        [
+            "a in (y,x,x) and b >= C3",
+            "a in (x, y) 且 b≥c3",
+            "(a in ('y',\"x\")) AND (b >= C3)",
+            "a 属于（x、y）并且 b >= C3",
+        ],
         ["a = 1", "a == 1.0", "a = +1", "a ＝ 1.00"],
         ["(a = 1 or b = 2) or c = 3", "a = 1 or (b = 2 or c = 3)", "a = 1 或 b = 2 或者 c = 3"],
         ["not not a = 1", "a = 1"],
@@ -212,7 +217,9 @@ def test_the_compiled_rule_agrees_with_the_naive_evaluator(
     node: Node, rows: list[tuple[str | None, str | None, str | None]]
 ) -> None:
     cells = [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], []]
-    frame = pl.DataFrame({name: pl.Series(column, dtype=pl.String) for name, column in zip(_COLUMNS, cells, strict=True)})
+    frame = pl.DataFrame(
+        {name: pl.Series(column, dtype=pl.String) for name, column in zip(_COLUMNS, cells, strict=True)}
+    )
     expected = [_naive(node, dict(zip(_COLUMNS, row, strict=True))) is True for row in rows]
     assert Audience(node).select(frame).to_list() == expected
 

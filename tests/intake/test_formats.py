@@ -11,10 +11,10 @@ from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no type information
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-import xlsxwriter
+import xlsxwriter  # type: ignore[import-untyped]  # xlsxwriter ships no type information
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -73,7 +73,16 @@ def test_lines_stay_true_through_quoted_newlines_and_blank_rows(tmp_path: Path) 
 
 
 def test_cells_stay_text_and_nothing_in_them_is_evaluated(tmp_path: Path) -> None:
-    cells = ["001", "1.38E+10", "=HYPERLINK(1)", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "NaN", "true"]
+    cells = [
+        "001",
+        "1.38E+10",
+        "=HYPERLINK(1)",
+        "<script>alert(1)</script>",
+        "{{7*7}}",
+        "${jndi:ldap://x}",
+        "NaN",
+        "true",
+    ]
     table = read_table(_write(tmp_path, (",".join("abcdefgh") + "\n" + ",".join(cells)).encode()))
     assert table.frame.rows() == [tuple(cells)]
 
@@ -95,7 +104,9 @@ def test_cells_stay_text_and_nothing_in_them_is_evaluated(tmp_path: Path) -> Non
         (b'a,b\n1,x\n2,"b\n3,c\n4,d"\n', "FILE_QUOTES", "3"),
     ],
 )
-def test_a_damaged_csv_is_refused_with_its_line(tmp_path: Path, data: bytes, code: str | None, line: str | None) -> None:
+def test_a_damaged_csv_is_refused_with_its_line(
+    tmp_path: Path, data: bytes, code: str | None, line: str | None
+) -> None:
     path = _write(tmp_path, data)
     if code is None:
         assert read_table(path).info.header == ("1", "2", "3")
@@ -349,8 +360,9 @@ def test_parquet_past_its_limits_or_of_nested_types_is_refused_by_its_footer(tmp
 
 
 def test_one_long_value_repeated_in_parquet_does_not_fill_the_memory(tmp_path: Path) -> None:
-    path = _parquet(tmp_path / "a.parquet", {"a": pa.array(["x" * 200_000] * 20_000)})
-    assert path.stat().st_size < 2_000_000
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), pa.array(["x" * 200_000]))
+    path = _parquet(tmp_path / "a.parquet", {"a": repeated})
+    assert path.stat().st_size < 2_000_000, "200 GB when written out"
     assert _refusal(path).code == "FILE_TOO_LARGE"
 
 

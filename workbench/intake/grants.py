@@ -156,7 +156,7 @@ def read_grant_rows(
         rejected=rejects.count_rows(),
         duplicates=everything.height - frame.height,
         reasons=rejects.count_reasons(),
-        missing={_TIMES.get(name, name): count for name, count in count_missing(frame, columns).items()},
+        missing=count_missing(frame, columns),
         encoding=reader.info.encoding,
         delimiter=reader.info.delimiter,
         sheet=reader.info.sheet,
