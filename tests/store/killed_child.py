@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from plain_ledger import LEDGER_MIGRATION, PlainLedger
@@ -65,13 +66,13 @@ def main(path: str, run: str) -> None:
     def acknowledge() -> None:
         while True:
             for message in outbox.due(2000, limit=5):
-                database.write(lambda tx, id=message.id: outbox.done(tx, id, 3000))
+                database.write(partial(outbox.done, message=message.id, now_ms=3000))
                 tell(f"done {message.id}")
 
     def store() -> None:
         for number in range(100_000):
             data = str(number).encode() * 5000
-            database.write(lambda tx, data=data: vault.put(tx, "object", data))
+            database.write(partial(vault.put, name="object", data=data))
             tell(f"object {number}")
             if number % 3 == 0:
                 database.write(lambda tx: vault.shred(tx, "object"))

@@ -58,7 +58,7 @@ def database_of(log: EvidenceLog) -> Database:
 
 def append(log: EvidenceLog, kind: str = KIND.name, values: dict[str, str] | None = None, **rest: str) -> int:
     values = VALUES if values is None else values
-    return database_of(log).write(lambda tx: log.append(tx, kind, values, **rest)).index  # type: ignore[arg-type]  # subsets of str arguments
+    return database_of(log).write(lambda tx: log.append(tx, kind, values, **rest)).index
 
 
 def view(log: EvidenceLog, index: int) -> dict[str, str]:
@@ -101,7 +101,7 @@ def test_entry_exists_exactly_when_its_change_does(log: EvidenceLog) -> None:
         database_of(log).write(change)
     with database_of(log).read() as reader:
         for table in ("entry", "evidence_opening", "evidence_index", "vault_subject"):
-            assert reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+            assert reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
     assert append(log) == 0
 
 
@@ -203,10 +203,10 @@ def test_forgotten_customer_takes_the_openings_along_and_leaves_the_log_whole(lo
 def test_altered_opening_is_refused_and_located(log: EvidenceLog) -> None:
     for _ in range(3):
         append(log)
-    alter(
-        log,
-        "UPDATE evidence_opening SET blob = substr(blob, 1, 20) || x'00' || substr(blob, 22) WHERE entry_idx = 1 AND field = 'size'",
-    )
+    with database_of(log).read() as reader:
+        blob = reader.execute("SELECT blob FROM evidence_opening WHERE entry_idx = 1 AND field = 'size'").fetchone()[0]
+    spoiled = blob[:20] + bytes([blob[20] ^ 1]) + blob[21:]
+    alter(log, "UPDATE evidence_opening SET blob = ? WHERE entry_idx = 1 AND field = 'size'", spoiled)
     with pytest.raises(VerificationError):
         view(log, 1)
     assert problems(log) == [(1, "size", "MISMATCH")]
@@ -217,8 +217,8 @@ def test_altered_opening_is_refused_and_located(log: EvidenceLog) -> None:
     ("sql", "expected"),
     [
         (
-            "UPDATE evidence_opening SET blob = (SELECT blob FROM evidence_opening WHERE entry_idx = 0 AND field = 'size')"
-            " WHERE entry_idx = 1 AND field = 'size'",
+            "UPDATE evidence_opening AS a SET blob = b.blob FROM evidence_opening AS b WHERE a.entry_idx = 1 AND"
+            + " a.field = 'size' AND b.entry_idx = 0 AND b.field = 'size'",
             [(1, "size", "MISMATCH")],
         ),
         ("DELETE FROM evidence_opening WHERE entry_idx = 2 AND field = 'size'", [(2, "size", "NO_OPENING")]),

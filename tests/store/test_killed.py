@@ -62,13 +62,13 @@ def check(path: Path, rows: set[str], done: set[int], objects: list[int]) -> Non
         vault = Vault(database, bytes(range(32)))
         log, outbox = make_log(database, vault), Outbox(database, now_ms=lambda: 1000)
         with database.read() as reader:
-            assert reader.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert [row[0] for row in reader.execute("PRAGMA integrity_check")] == ["ok"]
             found = {name for (name,) in reader.execute("SELECT name FROM host_row")}
             jobs = [job for (job,) in reader.execute("SELECT job FROM evidence_index ORDER BY entry_idx")]
             messages = reader.execute("SELECT count(*) FROM outbox").fetchone()[0]
             drafts = reader.execute(
                 "SELECT count(*) FROM vault_chunk WHERE object NOT IN (SELECT object FROM vault_object)"
-            ).fetchone()
+            ).fetchone()[0]
             try:
                 stored = vault.get(reader, "object")
             except NotFound:
@@ -78,7 +78,7 @@ def check(path: Path, rows: set[str], done: set[int], objects: list[int]) -> Non
         assert len(jobs) == len(found) == messages == log._ledger.size(log._party)
         assert not done & {message.id for message in outbox.due(10**15, limit=10**6)}
         assert list(log.check_openings()) == []
-        assert drafts == (0,)
+        assert drafts == 0
         if objects and stored:
             number = stored[: len(stored) // 5000]
             assert stored == number * 5000

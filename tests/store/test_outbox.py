@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_message_waits_until_it_is_acknowledged_and_never_comes_again(database: 
     assert database.write(lambda tx: outbox.failed(tx, first, 1002, "late")) is None
     assert [m.id for m in outbox.due(10**15)] == [second]
     with database.read() as reader:
-        assert reader.execute("SELECT body FROM outbox WHERE id = ?", (first,)).fetchone() == (b"",)
+        assert reader.execute("SELECT body FROM outbox WHERE id = ?", (first,)).fetchone()[0] == b""
 
 
 def test_message_exists_exactly_when_its_change_does(database: Database, outbox: Outbox) -> None:
@@ -64,7 +65,7 @@ def test_failed_message_rests_longer_each_time(database: Database, outbox: Outbo
     message, now = put(database, outbox), 1000
     pauses = []
     for _ in range(12):
-        following = database.write(lambda tx, now=now: outbox.failed(tx, message, now, "PEER_UNAVAILABLE" * 50))
+        following = database.write(partial(outbox.failed, message=message, now_ms=now, error="PEER_UNAVAILABLE" * 50))
         assert following is not None
         assert outbox.due(following - 1) == []
         assert outbox.next_ms() == following
@@ -87,7 +88,7 @@ def test_pause_never_leaves_its_range(tries: int) -> None:
 def test_partner_heard_of_again_gets_its_messages_at_once(database: Database, outbox: Outbox) -> None:
     to_bank, to_cardnet = put(database, outbox), put(database, outbox, CARDNET)
     for message in (to_bank, to_cardnet):
-        database.write(lambda tx, message=message: outbox.failed(tx, message, 1000, "PEER_UNAVAILABLE"))
+        database.write(partial(outbox.failed, message=message, now_ms=1000, error="PEER_UNAVAILABLE"))
     assert outbox.due(1500) == []
     assert database.write(lambda tx: outbox.hasten(tx, BANK, 1500)) == 1
     assert [m.id for m in outbox.due(1500)] == [to_bank]

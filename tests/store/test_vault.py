@@ -7,6 +7,8 @@ import stat
 import time
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,7 +76,7 @@ def test_what_was_put_is_what_is_got(vault: Vault, size: int) -> None:
 def test_parts_of_any_size_make_one_object(vault: Vault) -> None:
     data = secrets.token_bytes(CHUNK_BYTES + 4321)
     cuts = [0, 0, 1, 1000, 70_000, CHUNK_BYTES, CHUNK_BYTES, CHUNK_BYTES + 4000, len(data)]
-    parts = [data[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [data[a:b] for a, b in pairwise(cuts)]
     assert vault.database.write(lambda tx: vault.put_stream(tx, "list", parts)) == len(data)
     assert get(vault, "list") == data
 
@@ -118,7 +120,7 @@ def test_draft_that_was_never_adopted_is_swept_at_the_next_opening(vault: Vault)
     vault.stage("list", [b"x" * 10])
     again = Vault(vault.database, KEY)
     with vault.database.read() as reader:
-        assert reader.execute("SELECT count(*) FROM vault_chunk").fetchone() == (1,)
+        assert reader.execute("SELECT count(*) FROM vault_chunk").fetchone()[0] == 1
     assert get(again, "kept") == b"kept"
 
 
@@ -298,7 +300,7 @@ def test_customer_key_is_stable_until_it_is_shredded(vault: Vault) -> None:
 
 def test_exchanged_customer_keys_are_noticed(vault: Vault) -> None:
     for subject in ("s1", "s2"):
-        vault.database.write(lambda tx, subject=subject: vault.subject_key(tx, subject))
+        vault.database.write(partial(vault.subject_key, subject=subject))
     alter(
         vault,
         "UPDATE vault_subject SET wrapped = (SELECT wrapped FROM vault_subject WHERE subject = 's2') WHERE subject = 's1'",

@@ -67,7 +67,7 @@ class TrackingConnection(sqlite3.Connection):
 def open_writer(path: Path, *, busy_timeout_s: float, max_pages: int) -> TrackingConnection:
     """The connection that writes: autocommit mode, write-ahead log, every commit on disk before it is reported.
 
-    max_pages: upper limit of the file in pages, 0 for none. Usable from the opening thread only.
+    Rows answer by name and by place. max_pages: upper limit of the file in pages, 0 for none. Usable from the opening thread only.
     """
     connection = sqlite3.connect(path, isolation_level=None, timeout=busy_timeout_s, factory=TrackingConnection)
     try:

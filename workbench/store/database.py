@@ -21,7 +21,7 @@ from typing import Self, TypeVar
 
 from workbench.contracts import Migration
 from workbench.errors import StartRefused, StorageFailed
-from workbench.store.connection import TrackingConnection, open_reader, open_writer, storage_failed
+from workbench.store.connection import TrackingConnection, is_storage_error, open_reader, open_writer
 from workbench.store.migrations import STORE_MIGRATIONS, apply_migrations
 from workbench.store.reserve import Reserve
 from workbench.store.writer import StoreTransaction, Writer, wait_for
@@ -31,6 +31,8 @@ T = TypeVar("T")
 RESERVE_BYTES = 4 * 1024 * 1024
 IDLE_READERS = 8
 PAGE_BYTES = 4096
+LOG_PAGES = 1000
+"""The log is moved into the file when it has this many pages, which is SQLite's own default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Database:
                 when_full=self._give_back_reserve,
                 tidy=self._hold_reserve,
                 record=self._record_incident,
+                log_fits=self._log_fits,
                 busy_timeout_s=busy_timeout_s,
             )
         except BaseException:
@@ -146,8 +149,30 @@ class Database:
         try:
             connection.execute("BEGIN")
             yield connection
+        except sqlite3.Error as error:
+            if not is_storage_error(error):
+                raise
+            raise _not_readable(error) from error
         finally:
             self._return_reader(connection)
+
+    def backup(self, target: Path) -> None:
+        """Copy one consistent state of the whole database to a new file (mode 0600) while others go on.
+
+        The vault key is not in it: without that key's own file, what the vault holds stays sealed. Raises
+        FileExistsError, and StorageFailed when either disk fails.
+        """
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            copy = sqlite3.connect(target)
+            try:
+                with self.read() as reader:
+                    reader.backup(copy)
+            finally:
+                copy.close()
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
 
     def checkpoint(self, *, timeout_s: float = 10.0) -> bool:
         """Empty the write-ahead log, so that what was deleted is in no file; False when a reader prevents it.
@@ -214,7 +239,10 @@ class Database:
             ) from error
 
     def _open_writer(self) -> TrackingConnection:
-        return open_writer(self.path, busy_timeout_s=self._busy_timeout_s, max_pages=self._max_pages)
+        connection = open_writer(self.path, busy_timeout_s=self._busy_timeout_s, max_pages=self._max_pages)
+        if self._room_is_short:
+            self._live_on_reserve(connection)
+        return connection
 
     # ---- readers
 
@@ -227,7 +255,7 @@ class Database:
         try:
             return open_reader(self.path, busy_timeout_s=self._busy_timeout_s)
         except sqlite3.Error as error:
-            raise storage_failed(error) from error
+            raise _not_readable(error) from error
 
     def _return_reader(self, connection: TrackingConnection) -> None:
         try:
@@ -248,6 +276,11 @@ class Database:
     def _give_back_reserve(self, connection: TrackingConnection) -> None:
         self._room_is_short = True
         self._reserve.release()
+        self._live_on_reserve(connection)
+
+    def _live_on_reserve(self, connection: TrackingConnection) -> None:
+        """Let small writes go on in the log alone: moving the log into the file would use up the reserve at once."""
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         if self._max_pages:
             connection.execute(f"PRAGMA max_page_count = {self._max_pages + self._reserve_pages}")
 
@@ -255,22 +288,45 @@ class Database:
         """Set the reserve aside again once there is room; True when nothing is left to do."""
         if not self._room_is_short:
             return self._reserve.hold()
-        if self._max_pages:
-            pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
-            free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
-            if pages - free + self._reserve_pages > self._max_pages:
-                return False
+        if self._max_pages and _used_pages(connection) + self._reserve_pages > self._max_pages:
+            return False
         if not self._reserve.hold():
             return False
         if self._max_pages:
             connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._room_is_short = False
         return True
+
+    def _log_fits(self, connection: TrackingConnection) -> bool:
+        """Whether the file may grow to what the log makes of it and half a reserve is still left for refusals."""
+        if not self._room_is_short:
+            return True
+        pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+        growth = pages * PAGE_BYTES - self.path.stat().st_size
+        disk = os.statvfs(self.path.parent)
+        return growth <= 0 or growth + self._reserve_pages * PAGE_BYTES // 2 <= disk.f_bavail * disk.f_frsize
 
     def _record_incident(self, connection: TrackingConnection, code: str, callers: int) -> None:
         connection.execute(
             "INSERT INTO store_incident (time_ms, code, callers) VALUES (?, ?, ?)", (self._now_ms(), code, callers)
         )
+
+
+def _not_readable(error: sqlite3.Error) -> StorageFailed:
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    return StorageFailed(
+        f"数据库读取失败（{name}）：请运维人员检查磁盘与文件",
+        f"the database cannot be read ({name}): operators must check the disk and the file",
+        code="STORE_UNREADABLE",
+        details={"sqlite": name},
+    )
+
+
+def _used_pages(connection: TrackingConnection) -> int:
+    pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+    free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages - free
 
 
 def _lock(path: Path) -> int:

@@ -120,7 +120,8 @@ class Writer:
 
     connect: opens the connection, called in the writer's thread. when_full: called when a write failed for want of
     room, to give back the reserve; tidy: called now and then when idle, returns False while it wants to be called
-    again; record: writes the row about a failed group, given the connection, the code and the number of callers.
+    again; record: writes the row about a failed group, given the connection, the code and the number of callers;
+    log_fits: whether the write-ahead log may be moved into the file without using up the disk.
     """
 
     def __init__(
@@ -130,15 +131,22 @@ class Writer:
         when_full: Callable[[TrackingConnection], None],
         tidy: Callable[[TrackingConnection], bool],
         record: Callable[[TrackingConnection, str, int], None],
+        log_fits: Callable[[TrackingConnection], bool],
         busy_timeout_s: float,
     ) -> None:
         self._busy_timeout_ms = int(busy_timeout_s * 1000)
-        self._connect, self._when_full, self._tidy, self._record = connect, when_full, tidy, record
+        self._connect, self._when_full, self._tidy, self._record, self._log_fits = (
+            connect,
+            when_full,
+            tidy,
+            record,
+            log_fits,
+        )
         self._queue: deque[_Call] = deque()
         self._taken: list[_Call] = []  # what the thread has in hand; every one of them gets an outcome
         self._wakeup = threading.Condition()
         self._closing = False
-        self._log_holds_erased = False
+        self._log_is_due = False
         self._tidy_wanted = True
         self._next_tidy_s = 0.0
         started: Future[None] = Future()
@@ -209,19 +217,19 @@ class Writer:
     def _run(self, started: Future[None]) -> None:
         try:
             self._connection = self._connect()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed to the opening thread
             started.set_exception(error)
             return
         started.set_result(None)
         while (calls := self._wait()) is not None:
             try:
                 self._serve(calls)
-            except BaseException as error:  # a fault of ours must not leave callers waiting for ever
+            except BaseException as error:  # noqa: BLE001 - a fault of ours must not leave callers waiting
                 _log.exception("the writer failed outside a change")
                 self._undo(self._taken, error)
             self._taken.clear()
             self._tidy_up()
-        self._log_holds_erased = not self._empty_log(self._connection)
+        self._log_is_due = not self._empty_log(self._connection)
         self._connection.close()
 
     def _serve(self, calls: list[_Call]) -> None:
@@ -278,7 +286,7 @@ class Writer:
             transaction._open = False
             connection.end_statements()
             connection.execute("RELEASE change")
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
             call.error, call.result = error, None
             transaction._open = False
             connection.end_statements()
@@ -296,7 +304,7 @@ class Writer:
     def _deliver(self, ran: list[_Call]) -> None:
         for call in ran:
             if call.error is None and call.transaction is not None:
-                self._log_holds_erased |= call.transaction._erased
+                self._log_is_due |= call.transaction._erased
                 _run_actions(call.transaction._after_commit)
         for call in ran:
             if call.error is None:
@@ -346,7 +354,8 @@ class Writer:
         after it cannot bring back what callers were told did not happen.
         """
         failure = _caused(storage_failed(error), error)
-        self._tidy_wanted = True
+        # A failed change may have left a long log behind; emptying it gives the room back.
+        self._tidy_wanted = self._log_is_due = True
         if isinstance(error, sqlite3.Error) and primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return failure  # nothing was begun, and the row would only wait for the same lock
         try:
@@ -361,21 +370,23 @@ class Writer:
     # ---- between groups
 
     def _must_tidy(self) -> bool:
-        return self._tidy_wanted or self._log_holds_erased
+        return self._tidy_wanted or self._log_is_due
 
     def _tidy_up(self) -> None:
         if not self._must_tidy() or time.monotonic() < self._next_tidy_s:
             return
         self._next_tidy_s = time.monotonic() + TIDY_INTERVAL_S
         try:
-            if self._log_holds_erased:
-                self._log_holds_erased = not self._empty_log(self._connection)
+            if self._log_is_due:
+                self._log_is_due = not self._empty_log(self._connection)
             self._tidy_wanted = not self._tidy(self._connection)
         except sqlite3.Error as error:
             _log.warning("tidying the database failed: %s", type(error).__name__)
 
     def _empty_log(self, connection: TrackingConnection) -> bool:
-        """True when the write-ahead log was cut to nothing; False when a reader still needs it."""
+        """True when the write-ahead log was cut to nothing; False when a reader needs it or the disk has no room."""
+        if not self._log_fits(connection):
+            return False
         connection.execute("PRAGMA busy_timeout = 0")  # others wait in the queue meanwhile; rather come back
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -424,7 +435,7 @@ def _settle(call: _Call, action: Callable[[], Any]) -> None:
         call.future.set_result(action())
     except sqlite3.Error as error:
         call.future.set_exception(_caused(storage_failed(error), error))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - handed to the caller
         call.future.set_exception(error)
 
 
@@ -432,7 +443,7 @@ def _run_actions(actions: Sequence[Callable[[], None]]) -> None:
     for action in actions:
         try:
             action()
-        except Exception:
+        except Exception:  # noqa: BLE001 - the change is already kept or undone
             _log.exception("an action after a change failed")
 
 
