@@ -261,16 +261,19 @@ def _selftest_failed() -> SelfTestFailed:
 
 
 class _StandardError:
-    """The C library's `stderr` and a null stream to put in its place."""
+    """The C library's `stderr` and a stream that goes nowhere, to put in its place."""
 
     def __init__(self) -> None:
         self.stream: ctypes.c_void_p | None = None
         self.null: int | None = None
         try:
             library = ctypes.CDLL(None)
-            library.fopen.restype = ctypes.c_void_p
+            library.fmemopen.restype = ctypes.c_void_p
+            library.fmemopen.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
             self.stream = ctypes.c_void_p.in_dll(library, "stderr")
-            self.null = library.fopen(b"/dev/null", b"w")
+            # In memory, without a descriptor: one that somebody closed and reused for a database would be fatal. Once
+            # the buffer is full, further writes fail and are ignored.
+            self.null = library.fmemopen(None, 4096, b"w")
         except (OSError, ValueError, AttributeError):  # another C library names it differently: the noise stays
             self.stream = None
 
@@ -284,7 +287,7 @@ def _muted_c_stderr() -> Iterator[None]:
     """Keep GmSSL from printing source lines to standard error whenever a signature is refused.
 
     Only the C stream is swapped, for the length of one call; Python's sys.stderr writes to the descriptor and is not
-    touched. The lock keeps two threads from restoring each other's null stream.
+    touched. The lock keeps two threads from restoring each other's stream.
     """
     if _STDERR.stream is None or not _STDERR.null:
         yield
