@@ -84,7 +84,8 @@ class ExactLane:
 
     def blend(self, other: ExactLane, mask: ExactLane) -> ExactLane:
         mine, theirs = self.as_words()._integer(), other.as_words()._integer()
-        return ExactLane(mine ^ ((mine ^ theirs) & mask._integer()))
+        chosen = ExactLane(mine ^ ((mine ^ theirs) & mask._integer()))
+        return chosen.as_doubles() if isinstance(self.value, float) else chosen
 
     def double(self, number: float) -> ExactLane:
         return ExactLane(float(number))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding  # type: ignore[import-untyped]  # no annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -282,8 +286,62 @@ def test_the_processor_decides_the_back_end(
     assert curve.choose_backend(machine=machine, features=features, byteorder=byteorder) == expected
 
 
-def test_the_back_end_has_a_name() -> None:
-    assert curve.backend_name() in BACKENDS
+def on_processor(features: str, cache: Path) -> str:
+    """The name of the back end in a fresh process that may use these features only, after its self-test."""
+    code = "from workbench_psi import curve; curve.warm_up(); curve.self_test(); print(curve.backend_name())"
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": features,
+        "NUMBA_CACHE_DIR": str(cache),
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(
+    not {"avx2", "fma"} <= {name for name, has in llvmlite.binding.get_host_cpu_features().items() if has},
+    reason="this processor has no AVX2 with FMA",
+)
+def test_vectors_of_half_the_width_give_the_same_answers(tmp_path: Path) -> None:
+    """AVX2 has no arithmetic shift and no product of 64-bit lanes: other instructions come out of the same formulas."""
+    assert on_processor("+avx,+avx2,+fma,+bmi,+bmi2", tmp_path) == "double-fma"
+
+
+def test_a_processor_without_fused_multiply_add_gets_the_other_back_end(tmp_path: Path) -> None:
+    assert on_processor("+sse2,-avx,-fma", tmp_path) == "cryptography"
+    assert not list(tmp_path.iterdir()), "nothing is compiled there"
+
+
+def test_the_machine_code_folder_is_named() -> None:
+    """A node that must not start when others can write there has to know where it is."""
+    folder = curve.compiled_code_folder()
+    assert (folder is None) == (curve.backend_name() == "cryptography")
+    assert folder is None or folder.is_dir()
+
+
+def test_without_a_folder_for_the_cache_the_code_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench_psi import curve_kernels
+
+    asked: list[bool] = []
+
+    def entry_points(sources: str, *, cached: bool) -> tuple[str, str]:
+        asked.append(cached)
+        if cached:
+            raise RuntimeError("cannot cache function 'multiply': no locator available for file 'x.py'")
+        return "multiply", "map"
+
+    monkeypatch.setattr(curve_kernels, "_entry_points", entry_points)
+    assert curve_kernels._compile() == ("multiply", "map")
+    assert asked == [True, False]
+
+    def broken(sources: str, *, cached: bool) -> tuple[str, str]:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(curve_kernels, "_entry_points", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        curve_kernels._compile()
 
 
 # Self-test and recheck ------------------------------------------------------------------------------------------------
