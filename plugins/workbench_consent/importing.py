@@ -23,7 +23,7 @@ from workbench_consent import rows, tables
 from workbench_consent.columns import Term, persons_meant
 from workbench_consent.grants import signed_form_commitment
 from workbench_consent.projection import Projection, State
-from workbench_consent.subjects import Flags, Rows, Subjects, tokens
+from workbench_consent.subjects import Flags, Rows, Subjects, bytes_of, tokens
 
 TRIES = 5
 MAX_TERMS = 60_000
@@ -50,14 +50,15 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Rows of a file that could become grants, as columns; documents: SM3 of the signed form or b"" per row."""
+    """Rows of a file that could become grants, as columns; documents: binary, SM3 of the
+    signed form or empty, row by row."""
 
     subjects: Subjects
     term: npt.NDArray[np.uint16]
     terms: tuple[Term, ...]
     from_ms: Rows
     until_ms: Rows
-    documents: list[bytes]
+    documents: pl.Series
 
     def take(self, keep: Flags) -> Candidates:
         chosen = np.flatnonzero(keep)
@@ -67,7 +68,7 @@ class Candidates:
             self.terms,
             self.from_ms[chosen],
             self.until_ms[chosen],
-            [self.documents[row] for row in chosen.tolist()],
+            self.documents.gather(chosen),
         )
 
 
@@ -138,7 +139,7 @@ def candidates_of(frame: pl.DataFrame, token_key: bytes) -> Candidates:
         terms=tuple(Term(*row) for row in distinct.select("purpose", "recipient", "channel").iter_rows()),
         from_ms=frame["valid_from_ms"].to_numpy().astype(np.int64),
         until_ms=frame["valid_until_ms"].to_numpy().astype(np.int64),
-        documents=frame["document_digest"].fill_null("").str.decode("hex").to_list(),
+        documents=frame["document_digest"].fill_null("").str.decode("hex"),
     )
 
 
@@ -169,11 +170,12 @@ def known_rows(candidates: Candidates, state: State, reader: tables.Reader) -> F
     pairs = new.with_row_index("new").join(old.with_row_index("old"), on=old.columns, how="inner").sort("old")
     # The stored commitment is salted, so whether the form is the same shows only by committing to the new one likewise.
     chunk: rows.Chunk | None = None
-    for row, index in pairs.select("new", "old").iter_rows():
+    documents = candidates.documents.gather(pairs["new"])
+    for row, index, document in zip(pairs["new"], pairs["old"], documents, strict=True):
         if chunk is None or index + 1 >= chunk.first + chunk.rows:
             chunk = tables.chunk_holding(reader, index + 1)
         at = 32 * (index + 1 - chunk.first)
-        form = signed_form_commitment(chunk.salt[at : at + 32], candidates.documents[row], index + 1)
+        form = signed_form_commitment(chunk.salt[at : at + 32], document, index + 1)
         found[row] |= form == chunk.form[at : at + 32]
     return found
 
@@ -198,30 +200,49 @@ def prepare(fresh: Candidates, state: State, *, party: str, random: Callable[[in
     numbers = {term: number for number, term in enumerate(terms)}
     translated = np.array([numbers.get(term, 0) for term in fresh.terms], np.uint16)
     term = translated[fresh.term] if len(fresh.term) else np.zeros(0, np.uint16)
-    first = len(state.grants) + 1
-    salts = random(rows.SALT_SIZE * len(fresh.subjects))
-    forms = rows.commit_forms(salts, fresh.documents, first)
+    first, count = len(state.grants) + 1, len(fresh.subjects)
+    chunks = tuple(
+        _chunk(fresh, term, terms, slice(start, min(start + rows.CHUNK_ROWS, count)), first, state.seq + 1, party, random)
+        for start in range(0, count, rows.CHUNK_ROWS)
+    )
+    return Prepared(chunks, new_terms, rows.import_root(chunks) if chunks else b"")
+
+
+def _chunk(
+    fresh: Candidates,
+    term: npt.NDArray[np.uint16],
+    terms: tuple[Term, ...],
+    part: slice,
+    first: int,
+    seq: int,
+    party: str,
+    random: Callable[[int], bytes],
+) -> rows.Chunk:
+    count = part.stop - part.start
+    salts = random(rows.SALT_SIZE * count)
+    forms = rows.commit_forms(salts, fresh.documents[part].to_list(), first + part.start)
     digests = rows.digest_grants(
         party=party,
         terms=terms,
-        term=term,
-        from_ms=fresh.from_ms,
-        until_ms=fresh.until_ms,
+        term=term[part],
+        from_ms=fresh.from_ms[part],
+        until_ms=fresh.until_ms[part],
         salts=salts,
         forms=forms,
     )
-    chunks = rows.chunks_of(
-        first=first,
-        seq=state.seq + 1,
-        subjects=fresh.subjects,
-        term=term,
-        from_ms=fresh.from_ms,
-        until_ms=fresh.until_ms,
-        salts=salts,
-        forms=forms,
-        digests=digests,
+    return rows.Chunk(
+        first=first + part.start,
+        seq=seq,
+        rows=count,
+        phone=bytes_of(fresh.subjects.phone[:, part]),
+        id_no=bytes_of(fresh.subjects.id_no[:, part]),
+        term=term[part].astype("<u2").tobytes(),
+        from_ms=fresh.from_ms[part].astype("<i8").tobytes(),
+        until_ms=fresh.until_ms[part].astype("<i8").tobytes(),
+        salt=salts,
+        form=forms,
+        digest=digests,
     )
-    return Prepared(tuple(chunks), new_terms, rows.import_root(chunks) if chunks else b"")
 
 
 def _change(

@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-import numpy as np
 import polars as pl
 
 from workbench.contracts import Store
@@ -113,5 +112,5 @@ class KnownLists:
             column = customers[name].cast(pl.String).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
             digest.update(f"{name} {len(column)} {column.null_count} {column.offset}\n".encode())
             for buffer in column.buffers():
-                digest.update(b"-" if buffer is None else np.frombuffer(buffer, np.uint8).tobytes())
+                digest.update(b"-" if buffer is None else memoryview(buffer))
         return digest.digest()

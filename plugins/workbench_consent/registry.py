@@ -18,6 +18,7 @@ from workbench.domain.party import PartyId
 from workbench.errors import Refused
 from workbench.intake import GrantTable, import_grant_rows
 from workbench_consent import columns, importing, snapshots, tables, withdrawing
+from workbench_consent.audit import AuditResult, audit
 from workbench_consent.columns import Verdicts
 from workbench_consent.grants import Reason, Subject
 from workbench_consent.projection import KnownLists, Projection, State
@@ -183,6 +184,12 @@ class Registry:
         return self._host.store.write(
             lambda tx: withdrawing.lift_suppression(tx, self._host, subject, actor=actor, reason=reason)
         )
+
+    # ---- does what is stored hold?
+
+    def audit(self) -> AuditResult:
+        """Recompute every grant digest and every import root and compare them with the log; see `audit.AuditResult`."""
+        return audit(self._host)
 
     # ---- words
 

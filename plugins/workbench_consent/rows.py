@@ -6,7 +6,7 @@ eight seconds per million rows and every other change waiting; chunks take half 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from workbench.errors import VerificationError
 from workbench_consent import merkle
 from workbench_consent.columns import GrantColumns, Term
 from workbench_consent.grants import DOCUMENT_LABEL, grant_digest_head
-from workbench_consent.subjects import TOKEN_SIZE, Rows, Subjects, bytes_of, words_of
+from workbench_consent.subjects import TOKEN_SIZE, Rows, Subjects, words_of
 
 CHUNK_ROWS = 65_536
 SALT_SIZE = 32
@@ -63,7 +63,7 @@ def commit_forms(salts: bytes, documents: Sequence[bytes], first: int) -> bytes:
         salt, document = salts[32 * row : 32 * row + 32], documents[row]
         return DOCUMENT_LABEL + salt + bytes((len(document),)) + document + (first + row).to_bytes(8, "big")
 
-    return _digest_rows(message, len(documents))
+    return b"".join(sm3.digest_many([message(row) for row in range(len(documents))]))
 
 
 def digest_grants(
@@ -82,7 +82,7 @@ def digest_grants(
         at = 32 * row
         return heads[numbers[row]] + salts[at : at + 32] + windows[16 * row : 16 * row + 16] + forms[at : at + 32]
 
-    return _digest_rows(message, len(numbers))
+    return b"".join(sm3.digest_many([message(row) for row in range(len(numbers))]))
 
 
 def import_root(chunks: Iterable[Chunk]) -> bytes:
@@ -93,32 +93,6 @@ def import_root(chunks: Iterable[Chunk]) -> bytes:
 def import_leaves(chunk: Chunk) -> list[bytes]:
     """The leaves of one chunk under the root of its import; a chunk ends at the end of a leaf."""
     return merkle.leaves(_leaf_rows(chunk), ROW_SIZE)
-
-
-def chunks_of(
-    *, first: int, seq: int, subjects: Subjects, term: npt.NDArray[np.uint16], from_ms: Rows, until_ms: Rows,
-    salts: bytes, forms: bytes, digests: bytes,
-) -> list[Chunk]:  # fmt: skip
-    """Columns cut into chunks; record numbers run on from `first`."""
-    result = []
-    for start in range(0, len(subjects), CHUNK_ROWS):
-        stop = min(start + CHUNK_ROWS, len(subjects))
-        result.append(
-            Chunk(
-                first=first + start,
-                seq=seq,
-                rows=stop - start,
-                phone=bytes_of(subjects.phone[:, start:stop]),
-                id_no=bytes_of(subjects.id_no[:, start:stop]),
-                term=term[start:stop].astype("<u2").tobytes(),
-                from_ms=from_ms[start:stop].astype("<i8").tobytes(),
-                until_ms=until_ms[start:stop].astype("<i8").tobytes(),
-                salt=salts[32 * start : 32 * stop],
-                form=forms[32 * start : 32 * stop],
-                digest=digests[32 * start : 32 * stop],
-            )
-        )
-    return result
 
 
 def columns_of(chunk: Chunk, terms: int) -> GrantColumns:
@@ -161,15 +135,6 @@ def first_altered_record(chunk: Chunk, terms: Sequence[Term], party: str) -> int
     same = (np.frombuffer(expected, np.uint8) == np.frombuffer(chunk.digest, np.uint8)).reshape(-1, 32).all(axis=1)
     wrong = np.flatnonzero(~same)
     return chunk.first + int(wrong[0]) if len(wrong) else None
-
-
-def _digest_rows(message: Callable[[int], bytes], count: int) -> bytes:
-    """SM3 of every row's message; in batches, so that a million messages are never in memory together."""
-    pieces = [
-        b"".join(sm3.digest_many([message(row) for row in range(start, min(start + CHUNK_ROWS, count))]))
-        for start in range(0, count, CHUNK_ROWS)
-    ]
-    return b"".join(pieces)
 
 
 def _leaf_rows(chunk: Chunk) -> bytes:
