@@ -24,8 +24,8 @@ class Disclosed:
 def below_the_floor(*, after_reveal: bool = False) -> Refused:
     return Refused(
         "共同客户人数低于约定下限，本次比对不产生结果，人数不显示也不保存；请营销岗放宽人群后重新提出",
-        "fewer common customers than the agreed minimum crowd: there is no result, and the number is neither shown nor kept; "
-        "marketing may propose again with a wider audience",
+        "fewer common customers than the agreed minimum crowd: there is no result, and the number is neither shown nor "
+        "kept; marketing may propose again with a wider audience",
         code="REFUSED_SMALL",
         details={"after_reveal": "yes" if after_reveal else "no"},
     )
@@ -45,7 +45,7 @@ def aborted_after_reveal(disclosed: Disclosed, cause: WorkbenchError) -> PeerErr
         f"公布结果期间中止：我方已得知 {disclosed.own} 名共同客户，对方至多得知 {disclosed.partner} 名；"
         "暂存结果已作废，请运维与合规岗记录并决定是否重新比对",
         f"stopped during the reveal: we had learned {disclosed.own} common customers, the partner at most "
-        f"{disclosed.partner}; staged results are void, operators and compliance record this and decide on a new attempt",
+        f"{disclosed.partner}; staged results are void, operators and compliance record this and decide on a new run",
         code="ABORTED_AFTER_REVEAL",
         details={
             "slices_sent": str(disclosed.slices_sent),

@@ -32,12 +32,13 @@ GUARANTEES = EngineGuarantees(
     both_learn=True,
     security_model_zh=(
         "双方均遵守协议（半诚实）模型：任何一方按程序运行时，除所列内容外不了解对方客户的任何信息。"
-        "对方若改动程序，可以得知低于下限的人数、可在公布阶段多得一批（六十四分之一），但不能得知自己名单以外的客户。"
+        "对方若改动程序，可以得知低于下限的人数、可在公布阶段多得一批（六十四分之一，含该批中被撤回者），但不能得知自己名单以外的客户。"
     ),
     security_model_en=(
-        "Both follow the protocol (semi-honest): a side that runs the published program learns nothing about the other's "
-        "customers beyond what is listed. A partner who changes its program can learn a count below the floor and get "
-        "one slice (a 64th) ahead in the reveal, but nothing about customers outside its own list."
+        "Both follow the protocol (semi-honest): a side that runs the published program learns nothing about the "
+        "other's customers beyond what is listed. A partner who changes its program can learn a count below the floor, "
+        "get one slice (a 64th) ahead in the reveal and see struck customers of that slice, but learns nothing about "
+        "customers outside its own list."
     ),
     learns_zh=(
         "对方名单的规模档位（256 以上误差不超过 12.5 %）",

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from workbench.contracts import Receive, Send, SessionRequest
 from workbench_psi import wire
@@ -38,19 +39,24 @@ _NEVER_EQUAL = frozenset(
 
 
 def swap_rows(kind: Kind, own: ByteRows, partner_rows: int) -> Steps[ByteRows]:
-    """Send a list and receive the partner's, a message of each in turn."""
-    text, received = np.ascontiguousarray(own).reshape(-1), np.empty((partner_rows, POINT_BYTES), np.uint8)
-    target = received.reshape(-1)
-    outgoing, incoming = wire.chunk_lengths(len(text)), wire.chunk_lengths(len(target))
+    """Send a list of rows and receive the partner's: (partner_rows, 32)."""
+    received = yield from swap_list(kind, np.ascontiguousarray(own).reshape(-1), POINT_BYTES * partner_rows)
+    return received.reshape(-1, POINT_BYTES)
+
+
+def swap_list(kind: Kind, own: npt.NDArray[np.uint8], partner_bytes: int) -> Steps[npt.NDArray[np.uint8]]:
+    """Send a long payload and receive the partner's, one message of each in turn, so that no queue fills up."""
+    received = np.empty(partner_bytes, np.uint8)
+    outgoing, incoming = wire.chunk_lengths(len(own)), wire.chunk_lengths(partner_bytes)
     for number in range(max(len(outgoing), len(incoming))):
         start = number * wire.CHUNK_BYTES
         if number < len(outgoing):
-            yield Send(kind.value, text[start : start + outgoing[number]].tobytes())
+            yield Send(kind.value, own[start : start + outgoing[number]].tobytes())
         if number < len(incoming):
             payload: bytes = yield Receive(kind.value)
             if len(payload) != incoming[number]:
                 raise violation(kind, "length")
-            target[start : start + len(payload)] = np.frombuffer(payload, np.uint8)
+            received[start : start + len(payload)] = np.frombuffer(payload, np.uint8)
     return received
 
 

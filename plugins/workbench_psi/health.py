@@ -23,6 +23,6 @@ def curve_report() -> HealthReport:
         NAME,
         "warning",
         "曲线运算自检通过，但处理器不支持融合乘加，比对约慢四倍；请运维换用支持 FMA 的机器",
-        "Curve arithmetic passes its known answers, but this processor has no fused multiply-add: about four times slower; "
-        "operators should use a machine with FMA",
+        "Curve arithmetic passes its known answers, but this processor has no fused multiply-add: about four times "
+        "slower; operators should use a machine with FMA",
     )

@@ -1,4 +1,4 @@
-"""The intersection `ddh-x25519` version 1, mode `direct`, as a pure session: it yields what it wants and holds no socket.
+"""The intersection `ddh-x25519` version 1, mode `direct`, as a pure session: it yields what it wants, without a socket.
 
 Document: docs/protocols/intersection.md; section numbers below are its own. Both sides run this code; the only branch
 on the role is whose turn comes first in the reveal. Randomness and curve arithmetic are arguments. Nothing here logs,
@@ -30,7 +30,7 @@ from workbench.domain.intersection import Offer, Terms, bucket_of
 from workbench.errors import WorkbenchError
 from workbench_psi import commitment, points, wire
 from workbench_psi.endings import Disclosed, aborted_after_reveal, below_the_floor, disputed
-from workbench_psi.exchange import Steps, receive, send, swap, swap_rows
+from workbench_psi.exchange import Steps, receive, send, swap, swap_list, swap_rows
 from workbench_psi.points import POINT_BYTES, ByteRows, RowNumbers
 from workbench_psi.wire import Kind, violation
 
@@ -148,7 +148,8 @@ class _Common:
 
 @dataclass(slots=True, eq=False)
 class _Reply:
-    """Our sorted reply: products ascending, for each the partner's position, and the salt of its position leaf."""
+    """Our sorted reply: products ascending (dropped once counted), for each the partner's position, and the salt of its
+    position leaf."""
 
     products: ByteRows
     position: npt.NDArray[np.int32]
@@ -275,7 +276,9 @@ def _exchange_replies(run: Run, reply: _Reply) -> Steps[tuple[_Common, bytes]]:
     points.require_ascending(theirs)
     points.require_nonzero(theirs[:1])
     mine_at, theirs_at = points.matches(reply.products, theirs)
-    return _Common(reply.products[mine_at], mine_at, theirs_at), partner[POINT_BYTES:]
+    common = _Common(reply.products[mine_at], mine_at, theirs_at)
+    reply.products = np.empty((0, POINT_BYTES), np.uint8)  # only the common ones are needed from here on
+    return common, partner[POINT_BYTES:]
 
 
 def _leaves(reply: _Reply) -> ByteRows:
@@ -466,8 +469,9 @@ def _show_grants(run: Run, hits: RowNumbers) -> Steps[dict[str, str]]:
     tree, count = run.source.tree, len(hits)
     places = run.source.leaf_places[hits]
     own = wire.format_grants(places, tree.levels[0][places], commitment.prove(tree, places), bucket=run.own.bucket)
-    yield from send(Kind.GRANTS, own)
-    payload = yield from receive(Kind.GRANTS, wire.grants_bytes(run.partner.bucket, count))
+    expected_bytes = wire.grants_bytes(run.partner.bucket, count)
+    received = yield from swap_list(Kind.GRANTS, np.frombuffer(own, np.uint8), expected_bytes)
+    payload = received.tobytes()
     partner_places, leaves, proof = wire.parse_grants(payload, count)
     if (partner_places >= run.partner.bucket).any() or len(np.unique(partner_places)) != count:
         raise violation(Kind.GRANTS, "range")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from parties import BANK, BROKER, CONTRACT, pair, phones, prepared, run, terms
 import workbench_psi
 from workbench.crypto import x25519
 from workbench.domain.intersection import bucket_of
-from workbench_psi import estimate, wire
+from workbench_psi import estimate, protocol, wire
 from workbench_psi.engine import DdhX25519
 from workbench_psi.estimate import Speed
 from workbench_psi.health import curve_report
@@ -111,6 +112,13 @@ def test_hooks_offer_this_engine_its_kinds_and_its_health() -> None:
     }
     assert curve_report().state in {"ok", "warning"}
     assert workbench_psi.WORKBENCH_API == 1
+
+
+def test_the_document_names_every_message_phase_and_mark() -> None:
+    text = (Path(__file__).parents[2] / "docs/protocols/intersection.md").read_text("utf-8")
+    names = [*(kind.value for kind in wire.Kind), "cardinality", "struck", "grants"]
+    assert all(f"`{name}`" in text for name in names)
+    assert all(f"{number} {name}" in text for number, name in enumerate(protocol.PHASES, 1))
 
 
 def test_slices_cover_every_rank_once() -> None:

@@ -122,8 +122,8 @@ def test_a_customer_dropped_by_either_side_is_released_to_neither() -> None:
 
 
 def test_a_struck_customer_looks_to_the_partner_like_one_it_never_shared() -> None:
-    """Nothing about a struck customer is opened in either direction: neither its own position in the striker's points nor
-    the position of the same customer in the partner's points, from which the partner would recognise it."""
+    """Nothing about a struck customer is opened in either direction: neither its position in the striker's points nor
+    that of the same customer in the partner's points, from which the partner would recognise it."""
     struck = (COMMON[:4], COMMON[4:6])
     inputs = (prepared(BROKER, BROKER_LIST), prepared(BANK, BANK_LIST))
     scalars = [one.handle.scalar.reveal() for one in inputs]
@@ -166,7 +166,7 @@ def _positions(owner: Side, names: list[bytes], scalar: bytes) -> dict[int, byte
 
 @pytest.mark.parametrize("sizes", [(100, 100), (101, 140), (192, 192)])
 def test_sizes_of_messages_tell_nothing_but_buckets_and_numbers_agreed(sizes: tuple[int, int]) -> None:
-    """100 common customers in lists of other lengths within one bucket: the same kinds and lengths in the same order."""
+    """100 common customers in lists of other lengths within one bucket: the same kinds and lengths in order."""
     reference = run(pair(phones(0, 110), phones(10, 130), struck=(phones(20, 25), ())))
     ours, theirs = phones(0, sizes[0]), phones(0, 100) + phones(500, 400 + sizes[1])
     sides = run(pair(ours, theirs, seed=b"other", struck=(ours[:5], ())))

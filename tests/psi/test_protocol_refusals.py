@@ -1,7 +1,7 @@
 """The intersection session over a bad link and against a partner that breaks the rules: it refuses, and says why.
 
-One row of the state table of docs/protocols/intersection.md section 6 after the other; in a whole node the signed frames
-catch most of this earlier, here the session must stand alone.
+The state table of docs/protocols/intersection.md section 6, row by row. In a whole node the signed frames catch most of
+this earlier; here the session must stand alone.
 """
 
 from __future__ import annotations
