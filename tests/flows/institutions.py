@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,9 +68,10 @@ class Institutions:
 
     def upload(self, party: str, path: Path) -> str:
         """Put a file where an upload would put it."""
-        folder = self.nodes[party].folder / "uploads"
-        file_id = "0" * 24 + "-" + path.name
-        (folder / file_id).write_bytes(path.read_bytes())
+        file_id = secrets.token_hex(12)
+        folder = self.nodes[party].folder / "uploads" / file_id
+        folder.mkdir()
+        (folder / path.name).write_bytes(path.read_bytes())
         return file_id
 
     def wait(self, party: str, job: str, *states: str, timeout_s: float = 60) -> Any:

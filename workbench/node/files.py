@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from workbench.contracts import Store, Transaction, Vault
 from workbench.domain.party import Caller
 from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
 
-_FILE_ID = re.compile(r"[0-9a-f]{24}-[^/\\\x00]{1,120}")
+_FILE_ID = re.compile(r"[0-9a-f]{24}")
 DOWNLOAD_MINUTES = 60
 
 
@@ -24,15 +25,16 @@ class Uploads:
         self._max_bytes = max_bytes
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in folder.iterdir():
-            left.unlink()
+            shutil.rmtree(left)
 
     async def receive(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Write a stream to disk; TooLarge beyond the limit, StorageFailed on a full disk; nothing stays behind then."""
         safe = re.sub(r"[^\w.\-]+", "_", Path(name).name)[-80:] or "file"
-        file_id = f"{secrets.token_hex(12)}-{safe}"
-        path = self._folder / file_id
+        file_id = secrets.token_hex(12)
+        path = self._folder / file_id / safe
         size = 0
         try:
+            path.parent.mkdir(mode=0o700)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
                 async for chunk in chunks:
                     size += len(chunk)
@@ -43,25 +45,27 @@ class Uploads:
                         )
                     out.write(chunk)
         except OSError as error:
-            path.unlink(missing_ok=True)
+            self.remove(file_id)
             raise StorageFailed(
                 "磁盘写不下上传的文件，未导入。运维清理磁盘",
                 "The disk has no room for the uploaded file; nothing was imported. Operations free space",
             ) from error
         except BaseException:
-            path.unlink(missing_ok=True)
+            self.remove(file_id)
             raise
         return file_id
 
     def path(self, file_id: str) -> Path:
         """Where an uploaded file lies; NotFound when the id is not one of ours or the file is gone."""
-        if not _FILE_ID.fullmatch(file_id) or not (self._folder / file_id).is_file():
-            raise NotFound("没有这个上传的文件，请重新上传", "There is no such uploaded file; upload it again")
-        return self._folder / file_id
+        if _FILE_ID.fullmatch(file_id):
+            for path in (self._folder / file_id).glob("*"):
+                return path
+        raise NotFound("没有这个上传的文件，请重新上传", "There is no such uploaded file; upload it again")
 
     def remove(self, file_id: str) -> None:
+        """Forget an uploaded file; unknown ids are ignored."""
         if _FILE_ID.fullmatch(file_id):
-            (self._folder / file_id).unlink(missing_ok=True)
+            shutil.rmtree(self._folder / file_id, ignore_errors=True)
 
 
 class Downloads:

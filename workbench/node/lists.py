@@ -253,7 +253,15 @@ def _import(ctx: OperationContext, request: ImportCustomers) -> ImportReply:
             cancelled=ctx.cancelled,
         )
         limit = host.setting("lists.max_bad_share") if request.max_bad_share is None else request.max_bad_share
-        require_quality(table.report, limit)
+        try:
+            require_quality(table.report, limit)
+        except Refused as refusal:
+            if table.rejects.height:
+                rejects = rejects_csv(table)
+                refusal.details["rejects"] = host.store.write(
+                    lambda tx: host.downloads.offer(tx, ctx.caller, "rejects.csv", rejects)
+                )
+            raise
         list_id, rejects = host.lists.add(ctx, table, request.catalogue)
     finally:
         host.uploads.remove(request.file)

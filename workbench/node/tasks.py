@@ -101,7 +101,7 @@ class TaskRequest(Request):
 
 
 class TaskReply(Reply):
-    """reply: of the operation once done; error: code, zh, en, details once failed."""
+    """reply: of the operation once done; error: code, zh, en, details and HTTP status once failed."""
 
     task: str
     operation: str
@@ -124,7 +124,7 @@ def task_reply(task: Task) -> TaskReply:
         zh=task.zh,
         en=task.en,
         reply=task.reply.model_dump(mode="json") if task.reply is not None else None,
-        error=task.error.as_dict() if task.error else None,
+        error={**task.error.as_dict(), "status": task.error.http_status} if task.error else None,
     )
 
 

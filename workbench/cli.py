@@ -1,0 +1,151 @@
+"""The command `workbench`: words and options. Exit status 0 done, 2 refused by a rule, 1 failed, 64 wrong usage.
+
+With --json exactly one JSON object goes to standard output; everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from workbench import __version__
+
+WRONG_USAGE = 64
+Handler = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our exit status for wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(WRONG_USAGE, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = build_parser().parse_args(arguments)
+    # Imported late: a command loads only what it needs, so that --help answers at once.
+    common = import_module("workbench.commands.common")
+    module, _, name = options.handler.partition(":")
+    handler: Handler = getattr(import_module(f"workbench.commands.{module}"), name)
+    return int(common.each(handler)(options))
+
+
+def build_parser() -> Parser:
+    """All commands; docs/commands.md is generated from this."""
+    parser = Parser(prog="workbench", description="证据工作台 / Evidence Workbench")
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
+    _workspace_commands(commands)
+    _list_commands(commands)
+    _intersect_command(commands)
+    _evidence_commands(commands)
+    return parser
+
+
+def _add(commands: argparse._SubParsersAction[Parser], name: str, handler: str, text: str, *, folder: bool = True) -> Parser:
+    command = commands.add_parser(name, help=text, description=text)
+    if folder:
+        command.add_argument("dir", metavar="DIR", help="工作区目录 / folder of the workspace")
+    command.add_argument("--json", action="store_true", help="结果为一个 JSON 对象 / one JSON object on standard output")
+    command.set_defaults(handler=handler)
+    return command
+
+
+def _workspace_commands(commands: argparse._SubParsersAction[Parser]) -> None:
+    demo = _add(commands, "demo", "demo:demo", "建立并启动演示 / make and start the demonstration", folder=False)
+    demo.add_argument("dir", metavar="DIR", nargs="?", default="demo", help="工作区目录 / folder of the workspace")
+    demo.add_argument("--no-browser", action="store_true", help="不打开浏览器 / do not open a browser")
+    demo.add_argument("--check", action="store_true", help="跑主任务、核收据、停止 / run the main job, verify, stop")
+    demo.add_argument("--customers", type=_positive, default=20_000, metavar="N", help="甲证券的客户数 / customers of the broker")
+    demo.add_argument("--seed", type=int, default=20261121, metavar="S", help="合成数据种子 / seed of the synthetic data")
+    init = _add(commands, "init", "nodes:init", "建立工作区 / make a workspace")
+    init.add_argument("--parties", default="", metavar="LIST", help="broker,cardnet,bank")
+    filling = init.add_mutually_exclusive_group()
+    filling.add_argument("--empty", action="store_true", help="不放数据 / without data")
+    filling.add_argument("--customers", type=_positive, default=20_000, metavar="N", help="合成客户数 / synthetic customers")
+    init.add_argument("--seed", type=int, default=20261121, metavar="S", help="种子 / seed")
+    init.add_argument("--kind", choices=("demo", "test", "production"), help="工作区性质 / kind of workspace")
+    up = _add(commands, "up", "nodes:up", "启动节点 / start the nodes")
+    up.add_argument("--detach", action="store_true", help="留在后台 / leave them running")
+    _add(commands, "status", "nodes:status", "节点状态 / state of the nodes")
+    _add(commands, "down", "nodes:down", "停止节点 / stop the nodes")
+    _add(commands, "doctor", "nodes:doctor", "检查本机与工作区 / check machine and workspace")
+    trust = commands.add_parser("trust", help="信任文件 / trust file")
+    trust_verbs = trust.add_subparsers(dest="verb", required=True, parser_class=Parser, metavar="VERB")
+    export = _add(trust_verbs, "export", "nodes:export_trust_file", "导出各机构共签公钥 / export all co-signing keys")
+    export.add_argument("--out", metavar="FILE", help="写入文件 / write to a file")
+
+
+def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
+    importing = commands.add_parser("import", help="导入名单或授权 / import lists or consents")
+    kinds = importing.add_subparsers(dest="what", required=True, parser_class=Parser, metavar="WHAT")
+    customers = _add(kinds, "customers", "lists:import_customers", "导入客户名单 / import a customer list")
+    consents = _add(kinds, "consents", "lists:import_consents", "导入客户授权 / import consents")
+    for command in (customers, consents):
+        command.add_argument("--party", required=True, help="机构 / institution")
+        command.add_argument("file", metavar="FILE", help="CSV, XLSX, Parquet")
+        command.add_argument("--max-bad-share", type=float, metavar="X", help="坏行上限 0 到 1 / largest share of bad rows")
+    customers.add_argument("--map", nargs="*", default=[], metavar="FIELD=HEADER", help="phone=手机")
+    customers.add_argument("--name", help="名单名 / name of the list")
+    customers.add_argument("--owner", help="责任部门 / owner")
+    customers.add_argument("--source", default="内部业务系统 internal systems", help="来源 / source")
+    customers.add_argument("--subjects", default="个人客户 individual customers", help="数据主体 / data subjects")
+    customers.add_argument("--method", default="开户与服务中收集 collected in service", help="收集方式 / how collected")
+    customers.add_argument("--data-class", default="C2", choices=("C1", "C2", "C3"), help="JR/T 0171 类别 / class")
+    customers.add_argument("--lawful-basis", default="consent", help="处理的合法性基础 / lawful basis")
+    consent = commands.add_parser("consent", help="授权 / consent")
+    verbs = consent.add_subparsers(dest="verb", required=True, parser_class=Parser, metavar="VERB")
+    withdraw = _add(verbs, "withdraw", "lists:withdraw", "撤回授权，立即生效 / withdraw, effective at once")
+    withdraw.add_argument("--party", required=True, help="机构 / institution")
+    who = withdraw.add_mutually_exclusive_group(required=True)
+    who.add_argument("--phone", help="手机号 / phone")
+    who.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
+    withdraw.add_argument("--purpose", help="只撤回此目的 / this purpose only")
+    withdraw.add_argument("--recipient", help="只撤回此接收方 / this recipient only")
+
+
+def _intersect_command(commands: argparse._SubParsersAction[Parser]) -> None:
+    run = _add(commands, "intersect", "intersect:intersect", "求交 / intersect two consented lists")
+    run.add_argument("--party", required=True, help="提出机构 / proposing institution")
+    run.add_argument("--with", dest="partner", required=True, metavar="PARTY", help="伙伴机构 / partner")
+    run.add_argument("--purpose", required=True, help="目的 / purpose")
+    run.add_argument("--key", choices=("phone", "id_no"), default="phone", help="比对的标识 / identifier")
+    run.add_argument("--audience", default="", metavar="RULE", help='"资产档 in (A,B) and risk_level >= C3"')
+    run.add_argument("--columns", default="", metavar="TAGS", help="输出的标签列，逗号分隔 / tag columns in the output")
+    run.add_argument("--min-crowd", type=_positive, default=50, metavar="N", help="最小人群 / smallest crowd")
+    run.add_argument("--timeout-s", type=_positive, default=600, metavar="S", help="总时限 / total time limit")
+    run.add_argument("--auto-approve", action="store_true", help="测试工作区：以伙伴审批岗批准 / approve as the partner's approver")
+    run.add_argument("--out", metavar="FILE.csv", help="导出目标名单 / export the target list")
+
+
+def _evidence_commands(commands: argparse._SubParsersAction[Parser]) -> None:
+    verify = _add(commands, "verify", "evidence:verify", "离线核对收据 / verify a receipt offline", folder=False)
+    verify.add_argument("receipt", metavar="RECEIPT", help="收据文件 / receipt file")
+    verify.add_argument("--list", metavar="FILE.csv", help="连同名单核对 / check the exported list too")
+    verify.add_argument("--trust", metavar="KEYS.json", help="钉住的公钥 / pinned keys")
+    audit = _add(commands, "audit", "evidence:audit", "重算全部正文 / re-hash every body")
+    audit.add_argument("--party", required=True, help="机构 / institution")
+    reading = _add(commands, "evidence", "evidence:evidence", "证据时间线 / timeline of evidence")
+    reading.add_argument("--party", required=True, help="机构 / institution")
+    reading.add_argument("--job", help="求交编号 / job")
+    call = _add(commands, "call", "evidence:call", "按名称调用操作 / call an operation by name")
+    call.add_argument("--party", required=True, help="机构 / institution")
+    call.add_argument("--role", default="marketing", help="岗位 / role")
+    call.add_argument("operation", metavar="OPERATION", help="intersection.jobs")
+    call.add_argument("request", nargs="?", default="{}", metavar="JSON", help="请求 / request")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("1 or more / 至少为 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

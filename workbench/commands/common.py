@@ -1,0 +1,128 @@
+"""Shared by all commands: results on standard output, everything else on standard error, exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.client.session import Client, sign_in
+from workbench.domain.party import Role
+from workbench.errors import Refused, WorkbenchError
+from workbench.supervisor import running_nodes
+from workbench.workspace import Workspace, load_workspace
+
+Options = argparse.Namespace
+
+
+def print_result(options: Options, value: Mapping[str, Any], lines: list[str]) -> None:
+    """One JSON object with --json, readable lines otherwise; only this goes to standard output."""
+    if getattr(options, "json", False):
+        print(json.dumps(value, ensure_ascii=False, sort_keys=True))
+    else:
+        print("\n".join(lines))
+
+
+def print_error(options: Options, error: WorkbenchError) -> None:
+    """The error's two sentences to standard error, and as one object to standard output with --json."""
+    print(f"{error.zh} [{error.code}]\n{error.en}", file=sys.stderr)
+    if getattr(options, "json", False):
+        print(json.dumps({"error": error.as_dict()}, ensure_ascii=False, sort_keys=True))
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def workspace_of(options: Options) -> Workspace:
+    return load_workspace(Path(options.dir))
+
+
+def client_for(workspace: Workspace, party: str, role: Role) -> Client:
+    """A session at a node that runs.
+
+    In test and demo workspaces as the person of the role; in production with WORKBENCH_ACCOUNT and a password that is
+    asked for, never taken from the command line.
+    """
+    workspace.node_folder(party)
+    node = next((one for name, one in running_nodes(workspace).items() if name == party), None)
+    if node is None:
+        raise Refused(
+            f"{party} 的节点没有运行。先运行 workbench up", f"The node of {party} does not run. Run workbench up first",
+            code="NODE_DOWN",
+        )  # fmt: skip
+    account, password = credentials(workspace, party, role)
+    return sign_in(node.staff_url, account, password)
+
+
+def credentials(workspace: Workspace, party: str, role: Role) -> tuple[str, str]:
+    """(account, password) for this role: the demo person's, or asked for at the terminal."""
+    if workspace.kind != "production":
+        return workspace.sign_in(party, role)
+    import getpass
+
+    account = os.environ.get("WORKBENCH_ACCOUNT") or input(f"{party} {role} account: ")
+    return account, getpass.getpass(f"{account} password: ")
+
+
+class ProgressLine:
+    """One line on standard error that is written over: a bar where there is a terminal, now and then a line elsewhere."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._last = ("", 0.0)
+
+    def __call__(self, done: int, total: int, zh: str, en: str) -> None:
+        share = min(1.0, done / total) if total else 0.0
+        now = time.monotonic()
+        if self._is_terminal:
+            filled = int(24 * share)
+            percent = f"{share:4.0%}" if total else "    "
+            print(f"\r\033[K[{'█' * filled}{'·' * (24 - filled)}] {percent} {zh} / {en}", end="", file=sys.stderr, flush=True)
+        elif (zh, en) != self._last[0] and now - self._last[1] > 0.5:
+            say(f"{zh} / {en}")
+            self._last = (f"{zh}{en}", now)
+
+    def end(self) -> None:
+        if self._is_terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def exports_folder(workspace: Workspace, party: str) -> Path:
+    """Where the command puts files of an institution: 0700, outside any Jupyter folder (decision 22)."""
+    folder = workspace.node_folder(party) / "exports"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 in one step; the old file stays when the disk is full."""
+    staged = path.with_name(path.name + ".part")
+    try:
+        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            out.write(data)
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise WorkbenchError(
+            f"写不了文件「{path.name}」：{error.strerror}", f"Cannot write {path.name}: {error.strerror}", code="FILE_NOT_WRITTEN"
+        ) from error
+
+
+def each(function: Callable[[Options], int]) -> Callable[[Options], int]:
+    """Turn expected errors into exit statuses: 2 refused by a rule, 1 failed."""
+
+    def run(options: Options) -> int:
+        try:
+            return function(options)
+        except WorkbenchError as error:
+            print_error(options, error)
+            return error.exit_status
+
+    return run

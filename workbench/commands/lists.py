@@ -1,0 +1,114 @@
+"""import customers, import consents, consent withdraw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from workbench.client.session import Client
+from workbench.commands.common import (
+    Options,
+    ProgressLine,
+    client_for,
+    credentials,
+    exports_folder,
+    print_result,
+    say,
+    workspace_of,
+    write_private,
+)
+from workbench.domain.party import Role
+from workbench.errors import Refused
+from workbench.workspace import Workspace
+
+
+def import_customers(options: Options) -> int:
+    """Upload a list with its catalogue entry; prints {rows, accepted, rejected, duplicates, rejects_file}."""
+    workspace = workspace_of(options)
+    path = _existing(options.file)
+    catalogue = {
+        "name": options.name or path.name,
+        "owner": options.owner or options.party,
+        "source": options.source,
+        "subjects": options.subjects,
+        "method": options.method,
+        "data_class": options.data_class,
+        "lawful_basis": options.lawful_basis,
+    }
+    request = {"catalogue": catalogue, "mapping": _mapping(options.map)}
+    return _import(options, workspace, Role.MARKETING, "lists.import", path, request)
+
+
+def import_consents(options: Options) -> int:
+    """Upload grants; prints {rows, accepted, rejected, duplicates, rejects_file}."""
+    return _import(options, workspace_of(options), Role.COMPLIANCE, "consent.import", _existing(options.file), {})
+
+
+def withdraw(options: Options) -> int:
+    """Withdraw consent of one customer, at once."""
+    workspace = workspace_of(options)
+    request: dict[str, Any] = {}
+    if options.phone:
+        request["phone"] = options.phone
+    if options.id_no:
+        request["id_no"] = options.id_no
+    if options.purpose:
+        request["purpose"] = options.purpose
+    if options.recipient:
+        request["recipient"] = options.recipient
+    _, password = credentials(workspace, options.party, Role.COMPLIANCE)
+    with client_for(workspace, options.party, Role.COMPLIANCE) as client:
+        reply = client.confirmed("consent.withdraw", password=password, **request)
+    print_result(options, reply, ["撤回已生效 / withdrawn, effective at once"])
+    return 0
+
+
+def _import(
+    options: Options, workspace: Workspace, role: Role, operation: str, path: Path, request: dict[str, Any]
+) -> int:
+    if options.max_bad_share is not None:
+        request["max_bad_share"] = options.max_bad_share
+    line = ProgressLine()
+    with client_for(workspace, options.party, role) as client:
+        try:
+            reply = client.call(operation, progress=line, file=client.upload(path, progress=line), **request)
+        except Refused as refusal:
+            line.end()
+            rejects = refusal.details.pop("rejects", "")
+            if rejects:
+                saved = _save_rejects(client, workspace, options.party, path, rejects)
+                refusal.details["rejects_file"] = saved
+                say(f"拒收清单：{saved} / rejects file")
+            raise
+        line.end()
+        saved = _save_rejects(client, workspace, options.party, path, reply["rejects"]) if reply["rejects"] else ""
+    value = {name: reply[name] for name in ("rows", "accepted", "rejected", "duplicates", "reasons")}
+    value |= {"rejects_file": saved} | {name: reply[name] for name in ("list_id", "suppressed", "shared_keys") if name in reply}
+    lines = [f"导入 {value['accepted']:,} 行，{value['rejected']:,} 行未导入，合并重复 {value['duplicates']:,} 行 / imported"]
+    if saved:
+        lines.append(f"拒收清单：{saved} / rejects file")
+    print_result(options, value, lines)
+    return 0
+
+
+def _save_rejects(client: Client, workspace: Workspace, party: str, path: Path, download: str) -> str:
+    target = exports_folder(workspace, party) / f"{path.stem}.rejects.csv"
+    write_private(target, client.download(download))
+    return str(target)
+
+
+def _existing(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        raise Refused(f"没有文件「{path.name}」", f"There is no file {path.name}", code="NO_FILE")
+    return path
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        ours, separator, header = pair.partition("=")
+        if not separator or not ours or not header:
+            raise Refused("--map 的写法是 phone=手机", "--map is written phone=HEADER", code="BAD_MAPPING")
+        mapping[ours] = header
+    return mapping
