@@ -11,12 +11,13 @@ from workbench.domain.envelope import parse_envelope
 from workbench.errors import VerificationError
 from workbench_consent import merkle, rows, tables
 from workbench_consent.columns import Term
+from workbench_consent.grants import lifting_digest, withdrawal_digest
 
 _SLICE = 1000
 _KINDS = {
     "imported": "consent.imported",
     "withdrawn": "consent.withdrawn",
-    "suppression-lifted": "consent.suppression_lifted",
+    "lifted": "consent.suppression_lifted",
 }
 
 
@@ -25,7 +26,8 @@ class Finding:
     """One place that does not hold: number of the event, first record concerned (0: none), and what is wrong.
 
     RECORD: fields of a grant do not give its digest. MISSING: records are gone, or there are more than were imported.
-    ROOT: the rows do not give the root of their import. EVIDENCE: root or kind differ from the entry in the log.
+    ROOT: the rows do not give the root of their
+    import, or the entries of the suppression list that of their withdrawal or lifting. EVIDENCE: root or kind differ from the entry in the log.
     The event is 0 where the log has an entry whose event is gone.
     """
 
@@ -49,6 +51,7 @@ class _Event:
     first: int
     rows: int
     root: bytes
+    salt: bytes
     entry: int
 
 
@@ -63,7 +66,7 @@ def audit(host: Host) -> AuditResult:
         recorded = _recorded(host)
         terms = tables.terms(reader)
         events = [_Event(*row) for row in reader.execute(
-            "SELECT seq, kind, first, rows, root, entry FROM consent_event ORDER BY seq"
+            "SELECT seq, kind, first, rows, root, salt, entry FROM consent_event ORDER BY seq"
         )]  # fmt: skip
         findings += _stray(reader)
         for place, event in enumerate(events, 1):
@@ -75,7 +78,8 @@ def audit(host: Host) -> AuditResult:
             if event.kind == "imported":
                 findings += _rows_of(reader, terms, event, host.party)
                 checked += event.rows
-        findings += _withdrawals(reader, events)
+            else:
+                findings += _withdrawn_by(reader, event)
     # What the log has and the tables have not: events somebody took out, or events of the last seconds.
     with host.store.read() as reader:
         newer = {entry for (entry,) in reader.execute("SELECT entry FROM consent_event")}
@@ -125,18 +129,29 @@ def _rows_of(reader: sqlite3.Connection, terms: tuple[Term, ...], event: _Event,
         yield Finding(event.seq, event.first, "ROOT")
 
 
+def _withdrawn_by(reader: sqlite3.Connection, event: _Event) -> Iterator[Finding]:
+    """Entries of the suppression list against the event that wrote or lifted them."""
+    try:
+        if event.kind == "withdrawn":
+            root = withdrawal_digest(event.salt, tables.withdrawals_of(reader, event.seq))
+        else:
+            root = lifting_digest(event.salt, tables.lifted_by(reader, event.seq))
+    except (TypeError, AttributeError, ValueError, OverflowError):  # a cell of another type
+        root = b""
+    if root != event.root:
+        yield Finding(event.seq, 0, "ROOT")
+
+
 def _stray(reader: sqlite3.Connection) -> Iterator[Finding]:
-    """Grants that no import brought, and entries of the suppression list that no withdrawal brought."""
-    for table, first, kind in (("consent_grant", "first", "imported"), ("consent_suppression", "0", "withdrawn")):
+    """Rows that no event brought."""
+    for table, column, first, kind in (
+        ("consent_grant", "seq", "first", "imported"),
+        ("consent_suppression", "seq", "0", "withdrawn"),
+        ("consent_suppression", "lifted_seq", "0", "lifted"),
+    ):
         for seq, record in reader.execute(
-            f"SELECT seq, {first} FROM {table} WHERE seq NOT IN (SELECT seq FROM consent_event WHERE kind = ?)", (kind,)
+            f"SELECT {column}, {first} FROM {table} WHERE {column} IS NOT NULL"
+            f" AND {column} NOT IN (SELECT seq FROM consent_event WHERE kind = ?)",
+            (kind,),
         ):
             yield Finding(seq, record, "MISSING")
-
-
-def _withdrawals(reader: sqlite3.Connection, events: list[_Event]) -> Iterator[Finding]:
-    """Withdrawals without an entry on the suppression list."""
-    present = {seq for (seq,) in reader.execute("SELECT DISTINCT seq FROM consent_suppression")}
-    for event in events:
-        if event.kind == "withdrawn" and event.seq not in present:
-            yield Finding(event.seq, 0, "MISSING")

@@ -18,6 +18,8 @@ from workbench.domain.intersection import KeyKind
 
 DIGEST_LABEL = b"workbench/v1/grant\n"
 DOCUMENT_LABEL = b"workbench/v1/signed-form\n"
+WITHDRAWAL_LABEL = b"workbench/v1/withdrawal\n"
+LIFTING_LABEL = b"workbench/v1/lifting\n"
 
 
 class Reason(IntEnum):
@@ -131,8 +133,25 @@ def grant_digest(
 
 def grant_digest_head(*, purpose: str, party: str, recipient: str, channel: str) -> bytes:
     """The part of a grant's canonical bytes that many grants have in common."""
-    texts = [text.encode("utf-8") for text in (purpose, party, recipient, channel)]
-    return DIGEST_LABEL + b"".join(len(text).to_bytes(2, "big") + text for text in texts)
+    return DIGEST_LABEL + b"".join(_prefixed(text) for text in (purpose, party, recipient, channel))
+
+
+def withdrawal_digest(salt: bytes, withdrawals: Sequence[Withdrawal]) -> bytes:
+    """What the evidence of one withdrawal shares: 32 bytes over all its entries. Source: docs/consent.md section 4."""
+    parts = [
+        (one.subject.phone or bytes(16))
+        + (one.subject.id_no or bytes(16))
+        + _prefixed(one.purpose)
+        + _prefixed(one.recipient)
+        + bytes([one.suppresses])
+        for one in withdrawals
+    ]
+    return sm3.digest(WITHDRAWAL_LABEL + salt + b"".join(parts))
+
+
+def lifting_digest(salt: bytes, entries: Sequence[int]) -> bytes:
+    """What the evidence of one lifting shares: 32 bytes over the numbers of the entries it ended, ascending."""
+    return sm3.digest(LIFTING_LABEL + salt + b"".join(number.to_bytes(8, "big") for number in entries))
 
 
 def fits_customer(grant: Subject, customer: Subject) -> bool:
@@ -263,6 +282,12 @@ def _is_certain(grant: Subject, customer: Subject, persons_by_phone: dict[bytes,
     if _agrees(grant.id_no, customer.id_no):
         return True
     return customer.phone is not None and persons_by_phone[customer.phone] == 1
+
+
+def _prefixed(text: str) -> bytes:
+    """A text with its length in front, so that two texts in a row have one reading."""
+    data = text.encode("utf-8")
+    return len(data).to_bytes(2, "big") + data
 
 
 def _agrees(named: bytes | None, known: bytes | None) -> bool | None:

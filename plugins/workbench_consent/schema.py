@@ -20,6 +20,7 @@ MIGRATIONS = (
             first  INTEGER NOT NULL,
             rows   INTEGER NOT NULL,
             root   BLOB NOT NULL,
+            salt   BLOB NOT NULL,
             entry  INTEGER NOT NULL
         );
         CREATE TABLE consent_term (
@@ -105,6 +106,7 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.withdrawn",
         (
+            _shared("root", "撤回内容的加盐摘要 SM3", "salted SM3 of what was withdrawn"),
             _closed("event", "授权事件序号", "number of the consent event"),
             _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
             _PURPOSE,
@@ -119,6 +121,7 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.suppression_lifted",
         (
+            _shared("root", "解除内容的加盐摘要 SM3", "salted SM3 of what was lifted"),
             _closed("event", "授权事件序号", "number of the consent event"),
             _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
             _closed("entries", "解除的条目", "entries lifted", "1"),

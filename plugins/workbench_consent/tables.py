@@ -36,13 +36,13 @@ def record_count(reader: Reader) -> int:
 
 def add_event(
     tx: Transaction, kind: str, *, seq: int, entry: int, at_ms: int, actor: str, first: int = 0, rows: int = 0,
-    root: bytes = b"",
+    root: bytes = b"", salt: bytes = b"",
 ) -> None:  # fmt: skip
     """Write event `seq`, which must follow the newest; entry: index of its evidence in the own log."""
     tx.execute(
-        "INSERT INTO consent_event (seq, kind, at_ms, actor, first, rows, root, entry)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (seq, kind, at_ms, actor, first, rows, root, entry),
+        "INSERT INTO consent_event (seq, kind, at_ms, actor, first, rows, root, salt, entry)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (seq, kind, at_ms, actor, first, rows, root, salt, entry),
     )
 
 
@@ -131,11 +131,33 @@ def add_withdrawals(tx: Transaction, added: Sequence[Withdrawal]) -> None:
     )
 
 
-def lift(tx: Transaction, subject: Subject, seq: int) -> int:
-    """Mark every entry that names one of the identifiers as lifted by event `seq`; returns how many were."""
-    cursor = tx.execute(
+def withdrawals_of(reader: Reader, seq: int) -> list[Withdrawal]:
+    """What event `seq` withdrew, in the order it was written, as it was before any lifting."""
+    rows = reader.execute(
+        "SELECT phone, id_no, purpose, recipient, suppresses FROM consent_suppression WHERE seq = ? ORDER BY number",
+        (seq,),
+    ).fetchall()
+    return [
+        Withdrawal(seq, Subject(_named(phone), _named(id_no)), purpose, recipient, bool(suppresses))
+        for phone, id_no, purpose, recipient, suppresses in rows
+    ]
+
+
+def lifted_by(reader: Reader, seq: int) -> list[int]:
+    """Numbers of the entries that event `seq` lifted, ascending."""
+    rows = reader.execute("SELECT number FROM consent_suppression WHERE lifted_seq = ? ORDER BY number", (seq,))
+    return [int(number) for (number,) in rows]
+
+
+def lift(tx: Transaction, subject: Subject, seq: int) -> list[int]:
+    """Mark every entry that names one of the identifiers as lifted by event `seq`; returns their numbers."""
+    tx.execute(
         "UPDATE consent_suppression SET lifted_seq = ? WHERE suppresses AND lifted_seq IS NULL"
         " AND ((phone = ? AND phone <> ?) OR (id_no = ? AND id_no <> ?))",
         (seq, subject.phone or ABSENT, ABSENT, subject.id_no or ABSENT, ABSENT),
     )
-    return int(cursor.rowcount)
+    return lifted_by(tx, seq)
+
+
+def _named(token: bytes) -> bytes | None:
+    return None if token == ABSENT else token

@@ -14,7 +14,8 @@ from workbench.contracts import Host, Transaction
 from workbench.domain.evidence import EntryRef
 from workbench.errors import InvalidRequest, NotFound
 from workbench_consent import tables
-from workbench_consent.grants import Subject, Withdrawal
+from workbench_consent.grants import Subject, Withdrawal, lifting_digest, withdrawal_digest
+from workbench_consent.rows import SALT_SIZE
 from workbench_consent.subjects import ABSENT, Subjects, meant_by, token_at, words_of
 
 
@@ -63,10 +64,14 @@ def withdraw(
     terms = [covers(one.purpose, one.recipient) for one in tables.terms(tx)]
     in_scope = [row for row in rows if terms[int(term[row])]]
     seq = tables.newest_event(tx) + 1
+    withdrawals = [Withdrawal(seq, one, purpose, recipient, suppress) for one in entries]
+    salt = host.random(SALT_SIZE)
+    root = withdrawal_digest(salt, withdrawals)
     entry = host.evidence.append(
         tx,
         "consent.withdrawn",
         {
+            "root": root.hex(),
             "event": str(seq),
             "subject": evidence_name(subject),
             "purpose": purpose or "*",
@@ -78,8 +83,11 @@ def withdraw(
         actor=actor,
         subject=evidence_name(subject),
     )
-    tables.add_event(tx, "withdrawn", seq=seq, entry=entry.index, at_ms=host.now_ms(), actor=actor, rows=len(in_scope))
-    tables.add_withdrawals(tx, [Withdrawal(seq, one, purpose, recipient, suppress) for one in entries])
+    at_ms = host.now_ms()
+    tables.add_event(
+        tx, "withdrawn", seq=seq, entry=entry.index, at_ms=at_ms, actor=actor, rows=len(entries), root=root, salt=salt
+    )
+    tables.add_withdrawals(tx, withdrawals)
     return Withdrawn(seq, len(in_scope), tuple(row + 1 for row in in_scope[:100]), entry)
 
 
@@ -94,15 +102,26 @@ def lift_suppression(tx: Transaction, host: Host, subject: Subject, *, actor: st
         raise NotFound(
             "这位客户不在“不再使用”名单上", "this customer is not on the suppression list", code="NOT_SUPPRESSED"
         )
+    salt = host.random(SALT_SIZE)
+    root = lifting_digest(salt, entries)
     entry = host.evidence.append(
         tx,
         "consent.suppression_lifted",
-        {"event": str(seq), "subject": evidence_name(subject), "entries": str(entries), "reason": reason},
+        {
+            "root": root.hex(),
+            "event": str(seq),
+            "subject": evidence_name(subject),
+            "entries": str(len(entries)),
+            "reason": reason,
+        },
         actor=actor,
         subject=evidence_name(subject),
     )
-    tables.add_event(tx, "suppression-lifted", seq=seq, entry=entry.index, at_ms=host.now_ms(), actor=actor)
-    return Lifted(seq, entries, entry)
+    at_ms = host.now_ms()
+    tables.add_event(
+        tx, "lifted", seq=seq, entry=entry.index, at_ms=at_ms, actor=actor, rows=len(entries), root=root, salt=salt
+    )
+    return Lifted(seq, len(entries), entry)
 
 
 def columns_of_subject(subject: Subject) -> Subjects:

@@ -159,7 +159,8 @@ def test_sizes_and_scopes_are_never_shared() -> None:
         (kind.name, field.name)
         for kind in schema.EVIDENCE_KINDS for field in kind.fields if field.visibility.value == "shared"
     }  # fmt: skip
-    assert shared == {("consent.imported", "root")} | {
+    roots = {("consent.imported", "root"), ("consent.withdrawn", "root"), ("consent.suppression_lifted", "root")}
+    assert shared == roots | {
         ("consent.snapshot", name) for name in ("snapshot", "attempt", "purpose", "recipient", "key_kind", "root")
     }
 
