@@ -1,0 +1,43 @@
+"""A browser for the tests of components; every page watches its own requests and errors."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from widget_pages import LAUNCH_FLAGS, WatchedPage
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: needs Chromium; off by default, on in CI")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; `make system` installs it")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=LAUNCH_FLAGS, headless=True)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: object, tmp_path: Path) -> Iterator[Callable[..., WatchedPage]]:
+    """Opens a text as a page: ``open_page(html, hash="dark,en", width=1200)``; ends with a check of requests, errors."""
+    opened: list[WatchedPage] = []
+
+    def open_text(html: str, **options: object) -> WatchedPage:
+        page = WatchedPage(browser, tmp_path / f"page{len(opened)}.html", html, **options)  # type: ignore[arg-type]
+        opened.append(page)
+        return page
+
+    yield open_text
+    for page in opened:
+        page.finish()
