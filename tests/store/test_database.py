@@ -275,6 +275,35 @@ def test_actions_after_a_change_run_before_its_caller_goes_on(database: Database
     assert told == ["kept", "undone"]
 
 
+def test_deleted_rows_leave_the_log_by_themselves(database: Database) -> None:
+    """Plugins delete personal data with plain statements; what they deleted must not linger in the log."""
+    database.write(lambda tx: tx.execute("INSERT INTO host_row VALUES ('a', x'00')"))
+    database.write(lambda tx: tx.execute("UPDATE host_row SET data = CAST('CANARY-4711' AS BLOB)"))
+    files = list(database.path.parent.iterdir())
+    assert any(b"CANARY-4711" in file.read_bytes() for file in files)
+    database.write(lambda tx: tx.execute("DELETE FROM host_row WHERE name = 'a'"))
+    until = time.monotonic() + 20
+    while any(b"CANARY-4711" in file.read_bytes() for file in files) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(b"CANARY-4711" in file.read_bytes() for file in files)
+
+
+def test_fault_of_the_writer_itself_reaches_the_callers_and_ends_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that waits for ever would be worse than any error."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database._writer, "_deliver", broken)
+        with pytest.raises(StorageFailed):
+            database.write(insert("a"), timeout_s=20)
+    database.write(insert("b"))
+    assert "b" in names(database)
+
+
 def test_reader_keeps_its_snapshot_and_cannot_write(database: Database) -> None:
     database.write(insert("before"))
     with database.read() as reader:

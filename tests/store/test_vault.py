@@ -124,6 +124,29 @@ def test_draft_that_was_never_adopted_is_swept_at_the_next_opening(vault: Vault)
     assert get(again, "kept") == b"kept"
 
 
+def test_draft_can_be_taken_back_and_adopted_but_once(vault: Vault) -> None:
+    database = vault.database
+    draft, other = vault.stage("list", [b"data"]), vault.stage("other", [b"data"])
+    vault.discard(other)
+    for _ in range(2):
+        database.write(lambda tx: vault.adopt(tx, draft))
+    vault.discard(draft)
+    assert get(vault, "list") == b"data"
+    with database.read() as reader:
+        assert reader.execute("SELECT count(*) FROM vault_chunk").fetchone()[0] == 1
+
+
+def test_staging_that_fails_leaves_nothing(vault: Vault) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"x" * (2 * CHUNK_BYTES)
+        raise Refused("不行", "no")
+
+    with pytest.raises(Refused):
+        vault.stage("list", parts())
+    with vault.database.read() as reader:
+        assert reader.execute("SELECT count(*) FROM vault_chunk").fetchone()[0] == 0
+
+
 def test_unfinished_draft_cannot_be_adopted(vault: Vault) -> None:
     draft = vault._draft("list")
     next(draft.seal([b"x" * (2 * CHUNK_BYTES)]))

@@ -14,12 +14,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from workbench.contracts import Transaction
 from workbench.crypto import aead, kdf, random, sm3
-from workbench.errors import KeyUnavailable, NotFound, VerificationError
+from workbench.errors import KeyUnavailable, NotFound, StorageFailed, VerificationError
 from workbench.store.database import Database
 from workbench.store.writer import StoreTransaction
 
@@ -108,15 +109,29 @@ class Vault:
         and nobody could read it. Must not be called inside a change.
         """
         draft = self._draft(name)
-        for number, sealed in draft.seal(parts):
-            self.database.write(partial(_insert_chunk, row=(draft.identifier, number, sealed)))
+        try:
+            for number, sealed in draft.seal(parts):
+                self.database.write(partial(_insert_chunk, row=(draft.identifier, number, sealed)))
+        except BaseException:
+            self.discard(draft)
+            raise
         return draft
+
+    def discard(self, draft: Draft) -> None:
+        """Take back what `stage` wrote, because the change that needed it failed; an adopted draft is left alone.
+
+        Must not be called inside a change. What cannot be deleted now is swept at the next opening.
+        """
+        with suppress(StorageFailed):
+            self.database.write(partial(_delete_draft, identifier=draft.identifier))
 
     def adopt(self, tx: Transaction, draft: Draft) -> None:
         """Make a staged object exist under its name; an object of the same name is destroyed with its key."""
         if not draft.finished:
-            raise ValueError("the draft of this object was not written to its end, or it was adopted before")
-        row = tx.execute("SELECT generation FROM vault_object WHERE name = ?", (draft.name,)).fetchone()
+            raise ValueError("the draft of this object was not written to its end")
+        row = tx.execute("SELECT generation, object FROM vault_object WHERE name = ?", (draft.name,)).fetchone()
+        if row is not None and row[1] == draft.identifier:
+            return  # adopted before; to shred the predecessor now would shred this very object
         generation = 1 if row is None else int(row[0]) + 1
         self.shred(tx, draft.name)
         data = _object_data(draft.name, draft.identifier, generation, draft.count, draft.size)
@@ -328,6 +343,13 @@ def _wrapping_key(vault_key: bytes) -> bytes:
 
 def _insert_chunk(tx: Transaction, *, row: tuple[bytes, int, bytes]) -> None:
     tx.execute("INSERT INTO vault_chunk (object, number, sealed) VALUES (?, ?, ?)", row)
+
+
+def _delete_draft(tx: Transaction, *, identifier: bytes) -> None:
+    tx.execute(
+        "DELETE FROM vault_chunk WHERE object = :object AND :object NOT IN (SELECT object FROM vault_object)",
+        {"object": identifier},
+    )
 
 
 def _sweep_drafts(tx: Transaction) -> None:

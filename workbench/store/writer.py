@@ -34,6 +34,7 @@ TIDY_INTERVAL_S = 1.0
 _log = logging.getLogger(__name__)
 _FIRST_WORD = re.compile(r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
 _ALLOWED_WORDS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES"})
+_DELETES = re.compile(r"\bDELETE\s+FROM\b", re.IGNORECASE)
 _OR_ROLLBACK = re.compile(r"\bOR\s+ROLLBACK\b", re.IGNORECASE)
 
 
@@ -87,7 +88,10 @@ class StoreTransaction:
         self._after_rollback.append(action)
 
     def mark_erased(self) -> None:
-        """After this commit, empty the write-ahead log: it still holds what the change deleted."""
+        """After this commit, empty the write-ahead log: it still holds what the change overwrote.
+
+        A change that deletes rows is marked by itself; this is for one that overwrites them.
+        """
         self._check_open()
         self._erased = True
 
@@ -99,8 +103,10 @@ class StoreTransaction:
 
     def _check(self, sql: str) -> None:
         self._check_open()
-        if not _works_on_rows(sql):
+        works_on_rows, deletes = _classify(sql)
+        if not works_on_rows:
             raise ValueError("a change reads and writes rows; it neither ends the transaction nor changes the schema")
+        self._erased |= deletes
 
 
 @dataclass(slots=True, eq=False)
@@ -182,9 +188,7 @@ class Writer:
     def _put(self, call: _Call) -> Future[Any]:
         with self._wakeup:
             if self._closing:
-                raise StorageFailed(
-                    "数据库已关闭，写入未执行", "the store is closed; nothing was written", code="STORE_CLOSED"
-                )
+                raise _closed()
             self._queue.append(call)
             self._wakeup.notify()
         return call.future
@@ -221,6 +225,18 @@ class Writer:
             started.set_exception(error)
             return
         started.set_result(None)
+        try:
+            self._serve_until_closed()
+        finally:  # whatever ended it, nobody waits for a thread that is gone
+            with self._wakeup:
+                self._closing = True
+                left, self._queue = [*self._taken, *self._queue], deque()
+            for call in left:
+                if not call.future.done():
+                    call.future.set_exception(_closed())
+            self._connection.close()
+
+    def _serve_until_closed(self) -> None:
         while (calls := self._wait()) is not None:
             try:
                 self._serve(calls)
@@ -229,8 +245,7 @@ class Writer:
                 self._undo(self._taken, error)
             self._taken.clear()
             self._tidy_up()
-        self._log_is_due = not self._empty_log(self._connection)
-        self._connection.close()
+        self._empty_log(self._connection)
 
     def _serve(self, calls: list[_Call]) -> None:
         if calls and calls[0].alone is not None:
@@ -362,7 +377,7 @@ class Writer:
             if is_room_error(error):
                 self._when_full(self._connection)
             self._record(self._connection, failure.code, callers)
-        except sqlite3.Error as second:
+        except (sqlite3.Error, OSError) as second:
             self._roll_back_all()
             _log.error("%s; it could not be recorded either: %s", failure.en, type(second).__name__)
         return failure
@@ -380,7 +395,7 @@ class Writer:
             if self._log_is_due:
                 self._log_is_due = not self._empty_log(self._connection)
             self._tidy_wanted = not self._tidy(self._connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             _log.warning("tidying the database failed: %s", type(error).__name__)
 
     def _empty_log(self, connection: TrackingConnection) -> bool:
@@ -422,10 +437,14 @@ def wait_for(future: Future[T], timeout_s: float) -> T:
 
 
 @lru_cache(maxsize=4096)
-def _works_on_rows(sql: str) -> bool:
-    """Whether a statement may run inside a change; callers use a fixed set of texts, so the answers are kept."""
+def _classify(sql: str) -> tuple[bool, bool]:
+    """Whether a statement may run inside a change, and whether it deletes rows.
+
+    Callers use a fixed set of texts, so the answers are kept.
+    """
     word = _FIRST_WORD.match(sql)
-    return word is not None and word.group(1).upper() in _ALLOWED_WORDS and not _OR_ROLLBACK.search(sql)
+    works_on_rows = word is not None and word.group(1).upper() in _ALLOWED_WORDS and not _OR_ROLLBACK.search(sql)
+    return works_on_rows, _DELETES.search(sql) is not None
 
 
 def _settle(call: _Call, action: Callable[[], Any]) -> None:
@@ -450,6 +469,10 @@ def _run_actions(actions: Sequence[Callable[[], None]]) -> None:
 def _caused(failure: StorageFailed, error: BaseException) -> StorageFailed:
     failure.__cause__ = error
     return failure
+
+
+def _closed() -> StorageFailed:
+    return StorageFailed("数据库已关闭，写入未执行", "the store is closed; nothing was written", code="STORE_CLOSED")
 
 
 def _nothing(_: StoreTransaction) -> None:
