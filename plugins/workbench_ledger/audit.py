@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from workbench.domain.checkpoint import read_cosignature, verify_note
+from workbench.domain.checkpoint import PartyKeys, verify_note
 from workbench.domain.envelope import Envelope, check_opening, parse_envelope
 from workbench.domain.evidence import AuditFinding, AuditReport
 from workbench.domain.merkle import SHA256, SM3, Frontier
@@ -183,7 +183,7 @@ def _problem_field(reader: tables.Reader, result: _Log, index: int) -> str:
     bodies = tables.read_bodies(reader, result.log, index, index + 1, own=result.own)
     try:
         envelope = parse_envelope(bodies[0])
-    except (VerificationError, TypeError, IndexError):
+    except (VerificationError, IndexError):
         return ""
     return "log" if envelope.log != result.log else ""
 
@@ -246,17 +246,22 @@ def _verify_signatures(context: Context, reader: tables.Reader, result: _Log) ->
     ).fetchall()
     for (size,) in rows:
         try:
-            note = tables.read_note(reader, log, size)
-            if note is None:
-                raise tables.damaged(log)
-            verify_note(note.format(), keys, project=context.project)
-            for one in note.cosignatures:
-                lines = (one.ed25519_line, one.sm2_line)
-                if read_cosignature(note.text, lines, keys[one.party], project=context.project) != one:
-                    raise tables.damaged(log)
-        except (VerificationError, KeyError) as error:
-            details = error.details if isinstance(error, VerificationError) else {}
-            result.findings.append(_signature(context, log, size, details.get("party", log)))
+            _verify_note(context, reader, log, size, keys)
+        except VerificationError as error:
+            result.findings.append(_signature(context, log, size, error.details.get("party", log)))
+
+
+def _verify_note(
+    context: Context, reader: tables.Reader, log: PartyId, size: int, keys: Mapping[PartyId, PartyKeys]
+) -> None:
+    """A stored head as a whole, and every pair kept with it under the key of the institution it is kept for."""
+    note = tables.read_note(reader, log, size)
+    if note is None:
+        raise tables.damaged(log)
+    cosignatures = verify_note(note.format(), keys, project=context.project).cosignatures
+    for one in note.cosignatures:
+        if cosignatures.get(one.party) != one:
+            raise VerificationError("签名不成立", "does not hold", details={"party": one.party})
 
 
 def _signed_sizes(reader: tables.Reader, log: PartyId) -> list[int]:
@@ -291,8 +296,7 @@ class _StoredLeaves:
 def _batches(rows: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
     batch: list[tuple[int, bytes]] = []
     for index, body in rows:
-        # A body of another type cannot be hashed as it lies; as text it is what the tool wrote.
-        batch.append((index, body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")))
+        batch.append((index, body))
         if len(batch) == _BATCH:
             yield batch
             batch = []
@@ -328,7 +332,7 @@ def _envelope(reader: tables.Reader, party: PartyId, index: int) -> Envelope | N
     bodies = tables.read_bodies(reader, party, index, index + 1, own=True)
     try:
         return parse_envelope(bodies[0]) if bodies else None
-    except (VerificationError, TypeError):
+    except VerificationError:
         return None  # reported as an edited body
 
 
@@ -345,11 +349,7 @@ def _against_peers(context: Context, own: _Log, fetch: FetchBodies) -> Iterator[
             except WorkbenchError:  # an absent or faulty peer must not end the audit
                 continue
             if theirs and theirs[0] != mine[0]:
-                yield _edited(context, context.party, index, _fields(mine[0], theirs[0]), peer=peer)
-
-
-def _fields(mine: bytes | str, theirs: bytes) -> str:
-    return differing_fields(mine, theirs) if isinstance(mine, bytes) else ""
+                yield _edited(context, context.party, index, differing_fields(mine[0], theirs[0]), peer=peer)
 
 
 def _conflicts(context: Context, reader: tables.Reader) -> list[AuditFinding]:

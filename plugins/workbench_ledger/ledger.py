@@ -23,7 +23,12 @@ from workbench.domain.checkpoint import (
     sign_log,
     verify_note,
 )
-from workbench.domain.envelope import MAX_BODY_BYTES, Opening, check_opening, parse_envelope
+from workbench.domain.envelope import (
+    MAX_BODY_BYTES,
+    Opening,
+    check_opening,
+    parse_envelope,
+)
 from workbench.domain.evidence import AuditReport, EntryRef, SealState
 from workbench.domain.merkle import SHA256, SM3, inclusion_proof
 from workbench.domain.party import PartyId
@@ -381,13 +386,18 @@ class Ledger:
         return batch
 
     def _notes_to_show(self, reader: tables.Reader) -> list[str]:
-        """The newest best-signed note of every log held here."""
+        """Of every log held here the newest note, which shows forks, and the best-signed one, which completes seals."""
         notes = []
         for log in self._context.parties():
-            found = tables.best_seal(reader, log, -1, len)
-            note = tables.read_note(reader, log, found[0]) if found else None
-            if note is not None:
-                notes.append(note.format())
+            best = tables.best_seal(reader, log, -1, len)
+            shown = {note.checkpoint.size: note for note in [tables.newest_note(reader, log)] if note is not None}
+            if (
+                best is not None
+                and best[0] not in shown
+                and (note := tables.read_note(reader, log, best[0])) is not None
+            ):
+                shown[best[0]] = note
+            notes += [note.format() for note in shown.values()]
         return notes[: messages.MAX_SEEN]
 
 

@@ -60,6 +60,7 @@ class Mirror:
             message = messages.parse_request(request)
             note = self._checked_note(origin, message)
             size = note.checkpoint.size
+            _check_bodies(message, note)
             with self._one_at_a_time:
                 reply = self._answer(origin, message, note)
             for seen in message.seen:
@@ -110,7 +111,7 @@ class Mirror:
     # ---- rows 1 to 8
 
     def _checked_note(self, origin: PartyId, message: MirrorRequest) -> VerifiedNote:
-        """Row 1: the checkpoint is the caller's, signed and co-signed by it, and the bodies lead up to its size."""
+        """Row 1: the checkpoint is the caller's, signed and co-signed by it."""
         context = self._context
         note = verify_note(message.checkpoint, context.pinned(), project=context.project)
         log = note.checkpoint.log
@@ -118,11 +119,6 @@ class Mirror:
             raise _refused("请求的日志不是来访机构自己的", "the request is not about the caller's own log")
         if origin not in note.cosignatures:
             raise _refused("缺少该机构自己的共签", "the caller's own co-signature is missing")
-        if message.start + len(message.bodies) != note.checkpoint.size:
-            raise _refused("记录数与检查点不符", "the entries do not lead up to the checkpoint's size")
-        for body in message.bodies:
-            if parse_envelope(body).log != origin:
-                raise _refused("其中一条属于另一家的日志", "an entry names another log")
         return note
 
     def _answer(self, origin: PartyId, message: MirrorRequest, note: VerifiedNote) -> MirrorReply:
@@ -331,6 +327,15 @@ def _differing(one: Envelope, other: Envelope) -> Sequence[str]:
     first: dict[str, object] = {**one.shared, **one.committed}
     second: dict[str, object] = {**other.shared, **other.committed}
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+
+
+def _check_bodies(message: MirrorRequest, note: VerifiedNote) -> None:
+    """Row 1: every body is an envelope of this log, and they lead up to the checkpoint's size."""
+    if message.start + len(message.bodies) != note.checkpoint.size:
+        raise _refused("记录数与检查点不符", "the entries do not lead up to the checkpoint's size")
+    for body in message.bodies:
+        if parse_envelope(body).log != message.log:
+            raise _refused("其中一条属于另一家的日志", "an entry names another log")
 
 
 def _hold(tx: Transaction, origin: PartyId, expected: int, growth: tables.Growth, note: VerifiedNote) -> None:

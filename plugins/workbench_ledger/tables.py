@@ -161,12 +161,15 @@ def read_bodies(reader: Reader, log: PartyId, start: int, stop: int, *, own: boo
 
 
 def numbered_bodies(reader: Reader, log: PartyId, start: int, stop: int, *, own: bool) -> Iterator[tuple[int, bytes]]:
-    """Index and body of start <= index < stop in ascending order, a thousand at a time, as they lie in the table."""
+    """Index and body of start <= index < stop in ascending order, a thousand at a time, as they lie in the table.
+
+    The cast reads what somebody else wrote as text or number, so that it can be hashed and found wrong.
+    """
     while start < stop:
         rows = reader.execute(
-            "SELECT idx, body FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?"
+            "SELECT idx, CAST(body AS BLOB) FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?"
             if own
-            else "SELECT idx, body FROM ledger_mirror_entry WHERE origin = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT ?",
+            else "SELECT idx, CAST(body AS BLOB) FROM ledger_mirror_entry WHERE origin = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT ?",
             (start, stop, _CHUNK) if own else (log, start, stop, _CHUNK),
         ).fetchall()
         yield from rows

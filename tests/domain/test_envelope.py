@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from workbench.crypto.random import SeededSource
 from workbench.domain import envelope as envelopes
-from workbench.domain.envelope import Envelope, build_envelope, check_opening, parse_envelope
+from workbench.domain.envelope import (
+    Envelope,
+    build_envelope,
+    check_opening,
+    parse_envelope,
+)
 from workbench.domain.evidence import EntryRef, EvidenceKind, Field, Visibility
 from workbench.domain.listdigest import export_digest
 from workbench.domain.party import PartyId
@@ -135,7 +140,7 @@ def test_every_one_byte_change_is_refused_or_another_entry(data: st.DataObject) 
     try:
         parsed = parse_envelope(changed)
     except VerificationError as error:
-        assert error.code == "ENVELOPE"  # noqa: PT017  either outcome is right, and this is what a refusal looks like
+        assert error.code == "ENVELOPE"
         return
     assert parsed != parse_envelope(body)
     assert envelopes.format_envelope(parsed) == changed
@@ -236,7 +241,10 @@ def test_times_round_trip(time_ms: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(max_size=50), st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True), st.text(max_size=50), max_size=5))
+@given(
+    st.text(max_size=50),
+    st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True), st.text(max_size=50), max_size=5),
+)
 def test_any_text_survives_in_shared_fields(value: str, shared: dict[str, str]) -> None:
     envelope = Envelope("a.b", 0, BROKER, "", "", (), {**shared, "x": value}, {})
     assert parse_envelope(envelopes.format_envelope(envelope)) == envelope
@@ -244,7 +252,9 @@ def test_any_text_survives_in_shared_fields(value: str, shared: dict[str, str]) 
 
 def test_the_list_digest_is_the_document_s_hmac_and_ignores_order_and_repetition() -> None:
     key, ids = b"k" * 32, ["13800000002", "13800000001", "13800000002"]
-    expected = hmac.new(key, b"workbench/v1/list\n13800000001\n13800000002\n", lambda d=b"": hashlib.new("sm3", d)).digest()
+    expected = hmac.new(
+        key, b"workbench/v1/list\n13800000001\n13800000002\n", lambda d=b"": hashlib.new("sm3", d)
+    ).digest()
     assert export_digest(key, ids) == expected
     assert export_digest(key, ids[:2]) == expected
     assert export_digest(key, ids[:1]) != expected

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.domain import merkle
-from workbench.domain.merkle import SHA256, SM3, Frontier, TreeHash, check_consistency, check_inclusion
+from workbench.domain.merkle import (
+    SHA256,
+    SM3,
+    Frontier,
+    TreeHash,
+    check_consistency,
+    check_inclusion,
+)
 from workbench.errors import VerificationError
 
 TREES = [SHA256, SM3]
@@ -151,7 +158,11 @@ def test_damaged_inclusion_proofs_are_refused(size: int) -> None:
         damaged = [(flip(leaf, 3), proof, root), (leaf, proof, flip(root, 0)), (leaf, [*proof, root], root)]
         damaged += [(leaf, proof[:-1], root)] if proof else []
         damaged += [(leaf, [*proof[:i], flip(one, 7), *proof[i + 1 :]], root) for i, one in enumerate(proof)]
-        damaged += [(leaf[:31], proof, root), (leaf, [one[:31] for one in proof] or [b""], root), (leaf, proof, root[:31])]
+        damaged += [
+            (leaf[:31], proof, root),
+            (leaf, [one[:31] for one in proof] or [b""], root),
+            (leaf, proof, root[:31]),
+        ]
         for bad_leaf, bad_proof, bad_root in damaged:
             with pytest.raises(VerificationError) as refused:
                 check_inclusion(SHA256, index=index, size=size, leaf=bad_leaf, proof=bad_proof, root=bad_root)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workbench_ledger.ledger import Ledger
+from workbench_ledger.schema import MIGRATIONS
+
 from workbench.contracts import Transaction
 from workbench.crypto import ed25519, sm2
 from workbench.crypto.random import SeededSource
@@ -13,8 +16,6 @@ from workbench.domain.envelope import Opening, build_envelope
 from workbench.domain.evidence import EntryRef, EvidenceKind, Field, Visibility
 from workbench.domain.party import PartyId
 from workbench.store.database import Database
-from workbench_ledger.ledger import Ledger
-from workbench_ledger.schema import MIGRATIONS
 
 BROKER, CARDNET, BANK = PartyId("broker"), PartyId("cardnet"), PartyId("bank")
 PARTIES = (BANK, BROKER, CARDNET)
