@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 import polars as pl
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no type information
 
 from workbench.contracts import Transaction
 from workbench.errors import VerificationError
