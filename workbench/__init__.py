@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 def connect(*arguments: Any, **options: Any) -> Any:  # the client is imported only when somebody connects
     """A client of the own institution's node; see workbench.client.connect."""
-    from workbench.client import connect as connect_client
+    from workbench.client.connect import connect as connect_client
 
     return connect_client(*arguments, **options)
 

@@ -131,7 +131,12 @@ class Conversation:
                 max_bytes=host.setting("node.max_message_bytes"),
                 max_skew_s=host.setting("node.max_skew_s"),
             )
-            self._record("received", message.kind, message.sequence, message.frame_digest, len(frame))
+            try:
+                self._record("received", message.kind, message.sequence, message.frame_digest, len(frame))
+            except WorkbenchError as failure:
+                # The sequence has moved on, so this exchange cannot be continued without a gap in the evidence.
+                self.end(failure)
+                raise
             self.bytes_received += len(frame)
         limit = time.monotonic() + self._remaining_s()
         while True:

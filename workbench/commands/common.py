@@ -76,7 +76,8 @@ class ProgressLine:
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
-        self._last = ("", 0.0)
+        self._last_text = ""
+        self._last_at = 0.0
 
     def __call__(self, done: int, total: int, zh: str, en: str) -> None:
         share = min(1.0, done / total) if total else 0.0
@@ -85,9 +86,9 @@ class ProgressLine:
             filled = int(24 * share)
             percent = f"{share:4.0%}" if total else "    "
             print(f"\r\033[K[{'█' * filled}{'·' * (24 - filled)}] {percent} {zh} / {en}", end="", file=sys.stderr, flush=True)
-        elif (zh, en) != self._last[0] and now - self._last[1] > 0.5:
+        elif zh + en != self._last_text and now - self._last_at > 0.5:
             say(f"{zh} / {en}")
-            self._last = (f"{zh}{en}", now)
+            self._last_text, self._last_at = zh + en, now
 
     def end(self) -> None:
         if self._is_terminal:

@@ -55,6 +55,13 @@ class Uploads:
             raise
         return file_id
 
+    def adopt(self, source: Path) -> str:
+        """Take a copy of a file on this machine as if it had been uploaded; returns its id."""
+        file_id = secrets.token_hex(12)
+        (self._folder / file_id).mkdir(mode=0o700)
+        shutil.copyfile(source, self._folder / file_id / source.name)
+        return file_id
+
     def path(self, file_id: str) -> Path:
         """Where an uploaded file lies; NotFound when the id is not one of ours or the file is gone."""
         if _FILE_ID.fullmatch(file_id):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from workbench.channel.message import peek_header
 from workbench.contracts import PeerCall
 from workbench.domain.party import PartyId
-from workbench.errors import NotFound, WorkbenchError
+from workbench.errors import NotFound, ProtocolViolation, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -97,8 +97,11 @@ class PeerApi:
     def _bodies(self, call: PeerCall) -> bytes:
         """Entries of the caller's own log as this node holds them: how a damaged log finds out what was changed."""
         ledger = self._host.ledger
-        request = json.loads(call.body)
-        start = int(request["start"])
-        stop = min(int(request["stop"]), start + BODIES_AT_ONCE, ledger.size(PartyId(call.peer)))
+        try:
+            request = json.loads(call.body)
+            start = max(0, int(request["start"]))
+            stop = min(int(request["stop"]), start + BODIES_AT_ONCE, ledger.size(PartyId(call.peer)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProtocolViolation("请求的格式不对", "The request is malformed", code="MALFORMED") from error
         bodies = ledger.entry_bodies(call.peer, start, stop) if stop > start else []
         return json.dumps([body.hex() for body in bodies]).encode()
