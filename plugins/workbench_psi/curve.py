@@ -1,6 +1,6 @@
 """Curve25519 for long lists: X25519 of one scalar with many points, and Elligator2 of many digests.
 
-Two back ends give the same bytes: `double-fma`, vectors of eight points in machine code made by numba, and
+Two back ends give the same bytes: `double-fma`, vectors of points in machine code made by numba, and
 `cryptography`, one point at a time, for processors without fused multiply-add. The processor decides, an argument may
 overrule it. `self_test` compares known answers before a node computes anything; `recheck_sample` recomputes some rows
 of every job with the other implementation.
@@ -11,20 +11,19 @@ Document: docs/protocols/curve.md.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import SelfTestFailed
 from workbench_psi import curve_plain
+from workbench_psi.curve_processor import BackendName, choose_backend, this_processor
 
 ByteRows = npt.NDArray[np.uint8]
-BackendName = Literal["double-fma", "cryptography"]
 
 POINT_BYTES: Final = 32
 BLOCK_POINTS: Final = 512
@@ -39,7 +38,7 @@ def x25519(scalar: bytes, points: ByteRows, *, threads: int = 1, backend: Backen
         whoever needs one encoding per point checks it before (`points.require_canonical`). Not modified.
     threads: for double-fma; the other back end holds the interpreter lock and uses one.
     Returns a new (n, 32) array of canonical encodings; a zero row for a point of low order: the caller must refuse it.
-    Raises ValueError for another shape, type or length. Cost: 7-8 us a point and core with AVX-512, 17 with AVX2,
+    Raises ValueError for another shape, type or length. Cost: 7-8 us a point and core with AVX-512, 10-11 with AVX2,
     30-60 with the other back end. Constant-time style: docs/protocols/curve.md section 5.
     """
     _require_rows(points)
@@ -59,8 +58,8 @@ def elligator2(uniform: ByteRows, *, threads: int = 1, backend: BackendName | No
 
     uniform: (n, 32) uint8, little-endian, 255 uniform bits each; bit 255 is ignored. Not modified.
     Returns a new (n, 32) array of canonical encodings, all on the curve (never on its twist); the order is kept.
-    Raises ValueError for another shape or type. Cost: 0.8 us a row and core with AVX-512; 60-100 us with the
-    other back end, and there not in constant time (`curve_plain`).
+    Raises ValueError for another shape or type. Cost: 0.8 us a row and core with AVX-512, 1 with AVX2; 100-120 us with
+    the other back end, and there not in constant time (`curve_plain`).
     """
     _require_rows(uniform)
     if threads < 1:
@@ -75,30 +74,7 @@ def elligator2(uniform: ByteRows, *, threads: int = 1, backend: BackendName | No
 @cache
 def backend_name() -> BackendName:
     """The back end this processor gets: `double-fma` where it multiplies and adds with one rounding."""
-    import llvmlite.binding  # type: ignore[import-untyped]  # no annotations
-    from numba import config
-
-    features = getattr(config, "CPU_FEATURES", None)  # what numba compiles for, if an operator has narrowed it
-    if features is None:
-        host: Mapping[str, bool] = llvmlite.binding.get_host_cpu_features()
-    else:
-        host = {name[1:]: name.startswith("+") for name in features.split(",") if name}
-    machine = llvmlite.binding.get_process_triple().split("-")[0]
-    return choose_backend(machine=machine, features=host, byteorder=sys.byteorder)
-
-
-def choose_backend(*, machine: str, features: Mapping[str, bool], byteorder: str) -> BackendName:
-    """The back end for a processor.
-
-    machine: first part of LLVM's target triple. features: LLVM's names; x86 has vectors of doubles with fused
-    multiply-add where both `fma` and `avx` are on, every 64-bit ARM has them. Elsewhere LLVM would call a C function
-    for each lane: right, but far slower than `cryptography`.
-    """
-    if byteorder != "little":
-        return "cryptography"
-    if machine in ("x86_64", "amd64"):
-        return "double-fma" if features.get("fma") and features.get("avx") else "cryptography"
-    return "double-fma" if machine in ("aarch64", "arm64") else "cryptography"
+    return choose_backend(this_processor())
 
 
 def warm_up() -> None:

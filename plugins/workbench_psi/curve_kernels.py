@@ -1,8 +1,8 @@
 """The formulas of `curve_lanes` as machine code: LLVM vectors inside numba, blocks of points, batch inversion.
 
-Eight points travel side by side, one per lane of a <8 x double> vector: one AVX-512 register, two of AVX2, four of
-NEON. Written out as LLVM instructions, nothing depends on what a loop vectoriser recognises. Every element sits in a
-*slot* of a flat workspace: five rows (one per limb) of eight lanes.
+Eight points travel side by side on AVX-512, one per lane of a <8 x double> vector; four on AVX2 and NEON. Written out
+as LLVM instructions, nothing depends on what a loop vectoriser recognises. Every element sits in a *slot* of a flat
+workspace: five rows (one per limb) of all lanes.
 
 Promises: no branch and no address depends on a scalar or on a point; the ladder's choice is a mask; no value is ever
 denormal. The workspace is overwritten with zeros after use. Needs the default rounding mode, which nothing here sets.
@@ -28,13 +28,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from workbench_psi import curve_lanes as lanes
+from workbench_psi.curve_processor import choose_lanes, this_processor
 
-LANES: Final = 8
+LANES: Final = choose_lanes(this_processor())
 VECTOR_BYTES: Final = 8 * LANES
 ROW_WORDS: Final = lanes.LIMBS * LANES
 """Words of one slot."""
 BLOCK_GROUPS: Final = 64
-"""Groups of eight points that share one inversion (Montgomery's trick): more gains little and leaves the L2 cache."""
+"""Groups of points that share one inversion (Montgomery's trick): more gains little and leaves the L2 cache."""
 BLOCK_POINTS: Final = BLOCK_GROUPS * LANES
 SCRATCH_SLOTS: Final = 16
 WORKSPACE_WORDS: Final = (4 * BLOCK_GROUPS + SCRATCH_SLOTS) * ROW_WORDS
@@ -193,7 +194,7 @@ _inner = njit(nogil=True, boundscheck=False, error_model="numpy")
 
 @_inner
 def load_group(points: WordRows, first: int, work: Any, slot: int) -> None:
-    """Eight points from row `first` on into a slot; past the end the last point is repeated."""
+    """As many points as there are lanes, from row `first` on, into a slot; past the end the last point is repeated."""
     for lane in range(LANES):
         row = min(first + lane, points.shape[0] - 1)
         for word in range(4):
@@ -339,7 +340,7 @@ def divide_block(work: Any, groups: int, out: WordRows, first: int, scratch: int
 
 @_inner
 def groups_from(points: WordRows, first: int) -> int:
-    """Groups of eight in the block that starts at row `first`."""
+    """Groups in the block that starts at row `first`."""
     groups: int = min(BLOCK_GROUPS, (points.shape[0] - first + LANES - 1) // LANES)
     return groups
 

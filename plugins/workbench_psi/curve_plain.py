@@ -32,7 +32,7 @@ def x25519(scalar: bytes, points: ByteRows) -> ByteRows:
 
 
 def elligator2(uniform: ByteRows) -> ByteRows:
-    """The x-coordinate of the Elligator2 map of every row. About 60-100 us a row, not in constant time."""
+    """The x-coordinate of the Elligator2 map of every row. About 100-120 us a row, not in constant time."""
     return _rows(
         map_to_curve(int.from_bytes(row, "little") & _LOW_255_BITS).to_bytes(POINT_BYTES, "little")
         for row in _encodings(uniform)

@@ -143,7 +143,8 @@ def test_somebody_born_today_is_accepted_and_born_tomorrow_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "level"), [("c1", "C1"), ("C2 谨慎型", "C2"), ("C3-稳健型", "C3"), ("Ｃ４（积极型）", "C4"), ("C5激进型", "C5")]
+    ("text", "level"),
+    [("c1", "C1"), ("C2 谨慎型", "C2"), ("C3-稳健型", "C3"), ("Ｃ４（积极型）", "C4"), ("C5激进型", "C5")],
 )
 def test_risk_levels_are_read_from_usual_spellings(text: str, level: str) -> None:
     assert ids.normalise_risk_level(text) == ids.Cleaned(level)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from workbench_psi import curve
-from workbench_psi.curve import BackendName
+from workbench_psi.curve_processor import BackendName, Processor, choose_backend, choose_lanes
 
 from workbench.errors import SelfTestFailed
 
@@ -269,21 +269,26 @@ def test_wrong_shapes_types_and_lengths_are_refused(backend: BackendName) -> Non
 @pytest.mark.parametrize(
     ("machine", "features", "byteorder", "expected"),
     [
-        ("x86_64", {"fma": True, "avx": True, "avx2": True}, "little", "double-fma"),
-        ("x86_64", {"fma": False, "avx": True}, "little", "cryptography"),
-        ("x86_64", {"fma": True, "avx": False}, "little", "cryptography"),
-        ("x86_64", {}, "little", "cryptography"),
-        ("aarch64", {}, "little", "double-fma"),
-        ("arm64", {}, "little", "double-fma"),
-        ("aarch64", {}, "big", "cryptography"),
-        ("riscv64", {"fma": True, "avx": True}, "little", "cryptography"),
-        ("s390x", {}, "big", "cryptography"),
+        ("x86_64", {"fma", "avx", "avx2"}, "little", "double-fma"),
+        ("x86_64", {"avx"}, "little", "cryptography"),
+        ("x86_64", {"fma"}, "little", "cryptography"),
+        ("x86_64", set(), "little", "cryptography"),
+        ("aarch64", set(), "little", "double-fma"),
+        ("arm64", set(), "little", "double-fma"),
+        ("aarch64", set(), "big", "cryptography"),
+        ("riscv64", {"fma", "avx"}, "little", "cryptography"),
+        ("s390x", set(), "big", "cryptography"),
     ],
 )
-def test_the_processor_decides_the_back_end(
-    machine: str, features: dict[str, bool], byteorder: str, expected: str
-) -> None:
-    assert curve.choose_backend(machine=machine, features=features, byteorder=byteorder) == expected
+def test_the_processor_decides_the_back_end(machine: str, features: set[str], byteorder: str, expected: str) -> None:
+    has = {name: name in features for name in ("fma", "avx", "avx2")}
+    assert choose_backend(Processor(machine, has, byteorder)) == expected
+
+
+def test_the_processor_decides_how_many_points_go_side_by_side() -> None:
+    assert choose_lanes(Processor("x86_64", {"fma": True, "avx2": True, "avx512f": True}, "little")) == 8
+    assert choose_lanes(Processor("x86_64", {"fma": True, "avx2": True, "avx512f": False}, "little")) == 4
+    assert choose_lanes(Processor("aarch64", {}, "little")) == 4
 
 
 def on_processor(features: str, cache: Path) -> str:

@@ -44,8 +44,8 @@ Rows = Sequence[ProvedLane]
 # 1. Whole calls -------------------------------------------------------------------------------------------------------
 
 
-def proved_calls(formulas: types.ModuleType, rows: int = 17) -> Proof:
-    """Both calls; from seventeen rows on every loop runs its first, a middle and its last turn."""
+def proved_calls(formulas: types.ModuleType, rows: int = 3 * curve_kernels.LANES) -> Proof:
+    """Both calls; with three groups every loop runs its first, a middle and its last turn."""
     proof = Proof(formulas)
     proof.map_rows(rows)
     proof.multiply_rows(rows)
@@ -56,7 +56,7 @@ def test_no_call_overflows_or_rounds_where_it_must_not() -> None:
     """A full block and another of one group."""
     proof = proved_calls(curve_lanes, BLOCK + 1)
     assert {operation.formula.__name__ for operation in curve_kernels.OPERATIONS} == set(proof.seen), "all were run"
-    ladder_operations = 12 * 255 * (BLOCK // 8 + 1)
+    ladder_operations = 12 * 255 * (curve_kernels.BLOCK_GROUPS + 1)
     assert proof.calls > ladder_operations, "the loops were followed turn by turn"
 
 

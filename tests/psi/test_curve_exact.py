@@ -30,7 +30,7 @@ EDGES = (0, 1, -1, 18, -19, 2**50, -(2**50), 2**50 - 1, TIGHT, -TIGHT, TIGHT - 1
 
 
 def limbs_of(seed: int, edges: Sequence[int], bound: int) -> list[Limbs]:
-    """Three elements of five limbs for eight lanes: edges in two rounds of three, random ones in the third."""
+    """Four elements of five limbs for all lanes: edges in two rounds of three, random ones in the third."""
     random = np.random.default_rng(seed)
     if seed % 3:
         return [random.choice(np.array(edges, np.int64), (5, LANES)) for _ in range(4)]
@@ -101,14 +101,14 @@ def modelled(given: dict[int, list[ExactLane]]) -> dict[int, list[ExactLane]]:
 
 
 def prepared(seed: int) -> npt.NDArray[np.uint64]:
-    """A workspace with inputs for eight points; slot 2 holds a quadratic character in every one of its spellings."""
+    """A workspace with inputs for every lane; slot 2 holds a quadratic character in every one of its spellings."""
     random = np.random.default_rng(seed + 1000)
     work = np.zeros(64 * ROW, np.uint64)
     slots = work.reshape(64, 5, LANES)
     for slot, limbs in enumerate(limbs_of(seed, EDGES, TIGHT)):
         slots[slot] = limbs.astype(np.float64).view(np.uint64)
     spellings = [limbs_for(value) for value in (1, P + 1, 1 - P, -1, P - 1, -P - 1, 1, -1)]
-    slots[2] = np.array(spellings, np.float64).T.copy().view(np.uint64)
+    slots[2] = np.array(spellings, np.float64)[(np.arange(LANES) + seed) % len(spellings)].T.copy().view(np.uint64)
     column_edges = (0, 1, -1, COLUMN_EDGE, -COLUMN_EDGE, 2**51, -(2**51), 2**50, -(2**50), 2**50 - 1)
     for slot, limbs in enumerate(limbs_of(seed, column_edges, COLUMN_EDGE)):
         slots[4 + slot] = limbs.view(np.uint64)

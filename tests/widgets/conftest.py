@@ -34,7 +34,7 @@ def open_page(browser: object, tmp_path: Path) -> Iterator[Callable[..., Watched
     opened: list[WatchedPage] = []
 
     def open_text(html: str, **options: object) -> WatchedPage:
-        page = WatchedPage(browser, tmp_path / f"page{len(opened)}.html", html, **options)  # type: ignore[arg-type]
+        page = WatchedPage(browser, tmp_path / f"page{len(opened)}.html", html, **options)
         opened.append(page)
         return page
 

@@ -24,7 +24,7 @@ from workbench_widgets.panel_pane import pane  # only where Panel is there
 def test_every_component_in_every_state_becomes_a_pane() -> None:
     for sample in samples():
         shown = pane(sample.component(**sample.traits))
-        assert json.loads(shown.t_state) == shown.widget.state
+        assert json.loads(shown.param.values()["t_state"]) == shown.widget.state
         assert shown.get_root() is not None
         shown.close()
     assert len(COMPONENTS) == 18
@@ -34,10 +34,10 @@ def test_values_set_in_python_reach_the_pane_and_stop_when_it_is_closed() -> Non
     answer = AnswerStrip(sentence="一")
     shown = pane(answer)
     answer.sentence = "二"
-    assert json.loads(shown.t_sentence) == "二"
+    assert json.loads(shown.param.values()["t_sentence"]) == "二"
     shown.close()
     answer.sentence = "三"
-    assert json.loads(shown.t_sentence) == "二"
+    assert json.loads(shown.param.values()["t_sentence"]) == "二"
 
 
 def test_a_browser_can_choose_and_speak_but_not_rewrite_the_data() -> None:

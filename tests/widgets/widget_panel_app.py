@@ -39,4 +39,4 @@ def build() -> pn.Column:
 
 if __name__ == "__main__":
     port = int(sys.argv[1])
-    pn.serve({"page": build}, port=port, address="127.0.0.1", show=False, websocket_origin=[f"127.0.0.1:{port}"])
+    pn.serve({"page": build}, port=port, address="127.0.0.1", show=False, websocket_origin=[f"127.0.0.1:{port}"])  # type: ignore[no-untyped-call]

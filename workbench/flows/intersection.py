@@ -525,6 +525,7 @@ class IntersectionFlow:
                     "contract": contract.digest().hex(),
                     "result_digest": outcome.result_digest.hex(),
                     "partner_digest": outcome.partner_digest.hex(),
+                    "key_kind": job.terms.key_kind.value,
                     "customers": str(outcome.hits.size),
                     "dropped": str(outcome.dropped),
                     "list_digest": export_digest(key, keys).hex(),

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from workbench.domain.identifiers import EMPTY_WORDS, KEY_KINDS, fold_cell
@@ -145,16 +146,20 @@ def read_grant_rows(
             progress(rows, max(rows, reader.info.rows_estimate))
     check_cancelled(cancelled)
     everything = pl.concat(parts) if parts else pl.DataFrame(schema={**GRANT_SCHEMA, SUSPECT: pl.Boolean})
+    parts.clear()
     suspects = refuse_suspects(everything["id_no"], everything[SUSPECT], everything["line"], columns, rejects)
-    everything = everything.filter(~suspects).drop(SUSPECT)
-    frame = everything.unique([name for name in GRANT_SCHEMA if name != "line"], keep="last", maintain_order=True)
+    kept = ~suspects & _are_last_of_equals(everything)
+    duplicates = everything.height - int(suspects.to_numpy().sum()) - int(kept.to_numpy().sum())
+    frame = everything.drop(SUSPECT)
+    del everything
+    frame = frame if kept.all() else frame.filter(kept)
     report = QualityReport(
         file=reader.info.file,
         kind=reader.info.kind,
         rows=rows,
         accepted=frame.height,
         rejected=rejects.count_rows(),
-        duplicates=everything.height - frame.height,
+        duplicates=duplicates,
         reasons=rejects.count_reasons(),
         missing=count_missing(frame, columns),
         encoding=reader.info.encoding,
@@ -194,6 +199,19 @@ def _clean_batch(batch: Batch, columns: ColumnMapping, rejects: RejectLog, known
     refused = refused | rejects.add_cells(batch.lines, until, where(ends_early, "PERIOD_EMPTY"), raw_until)
     frame = pl.DataFrame([values[name].alias(name) for name in GRANT_SCHEMA])
     return frame.with_columns(suspect.alias(SUSPECT)).filter(~refused)
+
+
+def _are_last_of_equals(grants: pl.DataFrame) -> pl.Series:
+    """Whether a row is the last one of all equal rows, its line left aside."""
+    contents = grants.drop("line")
+    # Hashes find the few rows that may have an equal; only those are compared in full, because a hash may lie.
+    candidates = contents.hash_rows().is_duplicated().arg_true()
+    last = contents.select(pl.all().gather(candidates)).with_columns(at=candidates)
+    last = last.unique(contents.columns, keep="last", maintain_order=True)
+    is_last = np.ones(grants.height, dtype=np.bool_)
+    is_last[candidates.to_numpy()] = False
+    is_last[last["at"].to_numpy()] = True
+    return pl.Series(is_last)
 
 
 def _by_distinct(raw: pl.Series, name: str, known: _Known) -> pl.DataFrame:

@@ -66,6 +66,9 @@ def _batches(path: Path, info: TableInfo, limits: Limits) -> Iterator[Batch]:
                 frame = pl.DataFrame([column.alias(name) for name, column in zip(names, columns, strict=True)])
                 lines = pl.int_range(line, line + frame.height, dtype=pl.Int64, eager=True).alias("line")
                 line += frame.height
+                del batch, columns
+                # The pool of Arrow keeps what it freed; polars uses another one, so both would hold a peak.
+                pa.default_memory_pool().release_unused()
                 yield without_blank_rows(frame, lines)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path) from error

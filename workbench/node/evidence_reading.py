@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 READS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR, Role.APPROVER, Role.MARKETING})
 CHECKS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR})
-SHOWN_IN_RECEIPTS = ("list_digest", "list_key")
+SHOWN_IN_RECEIPTS = ("list_digest", "list_key", "file_sm3")
 AREAS_OF_MARKETING = ("intersection.", "lists.")
 
 

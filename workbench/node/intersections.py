@@ -15,6 +15,7 @@ from workbench.contracts import (
     OperationContext,
     Transaction,
 )
+from workbench.crypto import sm3
 from workbench.domain.identifiers import mask_id_no, mask_phone
 from workbench.domain.intersection import FINAL_STATES, JobState, KeyKind, bucket_of
 from workbench.domain.listdigest import export_digest
@@ -345,6 +346,8 @@ def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
                 "customers": str(kept.height),
                 "withheld": str(frame.height - kept.height),
                 "columns": json.dumps(columns, ensure_ascii=False),
+                "key_kind": key_kind.value,
+                "file_sm3": sm3.digest(data).hex(),
                 "list_digest": export_digest(digest_key, kept[key_kind.value].to_list()).hex(),
                 "list_key": digest_key.hex(),
                 "automatic": "yes" if request.automatic else "no",

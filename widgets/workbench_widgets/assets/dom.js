@@ -123,8 +123,9 @@ function wholeShare(done, total) { return total > 0 ? (done >= total ? 100 : Mat
 function progress(ctx, { done, total, state, label }) {
   const part = total > 0 ? Math.max(0, Math.min(1, done / total)) : 0;
   const whole = wholeShare(done, total) ?? 0;
-  return h("span", { class: `bar ${state || ""}`, role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(whole), "aria-label": label },
-    h("i", { style: { width: `${part * 100}%` } }));
+  const known = total > 0;
+  return h("span", { class: `bar ${known ? state || "" : "unknown"}`, role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": known ? String(whole) : null,
+    "aria-label": label }, h("i", { style: { width: `${part * 100}%` } }));
 }
 // One cell of data by kind; whatever the kind, the content is text.
 function cell(ctx, kind, value) {

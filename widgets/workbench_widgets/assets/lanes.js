@@ -80,7 +80,7 @@ function lanesView(ctx) {
     Enter: () => choose(ctx, rows[active - offset]), " ": () => choose(ctx, rows[active - offset]) };
   const head = h("div", { key: "head", class: "lane-head" }, h("span", { class: "dim" }, ctx.t("lanes.index")), h("span", { class: "dim" }, ctx.t("lanes.time")),
     h("span", { class: "names" }, ctx.get("lanes").map((lane, i) => h("span", { key: `n${i}`, style: { left: `${laneX(ctx, lane.party)}%` } }, tile(ctx, lane), h("span", { class: "word" }, say(ctx, lane.name))))), h("span", { class: "dim" }, ctx.t("lanes.what")), h("span"));
-  return h("div", { key: "pic", style: { "--lanes": String(Math.max(2, ctx.get("lanes").length)) } }, head, h("div", { class: "lanes", tabindex: "0", role: "listbox", "aria-label": ctx.t("lanes.label", { count: formats.count(total, ctx.lang) }),
+  return h("div", { key: "pic", class: total * ROW > height ? "long" : null, style: { "--lanes": String(Math.max(2, ctx.get("lanes").length)) } }, head, h("div", { class: "lanes", tabindex: "0", role: "listbox", "aria-label": ctx.t("lanes.label", { count: formats.count(total, ctx.lang) }),
     "aria-activedescendant": ctx.local.focused && active >= first && active < last ? `row${active}` : null, style: { height: `${height}px` },
     on: { scroll: (e) => { const now = e.target.scrollTop; if (Math.abs(now - (ctx.local.top || 0)) >= ROW) { ctx.local.top = now; ctx.update(); } },
       focus: () => { ctx.local.focused = true; ctx.local.active ??= active; ctx.update(); }, blur: () => { ctx.local.focused = false; ctx.update(); },

@@ -41,7 +41,7 @@ export default component({
       return told ? [line, h("tr", { key: `n${i}`, class: "told" }, h("td", null), h("td", { colspan: "5" }, say(ctx, row.note)))] : [line];
     });
     return h("div", { class: "scroll" }, h("table", { class: "phases" }, h("thead", null, h("tr", null, h("th", null, h("span", { class: "sr" }, ctx.t("common.state"))), h("th", null, ctx.t("phase_list.phase")),
-      h("th", { style: { width: "26%" } }, say(ctx, mine.name), ctx.t("phase_list.ours_paren")), h("th", { style: { width: "32%" } }, say(ctx, theirs.name), ctx.get("padded") ? ctx.t("phase_list.padded_paren") : null),
+      h("th", { style: { width: "30%" } }, say(ctx, mine.name), ctx.t("phase_list.ours_paren")), h("th", { style: { width: "38%" } }, say(ctx, theirs.name), ctx.get("padded") ? ctx.t("phase_list.padded_paren") : null),
       h("th", null, ctx.t("phase_list.time")), h("th", null, ctx.t("phase_list.record")))), h("tbody", null, lines)));
   },
 });

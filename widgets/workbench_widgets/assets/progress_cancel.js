@@ -20,7 +20,7 @@ export default component({
     const label = ctx.get("cancel_label") || ctx.t("progress_cancel.cancel");
     const ask = (on) => () => { ctx.local.asking = on; ctx.update(); ctx.after(() => ctx.root.querySelector(on ? "[data-name=keep]" : "[data-name=cancel]")?.focus()); };
     return [h("div", { key: "line", class: "row wrap" }, h("span", { class: "grow" }, say(ctx, ctx.get("phase"))), h("span", { class: "num" }, share, told ? `${share ? " · " : ""}${formats.estimate(rest, lang)}` : "")),
-      h("div", { key: "bar", style: { margin: "4px 0 8px" } }, progress(ctx, { done: part === null ? 0 : done, total: part === null ? 1 : total, state: ctx.state === "done" ? "running" : ctx.state, label: ctx.get("phase") })),
+      h("div", { key: "bar", style: { margin: "4px 0 8px" } }, progress(ctx, { done, total, state: ctx.state === "done" ? "running" : ctx.state, label: ctx.get("phase") })),
       cancelling ? h("p", { key: "going", class: "meta", role: "status" }, ctx.get("cannot_cancel") ? say(ctx, ctx.get("cannot_cancel")) : ctx.t("progress_cancel.going")) : null,
       asking ? h("div", { key: "ask", class: "popover", role: "alertdialog", "aria-labelledby": "q", "aria-describedby": "w", style: { "max-width": "none" },
         on: { keydown: (e) => { if (e.key === "Escape") { e.stopPropagation(); ask(false)(); } } } },
