@@ -127,6 +127,9 @@ def test_one_form_that_names_only_a_shared_phone_speaks_for_nobody(house: House)
     people = customer_list(("C1", P1, I1), ("C2", P1, I2))
     assert reasons(house, people, query(house.time_ms)) == ["AMBIGUOUS_KEY"] * 2
     assert reasons(house, people, query(house.time_ms, kind="id_no")) == ["AMBIGUOUS_KEY"] * 2
+    # Without numbers nobody can tell whether two rows are one person.
+    unknown = customer_list(("C1", P1, None), ("C2", P1, None))
+    assert reasons(house, unknown, query(house.time_ms)) == ["AMBIGUOUS_KEY"] * 2
     # Two accounts of one person are one person.
     twice = customer_list(("C1", P1, I1), ("C2", P1, I1))
     assert reasons(house, twice, query(house.time_ms)) == ["", "DUPLICATE_KEY"]

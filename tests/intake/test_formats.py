@@ -294,6 +294,14 @@ def test_a_cut_off_or_altered_workbook_is_refused(tmp_path: Path) -> None:
     assert _refusal(_write(tmp_path, broken, "half.xlsx")).code in ("FILE_DAMAGED", "FILE_EMPTY")
 
 
+def test_a_sheet_whose_cells_do_not_name_their_places_is_refused(tmp_path: Path) -> None:
+    data = _workbook(tmp_path / "a.xlsx", {"s": {(0, 0): "a", (1, 0): 310101199001011234}}).read_bytes()
+    bare = _repacked(data, "xl/worksheets/sheet1.xml", lambda xml: xml.replace(b' r="A2"', b""))
+    assert _refusal(_write(tmp_path, bare, "bare.xlsx")).code == "FILE_DAMAGED"
+    turned = _repacked(data, "xl/worksheets/sheet1.xml", lambda xml: xml.replace(b'<c r="A2">', b"<c s='0' r='A2'>"))
+    assert read_table(_write(tmp_path, turned, "turned.xlsx")).frame["0"].to_list() == ["3.10101E+17"]
+
+
 def _repacked(data: bytes, member: str, change: object) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(buffer, "w") as target:

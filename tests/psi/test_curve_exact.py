@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import platform
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from curve_domains import TIGHT, ExactLane, P, ProvedLane, column, mask, tight, words
-from numba import njit
+from numba import njit, types
 from workbench_psi import curve_kernels as kernels
 from workbench_psi import curve_lanes as lanes
 
@@ -286,3 +287,30 @@ def test_cached_machine_code_is_tied_to_the_formulas() -> None:
     multiply = kernels._multiply.py_func
     held = [cell.cell_contents for cell in multiply.__closure__]
     assert kernels.source_digest() in held
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="reads the assembler of x86")
+def test_machine_code_of_the_ladder_branches_for_its_loop_only() -> None:
+    """Scalar bits and limbs choose no jump, no address (no gather) and no instruction of variable time (no division).
+
+    Two conditional jumps are allowed: skip the loop if there are no bits, and its next turn; both depend on the number
+    of bits, which is always 255.
+    """
+    words_type, slots_type = types.Array(types.uint64, 1, "C"), types.Array(types.int64, 1, "C")
+    signature = types.void(words_type, types.int64, words_type, types.int64, types.int64, slots_type)
+    ladder: Any = njit(signature, nogil=True, boundscheck=False, error_model="numpy")(kernels.ladder.py_func)
+    (assembler,) = ladder.inspect_asm().values()
+    body = _first_function(assembler)
+    instructions = [line.split()[0] for line in body if line.startswith("\t") and not line.startswith("\t.")]
+    assert len(instructions) > 1500, "this is the ladder"
+    jumps = [name for name in instructions if name.startswith("j") and name != "jmp"]
+    assert len(jumps) <= 2
+    forbidden = ("call", "div", "idiv", "vdiv", "vgather", "vpgather", "vscatter", "vpscatter", "vsqrt", "loop")
+    assert not [name for name in instructions if name.startswith(forbidden)]
+
+
+def _first_function(assembler: str) -> list[str]:
+    """The lines from the first function label to the next."""
+    lines = assembler.splitlines()
+    starts = [k for k, line in enumerate(lines) if line.startswith("_ZN") and line.endswith(":")]
+    return lines[starts[0] : starts[1]]

@@ -542,7 +542,11 @@ class IntersectionFlow:
                 tx, talk.partner, job.job, "released", {"index": str(ref.index), "leaf": ref.leaf.hex()}
             )
 
-        host.store.write(change)
+        try:
+            host.store.write(change)
+        except BaseException:
+            host.vault.discard(staged)
+            raise
         host.negotiations.wake()
         host.sealing.wake()
 

@@ -34,6 +34,7 @@ _EXACT_BELOW: Final = Decimal(10) ** 15
 
 _REFERENCE = re.compile(rb"""\br=["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _FILLED_CELL = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br=["']([A-Z]{1,3})[0-9]{1,7}["'][^>/]*>""")
+_CELL = re.compile(rb"<(?:\w+:)?c[\s>/]")
 _ROW = re.compile(rb"<(?:\w+:)?row[\s>/]")
 _LONG_NUMBER = re.compile(rb"<(?:\w+:)?v>(-?[0-9]{16,}(?:\.[0-9]*)?|-?[0-9]+(?:\.[0-9]*)?[eE]\+?[0-9]+)</")
 _CELL_TYPE = re.compile(rb"""\st=["'](\w+)["']""")
@@ -48,6 +49,7 @@ class _Layout:
     last_row: int = 0
     last_column: int = 0
     rows: int = 0
+    has_cells_without_place: bool = False
     first_filled_column: int = 0
     long_numbers: dict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -195,6 +197,8 @@ def _scan(stream: IO[bytes], limits: Limits, path: Path) -> _Layout:
 def _scan_part(data: bytes, layout: _Layout) -> None:
     layout.rows += len(_ROW.findall(data))
     references = _REFERENCE.findall(data)
+    if len(_CELL.findall(data)) > len(references):
+        layout.has_cells_without_place = True
     if references:
         layout.last_row = max(layout.last_row, max(int(row) for _, row in references))
         layout.last_column = max(layout.last_column, max(_column_number(c) for c in {c for c, _ in references}))
@@ -225,6 +229,14 @@ def _note_long_number(data: bytes, found: re.Match[bytes], layout: _Layout) -> N
 
 
 def _check_layout(layout: _Layout, limits: Limits, path: Path) -> None:
+    if layout.has_cells_without_place:
+        # ECMA-376 allows it, but then neither the size of the sheet nor the place of a spoilt number is known here.
+        raise refuse_file(
+            "FILE_DAMAGED",
+            path,
+            "工作表的单元格没有注明位置，请用 Excel 打开后另存为 .xlsx",
+            "the cells of the sheet do not name their places: open it in Excel and save it as .xlsx",
+        )
     # A thousand rows more than allowed may stand blank in front or behind.
     if max(layout.last_row, layout.rows) > limits.xlsx_rows + 1_000 or layout.last_column > limits.columns:
         raise _too_many(path, limits)

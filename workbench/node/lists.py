@@ -168,7 +168,11 @@ class Lists:
                 return ""
             return str(host.downloads.offer(tx, ctx.caller, "rejects.csv", rejects_csv(table)))
 
-        return list_id, host.store.write(change, timeout_s=300)
+        try:
+            return list_id, host.store.write(change, timeout_s=300)
+        except BaseException:
+            host.vault.discard(staged)
+            raise
 
     def everything(self) -> list[ListInfo]:
         """Catalogue of all lists that are not erased, newest first."""
