@@ -211,7 +211,7 @@ def _any(results: list[bool | None]) -> bool | None:
     return True if True in results else (None if None in results else False)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(_NODES, st.lists(st.tuples(_CELLS, _CELLS, _CELLS), max_size=8))
 def test_the_compiled_rule_agrees_with_the_naive_evaluator(
     node: Node, rows: list[tuple[str | None, str | None, str | None]]
@@ -224,7 +224,7 @@ def test_the_compiled_rule_agrees_with_the_naive_evaluator(
     assert Audience(node).select(frame).to_list() == expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(_NODES)
 def test_the_canonical_text_parses_back_to_the_same_selection_and_text(node: Node) -> None:
     audience = Audience(node)
@@ -235,7 +235,7 @@ def test_the_canonical_text_parses_back_to_the_same_selection_and_text(node: Nod
     assert again.select(frame).to_list() == audience.select(frame).to_list()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.text("ab档 ()<>=!&|'\"`,，、且或非notandori1C3.\n\x00", max_size=40))
 def test_any_text_is_either_a_rule_or_refused(text: str) -> None:
     try:

@@ -71,20 +71,20 @@ def _column(cells: list[str | None]) -> pl.Series:
     return pl.Series("cell", cells, dtype=pl.String)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(_CELLS)
 def test_phone_columns_agree_with_the_reference_on_every_spelling(cells: list[str | None]) -> None:
     assert _pairs(normalise.clean_phones(_column(cells))) == _reference([ids.normalise_phone(cell) for cell in cells])
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_CELLS, st.sampled_from([TODAY, date(1999, 12, 31), date(2000, 2, 29)]))
 def test_id_columns_agree_with_the_reference_on_every_spelling(cells: list[str | None], today: date) -> None:
     got = normalise.clean_id_numbers(_column(cells), today=today)
     assert _pairs(got) == _reference([ids.normalise_id_no(cell, today=today) for cell in cells])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_CELLS)
 def test_risk_and_customer_columns_agree_with_the_reference(cells: list[str | None]) -> None:
     column = _column(cells)
@@ -92,7 +92,7 @@ def test_risk_and_customer_columns_agree_with_the_reference(cells: list[str | No
     assert _pairs(normalise.clean_customer_ids(column)) == _reference([ids.normalise_customer_id(c) for c in cells])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_CELLS)
 def test_text_and_mask_columns_agree_with_the_reference(cells: list[str | None]) -> None:
     assert normalise.clean_texts(_column(cells)).to_list() == [ids.normalise_text(cell).value for cell in cells]

@@ -261,9 +261,9 @@ def _import(ctx: OperationContext, request: ImportCustomers) -> ImportReply:
             require_quality(table.report, limit)
         except Refused as refusal:
             if table.rejects.height:
-                rejects = rejects_csv(table)
+                refused_rows = rejects_csv(table)
                 refusal.details["rejects"] = host.store.write(
-                    lambda tx: host.downloads.offer(tx, ctx.caller, "rejects.csv", rejects)
+                    lambda tx: host.downloads.offer(tx, ctx.caller, "rejects.csv", refused_rows)
                 )
             raise
         list_id, rejects = host.lists.add(ctx, table, request.catalogue)
