@@ -41,6 +41,7 @@ from workbench.node.kinds import HOST_KINDS
 from workbench.node.links import Links, NoLinks
 from workbench.node.lists import LIST_OPERATIONS, Lists
 from workbench.node.negotiations import Negotiations
+from workbench.node.page_operations import PAGE_OPERATIONS
 from workbench.node.partners import PARTNER_OPERATIONS, Partners
 from workbench.node.peer import PeerApi
 from workbench.node.people import People
@@ -66,6 +67,7 @@ HOST_OPERATIONS = (
     *PARTNER_OPERATIONS,
     *PEOPLE_OPERATIONS,
     *TASK_OPERATIONS,
+    *PAGE_OPERATIONS,
 )
 
 
