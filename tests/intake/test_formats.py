@@ -349,7 +349,8 @@ def test_parquet_of_every_plain_type_is_read_as_text(tmp_path: Path) -> None:
     table = read_table(path)
     assert table.info.header[0] == "text" and table.info.rows_estimate == 2
     assert table.frame.row(0) == (
-        "001", "x", "10000000001", "1.5", "2025-01-31", "2025-01-31T09:30:00.000000", "2025-01-31T09:30:00.000+0000", "true",
+        "001", "x", "10000000001", "1.5", "2025-01-31",
+        "2025-01-31T09:30:00.000000", "2025-01-31T09:30:00.000+0000", "true",
     )  # fmt: skip
     assert table.frame.row(1)[:3] == (None, "x", None)
     assert table.lines.to_list() == [1, 2]

@@ -12,18 +12,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, Literal, NewType
+from typing import Final, NewType
 
+from workbench.domain.intersection import KeyKind
 from workbench.errors import InvalidRequest
 
 PhoneNumber = NewType("PhoneNumber", str)
 IdNumber = NewType("IdNumber", str)
-KeyKind = Literal["phone", "id_no"]
 
-KEY_KINDS: Final[tuple[KeyKind, ...]] = ("phone", "id_no")
+KEY_KINDS: Final = tuple(KeyKind)
 KEY_KIND_NAMES: Final[dict[KeyKind, tuple[str, str]]] = {
-    "phone": ("手机号", "phone number"),
-    "id_no": ("身份证号", "identity number"),
+    KeyKind.PHONE: ("手机号", "phone number"),
+    KeyKind.ID_NO: ("身份证号", "identity number"),
 }
 RISK_LEVELS: Final = ("C1", "C2", "C3", "C4", "C5")
 
@@ -238,7 +238,7 @@ def mask_id_no(id_no: str) -> str:
 
 def mask_key(kind: KeyKind, value: str) -> str:
     """`value` masked as its kind asks."""
-    return mask_phone(value) if kind == "phone" else mask_id_no(value)
+    return mask_phone(value) if kind is KeyKind.PHONE else mask_id_no(value)
 
 
 def mask_name(name: str) -> str:
