@@ -166,6 +166,30 @@ def test_three_thousand_maps_agree_with_the_definition() -> None:
         assert [int.from_bytes(row.tobytes(), "little") for row in images] == expected
 
 
+def test_neither_the_denominator_nor_the_value_tested_is_ever_zero() -> None:
+    """docs/protocols/curve.md section 6: otherwise the character could be 0, and its parity would say nothing."""
+
+    def is_square(number: int) -> bool:
+        return pow(number % P, (P - 1) // 2, P) == 1
+
+    assert is_square(-1)
+    assert not is_square(2)
+    assert not is_square(A * A - 4)
+
+
+def test_the_twist_is_as_strong_as_the_curve() -> None:
+    """docs/protocols/curve.md section 8: cofactors 8 and 4, both of which a clamped scalar removes.
+
+    Orders from RFC 7748 section 4.1 and from 2(p + 1) = order of the curve + order of the twist.
+    """
+    prime = 2**252 + 0x14DEF9DEA2F79CD65812631A5CF5D3ED
+    twist = 2 * (P + 1) - 8 * prime
+    assert twist % 4 == 0
+    for candidate in (prime, twist // 4):
+        assert candidate.bit_length() == 253
+        assert all(pow(base, candidate - 1, candidate) == 1 for base in (2, 3, 5, 7, 11, 13))
+
+
 def test_images_are_on_the_curve_and_canonical() -> None:
     """u = 0 alone maps to the point of order 2; no digest is 0."""
     uniform = edged_rows(500, 4)
