@@ -6,9 +6,8 @@ section 2.1: the left side is the largest power of two below the number of leave
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from workbench.crypto import sm3
+from workbench.domain.merkle import SM3, root_of_leaves
 
 ROWS_PER_LEAF = 128
 
@@ -24,15 +23,6 @@ def leaves(rows: bytes, row_size: int) -> list[bytes]:
     return sm3.digest_many([b"\x00" + rows[at : at + size] for at in range(0, len(rows), size)])
 
 
-def root(digests: Sequence[bytes]) -> bytes:
-    """The root over leaf digests in order.
-
-    Joining neighbours level by level and carrying an odd last one up gives the tree of RFC 6962.
-    """
-    level = list(digests)
-    if not level:
-        return sm3.digest(b"")
-    while len(level) > 1:
-        odd = level[-1:] if len(level) % 2 else []
-        level = sm3.digest_many([b"\x01" + level[i] + level[i + 1] for i in range(0, len(level) - 1, 2)]) + odd
-    return level[0]
+def root(digests: list[bytes]) -> bytes:
+    """The root over leaf digests in order."""
+    return root_of_leaves(SM3, digests)

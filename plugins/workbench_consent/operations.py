@@ -87,9 +87,9 @@ class LiftReply(Reply):
 
 
 class CoverageRequest(Request):
-    """list: id of a customer list; key_kind: the identifier that would be compared; recipient: "" for every one."""
+    """list_id: of a customer list; key_kind: the identifier that would be compared; recipient: "" for every one."""
 
-    list: str
+    list_id: str
     key_kind: KeyKind = KeyKind.PHONE
     recipient: str = ""
 
@@ -114,14 +114,14 @@ class CoverageReply(Reply):
 
 
 class CheckRequest(Request):
-    """One person, towards one recipient. list: a list in which others may share the key, "" to look at nobody else."""
+    """One person, towards one recipient. list_id: a list in which others may share the key, "" to look at nobody else."""
 
     phone: str = ""
     id_no: str = ""
     purpose: str
     recipient: str
     key_kind: KeyKind = KeyKind.PHONE
-    list: str = ""
+    list_id: str = ""
 
 
 class RecordView(Reply):
@@ -224,6 +224,10 @@ def _import(ctx: OperationContext, request: ImportConsents) -> ImportConsentsRep
         data = b"\xef\xbb\xbf" + table.rejects.write_csv().encode()
         return str(host.downloads.offer(tx, ctx.caller, "rejects.csv", data))
 
+    def offer_after_refusal(table: GrantTable) -> dict[str, str]:
+        download = host.store.write(lambda tx: offer_rejects(tx, table))
+        return {"rejects": download} if download else {}
+
     try:
         result = _registry(ctx).import_file(
             host.uploads.path(request.file),
@@ -231,6 +235,7 @@ def _import(ctx: OperationContext, request: ImportConsents) -> ImportConsentsRep
             max_bad_share=request.max_bad_share,
             mapping=request.mapping or None,
             also=offer_rejects,
+            refused=offer_after_refusal,
             progress=lambda done, total: ctx.progress(done, total, "导入授权", "importing consents"),
             cancelled=ctx.cancelled,
         )
@@ -275,7 +280,7 @@ def _lift(ctx: OperationContext, request: LiftSuppression) -> LiftReply:
 
 def _coverage(ctx: OperationContext, request: CoverageRequest) -> CoverageReply:
     registry, host = _registry(ctx), ctx.host
-    customers: pl.DataFrame = host.lists.frame(request.list)
+    customers: pl.DataFrame = host.lists.frame(request.list_id)
     at_ms: int = host.now_ms()
     recipients = [PartyId(request.recipient)] if request.recipient else list(registry.recipients())
     covered: list[Coverage] = []
@@ -301,7 +306,7 @@ def _check(ctx: OperationContext, request: CheckRequest) -> CheckReply:
     registry, host = _registry(ctx), ctx.host
     phone, id_no = _identifiers(ctx, request.phone, request.id_no)
     query = GrantQuery(request.purpose, PartyId(request.recipient), host.now_ms(), request.key_kind)
-    customers, row = _with_neighbours(host.lists.frame(request.list) if request.list else None, phone, id_no)
+    customers, row = _with_neighbours(host.lists.frame(request.list_id) if request.list_id else None, phone, id_no)
     verdicts, state = registry.explain(customers, query)
     reason = Reason(int(verdicts.reason[row]))
     subject = registry.subject(phone, id_no)

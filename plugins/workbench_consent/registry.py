@@ -16,7 +16,7 @@ from workbench.contracts import ConsentDecision, GrantQuery, Host, Transaction
 from workbench.domain.intersection import KeyKind
 from workbench.domain.party import PartyId
 from workbench.errors import Refused
-from workbench.intake import GrantTable, import_grant_rows
+from workbench.intake import GrantTable, read_grant_rows, require_quality
 from workbench_consent import columns, importing, snapshots, tables, withdrawing
 from workbench_consent.audit import AuditResult, audit
 from workbench_consent.columns import Verdicts
@@ -107,25 +107,32 @@ class Registry:
         max_bad_share: float | None = None,
         mapping: Mapping[str, str] | None = None,
         also: Callable[[Transaction, GrantTable], Any] | None = None,
+        refused: Callable[[GrantTable], Mapping[str, str]] | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> importing.Imported:
         """Import a consent file: all or nothing, one evidence entry, safe to repeat.
 
+        refused: asked for more details of a refusal for bad rows, given the table; for instance to offer the rejects.
+
         max_bad_share: 0 to 1, by default the setting. also: more to write in the same transaction. Raises Refused or
         Cancelled; nothing was written then. Cost: about 12 s per 10^6 rows.
         """
         share = self._host.setting("consent.max_bad_share") if max_bad_share is None else max_bad_share
-        table = import_grant_rows(
+        table = read_grant_rows(
             path,
             purposes=self.purposes(),
             recipients=self.recipients(),
             today=self._host.today(),
             mapping=mapping,
-            max_bad_share=share,
             progress=lambda done, total: progress(done, (total or done) * 2),
             cancelled=cancelled,
         )
+        try:
+            require_quality(table.report, share)
+        except Refused as refusal:
+            refusal.details.update(refused(table) if refused is not None else {})
+            raise
         size = max(table.report.rows, 1)
         return importing.import_table(
             self._host,

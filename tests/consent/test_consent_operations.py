@@ -41,11 +41,17 @@ def test_import_takes_an_upload_and_offers_the_rejects(house: House) -> None:
     assert house.entries("consent.imported")[0]["rejected"] == "1"
 
 
-def test_a_refused_import_removes_the_upload_and_offers_nothing(house: House) -> None:
+def test_a_refused_import_removes_the_upload_and_still_offers_the_rejects(house: House) -> None:
     path = house.write_file([row("12345")], "u-1.csv")
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refusal:
         call(house, "consent.import", file="u-1.csv")
-    assert not path.exists() and house.downloads.offered == {}
+    assert refusal.value.code == "QUALITY" and refusal.value.details["rejects"] == "rejects.csv"
+    assert "12345" not in house.downloads.offered["rejects.csv"].decode("utf-8-sig")
+    assert not path.exists() and house.ledger.bodies == []
+    house.write_file([], "u-2.csv")
+    with pytest.raises(Refused) as refusal:
+        call(house, "consent.import", file="u-2.csv")
+    assert "rejects" not in refusal.value.details
 
 
 def test_withdraw_and_lift_read_any_spelling_and_show_no_identifier(house: House) -> None:
@@ -66,7 +72,7 @@ def test_coverage_adds_up_for_every_purpose_and_recipient(house: House) -> None:
     house.give(row(P1), row(P2, end="2026-05-31"))
     house.lists.frames["C-1"] = customer_list(("C1", P1, None), ("C2", P2, I2), ("C3", None, I1))
     before = len(house.ledger.bodies)
-    reply = call(house, "consent.coverage", list="C-1")
+    reply = call(house, "consent.coverage", list_id="C-1")
     assert len(house.ledger.bodies) == before
     assert [(one.purpose, one.recipient) for one in reply.rows] == [
         (purpose, recipient) for purpose in house.registry.purposes() for recipient in ("bank", "cardnet")
@@ -74,7 +80,7 @@ def test_coverage_adds_up_for_every_purpose_and_recipient(house: House) -> None:
     assert all(sum(one.counts.values()) == reply.customers == 3 for one in reply.rows)
     assert reply.rows[0].counts == {"OK": 1, "EXPIRED": 1, "MISSING_KEY": 1} and reply.rows[0].usable == 1
     assert set(reply.reasons) >= {code for one in reply.rows for code in one.counts}
-    one = call(house, "consent.coverage", list="C-1", recipient="cardnet", key_kind="id_no")
+    one = call(house, "consent.coverage", list_id="C-1", recipient="cardnet", key_kind="id_no")
     assert {entry.recipient for entry in one.rows} == {"cardnet"}
 
 
@@ -95,8 +101,8 @@ def test_check_sees_others_of_the_list_who_share_the_key(house: House) -> None:
     house.lists.frames["C-1"] = customer_list(("C1", P1, I1), ("C2", P1, I2), ("C3", P2, None))
     asked = {"phone": P1, "id_no": I1, "purpose": "wealth-marketing", "recipient": "bank"}
     assert call(house, "consent.check", **asked).code == "OK"
-    assert call(house, "consent.check", **asked, list="C-1").code == "AMBIGUOUS_KEY"
-    assert call(house, "consent.check", **asked, list="C-1", key_kind="id_no").code == "OK"
+    assert call(house, "consent.check", **asked, list_id="C-1").code == "AMBIGUOUS_KEY"
+    assert call(house, "consent.check", **asked, list_id="C-1", key_kind="id_no").code == "OK"
 
 
 def test_grants_are_paged_newest_first_with_masked_tokens(house: House) -> None:
