@@ -23,6 +23,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+
 from workbench_psi import curve_kernels, curve_lanes
 
 P = curve_lanes.FIELD_PRIME

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from workbench_psi import curve
-from workbench_psi.curve_processor import BackendName, Processor, choose_backend, choose_lanes
 
 from workbench.errors import SelfTestFailed
+from workbench_psi import curve
+from workbench_psi.curve_processor import BackendName, Processor, choose_backend, choose_lanes
 
 P = 2**255 - 19
 A = 486662

@@ -34,6 +34,7 @@ from curve_domains import (
     times,
     words,
 )
+
 from workbench_psi import curve_kernels, curve_lanes
 
 A = 486662

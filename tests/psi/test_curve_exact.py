@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pytest
 from curve_domains import TIGHT, ExactLane, P, ProvedLane, column, mask, tight, words
 from numba import njit, types
+
 from workbench_psi import curve_kernels as kernels
 from workbench_psi import curve_lanes as lanes
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workbench_psi import curve_plain, points
 
 from workbench.errors import ProtocolViolation
+from workbench_psi import curve_plain, points
 
 P = 2**255 - 19
 Rows = npt.NDArray[np.uint8]
