@@ -72,8 +72,8 @@ class Step:
 class Verdict:
     """The outcome of a verification.
 
-    cosigners, parties: who has co-signed the entry's checkpoint, of whom. required: whose co-signature makes the entry
-    final. entry: the verified envelope, None when it could not be read.
+    cosigners, parties: who has co-signed the checkpoints of the entry and of all links, of whom. required: whose
+    co-signatures make them final. entry: the verified envelope, None when it could not be read.
     """
 
     word: VerdictWord
@@ -159,9 +159,9 @@ def verify_receipt(receipt: object, *, trust: TrustKeys | None, csv_path: Path |
         return _failed(findings)
     findings.add("format", True, "收据格式为第 1 版", "the receipt has the format of version 1")
     checked = _check_one(parsed, trust, findings)
-    if csv_path is not None:
-        _check_list(parsed, checked, csv_path, findings)
     logs = _check_links(parsed, checked, trust, findings)
+    if csv_path is not None:
+        _check_list([*([(parsed, checked)] if checked else []), *logs], csv_path, findings)
     if checked is None or not all(step.ok for step in findings.steps):
         return _failed(findings, parsed, checked)
     return _sealed(parsed, checked, logs, trust, findings)
@@ -309,39 +309,77 @@ def _check_openings(parsed: Receipt, entry: Envelope, findings: _Findings) -> No
     findings.run("openings", check)
 
 
-def _check_list(parsed: Receipt, checked: _Checked | None, csv_path: Path, findings: _Findings) -> None:
+def _check_list(entries: Sequence[tuple[Receipt, _Checked]], csv_path: Path, findings: _Findings) -> None:
+    """The file must be what one of the entries vouches for; entries that name the whole file go before others."""
+
     def check() -> tuple[str, str]:
-        if checked is None:
-            raise _bad_list("记录本身不成立，名单无从核对", "the entry does not hold, so no list can be checked")
-        opened = {name: value for name, (_, value) in parsed.openings.items()}
-        if "result_digest" not in opened or "result_key" not in opened:
-            raise _bad_list("收据没有开示名单摘要", "the receipt does not open the list's digest")
-        kind = checked.entry.shared.get("key_kind", opened.get("key_kind", ""))
-        identifiers = read_identifiers(csv_path, kind)
+        vouching = [_vouched_list(receipt, one) for receipt, one in entries]
+        lists = [one for one in vouching if one is not None]
+        lists = [one for one in lists if one.file_sm3] or lists
+        if not lists:
+            raise _bad_list("收据没有开示名单摘要", "the receipt does not open a list's digest")
+        for number, one in enumerate(lists, start=1):
+            try:
+                rows, distinct = one.check(csv_path)
+            except VerificationError:
+                if number == len(lists):
+                    raise
+                continue
+            whole_zh, whole_en = ("，文件全文一致", ", as does the whole file") if one.file_sm3 else ("", "")
+            return (
+                f"名单 {rows} 行、{distinct} 个不同标识，与收据的摘要一致{whole_zh}",
+                f"the list of {rows} rows and {distinct} distinct identifiers fits the digest in the receipt{whole_en}",
+            )
+        raise AssertionError("the last list is returned or raised")
+
+    findings.run("list", check)
+
+
+@dataclass(frozen=True, slots=True)
+class _VouchedList:
+    """What an entry says about an exported file. file_sm3: of the whole file, "" when the entry does not say."""
+
+    key_kind: str
+    key: bytes
+    digest: str
+    file_sm3: str
+
+    def check(self, csv_path: Path) -> tuple[int, int]:
+        """Rows and distinct identifiers. Raises VerificationError (code LIST) when the file is another one."""
+        identifiers = read_identifiers(csv_path, self.key_kind)
         try:
-            digest = export_digest(bytes.fromhex(opened["result_key"]), identifiers)
+            digest = export_digest(self.key, identifiers)
         except ValueError as error:
             raise _bad_list("名单的键列有空值", "the key column has an empty value") from error
-        if not compare.equal(digest.hex().encode(), opened["result_digest"].encode()):
+        if not compare.equal(digest.hex().encode(), self.digest.encode()):
             raise _bad_list(
                 "名单的键列与收据不符：有行被增加、删除或改动",
                 "the key column is not the one the receipt vouches for: rows were added, removed or changed",
             )
-        if "file_sm3" in opened and not compare.equal(file_sm3(csv_path).encode(), opened["file_sm3"].encode()):
-            raise _bad_list("名单文件的其他内容被改动", "something else in the file was changed")
-        count = len(set(identifiers))
-        return (
-            f"名单 {len(identifiers)} 行、{count} 个不同标识，与收据的摘要一致",
-            f"the list of {len(identifiers)} rows and {count} distinct identifiers has the digest of the receipt",
-        )
+        if self.file_sm3 and not compare.equal(file_sm3(csv_path).encode(), self.file_sm3.encode()):
+            raise _bad_list(
+                "名单文件的其他内容被改动：键列与收据一致，其余不一致",
+                "something else in the file was changed: the key column fits the receipt, the rest does not",
+            )
+        return len(identifiers), len(set(identifiers))
 
-    findings.run("list", check)
+
+def _vouched_list(receipt: Receipt, checked: _Checked) -> _VouchedList | None:
+    opened = {name: value for name, (_, value) in receipt.openings.items()}
+    if "list_digest" not in opened or "list_key" not in opened:
+        return None
+    try:
+        key = bytes.fromhex(opened["list_key"])
+    except ValueError:
+        return None
+    kind = checked.entry.shared.get("key_kind", "")
+    return _VouchedList(kind, key, opened["list_digest"], opened.get("file_sm3", ""))
 
 
 def _check_links(
     parsed: Receipt, checked: _Checked | None, trust: TrustKeys | None, findings: _Findings
 ) -> list[tuple[Receipt, _Checked]]:
-    """Every linked receipt as a whole; it must be about the same job of the same project in another log."""
+    """Every linked receipt as a whole; it must be about another entry of the same job and project."""
     linked: list[tuple[Receipt, _Checked]] = []
     for number, link in enumerate(parsed.links, start=1):
         findings.prefix = f"link {number} "
@@ -353,13 +391,14 @@ def _check_links(
             one.entry.job == checked.entry.job
             and one.entry.job != ""
             and one.note.checkpoint.project == checked.note.checkpoint.project
-            and link.log not in [parsed.log, *(other.log for other, _ in linked)]
+            and (link.log, link.index)
+            not in [(other.log, other.index) for other in (parsed, *(two for two, _ in linked))]
         )
         findings.add(
             f"link {number} job",
             same,
-            f"{link.log} 的记录{'属于' if same else '不属于'}同一任务",
-            f"the entry of {link.log} is {'' if same else 'not '}about the same job",
+            f"{link.log} 的第 {link.index} 条{'是' if same else '不是'}同一任务的另一条记录",
+            f"entry {link.index} of {link.log} is {'' if same else 'not '}another entry about the same job",
         )
         linked.append((link, one))
     return linked
@@ -377,15 +416,11 @@ def _sealed(
     required = set(checked.entry.participants)
     for link, one in linked:
         required |= {link.log} | one.entry.participants
-    missing: dict[str, list[PartyId]] = {}
-    for log, note in ((parsed.log, checked.note), *((link.log, one.note) for link, one in linked)):
-        absent = sorted(required - note.cosignatures.keys())
-        if absent or len(note.cosignatures) < min(2, len(parties)):
-            missing[log] = absent
-    cosigners = tuple(sorted(checked.note.cosignatures))
+    notes = [checked.note, *(one.note for _, one in linked)]
+    who = sorted({party for note in notes for party in required - note.cosignatures.keys()})
+    cosigners = tuple(sorted(set(parties).intersection(*(note.cosignatures for note in notes))))
     share = f"{len(cosigners)}/{len(parties)}"
-    if missing:
-        who = sorted({party for absent in missing.values() for party in absent})
+    if who or len(cosigners) < 2:
         names = ", ".join(who) or "another institution"
         findings.add(
             "sealed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -87,7 +88,7 @@ def test_published_roots(size: int) -> None:
 
 
 @pytest.mark.parametrize("case", VECTORS["inclusion"], ids=lambda case: f"{case['index']} of {case['size']}")
-def test_published_inclusion_paths(case: dict[str, object]) -> None:
+def test_published_inclusion_paths(case: dict[str, Any]) -> None:
     bodies = [bytes.fromhex(one) for one in VECTORS["leaf_inputs_hex"]]
     proof = merkle.inclusion_proof(
         SHA256, case["index"], case["size"], lambda level, i: mth(SHA256, bodies[i << level : (i + 1) << level])
@@ -96,7 +97,7 @@ def test_published_inclusion_paths(case: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("case", VECTORS["consistency"], ids=lambda case: f"{case['old']} to {case['new']}")
-def test_published_consistency_paths(case: dict[str, object]) -> None:
+def test_published_consistency_paths(case: dict[str, Any]) -> None:
     bodies = [bytes.fromhex(one) for one in VECTORS["leaf_inputs_hex"]]
     proof = merkle.consistency_proof(
         SHA256, case["old"], case["new"], lambda level, i: mth(SHA256, bodies[i << level : (i + 1) << level])

@@ -21,6 +21,7 @@ from workbench.errors import VerificationError
 from workbench.verify import (
     Verdict,
     VerdictWord,
+    file_sm3,
     read_identifiers,
     verify_receipt,
     verify_receipt_file,
@@ -40,20 +41,18 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "partner": partner,
             "key_kind": "phone",
             "note": "released",
-            "result_digest": export_digest(KEY, PHONES).hex(),
-            "result_key": KEY.hex(),
+            "list_digest": export_digest(KEY, PHONES).hex(),
+            "list_key": KEY.hex(),
             "count": "60",
         }
-        body, openings = node.envelope(values)
-        ref = node.store.write(lambda tx, node=node, body=body: node.ledger.append(tx, [body]))[0]
-        node.openings[ref.index] = openings
+        node.append(*node.envelope(values))
     made.settle()
     yield made
     made.close()
 
 
 def own_receipt(world: World) -> dict[str, Any]:
-    openings = {name: world.broker.openings[12][name] for name in ("result_digest", "result_key")}
+    openings = {name: world.broker.openings[12][name] for name in ("list_digest", "list_key")}
     return world.broker.ledger.receipt(BROKER, 12, openings=openings)
 
 
@@ -266,12 +265,13 @@ def test_swapped_paths_and_notes_are_refused(sealed: World) -> None:
         {**receipt, "openings": {"count": {"salt": "00" * 32, "value": "60"}}},
         {**receipt, "links": [receipt]},
         {**receipt, "links": [bank, bank]},
-        {**receipt, "links": [sealed.cardnet.ledger.receipt(BROKER, 3)]},
+        {**receipt, "links": [sealed.cardnet.ledger.receipt(BROKER, 12)]},
         {**receipt, "links": [{**bank, "links": [other]}]},
     ]
     for one in swaps:
         assert verify_receipt(one, trust=PINNED).word is VerdictWord.FAILED
-    for nothing in (None, [], "receipt", 7, {}):
+    others: tuple[object, ...] = (None, [], "receipt", 7, {})
+    for nothing in others:
         assert verify_receipt(nothing, trust=None).word is VerdictWord.FAILED
 
 
@@ -341,6 +341,35 @@ def test_a_missing_file_or_opening_is_said(sealed: World, tmp_path: Path) -> Non
     closed = sealed.broker.ledger.receipt(BROKER, 12)
     path = write_list(tmp_path / "out.csv", PHONES)
     assert failing(verify_receipt(closed, trust=PINNED, csv_path=path)) == ["list"]
+
+
+def test_an_export_entry_vouches_for_the_whole_file(world: World, tmp_path: Path) -> None:
+    """The release vouches for 60 identifiers; the export, after a withdrawal, for 59 and for every byte of the file."""
+    path = write_list(tmp_path / "out.csv", PHONES[:-1])
+    for phones, name in ((PHONES, ""), (PHONES[:-1], file_sm3(path))):
+        world.broker.append(*world.broker.export(export_digest(KEY, phones), KEY, name))
+    world.settle()
+    shown = [{name: one for name, one in world.broker.openings[index].items() if one[1]} for index in (0, 1)]
+    parts = [world.broker.ledger.receipt(BROKER, index, openings=shown[index]) for index in (0, 1)]
+    receipt = job_receipt(parts)
+    assert verify_receipt(receipt, trust=PINNED, csv_path=path).word is VerdictWord.OK
+    before_withdrawal = write_list(tmp_path / "all.csv", PHONES)
+    assert failing(verify_receipt(receipt, trust=PINNED, csv_path=before_withdrawal)) == ["list"]
+    text = path.read_text(encoding="utf-8-sig").replace("C00003", "C00004")
+    path.write_text(text, encoding="utf-8-sig")
+    refused = verify_receipt(receipt, trust=PINNED, csv_path=path)
+    assert failing(refused) == ["list"]
+    assert "something else in the file" in refused.en
+    assert verify_receipt(parts[0], trust=PINNED, csv_path=before_withdrawal).word is VerdictWord.OK
+
+
+def test_an_export_that_is_not_sealed_makes_the_receipt_not_final(world: World) -> None:
+    """Otherwise an institution could vouch for any list by an entry that it shows to nobody."""
+    world.broker.write(1)
+    world.settle()
+    world.broker.write(1)
+    receipt = job_receipt([world.broker.ledger.receipt(BROKER, index) for index in (0, 1)])
+    assert verify_receipt(receipt, trust=PINNED).word is VerdictWord.NOT_FINAL
 
 
 def test_the_key_column_may_have_its_chinese_name(tmp_path: Path) -> None:

@@ -28,12 +28,24 @@ RELEASED = EvidenceKind(
         Field("partner", Visibility.SHARED, "对方", "partner"),
         Field("key_kind", Visibility.SHARED, "键", "key"),
         Field("note", Visibility.SHARED, "说明", "note"),
-        Field("result_digest", Visibility.COMMITTED, "摘要", "digest"),
-        Field("result_key", Visibility.COMMITTED, "密钥", "key of the digest"),
+        Field("list_digest", Visibility.COMMITTED, "摘要", "digest"),
+        Field("list_key", Visibility.COMMITTED, "密钥", "key of the digest"),
         Field("count", Visibility.COMMITTED, "人数", "customers"),
     ),
     "已放行",
     "released",
+)
+
+EXPORTED = EvidenceKind(
+    "intersection.exported",
+    (
+        Field("key_kind", Visibility.SHARED, "键", "key"),
+        Field("list_digest", Visibility.COMMITTED, "摘要", "digest"),
+        Field("list_key", Visibility.COMMITTED, "密钥", "key of the digest"),
+        Field("file_sm3", Visibility.COMMITTED, "文件", "file"),
+    ),
+    "已导出",
+    "exported",
 )
 
 
@@ -85,11 +97,18 @@ class Node:
             "partner": partner,
             "key_kind": "phone",
             "note": note or f"step {number}",
-            "result_digest": "00" * 32,
-            "result_key": "11" * 32,
+            "list_digest": "00" * 32,
+            "list_key": "11" * 32,
             "count": str(number),
         }
         return self.envelope(values)
+
+    def export(self, digest: bytes, key: bytes, file_sm3: str) -> tuple[bytes, dict[str, Opening]]:
+        """An entry that vouches for a list, and with file_sm3 for a whole file."""
+        values = {"key_kind": "phone", "list_digest": digest.hex(), "list_key": key.hex(), "file_sm3": file_sm3}
+        return build_envelope(
+            EXPORTED, values, time_ms=self.now_ms, log=self.party, job=JOB, actor="P-1", refs=(), salts=self.salts
+        )
 
     def envelope(self, values: dict[str, str]) -> tuple[bytes, dict[str, Opening]]:
         return build_envelope(
@@ -111,6 +130,12 @@ class Node:
         for ref, (_, openings) in zip(refs, made, strict=True):
             self.openings[ref.index] = openings
         return refs
+
+    def append(self, body: bytes, openings: dict[str, Opening]) -> EntryRef:
+        """One entry in a transaction of its own; its openings are kept."""
+        ref = self.store.write(lambda tx: self.ledger.append(tx, [body]))[0]
+        self.openings[ref.index] = openings
+        return ref
 
     def close(self) -> None:
         self.store.close()
