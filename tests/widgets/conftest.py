@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from widget_pages import LAUNCH_FLAGS, WatchedPage
@@ -33,7 +34,7 @@ def open_page(browser: object, tmp_path: Path) -> Iterator[Callable[..., Watched
     """Opens a text as a page: ``open_page(html, hash="dark,en", width=1200)``; ends with a check of requests, errors."""
     opened: list[WatchedPage] = []
 
-    def open_text(html: str, **options: object) -> WatchedPage:
+    def open_text(html: str, **options: Any) -> WatchedPage:  # Any: what WatchedPage takes
         page = WatchedPage(browser, tmp_path / f"page{len(opened)}.html", html, **options)
         opened.append(page)
         return page

@@ -439,3 +439,20 @@ def test_a_closed_view_leaves_nothing_behind(open_page: Open) -> None:
         " return [document.querySelectorAll('.workbench-widget').length, [...model.calls.values()].reduce((n, s) => n + s.size, 0)]; }"
     )
     assert left == [0, 0]
+
+
+def test_typing_in_a_component_is_not_taken_for_commands_of_jupyterlab(open_page: Open) -> None:
+    """Lumino skips keys under its mark; it listens on the document in the capture phase, so the mark must be there by then."""
+    opened = open_page(page([Sample(RuleBuilder, "text", {"columns": COLUMNS, "free": True})]))
+    opened.tab.evaluate(
+        "() => { window.seen = []; document.addEventListener('keydown', (e) =>"
+        " window.seen.push([e.key, Boolean(e.target.closest('[data-lm-suppress-shortcuts]'))]), true); }"
+    )
+    opened.box("RuleBuilder--1").locator("textarea").focus()
+    for key in ("d", "Enter", "Control+s"):
+        opened.tab.keyboard.press(key)
+    assert [seen for seen in opened.tab.evaluate("window.seen") if seen[0] != "Control"] == [
+        ["d", True],
+        ["Enter", True],
+        ["s", False],
+    ]

@@ -225,7 +225,8 @@ function component(spec) {
   const names = [...COMMON, ...spec.traits];
   function render({ model, el }) {
     const host = document.createElement("div");
-    host.className = `workbench-widget ${spec.name}`;
+    host.className = "workbench-widget";
+    host.dataset.component = spec.name;
     const root = host.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [sheet];
     const top = document.createElement("div");
@@ -282,12 +283,19 @@ function component(spec) {
     for (const node of [document.documentElement, document.body]) {
       if (node) watcher.observe(node, { attributes: true, attributeFilter: ["data-theme", "data-bs-theme", "data-panel-theme", "data-jp-theme-light"] });
     }
+    // JupyterLab sees only the host of a shadow root, takes typing for commands, and would delete a cell at "d d".
+    // Its own mark stops that; keys with Ctrl, Meta or Alt still belong to the Lab.
+    const guard = (event) => {
+      if (event.composedPath().includes(host)) host.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+    };
+    window.addEventListener("keydown", guard, true);
     spec.mounted?.(ctx);
     draw();
     return () => {
       gone = true;
       clearTimeout(timer);
       watcher.disconnect();
+      window.removeEventListener("keydown", guard, true);
       spec.unmounted?.(ctx);
       for (const name of watched) model.off(name, ctx.update);
       host.remove();
