@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import HealthReport, Host, Ledger, Migration
+from workbench.contracts import Dashboard, HealthReport, Host, Ledger, Migration, view_at
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
 from workbench_ledger import kinds, ledger, provider, schema
@@ -31,3 +31,10 @@ def workbench_ledger(host: Host) -> Ledger:
 def workbench_health(host: Host) -> Sequence[HealthReport]:
     built = host.provider(Ledger)  # type: ignore[type-abstract]  # a Protocol names the provider, nothing is made of it
     return provider.report_health(built) if isinstance(built, ledger.Ledger) else []
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    """The page, loaded when somebody opens it."""
+    roles = frozenset({"marketing", "compliance", "operator", "auditor", "regulator"})
+    return [Dashboard("evidence", "证据", "Evidence", "account_tree", roles, 40, view_at("workbench_ledger.dashboard:view"))]

@@ -337,19 +337,31 @@ def _envelope(reader: tables.Reader, party: PartyId, index: int) -> Envelope | N
 
 
 def _against_peers(context: Context, own: _Log, fetch: FetchBodies) -> Iterator[AuditFinding]:
-    """Fetch the mirrors' copies of what looks wrong, and name the fields that differ."""
-    for index in sorted(set(own.suspects))[:MAX_FINDINGS]:
-        with context.store.read() as reader:
-            mine = tables.read_bodies(reader, context.party, index, index + 1, own=True)
-        for peer in context.parties():
-            if peer == context.party or not mine:
-                continue
+    """Fetch the mirrors' copies of what looks wrong, a stretch at a time, and name the fields that differ."""
+    for peer in context.parties():
+        if peer == context.party:
+            continue
+        for start, stop in _stretches(own.suspects):
+            with context.store.read() as reader:
+                mine = dict(tables.numbered_bodies(reader, context.party, start, stop, own=True))
             try:
-                theirs = fetch(peer, context.party, index, index + 1)
-            except WorkbenchError:  # an absent or faulty peer must not end the audit
-                continue
-            if theirs and theirs[0] != mine[0]:
-                yield _edited(context, context.party, index, differing_fields(mine[0], theirs[0]), peer=peer)
+                theirs = fetch(peer, context.party, start, stop)
+            except WorkbenchError:
+                break  # an absent or faulty peer must not end the audit, nor be asked again and again
+            for index, body in enumerate(theirs, start):
+                if index in mine and body != mine[index]:
+                    yield _edited(context, context.party, index, differing_fields(mine[index], body), peer=peer)
+
+
+def _stretches(indices: Iterable[int]) -> list[tuple[int, int]]:
+    """Neighbouring indices as start and stop; at most as many entries as findings are reported."""
+    stretches: list[tuple[int, int]] = []
+    for index in sorted(set(indices))[:MAX_FINDINGS]:
+        if stretches and stretches[-1][1] == index:
+            stretches[-1] = (stretches[-1][0], index + 1)
+        else:
+            stretches.append((index, index + 1))
+    return stretches
 
 
 def _conflicts(context: Context, reader: tables.Reader) -> list[AuditFinding]:

@@ -28,7 +28,7 @@ from workbench_ledger.messages import MirrorReply, MirrorRequest
 
 ROLLED_BACK = "ROLLED_BACK"
 MAX_KEPT = 100
-"""Conflicts, and refusals, kept for one log."""
+"""Conflicts, refusals, and heads waiting for comparison, kept for one log: a peer must not fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +357,9 @@ def _hold(tx: Transaction, origin: PartyId, expected: int, growth: tables.Growth
 
 def _keep_seen(tx: Transaction, note: VerifiedNote) -> None:
     checkpoint = note.checkpoint
+    kept = tx.execute("SELECT count(*) FROM ledger_seen WHERE log = ?", (checkpoint.log,)).fetchone()[0]
+    if kept >= MAX_KEPT:
+        return
     tx.execute(
         "INSERT INTO ledger_seen (log, size, note) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         (checkpoint.log, checkpoint.size, note.format()),

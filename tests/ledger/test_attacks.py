@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -238,6 +240,26 @@ def test_a_forged_co_signature_in_the_database_is_found(world: World) -> None:
     finding = next(one for one in world.broker.ledger.audit().findings if one.problem == "SIGNATURE")
     assert finding.field == "bank"
     assert finding.log == BROKER
+
+
+def test_no_file_holds_a_guessable_trace_of_a_committed_identifier(world: World) -> None:
+    """Whoever copies a mirror and tries every phone number of the prefix must learn nothing (a dictionary attack)."""
+    phones = [f"199000{number:05d}" for number in range(500)]
+    for phone in phones[:20]:
+        values = {"partner": "bank", "key_kind": "phone", "note": "x", "count": phone}
+        world.broker.append(*world.broker.envelope({**values, "list_digest": phone, "list_key": phone}))
+    world.settle()
+    for node in world.nodes.values():
+        node.close()
+        data = b"".join(file.read_bytes() for file in node.path.parent.glob(f"{node.party}.db*"))
+        node.open()
+        low = data.lower()
+        for phone in phones:
+            plain = phone.encode()
+            for form in (plain, hashlib.sha256(plain).digest(), hashlib.new("sm3", plain).digest()):
+                assert form not in data
+                assert form.hex().encode() not in low
+                assert base64.b64encode(form) not in data
 
 
 def test_triggers_stop_mistakes(world: World) -> None:
