@@ -18,6 +18,7 @@ from collections.abc import (
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from workbench.domain.evidence import AuditReport, EntryRef, EntryView, SealState
@@ -206,6 +207,14 @@ class ConsentRegistry(Protocol):
 
     def changed_since(self, as_of: int) -> bool:
         """True when a consent event after `as_of` exists, so that a decision must be taken anew."""
+
+    def take_snapshot(
+        self, tx: Transaction, *, job: str, attempt: int, query: GrantQuery, decision: ConsentDecision, actor: str = ""
+    ) -> str:
+        """Write down what a decision allows for one attempt of one job; returns the snapshot's id (row C5)."""
+
+    def use_snapshot(self, tx: Transaction, snapshot: str, *, job: str, attempt: int, query: GrantQuery) -> None:
+        """Spend a snapshot on the attempt it was taken for; Refused when it was spent, is stale or is of another run."""
 
 
 # --------------------------------------------------------------------------------------- intersection
@@ -457,6 +466,16 @@ class Dashboard:
     roles: frozenset[str]
     order: int
     view: Callable[..., Any]
+
+
+def view_at(place: str) -> Callable[..., Any]:
+    """The view "package.module:function", imported when a page is opened: a node lists pages and never loads Panel."""
+    module, _, name = place.partition(":")
+
+    def view(page: Any) -> Any:
+        return getattr(import_module(module), name)(page)
+
+    return view
 
 
 class Host(Protocol):

@@ -168,7 +168,8 @@ class Workbench:
         self._is_started = True
 
     def close(self) -> None:
-        """Stop background work and close the file; running attempts end as after a crash."""
+        """Stop background work and close the file; running attempts are ended and can be run again."""
+        self.flow.close()
         if self._is_started:
             self.heartbeat.stop()
             self.sealing.stop()

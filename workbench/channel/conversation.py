@@ -66,6 +66,7 @@ class Conversation:
         self._outbound = OutboundSequence(job=job, attempt=attempt, sender=host.party, recipient=partner)
         self._inbound = InboundSequence(job=job, attempt=attempt, sender=partner, recipient=host.party)
         self._queue: queue.Queue[OpenedMessage] = queue.Queue(QUEUE_FRAMES)
+        self.ended_by = ""
         self._ended: WorkbenchError | None = None
         self._lock = threading.Lock()
 
@@ -150,10 +151,13 @@ class Conversation:
                         "本机构处理不过来，请稍后重试", "This node is too busy; try again later", code="BUSY"
                     ) from None
 
-    def end(self, reason: WorkbenchError) -> None:
-        """Make the running attempt stop at its next step with this reason; the first reason counts."""
+    def end(self, reason: WorkbenchError, *, actor: str = "") -> None:
+        """Make the running attempt stop at its next step with this reason; the first reason counts.
+
+        actor: token of the person who stopped it, kept as `ended_by` for the evidence.
+        """
         if self._ended is None:
-            self._ended = reason
+            self._ended, self.ended_by = reason, actor
 
     def raise_if_ended(self) -> None:
         """Raise the reason for which this exchange was ended, or PeerUnavailable beyond the total limit."""

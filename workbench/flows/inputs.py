@@ -24,9 +24,12 @@ class Inputs:
 
     frame: their rows. identifiers: n distinct normalised keys. decision_digests: (n, 32) grant digests.
     valid_until_ms: int64 (n). as_of: newest consent event considered. audience: the rule in its one spelling.
+    rows: int64 (n), where each of them stands in its list. selection: the registry's decision on the audience alone,
+    in the order of the list; a snapshot is made of it.
     """
 
     frame: pl.DataFrame
+    rows: np.ndarray
     identifiers: list[bytes] = field(repr=False)
     decision_digests: np.ndarray
     valid_until_ms: np.ndarray
@@ -36,6 +39,7 @@ class Inputs:
     kind: KeyKind
     reasons: Mapping[str, int]
     waterfall: list[dict[str, Any]]
+    selection: ConsentDecision = field(repr=False)
 
     @property
     def size(self) -> int:
@@ -50,33 +54,51 @@ def choose_inputs(
     kind: KeyKind,
     decide: Callable[[pl.DataFrame], ConsentDecision],
 ) -> Inputs:
-    """Apply the audience rule, then consent; Refused EMPTY_AUDIENCE when the rule fits nobody."""
+    """Apply the audience rule and consent; Refused EMPTY_AUDIENCE when the rule fits nobody.
+
+    `decide` is asked about the whole list, because a key that somebody outside the audience shares must not pass for
+    the key of one person (decision 16).
+    """
     audience = parse_audience(rule) if rule.strip() else None
-    chosen = frame.filter(audience.select(frame)) if audience else frame
-    if chosen.height == 0:
+    in_audience = audience.select(frame).to_numpy() if audience else np.ones(frame.height, bool)
+    chosen = np.flatnonzero(in_audience)
+    if not len(chosen):
         raise Refused(
             "没有客户符合这条受众规则。放宽规则后重试",
             "No customer fits this audience rule. Widen the rule and try again",
             code="EMPTY_AUDIENCE",
         )
-    decision = decide(chosen)
-    usable = chosen.filter(pl.Series(decision.usable))
+    everyone = decide(frame)
+    selection = _only(everyone, chosen)
+    rows = chosen[selection.usable]
+    usable = frame[rows]
     return Inputs(
         frame=usable,
+        rows=rows,
         identifiers=[text.encode("ascii") for text in usable[kind.value].to_list()],
-        decision_digests=decision.grant_digest[decision.usable],
-        valid_until_ms=decision.valid_until_ms[decision.usable],
-        as_of=decision.as_of,
+        decision_digests=selection.grant_digest[selection.usable],
+        valid_until_ms=selection.valid_until_ms[selection.usable],
+        as_of=selection.as_of,
         audience=audience.canonical if audience else "",
         list_name=list_name,
         kind=kind,
-        reasons={name: int(count) for name, count in sorted(decision.counts.items()) if name and count},
-        waterfall=waterfall.before_run(
-            frame.height,
-            chosen.height,
-            usable.height,
-            {name: int(count) for name, count in decision.counts.items() if name and count},
-        ),
+        reasons=dict(sorted(selection.counts.items())),
+        waterfall=waterfall.before_run(frame.height, len(chosen), len(rows), selection.counts),
+        selection=selection,
+    )
+
+
+def _only(decision: ConsentDecision, rows: np.ndarray) -> ConsentDecision:
+    """The decision on some rows of a list; its counts leave out those who may be used."""
+    usable = decision.usable[rows]
+    reasons, numbers = np.unique(decision.reason[rows][~usable].astype(str), return_counts=True)
+    return ConsentDecision(
+        usable=usable,
+        reason=decision.reason[rows],
+        grant_digest=decision.grant_digest[rows],
+        valid_until_ms=decision.valid_until_ms[rows],
+        as_of=decision.as_of,
+        counts={str(name): int(number) for name, number in zip(reasons, numbers, strict=True)},
     )
 
 

@@ -8,8 +8,11 @@ before its entry exists.
 from __future__ import annotations
 
 import json
+import re
 import threading
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +65,9 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 DAY_MS = 86_400_000
+EXPECTING_RELEASE = frozenset({JobState.RUNNING, JobState.REVEALING, JobState.CHECKING, JobState.SEALING})
+"""States of an attempt in which the partner may already have released."""
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 
 
 class IntersectionFlow:
@@ -70,8 +76,10 @@ class IntersectionFlow:
     def __init__(self, host: Workbench) -> None:
         self._host = host
         self._running: dict[str, Conversation] = {}
+        self._threads: dict[str, threading.Thread] = {}
         self._progress: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self._closed = threading.Event()
 
     # ------------------------------------------------------------------ 1 proposal
 
@@ -126,14 +134,17 @@ class IntersectionFlow:
         try:
             host.negotiations.send_now(partner, terms.job, "proposal", terms.as_json())
         except WorkbenchError as failure:
-            self._end(terms.job, JobState.ABORTED, failure)
+            # Perhaps only the acknowledgement was lost, and the proposal lies in the partner's inbox.
+            self._end(terms.job, JobState.ABORTED, failure, tell=partner)
             raise
         return host.jobs.get(terms.job)
 
-    def on_proposal(self, peer: PartyId, message: Mapping[str, Any]) -> None:
+    def on_proposal(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
         """The partner's side: keep the proposal for the approver's inbox."""
         host = self._host
         terms = _parsed_terms(message)
+        if terms.job != job_id:
+            raise ProtocolViolation("提议的编号与消息不同", "The proposal names another job than its message", code="OTHER_JOB")
         self._require_proposal_for_us(terms, peer)
         now = host.now_ms()
 
@@ -232,17 +243,36 @@ class IntersectionFlow:
             raise ProtocolViolation(
                 f"{peer} 批准的条款与提议不同，未采纳", f"{peer} approved other terms than proposed", code="TERMS_CHANGED"
             )
-        if job.state is not JobState.PROPOSED:
+        if job.state is JobState.PROPOSED:
+
+            def change(tx: Transaction) -> None:
+                host.jobs.move(tx, job_id, JobState.APPROVED, now_ms=host.now_ms(), terms=terms.as_json())
+                host.evidence.append(
+                    tx, "intersection.approval_received", {"partner": peer, "terms": terms_digest(terms).hex()}, job=job_id
+                )
+
+            host.store.write(change)
+        elif job.state is not JobState.APPROVED:
             return  # a repeated delivery after a lost acknowledgement
+        self._start_approved(job_id)
+
+    def _start_approved(self, job_id: str) -> None:
+        """Start the first attempt; a rule of ours that says no is our affair and not a fault of the approval."""
+        try:
+            self.start(job_id)
+        except Refused as refusal:
+            if refusal.code == "NOT_NOW":
+                return  # it runs already
+            self._keep_refusal(job_id, refusal)
+
+    def _keep_refusal(self, job_id: str, refusal: Refused) -> None:
+        host, values = self._host, {"operation": "intersection.run", "code": refusal.code}
 
         def change(tx: Transaction) -> None:
-            host.jobs.move(tx, job_id, JobState.APPROVED, now_ms=host.now_ms(), terms=terms.as_json())
-            host.evidence.append(
-                tx, "intersection.approval_received", {"partner": peer, "terms": terms_digest(terms).hex()}, job=job_id
-            )
+            host.jobs.update(tx, job_id, now_ms=host.now_ms(), error=refusal.as_dict())
+            host.evidence.append(tx, "action.refused", values, job=job_id)
 
         host.store.write(change)
-        self.start(job_id)
 
     def on_rejection(self, peer: PartyId, job_id: str) -> None:
         """The initiator's side of a rejection."""
@@ -278,11 +308,13 @@ class IntersectionFlow:
     def _join(self, peer: PartyId, job_id: str, attempt: int, frame: bytes) -> None:
         """The partner's side of a new attempt; its first frame is verified before anything changes here."""
         job = self._negotiated(job_id, peer, side="partner")
-        if job.state not in {JobState.APPROVED, *RUN_AGAIN_STATES} or attempt != job.attempt + 1:
+        # Attempts that failed before their first frame arrived leave a gap in our numbers, never a repetition.
+        if job.state not in {JobState.APPROVED, *RUN_AGAIN_STATES} or attempt <= job.attempt:
             raise ProtocolViolation(
                 f"{job_id} 现在不能开始第 {attempt} 次尝试", f"{job_id} cannot start attempt {attempt} now", code="NOT_NOW"
             )
         self._require_valid(job)
+        self._require_budget(job.partner, job.terms.purpose)
         talk = self._conversation(job, attempt, timeout_s=float(self._host.setting("node.total_timeout_s")))
         talk.deliver(frame)
         self._begin(talk, job)
@@ -303,14 +335,14 @@ class IntersectionFlow:
         now = host.now_ms()
 
         def change(tx: Transaction) -> None:
-            host.jobs.move(tx, job.job, JobState.RUNNING, now_ms=now, attempt=talk.attempt, error={}, progress={})
+            host.jobs.move(tx, job.job, JobState.RUNNING, now_ms=now, attempt=talk.attempt, error={}, progress={}, result={})
             tx.execute(
                 "INSERT INTO host_attempt(job, attempt, started_ms, state, partner, purpose) VALUES (?, ?, ?, ?, ?, ?)",
                 (job.job, talk.attempt, now, JobState.RUNNING, job.partner, job.terms.purpose),
             )
 
         with self._lock:
-            if job.job in self._running:
+            if job.job in self._running or self._closed.is_set():
                 raise Refused("这次求交正在运行", "This intersection is running", code="NOT_NOW")
             self._running[job.job] = talk
         try:
@@ -318,7 +350,9 @@ class IntersectionFlow:
         except BaseException:
             self._forget(job.job)
             raise
-        threading.Thread(target=self._attempt, args=(talk, job), name=f"{job.job}-{talk.attempt}", daemon=True).start()
+        thread = threading.Thread(target=self._attempt, args=(talk, job), name=f"{job.job}-{talk.attempt}", daemon=True)
+        self._threads[job.job] = thread
+        thread.start()
 
     def _attempt(self, talk: Conversation, job: Job) -> None:
         """One attempt in its own thread; whatever happens, the job ends in a state of its table."""
@@ -327,12 +361,11 @@ class IntersectionFlow:
             outcome = self._drive(talk, job, inputs, session)
             self._release(talk, job, inputs, contract, outcome)
         except WorkbenchError as failure:
-            self._fail(talk, job.job, failure)
+            self._settle(talk, job.job, failure)
         except Exception as fault:  # a programming mistake must not leave the job running for ever
             self._host.log_fault(fault)
-            self._fail(
-                talk, job.job, WorkbenchError("程序内部错误，已中止", "An internal fault stopped it", code="INTERNAL")
-            )
+            internal = WorkbenchError("程序内部错误，已中止", "An internal fault stopped it", code="INTERNAL")
+            self._settle(talk, job.job, internal)
         finally:
             self._forget(job.job)
 
@@ -473,12 +506,14 @@ class IntersectionFlow:
 
     def _no_longer_usable(self, job: Job, inputs: Inputs, indices: np.ndarray) -> np.ndarray:
         """Which of these customers have no live grant at this instant (decision 10); input indices."""
-        registry = self._host.consent
-        now = self._host.now_ms()
-        if not registry.changed_since(inputs.as_of) and not bool((inputs.valid_until_ms <= now).any()):
+        host = self._host
+        now = host.now_ms()
+        if not host.consent.changed_since(inputs.as_of) and not bool((inputs.valid_until_ms <= now).any()):
             return np.empty(0, np.int64)
-        decision = self._decide(inputs.frame, job.partner, job.terms.purpose, job.terms.key_kind)
-        gone: np.ndarray = indices[~decision.usable[indices]].astype(np.int64)
+        # The whole list again: who shares a key may stand outside the audience (decision 16).
+        everyone = host.lists.frame(job.request["list_id"])
+        decision = self._decide(everyone, job.partner, job.terms.purpose, job.terms.key_kind)
+        gone: np.ndarray = indices[~decision.usable[inputs.rows[indices]]].astype(np.int64)
         return gone
 
     def _mark(self, job_id: str, name: str, values: Mapping[str, str]) -> None:
@@ -515,6 +550,7 @@ class IntersectionFlow:
         staged = stage_frame(host.vault, f"result/{job.job}", frame)
 
         def change(tx: Transaction) -> None:
+            talk.raise_if_ended()  # a notice that the partner stopped counts until this instant, see on_stopped
             host.vault.adopt(tx, staged)
             ref = host.evidence.append(
                 tx,
@@ -534,13 +570,10 @@ class IntersectionFlow:
                 job=job.job,
             )
             placed = {"own_index": ref.index, "own_leaf": ref.leaf.hex()}
-            host.jobs.move(
-                tx, job.job, JobState.SEALING, now_ms=now, waterfall=rows, result={**job.result, **result, **placed}
-            )
+            known = host.jobs.get(job.job, tx=tx).result  # the partner's notice may have come first
+            host.jobs.move(tx, job.job, JobState.SEALING, now_ms=now, waterfall=rows, result={**known, **result, **placed})
             self._close_attempt(tx, talk, JobState.SEALING)
-            host.negotiations.queue(
-                tx, talk.partner, job.job, "released", {"index": str(ref.index), "leaf": ref.leaf.hex()}
-            )
+            self._queue_released(tx, host.jobs.get(job.job, tx=tx))
 
         try:
             host.store.write(change)
@@ -550,30 +583,60 @@ class IntersectionFlow:
         host.negotiations.wake()
         host.sealing.wake()
 
+    def _queue_released(self, tx: Transaction, job: Job) -> None:
+        place = {
+            "index": str(job.result["own_index"]),
+            "leaf": str(job.result["own_leaf"]),
+            "attempt": str(job.attempt),
+        }
+        self._host.negotiations.queue(tx, job.partner, job.job, "released", place)
+
     def on_released(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
-        """Where the partner's release entry lies; kept until its mirror has arrived and is co-signed."""
+        """Where the partner's release entry lies; kept until its mirror has arrived and is co-signed.
+
+        The notice may come before our own release. Of an attempt that is over here it changes nothing.
+        """
         host = self._host
-        job = self._negotiated(job_id, peer)
-        index, leaf = int(message["index"]), bytes.fromhex(message["leaf"])
-        if len(leaf) != 32 or index < 0:
-            raise ProtocolViolation("放行通知的格式不对", "The notice of release is malformed", code="MALFORMED")
-        result = {**job.result, "partner_index": index, "partner_leaf": leaf.hex()}
-        host.store.write(lambda tx: host.jobs.update(tx, job_id, now_ms=host.now_ms(), result=result))
+        self._negotiated(job_id, peer)
+        index, leaf, attempt = _parsed_place(message)
+        place = {"partner_index": index, "partner_leaf": leaf}
+
+        def change(tx: Transaction) -> None:
+            job = host.jobs.get(job_id, tx=tx)
+            if job.attempt != attempt or job.state not in EXPECTING_RELEASE:
+                return
+            if "partner_leaf" in job.result and job.result["partner_leaf"] != leaf:
+                raise ProtocolViolation(
+                    f"{peer} 先后指出两条不同的放行记录", f"{peer} named two different release entries", code="OTHER_RELEASE"
+                )
+            host.jobs.update(tx, job_id, now_ms=host.now_ms(), result={**job.result, **place})
+
+        host.store.write(change)
         host.sealing.wake()
 
     def complete_seals(self) -> None:
-        """Turn SEALING jobs into RELEASED once both institutions co-signed each other's release entries."""
+        """Turn SEALING jobs into RELEASED once both institutions co-signed each other's release entries.
+
+        An entry of the partner that does not say what this side released makes the job DISPUTED.
+        """
         host = self._host
         for job in host.jobs.in_state(JobState.SEALING):
-            if not host.sealing.job_is_sealed(job):
-                continue
-            entries = {"own_entry": str(job.result["own_index"]), "partner_entry": str(job.result["partner_index"])}
+            try:
+                if host.sealing.job_is_sealed(job):
+                    self._complete_seal(job)
+            except Disputed as dispute:
+                self._end(job.job, JobState.DISPUTED, dispute, tell=job.partner, only_from={JobState.SEALING})
 
-            def change(tx: Transaction, job: Job = job, entries: dict[str, str] = entries) -> None:
-                host.jobs.move(tx, job.job, JobState.RELEASED, now_ms=host.now_ms())
-                host.evidence.append(tx, "intersection.sealed", {"partner": job.partner, **entries}, job=job.job)
+    def _complete_seal(self, job: Job) -> None:
+        host = self._host
+        entries = {"own_entry": str(job.result["own_index"]), "partner_entry": str(job.result["partner_index"])}
 
-            host.store.write(change)
+        def change(tx: Transaction) -> None:
+            host.jobs.move(tx, job.job, JobState.RELEASED, now_ms=host.now_ms())
+            self._mark_attempt(tx, job.job, job.attempt, JobState.RELEASED)
+            host.evidence.append(tx, "intersection.sealed", {"partner": job.partner, **entries}, job=job.job)
+
+        host.store.write(change)
 
     # ------------------------------------------------------------------ 7 stopping and failing
 
@@ -586,7 +649,7 @@ class IntersectionFlow:
         with self._lock:
             talk = self._running.get(job_id)
         if talk is not None:
-            talk.end(reason)
+            talk.end(reason, actor=caller.person.token)
             return job
         if job.state in FINAL_STATES or job.state is JobState.SEALING:
             raise Refused("已经结束，不能取消", "It has ended and cannot be cancelled", code="NOT_NOW")
@@ -595,19 +658,38 @@ class IntersectionFlow:
         return self._host.jobs.get(job_id)
 
     def on_stopped(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
-        """The partner stopped: its proposal was withdrawn, or its side of the attempt ended."""
-        code = str(message.get("code", ""))[:40]
-        job = self._negotiated(job_id, peer)
-        failure = PeerError(
-            f"{peer} 已停止 {job_id}（{code}）", f"{peer} stopped {job_id} ({code})", code="STOPPED_BY_PARTNER"
-        )
+        """The partner stopped: attempt 0 means its proposal or approval, any other the attempt of this number.
+
+        Of a job or an attempt unknown here, or over, it changes nothing: it may be about a proposal that never arrived.
+        """
+        code, attempt = _parsed_stop(message)
+        try:
+            job = self._negotiated(job_id, peer)
+        except NotFound:
+            return
+        failure = _stopped_by(peer, job_id, code)
+        if attempt == 0:
+            state = JobState.CANCELLED if job.side == "initiator" else JobState.WITHDRAWN
+            if not job.attempt:
+                self._end(job_id, state, failure, only_from={JobState.PROPOSED, JobState.APPROVED})
+            return
         with self._lock:
             talk = self._running.get(job_id)
-        if talk is not None:
-            if str(talk.attempt) == str(message.get("attempt", "")):
-                talk.end(failure)
-        elif job.state in {JobState.PROPOSED, JobState.APPROVED}:
-            self._end(job_id, JobState.CANCELLED if job.side == "initiator" else JobState.WITHDRAWN, failure)
+        if talk is not None and talk.attempt == attempt:
+            talk.end(failure)
+        if job.attempt == attempt:
+            # Released here, but never there: without the partner's entry it can never be final, so the list is void.
+            # This write comes either before our release, which then sees the end above, or after it.
+            void = JobState.DISPUTED if isinstance(failure, Disputed) else JobState.ABORTED_AFTER_REVEAL
+            self._end(job_id, void, failure, only_from={JobState.SEALING})
+
+    def on_refused_by_partner(self, peer: PartyId, job_id: str, kind: str, code: str) -> None:
+        """The partner will never take this message: an approval it refuses leaves nothing to wait for."""
+        if kind == "approval":
+            failure = PeerError(
+                f"{peer} 没有接受批准（{code}）", f"{peer} did not take the approval ({code})", code="APPROVAL_REFUSED"
+            )
+            self._end(job_id, JobState.CANCELLED, failure, only_from={JobState.APPROVED})
 
     def recover(self) -> None:
         """At start: settle what a stop left open (RECOVERY)."""
@@ -619,17 +701,24 @@ class IntersectionFlow:
             failure = WorkbenchError(
                 f"节点在运行中停止过，{job.job} 已中止。可重新运行",
                 f"The node stopped during the run; {job.job} ended. It can be run again",
-                code=state.value,
+                code="NODE_STOPPED",
             )
-            self._end(job.job, state, failure, tell=job.partner)
+            self._end(job.job, state, failure, tell=job.partner, recovered=True)
         for job in host.jobs.in_state(JobState.SEALING):
-            self._tell_released_again(job)
+            # The partner may have stopped before it learned where our release entry lies.
+            host.store.write(partial(self._queue_released, job=job))
 
-    def _tell_released_again(self, job: Job) -> None:
-        """The partner may have stopped before it learned where our release entry lies."""
-        host = self._host
-        place = {"index": str(job.result["own_index"]), "leaf": str(job.result["own_leaf"])}
-        host.store.write(lambda tx: host.negotiations.queue(tx, job.partner, job.job, "released", place))
+    def close(self, *, limit_s: float = 10.0) -> None:
+        """The node stops: end running attempts and wait a little until that is recorded. New ones are refused."""
+        stopping = WorkbenchError("节点停止，本次尝试中止。可重新运行", "The node stops; the attempt ended", code="NODE_STOPPED")
+        with self._lock:
+            self._closed.set()
+            talks, threads = list(self._running.values()), list(self._threads.values())
+        for talk in talks:
+            talk.end(stopping)
+        limit = time.monotonic() + limit_s
+        for thread in threads:
+            thread.join(max(0.0, limit - time.monotonic()))
 
     def progress(self, job_id: str) -> Mapping[str, Any]:
         """What the running attempt last said, {} when none runs here."""
@@ -638,15 +727,37 @@ class IntersectionFlow:
     def expire(self) -> None:
         """Proposals past their time end without effect."""
         now = self._host.now_ms()
-        for job in self._host.jobs.unfinished():
-            if job.state in {JobState.PROPOSED, JobState.APPROVED} and job.terms.valid_until_ms <= now:
-                self._end(job.job, JobState.EXPIRED, Refused("提议已过期", "The proposal has expired", code="EXPIRED"))
+        open_states = (JobState.PROPOSED, JobState.APPROVED)
+        for job in [job for state in open_states for job in self._host.jobs.in_state(state)]:
+            if job.terms.valid_until_ms <= now:
+                expired = Refused("提议已过期", "The proposal has expired", code="EXPIRED")
+                self._end(job.job, JobState.EXPIRED, expired, only_from=set(open_states))
+
+    def _settle(self, talk: Conversation, job_id: str, failure: WorkbenchError) -> None:
+        """End a failed attempt for certain: while the store refuses, try again until the node stops.
+
+        The job stays in the hands of this thread meanwhile; what a stop leaves open is settled at the next start.
+        """
+        pause_s = 0.5
+        while True:
+            try:
+                self._fail(talk, job_id, failure)
+            except Refused as over:
+                self._host.log_fault(over)  # it was ended by somebody else
+                return
+            except Exception as fault:  # above all a full disk
+                self._host.log_fault(fault)
+                if self._closed.wait(pause_s):
+                    return
+                pause_s = min(2 * pause_s, 30.0)
+            else:
+                return
 
     def _fail(self, talk: Conversation, job_id: str, failure: WorkbenchError) -> None:
         """End a running attempt: which state follows depends on how far it went and who failed."""
         state = _ending(self._host.jobs.get(job_id).state, failure)
         tell = None if failure.code in {"STOPPED_BY_PARTNER", "REFUSED_SMALL"} else talk.partner
-        self._end(job_id, state, failure, tell=tell, talk=talk)
+        self._end(job_id, state, failure, actor=talk.ended_by, tell=tell, talk=talk)
 
     def _end(
         self,
@@ -657,37 +768,51 @@ class IntersectionFlow:
         actor: str = "",
         tell: PartyId | None = None,
         talk: Conversation | None = None,
+        only_from: set[JobState] | None = None,
+        recovered: bool = False,
     ) -> None:
-        host = self._host
-        job = host.jobs.get(job_id)
-        small = state is JobState.REFUSED_SMALL
-        kind = "intersection.refused_small" if small else "intersection.ended"
-        values = {"partner": job.partner, "attempt": str(job.attempt)}
-        if not small:
-            values |= {"code": failure.code, "state": state.value}
+        """Move a job to a state without result, shred what was staged, record it and tell the partner, all at once.
 
-        def change(tx: Transaction) -> None:
+        only_from: do nothing in other states. Raises Refused NOT_NOW where NEXT_STATES does not allow the step.
+        """
+        host = self._host
+        small = state is JobState.REFUSED_SMALL
+
+        def change(tx: Transaction) -> bool:
+            job = host.jobs.get(job_id, tx=tx)
+            if only_from is not None and job.state not in only_from:
+                return False
+            values = {"partner": job.partner, "attempt": str(job.attempt)}
+            if not small:
+                values |= {"code": failure.code, "state": state.value}
             host.vault.shred(tx, f"result/{job_id}")
-            host.jobs.move(tx, job_id, state, now_ms=host.now_ms(), error=failure.as_dict())
-            if talk is not None:
-                self._close_attempt(tx, talk, state)
+            # Of the result only the partner's place could be there yet, or a list that is now void.
+            host.jobs.move(tx, job_id, state, now_ms=host.now_ms(), error=failure.as_dict(), result={})
+            self._mark_attempt(tx, job_id, job.attempt, state, size=_moved(talk))
+            if recovered:
+                host.evidence.append(tx, "node.recovered", {"state": state.value}, job=job_id)
+            kind = "intersection.refused_small" if small else "intersection.ended"
             host.evidence.append(tx, kind, values, job=job_id, actor=actor)
             if tell is not None:
-                stopped = {"code": failure.code, "attempt": str(job.attempt)}
-                host.negotiations.queue(tx, tell, job_id, "stopped", stopped)
+                host.negotiations.queue(tx, tell, job_id, "stopped", {"code": failure.code, "attempt": str(job.attempt)})
+            return True
 
-        host.store.write(change)
-        host.negotiations.wake()
+        if host.store.write(change):
+            host.negotiations.wake()
 
     def _close_attempt(self, tx: Transaction, talk: Conversation, state: JobState) -> None:
+        self._mark_attempt(tx, talk.job, talk.attempt, state, size=_moved(talk))
+
+    def _mark_attempt(self, tx: Transaction, job: str, attempt: int, state: JobState, *, size: int | None = None) -> None:
         tx.execute(
-            "UPDATE host_attempt SET ended_ms = ?, state = ?, bytes = ? WHERE job = ? AND attempt = ?",
-            (self._host.now_ms(), state, talk.bytes_sent + talk.bytes_received, talk.job, talk.attempt),
+            "UPDATE host_attempt SET ended_ms = ?, state = ?, bytes = coalesce(?, bytes) WHERE job = ? AND attempt = ?",
+            (self._host.now_ms(), state, size, job, attempt),
         )
 
     def _forget(self, job_id: str) -> None:
         with self._lock:
             self._running.pop(job_id, None)
+            self._threads.pop(job_id, None)
         self._progress.pop(job_id, None)
 
     # ------------------------------------------------------------------ rules
@@ -793,6 +918,7 @@ class IntersectionFlow:
         return job
 
     def _record_start(self, talk: Conversation, job: Job, inputs: Inputs, offer: Offer) -> None:
+        """Who takes part is a snapshot of consent for this attempt alone, spent as it is taken (row C5)."""
         host = self._host
         values = {
             "partner": talk.partner,
@@ -802,10 +928,15 @@ class IntersectionFlow:
             "reasons": json.dumps(inputs.reasons, sort_keys=True),
             "commitment_root": offer.commitment_root.hex(),
         }
+        query = GrantQuery(job.terms.purpose, job.partner, host.now_ms(), job.terms.key_kind)
 
         def change(tx: Transaction) -> None:
             host.jobs.update(tx, job.job, now_ms=host.now_ms(), waterfall=inputs.waterfall)
             host.evidence.append(tx, "intersection.attempt_started", values, job=job.job)
+            snapshot = host.consent.take_snapshot(
+                tx, job=job.job, attempt=talk.attempt, query=query, decision=inputs.selection
+            )
+            host.consent.use_snapshot(tx, snapshot, job=job.job, attempt=talk.attempt, query=query)
 
         host.store.write(change)
 
@@ -816,7 +947,7 @@ def _ending(current: JobState, failure: WorkbenchError) -> JobState:
         return JobState.REFUSED_SMALL
     if isinstance(failure, Disputed):
         return JobState.DISPUTED
-    if current in {JobState.REVEALING, JobState.CHECKING}:
+    if current in {JobState.REVEALING, JobState.CHECKING} or failure.code == "ABORTED_AFTER_REVEAL":
         return JobState.ABORTED_AFTER_REVEAL
     return JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.ABORTED
 
@@ -831,6 +962,45 @@ def _parsed_terms(message: Mapping[str, Any]) -> Terms:
         return Terms.from_json({str(name): str(value) for name, value in message.items()})
     except (KeyError, ValueError) as error:
         raise ProtocolViolation("条款的格式不对", "The terms are malformed", code="MALFORMED") from error
+
+
+def _parsed_place(message: Mapping[str, Any]) -> tuple[int, str, int]:
+    """Index and leaf (64 hexadecimal digits) of the partner's release entry, and the attempt it belongs to."""
+    try:
+        index, attempt, leaf = int(message["index"]), int(message["attempt"]), str(message["leaf"])
+        well_formed = 0 <= index < 1 << 53 and attempt > 0 and len(bytes.fromhex(leaf)) == 32 and leaf == leaf.lower()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolViolation("放行通知的格式不对", "The notice of release is malformed", code="MALFORMED") from error
+    if not well_formed:
+        raise ProtocolViolation("放行通知的格式不对", "The notice of release is malformed", code="MALFORMED")
+    return index, leaf, attempt
+
+
+def _parsed_stop(message: Mapping[str, Any]) -> tuple[str, int]:
+    """Code and attempt of a notice that the partner stopped."""
+    try:
+        code, attempt = str(message["code"]), int(message["attempt"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolViolation("停止通知的格式不对", "The notice of a stop is malformed", code="MALFORMED") from error
+    if not _CODE.fullmatch(code) or attempt < 0:
+        raise ProtocolViolation("停止通知的格式不对", "The notice of a stop is malformed", code="MALFORMED")
+    return code, attempt
+
+
+def _stopped_by(peer: PartyId, job_id: str, code: str) -> PeerError:
+    if code == Disputed.default_code:
+        return Disputed(
+            f"{peer} 认为 {job_id} 的结果有争议，不得导出；请双方合规岗核对签名消息",
+            f"{peer} disputes the result of {job_id}: nothing may be exported; compliance compare the signed messages",
+            details={"statement": "by partner"},
+        )
+    return PeerError(
+        f"{peer} 已停止 {job_id}（{code}）", f"{peer} stopped {job_id} ({code})", code="STOPPED_BY_PARTNER"
+    )
+
+
+def _moved(talk: Conversation | None) -> int | None:
+    return None if talk is None else talk.bytes_sent + talk.bytes_received
 
 
 def _parsed_offer(value: Any, party: PartyId) -> Offer:

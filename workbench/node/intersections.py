@@ -17,7 +17,7 @@ from workbench.contracts import (
 )
 from workbench.crypto import sm3
 from workbench.domain.identifiers import mask_id_no, mask_phone
-from workbench.domain.intersection import FINAL_STATES, JobState, KeyKind, bucket_of
+from workbench.domain.intersection import FINAL_STATES, RUN_AGAIN_STATES, JobState, KeyKind, bucket_of
 from workbench.domain.listdigest import export_digest
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused
@@ -169,8 +169,8 @@ def job_info(host: Workbench, job: Job) -> JobInfo:
         partner=job.partner,
         state=job.state.value,
         is_final=job.is_final,
-        can_run_again=job.side == "initiator" and job.attempt > 0
-        and job.state in {JobState.ABORTED, JobState.ABORTED_AFTER_REVEAL},
+        can_run_again=job.side == "initiator"
+        and (job.state is JobState.APPROVED or (job.attempt > 0 and job.state in RUN_AGAIN_STATES)),
         attempt=job.attempt,
         purpose=job.terms.purpose,
         key_kind=job.terms.key_kind.value,
@@ -236,24 +236,30 @@ def _propose(ctx: OperationContext, request: Propose) -> JobInfo:
     host = ctx.host
     values = request.model_dump(mode="json")
     values["list_id"] = request.list_id or host.lists.newest().list_id
-    frame_columns = {*host.lists.info(values["list_id"]).tags, "risk_level", "name"}
-    unknown = [name for name in request.columns if name not in frame_columns]
+    _require_columns(host, values["list_id"], request.columns)
+    return job_info(host, host.flow.propose(ctx.caller, values))
+
+
+def _require_columns(host: Workbench, list_id: str, columns: list[str]) -> None:
+    known = {*host.lists.info(list_id).tags, "risk_level", "name"}
+    unknown = [name for name in columns if name not in known]
     if unknown:
         raise Refused(
             f"名单里没有这些列：{'、'.join(unknown)}",
             f"The list has no such columns: {', '.join(unknown)}",
             code="UNKNOWN_COLUMN",
         )
-    return job_info(host, host.flow.propose(ctx.caller, values))
 
 
 def _approve(ctx: OperationContext, request: ApproveRequest) -> JobInfo:
     host = ctx.host
     host.jobs.get(request.job)
+    list_id = request.list_id or host.lists.newest().list_id
+    _require_columns(host, list_id, request.columns)
     job = host.flow.approve(
         ctx.caller,
         request.job,
-        list_id=request.list_id or host.lists.newest().list_id,
+        list_id=list_id,
         audience=request.audience,
         columns=list(request.columns),
         automatic=request.automatic,
@@ -322,11 +328,10 @@ def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
     job, frame = _released(host, request.job)
     key_kind = job.terms.key_kind
     registry = host.consent
-    customers = host.lists.frame(job.request["list_id"])
-    chosen = customers.filter(pl.col("customer_id").is_in(frame["customer_id"].implode()))
-    decision = registry.decide(chosen, GrantQuery(job.terms.purpose, job.partner, host.now_ms(), key_kind))
-    live = chosen.filter(pl.Series(decision.usable))["customer_id"]
-    kept = frame.filter(pl.col("customer_id").is_in(live.implode())).sort(key_kind.value)
+    customers = host.lists.frame(job.request["list_id"])  # all of it: others may share a key (decision 16)
+    decision = registry.decide(customers, GrantQuery(job.terms.purpose, job.partner, host.now_ms(), key_kind))
+    live = customers.filter(pl.Series(decision.usable)).select("customer_id", key_kind.value)
+    kept = frame.join(live, on=["customer_id", key_kind.value], how="semi").sort(key_kind.value)
     columns = ["customer_id", key_kind.value, *[name for name in request.columns if name not in ("customer_id", key_kind.value)]]
     unknown = [name for name in columns if name not in frame.columns]
     if unknown:

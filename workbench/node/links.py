@@ -16,7 +16,7 @@ from workbench.contracts import (
     PeerLink,
 )
 from workbench.domain.party import PartyId
-from workbench.errors import PeerUnavailable
+from workbench.errors import PeerError, PeerUnavailable, WorkbenchError
 
 
 class Links(Protocol):
@@ -115,7 +115,15 @@ class MemoryLinks:
                 call = PeerCall(peer=self._own, path=path, body=changed, address="127.0.0.1")
         if handler is None:
             raise PeerUnavailable(f"{party} 连不上", f"{party} cannot be reached")
-        return handler(call)
+        try:
+            return handler(call)
+        except WorkbenchError as error:  # a channel carries code and sentences, and so does this
+            raise PeerError(
+                f"{party} 拒绝了请求：{error.zh}",
+                f"{party} refused the request: {error.en}",
+                code=error.code,
+                details={"status": str(error.http_status)},
+            ) from error
 
     def close(self) -> None:
         self._handlers.clear()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from workbench.channel.message import (
@@ -26,6 +27,10 @@ from workbench.errors import ProtocolViolation, WorkbenchError
 from workbench.store.outbox import Outbox
 
 PATH = "message"
+FINAL_ANSWERS = frozenset(
+    {"NO_JOB", "NOT_NOW", "EXPIRED", "TERMS_CHANGED", "WRONG_PARTY", "WRONG_MESSAGE", "MALFORMED", "OTHER_RELEASE"}
+)
+"""Refusals that another delivery of the same message would meet again; everything else is tried until it arrives."""
 
 
 class Negotiations:
@@ -89,13 +94,15 @@ class Negotiations:
             body = json.loads(message.payload)
         except ValueError as error:
             raise ProtocolViolation("消息不是 JSON", "The message is not JSON", code="MALFORMED") from error
+        if not isinstance(body, dict) or not all(isinstance(value, str) for value in body.values()):
+            raise ProtocolViolation("消息的格式不对", "The message is malformed", code="MALFORMED")
         self._handler(message.kind)(call.peer, job, body)
         host.sealing.wake()
 
     def _handler(self, kind: str) -> Callable[[PartyId, str, Any], None]:
         flow = self._host.flow
         handlers: dict[str, Callable[[PartyId, str, Any], None]] = {
-            "proposal": lambda peer, job, body: flow.on_proposal(peer, body),
+            "proposal": flow.on_proposal,
             "approval": flow.on_approval,
             "rejection": lambda peer, job, body: flow.on_rejection(peer, job),
             "released": flow.on_released,
@@ -132,6 +139,7 @@ class Negotiations:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                self._host.flow.expire()
                 self._send_due()
             except Exception as fault:  # the queue must survive any single fault
                 self._host.log_fault(fault)
@@ -148,9 +156,14 @@ class Negotiations:
             try:
                 self.send_now(PartyId(item.peer), value["job"], value["kind"], value["body"])
             except WorkbenchError as error:
-                self._note_failure(item.id, error.code)
-            else:
-                host.store.write(lambda tx, number=item.id: self._outbox.done(tx, number, host.now_ms()))
+                if error.code not in FINAL_ANSWERS:
+                    self._note_failure(item.id, error.code)
+                    continue
+                host.flow.on_refused_by_partner(PartyId(item.peer), value["job"], value["kind"], error.code)
+            host.store.write(partial(self._close, number=item.id))
+
+    def _close(self, tx: Transaction, *, number: int) -> None:
+        self._outbox.done(tx, number, self._host.now_ms())
 
     def _note_failure(self, number: int, code: str) -> None:
         host = self._host

@@ -9,8 +9,9 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from workbench.domain.envelope import parse_envelope
 from workbench.domain.party import PartyId
-from workbench.errors import VerificationError, WorkbenchError
+from workbench.errors import Disputed, VerificationError, WorkbenchError
 from workbench.flows.jobs import Job
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ class Sealing:
         return True
 
     def job_is_sealed(self, job: Job) -> bool:
-        """Both participants co-signed each other's release entries (decision 4)."""
+        """Both participants co-signed each other's release entries (decision 4).
+
+        Raises Disputed when the partner's entry, which it named itself, is not the release of the same result.
+        """
         host = self._host
         ledger = host.ledger
         if "partner_index" not in job.result or "own_index" not in job.result:
@@ -79,7 +83,13 @@ class Sealing:
         if ledger.size(job.partner) <= index:
             return False
         body = ledger.entry_bodies(job.partner, index, index + 1)[0]
-        return hashlib.sha256(b"\0" + body).hexdigest() == str(job.result["partner_leaf"])
+        if hashlib.sha256(b"\0" + body).hexdigest() != str(job.result["partner_leaf"]) or not _agrees(body, job):
+            raise Disputed(
+                f"{job.partner} 的放行记录与本机构的结果不符，不得导出；请双方合规岗核对",
+                f"the release entry of {job.partner} does not fit the result here: nothing may be exported",
+                details={"statement": "release"},
+            )
+        return True
 
     def pending(self) -> tuple[int, int]:
         """(sealed, pending) entries of the own log, sealed meaning co-signed by every other institution."""
@@ -137,3 +147,16 @@ class Sealing:
         thread = threading.Thread(target=target, args=(argument,), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
+
+
+def _agrees(body: bytes, job: Job) -> bool:
+    """Whether an entry of the partner releases the very result of this job, attempt and contract."""
+    envelope = parse_envelope(body)
+    expected = {
+        "attempt": str(job.attempt),
+        "contract": job.result["contract"],
+        "result_digest": job.result["partner_digest"],
+        "partner_digest": job.result["result_digest"],
+    }
+    shared = {name: envelope.shared.get(name) for name in expected}
+    return envelope.kind == "intersection.released" and envelope.job == job.job and shared == expected
