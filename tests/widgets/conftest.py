@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +16,10 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: needs Chromium; off by default, on in CI")
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
+    if CHROMIUM is None and os.environ.get("CI") == "1":
+        pytest.fail("CI must have Chromium")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine; `make system` installs it")
     with sync_api.sync_playwright() as playwright:

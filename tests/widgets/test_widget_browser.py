@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from widget_pages import WatchedPage
 from workbench_widgets import (
+    AnswerStrip,
     Badge,
     DataTable,
     Lanes,
@@ -53,18 +54,19 @@ def _changed(change: Callable[[str], str]) -> list[Sample]:
     return [sample._replace(traits=_texts(sample.traits, change)) for sample in samples()]
 
 
-@pytest.mark.parametrize("hash", ["", "dark", "en", "dark,en"])
-@pytest.mark.parametrize("width", [480, 1400])
-def test_every_component_draws_in_every_state_without_any_request(open_page: Open, hash: str, width: int) -> None:
-    opened = open_page(page(), hash=hash, width=width)
+@pytest.mark.parametrize("hash", ["", "dark,en"])
+def test_every_component_draws_in_every_state_without_any_request(open_page: Open, hash: str) -> None:
+    opened = open_page(page(), hash=hash, width=1400)
     opened.tab.wait_for_timeout(400)
-    empty = opened.tab.evaluate(
-        "() => [...document.querySelectorAll('#all > div')].filter((box) => {"
-        " const host = box.querySelector('.workbench-widget'); return !host || host.getBoundingClientRect().height < 16; }).map((box) => box.id)"
-    )
-    assert empty == []
-    wide = opened.tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, "the page scrolls sideways"
+    for width in (1400, 480):
+        opened.tab.set_viewport_size({"width": width, "height": 900})
+        empty = opened.tab.evaluate(
+            "() => [...document.querySelectorAll('#all > div')].filter((box) => { const host = box.querySelector('.workbench-widget');"
+            " return !host || host.getBoundingClientRect().height < 16; }).map((box) => box.id)"
+        )
+        assert empty == []
+        wide = opened.tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"the page scrolls sideways at {width} px"
 
 
 def test_an_english_page_has_no_chinese_of_ours(open_page: Open) -> None:
@@ -210,8 +212,10 @@ def test_styles_reach_the_component_under_a_policy_without_inline_style(open_pag
 def test_no_accessibility_rule_of_axe_is_broken(open_page: Open, hash: str) -> None:
     pytest.importorskip("axe_playwright_python", reason="axe-core comes with axe-playwright-python")
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-    # One band is at most filled on a real page; here all states stand together, each in its own landmark-free box.
-    opened = open_page(page(), hash=hash)
+    # The bands of the states that are not done are the same everywhere: two components stand for all.
+    alike = ("loading", "empty", "refused", "failed", "tampered")
+    shown = [one for one in samples() if one.title not in alike or one.component in (AnswerStrip, Waterfall)]
+    opened = open_page(page(shown), hash=hash)
     opened.tab.wait_for_timeout(400)
     opened.tab.evaluate(axe)
     found = opened.tab.evaluate(
