@@ -19,16 +19,21 @@ from workbench.domain.intersection import KeyKind
 from workbench_consent.grants import Reason
 from workbench_consent.subjects import (
     Flags,
-    Pairs,
+    Links,
+    Relation,
     Rows,
     Subjects,
     Words,
     holds_any,
     is_named,
-    meant_by,
+    meant,
+    relate,
 )
 
 Texts = npt.NDArray[Any]  # Any: object arrays of str, which numpy cannot type
+
+_RANK = 0xFFFFFFFF
+_NOTHING = np.int64((int(Reason.NO_GRANT) << 32) | _RANK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,74 +179,83 @@ def index_list(subjects: Subjects, customer_ids: pl.Series) -> ListIndex:
 
 
 def fold(grants: GrantColumns, terms: Sequence[Term], withdrawals: WithdrawalColumns) -> Flags:
-    """Which grants these withdrawals end (`grants.was_withdrawn`)."""
+    """Which grants these withdrawals end (`grants.was_withdrawn`): the newest withdrawal that means them is newer."""
     ended = np.zeros(len(grants), bool)
-    if not len(grants) or not len(withdrawals):
+    if not len(grants):
         return ended
-    pairs = meant_by(grants.subjects, withdrawals.subjects)
-    purposes = np.array([term.purpose for term in terms], object)[grants.term[pairs.left]]
-    recipients = np.array([term.recipient for term in terms], object)[grants.term[pairs.left]]
-    purpose, recipient = withdrawals.purpose[pairs.right], withdrawals.recipient[pairs.right]
-    covered = ((purpose == "") | (purpose == purposes)) & ((recipient == "") | (recipient == recipients))
-    later = withdrawals.seq[pairs.right] > grants.seq[pairs.left]
-    ended[pairs.left[covered.astype(bool) & later]] = True
+    for purpose, recipient in set(zip(withdrawals.purpose.tolist(), withdrawals.recipient.tolist(), strict=True)):
+        inside = [purpose in ("", term.purpose) and recipient in ("", term.recipient) for term in terms]
+        rows = np.flatnonzero(np.array(inside, bool)[grants.term])
+        of_scope = withdrawals.take((withdrawals.purpose == purpose) & (withdrawals.recipient == recipient))
+        ended[rows] |= _newest(grants.subjects.take(rows), of_scope) > grants.seq[rows]
     return ended
 
 
 def suppressed(customers: Subjects, withdrawals: WithdrawalColumns, query: GrantQuery) -> Flags:
     """`grants.is_suppressed` for every row. Cost: small while few of the list are suppressed."""
-    active = withdrawals.in_force(query.purpose, query.recipient)
+    active = withdrawals.in_force(query.purpose, query.recipient).subjects
     if query.key_kind is KeyKind.PHONE:
-        return persons_meant(customers, active) | holds_any(customers.phone, active.subjects.phone)
-    return persons_meant(customers, active)
-
-
-def persons_meant(subjects: Subjects, withdrawals: WithdrawalColumns) -> Flags:
-    """Where one of the withdrawals means this person, whatever its scope."""
-    found = np.zeros(len(subjects), bool)
-    if len(withdrawals):
-        near = np.flatnonzero(
-            holds_any(subjects.id_no, withdrawals.subjects.id_no)
-            | holds_any(subjects.phone, withdrawals.subjects.phone)
-        )
-        found[near[meant_by(subjects.take(near), withdrawals.subjects).left]] = True
-    return found
+        return meant(customers, active) | holds_any(customers.phone, active.phone)
+    return meant(customers, active)
 
 
 def decide(
     index: ListIndex,
-    pairs: Pairs,
+    links: Links,
     grants: GrantColumns,
     terms: Sequence[Term],
     withdrawals: WithdrawalColumns,
     query: GrantQuery,
 ) -> Verdicts:
-    """`grants.decide` for a whole list. pairs: `subjects.grants_of` of the list and these grants."""
-    count = len(index.subjects)
-    standing = _standing(grants, terms, query)
-    speaks = standing[pairs.right]
-    certain = pairs.by_id | index.phone_is_one_person[pairs.left]
-    speaks[(speaks == Reason.OK) & ~certain] = Reason.AMBIGUOUS_KEY
-    place = (speaks.astype(np.int64) << 32) | grants.rank[pairs.right]
-    reason = np.full(count, Reason.NO_GRANT, np.uint8)
-    grant = np.full(count, -1, np.int64)
-    if len(place):
-        starts = np.flatnonzero(np.diff(pairs.left, prepend=-1))
-        best = np.minimum.reduceat(place, starts)
-        rows = pairs.left[starts]
-        by_rank = np.empty(len(grants), np.int64)
-        by_rank[grants.rank] = np.arange(len(grants))
-        reason[rows] = best >> 32
-        grant[rows] = by_rank[best & 0xFFFFFFFF]
-    kept_out = suppressed(index.subjects, withdrawals, query)
-    reason[kept_out & (reason != Reason.WITHDRAWN)] = Reason.SUPPRESSED
+    """`grants.decide` for a whole list. links: `subjects.links_of` of the list and these grants."""
+    best = _best(index, links, (_standing(grants, terms, query).astype(np.int64) << 32) | grants.rank)
+    reason = (best >> 32).astype(np.uint8)
+    reason[suppressed(index.subjects, withdrawals, query) & (reason != Reason.WITHDRAWN)] = Reason.SUPPRESSED
     reason[~is_named(index.subjects.of(query.key_kind))] = Reason.MISSING_KEY
-    grant[reason >= Reason.NO_GRANT] = -1
-    until = np.zeros(count, np.int64)
+    grant = np.full(len(best), -1, np.int64)
+    speaks = reason < Reason.NO_GRANT
+    grant[speaks] = np.argsort(grants.rank)[best[speaks] & _RANK]
+    until = np.zeros(len(best), np.int64)
     usable = np.flatnonzero(reason == Reason.OK)
     until[usable] = grants.until_ms[grant[usable]]
     _settle_shared_keys(index.shared(query.key_kind), reason, grant, until)
     return Verdicts(reason, grant, until)
+
+
+def _best(index: ListIndex, links: Links, place: Rows) -> Rows:
+    """The best grant of every customer: its reason in the upper and its rank in the lower 32 bits."""
+    best = np.full(len(index.subjects), _NOTHING, np.int64)
+    for relation in links.by_id:
+        np.minimum(best, _best_of(relation, place), out=best)
+    for relation in links.by_phone:
+        found = _best_of(relation, place)
+        unsure = ~index.phone_is_one_person & (found >> 32 == Reason.OK)
+        found[unsure] |= np.int64(Reason.AMBIGUOUS_KEY) << 32
+        np.minimum(best, found, out=best)
+    return best
+
+
+def _best_of(relation: Relation, place: Rows) -> Rows:
+    groups = np.full(relation.count + 1, _NOTHING, np.int64)  # the last one is for rows without a group
+    np.minimum.at(groups, relation.group, place[relation.right])
+    return groups[relation.left]
+
+
+def _newest(subjects: Subjects, withdrawals: WithdrawalColumns) -> Rows:
+    """Number of the newest of the withdrawals that means each subject, -1 when none does."""
+    has_phone, has_id = is_named(subjects.phone), is_named(subjects.id_no)
+    phone, number = withdrawals.subjects.phone, withdrawals.subjects.id_no
+    names_phone, names_id = is_named(phone), is_named(number)
+    newest = np.full(len(subjects), -1, np.int64)
+    for relation in (
+        relate(subjects.id_no, has_id, number, names_id),
+        relate(subjects.phone, has_phone, phone, names_phone & ~names_id),
+        relate(subjects.phone, has_phone & ~has_id, phone, names_phone),
+    ):
+        groups = np.full(relation.count + 1, -1, np.int64)
+        np.maximum.at(groups, relation.group, withdrawals.seq[relation.right])
+        np.maximum(newest, groups[relation.left], out=newest)
+    return newest
 
 
 def _standing(grants: GrantColumns, terms: Sequence[Term], query: GrantQuery) -> npt.NDArray[np.uint8]:
@@ -293,5 +307,3 @@ def _shared(column: Words, customer_ids: pl.Series) -> SharedKeys:
     changes = np.ones(len(high), bool)
     changes[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     return SharedKeys(frame["row"].to_numpy(), np.flatnonzero(changes))
-
-

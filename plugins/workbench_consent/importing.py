@@ -20,10 +20,10 @@ from workbench.domain.intersection import KeyKind
 from workbench.errors import Refused
 from workbench.intake import GrantTable
 from workbench_consent import rows, tables
-from workbench_consent.columns import Term, persons_meant
+from workbench_consent.columns import Term
 from workbench_consent.grants import signed_form_commitment
 from workbench_consent.projection import Projection, State
-from workbench_consent.subjects import Flags, Rows, Subjects, bytes_of, tokens
+from workbench_consent.subjects import Flags, Rows, Subjects, bytes_of, meant, tokens
 
 TRIES = 5
 MAX_TERMS = 60_000
@@ -151,7 +151,7 @@ def suppressed_rows(candidates: Candidates, state: State) -> Flags:
     for number, term in enumerate(candidates.terms):
         of_term = np.flatnonzero(candidates.term == number)
         active = state.withdrawals.in_force(term.purpose, term.recipient)
-        found[of_term] = persons_meant(candidates.subjects.take(of_term), active)
+        found[of_term] = meant(candidates.subjects.take(of_term), active.subjects)
     return found
 
 
@@ -202,7 +202,9 @@ def prepare(fresh: Candidates, state: State, *, party: str, random: Callable[[in
     term = translated[fresh.term] if len(fresh.term) else np.zeros(0, np.uint16)
     first, count = len(state.grants) + 1, len(fresh.subjects)
     chunks = tuple(
-        _chunk(fresh, term, terms, slice(start, min(start + rows.CHUNK_ROWS, count)), first, state.seq + 1, party, random)
+        _chunk(
+            fresh, term, terms, slice(start, min(start + rows.CHUNK_ROWS, count)), first, state.seq + 1, party, random
+        )
         for start in range(0, count, rows.CHUNK_ROWS)
     )
     return Prepared(chunks, new_terms, rows.import_root(chunks) if chunks else b"")
@@ -303,5 +305,3 @@ def _too_many_terms() -> Refused:
         "the consent file has too many different channels: use few names and import again",
         code="TOO_MANY_CHANNELS",
     )
-
-

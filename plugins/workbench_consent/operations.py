@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel, Field
 
@@ -19,7 +20,7 @@ from workbench_consent.grants import Reason
 from workbench_consent.projection import State
 from workbench_consent.reasons import SENTENCES
 from workbench_consent.registry import Registry, counts_of
-from workbench_consent.subjects import meant_by, token_at
+from workbench_consent.subjects import meant, token_at
 from workbench_consent.withdrawing import columns_of_subject, evidence_name
 
 COMPLIANCE: Final = frozenset({Role.COMPLIANCE})
@@ -289,9 +290,7 @@ def _coverage(ctx: OperationContext, request: CoverageRequest) -> CoverageReply:
         for recipient in recipients:
             verdicts, state = registry.explain(customers, GrantQuery(purpose, recipient, at_ms, request.key_kind))
             counts = {code or "OK": count for code, count in counts_of(verdicts).items()}
-            covered.append(
-                Coverage(purpose=purpose, recipient=recipient, usable=counts.get("OK", 0), counts=counts)
-            )
+            covered.append(Coverage(purpose=purpose, recipient=recipient, usable=counts.get("OK", 0), counts=counts))
             as_of = state.seq
     return CoverageReply(
         customers=customers.height,
@@ -312,15 +311,13 @@ def _check(ctx: OperationContext, request: CheckRequest) -> CheckReply:
     subject = registry.subject(phone, id_no)
     one = columns_of_subject(subject)
     suppressed = bool(columns.suppressed(one, state.withdrawals, query)[0])
-    mine = sorted(set(meant_by(state.grants.subjects, one).left.tolist()), reverse=True)[:100]
+    mine = np.flatnonzero(meant(state.grants.subjects, one))[::-1][:100].tolist()
     spoken = int(verdicts.grant[row])
     code = reason.code or "OK"
     name = evidence_name(subject)
     values = {"subject": name, "purpose": query.purpose, "recipient": query.recipient, "outcome": code}
     host.store.write(
-        lambda tx: host.evidence.append(
-            tx, "consent.checked", values, actor=ctx.caller.person.token, subject=name
-        )
+        lambda tx: host.evidence.append(tx, "consent.checked", values, actor=ctx.caller.person.token, subject=name)
     )
     zh, en = SENTENCES[reason]
     return CheckReply(
@@ -360,8 +357,7 @@ def _grants(ctx: OperationContext, request: GrantsRequest) -> GrantsReply:
     state = _registry(ctx).state()
     at_ms = ctx.host.now_ms()
     wanted = [
-        (request.purpose in ("", term.purpose)) and (request.recipient in ("", term.recipient))
-        for term in state.terms
+        (request.purpose in ("", term.purpose)) and (request.recipient in ("", term.recipient)) for term in state.terms
     ]
     records: list[RecordView] = []
     row = (request.after if 0 < request.after <= len(state.grants) else len(state.grants) + 1) - 2
@@ -383,9 +379,7 @@ def _audit(ctx: OperationContext, request: NoInput) -> AuditReply:
     result = _registry(ctx).audit()
     text = " ".join(f"{one.problem}:{one.event}:{one.record}" for one in result.findings[:100])
     values = {"records": str(result.records), "findings": text or "none"}
-    host.store.write(
-        lambda tx: host.evidence.append(tx, "consent.audited", values, actor=ctx.caller.person.token)
-    )
+    host.store.write(lambda tx: host.evidence.append(tx, "consent.audited", values, actor=ctx.caller.person.token))
     views = [AuditFindingView(event=one.event, record=one.record, problem=one.problem) for one in result.findings]
     return AuditReply(records=result.records, holds=not views, findings=views)
 
@@ -460,4 +454,3 @@ OPERATIONS = (
         frozenset({Role.COMPLIANCE, Role.AUDITOR}), _audit, long=True, evidence=("consent.audited",),
     ),
 )  # fmt: skip
-

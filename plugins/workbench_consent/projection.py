@@ -18,7 +18,7 @@ from workbench.domain.intersection import KeyKind
 from workbench_consent import tables
 from workbench_consent.columns import GrantColumns, ListIndex, Term, WithdrawalColumns, fold, index_list
 from workbench_consent.rows import columns_of
-from workbench_consent.subjects import Pairs, Subjects, grants_of, tokens
+from workbench_consent.subjects import Links, Subjects, links_of, tokens
 
 CACHED_LISTS = 4
 
@@ -64,7 +64,7 @@ class KnownList:
     """A list as tokens, with the grants that fit it as of `grants` many records."""
 
     index: ListIndex
-    pairs: Pairs
+    links: Links
     grants: int
 
 
@@ -81,7 +81,7 @@ class KnownLists:
         return f"KnownLists({len(self._known)})"
 
     def find(self, customers: pl.DataFrame, state: State) -> KnownList:
-        """Index and pairs of this list for this state.
+        """Index and links of this list for this state.
 
         Cost for 10^6 rows: about 3 s the first time (two million HMACs), 0.4 s after an import, then 0.1 s.
         """
@@ -90,7 +90,7 @@ class KnownLists:
             known = self._known.get(name)
             if known is None or known.grants != len(state.grants):
                 index = known.index if known else self._index(customers)
-                known = KnownList(index, grants_of(index.subjects, state.grants.subjects), len(state.grants))
+                known = KnownList(index, links_of(index.subjects, state.grants.subjects), len(state.grants))
                 self._known[name] = known
             self._known.move_to_end(name)
             while len(self._known) > CACHED_LISTS:

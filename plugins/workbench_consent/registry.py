@@ -73,7 +73,7 @@ class Registry:
             raise ValueError(f"a list of customers has the columns {', '.join(missing)} too")
         state = self._projection.state()
         known = self._lists.find(customers, state)
-        verdicts = columns.decide(known.index, known.pairs, state.grants, state.terms, state.withdrawals, query)
+        verdicts = columns.decide(known.index, known.links, state.grants, state.terms, state.withdrawals, query)
         return verdicts, state
 
     def changed_since(self, as_of: int) -> bool:
@@ -231,6 +231,7 @@ class Registry:
             token(self._token_key, KeyKind.PHONE, phone) if phone else None,
             token(self._token_key, KeyKind.ID_NO, id_no) if id_no else None,
         )
+
 
 def counts_of(verdicts: Verdicts) -> dict[str, int]:
     """Reason code -> customers, "" for those who may be used; only what occurs."""

@@ -6,6 +6,8 @@ with it, so that leaving by phone also keeps the identity number out.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +16,9 @@ from workbench.contracts import Host, Transaction
 from workbench.domain.evidence import EntryRef
 from workbench.errors import InvalidRequest, NotFound
 from workbench_consent import tables
-from workbench_consent.grants import Subject, Withdrawal, lifting_digest, withdrawal_digest
+from workbench_consent.grants import Subject, Withdrawal, lifting_digest, means_person, withdrawal_digest
 from workbench_consent.rows import SALT_SIZE
-from workbench_consent.subjects import ABSENT, Subjects, meant_by, token_at, words_of
+from workbench_consent.subjects import ABSENT, Subjects, distinct, meant, token_at, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +142,28 @@ def _spread(subject: Subject, grants: Subjects) -> tuple[list[Subject], list[int
     The second round follows a number found in the first to the person's other phones.
     """
     entries = dict.fromkeys([subject])
-    rows: list[int] = []
+    rows = np.zeros(0, np.int64)
     for _ in range(2):
         named = list(entries)
-        pairs = meant_by(grants, Subjects.concatenate(columns_of_subject(one) for one in named))
-        rows = np.unique(pairs.left).tolist()
-        for row, place in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True):
-            # The form's own value comes first: an earlier phone on a form must be kept out as well.
-            phone = token_at(grants.phone, row) or named[place].phone
-            id_no = token_at(grants.id_no, row) or named[place].id_no
-            entries[Subject(phone, id_no)] = None
-    return list(entries), rows
+        rows = np.flatnonzero(meant(grants, Subjects.concatenate(columns_of_subject(one) for one in named)))
+        forms = distinct(grants.take(rows))
+        entries |= dict.fromkeys(_joined(named, forms))
+    return list(entries), rows.tolist()
+
+
+def _joined(named: list[Subject], forms: Subjects) -> Iterator[Subject]:
+    """Each form filled up with what the subjects that mean it name besides; forms: each subject once."""
+    neighbours: dict[tuple[str, bytes | None], list[Subject]] = defaultdict(list)
+    for one in named:
+        neighbours["id_no", one.id_no].append(one)
+        neighbours["phone", one.phone].append(one)
+        if one.id_no is None:
+            neighbours["phone alone", one.phone].append(one)
+    for row in range(len(forms)):
+        form = Subject(token_at(forms.phone, row), token_at(forms.id_no, row))
+        # Only subjects without a number can mean a form by its phone when the form has a number.
+        by_phone = "phone" if form.id_no is None else "phone alone"
+        for one in (*neighbours["id_no", form.id_no], *neighbours[by_phone, form.phone]):
+            if means_person(one, form):
+                # The form's own value comes first: an earlier phone on a form must be kept out as well.
+                yield Subject(form.phone or one.phone, form.id_no or one.id_no)

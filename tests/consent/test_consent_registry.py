@@ -505,3 +505,22 @@ def test_a_withdrawal_taken_out_of_every_table_is_missed_by_the_log(house: House
     edit(house, "DELETE FROM consent_event WHERE seq = 2")
     (finding,) = house.registry.audit().findings
     assert (finding.event, finding.problem) == (0, "MISSING")
+
+
+def test_a_placeholder_phone_on_thousands_of_rows_stays_cheap(house: House) -> None:
+    """Lists often carry one number for "unknown": 4,000 customers times 4,000 forms must not become 16 million pairs."""
+    numbers = [identity_number(i) for i in range(336)]
+    house.give(*[row(P1, number, end=f"2026-{6 + i:02d}-30") for number in numbers for i in range(6)])
+    house.give(
+        *[row(P1, start=f"2026-01-{1 + i:02d}", end=f"2026-{6 + j:02d}-30") for i in range(28) for j in range(6)]
+    )
+    people = customer_list(*[(f"C{i:05d}", P1, numbers[i % 336] if i % 2 else None) for i in range(4000)])
+    query = GrantQuery("wealth-marketing", BANK, house.time_ms, KeyKind.PHONE)
+    assert house.registry.decide(people, query).counts == {"AMBIGUOUS_KEY": 4000}
+    links = house.registry._lists.find(people, house.registry.state()).links
+    sizes = [len(one.left) + len(one.right) for one in (*links.by_phone, *links.by_id)]
+    assert sum(sizes) <= 5 * (4000 + 336 * 6 + 28 * 6)
+    done = house.registry.withdraw(phone=P1)
+    assert done.grants == 336 * 6 + 28 * 6
+    assert house.registry.decide(people, query).counts == {"AMBIGUOUS_KEY": 4000}
+    assert house.give(row("", numbers[7], start="2026-05-01")).suppressed == 1

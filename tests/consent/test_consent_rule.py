@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from workbench_consent import columns, grants
 from workbench_consent.columns import GrantColumns, Term, WithdrawalColumns
 from workbench_consent.grants import Customer, Grant, Reason, Subject, Withdrawal
-from workbench_consent.subjects import ABSENT, Subjects, grants_of, words_of
+from workbench_consent.subjects import ABSENT, Subjects, links_of, words_of
 
 from workbench.contracts import GrantQuery
 from workbench.domain.intersection import KeyKind
@@ -233,7 +233,7 @@ def fast(
         as_columns([one.subject for one in customers]),
         pl.Series([one.customer_id for one in customers], dtype=pl.String),
     )
-    verdicts = columns.decide(index, grants_of(index.subjects, table.subjects), table, terms, taken_back, asked)
+    verdicts = columns.decide(index, links_of(index.subjects, table.subjects), table, terms, taken_back, asked)
     return [
         (Reason(int(reason)), int(grant) + 1, int(until))
         for reason, grant, until in zip(verdicts.reason, verdicts.grant, verdicts.valid_until_ms, strict=True)
@@ -245,9 +245,7 @@ def fast(
 def test_the_fast_rule_agrees_with_the_slow_one(
     world: tuple[list[Customer], list[Grant], list[Withdrawal], GrantQuery],
 ) -> None:
-    slow = [
-        (one.reason, one.grant.record if one.grant else 0, one.valid_until_ms) for one in grants.decide(*world)
-    ]
+    slow = [(one.reason, one.grant.record if one.grant else 0, one.valid_until_ms) for one in grants.decide(*world)]
     assert fast(*world) == slow
 
 
