@@ -78,11 +78,12 @@ class Mirror:
         it shows that the own log once had more entries than now.
         """
         context = self._context
+        text, lines = split_note(note)
+        claimed = parse_checkpoint(text)
         with context.store.read() as reader:
-            claimed = parse_checkpoint(split_note(note)[0])
             stored = tables.read_note(reader, claimed.log, claimed.size)
-        if stored is not None and stored.format() == note:
-            return
+        if stored is not None and stored.text == text and set(lines) <= set(stored.lines):
+            return  # nothing in it that is not kept already
         verified = verify_note(note, context.pinned(), project=context.project)
         checkpoint = verified.checkpoint
         with context.store.read() as reader:

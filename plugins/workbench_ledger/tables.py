@@ -195,6 +195,11 @@ class StoredNote:
         """Co-signers in ascending order."""
         return tuple(one.party for one in self.cosignatures)
 
+    @property
+    def lines(self) -> list[SignatureLine]:
+        """The log's signature and all co-signatures, in our order."""
+        return [self.log_line, *cosignature_lines(self.cosignatures)]
+
     def own_lines(self, party: PartyId) -> str:
         """The note with the co-signature of `party` alone."""
         own = [one for one in self.cosignatures if one.party == party]
@@ -202,7 +207,7 @@ class StoredNote:
 
     def format(self) -> str:
         """The note with all co-signatures."""
-        return format_note(self.text, [self.log_line, *cosignature_lines(self.cosignatures)])
+        return format_note(self.text, self.lines)
 
 
 def read_note(reader: Reader, log: PartyId, size: int) -> StoredNote | None:
