@@ -187,6 +187,19 @@ def test_where_digits_were_lost_every_number_ending_in_zeros_is_refused(tmp_path
     assert table.report.reasons == {"ID_DIGITS_LOST": 1, "ID_DIGITS_SUSPECT": 1}
 
 
+def test_a_suspect_row_does_not_hide_a_good_row_of_the_same_customer(tmp_path: Path) -> None:
+    body = next(
+        body
+        for day in range(1, 29)
+        for body in (f"999999199001{day:02d}{order}0" for order in range(10, 100, 10))
+        if ids.id_check_character(body) == "0"
+    )
+    rows = (f"1,{PHONE_A},{ID_A},,,first", f"1,{PHONE_B},{body}0,,,second", f"3,,{ID_B[:15]}000,,,")
+    table = read_customers(_list(tmp_path, *rows), today=TODAY)
+    assert table.frame["城市"].to_list() == ["first"]
+    assert table.report.reasons == {"ID_DIGITS_LOST": 1, "ID_DIGITS_SUSPECT": 1}
+
+
 def test_the_same_list_as_csv_workbook_and_parquet_gives_the_same_customers(tmp_path: Path) -> None:
     header = ["客户号", "手机号", "身份证号", "城市"]
     rows = [["001", PHONE_A, ID_A, "上海"], ["002", PHONE_B, "", ""], ["003", "bad", ID_B, "北京"]]

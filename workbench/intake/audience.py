@@ -421,7 +421,10 @@ def _compare(cell: pl.Expr, operator: str, value: Value) -> pl.Expr:
 
 
 def _membership(cell: pl.Expr, values: tuple[Value, ...]) -> pl.Expr:
-    """Whether the cell equals one of the values: one look-up for all texts and one for all numbers."""
+    """Whether the cell equals one of the values: one look-up for all texts and one for all numbers.
+
+    An empty cell makes the look-up for texts unknown, and with it the whole.
+    """
     texts = [value.text for value in values if value.kind in ("text", "date")]
     found = cell.is_in(texts)
     levels = [value.text for value in values if value.kind == "level"]
@@ -431,13 +434,13 @@ def _membership(cell: pl.Expr, values: tuple[Value, ...]) -> pl.Expr:
     if numbers:
         found = found | _numbers(cell).is_in([number_of(text) for text in numbers]).fill_null(value=False)
         found = found | cell.is_in(numbers)
-    return pl.when(cell.is_not_null()).then(found)
+    return found
 
 
 def _equal(cell: pl.Expr, value: Value) -> pl.Expr:
     if value.kind == "number":
         same_number = (_numbers(cell) == number_of(value.text)).fill_null(value=False)
-        return pl.when(cell.is_not_null()).then(same_number | (cell == value.text))
+        return same_number | (cell == value.text)  # unknown for an empty cell: no is not known, and neither is yes
     if value.kind == "level":
         return _fits(cell, LEVEL) & (cell.str.to_uppercase() == value.text)
     return cell == value.text
