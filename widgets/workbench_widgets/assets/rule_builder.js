@@ -71,7 +71,7 @@ export default component({
     return h("div", { class: "stack" }, free
       ? h("div", { key: "free", class: "stack" }, h("label", { for: "rule", class: "meta" }, ctx.t("rule_builder.free")), h("textarea", { id: "rule", class: "field mono", rows: "3", spellcheck: "false", "aria-invalid": verdict.state === "failed" ? "true" : null, "aria-describedby": "verdict",
         value: ctx.get("rule"), on: { input: (e) => { ctx.set({ rule: e.target.value }); }, change: (e) => ctx.emit("rule", { rule: e.target.value, complete: e.target.value.trim() !== "" }) } }))
-      : [h("div", { key: "tree" }, groupView(tree, 0, null)), h("p", { key: "text", class: "rule-text", "aria-label": ctx.t("rule_builder.rule") }, tree.items.length ? ruleText(tree, columns) : [h("span", { key: "star" }, "*　"), h("span", { key: "all", class: "dim" }, ctx.t("rule_builder.everyone"))])],
+      : [h("div", { key: "tree" }, groupView(tree, 0, null)), h("div", { key: "text", class: "rule-text", role: "group", "aria-label": ctx.t("rule_builder.rule") }, tree.items.length ? ruleText(tree, columns) : [h("span", { key: "star" }, "*　"), h("span", { key: "all", class: "dim" }, ctx.t("rule_builder.everyone"))])],
     free && given.items && ctx.get("rule") !== ruleText(given, columns) ? h("p", { key: "lost", class: "meta" }, ctx.t("rule_builder.differs")) : null,
     h("p", { key: "verdict", id: "verdict", role: "status", class: `row ink-${verdict.state || "info"}`, style: { "font-size": "13px" } }, verdict.sentence ? [icon(STATE_ICONS[verdict.state] || "info", true), h("span", null, say(ctx, verdict.sentence))] : null,
       !free && incomplete(tree) ? h("span", { key: "more", class: "dim" }, ctx.t("rule_builder.incomplete")) : null));
