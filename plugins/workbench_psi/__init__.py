@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import HealthReport, Host, IntersectionEngine
+from workbench.contracts import Dashboard, HealthReport, Host, IntersectionEngine, view_at
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
 
@@ -33,3 +33,10 @@ def workbench_health(host: Host) -> Sequence[HealthReport]:
     from workbench_psi.health import curve_report
 
     return [curve_report()]
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    """The page, loaded when somebody opens it."""
+    roles = frozenset({"marketing", "approver", "compliance"})
+    return [Dashboard("intersection", "求交", "Intersection", "join_inner", roles, 20, view_at("workbench_psi.dashboard:view"))]
