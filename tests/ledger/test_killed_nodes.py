@@ -13,14 +13,20 @@ import pytest
 
 from tests.ledger.world import BANK, BROKER, CARDNET, PARTIES, World
 
-KILLS = int(os.environ.get("WORKBENCH_KILLS", "3"))
-"""A hundred in `make soak`."""
 
-
-@pytest.mark.timeout(60 + 30 * KILLS)
 def test_killed_nodes_come_back_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "world"
-    for number in range(KILLS):
+    kill_and_check(tmp_path / "world", kills=3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+def test_a_hundred_kills_lose_and_fork_nothing(tmp_path: Path) -> None:
+    kill_and_check(tmp_path / "world", kills=100)
+
+
+def kill_and_check(folder: Path, *, kills: int) -> None:
+    """Kill the process that often at different moments; after each kill everything must be whole and go on."""
+    for number in range(kills):
         acknowledged = run_and_kill(folder, after_s=0.05 + 0.37 * (number % 7))
         world = World(folder)
         try:
