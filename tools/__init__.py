@@ -1,0 +1,1 @@
+"""Tools of the checkout: they are run from it and are no part of the distribution."""

@@ -331,16 +331,22 @@ def _receipt(ctx: OperationContext, request: ReceiptRequest) -> ReceiptReply:
         )
     ledger = host.ledger
     index = job.result["own_index"]
+    places = [(host.party, index), (job.partner, job.result["partner_index"])]
     with host.store.read() as reader:
-        shown = host.evidence.openings(reader, index, SHOWN_IN_RECEIPTS)
-        exported = host.evidence.search(reader, job=job.job, kind="intersection.exported", limit=1)
-        parts = [ledger.receipt(host.party, index, openings=shown)]
-        parts.append(ledger.receipt(job.partner, job.result["partner_index"]))
-        if exported:
-            shown = host.evidence.openings(reader, exported[0].index, SHOWN_IN_RECEIPTS)
-            parts.append(ledger.receipt(host.party, exported[0].index, openings=shown))
-    state = ledger.seal_state(host.party, index, required=[job.partner])
-    return ReceiptReply(receipt=job_receipt(parts), sealed=f"{len(state.cosigners)}/{len(host.parties())}")
+        exports = host.evidence.search(reader, job=job.job, kind="intersection.exported", limit=1)
+        places += [(host.party, row.index) for row in exports]
+        parts = [
+            ledger.receipt(
+                log,
+                place,
+                openings=host.evidence.openings(reader, place, SHOWN_IN_RECEIPTS) if log == host.party else None,
+            )
+            for log, place in places
+        ]
+    # A receipt is as strong as its weakest entry: an export of a moment ago waits for its co-signatures too.
+    seals = [ledger.seal_state(log, place, required=[job.partner]) for log, place in places]
+    fewest = min(len(seal.cosigners) for seal in seals)
+    return ReceiptReply(receipt=job_receipt(parts), sealed=f"{fewest}/{len(host.parties())}")
 
 
 def _audit(ctx: OperationContext, request: AuditRequest) -> AuditReply:

@@ -15,8 +15,8 @@ from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused
 from workbench.intake import (
     CustomerTable,
-    import_customers,
     parse_audience,
+    read_customers,
     require_quality,
 )
 from workbench.operations import NoInput, Operation, Reply, Request
@@ -249,7 +249,7 @@ def _import(ctx: OperationContext, request: ImportCustomers) -> ImportReply:
     host = ctx.host
     path = host.uploads.path(request.file)
     try:
-        table = import_customers(
+        table = read_customers(
             path,
             mapping=request.mapping or None,
             today=host.today(),
