@@ -197,7 +197,7 @@ class Institutions:
                 reader, job=job or None, kind=kind or None, before=found[-1].index if found else None, limit=1000
             ):
                 found += rows
-            return [node.evidence.entry(reader, row.index) for row in reversed(found)]
+            return [node.evidence.entry(reader, row.index, required=[]) for row in reversed(found)]
 
     def kinds(self, party: str, job: str = "") -> list[str]:
         """Kinds of the entries of a job in a party's own log, oldest first."""
