@@ -124,6 +124,9 @@ class Ledger(Protocol):
 
     name: str
 
+    def start(self) -> None:
+        """Record the start with size and roots; VerificationError when the log does not continue what it signed."""
+
     def append(self, tx: Transaction, bodies: Sequence[bytes]) -> list[EntryRef]:
         """Add canonical envelopes to the own log and to both trees; returns where they lie."""
 

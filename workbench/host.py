@@ -158,6 +158,7 @@ class Workbench:
         self.links = links
         for engine in self.engines:
             engine.self_test()
+        self.ledger.start()
         loaded = ", ".join(f"{one.name} {one.version} {one.state}" for one in self.plugins.plugins)
         values = {"version": __version__, "plugins": loaded, "workspace": self.kind}
         self.store.write(lambda tx: self.evidence.append(tx, "node.started", values))

@@ -14,7 +14,7 @@ from workbench.domain.envelope import Envelope, parse_envelope
 from workbench.domain.intersection import JobState
 from workbench.domain.party import PartyId, Role
 from workbench.domain.receipt import job_receipt
-from workbench.errors import Denied, NotFound, Refused
+from workbench.errors import Denied, NotFound, PeerError, Refused
 from workbench.node.links import Links
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.verify import verify_receipt
@@ -357,10 +357,14 @@ def _audit(ctx: OperationContext, request: AuditRequest) -> AuditReply:
         return iter(())
 
     def fetch(party: PartyId, log: PartyId, start: int, stop: int) -> list[bytes]:
-        links: Links = host.links
+        if log != host.party:
+            return []
         question = json.dumps({"start": start, "stop": stop}).encode()
-        reply = links.call(party, "bodies", question, timeout_s=10.0) if log == host.party else b"[]"
-        return [bytes.fromhex(body) for body in json.loads(reply)]
+        try:
+            answer = json.loads(host.links.call(party, "bodies", question, timeout_s=10.0))
+            return [bytes.fromhex(body) for body in answer]
+        except (ValueError, TypeError) as error:
+            raise PeerError(f"{party} 的回答格式不对", f"The answer of {party} is malformed", code="MALFORMED") from error
 
     report = host.ledger.audit(fetch=fetch if request.compare else None)
     ctx.progress(1, 2, "核对开示与承诺", "checking openings against commitments")
