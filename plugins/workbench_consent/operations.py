@@ -340,13 +340,10 @@ def _with_neighbours(everybody: pl.DataFrame | None, phone: str | None, id_no: s
     )
     if everybody is None:
         return person, 0
-    near = everybody.select("customer_id", "phone", "id_no").filter(
-        (pl.col("phone") == phone).fill_null(value=False) | (pl.col("id_no") == id_no).fill_null(value=False)
-    )
-    same = pl.lit(value=True)
-    for name, value in (("phone", phone), ("id_no", id_no)):
-        if value is not None:
-            same = same & (pl.col(name) == value).fill_null(value=False)
+    named = {name: value for name, value in (("phone", phone), ("id_no", id_no)) if value is not None}
+    agrees = [(pl.col(name) == value).fill_null(value=False) for name, value in named.items()]
+    near = everybody.select("customer_id", "phone", "id_no").filter(pl.any_horizontal(agrees))
+    same = pl.all_horizontal(agrees)
     rows = near.with_row_index("row").filter(same)
     if rows.height:
         return near, int(rows["row"][0])
