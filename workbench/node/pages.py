@@ -57,7 +57,7 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
     @app.get("/signin", include_in_schema=False)
     def sign_in_page(request: Request) -> Response:
         _check_redirect(host, request.query_params.get("redirect_uri", ""))
-        return _page(host, request, _sign_in_form(host, dict(request.query_params)))
+        return _sign_in_page(host, request, dict(request.query_params))
 
     @app.post("/signin", include_in_schema=False)
     async def sign_in(request: Request) -> Response:
@@ -70,7 +70,7 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
                 person=form.get("person", ""), password=form.get("password", ""), audience="lab" if redirect else "page"
             )
         except SignInRequired as refusal:
-            return _page(host, request, _sign_in_form(host, form, refusal), status=401)
+            return _sign_in_page(host, request, form, refusal)
         if not redirect:
             response: Response = RedirectResponse("/confirmations", status_code=303)
             _set_cookie(response, ticket.secret)
@@ -94,7 +94,8 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
         if pending is None or pending.expires_ms < host.now_ms() or not _proves(verifier, pending.challenge):
             raise SignInRequired("登录码无效或已过期，请重新登录", "The sign-in code is invalid or expired; sign in again")
         renewed = host.people.renew(pending.person_ticket)
-        return JSONResponse({"ticket": renewed.secret, "expires_ms": renewed.expires_ms})
+        times = {"expires_ms": renewed.expires_ms, "renewable_until_ms": renewed.renewable_until_ms}
+        return JSONResponse({"ticket": renewed.secret, **times})
 
     @app.post("/api/v1/actions", include_in_schema=False)
     async def prepare(request: Request) -> Response:
@@ -131,7 +132,7 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
             ticket = host.people.sign_in(person=row["person"], password=form.get("password", ""), audience="page")
             caller = host.people.caller(ticket.secret)
             secret = host.people.confirm(caller, password=form.get("password", ""), action_digest=row["digest"])
-            reply = host.gate.call(row["operation"], json.loads(row["request"]), caller, confirmation=secret)
+            reply = host.gate.call(row["operation"], _kept_request(host, action), caller, confirmation=secret)
         except SignInRequired as refusal:
             return _page(host, request, _confirm_form(host, row, refusal), status=401)
         except WorkbenchError as error:
@@ -164,15 +165,17 @@ def prepare_action(host: Workbench, caller: Caller, operation_name: str, raw: di
     now = host.now_ms()
 
     def change(tx: Transaction) -> None:
-        tx.execute("DELETE FROM host_action WHERE expires_ms < ?", (now,))
+        _sweep_actions(host, tx, now)
+        # The request may name a customer or hold a new password: it waits sealed, and is shredded when it is decided.
+        text = json.dumps(request.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
+        host.vault.put(tx, f"action/{action}", text.encode())
         tx.execute(
-            "INSERT INTO host_action(action, person, operation, request, digest, state, created_ms, expires_ms)"
-            " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?)",
+            "INSERT INTO host_action(action, person, operation, digest, state, created_ms, expires_ms)"
+            " VALUES (?, ?, ?, ?, 'waiting', ?, ?)",
             (
                 action,
                 caller.person.person,
                 operation_name,
-                json.dumps(request.model_dump(mode="json"), ensure_ascii=False, sort_keys=True),
                 action_digest(operation_name, request),
                 now,
                 now + ACTION_MINUTES * 60_000,
@@ -181,6 +184,25 @@ def prepare_action(host: Workbench, caller: Caller, operation_name: str, raw: di
 
     host.store.write(change)
     return action
+
+
+def _sweep_actions(host: Workbench, tx: Transaction, now_ms: int) -> None:
+    for row in tx.execute("SELECT action FROM host_action WHERE expires_ms < ?", (now_ms,)).fetchall():
+        host.vault.shred(tx, f"action/{row['action']}")
+        tx.execute("DELETE FROM host_action WHERE action = ?", (row["action"],))
+
+
+def _kept_request(host: Workbench, action: str) -> dict[str, Any]:
+    with host.store.read() as reader:
+        request: dict[str, Any] = json.loads(host.vault.get(reader, f"action/{action}"))
+    return request
+
+
+def _shown_request(host: Workbench, row: Any) -> dict[str, Any]:
+    """The request as its person sees it again; a field that is not for showing (a new password) stays hidden."""
+    fields = host.gate.registry.named(row["operation"]).request.model_fields
+    kept = _kept_request(host, row["action"])
+    return {name: value if fields[name].repr else "••••" for name, value in kept.items()}
 
 
 def _action_row(host: Workbench, action: str) -> Any:
@@ -203,9 +225,12 @@ def _action(host: Workbench, caller: Caller, action: str) -> Any:
 
 def _finish(host: Workbench, action: str, state: str, reply: Any) -> None:
     text = None if reply is None else json.dumps(reply, ensure_ascii=False)
-    host.store.write(
-        lambda tx: tx.execute("UPDATE host_action SET state = ?, reply = ? WHERE action = ?", (state, text, action)) and None
-    )
+
+    def change(tx: Transaction) -> None:
+        tx.execute("UPDATE host_action SET state = ?, reply = ? WHERE action = ?", (state, text, action))
+        host.vault.shred(tx, f"action/{action}")
+
+    host.store.write(change)
 
 
 def _proves(verifier: str, challenge: str) -> bool:
@@ -215,7 +240,7 @@ def _proves(verifier: str, challenge: str) -> bool:
 
 def _check_redirect(host: Workbench, redirect: str) -> None:
     """Only addresses of a Lab on this machine, as the workspace registered them."""
-    if redirect and not any(redirect.startswith(prefix) for prefix in host.lab_redirects()):
+    if redirect and redirect not in host.lab_redirects():
         raise InvalidRequest("登录后的去向没有登记", "The address to return to is not registered", code="WRONG_REDIRECT")
 
 
@@ -246,6 +271,20 @@ def _page(host: Workbench, request: Request, body: str, *, status: int = 200) ->
     return HTMLResponse(text, status_code=status)
 
 
+def _sign_in_page(
+    host: Workbench, request: Request, values: dict[str, str], refusal: WorkbenchError | None = None
+) -> HTMLResponse:
+    """The form. Browsers hold a form's redirect against `form-action`, so the one registered Lab is named there."""
+    page = _page(host, request, _sign_in_form(host, values, refusal), status=refusal.http_status if refusal else 200)
+    redirect = urlsplit(values.get("redirect_uri", ""))
+    if redirect.netloc:
+        page.headers["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none';"
+            f" form-action 'self' {redirect.scheme}://{redirect.netloc}"
+        )
+    return page
+
+
 def _notice(error: WorkbenchError | None) -> str:
     if error is None:
         return ""
@@ -274,7 +313,7 @@ def _sign_in_form(host: Workbench, values: dict[str, str], error: WorkbenchError
 
 def _confirm_form(host: Workbench, row: Any, error: WorkbenchError | None = None) -> str:
     operation = host.gate.registry.named(row["operation"])
-    shown = json.dumps(json.loads(row["request"]), ensure_ascii=False, indent=1)
+    shown = json.dumps(_shown_request(host, row), ensure_ascii=False, indent=1)
     return (
         f'<form method="post"><h2>确认：{html.escape(operation.zh)} <span lang="en">{html.escape(operation.en)}</span></h2>'
         f"{_notice(error)}<dl><dt>账号 / Account</dt><dd>{html.escape(row['person'])}</dd>"
