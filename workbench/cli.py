@@ -136,6 +136,7 @@ def _evidence_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     call = _add(commands, "call", "evidence:call", "按名称调用操作 / call an operation by name")
     call.add_argument("--party", required=True, help="机构 / institution")
     call.add_argument("--role", default="marketing", help="岗位 / role")
+    call.add_argument("--confirm", action="store_true", help="重新输入密码 / give a fresh password for it")
     call.add_argument("operation", metavar="OPERATION", help="intersection.jobs")
     call.add_argument("request", nargs="?", default="{}", metavar="JSON", help="请求 / request")
 

@@ -17,6 +17,8 @@ import os
 import secrets
 import socket
 import stat
+import sys
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -154,6 +156,7 @@ def open_node(workspace: Workspace, party: str, *, passphrase: str = "") -> Work
     folder = workspace.node_folder(party)
     if workspace.kind == "production":
         require_private(folder)
+        require_trusted_program(workspace.folder / ".compiled")
     secret = passphrase or _stored_passphrase(workspace, party)
     settings_path = folder / "settings.json"
     return Workbench(
@@ -175,6 +178,17 @@ def require_private(folder: Path) -> None:
             "The node's folder is open to others; it does not start. Operations set it to 0700",
             code="FOLDER_OPEN",
         )
+
+
+def require_trusted_program(compiled: Path) -> None:
+    """StartRefused when others may write the program, its libraries or the compiled code it loads (decision 19)."""
+    for path in (Path(sys.prefix), Path(sysconfig.get_path("purelib")), Path(__file__).parent, compiled):
+        if path.exists() and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise StartRefused(
+                f"程序目录「{path.name}」可被他人改写，不启动。运维收回写权限",
+                f"Others may write the program folder {path.name}; it does not start. Operations take that right away",
+                code="PROGRAM_OPEN",
+            )
 
 
 def free_ports(workspace: Workspace) -> dict[str, tuple[int, int]]:

@@ -11,6 +11,7 @@ from workbench.commands.common import (
     Options,
     ProgressLine,
     client_for,
+    credentials,
     print_result,
     workspace_of,
 )
@@ -75,7 +76,11 @@ def call(options: Options) -> int:
         raise Refused("请求不是 JSON，或岗位不认识", f"Not JSON, or an unknown role: {error}", code="BAD_REQUEST") from error
     workspace = workspace_of(options)
     with client_for(workspace, options.party, role) as client:
-        reply = client.call(options.operation, **request)
+        if options.confirm:
+            _, password = credentials(workspace, options.party, role)
+            reply = client.confirmed(options.operation, password=password, **request)
+        else:
+            reply = client.call(options.operation, **request)
     json.dump(reply, sys.stdout, ensure_ascii=False, sort_keys=True)
     print()
     return 0

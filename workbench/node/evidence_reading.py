@@ -15,7 +15,6 @@ from workbench.domain.intersection import JobState
 from workbench.domain.party import PartyId, Role
 from workbench.domain.receipt import job_receipt
 from workbench.errors import Denied, NotFound, PeerError, Refused
-from workbench.node.links import Links
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.verify import verify_receipt
 

@@ -43,6 +43,7 @@ HOST_KINDS = (
         _closed("roles", "岗位", "roles"),
     ),
     _kind("people.disabled", "停用账号", "an account was disabled", _closed("person", "证据代号", "token in evidence")),
+    _kind("people.password_changed", "更换密码", "a person changed their password"),
     _kind("people.signed_in", "登录", "a person signed in", _closed("audience", "用途", "what the ticket is for")),
     _kind(
         "people.sign_in_refused", "登录或确认被拒", "a sign-in or confirmation was refused",

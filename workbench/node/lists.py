@@ -16,6 +16,7 @@ from workbench.errors import NotFound, Refused
 from workbench.intake import (
     CustomerTable,
     parse_audience,
+    preview_customers,
     read_customers,
     require_quality,
 )
@@ -44,11 +45,15 @@ class CatalogueEntry(Request):
 
 
 class ImportCustomers(Request):
-    """file: id of an upload. mapping: our field -> header in the file, for headers that are not recognised."""
+    """file: id of an upload. mapping: our field -> header in the file, for headers that are not recognised.
+
+    sheet: of a workbook, "" for the first.
+    """
 
     file: str
     catalogue: CatalogueEntry
     mapping: dict[str, str] = {}
+    sheet: str = Field(default="", max_length=200)
     max_bad_share: float | None = Field(default=None, ge=0, le=1)
 
 
@@ -66,11 +71,27 @@ class ImportReply(Reply):
     report: dict[str, Any]
 
 
-class Preview(Request):
-    """file: id of an upload; mapping as in ImportCustomers."""
+class PreviewFile(Request):
+    """file: id of an upload; mapping and sheet as in ImportCustomers."""
 
     file: str
     mapping: dict[str, str] = {}
+    sheet: str = Field(default="", max_length=200)
+
+
+class PreviewFileReply(Reply):
+    """How the file was read, what each column becomes, and five rows with every identifier masked."""
+
+    name: str
+    kind: str
+    encoding: str
+    delimiter: str
+    sheet: str
+    sheets: list[str]
+    rows_estimate: int
+    header: list[str]
+    columns: list[dict[str, Any]]
+    sample: list[list[str]]
 
 
 class ListInfo(Reply):
@@ -252,6 +273,7 @@ def _import(ctx: OperationContext, request: ImportCustomers) -> ImportReply:
         table = read_customers(
             path,
             mapping=request.mapping or None,
+            sheet=request.sheet or None,
             today=host.today(),
             progress=lambda done, total: ctx.progress(done, total or 0, "读取名单", "reading the list"),
             cancelled=ctx.cancelled,
@@ -280,6 +302,24 @@ def _import(ctx: OperationContext, request: ImportCustomers) -> ImportReply:
         reasons=dict(report.reasons),
         rejects=rejects,
         report=report.as_dict(),
+    )
+
+
+def _preview(ctx: OperationContext, request: PreviewFile) -> PreviewFileReply:
+    path = ctx.host.uploads.path(request.file)
+    shown = preview_customers(path, mapping=request.mapping or None, sheet=request.sheet or None)
+    info = shown.info
+    return PreviewFileReply(
+        name=info.file,
+        kind=str(info.kind),
+        encoding=info.encoding,
+        delimiter=info.delimiter,
+        sheet=info.sheet,
+        sheets=list(info.sheets),
+        rows_estimate=info.rows_estimate,
+        header=list(info.header),
+        columns=shown.mapping.as_list(),
+        sample=[list(row) for row in shown.sample],
     )
 
 
@@ -321,6 +361,17 @@ LIST_OPERATIONS = (
         long=True,
         takes_file=True,
         evidence=("lists.imported",),
+    ),
+    Operation(
+        name="lists.preview",
+        zh="预览上传的名单（遮盖）",
+        en="preview an uploaded list, masked",
+        request=PreviewFile,
+        reply=PreviewFileReply,
+        roles=frozenset({Role.MARKETING, Role.OPERATOR}),
+        run=_preview,
+        weak_token=True,
+        reads_only=True,
     ),
     Operation(
         name="lists.all",

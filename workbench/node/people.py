@@ -183,6 +183,20 @@ class People:
         """End a ticket; unknown ones are ignored."""
         self._store.write(lambda tx: tx.execute("DELETE FROM host_ticket WHERE digest = ?", (_digest(secret),)) and None)
 
+    def change_password(self, caller: Caller, password: str) -> None:
+        """Give the caller's own account another password; every ticket of it ends. The policy applies."""
+        passwords.check_policy(password, person=caller.person.person)
+        hashed = passwords.hash_password(password)
+
+        def change(tx: Transaction) -> None:
+            person = caller.person.person
+            tx.execute("UPDATE host_person SET password_hash = ? WHERE person = ?", (hashed, person))
+            tx.execute("DELETE FROM host_ticket WHERE person = ?", (person,))
+            tx.execute("DELETE FROM host_confirmation WHERE person = ?", (person,))
+            self._evidence.append(tx, "people.password_changed", {}, actor=caller.person.token)
+
+        self._store.write(change)
+
     def disable(self, person: str, *, by: Caller) -> None:
         """End an account and all its tickets at once."""
         now = self._now_ms()

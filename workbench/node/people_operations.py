@@ -49,6 +49,12 @@ class DisablePerson(Request):
     person: str
 
 
+class ChangePassword(Request):
+    """password: the new one; the old one is asked for by the confirmation."""
+
+    password: str = Field(max_length=256, repr=False)
+
+
 class Done(Reply):
     done: bool = True
 
@@ -107,6 +113,11 @@ def _disable(ctx: OperationContext, request: DisablePerson) -> Done:
     return Done()
 
 
+def _change_password(ctx: OperationContext, request: ChangePassword) -> Done:
+    ctx.host.people.change_password(ctx.caller, request.password)
+    return Done()
+
+
 PEOPLE_OPERATIONS = (
     Operation(
         name="people.me",
@@ -139,6 +150,17 @@ PEOPLE_OPERATIONS = (
         run=_add,
         fresh_password=True,
         evidence=("people.added",),
+    ),
+    Operation(
+        name="people.change_password",
+        zh="更换自己的密码",
+        en="change one's own password",
+        request=ChangePassword,
+        reply=Done,
+        roles=frozenset(Role),
+        run=_change_password,
+        fresh_password=True,
+        evidence=("people.password_changed",),
     ),
     Operation(
         name="people.disable",

@@ -38,7 +38,6 @@ HOST_MIGRATIONS = (
             action TEXT PRIMARY KEY,
             person TEXT NOT NULL,
             operation TEXT NOT NULL,
-            request TEXT NOT NULL,
             digest TEXT NOT NULL,
             state TEXT NOT NULL,
             reply TEXT,
