@@ -1,0 +1,38 @@
+"""The sketch against the true Jaccard index."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from workbench.flows.near_duplicates import common_share, find, sketch
+
+SEED = bytes(range(32))
+
+
+def numbers(start: int, stop: int) -> pl.Series:
+    return pl.Series([f"100{number:08d}" for number in range(start, stop)])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [((0, 20_000), (1, 20_000)), ((0, 20_000), (5_000, 25_000)), ((0, 300), (0, 299)), ((0, 9), (9, 18))]
+)
+def test_estimate_is_within_five_points_of_the_true_share(one: tuple[int, int], other: tuple[int, int]) -> None:
+    left, right = set(numbers(*one)), set(numbers(*other))
+    true = len(left & right) / len(left | right)
+    assert common_share(sketch(numbers(*one), seed=SEED), sketch(numbers(*other), seed=SEED)) == pytest.approx(true, abs=0.05)
+
+
+def test_order_of_the_list_does_not_matter() -> None:
+    listed = numbers(0, 5_000)
+    assert sketch(listed, seed=SEED) == sketch(listed.reverse(), seed=SEED)
+
+
+def test_another_seed_gives_another_sketch() -> None:
+    assert sketch(numbers(0, 100), seed=SEED) != sketch(numbers(0, 100), seed=bytes(32))
+
+
+def test_list_that_differs_by_one_customer_is_found_and_a_different_one_is_not() -> None:
+    earlier = [("J-1", sketch(numbers(0, 20_000), seed=SEED)), ("J-2", sketch(numbers(50_000, 70_000), seed=SEED))]
+    found = find(sketch(numbers(1, 20_000), seed=SEED), earlier, threshold=0.95)
+    assert [one.job for one in found] == ["J-1"]
