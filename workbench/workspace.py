@@ -12,6 +12,7 @@ Demo and test workspaces are one trust domain: one user of the operating system 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import secrets
@@ -119,10 +120,12 @@ def create_workspace(
     parties: Sequence[str] = DEFAULT_PARTIES,
     project: str = "",
     passphrase: str = "",
+    peer_host: str = "",
 ) -> Workspace:
     """Make folders, keys, databases, people and the allow-list of all parties.
 
-    passphrase: for production; demo and test draw one for each party and keep it in a 0600 file.
+    passphrase: for production; demo and test draw one for each party and keep it in a 0600 file. peer_host: IP address
+    at which partners on other machines reach the peer APIs, and from which these call; loopback when empty.
     Refused when a workspace exists here already. Nothing is left behind when it fails half way.
     """
     if (folder / "workspace.json").exists():
@@ -135,10 +138,12 @@ def create_workspace(
             "生产工作区须给出至少 12 个字符的口令", "A production workspace needs a passphrase of 12 characters or more",
             code="NO_PASSPHRASE",
         )  # fmt: skip
+    if peer_host:
+        _require_ip_address(peer_host)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
     workspace = Workspace(folder, kind, project or f"p-{secrets.token_hex(4)}", names)
-    made = [_create_node(workspace, name, number, passphrase) for number, name in enumerate(names)]
+    made = [_create_node(workspace, name, number, passphrase, peer_host) for number, name in enumerate(names)]
     bundles = {keys.party: institution_keys.format_bundle(keys.bundle) for keys in made}
     for name in names:
         _populate_node(workspace, name, [bundle for party, bundle in bundles.items() if party != name], passphrase)
@@ -223,7 +228,14 @@ def _parsed_parties(parties: Sequence[str]) -> tuple[PartyId, ...]:
     return names
 
 
-def _create_node(workspace: Workspace, party: PartyId, number: int, passphrase: str) -> InstitutionKeys:
+def _require_ip_address(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise Refused("对外地址须为 IP 地址", "The address for partners must be an IP address", code="BAD_ADDRESS") from None
+
+
+def _create_node(workspace: Workspace, party: PartyId, number: int, passphrase: str, peer_host: str) -> InstitutionKeys:
     folder = workspace.folder / party
     folder.mkdir(mode=0o700)
     secret = passphrase
@@ -234,11 +246,11 @@ def _create_node(workspace: Workspace, party: PartyId, number: int, passphrase: 
     staff_port, peer_port = 8800 + number, 8900 + number
     zh, en = KNOWN_NAMES.get(party, (party, party))
     made = InstitutionKeys.create(
-        party, name_zh=zh, name_en=en, host=host, port=peer_port, more_hosts=("localhost",), now=datetime.now(UTC)
+        party, name_zh=zh, name_en=en, host=peer_host or host, port=peer_port, more_hosts=("localhost",), now=datetime.now(UTC)
     )
     institution_keys.save(made, folder / "keys", secret)
     create_vault_key(folder / "vault.key", secret)
-    address = NodeAddress(host, staff_port, host, peer_port, "mutual-tls")
+    address = NodeAddress(host, staff_port, peer_host or host, peer_port, "mutual-tls")
     _write_private(folder / "node.json", json.dumps(asdict(address), indent=1))
     _write_private(folder / "settings.json", "{}")
     return made

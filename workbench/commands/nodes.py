@@ -33,7 +33,9 @@ def init(options: Options) -> int:
     kind = options.kind or ("test" if options.empty else "demo")
     parties = options.parties.split(",") if options.parties else list(DEFAULT_PARTIES)
     passphrase = _new_passphrase() if kind == "production" else ""
-    workspace = create_workspace(Path(options.dir), kind=kind, parties=parties, passphrase=passphrase)
+    workspace = create_workspace(
+        Path(options.dir), kind=kind, parties=parties, passphrase=passphrase, peer_host=options.host
+    )
     if kind == "demo" and not options.empty:
         populate(workspace, customers=options.customers, seed=options.seed, say=say)
     value = {"folder": workspace.folder.name, "kind": kind, "project": workspace.project, "parties": list(workspace.parties)}
