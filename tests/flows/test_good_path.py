@@ -117,7 +117,7 @@ def test_the_entries_of_both_sides_stand_in_the_order_of_the_flow(three: Institu
 
 
 def test_a_receipt_verifies_with_trust_and_with_the_exported_list(three: Institutions, tmp_path: Path) -> None:
-    mine, _ = three.run("broker", "bank", population.RICH)
+    mine, _ = three.run("broker", "bank", population.RICH, columns=["资产档", "备注"])
     reply, data = three.exported("broker", mine.job, columns=["资产档", "备注"])
     path = tmp_path / "list.csv"
     path.write_bytes(data)
