@@ -70,6 +70,7 @@ def _workspace_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     filling.add_argument("--customers", type=_positive, default=20_000, metavar="N", help="合成客户数 / synthetic customers")
     init.add_argument("--seed", type=int, default=20261121, metavar="S", help="种子 / seed")
     init.add_argument("--host", default="", metavar="IP", help="伙伴访问的地址，默认本机 / address for partners, default loopback")
+    init.add_argument("--project", default="", metavar="NAME", help="项目名，各机构须一致 / name that all institutions agree on")
     init.add_argument("--kind", choices=("demo", "test", "production"), help="工作区性质 / kind of workspace")
     up = _add(commands, "up", "nodes:up", "启动节点 / start the nodes")
     up.add_argument("--detach", action="store_true", help="留在后台 / leave them running")

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from workbench.domain.checkpoint import origin_of
 from workbench.domain.party import PartyId, Role, parse_party_id
 from workbench.errors import NotFound, Refused, StartRefused
 from workbench.host import Workbench
@@ -124,6 +125,7 @@ def create_workspace(
 ) -> Workspace:
     """Make folders, keys, databases, people and the allow-list of all parties.
 
+    project: name that all institutions share and that heads every checkpoint; drawn at random when empty.
     passphrase: for production; demo and test draw one for each party and keep it in a 0600 file. peer_host: IP address
     at which partners on other machines reach the peer APIs, and from which these call; loopback when empty.
     Refused when a workspace exists here already. Nothing is left behind when it fails half way.
@@ -140,9 +142,11 @@ def create_workspace(
         )  # fmt: skip
     if peer_host:
         _require_ip_address(peer_host)
+    name_of_project = project or f"p-{secrets.token_hex(4)}"
+    _require_project(name_of_project)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
-    workspace = Workspace(folder, kind, project or f"p-{secrets.token_hex(4)}", names)
+    workspace = Workspace(folder, kind, name_of_project, names)
     made = [_create_node(workspace, name, number, passphrase, peer_host) for number, name in enumerate(names)]
     bundles = {keys.party: institution_keys.format_bundle(keys.bundle) for keys in made}
     for name in names:
@@ -233,6 +237,13 @@ def _require_ip_address(text: str) -> None:
         ipaddress.ip_address(text)
     except ValueError:
         raise Refused("对外地址须为 IP 地址", "The address for partners must be an IP address", code="BAD_ADDRESS") from None
+
+
+def _require_project(name: str) -> None:
+    try:
+        origin_of(name, PartyId("broker"))
+    except ValueError as error:
+        raise Refused("项目名只用小写字母、数字和短横，以字母开头", str(error), code="BAD_PROJECT") from error
 
 
 def _create_node(workspace: Workspace, party: PartyId, number: int, passphrase: str, peer_host: str) -> InstitutionKeys:

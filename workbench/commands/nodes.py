@@ -34,7 +34,7 @@ def init(options: Options) -> int:
     parties = options.parties.split(",") if options.parties else list(DEFAULT_PARTIES)
     passphrase = _new_passphrase() if kind == "production" else ""
     workspace = create_workspace(
-        Path(options.dir), kind=kind, parties=parties, passphrase=passphrase, peer_host=options.host
+        Path(options.dir), kind=kind, parties=parties, project=options.project, passphrase=passphrase, peer_host=options.host
     )
     if kind == "demo" and not options.empty:
         populate(workspace, customers=options.customers, seed=options.seed, say=say)
