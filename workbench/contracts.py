@@ -202,9 +202,12 @@ class ConsentRegistry(Protocol):
 
     name: str
 
-    def decide(self, customers: pl.DataFrame, query: GrantQuery) -> ConsentDecision:
-        """Who may be used; customers: columns customer_id, phone, id_no (null when absent).
+    def decide(
+        self, customers: pl.DataFrame, query: GrantQuery, *, among: np.ndarray | None = None
+    ) -> ConsentDecision:
+        """Who may be used; customers: columns customer_id, phone, id_no (null when absent), the whole list.
 
+        among: bool array (n), who belongs to the audience: one of them stands for a key that several may be used for.
         Cost aim: 10^6 rows in 2 s. Reason codes are documented in docs/consent.md.
         """
 

@@ -206,6 +206,7 @@ def decide(
     terms: Sequence[Term],
     withdrawals: WithdrawalColumns,
     query: GrantQuery,
+    among: Flags | None = None,
 ) -> Verdicts:
     """`grants.decide` for a whole list. links: `subjects.links_of` of the list and these grants."""
     best = _best(index, links, (_standing(grants, terms, query).astype(np.int64) << 32) | grants.rank)
@@ -218,7 +219,7 @@ def decide(
     until = np.zeros(len(best), np.int64)
     usable = np.flatnonzero(reason == Reason.OK)
     until[usable] = grants.until_ms[grant[usable]]
-    _settle_shared_keys(index.shared(query.key_kind), reason, grant, until)
+    _settle_shared_keys(index.shared(query.key_kind), reason, grant, until, among)
     return Verdicts(reason, grant, until)
 
 
@@ -275,7 +276,9 @@ def _standing(grants: GrantColumns, terms: Sequence[Term], query: GrantQuery) ->
     return result
 
 
-def _settle_shared_keys(shared: SharedKeys, reason: npt.NDArray[np.uint8], grant: Rows, until: Rows) -> None:
+def _settle_shared_keys(
+    shared: SharedKeys, reason: npt.NDArray[np.uint8], grant: Rows, until: Rows, among: Flags | None
+) -> None:
     """`grants._settle_shared_keys`, in place."""
     if not len(shared.rows):
         return
@@ -284,7 +287,10 @@ def _settle_shared_keys(shared: SharedKeys, reason: npt.NDArray[np.uint8], grant
     ends = np.minimum.reduceat(until[shared.rows], shared.starts)
     all_live = worst == Reason.OK
     verdict = np.repeat(np.where(all_live, Reason.DUPLICATE_KEY, Reason.AMBIGUOUS_KEY), sizes)
-    firsts = shared.rows[shared.starts]
+    place = np.arange(len(shared.rows))
+    if among is not None:
+        place = np.where(among[shared.rows], place, place + len(place))
+    firsts = shared.rows[np.minimum.reduceat(place, shared.starts) % len(place)]
     kept = grant[firsts]
     reason[shared.rows] = verdict
     grant[shared.rows] = -1

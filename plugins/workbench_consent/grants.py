@@ -205,13 +205,20 @@ def standing(grant: Grant, query: GrantQuery, withdrawn: bool) -> Reason:
 
 
 def decide(
-    customers: Sequence[Customer], grants: Sequence[Grant], withdrawals: Sequence[Withdrawal], query: GrantQuery
+    customers: Sequence[Customer],
+    grants: Sequence[Grant],
+    withdrawals: Sequence[Withdrawal],
+    query: GrantQuery,
+    among: Sequence[bool] | None = None,
 ) -> list[Verdict]:
-    """The verdict for every customer of a list, in order. Cost: customers times grants; for tests and explanations."""
+    """The verdict for every customer of a list, in order. Cost: customers times grants; for tests and explanations.
+
+    among: who belongs to the audience, None for everybody; one of them stands for a shared key where possible.
+    """
     fold = [(grant, was_withdrawn(grant, withdrawals)) for grant in grants]
     persons_by_phone = _persons_by_phone(customers)
     verdicts = [_decide_alone(customer, fold, withdrawals, query, persons_by_phone) for customer in customers]
-    return _settle_shared_keys(customers, verdicts, query.key_kind)
+    return _settle_shared_keys(customers, verdicts, query.key_kind, among or [True] * len(customers))
 
 
 def _decide_alone(
@@ -241,7 +248,9 @@ def _decide_alone(
     return best
 
 
-def _settle_shared_keys(customers: Sequence[Customer], verdicts: list[Verdict], kind: KeyKind) -> list[Verdict]:
+def _settle_shared_keys(
+    customers: Sequence[Customer], verdicts: list[Verdict], kind: KeyKind, among: Sequence[bool]
+) -> list[Verdict]:
     """Decision 16: a key several customers share counts once if each of them has a live grant, else not at all."""
     holders: dict[bytes, list[int]] = defaultdict(list)
     for index, customer in enumerate(customers):
@@ -255,7 +264,7 @@ def _settle_shared_keys(customers: Sequence[Customer], verdicts: list[Verdict], 
             for row in rows:
                 verdicts[row] = Verdict(Reason.AMBIGUOUS_KEY)
             continue
-        first, *others = sorted(rows, key=lambda row: (customers[row].customer_id, row))
+        first, *others = sorted(rows, key=lambda row: (not among[row], customers[row].customer_id, row))
         ends = min(verdicts[row].valid_until_ms for row in rows)
         verdicts[first] = Verdict(Reason.OK, verdicts[first].grant, ends)
         for row in others:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from workbench.contracts import ConsentDecision, GrantQuery, Host, Transaction
@@ -44,15 +45,19 @@ class Registry:
 
     # ---- who may be used
 
-    def decide(self, customers: pl.DataFrame, query: GrantQuery) -> ConsentDecision:
+    def decide(
+        self, customers: pl.DataFrame, query: GrantQuery, *, among: npt.NDArray[np.bool_] | None = None
+    ) -> ConsentDecision:
         """Who of the list may be used for this purpose, towards this recipient, at this instant.
 
         customers: columns customer_id, phone, id_no, normalised, null when absent. Give the *whole* list of the
         institution: a key shared with somebody who did not consent is noticed only if that person is in the frame.
+        among: bool (n), who belongs to the audience; of several who may all be used, one of them stands for a shared
+        key. None: everybody.
         Raises Refused UNKNOWN_PURPOSE or UNKNOWN_RECIPIENT.
         Cost for 10^6 rows: about 4 s for a list not seen before, else 0.2 s; see docs/consent.md section 10.
         """
-        verdicts, state = self.explain(customers, query)
+        verdicts, state = self.explain(customers, query, among)
         usable = verdicts.reason == Reason.OK
         digest = np.zeros((len(usable), 32), np.uint8)
         digest[usable] = state.grants.digest[verdicts.grant[usable]]
@@ -65,7 +70,9 @@ class Registry:
             counts=counts_of(verdicts),
         )
 
-    def explain(self, customers: pl.DataFrame, query: GrantQuery) -> tuple[Verdicts, State]:
+    def explain(
+        self, customers: pl.DataFrame, query: GrantQuery, among: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[Verdicts, State]:
         """As `decide`, with the grant that speaks for each reason and the state it was read from."""
         self.require_known(query.purpose, query.recipient)
         missing = [name for name in _COLUMNS if name not in customers.columns]
@@ -73,7 +80,7 @@ class Registry:
             raise ValueError(f"a list of customers has the columns {', '.join(missing)} too")
         state = self._projection.state()
         known = self._lists.find(customers, state)
-        verdicts = columns.decide(known.index, known.links, state.grants, state.terms, state.withdrawals, query)
+        verdicts = columns.decide(known.index, known.links, state.grants, state.terms, state.withdrawals, query, among)
         return verdicts, state
 
     def learn(self, customers: pl.DataFrame) -> None:

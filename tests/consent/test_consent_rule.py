@@ -208,7 +208,11 @@ def as_columns(people: list[Subject]) -> Subjects:
 
 
 def fast(
-    customers: list[Customer], given_: list[Grant], withdrawals: list[Withdrawal], asked: GrantQuery
+    customers: list[Customer],
+    given_: list[Grant],
+    withdrawals: list[Withdrawal],
+    asked: GrantQuery,
+    among: list[bool] | None = None,
 ) -> list[tuple[Reason, int, int]]:
     terms = [Term(purpose, recipient, "") for purpose in PURPOSES for recipient in RECIPIENTS]
     table = GrantColumns(
@@ -233,7 +237,8 @@ def fast(
         as_columns([one.subject for one in customers]),
         pl.Series([one.customer_id for one in customers], dtype=pl.String),
     )
-    verdicts = columns.decide(index, links_of(index.subjects, table.subjects), table, terms, taken_back, asked)
+    chosen = None if among is None else np.array(among, bool)
+    verdicts = columns.decide(index, links_of(index.subjects, table.subjects), table, terms, taken_back, asked, chosen)
     return [
         (Reason(int(reason)), int(grant) + 1, int(until))
         for reason, grant, until in zip(verdicts.reason, verdicts.grant, verdicts.valid_until_ms, strict=True)
@@ -241,12 +246,29 @@ def fast(
 
 
 @settings(max_examples=600, deadline=None)
-@given(worlds())
+@given(worlds(), st.lists(st.booleans(), min_size=7, max_size=7), st.booleans())
 def test_the_fast_rule_agrees_with_the_slow_one(
-    world: tuple[list[Customer], list[Grant], list[Withdrawal], GrantQuery],
+    world: tuple[list[Customer], list[Grant], list[Withdrawal], GrantQuery], audience: list[bool], has_audience: bool
 ) -> None:
-    slow = [(one.reason, one.grant.record if one.grant else 0, one.valid_until_ms) for one in grants.decide(*world)]
-    assert fast(*world) == slow
+    among = audience[: len(world[0])] if has_audience else None
+    slow = [
+        (one.reason, one.grant.record if one.grant else 0, one.valid_until_ms)
+        for one in grants.decide(*world, among=among)
+    ]
+    assert fast(*world, among=among) == slow
+
+
+def test_of_several_holders_one_in_the_audience_stands_for_the_key(house: House) -> None:
+    house.give(row("", I1), row("", I2))
+    people = customer_list(("C1", P1, I1), ("C2", P1, I2))
+    for among, expected in (
+        ([False, True], ["DUPLICATE_KEY", ""]),
+        ([True, False], ["", "DUPLICATE_KEY"]),
+        ([True, True], ["", "DUPLICATE_KEY"]),
+        ([False, False], ["", "DUPLICATE_KEY"]),
+    ):
+        decision = house.registry.decide(people, query(house.time_ms), among=np.array(among))
+        assert list(decision.reason) == expected
 
 
 @settings(max_examples=200, deadline=None)
