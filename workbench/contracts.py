@@ -21,7 +21,7 @@ from datetime import date
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from workbench.domain.evidence import AuditReport, EntryRef, EntryView, SealState
+from workbench.domain.evidence import AuditReport, EntryRef, EntryView, HeadConflict, SealState
 from workbench.domain.intersection import KeyKind, Offer, Terms
 from workbench.domain.party import Caller, PartyId
 
@@ -133,6 +133,12 @@ class Ledger(Protocol):
     def entry_bodies(self, log: PartyId, start: int, stop: int) -> list[bytes]:
         """Bodies of entries start <= index < stop of the own log or of a mirror."""
 
+    def leaves(self, log: PartyId, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """SHA-256 and SM3 leaf hashes as they were stored when entries start <= index < stop were written.
+
+        Only a hint: a body that gives another hash was changed; the proof is the path to a co-signed root.
+        """
+
     def size(self, log: PartyId) -> int: ...
 
     def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState: ...
@@ -160,10 +166,19 @@ class Ledger(Protocol):
         openings: committed fields to be shown, as salt and value.
         """
 
-    def audit(self, *, fetch: Callable[[PartyId, PartyId, int, int], Sequence[bytes]] | None = None) -> AuditReport:
+    def conflicts(self) -> Sequence[HeadConflict]:
+        """Signed heads that contradict each other, oldest first; kept for ever and shown to everyone."""
+
+    def audit(
+        self,
+        *,
+        fetch: Callable[[PartyId, PartyId, int, int], Sequence[bytes]] | None = None,
+        step: Callable[[int], None] | None = None,
+    ) -> AuditReport:
         """Re-hash every body of the own log and of the mirrors; locate what does not hold.
 
         fetch(holder, log, start, stop): bodies as another institution holds them, asked only to name a changed field.
+        step(bodies): called now and then with the number of bodies hashed so far; what it raises ends the audit.
         """
 
 

@@ -47,11 +47,13 @@ def run_audit(
     *,
     openings: Callable[[], Iterable[StoredOpening]] | None = None,
     fetch: FetchBodies | None = None,
+    step: Callable[[int], None] | None = None,
 ) -> AuditReport:
     """The report on the own log and all mirrors; see Ledger.audit."""
+    count = _Count(step)
     with context.store.read() as reader:
-        own = _audit_log(context, reader, context.party)
-        logs = [_audit_log(context, reader, party) for party in context.parties() if party != context.party]
+        own = _audit_log(context, reader, context.party, count)
+        logs = [_audit_log(context, reader, party, count) for party in context.parties() if party != context.party]
         findings = [finding for one in (own, *logs) for finding in one.findings]
         findings += _conflicts(context, reader)
         if openings is not None:
@@ -67,10 +69,23 @@ def run_audit(
     )
 
 
+@dataclass(slots=True)
+class _Count:
+    """Bodies hashed so far in all logs, told to whoever waits."""
+
+    step: Callable[[int], None] | None
+    bodies: int = 0
+
+    def add(self, bodies: int) -> None:
+        self.bodies += bodies
+        if self.step is not None:
+            self.step(self.bodies)
+
+
 # ------------------------------------------------------------------------------------------- one log
 
 
-def _audit_log(context: Context, reader: tables.Reader, log: PartyId) -> _Log:
+def _audit_log(context: Context, reader: tables.Reader, log: PartyId, count: _Count) -> _Log:
     result = _Log(log, own=log == context.party)
     try:
         head = tables.read_head(reader, log)
@@ -80,7 +95,7 @@ def _audit_log(context: Context, reader: tables.Reader, log: PartyId) -> _Log:
     signed = _signed_sizes(reader, log)
     expected = max([head.size, *signed])
     result.size, result.checkpoint_size = head.size, max(signed, default=0)
-    recomputed = _rehash(context, reader, result, expected, signed)
+    recomputed = _rehash(context, reader, result, expected, signed, count)
     if recomputed.complete and recomputed.head != head:
         result.findings.append(_tree(context, log, None))
     _compare_nodes(context, reader, result, recomputed)
@@ -100,7 +115,9 @@ class _Recomputed:
     complete: bool
 
 
-def _rehash(context: Context, reader: tables.Reader, result: _Log, expected: int, signed: Sequence[int]) -> _Recomputed:
+def _rehash(
+    context: Context, reader: tables.Reader, result: _Log, expected: int, signed: Sequence[int], count: _Count
+) -> _Recomputed:
     """Hash every body; find missing, extra, edited and reordered ones by the stored leaves."""
     log = result.log
     stored = _StoredLeaves(reader, log)
@@ -129,6 +146,7 @@ def _rehash(context: Context, reader: tables.Reader, result: _Log, expected: int
             leaves.append(pair)
         if complete:
             sha256, sm3 = _extend(sha256, sm3, leaves, signed, roots, nodes)
+        count.add(len(chunk))
     if present < expected:
         result.findings.append(_truncated(context, log, present, expected))
         complete = False

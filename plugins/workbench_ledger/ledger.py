@@ -29,7 +29,7 @@ from workbench.domain.envelope import (
     check_opening,
     parse_envelope,
 )
-from workbench.domain.evidence import AuditReport, EntryRef, SealState
+from workbench.domain.evidence import AuditReport, EntryRef, HeadConflict, SealState
 from workbench.domain.merkle import SHA256, SM3, inclusion_proof
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, VerificationError
@@ -37,7 +37,7 @@ from workbench_ledger import messages, tables
 from workbench_ledger.audit import FetchBodies, StoredOpening, run_audit
 from workbench_ledger.context import Context, CosigningKeys, Record, no_record
 from workbench_ledger.messages import MirrorRequest
-from workbench_ledger.mirror import ROLLED_BACK, Conflict, Mirror, rolled_back
+from workbench_ledger.mirror import ROLLED_BACK, Mirror, rolled_back
 
 
 class Ledger:
@@ -85,6 +85,15 @@ class Ledger:
         """Bodies of entries start <= index < stop of the own log or of a mirror, as far as there are."""
         with self._store.read() as reader:
             return tables.read_bodies(reader, log, start, stop, own=log == self._party)
+
+    def leaves(self, log: PartyId, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """SHA-256 and SM3 leaf hashes as stored when these entries were written, as far as there are."""
+        with self._store.read() as reader:
+            rows = reader.execute(
+                "SELECT sha256, sm3 FROM ledger_node WHERE log = ? AND level = 0 AND idx >= ? AND idx < ? ORDER BY idx",
+                (log, start, stop),
+            ).fetchall()
+        return [(bytes(sha256), bytes(sm3)) for sha256, sm3 in rows]
 
     def size(self, log: PartyId) -> int:
         """Number of entries of the own log or of a mirror."""
@@ -253,7 +262,7 @@ class Ledger:
         """Compare a signed head of any log, shown by anybody, with what this node holds; see Mirror.observe."""
         self._mirror.observe(note)
 
-    def conflicts(self) -> list[Conflict]:
+    def conflicts(self) -> list[HeadConflict]:
         """Contradicting signed heads found so far, oldest first; they are kept for ever."""
         return self._mirror.conflicts()
 
@@ -300,13 +309,15 @@ class Ledger:
         *,
         openings: Callable[[], Iterable[StoredOpening]] | None = None,
         fetch: FetchBodies | None = None,
+        step: Callable[[int], None] | None = None,
     ) -> AuditReport:
         """Re-hash every body of the own log and of the mirrors; locate what does not hold (document section 11).
 
         openings: gives the openings stored for the own log. fetch: asks another institution for its copy of bodies,
-        called only to locate the fields of an entry that does not hold. Cost: about 10 microseconds an entry.
+        called only to locate the fields of an entry that does not hold. step: called with the number of bodies hashed
+        so far; what it raises ends the audit. Cost: about 10 microseconds an entry.
         """
-        return run_audit(self._context, openings=openings, fetch=fetch)
+        return run_audit(self._context, openings=openings, fetch=fetch, step=step)
 
     # ---- private
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from workbench.contracts import Transaction
 from workbench.domain.checkpoint import (
@@ -20,6 +19,7 @@ from workbench.domain.checkpoint import (
     verify_note,
 )
 from workbench.domain.envelope import Envelope, parse_envelope
+from workbench.domain.evidence import HeadConflict
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
 from workbench_ledger import messages, tables
@@ -29,20 +29,6 @@ from workbench_ledger.messages import MirrorReply, MirrorRequest
 ROLLED_BACK = "ROLLED_BACK"
 MAX_KEPT = 100
 """Conflicts, refusals, and heads waiting for comparison, kept for one log: a peer must not fill the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Two signed heads of one log that contradict each other. index, field: where they differ, if known."""
-
-    log: PartyId
-    size: int
-    found_ms: int
-    problem: str
-    index: int | None
-    field: str
-    held_note: str
-    offered_note: str
 
 
 class Mirror:
@@ -100,14 +86,14 @@ class Mirror:
         else:
             self._raise_fork(verified, index=None, field="", problem="SPLIT_VIEW")
 
-    def conflicts(self) -> list[Conflict]:
+    def conflicts(self) -> list[HeadConflict]:
         """All contradictions ever found, oldest first."""
         with self._context.store.read() as reader:
             rows = reader.execute(
                 "SELECT log, size, found_ms, problem, idx, field, held_note, offered_note FROM ledger_conflict "
                 "ORDER BY number"
             ).fetchall()
-        return [Conflict(PartyId(row[0]), *row[1:]) for row in rows]
+        return [HeadConflict(PartyId(row[0]), *row[1:]) for row in rows]
 
     # ---- rows 1 to 8
 

@@ -96,6 +96,23 @@ class SealState:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadConflict:
+    """Two signed heads of one log that contradict each other. index, field: where they differ, if known.
+
+    held_note may be "" when nothing had been signed yet; both notes are C2SP signed notes.
+    """
+
+    log: PartyId
+    size: int
+    found_ms: int
+    problem: str
+    index: int | None
+    field: str
+    held_note: str
+    offered_note: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuditFinding:
     """One place where a log does not hold: which entry and field, whose log, what is wrong, who must act."""
 
