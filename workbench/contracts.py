@@ -21,7 +21,7 @@ from datetime import date
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from workbench.domain.evidence import AuditReport, EntryRef, EntryView, HeadConflict, SealState
+from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, EntryView, HeadConflict, SealState
 from workbench.domain.intersection import KeyKind, Offer, Terms
 from workbench.domain.party import Caller, PartyId
 
@@ -164,6 +164,12 @@ class Ledger(Protocol):
         """Entry, proof, checkpoint and signatures, verifiable offline (docs/protocols/evidence.md).
 
         openings: committed fields to be shown, as salt and value.
+        """
+
+    def proof(self, log: PartyId, index: int) -> EntryProof:
+        """How the stored leaf of an entry leads to the best co-signed head that covers it, whatever its body is now.
+
+        Raises NotFound when no head covers it.
         """
 
     def conflicts(self) -> Sequence[HeadConflict]:

@@ -29,7 +29,7 @@ from workbench.domain.envelope import (
     check_opening,
     parse_envelope,
 )
-from workbench.domain.evidence import AuditReport, EntryRef, HeadConflict, SealState
+from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, HeadConflict, SealState
 from workbench.domain.merkle import SHA256, SM3, inclusion_proof
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, VerificationError
@@ -274,6 +274,30 @@ class Ledger:
         openings: committed fields to be shown, each checked here. Raises NotFound for an entry that is not held,
         VerificationError when an opening does not fit. Cost: about 2 ms.
         """
+        proof = self.proof(log, index)
+        with self._store.read() as reader:
+            bodies = tables.read_bodies(reader, log, index, index + 1, own=log == self._party)
+        if not bodies:
+            raise tables.damaged(log)
+        envelope = parse_envelope(bodies[0])
+        for name, (salt, value) in (openings or {}).items():
+            check_opening(envelope, name, salt, value)
+        return receipts.make_receipt(
+            log=log,
+            index=index,
+            body=bodies[0],
+            sha256_path=proof.sha256_path,
+            sm3_path=proof.sm3_path,
+            note=proof.note,
+            keys=self._context.pinned(),
+            openings=openings or {},
+        )
+
+    def proof(self, log: PartyId, index: int) -> EntryProof:
+        """How the stored leaf of an entry leads to the best signed head that covers it, whatever its body is now.
+
+        Raises NotFound for an entry that no head covers, VerificationError when the stored tree is damaged.
+        """
         with self._store.read() as reader:
             found = tables.best_seal(reader, log, index, len)
             size = tables.read_head(reader, log).size
@@ -284,25 +308,13 @@ class Ledger:
         note_size = found[0] if found else self._own_note(size).checkpoint.size
         with self._store.read() as reader:
             note = tables.read_note(reader, log, note_size)
-            bodies = tables.read_bodies(reader, log, index, index + 1, own=log == self._party)
-            if note is None or not bodies:
+            if note is None:
                 raise tables.damaged(log)
-            proofs = [
-                inclusion_proof(tree, index, note_size, tables.node_lookup(reader, log, tree)) for tree in (SHA256, SM3)
-            ]
-        envelope = parse_envelope(bodies[0])
-        for name, (salt, value) in (openings or {}).items():
-            check_opening(envelope, name, salt, value)
-        return receipts.make_receipt(
-            log=log,
-            index=index,
-            body=bodies[0],
-            sha256_path=proofs[0],
-            sm3_path=proofs[1],
-            note=note.format(),
-            keys=self._context.pinned(),
-            openings=openings or {},
-        )
+            sha256, sm3 = (
+                tuple(inclusion_proof(tree, index, note_size, tables.node_lookup(reader, log, tree)))
+                for tree in (SHA256, SM3)
+            )
+        return EntryProof(note_size, sha256, sm3, note.format())
 
     def audit(
         self,

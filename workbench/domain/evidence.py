@@ -96,6 +96,20 @@ class SealState:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryProof:
+    """How the leaf at a place of a log leads to a signed head; says nothing about the body that lies there.
+
+    paths: inclusion paths in the SHA-256 and the SM3 tree, from the leaf's sibling upwards. note: C2SP signed note of
+    the head with all co-signatures known; size: number of entries it covers.
+    """
+
+    size: int
+    sha256_path: tuple[bytes, ...]
+    sm3_path: tuple[bytes, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeadConflict:
     """Two signed heads of one log that contradict each other. index, field: where they differ, if known.
 
