@@ -40,7 +40,8 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self';"
     " frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": browsers then send "Origin: null" with the sign-in form, and it could not be told from a forged one.
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
