@@ -14,7 +14,8 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop, PeriodicCallback
 
-from workbench.app.server import SIGN_IN_HEADER, TICKET_HEADER, PageApplication, build_server
+from workbench.app import SIGN_IN_HEADER, TICKET_HEADER
+from workbench.app.server import PageApplication, build_server
 from workbench.app.shell import App
 from workbench.app.signins import SignIns
 from workbench.client.session import Client, sign_in

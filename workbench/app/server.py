@@ -6,6 +6,7 @@ and the reference of the sign-in as headers; the reference alone goes into Bokeh
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 from collections.abc import Sequence
@@ -16,19 +17,20 @@ import httpx
 import jinja2
 import panel as pn
 import tornado.web
-from bokeh.application import Application
-from bokeh.application.handlers.function import FunctionHandler
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import EMPTY_LAYOUT
 from bokeh.document import Document
-from bokeh.util.token import get_token_payload
 from panel.io import server as panel_server
+from panel.io.application import Application
+from panel.io.handlers import FunctionHandler
+from panel.io.state import set_curdoc
 from tornado.httputil import HTTPServerRequest
 
+from workbench.app import SIGN_IN_HEADER, TICKET_HEADER
 from workbench.app.design import WorkbenchDesign
 from workbench.app.shell import App, Shell
 from workbench.app.texts import texts_of
 
-TICKET_HEADER = "X-Workbench-Ticket"
-SIGN_IN_HEADER = "X-Workbench-Sign-In"
 SESSION_TOKEN_S = 300
 KEEP_ALIVE_MS = 20_000
 UNUSED_SESSION_MS = 60_000
@@ -38,8 +40,8 @@ THREADS = 8
 _SCRIPT_TAG = re.compile(r"<script(?=[\s>])")
 
 
-class PageApplication(Application):
-    """Bokeh's application with one change: a request's ticket goes to memory, its reference into the session."""
+class PageApplication(Application):  # type: ignore[misc]  # Panel has no types
+    """Panel's application with one change: a request's ticket goes to memory, its reference into the session."""
 
     def __init__(self, app: App) -> None:
         super().__init__(FunctionHandler(lambda doc: _fill(app, doc)))
@@ -48,7 +50,8 @@ class PageApplication(Application):
     def process_request(self, request: HTTPServerRequest) -> dict[str, Any]:
         headers = request.headers
         sign_in = self._app.sign_ins.seen(headers.get(SIGN_IN_HEADER, ""), headers.get(TICKET_HEADER, ""))
-        return {"sign_in": sign_in.reference if sign_in else ""}
+        data: dict[str, Any] = super().process_request(request)
+        return {**data, "sign_in": sign_in.reference if sign_in else ""}
 
 
 class PolicyMixin(tornado.web.RequestHandler):
@@ -134,6 +137,7 @@ def build_server(app: App, *, origins: Sequence[str], **place: Any) -> Any:
     """
     if not origins or any("*" in origin for origin in origins):
         raise ValueError("exact origins are needed")
+    silence(EMPTY_LAYOUT, True)  # type: ignore[no-untyped-call]  # a page is empty until its view has come
     pn.extension(design=WorkbenchDesign, notifications=False)
     pn.config.nthreads = THREADS
     for number, (pattern, handler) in enumerate(panel_server.per_app_patterns):
@@ -164,23 +168,24 @@ def build_server(app: App, *, origins: Sequence[str], **place: Any) -> Any:
 def _fill(app: App, doc: Document) -> None:
     """Give a new session its frame at once; the page itself comes when the browser is connected."""
     context = doc.session_context
-    assert context is not None  # a served document has one
-    payload = get_token_payload(context._token)  # Bokeh has no public name for the token of a session
+    assert context is not None and context.request is not None  # a served document has both
     arguments = {name: _last(values) for name, values in (context.request.arguments or {}).items()}
     name, lang, theme = arguments.pop("name", ""), arguments.pop("lang", "zh"), arguments.pop("theme", "light")
-    shell = Shell(
-        app,
-        reference=str(payload.get("sign_in", "")),
-        name=name[:60],
-        lang=lang if lang in ("zh", "en") else "zh",
-        theme=theme if theme in ("light", "dark") else "light",
-        params={key[:60]: value[:2000] for key, value in arguments.items() if not key.startswith("bokeh")},
-    )
-    doc.template = _template()
-    texts = texts_of("workbench.app")[shell.bridge.lang]
-    doc.template_variables.update(lang=shell.bridge.lang, theme=shell.bridge.theme, texts=texts, css=_css())
-    shell.root.server_doc(doc, title=texts["workbench"])
-    pn.state.onload(shell.open)
+    doc.on_event("document_ready", functools.partial(pn.state._schedule_on_load, doc))  # as Panel's own applications do
+    with set_curdoc(doc):
+        shell = Shell(
+            app,
+            reference=str(context.token_payload.get("sign_in", "")),
+            name=name[:60],
+            lang=lang if lang in ("zh", "en") else "zh",
+            theme=theme if theme in ("light", "dark") else "light",
+            params={key[:60]: value[:2000] for key, value in arguments.items() if not key.startswith("bokeh")},
+        )
+        texts = texts_of("workbench.app")[shell.bridge.lang]
+        doc.template = _template()
+        doc.template_variables.update(lang=shell.bridge.lang, theme=shell.bridge.theme, texts=texts, css=_css())
+        shell.root.server_doc(doc, title=texts["workbench"])
+        pn.state.onload(shell.open)
 
 
 def _last(values: Sequence[bytes | str]) -> str:
@@ -202,4 +207,4 @@ def _template() -> jinja2.Template:
     return environment.from_string(_asset("page.html"))
 
 
-__all__ = ["SIGN_IN_HEADER", "TICKET_HEADER", "build_server", "policy"]
+__all__ = ["PageApplication", "build_server", "policy"]

@@ -71,6 +71,7 @@ class Shell:
         self._texts = texts_of("workbench.app")
         self._title = name
         self._answered_at = datetime.now(SHANGHAI)
+        self._tab_title = ""
         self._retrying = False
         self.page: PageContext | None = None
         self.bridge = Bridge(page=name, lang=lang, theme=theme)
@@ -234,6 +235,7 @@ class Shell:
         return ended
 
     def tab(self, title: str, *, running: bool) -> None:
+        self._tab_title = title
         self.bridge.tab = json.dumps({"title": title or self._title, "running": running}, ensure_ascii=False)
 
     def navigate(self, page: str, params: Mapping[str, str]) -> None:
@@ -260,5 +262,9 @@ class Shell:
     def _look_changed(self, *_: Any) -> None:
         if self.page is not None:
             self.page.param.update(lang=self.bridge.lang, theme=self.bridge.theme, visible=self.bridge.visible)
+        self._draw_again()
+
+    def _draw_again(self) -> None:
+        self.bridge.tab = json.dumps({**json.loads(self.bridge.tab), "title": self._tab_title or self._title}, ensure_ascii=False)
         for draw in list(self._redraw.values()):
             draw()
