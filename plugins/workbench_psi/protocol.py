@@ -27,7 +27,7 @@ from workbench.contracts import (
 from workbench.crypto import compare
 from workbench.crypto.random import below
 from workbench.domain.intersection import Offer, Terms, bucket_of
-from workbench.errors import WorkbenchError
+from workbench.errors import Disputed, Refused, WorkbenchError
 from workbench_psi import commitment, points, wire
 from workbench_psi.endings import Disclosed, aborted_after_reveal, below_the_floor, disputed
 from workbench_psi.exchange import Steps, receive, send, swap, swap_list, swap_rows
@@ -166,7 +166,9 @@ def run_session(run: Run) -> Session:
     try:
         return (yield from _steps(run, disclosed))
     except WorkbenchError as error:
-        if not disclosed.begun or error.code in ("REFUSED_SMALL", "DISPUTED"):
+        # By class, not by code alone: an error of the link may carry a code that the partner chose.
+        is_own_end = isinstance(error, Disputed) or (isinstance(error, Refused) and error.code == "REFUSED_SMALL")
+        if not disclosed.begun or is_own_end:
             raise
         raise aborted_after_reveal(disclosed, error) from error
     finally:

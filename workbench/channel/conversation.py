@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 QUEUE_FRAMES = 64
 """Frames that may wait unread; the sender's next call waits beyond it (back-pressure)."""
 
+OWN_ENDINGS = frozenset(
+    {"REFUSED_SMALL", "DISPUTED", "ABORTED_AFTER_REVEAL", "CANCELLED", "STOPPED_BY_PARTNER", "NODE_STOPPED", "INTERNAL"}
+)
+"""Codes by which this side's own work ends: the reply to a frame, whose code the partner chooses, never passes for one."""
+
 _POLL_S = 0.25
 
 
@@ -94,7 +99,12 @@ class Conversation:
             now_ms=host.now_ms(),
         )
         self._record("sent", kind, self._outbound.sequence, sm3.digest(frame).hex(), len(frame))
-        host.links.call(self.partner, "message", frame, timeout_s=self._remaining_s())
+        try:
+            host.links.call(self.partner, "message", frame, timeout_s=self._remaining_s())
+        except PeerError as refusal:
+            if refusal.code in OWN_ENDINGS:
+                raise PeerError(refusal.zh, refusal.en, details=refusal.details) from refusal
+            raise
         self.bytes_sent += len(frame)
 
     def receive(self, kind: str) -> bytes:

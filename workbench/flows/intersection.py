@@ -65,7 +65,8 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 DAY_MS = 86_400_000
-EXPECTING_RELEASE = frozenset({JobState.RUNNING, JobState.REVEALING, JobState.CHECKING, JobState.SEALING})
+RUNNING_STATES = frozenset({JobState.RUNNING, JobState.REVEALING, JobState.CHECKING})
+EXPECTING_RELEASE = RUNNING_STATES | {JobState.SEALING}
 """States of an attempt in which the partner may already have released."""
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 
@@ -743,15 +744,17 @@ class IntersectionFlow:
             try:
                 self._fail(talk, job_id, failure)
             except Refused as over:
-                self._host.log_fault(over)  # it was ended by somebody else
-                return
+                self._host.log_fault(over)
+                if self._host.jobs.get(job_id).state not in RUNNING_STATES:
+                    return  # it was ended by somebody else
+                failure = WorkbenchError("程序内部错误，已中止", "An internal fault stopped it", code="INTERNAL")
             except Exception as fault:  # above all a full disk
                 self._host.log_fault(fault)
-                if self._closed.wait(pause_s):
-                    return
-                pause_s = min(2 * pause_s, 30.0)
             else:
                 return
+            if self._closed.wait(pause_s):
+                return
+            pause_s = min(2 * pause_s, 30.0)
 
     def _fail(self, talk: Conversation, job_id: str, failure: WorkbenchError) -> None:
         """End a running attempt: which state follows depends on how far it went and who failed."""
@@ -943,7 +946,7 @@ class IntersectionFlow:
 
 def _ending(current: JobState, failure: WorkbenchError) -> JobState:
     """The state that follows a failure in `current`."""
-    if failure.code == "REFUSED_SMALL":
+    if isinstance(failure, Refused) and failure.code == "REFUSED_SMALL":  # a partner's reply may carry any code
         return JobState.REFUSED_SMALL
     if isinstance(failure, Disputed):
         return JobState.DISPUTED
