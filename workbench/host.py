@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from workbench import __version__
@@ -222,7 +223,7 @@ class Workbench:
     def mirror_index(self, party: PartyId) -> MirrorIndex:
         """Where a job's entries lie in this node's mirror of a partner's log."""
         if party not in self._mirrors:
-            self._mirrors[party] = MirrorIndex(self.provider(Ledger), party)
+            self._mirrors[party] = MirrorIndex(self.ledger, party)
         return self._mirrors[party]
 
     @property
@@ -261,6 +262,26 @@ class Workbench:
     def purposes(self) -> dict[str, tuple[str, str]]:
         """Purpose codes with their Chinese and English names, from the consent registry's setting."""
         return {code: (names[0], names[1]) for code, names in self.setting("consent.purposes").items()}
+
+    def guard(self, stage: str, **facts: str) -> None:
+        """Ask every guard of the plugins; Refused when one says no, or cannot answer: a guard may only stop.
+
+        stage: "proposal", "approval", "release" or "export". facts: job, partner, purpose, customers (a count), columns;
+        no identifier of a customer.
+        """
+
+        def failed(plugin: str, error: Exception) -> None:
+            if isinstance(error, Refused):
+                raise error
+            self.log_fault(error)
+            raise Refused(
+                f"插件「{plugin}」的检查出错，已停止。管理员检查该插件",
+                f"The guard of plugin {plugin} failed, so this was stopped. An administrator checks that plugin",
+                code="GUARD_FAILED",
+                details={"stage": stage},
+            ) from error
+
+        self.plugins.collect("workbench_guard", failed=failed, host=self, stage=stage, facts=MappingProxyType(facts))
 
     def person_named(self, token: str) -> str:
         return self.people.named(token)

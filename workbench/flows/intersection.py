@@ -97,6 +97,7 @@ class IntersectionFlow:
         inputs = self._inputs(request, partner)
         self._require_enough(inputs, max(request["minimum_crowd"], host.setting("intersection.minimum_crowd")))
         self._require_budget(partner, request["purpose"])
+        host.guard("proposal", partner=partner, purpose=request["purpose"], customers=str(inputs.size))
         now = host.now_ms()
         terms = Terms(
             job=host.new_job_id(),
@@ -184,6 +185,9 @@ class IntersectionFlow:
         inputs = self.preview(job, list_id, audience)
         self._require_enough(inputs, floor)
         self._require_budget(job.partner, job.terms.purpose)
+        host.guard(
+            "approval", job=job_id, partner=job.partner, purpose=job.terms.purpose, customers=str(inputs.size)
+        )
         terms = _with_floor(job.terms, floor)
         request = {"list_id": list_id, "audience": audience, "columns": columns}
         now = host.now_ms()
@@ -530,6 +534,9 @@ class IntersectionFlow:
         host = self._host
         if host.now_ms() > contract.cut_off_ms:
             raise PeerUnavailable("超过约定的截止时间，结果作废", "The contract's cut-off has passed; the result is void", code="CUT_OFF")
+        host.guard(
+            "release", job=job.job, partner=job.partner, purpose=job.terms.purpose, customers=str(outcome.hits.size)
+        )
         key = host.random(32)
         frame = released_frame(inputs, outcome, columns=list(job.request.get("columns", [])))
         keys = frame[job.terms.key_kind.value].to_list()

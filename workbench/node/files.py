@@ -29,7 +29,7 @@ class Uploads:
 
     async def receive(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Write a stream to disk; TooLarge beyond the limit, StorageFailed on a full disk; nothing stays behind then."""
-        safe = re.sub(r"[^\w.\-]+", "_", Path(name).name)[-80:] or "file"
+        safe = re.sub(r"[^\w.\-]+", "_", Path(name).name)[-80:].lstrip(".") or "file"
         file_id = secrets.token_hex(12)
         path = self._folder / file_id / safe
         size = 0

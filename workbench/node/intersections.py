@@ -339,6 +339,10 @@ def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
             f"约定里没有这些列：{'、'.join(unknown)}", f"The agreed list has no such columns: {', '.join(unknown)}",
             code="UNKNOWN_COLUMN",
         )  # fmt: skip
+    host.guard(
+        "export", job=job.job, partner=job.partner, purpose=job.terms.purpose, customers=str(kept.height),
+        columns=",".join(columns),
+    )  # fmt: skip
     data = csv_bytes(kept.select(columns))
     digest_key = host.random(32)
     name = f"{job.job}.csv"
