@@ -1,0 +1,273 @@
+"""Every hook of the page, answered by a plugin of the test and used through the node, with its docs/hooks.md paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows import population
+from tests.flows.institutions import fresh_workspace, running
+from tests.host.house import House, opened, plugin_module, with_plugins
+from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, Migration, Setting
+from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.party import Role
+from workbench.errors import Denied, Refused, StartRefused
+from workbench.hookspecs import hookimpl
+from workbench.node.staff import build_staff_app, openapi_document
+from workbench.operations import NoInput, Operation, Reply
+from workbench.workspace import Workspace
+
+
+class Greeting(Reply):
+    text: str
+
+
+@hookimpl
+def workbench_operations() -> Sequence[Operation]:
+    def run(ctx: Any, request: NoInput) -> Greeting:
+        return Greeting(text=f"hello from {ctx.host.party}")
+
+    return [
+        Operation(
+            name="extra.greet", zh="问候", en="greet", request=NoInput, reply=Greeting, roles=frozenset({Role.AUDITOR}), run=run
+        )
+    ]
+
+
+@hookimpl
+def workbench_migrations() -> Sequence[Migration]:
+    return [Migration("extra", 1, "CREATE TABLE extra_note (text TEXT NOT NULL);")]
+
+
+@hookimpl
+def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
+    fields = (Field("open", Visibility.SHARED, "公开", "in the open"), Field("shut", Visibility.COMMITTED, "不公开", "closed"))
+    return [EvidenceKind("extra.noted", fields, "记了一笔", "a note was taken")]
+
+
+@hookimpl
+def workbench_settings() -> Sequence[Setting]:
+    return [Setting("extra.volume", int, 3, "dB", "音量", "volume")]
+
+
+def _dashboard(name: str, *roles: str) -> Dashboard:
+    return Dashboard(name, "页", "Page", "home", frozenset(roles), 99, lambda page: None)
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    return [_dashboard("extra", "auditor")]
+
+
+@hookimpl
+def workbench_health(host: Any) -> Sequence[HealthReport]:
+    return [HealthReport("extra", "warning", f"{host.party} 有点累", "a little tired")]
+
+
+class EchoEngine:
+    """An engine in name only."""
+
+    name = "echo"
+    version = "7"
+    guarantees = EngineGuarantees(False, True, "无", "none", (), ())
+
+    def self_test(self) -> None:
+        return
+
+
+@hookimpl
+def workbench_intersection_engines() -> Sequence[Any]:
+    return [EchoEngine()]
+
+
+def use(workspace: Workspace, **hooks: Any) -> Any:
+    return opened(workspace, plugins=with_plugins(plugin_module("extra", **hooks)))
+
+
+def test_hook_workbench_operations(workspace: Workspace) -> None:
+    """An operation is known to the gate, to the HTTP interface and its description, and to its roles alone."""
+    with use(workspace, workbench_operations=workbench_operations) as house:
+        assert house.node.gate.call("extra.greet", {}, house.caller(Role.AUDITOR)) == Greeting(text="hello from broker")
+        with pytest.raises(Denied):
+            house.node.gate.call("extra.greet", {}, house.caller(Role.ADMIN))
+        described = openapi_document(build_staff_app(house.node, allowed_hosts={"127.0.0.1"}))
+        assert "/api/v1/operations/extra.greet" in described["paths"]
+
+
+def test_hook_workbench_migrations(workspace: Workspace) -> None:
+    with use(workspace, workbench_migrations=workbench_migrations) as house:
+        house.node.store.write(lambda tx: tx.execute("INSERT INTO extra_note VALUES ('kept')") and None)
+    with use(workspace, workbench_migrations=workbench_migrations) as house, house.node.store.read() as reader:
+        assert reader.execute("SELECT text FROM extra_note").fetchone()[0] == "kept"
+
+
+def test_hook_workbench_evidence_kinds(workspace: Workspace) -> None:
+    with use(workspace, workbench_evidence_kinds=workbench_evidence_kinds) as house:
+        house.node.store.write(
+            lambda tx: house.node.evidence.append(tx, "extra.noted", {"open": "seen", "shut": "hidden"}) and None
+        )
+        assert [(one["open"], one["shut"]) for one in house.entries("extra.noted")] == [("seen", "hidden")]
+        size = house.node.ledger.size(house.node.party)
+        envelope = house.node.ledger.entry_bodies(house.node.party, size - 1, size)[0]
+        assert b'"open":"seen"' in envelope
+        assert b"hidden" not in envelope
+
+
+def test_hook_workbench_settings(workspace: Workspace) -> None:
+    plugins = with_plugins(plugin_module("extra", workbench_settings=workbench_settings))
+    with opened(workspace, plugins=plugins) as house:
+        assert house.node.setting("extra.volume") == 3
+    with opened(workspace, plugins=plugins, settings={"extra.volume": 9}) as house:
+        assert house.node.setting("extra.volume") == 9
+    with pytest.raises(StartRefused), opened(workspace, settings={"extra.volume": 9}):
+        pass
+
+
+def test_hook_workbench_dashboards(workspace: Workspace) -> None:
+    """Pages are listed for their roles; a plugin whose pages cannot be listed is named, the others stay."""
+
+    @hookimpl
+    def broken_dashboards() -> Sequence[Dashboard]:
+        raise RuntimeError("no page today")
+
+    good = plugin_module("extra", workbench_dashboards=workbench_dashboards)
+    bad = plugin_module("broken", workbench_dashboards=broken_dashboards)
+    with opened(workspace, plugins=with_plugins(good, bad)) as house:
+        shown = {role: house.node.gate.call("pages.list", {}, house.caller(role)) for role in (Role.AUDITOR, Role.ADMIN)}
+    names = {role: {page["name"] for page in reply.model_dump()["pages"]} for role, reply in shown.items()}
+    assert "extra" in names[Role.AUDITOR]
+    assert "extra" not in names[Role.ADMIN]
+    assert [fault["plugin"] for fault in shown[Role.AUDITOR].model_dump()["faults"]] == ["broken"]
+
+
+def test_hook_workbench_health(workspace: Workspace) -> None:
+    """A check that raises becomes a failed line of its own plugin, without the exception's text."""
+
+    @hookimpl
+    def broken_health(host: Any) -> Sequence[HealthReport]:
+        raise RuntimeError("customer 10012345678")
+
+    good = plugin_module("extra", workbench_health=workbench_health)
+    bad = plugin_module("broken", workbench_health=broken_health)
+    with opened(workspace, plugins=with_plugins(good, bad)) as house:
+        lines = {one.name: one for one in house.node.health()}
+    assert (lines["extra"].state, lines["extra"].zh) == ("warning", "broker 有点累")
+    assert lines["broken"].state == "failed"
+    assert "10012345678" not in str(lines["broken"])
+
+
+def test_hook_workbench_intersection_engines(workspace: Workspace) -> None:
+    with use(workspace, workbench_intersection_engines=workbench_intersection_engines) as house:
+        assert house.node.engine("echo/7").name == "echo"
+        assert house.node.engine("ddh-x25519/1").name == "ddh-x25519"
+
+
+def test_hook_workbench_channels(house: House) -> None:
+    """Without any channel the host does not start: tests/host/test_loading.py."""
+    assert isinstance(house.node.channel(), Channel)
+    assert house.node.channel().name == "mutual-tls"
+
+
+def test_hook_workbench_consent_registry(house: House) -> None:
+    """The one provider is what the node asks; none, two or a wrapped one stop the start: tests/host/test_loading.py."""
+    [(plugin, _)] = house.node.plugins.collect("workbench_consent_registry", host=house.node)
+    assert plugin == "consent"
+    assert house.node.consent.name
+    assert not house.node.consent.changed_since(0)
+
+
+def test_hook_workbench_ledger(house: House) -> None:
+    """Everything the node records lies in the one provider's log."""
+    assert house.node.plugins.manager.hook.workbench_ledger.get_hookimpls()[0].plugin_name == "ledger"
+    before = house.node.ledger.size(house.node.party)
+    with pytest.raises(Denied):
+        house.node.gate.call("people.all", {}, house.caller(Role.MARKETING))
+    assert house.node.ledger.size(house.node.party) == before + 1
+
+
+@pytest.mark.parametrize("stage", ["proposal", "approval", "release", "export"])
+def test_hook_workbench_guard(stage: str) -> None:
+    """A guard stops each of the four stages and is told counts and names of rules, never a customer."""
+    told: list[tuple[str, dict[str, str]]] = []
+
+    @hookimpl
+    def workbench_guard(host: Any, stage: str, facts: Mapping[str, str]) -> None:
+        told.append((stage, dict(facts)))
+        if stage == stopped:
+            raise Refused("今天不行", "not today", code="EXTRA_SAYS_NO")
+
+    stopped = stage
+    guarded = with_plugins(plugin_module("extra", workbench_guard=workbench_guard))
+    with running(fresh_workspace(), ("broker", "bank")) as three:
+        decider = "bank" if stage == "approval" else "broker"
+        three.nodes[decider].plugins = guarded
+        if stage == "proposal":
+            refuse(lambda: three.propose("broker", "bank", population.RICH))
+            assert three.nodes["broker"].jobs.all() == three.nodes["bank"].jobs.all() == []
+        elif stage == "approval":
+            job = three.propose("broker", "bank", population.RICH)
+            refuse(lambda: three.approve("bank", job))
+            assert three.nodes["bank"].jobs.get(job).state == "PROPOSED"
+        elif stage == "release":
+            job = three.propose("broker", "bank", population.RICH)
+            three.approve("bank", job)
+            three.wait_until(lambda: all(three.nodes[one].jobs.get(job).is_final for one in ("broker", "bank")), timeout_s=60)
+            assert {three.nodes[one].jobs.get(job).state for one in ("broker", "bank")}.isdisjoint({"RELEASED", "SEALING"})
+            assert three.nodes["broker"].jobs.get(job).error["code"] == "EXTRA_SAYS_NO"
+        else:
+            three.run("broker", "bank", population.RICH)
+            refuse(lambda: three.exported("broker", three.nodes["broker"].jobs.all()[0].job))
+            assert "intersection.exported" not in three.kinds("broker")
+    assert stage in [one for one, _ in told]
+    assert all(set(facts) <= {"job", "partner", "purpose", "customers", "columns"} for _, facts in told)
+
+
+def refuse(action: Callable[[], Any]) -> None:
+    with pytest.raises(Refused, match="EXTRA_SAYS_NO"):
+        action()
+
+
+def test_a_guard_that_fails_stops_like_one_that_refuses(workspace: Workspace) -> None:
+    @hookimpl
+    def workbench_guard(host: Any, stage: str, facts: Mapping[str, str]) -> None:
+        raise RuntimeError("customer 10012345678")
+
+    with use(workspace, workbench_guard=workbench_guard) as house, pytest.raises(Refused) as refused:
+        house.node.guard("export", customers="3")
+    assert refused.value.code == "GUARD_FAILED"
+    assert "10012345678" not in str(refused.value)
+
+
+def test_a_guard_can_neither_change_the_facts_nor_widen_anything(workspace: Workspace) -> None:
+    @hookimpl
+    def workbench_guard(host: Any, stage: str, facts: Any) -> str:
+        facts["customers"] = "0"
+        return "allow everything"
+
+    with use(workspace, workbench_guard=workbench_guard) as house, pytest.raises(Refused, match="GUARD_FAILED"):
+        house.node.guard("export", customers="3")
+
+
+def test_the_first_entry_of_a_run_lists_plugins_with_version_and_state(workspace: Workspace) -> None:
+    from workbench.node.links import NoLinks
+
+    def broken() -> Mapping[str, str]:
+        raise ImportError("gone")
+
+    with use(workspace, workbench_settings=workbench_settings) as house:
+        house.node.start(NoLinks())
+        [started] = house.entries("node.started")
+    assert "extra 9.9 ok" in started["plugins"]
+    for name in ("psi", "ledger", "consent", "mutual_tls"):
+        assert f"{name} 0." in started["plugins"]
+
+
+def test_every_hook_has_a_test_here() -> None:
+    from workbench.hookspecs import HookSpecs
+
+    here = Path(__file__).read_text("utf-8")
+    wanted = [name for name in vars(HookSpecs) if name.startswith("workbench_")]
+    assert [name for name in wanted if f"def test_hook_{name}(" not in here] == []

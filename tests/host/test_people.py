@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.host.house import PASSWORD, House
+from workbench.domain.party import Role
+from workbench.errors import Denied, InvalidRequest, NotFound, Refused, SignInRequired
+from workbench.node.people import Ticket
+
+ACTION = "ab" * 32
+
+
+def sign_in(house: House, role: Role = Role.MARKETING, audience: str = "command") -> Ticket:
+    return house.node.people.sign_in(person=role.value, password=house.password(role), audience=audience)
+
+
+def fail(house: House, person: str, password: str) -> SignInRequired:
+    with pytest.raises(SignInRequired) as refused:
+        house.node.people.sign_in(person=person, password=password, audience="command")
+    return refused.value
+
+
+def test_the_right_password_signs_in_and_leaves_an_entry(house: House) -> None:
+    ticket = sign_in(house)
+    caller = house.node.people.caller(ticket.secret)
+    assert caller.person.person == "marketing"
+    assert caller.person.roles == {Role.MARKETING}
+    assert not caller.kernel
+    assert [(one["audience"], one["actor"]) for one in house.entries("people.signed_in")] == [("command", caller.person.token)]
+
+
+def test_unknown_wrong_and_locked_are_told_apart_by_nobody_but_the_log(house: House) -> None:
+    for _ in range(5):
+        fail(house, "marketing", "wrong")
+    said = {str(fail(house, "nobody", "x")), str(fail(house, "approver", "wrong")), str(fail(house, "marketing", "wrong"))}
+    assert len(said) == 1
+    codes = [one["code"] for one in house.entries("people.sign_in_refused")]
+    assert codes == ["WRONG_PASSWORD"] * 5 + ["WRONG_PASSWORD", "WRONG_PASSWORD", "LOCKED"]
+
+
+def test_five_failures_lock_even_the_right_password_for_fifteen_minutes(house: House) -> None:
+    for _ in range(5):
+        fail(house, "marketing", "wrong")
+    fail(house, "marketing", house.password(Role.MARKETING))
+    house.clock.forward(minutes=14.9)
+    fail(house, "marketing", house.password(Role.MARKETING))
+    house.clock.forward(minutes=0.2)
+    assert sign_in(house).person.person == "marketing"
+
+
+def test_the_right_password_forgets_earlier_failures(house: House) -> None:
+    for _ in range(2):
+        for _ in range(4):
+            fail(house, "marketing", "wrong")
+        sign_in(house)
+
+
+def test_a_ticket_ends_after_fifteen_minutes(house: House) -> None:
+    ticket = sign_in(house)
+    house.clock.forward(minutes=14.99)
+    house.node.people.caller(ticket.secret)
+    house.clock.forward(minutes=0.02)
+    with pytest.raises(SignInRequired):
+        house.node.people.caller(ticket.secret)
+    with pytest.raises(SignInRequired):
+        house.node.people.renew(ticket.secret)
+
+
+def test_a_renewed_ticket_replaces_the_old_one_but_not_beyond_eight_hours(house: House) -> None:
+    ticket = sign_in(house)
+    for _ in range(48):
+        house.clock.forward(minutes=9.9)
+        old, ticket = ticket, house.node.people.renew(ticket.secret)
+        with pytest.raises(SignInRequired):
+            house.node.people.caller(old.secret)
+    assert ticket.expires_ms <= ticket.renewable_until_ms
+    house.clock.forward(minutes=9.9)
+    with pytest.raises(SignInRequired):
+        house.node.people.renew(ticket.secret)
+
+
+def test_a_ticket_counts_for_its_audience_only(house: House) -> None:
+    ticket = sign_in(house, audience="page")
+    house.node.people.caller(ticket.secret, audience="page")
+    with pytest.raises(SignInRequired):
+        house.node.people.caller(ticket.secret, audience="lab")
+    with pytest.raises(InvalidRequest):
+        sign_in(house, audience="anything")
+
+
+def test_a_notebooks_ticket_stays_weak_however_it_is_used(house: House) -> None:
+    people = house.node.people
+    weak = people.derive(people.caller(sign_in(house, audience="lab").secret), "kernel")
+    for ticket in (weak, people.renew(weak.secret)):
+        house.clock.forward(minutes=1)
+        if ticket is not weak:
+            caller = people.caller(ticket.secret)
+            assert caller.kernel
+            with pytest.raises(Denied, match="KERNEL_TOKEN"):
+                people.derive(caller, "page")
+            with pytest.raises(Denied, match="KERNEL_TOKEN"):
+                people.confirm(caller, password=house.password(Role.MARKETING), action_digest=ACTION)
+
+
+def test_a_confirmation_belongs_to_one_person(house: House) -> None:
+    people = house.node.people
+    secret = people.confirm(house.caller(Role.MARKETING), password=house.password(Role.MARKETING), action_digest=ACTION)
+    with pytest.raises(Denied, match="CONFIRMATION_NEEDED"):
+        people.spend_confirmation(house.caller(Role.APPROVER), secret, ACTION)
+
+
+def test_a_stolen_confirmation_is_burnt_by_its_first_use_whoever_tries(house: House) -> None:
+    people, marketing = house.node.people, house.caller(Role.MARKETING)
+    secret = people.confirm(marketing, password=house.password(Role.MARKETING), action_digest=ACTION)
+    with pytest.raises(Denied):
+        people.spend_confirmation(house.caller(Role.APPROVER), secret, ACTION)
+    with pytest.raises(Denied):
+        people.spend_confirmation(marketing, secret, ACTION)
+
+
+def test_a_wrong_password_confirms_nothing_and_counts_as_a_failure(house: House) -> None:
+    for _ in range(5):
+        with pytest.raises(SignInRequired):
+            house.node.people.confirm(house.caller(Role.MARKETING), password="wrong", action_digest=ACTION)
+    fail(house, "marketing", house.password(Role.MARKETING))
+    assert {one["operation"] for one in house.entries("people.sign_in_refused")} == {"confirm", "sign-in"}
+
+
+def test_signing_out_ends_the_ticket_and_an_unknown_one_is_ignored(house: House) -> None:
+    ticket = sign_in(house)
+    house.node.people.sign_out(ticket.secret)
+    house.node.people.sign_out("00" * 32)
+    with pytest.raises(SignInRequired):
+        house.node.people.caller(ticket.secret)
+
+
+def test_a_disabled_account_loses_tickets_and_confirmations_at_once(house: House) -> None:
+    people, admin = house.node.people, house.caller(Role.ADMIN)
+    ticket = sign_in(house)
+    caller = people.caller(ticket.secret)
+    secret = people.confirm(caller, password=house.password(Role.MARKETING), action_digest=ACTION)
+    people.disable("marketing", by=admin)
+    with pytest.raises(SignInRequired):
+        people.caller(ticket.secret)
+    with pytest.raises(Denied):
+        people.spend_confirmation(caller, secret, ACTION)
+    fail(house, "marketing", house.password(Role.MARKETING))
+    assert [one["actor"] for one in house.entries("people.disabled")] == [admin.person.token]
+    with pytest.raises(NotFound):
+        people.disable("nobody", by=admin)
+
+
+def test_a_new_account_needs_a_role_a_good_password_and_a_free_name(house: House) -> None:
+    people = house.node.people
+    with pytest.raises(InvalidRequest):
+        people.add(person="zhao", display_name="赵", roles=[], password=PASSWORD)
+    with pytest.raises(Refused, match="WEAK_PASSWORD"):
+        people.add(person="zhao", display_name="赵", roles=[Role.MARKETING], password="zhao1234")
+    people.add(person="zhao", display_name="赵", roles=[Role.MARKETING, Role.APPROVER], password=PASSWORD, by="P-admin")
+    with pytest.raises(InvalidRequest, match="ACCOUNT_EXISTS"):
+        people.add(person="zhao", display_name="钱", roles=[Role.ADMIN], password=PASSWORD)
+    assert people.caller(people.sign_in(person="zhao", password=PASSWORD, audience="command").secret).person.roles == {
+        Role.MARKETING,
+        Role.APPROVER,
+    }
+    assert [one["account"] for one in house.entries("people.added")][-1] == "zhao"
+
+
+def test_another_password_ends_the_old_one(house: House) -> None:
+    people = house.node.people
+    people.change_password(people.caller(sign_in(house).secret), PASSWORD)
+    fail(house, "marketing", house.password(Role.MARKETING))
+    people.sign_in(person="marketing", password=PASSWORD, audience="command")
+
+
+def test_no_ticket_password_or_confirmation_lies_in_the_nodes_folder(house: House) -> None:
+    """Whoever copies the database must not be able to sign in with it."""
+    people = house.node.people
+    people.add(person="zhao", display_name="赵", roles=[Role.MARKETING], password=PASSWORD)
+    ticket = people.sign_in(person="zhao", password=PASSWORD, audience="command")
+    secret = people.confirm(people.caller(ticket.secret), password=PASSWORD, action_digest=ACTION)
+    house.node.store.close()
+    for path in house.node.folder.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            for hidden in (ticket.secret, secret, PASSWORD):
+                assert hidden.encode() not in data, path.name
+                if hidden != PASSWORD:
+                    assert bytes.fromhex(hidden) not in data, path.name
+
+
+def test_a_ticket_does_not_show_its_secret(house: House) -> None:
+    ticket = sign_in(house)
+    assert ticket.secret not in repr(ticket)
+
+
+def test_evidence_names_people_by_token_and_pages_by_display_name(house: House) -> None:
+    token = house.caller(Role.MARKETING).person.token
+    assert house.node.people.named(token) != token
+    assert house.node.people.named("P-of-a-partner") == "P-of-a-partner"
+
+
+def test_the_clock_of_the_test_is_the_clock_of_the_node(house: House, tmp_path: Path) -> None:
+    """Guards the tests above: they would hold for nothing if the node looked at another clock."""
+    before = sign_in(house).expires_ms
+    house.clock.forward(hours=2)
+    assert sign_in(house).expires_ms - before == 2 * 3_600_000
