@@ -34,7 +34,9 @@ def job(house: Institutions) -> str:
 
 
 def signed_by_all(house: Institutions, job: str) -> bool:
-    """Whether the broker holds every institution's co-signature on both logs of the job."""
+    """Whether the broker holds both ends of the job and every institution's co-signature on both logs."""
+    if len(timeline(house, job, kind="intersection.sealed").entries) < 2:
+        return False
     logs = house.call("broker", Role.COMPLIANCE, "evidence.check", job=job).logs
     return all(one.valid for log in logs for one in log.signatures)
 
@@ -242,14 +244,14 @@ def test_an_absent_partner_leaves_the_change_found_and_the_field_unnamed(house: 
 
 
 def test_an_entry_of_a_moment_ago_is_pending_and_says_who_is_missing(house: Institutions, job: str) -> None:
-    house.wire.cut("broker")
+    house.wire.rules.append(lambda call, to, header: None if call.path == "mirror" else call.body)
     try:
         other = house.propose("broker", "bank", population.RICH)
         reply = house.call("broker", Role.COMPLIANCE, "evidence.check", job=other)
         assert reply.pending == reply.checked > 0 and reply.changed == 0
-        [log] = reply.logs
-        assert log.required == ["bank", "broker"]
-        assert [one.party for one in log.signatures if not one.valid] != []
+        assert [log.log for log in reply.logs] == ["broker"]
+        assert reply.logs[0].required == ["bank", "broker"]
+        assert [one.party for one in reply.logs[0].signatures if not one.valid] == ["bank", "cardnet"]
     finally:
         house.wire.mend()
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from workbench.contracts import Ledger, OperationContext
-from workbench.domain.envelope import Envelope, parse_envelope
+from workbench.domain.envelope import parse_envelope
 from workbench.domain.intersection import JobState
+from workbench.domain.merkle import SHA256
 from workbench.domain.party import PartyId, Role
 from workbench.domain.receipt import job_receipt
-from workbench.errors import Denied, NotFound, PeerError, Refused
+from workbench.errors import Denied, NotFound, Refused, VerificationError
+from workbench.node.evidence_audit import AuditReply, AuditRequest, run_audit
+from workbench.node.evidence_checking import (
+    Checked,
+    Checker,
+    Comparison,
+    JobCheckReply,
+    JobCheckRequest,
+    SignatureInfo,
+    check_job,
+    required_for,
+)
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.verify import verify_receipt
 
@@ -25,12 +35,18 @@ READS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR,
 CHECKS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR})
 SHOWN_IN_RECEIPTS = ("list_digest", "list_key", "file_sm3")
 AREAS_OF_MARKETING = ("intersection.", "lists.")
+MIRROR_SEARCH = 20_000
 
 
 class TimelineRequest(Request):
-    """job: only this job, joined from all participants' logs; "" for the own log. before: index in the own log."""
+    """job: only this job, joined from all participants' logs; "" for one log. before: index in that log.
+
+    log: whose log without a job, the own one by default, or a mirror. text: part of a shared value, a kind, a job, a
+    person's token or display name.
+    """
 
     job: str = ""
+    log: str = Field(default="", max_length=31)
     kind: str = Field(default="", max_length=80)
     text: str = Field(default="", max_length=120)
     before: int | None = Field(default=None, ge=0)
@@ -40,7 +56,9 @@ class TimelineRequest(Request):
 class EntryInfo(Reply):
     """One entry: values in clear as far as this node can open them; closed: fields only committed here.
 
-    seal: PENDING, SEALED or FULL; counterpart: log and index of the partner's entry about the same frame, "" when none.
+    seal: PENDING, SEALED (whoever is required has signed) or FULL (everybody); counterpart: log and index of the
+    partner's entry about the same frame, "" when none. problem: "" or why the body cannot be trusted as it lies here:
+    EDITED (it does not give the stored leaf), UNREADABLE (no envelope any more), OPENING (a value does not fit).
     """
 
     log: str
@@ -58,14 +76,20 @@ class EntryInfo(Reply):
     cosigners: list[str]
     missing: list[str]
     counterpart: str = ""
+    problem: str = ""
+    actor_token: str = ""
 
 
 class TimelineReply(Reply):
-    """entries: oldest first. one_sided: frames that one participant recorded and the other did not (digest)."""
+    """entries: oldest first. one_sided: frames that one participant recorded and the other did not (digest).
+
+    total: entries of the log that was read, whatever was asked for.
+    """
 
     entries: list[EntryInfo]
     one_sided: list[str]
     more: bool
+    total: int = 0
 
 
 class EntryRequest(Request):
@@ -83,7 +107,11 @@ class FieldInfo(Reply):
 
 
 class EntryReply(Reply):
-    """Everything about one entry: body as base64, both paths, checkpoint, and what was checked, step by step."""
+    """Everything about one entry: body as base64, both paths, checkpoint, and what was checked, step by step.
+
+    receipt: {} for a body that no receipt can be made of. proof: index, size, path (hex, from the leaf upwards), root and
+    leaf as stored (hex) of the SHA-256 tree; {} when no head covers the entry. problem: of the chain, see PROBLEMS.
+    """
 
     entry: EntryInfo
     fields: list[FieldInfo]
@@ -91,6 +119,10 @@ class EntryReply(Reply):
     receipt: dict[str, Any]
     steps: list[dict[str, Any]]
     verdict: str
+    problem: str = ""
+    proof: dict[str, Any] = {}
+    signatures: list[SignatureInfo] = []
+    required: list[str] = []
 
 
 class ReceiptRequest(Request):
@@ -102,29 +134,6 @@ class ReceiptReply(Reply):
 
     receipt: dict[str, Any]
     sealed: str
-
-
-class AuditRequest(Request):
-    """compare: also ask partners for their mirrored copies, to name the field that was changed."""
-
-    compare: bool = True
-
-
-class FindingInfo(Reply):
-    log: str
-    index: int | None
-    field: str
-    problem: str
-    zh: str
-    en: str
-
-
-class AuditReply(Reply):
-    holds: bool
-    entries: int
-    checkpoint_size: int
-    mirrors: dict[str, int]
-    findings: list[FindingInfo]
 
 
 class NodeState(Reply):
@@ -175,7 +184,10 @@ class MirrorIndex:
         while self._size < size:
             stop = min(self._size + 500, size)
             for offset, body in enumerate(self._ledger.entry_bodies(self._log, self._size, stop)):
-                envelope = parse_envelope(body)
+                try:
+                    envelope = parse_envelope(body)
+                except VerificationError:
+                    continue  # a damaged copy is the audit's to report
                 if envelope.job:
                     self._by_job.setdefault(envelope.job, []).append(self._size + offset)
             self._size = stop
@@ -187,36 +199,61 @@ def _may_see(ctx: OperationContext, kind: str) -> bool:
     return bool(ctx.caller.person.roles & CHECKS) or kind.startswith(AREAS_OF_MARKETING)
 
 
-def _own_entry(ctx: OperationContext, reader: Any, index: int) -> EntryInfo:
+def _own_entry(ctx: OperationContext, reader: Any, row: Any) -> EntryInfo:
+    """row: where the search index says the entry lies; what it says of kind and job stands in for a damaged body."""
     host = ctx.host
-    view = host.evidence.entry(reader, index, required=_others(host))
+    try:
+        view = host.evidence.entry(reader, row.index, required=[])
+    except VerificationError:
+        return _damaged_entry(host, host.party, row.index, row.kind, row.time_ms, row.job)
+    problem = "" if view.ref.leaf == _stored_leaf(host, host.party, row.index) else "EDITED"
     return _entry_info(
-        host, host.party, index, view.kind, view.time_ms, view.job, view.actor, dict(view.values), list(view.closed),
-        list(view.refs),
+        host, host.party, row.index, view.kind, view.time_ms, view.job, view.actor, dict(view.values),
+        list(view.closed), list(view.refs), problem,
     )  # fmt: skip
 
 
 def _mirrored_entry(ctx: OperationContext, log: PartyId, index: int) -> EntryInfo:
-    envelope = _mirrored(ctx.host, log, index)
-    return _entry_info(
-        ctx.host, log, index, envelope.kind, envelope.time_ms, envelope.job, envelope.actor, dict(envelope.shared),
-        sorted(envelope.committed), list(envelope.refs),
-    )  # fmt: skip
-
-
-def _mirrored(host: Workbench, log: PartyId, index: int) -> Envelope:
+    host = ctx.host
     bodies = host.ledger.entry_bodies(log, index, index + 1)
     if not bodies:
         raise NotFound(f"没有 {log} 的第 {index} 条", f"There is no entry {index} of {log}", code="NO_SUCH_ENTRY")
-    return parse_envelope(bodies[0])
+    try:
+        envelope = parse_envelope(bodies[0])
+    except VerificationError:
+        return _damaged_entry(host, log, index, "", 0, "")
+    problem = "" if SHA256.leaf(bodies[0]) == _stored_leaf(host, log, index) else "EDITED"
+    return _entry_info(
+        host, log, index, envelope.kind, envelope.time_ms, envelope.job, envelope.actor, dict(envelope.shared),
+        sorted(envelope.committed), list(envelope.refs), problem,
+    )  # fmt: skip
+
+
+def _damaged_entry(host: Workbench, log: PartyId, index: int, kind: str, time_ms: int, job: str) -> EntryInfo:
+    """An entry whose body is no envelope, or whose values do not fit: what can still be said of it."""
+    try:
+        envelope = parse_envelope((host.ledger.entry_bodies(log, index, index + 1) or [b""])[0])
+    except VerificationError:
+        return _entry_info(host, log, index, kind, time_ms, job, "", {}, [], [], "UNREADABLE")
+    return _entry_info(
+        host, log, index, envelope.kind, envelope.time_ms, envelope.job, envelope.actor, dict(envelope.shared),
+        sorted(envelope.committed), list(envelope.refs), "OPENING",
+    )  # fmt: skip
+
+
+def _stored_leaf(host: Workbench, log: PartyId, index: int) -> bytes:
+    leaves = host.ledger.leaves(log, index, index + 1)
+    return leaves[0][0] if leaves else b""
 
 
 def _entry_info(
     host: Any, log: PartyId, index: int, kind: str, time_ms: int, job: str, actor: str,
-    values: dict[str, str], closed: list[str], refs: list[str],
+    values: dict[str, str], closed: list[str], refs: list[str], problem: str = "",
 ) -> EntryInfo:  # fmt: skip
     known = host.kinds.get(kind)
-    seal = host.ledger.seal_state(log, index, required=[party for party in host.parties() if party != log])
+    partner = values.get("partner")
+    required = [log, partner] if job and partner in host.parties() else required_for(host, log, job)
+    seal = host.ledger.seal_state(log, index, required=required)
     values.pop("list_key", None)
     return EntryInfo(
         log=log,
@@ -233,6 +270,8 @@ def _entry_info(
         seal=seal.state,
         cosigners=list(seal.cosigners),
         missing=list(seal.missing),
+        problem=problem,
+        actor_token=actor,
     )
 
 
@@ -242,25 +281,67 @@ def _others(host: Any) -> list[PartyId]:
 
 def _timeline(ctx: OperationContext, request: TimelineRequest) -> TimelineReply:
     host = ctx.host
+    log = _log_named(host, request.log)
+    text = _token_of(host, request.text)
+    if not request.job and log != host.party:
+        return _mirror_timeline(ctx, log, request, text)
     with host.store.read() as reader:
         rows = host.evidence.search(
             reader,
             job=request.job or None,
             kind=request.kind or None,
-            text=request.text or None,
+            text=text or None,
             before=request.before,
             limit=request.limit,
         )
-        mine = [_own_entry(ctx, reader, row.index) for row in reversed(rows) if _may_see(ctx, row.kind)]
+        mine = [_own_entry(ctx, reader, row) for row in reversed(rows) if _may_see(ctx, row.kind)]
     more = len(rows) == request.limit
+    total = host.ledger.size(host.party)
     if not request.job:
-        return TimelineReply(entries=mine, one_sided=[], more=more)
+        return TimelineReply(entries=mine, one_sided=[], more=more, total=total)
     theirs = []
     for party in _others(host):
         indices = host.mirror_index(party).entries(request.job)
         theirs += [_mirrored_entry(ctx, party, index) for index in indices[-1000:]]
+    theirs = [one for one in theirs if _may_see(ctx, one.kind)]
     entries, one_sided = join_frames(mine, theirs)
-    return TimelineReply(entries=entries, one_sided=one_sided, more=more)
+    fitting = [one for one in entries if _fits(one, request.kind, text)]
+    return TimelineReply(entries=fitting, one_sided=one_sided, more=more, total=total)
+
+
+def _mirror_timeline(ctx: OperationContext, log: PartyId, request: TimelineRequest, text: str) -> TimelineReply:
+    """Newest entries of another institution's log as mirrored here; a search reads back at most MIRROR_SEARCH entries."""
+    host = ctx.host
+    total = host.ledger.size(log)
+    stop = total if request.before is None else min(total, request.before)
+    last = max(0, stop - MIRROR_SEARCH)
+    found: list[EntryInfo] = []
+    while stop > last and len(found) < request.limit:
+        stop -= 1
+        one = _mirrored_entry(ctx, log, stop)
+        if _may_see(ctx, one.kind) and _fits(one, request.kind, text):
+            found.append(one)
+    return TimelineReply(entries=found[::-1], one_sided=[], more=stop > 0, total=total)
+
+
+def _log_named(host: Workbench, name: str) -> PartyId:
+    if name and name not in host.parties():
+        raise NotFound("没有这个机构的日志", "There is no log of that institution", code="UNKNOWN_PARTY")
+    return PartyId(name) if name else host.party
+
+
+def _token_of(host: Workbench, text: str) -> str:
+    """A person's display name as the token that stands in the entries; any other text as it is."""
+    people = {one.display_name: one.token for one in host.people.everyone()} if text else {}
+    return people.get(text.strip(), text.strip())
+
+
+def _fits(entry: EntryInfo, kind: str, text: str) -> bool:
+    """The same rule as the search of the own log, for entries that are not in its index."""
+    if kind and not (entry.kind.startswith(kind) if kind.endswith(".") else entry.kind == kind):
+        return False
+    words = "\n".join([entry.kind, entry.job, entry.actor_token, *entry.values.values()])
+    return text.lower() in words.lower()
 
 
 def join_frames(mine: list[EntryInfo], theirs: list[EntryInfo]) -> tuple[list[EntryInfo], list[str]]:
@@ -285,20 +366,25 @@ def join_frames(mine: list[EntryInfo], theirs: list[EntryInfo]) -> tuple[list[En
 
 def _entry(ctx: OperationContext, request: EntryRequest) -> EntryReply:
     host = ctx.host
-    log = PartyId(request.log)
-    if log not in host.parties():
-        raise NotFound("没有这个机构的日志", "There is no log of that institution", code="UNKNOWN_PARTY")
-    if log == host.party:
-        with host.store.read() as reader:
-            info = _own_entry(ctx, reader, request.index)
-    else:
-        info = _mirrored_entry(ctx, log, request.index)
+    log = _log_named(host, request.log)
+    checker = Checker(host)
+    checked = checker.check(log, request.index)
+    info = _info_of(ctx, log, request.index)
     if not _may_see(ctx, info.kind):
         raise Denied("你的岗位不能看这类记录", "Your role may not read this kind of entry")
-    ledger = host.ledger
-    body = ledger.entry_bodies(log, request.index, request.index + 1)[0]
-    receipt = ledger.receipt(log, request.index)
-    verdict = verify_receipt(receipt, trust=host.trust_keys())
+    receipt: dict[str, Any] = {}
+    steps = []
+    verdict = "NOT_FINAL" if checked.proof is None else "FAILED"
+    if checked.proof is not None:
+        try:
+            receipt = host.ledger.receipt(log, request.index)
+            found = verify_receipt(receipt, trust=host.trust_keys())
+            steps = [{"name": step.name, "ok": step.ok, "zh": step.zh, "en": step.en} for step in found.steps]
+            verdict = found.word
+        except (VerificationError, UnicodeDecodeError) as error:
+            zh = error.zh if isinstance(error, VerificationError) else "正文不是文字"
+            en = error.en if isinstance(error, VerificationError) else "the body is no text"
+            steps = [{"name": "entry", "ok": False, "zh": zh, "en": en}]
     kind = host.kinds.get(info.kind)
     fields = [
         FieldInfo(
@@ -314,11 +400,62 @@ def _entry(ctx: OperationContext, request: EntryRequest) -> EntryReply:
     return EntryReply(
         entry=info,
         fields=fields,
-        body=base64.b64encode(body).decode(),
+        body=base64.b64encode(checked.body).decode(),
         receipt=receipt,
-        steps=[{"name": step.name, "ok": step.ok, "zh": step.zh, "en": step.en} for step in verdict.steps],
-        verdict=verdict.word,
+        steps=steps,
+        verdict=verdict,
+        problem=checked.problem or info.problem,
+        proof=_proof_of(checked),
+        signatures=checker.signatures(checked),
+        required=list(required_for(host, log, info.job, [checked.body])),
     )
+
+
+def _info_of(ctx: OperationContext, log: PartyId, index: int) -> EntryInfo:
+    host = ctx.host
+    if log != host.party:
+        return _mirrored_entry(ctx, log, index)
+    with host.store.read() as reader:
+        rows = host.evidence.search(reader, after=index - 1, before=index + 1, limit=1)
+        if not rows:
+            return _damaged_entry(host, log, index, "", 0, "")
+        return _own_entry(ctx, reader, rows[0])
+
+
+def _proof_of(checked: Checked) -> dict[str, Any]:
+    if checked.proof is None or checked.note is None:
+        return {}
+    return {
+        "index": checked.index,
+        "size": checked.proof.size,
+        "path": [one.hex() for one in checked.proof.sha256_path],
+        "root": checked.note.checkpoint.roots[0].hex(),
+        "leaf": checked.stored_leaf.hex(),
+    }
+
+
+def _compare(ctx: OperationContext, request: EntryRequest) -> Comparison:
+    host = ctx.host
+    log = _log_named(host, request.log)
+    info = _info_of(ctx, log, request.index)
+    if not _may_see(ctx, info.kind):
+        raise Denied("你的岗位不能看这类记录", "Your role may not read this kind of entry")
+    checker = Checker(host)
+    return checker.compare(checker.check(log, request.index))
+
+
+def _check_job(ctx: OperationContext, request: JobCheckRequest) -> JobCheckReply:
+    host = ctx.host
+    with host.store.read() as reader:
+        own = host.evidence.search(reader, job=request.job, limit=1000)
+    places = [(host.party, row.index) for row in reversed(own) if _may_see(ctx, row.kind)]
+    for party in _others(host):
+        indices = host.mirror_index(party).entries(request.job)[-1000:]
+        entries = [_mirrored_entry(ctx, party, index) for index in indices]
+        places += [(party, one.index) for one in entries if _may_see(ctx, one.kind)]
+    if not places:
+        raise NotFound("没有这个任务的记录", "There are no entries about that job", code="NO_JOB")
+    return check_job(ctx, request.job, places)
 
 
 def _receipt(ctx: OperationContext, request: ReceiptRequest) -> ReceiptReply:
@@ -346,38 +483,6 @@ def _receipt(ctx: OperationContext, request: ReceiptRequest) -> ReceiptReply:
     seals = [ledger.seal_state(log, place, required=[job.partner]) for log, place in places]
     fewest = min(len(seal.cosigners) for seal in seals)
     return ReceiptReply(receipt=job_receipt(parts), sealed=f"{fewest}/{len(host.parties())}")
-
-
-def _audit(ctx: OperationContext, request: AuditRequest) -> AuditReply:
-    host = ctx.host
-    ctx.progress(0, 2, "逐条重算正文", "re-hashing every body")
-
-    def openings() -> Iterator[Any]:
-        return iter(())
-
-    def fetch(party: PartyId, log: PartyId, start: int, stop: int) -> list[bytes]:
-        if log != host.party:
-            return []
-        question = json.dumps({"start": start, "stop": stop}).encode()
-        try:
-            answer = json.loads(host.links.call(party, "bodies", question, timeout_s=10.0))
-            return [bytes.fromhex(body) for body in answer]
-        except (ValueError, TypeError) as error:
-            raise PeerError(f"{party} 的回答格式不对", f"The answer of {party} is malformed", code="MALFORMED") from error
-
-    report = host.ledger.audit(fetch=fetch if request.compare else None)
-    ctx.progress(1, 2, "核对开示与承诺", "checking openings against commitments")
-    findings = [*report.findings, *host.evidence.check_openings()]
-    return AuditReply(
-        holds=not findings,
-        entries=report.entries,
-        checkpoint_size=report.checkpoint_size,
-        mirrors=dict(report.mirrors),
-        findings=[
-            FindingInfo(log=one.log, index=one.index, field=one.field, problem=one.problem, zh=one.zh, en=one.en)
-            for one in findings
-        ],
-    )
 
 
 def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
@@ -416,9 +521,13 @@ EVIDENCE_OPERATIONS = (
     _operation("evidence.timeline", "查看证据时间线", "read the timeline of evidence", TimelineRequest, TimelineReply,
                _timeline, READS),
     _operation("evidence.entry", "核对一条证据", "check one entry", EntryRequest, EntryReply, _entry, READS),
+    _operation("evidence.compare", "与其他机构的副本比对一条证据", "compare one entry with the copies of others", EntryRequest,
+               Comparison, _compare, READS),
+    _operation("evidence.check", "核对一个任务的全部记录", "check all entries of one job", JobCheckRequest, JobCheckReply,
+               _check_job, READS),
     _operation("evidence.receipt", "取回收据", "take a receipt", ReceiptRequest, ReceiptReply, _receipt,
                READS - {Role.OPERATOR}),
-    _operation("evidence.audit", "审计全部证据", "audit all evidence", AuditRequest, AuditReply, _audit, CHECKS,
+    _operation("evidence.audit", "审计全部证据", "audit all evidence", AuditRequest, AuditReply, run_audit, CHECKS,
                weak_token=False, long=True),
     _operation("node.status", "查看节点状态", "read the node's state", NoInput, StatusReply, _status, frozenset(Role)),
 )  # fmt: skip

@@ -95,13 +95,19 @@ class PeerApi:
         ).encode()
 
     def _bodies(self, call: PeerCall) -> bytes:
-        """Entries of the caller's own log as this node holds them: how a damaged log finds out what was changed."""
+        """Entries of the caller's own log as held here, or of this node's log, which the caller mirrors anyway.
+
+        It is how a damaged log, or a damaged mirror, finds out what was changed.
+        """
         ledger = self._host.ledger
         try:
             request = json.loads(call.body)
+            log = PartyId(str(request.get("log", call.peer)))
+            if log not in (call.peer, self._host.party):
+                raise ValueError("neither the caller's log nor this one")
             start = max(0, int(request["start"]))
-            stop = min(int(request["stop"]), start + BODIES_AT_ONCE, ledger.size(PartyId(call.peer)))
-        except (ValueError, KeyError, TypeError) as error:
+            stop = min(int(request["stop"]), start + BODIES_AT_ONCE, ledger.size(log))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ProtocolViolation("请求的格式不对", "The request is malformed", code="MALFORMED") from error
-        bodies = ledger.entry_bodies(call.peer, start, stop) if stop > start else []
+        bodies = ledger.entry_bodies(log, start, stop) if stop > start else []
         return json.dumps([body.hex() for body in bodies]).encode()
