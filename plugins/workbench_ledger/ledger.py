@@ -175,8 +175,10 @@ class Ledger:
         note = self._own_note(held + len(bodies))
         with self._store.read() as reader:
             seen = self._notes_to_show(reader)
-        # What this request tells is not told again, even if the witness cannot use it: rounds must come to rest.
-        self._told[witness] = frozenset(newest.signers) if newest is not None else frozenset()
+        # What this request tells is not told again, even if the witness cannot use it: rounds must come to rest. The
+        # reply speaks of this note's size, so signatures of an earlier head count for nothing there.
+        told = newest is not None and newest.checkpoint.size == note.checkpoint.size
+        self._told[witness] = frozenset(newest.signers) if newest is not None and told else frozenset()
         return messages.format_request(MirrorRequest(self._party, held, bodies, note.own_lines(self._party), seen))
 
     def accept_reply(self, witness: PartyId, reply: bytes) -> None:
