@@ -22,6 +22,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from workbench.errors import StartRefused
+from workbench.supervisor import running_nodes
 from workbench.workspace import Workspace
 
 HOST = "127.0.0.1"
@@ -33,15 +34,15 @@ CALLBACK = "workbench/callback"
 
 @dataclass(frozen=True, slots=True)
 class RunningLab:
-    """A Lab process. url: with no token; open_url: with the one that lets a browser in, for its owner's eyes."""
+    """A Lab process. url: what its owner opens, Jupyter's token included; base_url: without it."""
 
     process: subprocess.Popen[bytes]
+    base_url: str
     url: str
-    open_url: str
     folder: Path
 
     def __repr__(self) -> str:
-        return f"RunningLab({self.url})"
+        return f"RunningLab({self.base_url})"
 
     def stop(self) -> None:
         """End the Lab with its kernels and pages."""
@@ -69,35 +70,44 @@ def forget_labs(workspace: Workspace, party: str) -> None:
 
 
 def start_lab(
-    workspace: Workspace, party: str, node_url: str, *, notebooks: Path | None = None, port: int = FIRST_PORT,
-    log: int | None = None,
-) -> RunningLab:  # fmt: skip
-    """Start JupyterLab for one person of a party and wait until it answers.
+    workspace: Workspace,
+    party: str,
+    *,
+    open_browser: bool = False,
+    notebooks: Path | None = None,
+    port: int = FIRST_PORT,
+) -> RunningLab:
+    """Start JupyterLab for one person of a party whose node runs, and wait until it answers.
 
-    notebooks: copied into the Lab's root folder when missing there. A taken port is replaced by a free one.
-    log: file descriptor for output; the folder's lab.log by default. StartRefused when it does not come up.
+    notebooks: copied into the Lab's root folder where missing; the demonstration's by default, in demo workspaces.
+    A taken port is replaced by a free one. StartRefused when the node does not run or the Lab does not come up.
     """
-    folder = workspace.folder / "lab" / party
-    for name in ("..", ".", "root", "config", "data", "runtime", "ipython", "ipython/profile_default", "state"):
+    node = {str(name): node for name, node in running_nodes(workspace).items()}.get(party)
+    if node is None:
+        raise StartRefused(f"{party} 的节点没有运行", f"The node of {party} does not run", code="NODE_DOWN")
+    folder = workspace.folder.resolve() / "lab" / party
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    for name in (".", "root", "config", "data", "runtime", "ipython", "ipython/profile_default", "state"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
-    if notebooks is not None:
-        _copy_missing(notebooks, folder / "root")
-    chosen = free_port(port)
-    base = f"http://{HOST}:{chosen}/"
+    source = notebooks or (demo_notebooks() if workspace.kind == "demo" else None)
+    first = _copy_missing(source, folder / "root") if source is not None else ""
+    base = f"http://{HOST}:{free_port(port)}/"
     register_lab(workspace, party, base)
     token = secrets.token_urlsafe(24)
     _write_private(folder / "token", token)
+    path = f"lab/tree/{first}" if first else "lab"
     with as_file(files("workbench.jupyter")) as package:
         shutil.copyfile(package / "etc/ipython/ipython_config.py", folder / "ipython/profile_default/ipython_config.py")
-        command, environment = lab_command(folder, package, node_url=node_url, port=chosen)
-        out = log if log is not None else os.open(folder / "lab.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        command, environment = lab_command(folder, package, node_url=node.staff_url, base_url=base, path=path)
+        if not open_browser:
+            command.append("--no-browser")
+        out = os.open(folder / "lab.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         child = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder / "root",
             start_new_session=True,
         )  # fmt: skip
-        if log is None:
-            os.close(out)
-    lab = RunningLab(child, base, f"{base}lab?token={token}", folder)
+        os.close(out)
+    lab = RunningLab(child, base, f"{base}{path}?token={token}", folder)
     try:
         _await_ready(lab)
     except BaseException:
@@ -106,15 +116,20 @@ def start_lab(
     return lab
 
 
-def lab_command(folder: Path, package: Path, *, node_url: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """Arguments and environment of a Lab whose files all lie in `folder`; package: where workbench.jupyter lies."""
+def lab_command(folder: Path, package: Path, *, node_url: str, base_url: str, path: str) -> tuple[list[str], dict[str, str]]:
+    """Arguments and environment of a Lab whose files all lie in `folder`; package: where workbench.jupyter lies.
+
+    Jupyter opens a browser through a 0600 file of its own, so its token is in no argument either.
+    """
+    port = int(base_url.rstrip("/").rpartition(":")[2])
     arguments = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.ip={HOST}", f"--ServerApp.port={port}",
+        sys.executable, "-m", "jupyterlab", f"--ServerApp.ip={HOST}", f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0", "--ServerApp.allow_root=True", "--ServerApp.allow_remote_access=False",
-        f"--ServerApp.root_dir={folder / 'root'}", f"--WorkbenchLab.node_url={node_url}",
-        f"--WorkbenchLab.state_folder={folder / 'state'}",
+        f"--ServerApp.root_dir={folder / 'root'}", f"--LabApp.default_url=/{path}",
+        f"--WorkbenchLab.node_url={node_url}", f"--WorkbenchLab.state_folder={folder / 'state'}",
         f"--LabApp.extra_labextensions_path={package / 'labextensions'}",
-        "--LabApp.news_url=", "--LabApp.extension_manager=readonly", "--KernelSpecManager.ensure_native_kernel=True", "--FileContentsManager.delete_to_trash=False",
+        "--LabApp.news_url=", "--LabApp.extension_manager=readonly",  # neither feeds nor a package index are asked
+        "--FileContentsManager.delete_to_trash=False",
     ]  # fmt: skip
     environment = {
         **os.environ,
@@ -127,6 +142,12 @@ def lab_command(folder: Path, package: Path, *, node_url: str, port: int) -> tup
     }
     environment.pop("JUPYTER_TOKEN", None)
     return arguments, environment
+
+
+def demo_notebooks() -> Path | None:
+    """Where the demonstration's notebooks lie: beside the sources, or below the environment of an installed wheel."""
+    places = (Path(__file__).parents[2] / "demo_notebooks", Path(sys.prefix) / "share/evidence-workbench/notebooks")
+    return next((place for place in places if place.is_dir()), None)
 
 
 def free_port(wanted: int) -> int:
@@ -147,16 +168,19 @@ def _await_ready(lab: RunningLab) -> None:
                 "JupyterLab 没有启动，见 lab/…/lab.log", "JupyterLab did not start; see lab/…/lab.log", code="LAB_FAILED"
             )
         with suppress(OSError):
-            opener.open(lab.url + "api", timeout=5).read()
+            opener.open(lab.base_url + "api", timeout=5).read()
             return
         time.sleep(0.1)
     raise StartRefused("JupyterLab 60 秒内没有就绪", "JupyterLab was not ready within 60 s", code="LAB_SLOW")
 
 
-def _copy_missing(source: Path, target: Path) -> None:
-    for notebook in sorted(source.glob("*.ipynb")):
-        if not (target / notebook.name).exists():
-            shutil.copyfile(notebook, target / notebook.name)
+def _copy_missing(source: Path, target: Path) -> str:
+    """Copy notebooks that are not there yet; returns the name of the first."""
+    names = [notebook.name for notebook in sorted(source.glob("*.ipynb"))]
+    for name in names:
+        if not (target / name).exists():
+            shutil.copyfile(source / name, target / name)
+    return names[0] if names else ""
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -167,4 +191,4 @@ def _write_private(path: Path, text: str) -> None:
     staged.replace(path)
 
 
-__all__ = ["RunningLab", "forget_labs", "free_port", "lab_command", "register_lab", "start_lab"]
+__all__ = ["RunningLab", "demo_notebooks", "forget_labs", "free_port", "lab_command", "register_lab", "start_lab"]
