@@ -1,4 +1,4 @@
-"""The sketch against the true Jaccard index."""
+"""The sketch against the true Jaccard index, and the warning it leads to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 from workbench.flows.near_duplicates import common_share, find, sketch
+
+from tests.flows.institutions import Institutions
 
 SEED = bytes(range(32))
 
@@ -36,3 +38,19 @@ def test_list_that_differs_by_one_customer_is_found_and_a_different_one_is_not()
     earlier = [("J-1", sketch(numbers(0, 20_000), seed=SEED)), ("J-2", sketch(numbers(50_000, 70_000), seed=SEED))]
     found = find(sketch(numbers(1, 20_000), seed=SEED), earlier, threshold=0.95)
     assert [one.job for one in found] == ["J-1"]
+
+
+def test_second_use_of_the_same_list_is_said_on_both_sides_and_recorded(three: Institutions, purpose: str) -> None:
+    first, _ = three.run("broker", "bank", purpose)
+    second, theirs = three.run("broker", "bank", purpose)
+    assert "near_duplicates" not in first.result
+    for party, job in (("broker", second), ("bank", theirs)):
+        assert [one["job"] for one in job.result["near_duplicates"]] == [first.job]
+        assert job.result["near_duplicates"][0]["share"] == 1.0
+        assert three.kinds(party, job.job).count("intersection.near_duplicate") == 1
+
+
+def test_different_audience_is_not_a_near_duplicate(three: Institutions, purpose: str) -> None:
+    three.run("broker", "bank", purpose)
+    other, _ = three.run("broker", "bank", purpose, audience="资产档 in (A,B)")
+    assert "near_duplicates" not in other.result

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,8 @@ from workbench.errors import (
 from workbench.flows import waterfall
 from workbench.flows.inputs import Inputs, choose_inputs, released_frame
 from workbench.flows.jobs import RECOVERY, Job
+from workbench.flows.list_history import ListHistory
+from workbench.flows.near_duplicates import NearDuplicate
 from workbench.store.frames import stage_frame
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class IntersectionFlow:
 
     def __init__(self, host: Workbench) -> None:
         self._host = host
+        self._history = ListHistory(host)
         self._running: dict[str, Conversation] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._progress: dict[str, dict[str, Any]] = {}
@@ -939,16 +942,31 @@ class IntersectionFlow:
             "commitment_root": offer.commitment_root.hex(),
         }
         query = GrantQuery(job.terms.purpose, job.partner, host.now_ms(), job.terms.key_kind)
+        sketch = self._history.sketch(inputs.frame[inputs.kind.value])
+        nearest = self._history.near_duplicates(sketch, job=job.job, partner=job.partner, purpose=job.terms.purpose)
 
         def change(tx: Transaction) -> None:
             host.jobs.update(tx, job.job, now_ms=host.now_ms(), waterfall=inputs.waterfall)
             host.evidence.append(tx, "intersection.attempt_started", values, job=job.job)
+            self._history.remember(tx, sketch, job=job.job, attempt=talk.attempt)
+            if nearest:
+                self._warn_of_near_duplicates(tx, job, nearest)
             snapshot = host.consent.take_snapshot(
                 tx, job=job.job, attempt=talk.attempt, query=query, decision=inputs.selection
             )
             host.consent.use_snapshot(tx, snapshot, job=job.job, attempt=talk.attempt, query=query)
 
         host.store.write(change)
+
+
+    def _warn_of_near_duplicates(self, tx: Transaction, job: Job, nearest: Sequence[NearDuplicate]) -> None:
+        """Say on record and on the page that nearly the same list was used before; people decide what it means."""
+        host = self._host
+        values = {"partner": job.partner, "count": str(len(nearest)), "nearest": nearest[0].job}
+        host.evidence.append(tx, "intersection.near_duplicate", values, job=job.job)
+        found = [{"job": one.job, "share": round(one.share, 3)} for one in nearest[:5]]
+        result = {**host.jobs.get(job.job, tx=tx).result, "near_duplicates": found}
+        host.jobs.update(tx, job.job, now_ms=host.now_ms(), result=result)
 
 
 def _ending(current: JobState, failure: WorkbenchError) -> JobState:

@@ -108,6 +108,10 @@ HOST_KINDS = (
         _shared("commitment_root", "承诺根", "root of the commitments"),
     ),
     _kind(
+        "intersection.near_duplicate", "与以往用过的名单几乎相同", "nearly the same list was used before",
+        _PARTNER, _closed("count", "相近的次数", "how many earlier jobs", "1"), _closed("nearest", "最近的一次", "the nearest job"),
+    ),
+    _kind(
         "intersection.contract", "双方签署约定", "both institutions signed the contract",
         _PARTNER, _ATTEMPT, _CONTRACT, _shared("own_signature", "己方签名", "own signature"),
         _shared("partner_signature", "对方签名", "signature of the other side"),
