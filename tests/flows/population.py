@@ -83,9 +83,9 @@ def customers_csv(party: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-def grants_csv(party: str) -> str:
+def grants_csv(party: str, purposes: Iterable[str] = tuple(PURPOSES)) -> str:
     rows = ["phone,id_no,purpose,recipient,valid_from,valid_until"]
-    rows += [",".join(one) for one in _grants(party)]
+    rows += [",".join(one) for one in _grants(party, purposes)]
     return "\n".join(rows) + "\n"
 
 
@@ -93,12 +93,12 @@ def _customer(party: str, person: int, number: str) -> str:
     return f"{party}-{number},{phone(person)},{id_no(person)},合成客户,C{1 + person % 5},{tier(person)},=1+1"
 
 
-def _grants(party: str) -> Iterator[Iterable[str]]:
+def _grants(party: str, purposes: Iterable[str]) -> Iterator[Iterable[str]]:
     others = [other for other in KNOWN if other != party]
     for person in KNOWN[party]:
         who = (phone(person), id_no(person))
         for recipient in others:
-            for purpose in PURPOSES:
+            for purpose in purposes:
                 reason = may_use(party, recipient, purpose, person)
                 if reason in ("", "AMBIGUOUS_KEY"):
                     yield (*who, purpose, recipient, "2020-01-01", "2099-12-31")
@@ -106,10 +106,10 @@ def _grants(party: str) -> Iterator[Iterable[str]]:
                     yield (*who, purpose, recipient, "2020-01-01", "2021-12-31")
 
 
-def write(folder: Path, party: str) -> tuple[Path, Path]:
-    """Customers and grants as files."""
+def write(folder: Path, party: str, purposes: Iterable[str] = tuple(PURPOSES)) -> tuple[Path, Path]:
+    """Customers and grants for these purposes as files."""
     folder.mkdir(parents=True, exist_ok=True)
     customers, grants = folder / f"{party}.csv", folder / f"{party}-grants.csv"
     customers.write_text(customers_csv(party), "utf-8")
-    grants.write_text(grants_csv(party), "utf-8")
+    grants.write_text(grants_csv(party, purposes), "utf-8")
     return customers, grants
