@@ -1,0 +1,159 @@
+"""The table of a benchmark: plain text, in the order of docs/benchmarks.md. Pure: values in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Value = Mapping[str, Any]
+
+AIMS = {
+    "AVX-512": {"per_identifier_us": 35.0, "outside_us": 12.0},
+    "AVX2": {"per_identifier_us": 55.0, "outside_us": 12.0},
+}
+"""Aims of the project, by vectors in use; they are shown beside the figures and never tested."""
+
+
+def render(result: Value) -> str:
+    """Everything that was measured, as text."""
+    parts = [_machine(result["machine"], result["load_at_end"])]
+    if result.get("intersections"):
+        parts += [_intersections(result["intersections"], result["machine"]), _phases(result["intersections"])]
+    if result.get("secretflow"):
+        parts.append(_secretflow(result["secretflow"], result.get("intersections") or []))
+    for name, reason in (result.get("skipped") or {}).items():
+        parts.append(f"skipped: {name}: {reason}")
+    if result.get("imports"):
+        parts.append(_imports(result["imports"]))
+    if result.get("ledger"):
+        parts.append(_ledger(result["ledger"]))
+    if result.get("pages"):
+        parts.append(_pages(result["pages"]))
+    return "\n\n".join(parts)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns aligned to the right, the first one to the left."""
+    cells = [[_cell(one) for one in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(one.rjust(width) for one, width in zip(row[1:], widths[1:], strict=True))])
+        for row in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _machine(machine: Value, load_at_end: Sequence[float]) -> str:
+    features = ", ".join(name if there else f"no {name}" for name, there in machine["features"].items())
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    return "\n".join(
+        [
+            f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB; {features}",
+            f"arithmetic: {machine['curve']}, {machine['vectors']}; {machine['kernel']}; Python {machine['python']}",
+            packages,
+            f"load average {machine['load']} at the start, {list(load_at_end)} at the end",
+        ]
+    )
+
+
+def _intersections(runs: Sequence[Value], machine: Value) -> str:
+    aims = AIMS.get(machine["vectors"])
+    rows = [
+        [
+            f"{run['size']:,}",
+            f"{run['bucket']:,}",
+            run["cpu_s"],
+            run["per_identifier_us"],
+            run["outside_us"],
+            f"{run['outside_share']:.0%}",
+            run["point_us"],
+            run["wall_s"],
+            run["peak_mb"],
+            f"{run['wire_bytes'] / 1e6:.1f}",
+            f"{run['released']:,}" + ("" if run["agrees"] else " WRONG"),
+        ]
+        for run in runs
+    ]
+    if aims:
+        rows.append(["aim", "", "", aims["per_identifier_us"], aims["outside_us"], "", "", "", "", "", ""])
+    head = ["customers", "bucket", "CPU s", "µs each", "outside µs", "share", "µs/point", "wall s", "peak MB", "wire MB", "released"]
+    title = "Intersection, from stored lists to the sealed release: processor time of the larger party (one node process)"
+    return f"{title}\n{table(head, rows)}"
+
+
+def _phases(runs: Sequence[Value]) -> str:
+    run = runs[-1]
+    party = run["parties"]["broker"]
+    rows = [[one["name"], one["cpu_s"], one["thread_s"], one["wall_s"], one["peak_mb"]] for one in party["phases"]]
+    title = f"Phases of the broker at {run['size']:,} (process CPU s, CPU s of the attempt's thread, wall s, peak MB)"
+    return f"{title}\n{table(['phase', 'CPU s', 'thread s', 'wall s', 'peak MB'], rows)}"
+
+
+def _secretflow(runs: Sequence[Value], ours: Sequence[Value]) -> str:
+    by_size = {run["size"]: run for run in ours}
+    rows = []
+    for run in runs:
+        own = by_size.get(run["size"])
+        rows.append(
+            [
+                f"{run['protocol']} {run['curve']}".strip(),
+                f"{run['size']:,}",
+                run["cpu_s"],
+                run["per_identifier_us"],
+                run["wall_s"],
+                run["peak_mb"],
+                f"{run['wire_bytes'] / 1e6:.1f}",
+                "yes" if run["same_result"] else "NO",
+                f"{own['cpu_s'] / run['cpu_s']:.1f}" if own else "",
+                f"{(own['cpu_s'] - own['outside_s']) / run['cpu_s']:.1f}" if own else "",
+            ]
+        )
+    title = (
+        "SecretFlow SPU on the same identifiers: the larger side, inside the engine's call, without consent, commitments,\n"
+        "signatures, TLS or evidence; last columns: processor time of ours (all; point arithmetic alone) over theirs"
+    )
+    head = ["engine", "customers", "CPU s", "µs each", "wall s", "peak MB", "wire MB", "same", "ours/theirs", "points/theirs"]
+    return f"{title}\n{table(head, rows)}"
+
+
+def _imports(value: Value) -> str:
+    rows = [
+        [f"import {value['rows']:,} customers", *_three(value["customers"])],
+        [f"import {value['rows']:,} consents", *_three(value["consents"])],
+        [f"consent filter of {value['filter']['rows']:,}, first", *_three(value["filter"]["first"])],
+        [f"consent filter of {value['filter']['rows']:,}, further", *_three(value["filter"]["further"])],
+    ]
+    return table(["lists and consent", "wall s", "CPU s", "peak MB"], rows)
+
+
+def _ledger(value: Value) -> str:
+    appends = [[f"{name} threads", one["per_s"], one["cpu_us"]] for name, one in value["appends"].items()]
+    parts = [
+        "7.1 transaction throughput: evidence entries, each on disk before it counts\n"
+        + table(["writers", "entries/s", "CPU µs each"], appends),
+        f"7.2 query throughput, one thread: {value['queries']['entries_per_s']:,} entries/s read with their openings,"
+        f" {value['queries']['searches_per_s']:,} searches/s by job",
+        f"7.3 sync: {value['sync']['entries']:,} entries mirrored, checked and co-signed at"
+        f" {value['sync']['entries_per_s']:,}/s ({value['sync']['cpu_us']} µs each, both sides, without the network)",
+        f"7.4 deployment: workspace of two institutions {value['deployment']['workspace_s']} s, both nodes ready"
+        f" {value['deployment']['ready_s']} s ({value['deployment']['start_cpu_s']} CPU s and"
+        f" {value['deployment']['idle_mb']} MB each)",
+        f"7.5 ledger growth: {value['growth']['own_bytes_per_entry']} bytes an entry in the own log,"
+        f" {value['growth']['mirror_bytes_per_entry']} in a mirror",
+    ]
+    return "Ledger, by the headings of JR/T 0193-2020\n" + "\n".join(parts)
+
+
+def _pages(value: Sequence[Value]) -> str:
+    rows = [[one["page"], one["skeleton_s"], one["answer_s"]] for one in value]
+    return table(["page", "skeleton s", "answer s"], rows)
+
+
+def _three(value: Value) -> list[Any]:
+    return [value["wall_s"], value["cpu_s"], value.get("peak_mb", "")]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 1000 else f"{value:.3g}" if value < 1 else f"{value:.1f}"
+    return str(value)

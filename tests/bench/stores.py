@@ -1,0 +1,266 @@
+"""Lists, consent and evidence at a million rows, and the figures of the ledger under the headings of JR/T 0193-2020.
+
+What needs a node's own objects runs in a process of its own: `python -m tests.bench.stores MODE DIR PARTY [...]` opens
+the nodes of a workspace that does not run and prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tests.bench import nodes
+from tests.bench.intersections import CATALOGUE, PURPOSE
+from workbench.commands.common import client_for
+from workbench.domain.party import PartyId, Role
+from workbench.host import Workbench
+from workbench.workspace import Workspace, load_workspace, open_node
+
+APPEND_S = 3.0
+THREADS = (1, 4, 16)
+CHILD_S = 300
+MESSAGE = {
+    "partner": "bank",
+    "attempt": "1",
+    "direction": "sent",
+    "message": "points",
+    "round": "17",
+    "size": "1048892",
+    "digest": "00" * 32,
+}
+"""An entry of the kind a run writes most."""
+
+
+def measure_imports(rows: int, folder: Path) -> dict[str, Any]:
+    """Import `rows` customers and as many grants through a node's API, then decide on them in a fresh process."""
+    customers, grants = write_population(folder, rows)
+    with nodes.workspace_of() as workspace:
+        result = {
+            "rows": rows,
+            "customers": _import(workspace, customers, Role.MARKETING, "lists.import", catalogue=CATALOGUE),
+            "consents": _import(workspace, grants, Role.COMPLIANCE, "consent.import"),
+        }
+        nodes.stop_nodes(workspace)
+        result["filter"] = _in_child("filter", workspace)
+    return result
+
+
+def measure_ledger() -> dict[str, Any]:
+    """The ledger's figures: writing, reading, mirroring, starting, growing."""
+    began = time.perf_counter()
+    with nodes.workspace_of() as workspace:
+        made_s = time.perf_counter() - began
+        began = time.perf_counter()
+        running = nodes.start(workspace)
+        ready_s = time.perf_counter() - began
+        start_cpu_s = max(nodes.processor(node.pid).total_s for node in running.values())
+        idle_mb = max(nodes.resident_mb(node.pid) for node in running.values())
+        nodes.stop_nodes(workspace)
+        result = _in_child("ledger", workspace)
+    result["deployment"] = {
+        "workspace_s": round(made_s, 2),
+        "ready_s": round(ready_s, 2),
+        "start_cpu_s": round(start_cpu_s, 2),
+        "idle_mb": round(idle_mb),
+    }
+    return result
+
+
+def write_population(folder: Path, rows: int) -> tuple[Path, Path]:
+    """(customers, grants): with phone, identity number, name, risk level and two tags; one grant for each customer."""
+    numbers = np.random.default_rng(11).permutation(rows)
+    phones = pl.Series("phone", numbers + 10_000_000_000).cast(pl.String)
+    ids = pl.Series("id_no", _id_numbers(numbers))
+    customers = pl.DataFrame(
+        {
+            "客户号": pl.Series(numbers).cast(pl.String),
+            "手机号": phones,
+            "身份证号": ids,
+            "姓名": pl.Series(["合成客户"]).new_from_index(0, rows),
+            "风险等级": "C" + pl.Series(numbers % 5 + 1).cast(pl.String),
+            "资产档": pl.Series(["A", "B", "C", "D"]).gather(numbers % 4),
+            "城市": pl.Series(["甲市", "乙市", "丙市"]).gather(numbers % 3),
+        }
+    )
+    grants = pl.DataFrame({"phone": phones, "id_no": ids}).with_columns(
+        pl.lit(PURPOSE).alias("purpose"),
+        pl.lit("bank").alias("recipient"),
+        pl.lit("2020-01-01").alias("valid_from"),
+        pl.lit("2099-12-31").alias("valid_until"),
+    )
+    listed, granted = folder / f"customers-{rows}.csv", folder / f"grants-{rows}.csv"
+    customers.write_csv(listed)
+    grants.write_csv(granted)
+    return listed, granted
+
+
+def _id_numbers(numbers: np.ndarray) -> list[str]:
+    """Identity numbers of an area code not in use, with their check characters (GB 11643-1999)."""
+    weights = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2])
+    birth = 1950_01_01 + (numbers // 1000 % 50) * 10_000 + (numbers // 50_000 % 12) * 100 + numbers // 600_000 % 28
+    stems = 990101 * 10**11 + birth * 1000 + numbers % 1000
+    digits = (stems[:, None] // 10 ** np.arange(16, -1, -1)) % 10
+    checks = np.array(list("10X98765432"))[(digits * weights).sum(axis=1) % 11]
+    return [f"{stem}{check}" for stem, check in zip(stems.tolist(), checks.tolist(), strict=True)]
+
+
+def _import(workspace: Workspace, path: Path, role: Role, operation: str, **request: Any) -> dict[str, float]:
+    """Wall, processor time and peak memory of one import by a fresh node process."""
+    node = nodes.start(workspace)["broker"]
+    before = nodes.processor(node.pid)
+    began = time.perf_counter()
+    with client_for(workspace, "broker", role) as client:
+        reply = client.call(operation, file=client.upload(path), **request)
+    wall_s = time.perf_counter() - began
+    used = nodes.processor(node.pid)
+    return {
+        "wall_s": round(wall_s, 2),
+        "cpu_s": round(used.total_s - before.total_s, 2),
+        "peak_mb": round(nodes.resident_mb(node.pid, "VmHWM")),
+        "accepted": reply.accepted,
+    }
+
+
+# ------------------------------------------------------------------------------------------ in a process of its own
+
+
+def _in_child(mode: str, workspace: Workspace) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.stores", mode, str(workspace.folder)],
+        capture_output=True,
+        text=True,
+        timeout=CHILD_S,
+        check=False,
+        cwd=nodes.ROOT,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(nodes.COMPILED)},
+    )
+    if done.returncode:
+        raise RuntimeError(f"{mode} failed:\n{done.stderr[-2000:]}")
+    value: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return value
+
+
+def filter_list(broker: Workbench) -> dict[str, Any]:
+    """The consent decision on the newest list: the first one of a fresh process, and a further one."""
+    from workbench.contracts import GrantQuery
+    from workbench.domain.intersection import KeyKind
+
+    frame = broker.lists.frame(broker.lists.newest().list_id)
+    query = GrantQuery(PURPOSE, PartyId("bank"), broker.now_ms(), KeyKind.PHONE)
+    first = _timed(lambda: broker.consent.decide(frame, query))
+    second = _timed(lambda: broker.consent.decide(frame, query))
+    usable = int(broker.consent.decide(frame, query).usable.sum())
+    return {"rows": frame.height, "usable": usable, "first": first, "further": second}
+
+
+def ledger_figures(broker: Workbench, bank: Workbench) -> dict[str, Any]:
+    """JR/T 0193-2020 sections 7.1, 7.2, 7.3 and 7.5, between the objects of two nodes in one process."""
+    size_before, entries_before = _database_bytes(broker), broker.ledger.size(broker.party)
+    appends = {str(threads): _appends(broker, threads) for threads in THREADS}
+    written = broker.ledger.size(broker.party) - entries_before
+    own_bytes = (_database_bytes(broker) - size_before) / written
+    mirror_before = _database_bytes(bank)
+    sync = _timed(lambda: _mirror(broker, bank))
+    mirrored = bank.ledger.size(broker.party)
+    return {
+        "appends": appends,
+        "queries": _queries(broker, entries_before, written),
+        "sync": {
+            "entries": mirrored,
+            "entries_per_s": round(mirrored / sync["wall_s"]),
+            "cpu_us": round(sync["cpu_s"] / mirrored * 1e6, 1),
+        },
+        "growth": {
+            "own_bytes_per_entry": round(own_bytes),
+            "mirror_bytes_per_entry": round((_database_bytes(bank) - mirror_before) / mirrored),
+        },
+    }
+
+
+def _appends(node: Workbench, threads: int) -> dict[str, float]:
+    """Entries a second, each in a transaction of its own and on disk before the next of the same thread."""
+    counts = [0] * threads
+    until = time.perf_counter() + APPEND_S
+
+    def work(number: int) -> None:
+        while time.perf_counter() < until:
+            node.store.write(lambda tx: node.evidence.append(tx, "intersection.message", MESSAGE, job=f"J-{number}"))
+            counts[number] += 1
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    used = _timed(lambda: [*map(threading.Thread.start, workers), *map(threading.Thread.join, workers)])
+    return {
+        "per_s": round(sum(counts) / used["wall_s"]),
+        "cpu_us": round(used["cpu_s"] / sum(counts) * 1e6, 1),
+        "entries": sum(counts),
+    }
+
+
+def _queries(node: Workbench, first: int, count: int) -> dict[str, float]:
+    """Entries read, openings included, and searches by job, a second, by one thread."""
+    indices = (first + np.random.default_rng(3).integers(0, count, 500)).tolist()
+
+    def read_entries() -> None:
+        with node.store.read() as reader:
+            for index in indices:
+                node.evidence.entry(reader, index, required=())
+
+    def search() -> None:
+        with node.store.read() as reader:
+            for number in range(100):
+                node.evidence.search(reader, job=f"J-{number % 16}", limit=20)
+
+    return {
+        "entries_per_s": round(500 / _timed(read_entries)["wall_s"]),
+        "searches_per_s": round(100 / _timed(search)["wall_s"]),
+    }
+
+
+def _mirror(origin: Workbench, witness: Workbench) -> None:
+    """Send everything to one witness until it holds and co-signed all; without the network between them."""
+    while (request := origin.ledger.next_request(witness.party)) is not None:
+        origin.ledger.accept_reply(witness.party, witness.ledger.witness(origin.party, request))
+
+
+def _database_bytes(node: Workbench) -> int:
+    node.store.checkpoint()
+    return node.store.path.stat().st_size
+
+
+def _timed(work: Callable[[], object]) -> dict[str, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return {"wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)}
+
+
+def main(arguments: list[str]) -> int:
+    mode, folder = arguments
+    workspace = load_workspace(Path(folder))
+    broker = open_node(workspace, "broker")
+    try:
+        if mode == "filter":
+            result = filter_list(broker)
+        else:
+            bank = open_node(workspace, "bank")
+            try:
+                result = ledger_figures(broker, bank)
+            finally:
+                bank.close()
+    finally:
+        broker.close()
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
