@@ -81,14 +81,29 @@ class Gate:
         context: OperationContext | None = None,
     ) -> BaseModel:
         """Run one operation for one caller and return its reply; a refusal is recorded, then raised."""
+        operation, trusted, request = self.admit(name, raw, caller)
         try:
-            operation = self.registry.named(name)
-            trusted = self.authorise(operation, caller)
-            request = self.validate(operation, raw)
             if operation.fresh_password:
                 digest = action_digest(name, request)
                 self._host.people.spend_confirmation(trusted, confirmation, digest)
             return operation.run(context or self.context(trusted), request)
+        except Refused as refusal:
+            self._record_refusal(name, caller, refusal)
+            raise
+
+    def admit(
+        self, name: str, raw: Mapping[str, Any], caller: Caller | None, *, kernel: bool = True
+    ) -> tuple[Operation, Caller, BaseModel]:
+        """What `call` checks of person and request before anything runs, for work that runs later; refusals are recorded.
+
+        kernel: whether a notebook's token may do this at all.
+        """
+        try:
+            operation = self.registry.named(name)
+            trusted = self.authorise(operation, caller)
+            if trusted.kernel and not kernel:
+                raise Denied("笔记本的令牌不能发起此操作", "A notebook's token cannot start this action", code="KERNEL_TOKEN")
+            return operation, trusted, self.validate(operation, raw)
         except Refused as refusal:
             self._record_refusal(name, caller, refusal)
             raise

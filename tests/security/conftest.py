@@ -1,7 +1,8 @@
-"""The institutions of the flow tests, for attacks on what runs between and inside them."""
+"""The institutions of the flow tests and the one of the host tests, for attacks on what runs between and inside them."""
 
 from __future__ import annotations
 
 from tests.flows.conftest import apart, purpose, shared, three
+from tests.host.conftest import house, institution, workspace
 
-__all__ = ["apart", "purpose", "shared", "three"]
+__all__ = ["apart", "house", "institution", "purpose", "shared", "three", "workspace"]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from workbench.contracts import Transaction
@@ -59,9 +60,13 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
         _check_redirect(host, request.query_params.get("redirect_uri", ""))
         return _sign_in_page(host, request, dict(request.query_params))
 
+    # What waits for passwords, disk or work runs in threads: the event loop also carries the frames of partners.
+
     @app.post("/signin", include_in_schema=False)
     async def sign_in(request: Request) -> Response:
-        form = await _form(request)
+        return await run_in_threadpool(_signed_in, request, await _form(request))
+
+    def _signed_in(request: Request, form: dict[str, str]) -> Response:
         redirect = form.get("redirect_uri", "")
         _check_redirect(host, redirect)
         _check_same_page(request, allowed_hosts)
@@ -87,7 +92,10 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
     @app.post("/api/v1/session/exchange", include_in_schema=False)
     async def exchange(request: Request) -> Response:
         """Lab server: code and verifier against the ticket, once."""
-        body = json.loads(await request.body() or b"{}")
+        body = _object(await request.body())
+        return await run_in_threadpool(_exchanged, body)
+
+    def _exchanged(body: dict[str, Any]) -> Response:
         with lock:
             pending = codes.pop(str(body.get("code", "")), None)
         verifier = str(body.get("code_verifier", ""))
@@ -100,11 +108,16 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
     @app.post("/api/v1/actions", include_in_schema=False)
     async def prepare(request: Request) -> Response:
         """A page asks for an action that needs a fresh password: answers where the person confirms it."""
+        body = _object(await request.body())
+        return await run_in_threadpool(_prepared, request, body)
+
+    def _prepared(request: Request, body: dict[str, Any]) -> Response:
         from workbench.node.staff import caller_of
 
-        caller = caller_of(host, request)
-        body = json.loads(await request.body() or b"{}")
-        action = prepare_action(host, caller, str(body.get("operation", "")), body.get("request") or {})
+        caller, values = caller_of(host, request), body.get("request") or {}
+        if not isinstance(values, dict):
+            raise InvalidRequest("请求不是 JSON 对象", "The request is not a JSON object")
+        action = prepare_action(host, caller, str(body.get("operation", "")), values)
         return JSONResponse({"action": action, "url": f"/confirm/{action}"})
 
     @app.get("/api/v1/actions/{action}", include_in_schema=False)
@@ -113,7 +126,8 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
 
         row = _action(host, caller_of(host, request), action)
         reply = json.loads(row["reply"]) if row["reply"] else None
-        return JSONResponse({"state": row["state"], "reply": reply})
+        state = "waiting" if row["state"] == "running" else row["state"]
+        return JSONResponse({"state": state, "reply": reply})
 
     @app.get("/confirm/{action}", include_in_schema=False)
     def confirm_page(action: str, request: Request) -> Response:
@@ -123,24 +137,38 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
     @app.post("/confirm/{action}", include_in_schema=False)
     async def confirm(action: str, request: Request) -> Response:
         _check_same_page(request, allowed_hosts)
-        form = await _form(request)
+        return await run_in_threadpool(_decided, action, request, await _form(request))
+
+    def _decided(action: str, request: Request, form: dict[str, str]) -> Response:
         row = _action_row(host, action)
         if form.get("decision") == "no":
+            _claimed_request(host, action)
             _finish(host, action, "declined", None)
             return _page(host, request, _done("已取消，没有执行", "Declined; nothing was done"))
+        password = form.get("password", "")
         try:
-            ticket = host.people.sign_in(person=row["person"], password=form.get("password", ""), audience="page")
-            caller = host.people.caller(ticket.secret)
-            secret = host.people.confirm(caller, password=form.get("password", ""), action_digest=row["digest"])
-            reply = host.gate.call(row["operation"], _kept_request(host, action), caller, confirmation=secret)
+            ticket = host.people.sign_in(person=row["person"], password=password, audience="page")
         except SignInRequired as refusal:
             return _page(host, request, _confirm_form(host, row, refusal), status=401)
+        try:
+            caller = host.people.caller(ticket.secret)
+            secret = host.people.confirm(caller, password=password, action_digest=row["digest"])
+            kept = _claimed_request(host, action)
+            return _run(action, row["operation"], kept, caller, secret, request)
+        finally:
+            host.people.sign_out(ticket.secret)
+
+    def _run(
+        action: str, operation: str, kept: dict[str, Any], caller: Caller, secret: str, request: Request
+    ) -> Response:
+        try:
+            reply = host.gate.call(operation, kept, caller, confirmation=secret)
         except WorkbenchError as error:
             _finish(host, action, "refused", error.as_dict())
             return _page(host, request, _done(error.zh, error.en, error.code), status=error.http_status)
-        finally:
-            if "ticket" in locals():
-                host.people.sign_out(ticket.secret)
+        except BaseException:
+            _finish(host, action, "refused", {"code": "INTERNAL", "zh": "程序内部错误", "en": "An internal fault"})
+            raise
         _finish(host, action, "done", reply.model_dump(mode="json"))
         return _page(host, request, _done("已执行并记录。可以关闭本页", "Done and recorded. You may close this page"))
 
@@ -156,11 +184,7 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
 
 def prepare_action(host: Workbench, caller: Caller, operation_name: str, raw: dict[str, Any]) -> str:
     """Keep a request until its person confirms it on the node's page; returns the id of the action."""
-    operation = host.gate.registry.named(operation_name)
-    if caller.kernel:
-        raise Denied("笔记本的令牌不能发起此操作", "A notebook's token cannot start this action", code="KERNEL_TOKEN")
-    host.gate.authorise(operation, caller)
-    request = host.gate.validate(operation, raw)
+    _, _, request = host.gate.admit(operation_name, raw, caller, kernel=False)
     action = secrets.token_urlsafe(18)
     now = host.now_ms()
 
@@ -198,6 +222,19 @@ def _kept_request(host: Workbench, action: str) -> dict[str, Any]:
     return request
 
 
+def _claimed_request(host: Workbench, action: str) -> dict[str, Any]:
+    """The request, for the one who may now run it: a button pressed twice runs it once. NotFound for everybody else."""
+    kept = _kept_request(host, action)
+
+    def change(tx: Transaction) -> int:
+        changed = "UPDATE host_action SET state = 'running' WHERE action = ? AND state = 'waiting'"
+        return int(tx.execute(changed, (action,)).rowcount)
+
+    if not host.store.write(change):
+        raise _no_action()
+    return kept
+
+
 def _shown_request(host: Workbench, row: Any) -> dict[str, Any]:
     """The request as its person sees it again; a field that is not for showing (a new password) stays hidden."""
     fields = host.gate.registry.named(row["operation"]).request.model_fields
@@ -209,8 +246,12 @@ def _action_row(host: Workbench, action: str) -> Any:
     with host.store.read() as reader:
         row = reader.execute("SELECT * FROM host_action WHERE action = ?", (action,)).fetchone()
     if row is None or row["expires_ms"] < host.now_ms() or row["state"] != "waiting":
-        raise NotFound("没有待确认的操作，或已过期", "There is no such action waiting, or it has expired")
+        raise _no_action()
     return row
+
+
+def _no_action() -> NotFound:
+    return NotFound("没有待确认的操作，或已过期", "There is no such action waiting, or it has expired")
 
 
 def _action(host: Workbench, caller: Caller, action: str) -> Any:
@@ -248,6 +289,17 @@ def _check_same_page(request: Request, allowed_hosts: set[str]) -> None:
     origin = urlsplit(request.headers.get("Origin", ""))
     if origin.netloc not in allowed_hosts:
         raise Denied("请求不是从本节点的页面发出", "The request does not come from a page of this node", code="WRONG_ORIGIN")
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """The JSON object of a body, {} for an empty one. Raises InvalidRequest."""
+    try:
+        value = json.loads(text or b"{}")
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidRequest("请求不是 JSON 对象", "The request is not a JSON object")
+    return value
 
 
 async def _form(request: Request) -> dict[str, str]:

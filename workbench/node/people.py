@@ -173,11 +173,14 @@ class People:
         person, audience, until_ms = self._store.write(change)
         return self._issue(person, audience, renewable_until_ms=until_ms, silent=True)
 
-    def derive(self, caller: Caller, audience: str) -> Ticket:
-        """A ticket of the same person for another audience, e.g. a notebook's weak token."""
+    def derive(self, caller: Caller, audience: str, *, source: str = "") -> Ticket:
+        """A ticket of the same person for another audience, e.g. a notebook's weak token.
+
+        source: the ticket it is derived from; the new one can be renewed no longer than that one.
+        """
         if caller.kernel:
             raise Denied("笔记本的令牌不能再签发票据", "A notebook's token issues no tickets", code="KERNEL_TOKEN")
-        return self._issue(caller.person, audience)
+        return self._issue(caller.person, audience, renewable_until_ms=self._renewable_until(source) if source else None)
 
     def sign_out(self, secret: str) -> None:
         """End a ticket; unknown ones are ignored."""
@@ -245,6 +248,13 @@ class People:
         self._store.write(change)
         return ticket
 
+    def _renewable_until(self, secret: str) -> int:
+        with self._store.read() as reader:
+            row = reader.execute("SELECT renewable_until_ms FROM host_ticket WHERE digest = ?", (_digest(secret),)).fetchone()
+        if row is None or row["renewable_until_ms"] <= self._now_ms():
+            raise _sign_in_required()
+        return int(row["renewable_until_ms"])
+
     def _checked_row(self, person: str, password: str, *, operation: str) -> dict[str, object]:
         """The account's row when the password is right. Every failure is an entry and costs the same time."""
         now = self._now_ms()
@@ -253,15 +263,16 @@ class People:
                 "SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)
             ).fetchone()
         matches = _matches(row["password_hash"] if row else None, password)
-        locked = bool(row) and row["locked_until_ms"] > now
-        right = bool(row) and matches and not locked
 
-        def change(tx: Transaction) -> None:
-            if right:
+        def change(tx: Transaction) -> bool:
+            # Counted and locked on what the row says now: guesses made at the same time count one by one.
+            known = tx.execute("SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)).fetchone()
+            locked = bool(known) and known["locked_until_ms"] > now
+            if row and known and matches and not locked and known["password_hash"] == row["password_hash"]:
                 tx.execute("UPDATE host_person SET failures = 0, locked_until_ms = 0 WHERE person = ?", (person,))
-                return
-            if row and not locked:
-                failures = row["failures"] + 1
+                return True
+            if known and not locked:
+                failures = known["failures"] + 1
                 until_ms = now + LOCK_MINUTES * MINUTE_MS if failures >= FAILURES_BEFORE_LOCK else 0
                 tx.execute(
                     "UPDATE host_person SET failures = ?, locked_until_ms = ? WHERE person = ?",
@@ -269,11 +280,11 @@ class People:
                 )
             reason = "LOCKED" if locked else "WRONG_PASSWORD"
             self._evidence.append(
-                tx, "people.sign_in_refused", {"operation": operation, "code": reason}, actor=row["token"] if row else ""
+                tx, "people.sign_in_refused", {"operation": operation, "code": reason}, actor=known["token"] if known else ""
             )
+            return False
 
-        self._store.write(change)
-        if not right:
+        if not self._store.write(change):
             raise SignInRequired(
                 f"账号或密码不对，或账号已锁定 {LOCK_MINUTES} 分钟。连续 {FAILURES_BEFORE_LOCK} 次不对即锁定",
                 f"Wrong account or password, or the account is locked for {LOCK_MINUTES} minutes after"

@@ -132,24 +132,26 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
 
 def ticket_of(request: Request) -> str:
     """The ticket a request carries, or "": bearer first, then the node's own cookie."""
+    return _bearer_of(request) or request.cookies.get(TICKET_COOKIE, "")
+
+
+def _bearer_of(request: Request) -> str:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and secret:
-        return secret.strip()
-    return request.cookies.get(TICKET_COOKIE, "")
+    return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def caller_of(host: Workbench, request: Request) -> Caller:
     """Who is calling; SignInRequired when there is no valid ticket.
 
-    A cookie only counts when the page of the request is this node's own (Origin or Sec-Fetch-Site), against forged
-    requests of other sites.
+    A cookie only counts with the ticket of the node's own page, and when the page of the request is this node's own
+    (Origin), against forged requests of other sites.
     """
-    secret = ticket_of(request)
+    bearer, secret = _bearer_of(request), ticket_of(request)
     if not secret:
         raise SignInRequired("请先登录", "Sign in first")
-    if "Authorization" not in request.headers and request.method != "GET":
+    if not bearer and request.method != "GET":
         _require_own_page(request)
-    caller: Caller = host.people.caller(secret)
+    caller: Caller = host.people.caller(secret, audience="" if bearer else "page")
     return caller
 
 
@@ -230,7 +232,7 @@ def _add_sessions(app: FastAPI, host: Workbench) -> None:
     @app.post("/api/v1/session/derive", responses=_ERRORS, tags=["session"])
     def derive(body: Derive, request: Request) -> TicketReply:
         """A ticket for another audience, e.g. a notebook's weak token."""
-        return _ticket_reply(host.people.derive(caller_of(host, request), body.audience))
+        return _ticket_reply(host.people.derive(caller_of(host, request), body.audience, source=ticket_of(request)))
 
     @app.delete("/api/v1/session", responses=_ERRORS, status_code=204, tags=["session"])
     def sign_out(request: Request) -> Response:
@@ -243,9 +245,7 @@ def _add_sessions(app: FastAPI, host: Workbench) -> None:
     def confirm(body: Confirm, request: Request) -> Confirmation:
         """A fresh password for one action (decision 18); the confirmation is spent by that action within 5 minutes."""
         caller = caller_of(host, request)
-        operation = host.gate.registry.named(body.operation)
-        host.gate.authorise(operation, caller)
-        digest = action_digest(body.operation, host.gate.validate(operation, body.request))
+        digest = action_digest(body.operation, host.gate.admit(body.operation, body.request, caller)[2])
         secret = host.people.confirm(caller, password=body.password, action_digest=digest)
         return Confirmation(confirmation=secret, digest=digest)
 
@@ -267,7 +267,7 @@ def _add_files(app: FastAPI, host: Workbench) -> None:
         caller = caller_of(host, request)
         takers = [operation for operation in host.gate.registry if operation.takes_file]
         if not any(operation.roles & caller.person.roles for operation in takers):
-            raise Denied("你的岗位不能上传文件", "Your role may not upload files")
+            host.gate.admit(takers[0].name, {}, caller)  # denied, and recorded
         return Uploaded(file=await host.uploads.receive(name, _chunks(request)))
 
     @app.get("/api/v1/files/{download}", responses=_ERRORS, tags=["files"])

@@ -50,17 +50,14 @@ class Tasks:
 
     def start(self, name: str, raw: Mapping[str, Any], caller: Caller | None, *, confirmation: str = "") -> Task:
         """Begin an operation; the gate's refusals of person and form are raised here, at once."""
-        operation = self._host.gate.registry.named(name)
-        self._host.gate.authorise(operation, caller)
-        self._host.gate.validate(operation, raw)
-        assert caller is not None  # authorise refuses nobody
-        task = Task(task="T-" + secrets.token_hex(6), operation=name, person=caller.person.person)
+        _, trusted, _ = self._host.gate.admit(name, raw, caller)
+        task = Task(task="T-" + secrets.token_hex(6), operation=name, person=trusted.person.person)
         with self._lock:
             finished = [one for one in self._tasks.values() if one.state != "running"]
             for old in finished[:-KEEP_FINISHED]:
                 self._tasks.pop(old.task, None)
             self._tasks[task.task] = task
-        self._workers.submit(self._run, task, dict(raw), caller, confirmation)
+        self._workers.submit(self._run, task, dict(raw), trusted, confirmation)
         return task
 
     def of(self, caller: Caller, task: str) -> Task:
