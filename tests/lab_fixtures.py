@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -87,6 +88,10 @@ _running: list[Institutions] = []
 def institutions(request: pytest.FixtureRequest) -> Institutions:
     """Started once, whichever folder's tests ask first; stopped at the end of the run."""
     if not _running:
+        # Compiled arithmetic of earlier runs: nodes would spend a minute of processor time making it again.
+        compiled = Path(tempfile.gettempdir()) / f"workbench-tests-compiled-{os.getuid()}"
+        compiled.mkdir(mode=0o700, exist_ok=True)
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
         folder = Path(tempfile.mkdtemp(prefix="workbench-test-"))
         workspace = create_workspace(folder / "ws", kind="test")
         populate(workspace, customers=CUSTOMERS, seed=20261121, say=lambda text: None)
