@@ -47,7 +47,13 @@ def test_second_use_of_the_same_list_is_said_on_both_sides_and_recorded(three: I
     for party, job in (("broker", second), ("bank", theirs)):
         assert [one["job"] for one in job.result["near_duplicates"]] == [first.job]
         assert job.result["near_duplicates"][0]["share"] == 1.0
-        assert three.kinds(party, job.job).count("intersection.near_duplicate") == 1
+        started = three.entries(party, job.job, "intersection.attempt_started")[-1]
+        assert (started.values["near_duplicates"], started.values["nearest"]) == ("1", first.job)
+    shapes = [
+        [(one.kind, set(one.values)) for one in three.entries("broker", job.job) if one.kind != "action.refused"]
+        for job in (first, second)
+    ]
+    assert shapes[0] == shapes[1], "the partner mirrors every entry and must not see that the list hardly changed"
 
 
 def test_different_audience_is_not_a_near_duplicate(three: Institutions, purpose: str) -> None:

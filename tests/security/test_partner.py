@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from workbench.errors import PeerError
+from workbench.channel.message import OutboundSequence, seal_message
+from workbench.contracts import PeerCall
+from workbench.domain.intersection import JobState
+from workbench.domain.party import PartyId, Role
+from workbench.errors import PeerError, WorkbenchError
+from workbench.flows import intersection
 from workbench.flows.jobs import NEXT_STATES
+from workbench.node.peer import REFUSALS_A_MINUTE
 
 from tests.flows import population
 from tests.flows.institutions import Institutions
@@ -54,9 +62,6 @@ def test_a_code_in_a_partners_reply_never_chooses_the_state_of_our_job(three: In
 
 def test_an_ending_that_the_table_does_not_allow_still_ends_the_job(three: Institutions, monkeypatch: Any) -> None:
     """Whatever mistake leads to it: a job without a thread must not stay RUNNING or REVEALING for ever."""
-    from workbench.domain.intersection import JobState
-    from workbench.flows import intersection
-
     first = iter([JobState.RELEASED])
     real = intersection._ending
     assert JobState.RELEASED not in NEXT_STATES[JobState.REVEALING]
@@ -88,3 +93,84 @@ def test_nobody_else_learns_how_many_customers_two_institutions_have_in_common(t
     assert all("size" not in one.shared and "size" in one.committed for one in frames)
     sizes = {one.values["size"] for one in three.entries("broker", job, "intersection.message")}
     assert len(sizes) > 5, "this institution itself can still read them"
+
+
+# --------------------------------------------------------------------------------- what a partner can write into our log
+
+
+def test_a_partner_writes_nothing_under_a_job_in_which_it_has_no_part(three: Institutions) -> None:
+    """Otherwise the story of a job between two others would show a third institution's frames."""
+    job = three.propose("broker", "bank", PURPOSE)
+    cardnet = three.nodes["cardnet"]
+    before = three.kinds("broker", job)
+    for kind, body in (("stopped", {"code": "CANCELLED", "attempt": "0"}), ("approval", {}), ("released", {}), ("rejection", {})):
+        with pytest.raises(PeerError, match="NO_JOB"):
+            cardnet.negotiations.send_now(PartyId("broker"), job, kind, body)
+    assert three.kinds("broker", job) == before
+    assert three.nodes["broker"].jobs.get(job).state == "PROPOSED"
+    assert three.entries("broker", kind="peer.refused")[-1].values["peer"] == "cardnet"
+    three.call("broker", Role.MARKETING, "intersection.cancel", job=job)
+
+
+@pytest.mark.parametrize("job", ["", "x" * 128, "J-20261121-0a1b2c3", "J-20261121-0A1B2C3D", "entry:broker:1"])
+def test_a_job_id_of_another_form_is_refused_and_no_fault(three: Institutions, job: str) -> None:
+    bank, broker = three.nodes["bank"], three.nodes["broker"]
+    line = OutboundSequence(job=job, attempt=0, sender=bank.party, recipient=broker.party)
+    frame = seal_message(line, kind="stopped", payload=b"{}", contract="", key=bank.keys.message, now_ms=bank.now_ms())
+    with pytest.raises(WorkbenchError, match="MALFORMED"):
+        broker.peer_api.answer(PeerCall(bank.party, "message", frame, "127.0.0.1"))
+    assert three.entries("broker", kind="peer.refused")[-1].values["code"] == "MALFORMED"
+
+
+def test_a_flood_of_refused_requests_is_no_flood_of_evidence(three: Institutions) -> None:
+    """Every entry is mirrored and co-signed by everybody: one partner must not keep all institutions busy with noise."""
+    node = three.nodes["broker"]
+    real, now = node.now_ms, node.now_ms()
+    node.now_ms = lambda: now
+    before = len(three.entries("broker", kind="peer.refused"))
+    try:
+        for _ in range(3 * REFUSALS_A_MINUTE):
+            with pytest.raises(WorkbenchError, match="UNKNOWN_PATH"):
+                node.peer_api.answer(PeerCall(PartyId("bank"), "no-such-path", b"", "127.0.0.1"))
+        assert len(three.entries("broker", kind="peer.refused")) == before + REFUSALS_A_MINUTE
+        with pytest.raises(WorkbenchError, match="UNKNOWN_PATH"):
+            node.peer_api.answer(PeerCall(PartyId("cardnet"), "no-such-path", b"", "127.0.0.1"))
+        assert three.entries("broker", kind="peer.refused")[-1].values["peer"] == "cardnet", "others are still recorded"
+    finally:
+        node.now_ms = real
+
+
+def test_an_inbox_of_proposals_has_an_end(apart: Institutions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intersection, "MAX_OPEN_PROPOSALS", 2)
+    for _ in range(2):
+        apart.propose("broker", "bank", PURPOSE)
+    with pytest.raises(WorkbenchError, match="TOO_MANY_PROPOSALS"):
+        apart.propose("broker", "bank", PURPOSE)
+    assert len(apart.nodes["bank"].jobs.all()) == 2
+    apart.propose("cardnet", "bank", PURPOSE)  # of another partner there may be as many
+
+
+def test_a_partner_that_occupies_its_threads_keeps_nobody_else_waiting(three: Institutions) -> None:
+    node = three.nodes["broker"]
+    leave = threading.Event()
+    real = node.peer_api._paths["hello"]
+
+    def slow(call: PeerCall) -> bytes:
+        if call.peer == "bank":
+            leave.wait(20)
+        return real(call)
+
+    node.peer_api._paths["hello"] = slow
+
+    async def both() -> bytes:
+        held = [asyncio.ensure_future(node.peer_api.handle(PeerCall(PartyId("bank"), "hello", b""))) for _ in range(50)]
+        try:
+            return await asyncio.wait_for(node.peer_api.handle(PeerCall(PartyId("cardnet"), "hello", b"")), 10)
+        finally:
+            leave.set()
+            await asyncio.gather(*held)
+
+    try:
+        assert b"time_ms" in asyncio.run(both())
+    finally:
+        node.peer_api._paths["hello"] = real

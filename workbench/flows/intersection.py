@@ -70,6 +70,8 @@ DAY_MS = 86_400_000
 RUNNING_STATES = frozenset({JobState.RUNNING, JobState.REVEALING, JobState.CHECKING})
 EXPECTING_RELEASE = RUNNING_STATES | {JobState.SEALING}
 """States of an attempt in which the partner may already have released."""
+MAX_OPEN_PROPOSALS = 200
+"""Proposals of one partner that may wait for our approver: an inbox that a partner fills hides the ones that matter."""
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 
 
@@ -151,6 +153,9 @@ class IntersectionFlow:
         if terms.job != job_id:
             raise ProtocolViolation("提议的编号与消息不同", "The proposal names another job than its message", code="OTHER_JOB")
         self._require_proposal_for_us(terms, peer)
+        waiting = [job for job in host.jobs.in_state(JobState.PROPOSED) if (job.partner, job.side) == (peer, "partner")]
+        if len(waiting) >= MAX_OPEN_PROPOSALS:
+            raise Refused("待批准的提议太多，请先处理", "Too many proposals wait for approval", code="TOO_MANY_PROPOSALS")
         now = host.now_ms()
 
         def change(tx: Transaction) -> None:
@@ -944,6 +949,8 @@ class IntersectionFlow:
         query = GrantQuery(job.terms.purpose, job.partner, host.now_ms(), job.terms.key_kind)
         sketch = self._history.sketch(inputs.frame[inputs.kind.value])
         nearest = self._history.near_duplicates(sketch, job=job.job, partner=job.partner, purpose=job.terms.purpose)
+        # In an entry that every attempt has: an entry of its own would tell the partner that our list hardly changed.
+        values |= {"near_duplicates": str(len(nearest)), "nearest": nearest[0].job if nearest else ""}
 
         def change(tx: Transaction) -> None:
             host.jobs.update(tx, job.job, now_ms=host.now_ms(), waterfall=inputs.waterfall)
@@ -960,10 +967,8 @@ class IntersectionFlow:
 
 
     def _warn_of_near_duplicates(self, tx: Transaction, job: Job, nearest: Sequence[NearDuplicate]) -> None:
-        """Say on record and on the page that nearly the same list was used before; people decide what it means."""
+        """Say on the page, too, that nearly the same list was used before; people decide what it means."""
         host = self._host
-        values = {"partner": job.partner, "count": str(len(nearest)), "nearest": nearest[0].job}
-        host.evidence.append(tx, "intersection.near_duplicate", values, job=job.job)
         found = [{"job": one.job, "share": round(one.share, 3)} for one in nearest[:5]]
         result = {**host.jobs.get(job.job, tx=tx).result, "near_duplicates": found}
         host.jobs.update(tx, job.job, now_ms=host.now_ms(), result=result)
@@ -1062,7 +1067,7 @@ def _bytes(value: Mapping[str, Any]) -> bytes:
 def _json(payload: bytes) -> dict[str, Any]:
     try:
         value = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolViolation("消息不是 JSON", "The message is not JSON", code="MALFORMED") from error
     if not isinstance(value, dict):
         raise ProtocolViolation("消息不是对象", "The message is not an object", code="MALFORMED")

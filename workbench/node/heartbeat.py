@@ -77,7 +77,7 @@ class Heartbeat:
             self._seen[party] = (host.now_ms(), int(answer["size"]), zh, en)
         except WorkbenchError as error:
             self._seen[party] = (seen, size, error.zh, error.en)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._seen[party] = (seen, size, "回答的格式不对", "its answer is malformed")
 
     def _others(self) -> list[PartyId]:

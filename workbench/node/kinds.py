@@ -106,10 +106,8 @@ HOST_KINDS = (
         _closed("customers", "参与的客户数", "customers taking part", "1"),
         _closed("reasons", "排除原因与人数", "reasons for exclusion with counts"),
         _shared("commitment_root", "承诺根", "root of the commitments"),
-    ),
-    _kind(
-        "intersection.near_duplicate", "与以往用过的名单几乎相同", "nearly the same list was used before",
-        _PARTNER, _closed("count", "相近的次数", "how many earlier jobs", "1"), _closed("nearest", "最近的一次", "the nearest job"),
+        _closed("near_duplicates", "以往几乎相同的名单数", "earlier jobs with nearly the same list", "1"),
+        _closed("nearest", "其中最近的一次", "the nearest of them"),
     ),
     _kind(
         "intersection.contract", "双方签署约定", "both institutions signed the contract",

@@ -22,8 +22,9 @@ from workbench.channel.message import (
 )
 from workbench.contracts import PeerCall, Transaction
 from workbench.crypto import sm3
+from workbench.domain.intersection import parse_job_id
 from workbench.domain.party import PartyId
-from workbench.errors import ProtocolViolation, WorkbenchError
+from workbench.errors import NotFound, ProtocolViolation, WorkbenchError
 from workbench.store.outbox import Outbox
 
 PATH = "message"
@@ -88,11 +89,12 @@ class Negotiations:
             max_bytes=host.setting("node.max_message_bytes"),
             max_skew_s=host.setting("node.max_skew_s"),
         )
+        self._require_own_job(call.peer, job)
         self._refuse_repeat(call.body)
         self._record("received", call.peer, job, message.kind, call.body)
         try:
             body = json.loads(message.payload)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProtocolViolation("消息不是 JSON", "The message is not JSON", code="MALFORMED") from error
         if not isinstance(body, dict) or not all(isinstance(value, str) for value in body.values()):
             raise ProtocolViolation("消息的格式不对", "The message is malformed", code="MALFORMED")
@@ -111,6 +113,17 @@ class Negotiations:
         if kind not in handlers:
             raise ProtocolViolation("不认识的消息种类", "Unknown kind of message", code="WRONG_MESSAGE")
         return handlers[kind]
+
+    def _require_own_job(self, peer: PartyId, job: str) -> None:
+        """No frame is recorded under a job of somebody else: its story would show an institution that has no part in it."""
+        try:
+            known = self._host.jobs.get(parse_job_id(job))
+        except ValueError as error:
+            raise ProtocolViolation("消息里的编号格式不对", "The job id of the message is malformed", code="MALFORMED") from error
+        except NotFound:
+            return
+        if known.partner != peer:
+            raise NotFound("没有这次求交", "There is no such intersection", code="NO_JOB")
 
     def _refuse_repeat(self, frame: bytes) -> None:
         """Frames older than the accepted clock difference are refused by time; younger ones are remembered here."""

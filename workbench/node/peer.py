@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 BODIES_AT_ONCE = 500
+WORKERS_OF_A_PARTNER = 8
+REFUSALS_A_MINUTE = 100
+"""Entries about refusals of one partner with one code: a flood of requests must not become a flood of evidence."""
 
 
 class PeerApi:
@@ -28,7 +32,9 @@ class PeerApi:
 
     def __init__(self, host: Workbench) -> None:
         self._host = host
-        self._workers = ThreadPoolExecutor(16, thread_name_prefix="peer")
+        self._workers: dict[str, ThreadPoolExecutor] = {}
+        self._refused: dict[tuple[str, str], tuple[int, int]] = {}
+        self._lock = threading.Lock()
         self._paths: dict[str, Callable[[PeerCall], bytes]] = {
             "message": self._message,
             "mirror": self._mirror,
@@ -38,7 +44,7 @@ class PeerApi:
 
     async def handle(self, call: PeerCall) -> bytes:
         """The reply, or a WorkbenchError that the channel turns into one."""
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self.answer, call)
+        return await asyncio.get_running_loop().run_in_executor(self._workers_of(call.peer), self.answer, call)
 
     def answer(self, call: PeerCall) -> bytes:
         """As `handle`, for callers in threads."""
@@ -57,6 +63,12 @@ class PeerApi:
         """Keep that a partner's request was refused (also called by the channel for refused connections)."""
         values = {"address": address, "peer": peer, "code": code}
         host = self._host
+        minute = host.now_ms() // 60_000
+        with self._lock:
+            last, count = self._refused.get((peer, code), (minute, 0))
+            self._refused[peer, code] = (minute, count + 1 if last == minute else 1)
+        if last == minute and count >= REFUSALS_A_MINUTE:
+            return
         try:
             host.store.write(lambda tx: host.evidence.append(tx, "peer.refused", values))
         except WorkbenchError as failure:
@@ -64,10 +76,19 @@ class PeerApi:
 
     def record_refusal_soon(self, address: str, reason: str) -> None:
         """For the channel's callback on the event loop: record without holding the loop up."""
-        self._workers.submit(self.record_refusal, address, "", reason)
+        self._workers_of("").submit(self.record_refusal, address, "", reason)
 
     def close(self) -> None:
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        for workers in self._workers.values():
+            workers.shutdown(wait=False, cancel_futures=True)
+
+    def _workers_of(self, peer: str) -> ThreadPoolExecutor:
+        """Threads of one partner, so that one who fills its own keeps nobody else waiting."""
+        name = peer if peer in self._host.parties() else ""
+        with self._lock:
+            if name not in self._workers:
+                self._workers[name] = ThreadPoolExecutor(WORKERS_OF_A_PARTNER, thread_name_prefix=f"peer-{name}")
+            return self._workers[name]
 
     def _message(self, call: PeerCall) -> bytes:
         header = peek_header(call.body, max_bytes=self._host.setting("node.max_message_bytes"))
@@ -107,7 +128,7 @@ class PeerApi:
                 raise ValueError("neither the caller's log nor this one")
             start = max(0, int(request["start"]))
             stop = min(int(request["stop"]), start + BODIES_AT_ONCE, ledger.size(log))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ProtocolViolation("请求的格式不对", "The request is malformed", code="MALFORMED") from error
         bodies = ledger.entry_bodies(log, start, stop) if stop > start else []
         return json.dumps([body.hex() for body in bodies]).encode()
