@@ -37,6 +37,9 @@ def workbench_health(host: Host) -> Sequence[HealthReport]:
 
 @hookimpl
 def workbench_dashboards() -> Sequence[Dashboard]:
-    """The page, loaded when somebody opens it."""
+    """Both pages, loaded when somebody opens one."""
     roles = frozenset({"marketing", "approver", "compliance"})
-    return [Dashboard("intersection", "求交", "Intersection", "join_inner", roles, 20, view_at("workbench_psi.dashboard:view"))]
+    return [
+        Dashboard("intersection", "求交", "Intersection", "join_inner", roles, 20, view_at("workbench_psi.dashboard:view")),
+        Dashboard("inbox", "收件箱", "Inbox", "inbox", roles, 30, view_at("workbench_psi.dashboard:inbox")),
+    ]

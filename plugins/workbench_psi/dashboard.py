@@ -1,13 +1,69 @@
-"""The page Intersection. See docs/pages.md for what a page gets and returns."""
+"""The pages Intersection and Inbox; each opened tab gets views of its own. See docs/pages.md and `workbench_psi.pages`."""
 
 from __future__ import annotations
 
-import panel as pn
+from collections.abc import Mapping
+from typing import Any
 
 from workbench.app.page import PageContext
+from workbench_psi.pages import layout
+from workbench_psi.pages.history import History
+from workbench_psi.pages.inbox import Inbox
+from workbench_psi.pages.jobview import JobView
+from workbench_psi.pages.wizard import Wizard
 
 
-def view(page: PageContext) -> pn.viewable.Viewable:
-    """A first page that shows who is signed in."""
-    name = page.me["me"]["display_name"]
-    return pn.Column(pn.pane.Str(page.label("hello", name=name)), pn.widgets.TextInput(name="memo"))
+class IntersectionPage:
+    """One tab: the history, a new intersection, or one job; `params` may name a job to open or to copy."""
+
+    def __init__(self, page: PageContext) -> None:
+        self._page = page
+        self.view: History | Wizard | JobView | None = None
+        self.root = layout.stack()
+        page.on_look(lambda: self.view.draw() if self.view is not None else None)
+
+    def history(self) -> None:
+        """Show all intersections."""
+        self._show(History(self._page, self))
+
+    def wizard(self, copy: Mapping[str, Any] | None = None) -> None:
+        """Begin a new intersection, with the choices of another one."""
+        self._show(Wizard(self._page, self, copy))
+
+    def job(self, job: str, *, focus: bool = True) -> None:
+        """Show one intersection."""
+        self._show(JobView(self._page, job, self, focus=focus))
+
+    async def start(self) -> None:
+        """The first view, by the address."""
+        params, page = self._page.params, self._page
+        if params.get("job"):
+            self.job(params["job"], focus=False)
+        elif params.get("copy"):
+            self.wizard(await page.run(page.client.call, "intersection.job", job=params["copy"]))
+        elif "new" in params:
+            self.wizard()
+        else:
+            self.history()
+
+    def _show(self, view: History | Wizard | JobView) -> None:
+        if self.view is not None:
+            self.view.close()
+        self.view = view
+        self.root[:] = [view.root]
+        self._page.start(view.open)
+
+
+async def view(page: PageContext) -> Any:  # Any: Panel has no types
+    """The page Intersection."""
+    shown = IntersectionPage(page)
+    await shown.start()
+    return shown.root
+
+
+def inbox(page: PageContext) -> Any:  # Any: Panel has no types
+    """The page Inbox."""
+    shown = Inbox(page)
+    page.on_look(shown.draw)
+    page.start(shown.open)
+    return shown.root

@@ -1,0 +1,260 @@
+"""One intersection: waiting, running, sealed or ended. The same view for whoever proposed and whoever approved."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.app.page import PageContext
+from workbench.errors import WorkbenchError
+from workbench_psi.pages import answers, layout, notes, rows
+from workbench_psi.pages.names import NO_RESULT, WORKING
+from workbench_psi.pages.notes import Notes
+from workbench_psi.pages.result import PAGE_ROWS, EndPanel, ResultPanel
+from workbench_psi.pages.running import RunPanel
+from workbench_psi.pages.view import Navigator, View, origin_badge
+from workbench_widgets import Stepper
+from workbench_widgets.panel_pane import pane
+
+STEPS = ("list", "quality", "audience", "terms", "run", "result")
+POLL_S = 0.5
+SLOW_TICKS = 4
+"""Waiting for people is looked at so many times less often than a run."""
+RECENT_ENTRIES = 60
+
+
+class JobView(View):
+    """Follows one job until it ends; a closed tab stops nothing, an opened one continues."""
+
+    def __init__(self, page: PageContext, job: str, go: Navigator, *, focus: bool = False) -> None:
+        super().__init__(page)
+        self._id, self._go, self._focus = job, go, focus
+        self._job: Mapping[str, Any] | None = None
+        self._asking, self._ticks = False, 0
+        self._entries: list[Mapping[str, Any]] = []
+        self._records: int | None = None
+        self._receipt: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+        self._page_of_rows: tuple[Mapping[str, Any], int] | None = None
+        self._lists: dict[str, str] = {}
+        self._panel: RunPanel | ResultPanel | EndPanel | None = None
+        self.head = Notes(framed=False)
+        self.stepper = Stepper()
+        self._body = layout.stack()
+        first = layout.first_line(self.head, origin_badge(page))
+        self.back = layout.button(page, "action.history", go.history)
+        self.root = layout.stack(first, pane(self.stepper), pane(self.strip), self._body, layout.buttons(self.back))
+
+    # ------------------------------------------------------------------ following
+
+    async def open(self) -> None:
+        """Read the job and begin to follow it."""
+        page = self.page
+        self._job = await page.run(page.client.call, "intersection.job", job=self._id)
+        if page.may("lists.all"):
+            known = (await page.run(page.client.call, "lists.all")).lists
+            self._lists = {one.list_id: one.name for one in known}
+        await self._read_around()
+        self.draw()
+        if self._focus:
+            self.strip.take_focus()
+        self._follow()
+
+    def _follow(self) -> None:
+        self.pause()
+        if self._job is not None and not self._job["is_final"]:
+            self.every(POLL_S, self._tick)
+
+    async def _tick(self) -> None:
+        self._ticks += 1
+        before = self._job
+        assert before is not None  # the timer starts after the first reading
+        if before["state"] not in WORKING and before["state"] != "SEALING" and self._ticks % SLOW_TICKS:
+            return
+        page = self.page
+        job = await page.run(page.client.call, "intersection.job", job=self._id)
+        changed = job["state"] != before["state"]
+        self._job = job
+        if changed:
+            self._asking = False
+        if changed or self._ticks % SLOW_TICKS == 0:
+            await self._read_around()
+        self.draw()
+        if changed:
+            self.strip.take_focus()
+        if job["is_final"]:
+            self.pause()
+
+    async def _read_around(self) -> None:
+        """Read what belongs to the state: entries while it runs; list, receipt and entry when it is released."""
+        page, job = self.page, self._job
+        assert job is not None
+        if not page.may("evidence.timeline"):
+            return
+        limit = 1000 if job["is_final"] else RECENT_ENTRIES
+        told = await page.run(page.client.call, "evidence.timeline", text=self._id, kind="intersection.", limit=limit)
+        self._entries = list(told["entries"])
+        self._records = sum(1 for one in self._entries if one["seal"] != "PENDING") if job["is_final"] else None
+        if job["state"] != "RELEASED":
+            return
+        if page.may("evidence.receipt") and self._receipt is None:
+            receipt = (await page.run(page.client.call, "evidence.receipt", job=self._id))["receipt"]
+            entry = await page.run(
+                page.client.call, "evidence.entry", log=self.names.own, index=int(job["result"]["own_index"])
+            )
+            self._receipt = (receipt, entry)
+        if page.may("intersection.result") and self._page_of_rows is None:
+            await self._read_rows(0)
+
+    async def _read_rows(self, offset: int) -> None:
+        page = self.page
+        reply = await page.run(page.client.call, "intersection.result", job=self._id, offset=offset, limit=PAGE_ROWS)
+        self._page_of_rows = (reply, offset)
+
+    async def _turn(self, offset: int) -> None:
+        await self._read_rows(offset)
+        self.draw()
+
+    # ------------------------------------------------------------------ drawing
+
+    def draw(self) -> None:
+        job, names, t = self._job, self.names, self.t
+        if job is None:
+            return
+        self.look(self.stepper)
+        state = str(job["state"])
+        self.head.tell(
+            notes.head(
+                t("page.result" if state == "RELEASED" else "page.job"),
+                job=job["job"],
+                parties=[names.tile(names.own), names.tile(job["partner"])],
+                subject=f"{names.party(job['partner'])} · {names.purpose(job['purpose'])}",
+                meta=t("page.zone") if job["is_final"] else t("page.may_close"),
+            )
+        )
+        self.stepper.steps = [t(f"steps.{name}") for name in STEPS]
+        self.stepper.current = 6 if state == "RELEASED" else 5 if state in (*NO_RESULT, "SEALING") else 4
+        self.stepper.locked_before = 4
+        chip = {"REFUSED_SMALL": "refused", "REJECTED": "refused", "DISPUTED": "tampered"}.get(state, "failed")
+        self.stepper.stopped = chip if state in NO_RESULT else ""
+        around = answers.Circumstances(
+            now_ms=int(time.time() * 1000),
+            may=self.page.may,
+            records=len(self._entries) if self._asking else self._records,
+            cosigners=len(self._receipt[1]["entry"]["cosigners"]) if self._receipt else 0,
+            parties=len(names.parties),
+            asking_cancel=self._asking,
+        )
+        self.answer(answers.answer_for(job, names, t, around))
+        self.page.notify_lab(title=answers.title_for(job, t), running=state in (*WORKING, "SEALING"))
+        self._draw_body(job)
+
+    def _draw_body(self, job: Mapping[str, Any]) -> None:
+        names = self.names
+        list_name = self._lists.get(str(job["request"].get("list_id", "")), "")
+        if job["state"] == "RELEASED":
+            panel = self._panel_of(ResultPanel)
+            panel.show(job, names, list_name=list_name, engine=self._engine(job))
+            if self._page_of_rows:
+                panel.show_rows(*self._page_of_rows, job, names)
+            elif not self.page.may("intersection.result"):
+                panel.hide_rows(self.t("list.not_yours"), "DENIED")
+            if self._receipt:
+                panel.show_receipt(rows.receipt_data(job, *self._receipt, names))
+        elif job["state"] in NO_RESULT:
+            self._panel_of(EndPanel).show(job, names, list_name=list_name)
+        else:
+            self._panel_of(RunPanel).show(job, names, self._entries, list_name=list_name, engine=self._engine(job))
+
+    def _panel_of(self, kind: type[Any]) -> Any:  # Any: one of three classes, each with its own methods
+        if not isinstance(self._panel, kind):
+            if kind is ResultPanel:
+                self._panel = ResultPanel(
+                    self.page,
+                    on_page=lambda offset, _limit: self.page.start(self._turn, offset),
+                    open_evidence=lambda: self.page.navigate("evidence", job=self._id),
+                )
+            else:
+                self._panel = kind(self.page)
+            self._body[:] = [self._panel.root]
+        return self._panel
+
+    def _engine(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """What the engine of this plugin declares; nothing for another engine."""
+        from workbench_psi.engine import GUARANTEES, NAME, VERSION
+
+        if job["engine"] != f"{NAME}/{VERSION}":
+            return {}
+        zh = self.page.lang == "zh"
+        return {
+            "learns": GUARANTEES.learns_zh if zh else GUARANTEES.learns_en,
+            "security": GUARANTEES.security_model_zh if zh else GUARANTEES.security_model_en,
+        }
+
+    # ------------------------------------------------------------------ acting
+
+    async def act(self, action: str) -> None:
+        job = self._job
+        if job is None:
+            return
+        page = self.page
+        if action in ("cancel", "keep"):
+            self._asking = action == "cancel"
+            self.draw()
+            self.strip.take_focus()
+        elif action == "cancel_now":
+            self._asking = False
+            await page.run(page.client.call, "intersection.cancel", job=self._id)
+            await self._again()
+        elif action == "run":
+            await page.run(page.client.call, "intersection.run", job=self._id)
+            await self._again()
+            self._follow()
+        elif action == "copy":
+            self._go.wizard(job)
+        elif action == "evidence":
+            page.navigate("evidence", job=self._id)
+        elif action == "inbox":
+            page.navigate("inbox", job=self._id)
+        elif action == "export":
+            request = {"job": self._id, "columns": list(job["request"].get("columns", []))}
+            await page.confirm("intersection.export", request, self._exported)
+        elif action == "receipt":
+            await self._save_receipt()
+
+    async def _again(self) -> None:
+        page = self.page
+        self._job = await page.run(page.client.call, "intersection.job", job=self._id)
+        self._ticks = -1
+        self.draw()
+        self.strip.take_focus()
+
+    async def _exported(self, state: str, reply: Any) -> None:
+        if state == "done":
+            self.page.download(reply["download"])
+            t, job = self.t, self._job
+            assert job is not None
+            self.strip.reason = t(
+                "export.done", count=f"{int(reply['customers']):,}", withheld=f"{int(reply['withheld']):,}", name=reply["name"]
+            )
+            self.strip.take_focus()
+        elif state == "refused" and isinstance(reply, Mapping):
+            self.page.report(_as_error(reply))
+
+    async def _save_receipt(self) -> None:
+        page = self.page
+        reply = await page.run(page.client.call, "evidence.receipt", job=self._id)
+        text = json.dumps(reply["receipt"], ensure_ascii=False, indent=2) + "\n"
+        self.head.save_file(f"{rows.receipt_name(self._id)}.json", text)
+
+
+def _as_error(reply: Mapping[str, Any]) -> WorkbenchError:
+    """The refusal of an action that was confirmed on the node's page."""
+    from workbench.errors import Refused
+
+    error = reply.get("error", reply)
+    return Refused(str(error.get("zh", "")), str(error.get("en", "")), code=str(error.get("code", "REFUSED")))
+
+
+__all__ = ["STEPS", "JobView"]

@@ -1,0 +1,92 @@
+"""How the parts of a page stand together: stacks, two columns that become one, rows of fields, buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+
+from workbench.app.page import PageContext
+
+BADGE_PX = 126
+"""As wide as the longer of the two languages' words."""
+_PLAIN = ".scroll-button { display: none; }"
+"""Panel puts an empty element into each column, which a gap would set apart."""
+_STACK = _PLAIN + ":host([class]) { display: flex; flex-direction: column; gap: 12px; }"
+_SPLIT = _PLAIN + """:host([class]) { display: grid; grid-template-columns: minmax(0, 1fr) SIDEpx; gap: 12px; align-items: start; }
+@media (max-width: 1199px) { :host([class]) { grid-template-columns: minmax(0, 1fr); } }"""
+_SPLIT_LEFT = _SPLIT.replace("minmax(0, 1fr) SIDEpx", "SIDEpx minmax(0, 1fr)")
+_FIELDS = _PLAIN + ":host([class]) { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); gap: 12px 16px; align-items: end; }"
+_BUTTONS = _PLAIN + ":host([class]) { display: flex; flex-flow: row wrap; gap: 8px 12px; align-items: center; }"
+_CARD = _PLAIN + ":host(.wb-card) { display: flex; flex-direction: column; gap: 10px; }"
+
+_BUTTON = """:host(.solid) .bk-btn.bk-btn-default { background: var(--wb-surface); color: var(--wb-text); border: 1px solid var(--wb-control); }
+:host(.solid) .bk-btn.bk-btn-default:hover { background: var(--wb-surface2); }
+:host(.solid) .bk-btn[disabled] { background: var(--wb-surface2); color: var(--wb-text2); border: 1px dashed var(--wb-control); opacity: 1; }
+:host { width: max-content; }"""
+
+
+def stack(*items: Any) -> Any:  # Any: Panel has no types
+    """Items below one another, 12 px apart."""
+    return pn.Column(*items, sizing_mode="stretch_width", margin=0, stylesheets=[_STACK])
+
+
+def card(*items: Any) -> Any:  # Any: Panel has no types
+    """A card that holds widgets."""
+    return pn.Column(*items, sizing_mode="stretch_width", margin=0, css_classes=["wb-card"], stylesheets=[_CARD])
+
+
+def split(main: Any, side: Any, *, side_px: int = 372, side_first: bool = False) -> Any:  # Any: Panel has no types
+    """Two columns from 1,200 px on, one below the other on narrower pages."""
+    sheet = (_SPLIT_LEFT if side_first else _SPLIT).replace("SIDE", str(side_px))
+    parts = (side, main) if side_first else (main, side)
+    return pn.Column(*parts, sizing_mode="stretch_width", margin=0, stylesheets=[sheet])
+
+
+def fields(*widgets: Any) -> Any:  # Any: Panel has no types
+    """Input fields side by side where there is room."""
+    return pn.Column(*widgets, sizing_mode="stretch_width", margin=0, stylesheets=[_FIELDS])
+
+
+def buttons(*items: Any) -> Any:  # Any: Panel has no types
+    """Buttons in reading order; `spacer()` pushes what follows to the right."""
+    return pn.Row(*items, sizing_mode="stretch_width", margin=0, stylesheets=[_BUTTONS])
+
+
+def first_line(head: Any, badge: Any) -> Any:  # Any: Panel has no types
+    """Title of a page with the badge of origin at its right; badge: a pane or None."""
+    if badge is None:
+        return buttons(head)
+    badge.param.update(sizing_mode="fixed", width=BADGE_PX)
+    head.styles = {"flex": "1 1 320px", "width": "auto"}
+    return buttons(head, badge)
+
+
+def spacer() -> Any:  # Any: Panel has no types
+    return pn.Spacer(sizing_mode="stretch_width", height=1, margin=0)  # type: ignore[no-untyped-call]
+
+
+def button(page: PageContext, key: str, handler: Callable[..., Any], *, primary: bool = False) -> Any:  # Any: as above
+    """A button whose text follows the language and whose errors are shown on the page."""
+    look = "primary" if primary else "default"
+    made = pn.widgets.Button(name=page.label(key), button_type=look, margin=0, stylesheets=[_BUTTON])  # type: ignore[no-untyped-call]
+    made.on_click(page.action(lambda _event: handler()))
+    return made
+
+
+def select(page: PageContext, key: str, **options: Any) -> Any:  # Any: Panel's parameters
+    """A list to choose one from."""
+    return field(pn.widgets.Select, page, key, **options)
+
+
+def field(kind: Callable[..., Any], page: PageContext, key: str, **options: Any) -> Any:  # Any: Panel has no types
+    """An input of Panel whose label follows the language, as wide as its place."""
+    return kind(name=page.label(key), **{"sizing_mode": "stretch_width", "margin": 0, **options})
+
+
+def set_options(widget: Any, options: dict[str, Any], value: Any = None) -> None:  # Any: Panel has no types
+    """New options in the present language; what was chosen stays chosen where it still exists."""
+    wanted = widget.value if value is None else value
+    known = list(options.values())
+    widget.param.update(options=options, value=wanted if wanted in known else (known[0] if known else None))

@@ -1,0 +1,155 @@
+"""Step 6: who knows what, why so many, the masked list, the receipt, what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from workbench.app.page import PageContext
+from workbench_psi.pages import layout, notes, rows, sidecards
+from workbench_psi.pages.answers import Job
+from workbench_psi.pages.names import Names
+from workbench_psi.pages.notes import Notes
+from workbench_widgets import DataTable, ReceiptCard, Venn, Waterfall, formats
+from workbench_widgets.panel_pane import pane
+
+PAGE_ROWS = 5
+"""Masked rows shown at once; each look at a page is an entry of evidence."""
+
+
+class ResultPanel:
+    """The body of a released job. on_page(offset, limit), open_evidence() and print_page() are called for its events."""
+
+    def __init__(
+        self,
+        page: PageContext,
+        *,
+        on_page: Callable[[int, int], None],
+        open_evidence: Callable[[], None],
+    ) -> None:
+        self._page = page
+        self.venn, self.fall = Venn(), Waterfall()
+        self.table, self.receipt = DataTable(page_size=PAGE_ROWS, state="loading"), ReceiptCard(state="loading")
+        self.next, self.contract, self.learns, self.limits, self.call = Notes(), Notes(), Notes(), Notes(), Notes()
+        self.table.on_action(lambda _name, told: on_page(int(told.get("offset", 0)), PAGE_ROWS), "page")
+        self.receipt.on_action(lambda _name, _told: open_evidence(), "open_evidence")
+        self.root = layout.stack(
+            layout.split(pane(self.fall), pane(self.venn), side_px=400, side_first=True),
+            layout.split(pane(self.table), pane(self.receipt), side_px=360),
+            self.next,
+            layout.split(layout.stack(self.learns, self.limits), layout.stack(self.contract, self.call)),
+        )
+
+    def show(self, job: Job, names: Names, *, list_name: str, engine: Mapping[str, Any]) -> None:
+        """Draw everything that the job itself tells."""
+        t, result = self._page.t, job["result"]
+        for widget in (self.venn, self.fall, self.table, self.receipt):
+            widget.lang = names.lang
+        released, matched = int(result["released"]), int(result["cardinality"])
+        used = rows.kept_at(job["waterfall"], "consent") or matched
+        whole = rows.kept_at(job["waterfall"], "imported") or used
+        with self.venn.hold_trait_notifications():
+            self.venn.mine = {**names.tile(names.own), "count": used}
+            self.venn.partner = {**names.tile(job["partner"]), "bucket": int(result["partner_bucket"])}
+            self.venn.released, self.venn.dropped = released, matched - released
+        self.venn.caption = t("venn.caption", digest=formats.digest("SM3", result["result_digest"]))
+        self.fall.rows = rows.waterfall_rows(job["waterfall"], names, job["partner"], t)
+        self.fall.heading = t("waterfall.title", whole=formats.count(whole), rest=formats.count(released))
+        self.next.tell(
+            notes.next_steps(
+                t("next.title"),
+                (t("next.export", count=formats.count(released)), t("next.export_text")),
+                (t("next.verify"), t("next.verify_text")),
+                (t("next.evidence"), t("next.evidence_text")),
+            )
+        )
+        self.contract.tell(*sidecards.contract(job, names, t, list_name=list_name), notes.facts(
+            (t("contract.took"), formats.duration(result.get("seconds"), "zh" if names.lang == "zh" else "en")),
+            (t("contract.bytes"), formats.size(result.get("bytes"))),
+            (t("contract.digest"), formats.digest("SM3", result["contract"]), "mono"),
+        ))  # fmt: skip
+        if engine:
+            self.learns.tell(*sidecards.who_learns(engine["learns"], engine["security"], job["partner"], names, t))
+        self.limits.tell(*sidecards.not_promised(t, workspace=self._page.me["workspace"], after_run=True))
+        self.call.tell(*sidecards.call_in_notebook(job, t))
+        self.table.heading = t("list.title")
+        self.receipt.heading = t("receipt.title")
+
+    def show_rows(self, reply: Mapping[str, Any], offset: int, job: Job, names: Names) -> None:
+        """Draw one page of the masked list."""
+        t = self._page.t
+        self.table.columns = rows.result_columns(reply["columns"], job["partner"], names, t)
+        self.table.offset, self.table.total = offset, int(reply["total"])
+        self.table.rows = rows.result_rows(reply["rows"], t)
+        self.table.hint = t("list.hint", total=formats.count(int(reply["total"])), shown=PAGE_ROWS)
+        self.table.state = "done"
+
+    def hide_rows(self, sentence: str, code: str) -> None:
+        """This person may not see the list."""
+        self.table.state, self.table.notice = "refused", {"sentence": sentence, "code": code}
+
+    def show_receipt(self, data: Mapping[str, Any]) -> None:
+        """Draw the receipt."""
+        self.receipt.receipt, self.receipt.state = dict(data), "done"
+
+
+class EndPanel:
+    """The body of a job that ended without a result: what is known, what is not, and what stays."""
+
+    def __init__(self, page: PageContext) -> None:
+        self._page = page
+        self.told, self.contract, self.limits, self.digests = Notes(), Notes(), Notes(), Notes()
+        self.fall = Waterfall()
+        self._fall = pane(self.fall)
+        self.root = layout.split(layout.stack(self.told, self.digests, self._fall), layout.stack(self.contract, self.limits))
+
+    def show(self, job: Job, names: Names, *, list_name: str) -> None:
+        """Draw a job in one of the states without result."""
+        t, state = self._page.t, str(job["state"])
+        partner = names.party(job["partner"])
+        known = _known(job, names, self._page)
+        self.told.tell(
+            notes.heading(t("end.title"), t(f"state.{state}")),
+            notes.columns(
+                notes.bullets(known, title=t("end.known"), mark="yes"),
+                notes.bullets([t("end.no_list"), t("end.no_number", partner=partner)] if state != "ABORTED_AFTER_REVEAL"
+                              else [t("end.no_export"), t("end.no_rest")], title=t("end.not_there"), mark="no"),
+            ),
+            notes.bullets([t("end.records"), t("end.shredded")], title=t("end.stays"), mark="dot"),
+        )  # fmt: skip
+        statement = job["error"].get("details", {}).get("statement", "") if job["error"] else ""
+        if state == "DISPUTED":
+            self.digests.tell(
+                notes.heading(t("dispute.title")),
+                notes.text(t("dispute.text")),
+                notes.facts((t("dispute.about"), statement), (t("dispute.where"), t("dispute.where_text"))),
+            )
+        self._fall.visible = bool(job["waterfall"])
+        self.fall.lang = names.lang
+        if job["waterfall"]:
+            self.fall.heading, self.fall.hint = t("waterfall.before"), t("waterfall.before_hint")
+            self.fall.rows = rows.waterfall_rows(job["waterfall"], names, job["partner"], t)
+        self.contract.tell(*sidecards.contract(job, names, t, list_name=list_name))
+        self.limits.tell(*sidecards.not_promised(t, workspace=self._page.me["workspace"]))
+
+
+def _known(job: Job, names: Names, page: PageContext) -> list[str]:
+    """What each side may have learned when the job ended, by state."""
+    t, state = page.t, str(job["state"])
+    partner, mine = names.party(job["partner"]), names.party(names.own)
+    details = job["error"].get("details", {}) if job["error"] else {}
+    if state == "ABORTED_AFTER_REVEAL":
+        own, theirs = details.get("own_learned", ""), details.get("partner_learned_at_most", "")
+        unknown = t("word.unknown")
+        return [
+            t("end.half_own", party=mine, count=formats.count(int(own)) if own.isdigit() else unknown),
+            t("end.half_theirs", party=partner, count=t("word.at_most", count=formats.count(int(theirs))) if theirs.isdigit() else unknown),
+        ]
+    if state == "REFUSED_SMALL":
+        floor = formats.count(job["minimum_crowd"])
+        return [t("end.below", floor=floor), t("end.bucket")]
+    if state == "DISPUTED":
+        return [t("end.disputed"), t("end.bucket")]
+    if job["attempt"]:
+        return [t("end.bucket_maybe")]
+    return [t("end.only_proposal", partner=partner)]

@@ -1,0 +1,103 @@
+"""Cards that stand beside an intersection: what was agreed, who learns what, what is not promised. Texts only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workbench_psi.pages import notes
+from workbench_psi.pages.answers import Job
+from workbench_psi.pages.names import Names, Translate
+from workbench_psi.pages.notes import Block
+from workbench_psi.pages.rows import kept_at
+from workbench_widgets import formats
+
+
+def contract(job: Job, names: Names, t: Translate, *, list_name: str = "") -> list[Block]:
+    """What both sides signed, and our own choices, which never leave this institution."""
+    request = job["request"]
+    mine, theirs = names.party(names.own), names.party(job["partner"])
+    proposer, approver = (mine, theirs) if job["side"] == "initiator" else (theirs, mine)
+    rows = job["waterfall"]
+    whole, usable = kept_at(rows, "imported"), kept_at(rows, "consent")
+    sizes = t("contract.sizes", whole=formats.count(whole), usable=formats.count(usable)) if usable is not None else ""
+    proposed = t("contract.by", party=proposer, person=job["proposed_by"]) if job["proposed_by"] else proposer
+    decided = job["state"] not in ("PROPOSED", "REJECTED", "WITHDRAWN", "EXPIRED")
+    approved = t("contract.by", party=approver, person=job["approved_by"]) if job["approved_by"] else approver
+    return [
+        notes.heading(t("contract.title")),
+        notes.facts(
+            (t("contract.purpose"), names.purpose(job["purpose"])),
+            (t("contract.key"), t(f"field.{job['key_kind']}")),
+            (t("contract.floor"), t("contract.people", count=formats.count(job["minimum_crowd"]))),
+            (t("contract.directions"), t("contract.both_ways", mine=mine, theirs=theirs)),
+            (t("contract.until"), formats.time(job["valid_until_ms"])),
+            (t("contract.engine"), t("contract.engine_mode", engine=job["engine"])),
+            (t("contract.proposed"), f"{proposed} · {formats.time(job['created_ms'])}"),
+            (t("contract.approved"), approved if decided else t("contract.not_yet")),
+        ),
+        notes.text(t("contract.own_side", party=mine), meta=True),
+        notes.facts(
+            (t("contract.list"), list_name),
+            (t("contract.rule"), str(request.get("audience", "")) or (t("contract.everybody") if request else ""), "mono"),
+            (t("contract.size"), sizes),
+            (t("contract.columns"), t("word.comma").join(request.get("columns", []))),
+            (t("contract.total_time"), formats.duration(request.get("timeout_s"), _lang(names)) if request.get("timeout_s") else ""),
+            (t("contract.attempt"), t("contract.attempt_no", number=job["attempt"]) if job["attempt"] else ""),
+        ),
+    ]
+
+
+def who_learns(learns: Sequence[str], security: str, partner: str, names: Names, t: Translate) -> list[Block]:
+    """What each side will know, what it will not, and under which assumption; learns and security come from the engine."""
+    theirs = names.party(partner)
+    return [
+        notes.heading(t("learns.title"), t("learns.hint")),
+        notes.columns(
+            notes.bullets(learns, title=t("learns.both"), mark="yes"),
+            notes.bullets(
+                [t("learns.not_others", partner=theirs), t("learns.not_tags"), t("learns.not_size"), t("learns.not_names")],
+                title=t("learns.neither"), mark="no",
+            ),
+        ),
+        notes.bullets([security], title=t("learns.premise"), mark="warn"),
+    ]  # fmt: skip
+
+
+def not_promised(t: Translate, *, workspace: str, after_run: bool = False) -> list[Block]:
+    """What this page cannot promise; said on it and not in small print."""
+    rows = [t("limits.honest"), t("limits.fairness"), t("limits.list_true"), t("limits.after_export")]
+    if after_run:
+        rows = [t("limits.receipt"), *rows]
+    if workspace != "production":
+        rows.append(t("limits.one_machine"))
+    return [notes.heading(t("limits.title")), notes.bullets(rows, mark="warn")]
+
+
+def interrupted(job: Job, names: Names, t: Translate) -> list[Block]:
+    """What happens when the run stops half-way."""
+    return [notes.heading(t("stop.title")), notes.text(t("stop.text", partner=names.party(job["partner"])))]
+
+
+def call_in_notebook(job: Job, t: Translate) -> list[Block]:
+    """The same intersection from a notebook."""
+    request: Mapping[str, Any] = job["request"]
+    if job["side"] != "initiator" or not request:
+        return []
+    shown = {
+        "purpose": job["purpose"],
+        "key_kind": job["key_kind"],
+        "audience": request.get("audience", ""),
+        "minimum_crowd": request.get("minimum_crowd"),
+        "columns": request.get("columns", []),
+    }
+    given = [f"{name}={value!r}" for name, value in shown.items() if value not in ("", [], None)]
+    line = f"wb.intersect({', '.join([repr(job['partner']), *given])})"
+    return [
+        notes.heading(t("notebook.title")),
+        notes.command(line, copy=t("word.copy"), copied=t("word.copied"), select=t("word.select")),
+    ]
+
+
+def _lang(names: Names) -> formats.Lang:
+    return "zh" if names.lang == "zh" else "en"
