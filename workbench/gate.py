@@ -1,11 +1,12 @@
 """The gate: authenticate, authorise with default deny, validate, run, record, answer. Every action passes here.
 
-Refusals are evidence too (decision 5). Reading operations leave nothing when they succeed; all others write their own
-entry in the transaction of their change.
+Refusals are evidence too, and so is every view of the regulator (decision 5). Reading operations leave nothing else when
+they succeed; all others write their own entry in the transaction of their change.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from workbench.contracts import OperationContext
 from workbench.crypto import canonical, sm3
-from workbench.domain.party import ROLE_NAMES, Caller
+from workbench.domain.party import ROLE_NAMES, Caller, Role
 from workbench.errors import (
     Denied,
     InvalidRequest,
@@ -26,11 +27,19 @@ from workbench.operations import Operation, Registry
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
+STRANGERS_PER_MINUTE = 30
+"""Refusals of callers who are not signed in that become entries."""
+
 
 def action_digest(operation: str, request: BaseModel) -> str:
     """SM3 over operation and validated request: what a person confirms with a fresh password (decision 18)."""
     text = request.model_dump_json(by_alias=True)
     return sm3.digest(canonical.format({"operation": operation, "request": text})).hex()
+
+
+POLLED = frozenset({"people.me", "pages.list", "tasks.get", "tasks.cancel", "node.status"})
+"""What pages ask for by themselves, and what shows no evidence: no entry even when the regulator's page does (decision 5)."""
+VIEW_AGAIN_MS = 5 * 60_000
 
 
 class Gate:
@@ -39,6 +48,9 @@ class Gate:
     def __init__(self, host: Workbench, registry: Registry) -> None:
         self._host = host
         self.registry = registry
+        self._viewed: dict[tuple[str, str], int] = {}
+        self._strangers = (0, 0)
+        self._lock = threading.Lock()
 
     def authorise(self, operation: Operation, caller: Caller | None) -> Caller:
         """The caller, if this operation is open to one of their roles; SignInRequired or Denied otherwise."""
@@ -86,9 +98,11 @@ class Gate:
             if operation.fresh_password:
                 digest = action_digest(name, request)
                 self._host.people.spend_confirmation(trusted, confirmation, digest)
+            if operation.reads_only and Role.REGULATOR in trusted.person.roles and name not in POLLED:
+                self._record_view(name, trusted, action_digest(name, request))
             return operation.run(context or self.context(trusted), request)
         except Refused as refusal:
-            self._record_refusal(name, caller, refusal)
+            self.record_refusal(name, caller, refusal)
             raise
 
     def admit(
@@ -105,7 +119,7 @@ class Gate:
                 raise Denied("笔记本的令牌不能发起此操作", "A notebook's token cannot start this action", code="KERNEL_TOKEN")
             return operation, trusted, self.validate(operation, raw)
         except Refused as refusal:
-            self._record_refusal(name, caller, refusal)
+            self.record_refusal(name, caller, refusal)
             raise
 
     def context(self, caller: Caller) -> OperationContext:
@@ -114,7 +128,24 @@ class Gate:
             host=self._host, caller=caller, progress=lambda done, total, zh, en: None, cancelled=lambda: False
         )
 
-    def _record_refusal(self, name: str, caller: Caller | None, refusal: Refused) -> None:
+    def _record_view(self, name: str, caller: Caller, digest: str) -> None:
+        """Every view of the regulator is evidence before it is answered (decision 5); a page that refreshes is one view."""
+        now, key = self._host.now_ms(), (caller.person.token, digest)
+        if now - self._viewed.get(key, -VIEW_AGAIN_MS) < VIEW_AGAIN_MS:
+            return
+        values = {"operation": name, "request": digest}
+        self._host.store.write(
+            lambda tx: self._host.evidence.append(tx, "regulator.viewed", values, actor=caller.person.token)
+        )
+        self._viewed = {one: at for one, at in self._viewed.items() if now - at < VIEW_AGAIN_MS} | {key: now}
+
+    def record_refusal(self, name: str, caller: Caller | None, refusal: Refused) -> None:
+        """Write down that an operation was refused; should that fail, the refusal's details say so.
+
+        Of callers without a valid ticket at most STRANGERS_PER_MINUTE are written down: nobody fills the log from outside.
+        """
+        if caller is None and not self._has_room_for_stranger():
+            return
         known = name if name in {operation.name for operation in self.registry} else "unknown"
         values = {"operation": known, "code": refusal.code}
         actor = caller.person.token if caller else ""
@@ -124,3 +155,10 @@ class Gate:
             )
         except WorkbenchError as failure:
             refusal.details["evidence"] = f"not recorded: {failure.code}"
+
+    def _has_room_for_stranger(self) -> bool:
+        minute = self._host.now_ms() // 60_000
+        with self._lock:
+            count = self._strangers[1] + 1 if self._strangers[0] == minute else 1
+            self._strangers = (minute, count)
+        return count <= STRANGERS_PER_MINUTE

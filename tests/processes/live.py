@@ -90,7 +90,7 @@ class Live:
 
     def refusals(self, party: str, code: str) -> int:
         """How many refusals of peers with this code are in a party's own log, read as text."""
-        sql = "SELECT count(*) FROM entry WHERE body LIKE '%\"peer.refused\"%' AND body LIKE ?"
+        sql = "SELECT count(*) FROM entry WHERE CAST(body AS TEXT) LIKE '%\"peer.refused\"%' AND CAST(body AS TEXT) LIKE ?"
         return int(self.rows(party, sql, f'%"code":"{code}"%')[0][0])
 
 

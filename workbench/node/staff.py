@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Body, FastAPI, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,7 @@ from workbench.domain.party import Caller
 from workbench.errors import (
     Denied,
     InvalidRequest,
+    Refused,
     SignInRequired,
     TooLarge,
     WorkbenchError,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 TICKET_COOKIE = "workbench_ticket"
+WITHOUT_TICKET = frozenset({("POST", "/api/v1/session"), ("POST", "/api/v1/session/exchange")})
+"""The only requests below /api/ that are answered without a ticket: they are how one gets it."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self';"
     " frame-ancestors 'none'; base-uri 'none'",
@@ -146,6 +150,9 @@ def caller_of(host: Workbench, request: Request) -> Caller:
     A cookie only counts with the ticket of the node's own page, and when the page of the request is this node's own
     (Origin), against forged requests of other sites.
     """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
     bearer, secret = _bearer_of(request), ticket_of(request)
     if not secret:
         raise SignInRequired("请先登录", "Sign in first")
@@ -168,15 +175,19 @@ def _add_middleware(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> N
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         if request.headers.get("Host", "") not in allowed_hosts:
-            refusal = Denied("地址不对", "Wrong host", code="WRONG_HOST")
-            return _error(refusal)
+            return await _refuse(host, request, Denied("地址不对", "Wrong host", code="WRONG_HOST"))
         length = request.headers.get("Content-Length", "")
         is_upload = request.url.path == "/api/v1/files"
         if not is_upload and request.method in {"POST", "PUT", "PATCH"}:
-            if not length.isdigit():
-                return _error(InvalidRequest("须说明长度", "A length is required", code="LENGTH_REQUIRED"))
+            if not (length.isascii() and length.isdigit()):
+                return await _refuse(host, request, InvalidRequest("须说明长度", "A length is required", code="LENGTH_REQUIRED"))
             if int(length) > limit:
-                return _error(TooLarge(f"请求超过 {limit} 字节", f"The request exceeds {limit} bytes"))
+                return await _refuse(host, request, TooLarge(f"请求超过 {limit} 字节", f"The request exceeds {limit} bytes"))
+        if request.url.path.startswith("/api/") and (request.method, request.url.path) not in WITHOUT_TICKET:
+            try:  # before anything else of the request is looked at or answered (row F16)
+                request.state.caller = await run_in_threadpool(caller_of, host, request)
+            except Refused as refusal:
+                return await _refuse(host, request, refusal)
         response = await call_next(request)
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
@@ -194,7 +205,7 @@ def _add_errors(app: FastAPI, host: Workbench) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         places = "; ".join(".".join(str(part) for part in one["loc"]) + ": " + one["msg"] for one in error.errors())
-        return _error(InvalidRequest(f"请求的字段不对：{places}", f"The request does not fit: {places}"))
+        return await _refuse(host, request, InvalidRequest(f"请求的字段不对：{places}", f"The request does not fit: {places}"))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -206,6 +217,14 @@ def _add_errors(app: FastAPI, host: Workbench) -> None:
         host.log_fault(error)
         body = ErrorBody(code="INTERNAL", zh="程序内部错误", en="An internal fault")
         return JSONResponse(body.model_dump(), status_code=500)
+
+
+async def _refuse(host: Workbench, request: Request, refusal: Refused) -> JSONResponse:
+    """Answer with a refusal that never reached the gate, and record it as the gate would."""
+    name = request.url.path.removeprefix("/api/v1/operations/")
+    caller = getattr(request.state, "caller", None)
+    await run_in_threadpool(host.gate.record_refusal, name, caller, refusal)
+    return _error(refusal)
 
 
 def _error(error: WorkbenchError) -> JSONResponse:
