@@ -149,7 +149,8 @@ EVIDENCE_KINDS = (
             _shared("purpose", "用途", "purpose"),
             _shared("recipient", "接收方", "recipient"),
             _shared("key_kind", "比对的标识", "identifier compared"),
-            _shared("root", "可用客户授权摘要的 SM3 默克尔根", "SM3 Merkle root of the grant digests in use"),
+            # The same customers give the same root in every job: shared, it would tell when nobody joined or left.
+            _closed("root", "可用客户授权摘要的 SM3 默克尔根", "SM3 Merkle root of the grant digests in use"),
             _closed("at_ms", "判断时点", "instant of the decision", "ms"),
             _closed("as_of", "依据的授权事件序号", "consent event it rests on"),
             _closed("customers", "名单人数", "customers of the list", "1"),

@@ -167,7 +167,7 @@ def test_sizes_and_scopes_are_never_shared() -> None:
     }  # fmt: skip
     roots = {("consent.imported", "root"), ("consent.withdrawn", "root"), ("consent.suppression_lifted", "root")}
     assert shared == roots | {
-        ("consent.snapshot", name) for name in ("snapshot", "attempt", "purpose", "recipient", "key_kind", "root")
+        ("consent.snapshot", name) for name in ("snapshot", "attempt", "purpose", "recipient", "key_kind")
     }
 
 

@@ -374,6 +374,8 @@ def test_a_snapshot_serves_one_attempt_once(house: House) -> None:
     assert (entry["usable"], entry["customers"], entry["snapshot"]) == ("2", "2", first)
     body = next(body for body in house.ledger.bodies if b"consent.snapshot" in body)
     assert b'"usable":"2"' not in body and b'"customers":"2"' not in body
+    # Both snapshots hold the same customers: nobody else may see that, so the root of one is not in the other's clear.
+    assert entry["root"] == house.entries("consent.snapshot")[1]["root"] and entry["root"].encode() not in body
 
 
 def test_a_withdrawal_between_snapshot_and_use_spoils_the_snapshot(house: House) -> None:

@@ -54,6 +54,10 @@ HOST_KINDS = (
         _closed("operation", "操作", "operation"), _closed("code", "原因代码", "code of the reason"),
     ),
     _kind(
+        "regulator.viewed", "监管查看", "the regulator looked at something",
+        _closed("operation", "操作", "operation"), _closed("request", "所查内容 SM3", "SM3 of what was asked for"),
+    ),
+    _kind(
         "lists.imported", "导入客户名单", "a customer list was imported",
         _closed("list", "名单编号", "id of the list"),
         _closed("catalogue", "目录登记", "catalogue entry"),
