@@ -36,5 +36,5 @@ def workbench_health(host: Host) -> Sequence[HealthReport]:
 @hookimpl
 def workbench_dashboards() -> Sequence[Dashboard]:
     """The page, loaded when somebody opens it."""
-    roles = frozenset({"marketing", "compliance", "operator", "auditor", "regulator"})
+    roles = frozenset({"marketing", "approver", "compliance", "operator", "auditor", "regulator"})
     return [Dashboard("evidence", "证据", "Evidence", "account_tree", roles, 40, view_at("workbench_ledger.dashboard:view"))]

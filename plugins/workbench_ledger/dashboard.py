@@ -1,13 +1,15 @@
-"""The page Evidence. See docs/pages.md for what a page gets and returns."""
+"""The pages of this plugin. See docs/pages.md for what a page gets and returns."""
 
 from __future__ import annotations
 
 import panel as pn
 
 from workbench.app.page import PageContext
+from workbench_ledger.pages.evidence import EvidencePage
 
 
 def view(page: PageContext) -> pn.viewable.Viewable:
-    """A first page that shows who is signed in."""
-    name = page.me["me"]["display_name"]
-    return pn.Column(pn.pane.Str(page.label("hello", name=name)), pn.widgets.TextInput(name="memo"))
+    """The page Evidence."""
+    made = EvidencePage(page)
+    page.start(made.open)
+    return made.view()
