@@ -51,6 +51,17 @@ function askFor(ctx, at) {
   ctx.local.asked = offset;
   ctx.emit("page", { offset, limit: PAGE * 2 });
 }
+function reveal(ctx, at, offset) {
+  // A row that was chosen elsewhere comes into sight; one that is in sight stays where it is.
+  const chosen = ctx.get("selected");
+  if (at < 0 || ctx.local.revealed === chosen) return;
+  ctx.local.revealed = chosen;
+  requestAnimationFrame(() => {
+    const box = ctx.root.querySelector(".lanes");
+    const top = (at + offset) * ROW;
+    if (box && (top < box.scrollTop || top + ROW > box.scrollTop + box.clientHeight)) box.scrollTop = Math.max(0, top - Math.floor(box.clientHeight / 2));
+  });
+}
 function lanesView(ctx) {
   const rows = ctx.get("rows");
   const offset = ctx.get("offset");
@@ -75,6 +86,7 @@ function lanesView(ctx) {
     ctx.local.top = box.scrollTop;
     ctx.update();
   };
+  reveal(ctx, rows.findIndex((row) => row.index === ctx.get("selected")), offset);
   const active = ctx.local.active ?? Math.max(0, rows.findIndex((row) => row.index === ctx.get("selected")) + offset);
   const keys = { ArrowDown: () => move(active + 1), ArrowUp: () => move(active - 1), Home: () => move(0), End: () => move(total - 1), PageDown: () => move(active + 10), PageUp: () => move(active - 10),
     Enter: () => choose(ctx, rows[active - offset]), " ": () => choose(ctx, rows[active - offset]) };
