@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from workbench.client.session import Client, Record, sign_in
 from workbench.demo.data import populate
 from workbench.domain.party import PartyId, Role
+from workbench.errors import Refused
 from workbench.jupyter.launch import RunningLab, start_lab
 from workbench.supervisor import RunningNode, running_nodes, start_nodes, stop_nodes
 from workbench.workspace import Workspace, create_workspace, free_ports
@@ -50,7 +52,7 @@ class Institutions:
     def approve(self, party: str, job: str) -> None:
         """As the partner's approver with a password, which a test workspace allows from a program."""
         _, password = self.workspace.sign_in(party, Role.APPROVER)
-        with self.client(party, Role.APPROVER) as client:
+        with self.client(party, Role.APPROVER) as client, contextlib.suppress(Refused):  # somebody else was first
             client.confirmed("intersection.approve", password=password, job=job, automatic=True)
 
     def released_job(self) -> str:

@@ -130,6 +130,7 @@ def lab_command(folder: Path, package: Path, *, node_url: str, base_url: str, pa
         f"--LabApp.extra_labextensions_path={package / 'labextensions'}",
         "--LabApp.news_url=", "--LabApp.extension_manager=readonly",  # neither feeds nor a package index are asked
         "--FileContentsManager.delete_to_trash=False",
+        "--KernelManager.transport=ipc",  # kernels talk over sockets in the 0700 folder, not over open ports
     ]  # fmt: skip
     environment = {
         **os.environ,
