@@ -183,11 +183,6 @@ class LabSession:
             raise SignInRequired("请先登录", "Sign in first")
         return ticket.secret
 
-    def stream_upload(self, name: str, content: Any) -> Awaitable[httpx.Response]:
-        """Send a file to the node piece by piece with the page ticket."""
-        _, ticket = self.page_headers()
-        return self._http.post("/api/v1/files", params={"name": name}, content=content, headers=_bearer(ticket), timeout=600)
-
     async def renew_due(self) -> None:
         """Renew each ticket that would soon expire; a refusal ends the sign-in."""
         for audience, ticket in list(self._tickets.items()):
