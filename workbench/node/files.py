@@ -6,7 +6,9 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from workbench.contracts import Store, Transaction, Vault
@@ -15,10 +17,14 @@ from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
 
 _FILE_ID = re.compile(r"[0-9a-f]{24}")
 DOWNLOAD_MINUTES = 60
+UPLOAD_HOURS = 12
 
 
 class Uploads:
-    """Uploaded files by id; each belongs to nobody but the node and is removed after its import or at the next start."""
+    """Uploaded files by id; each belongs to nobody but the node and is removed after its import or at the next start.
+
+    They lie there in clear: what nobody imported within UPLOAD_HOURS goes when the next one arrives.
+    """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self._folder = folder
@@ -29,7 +35,9 @@ class Uploads:
 
     async def receive(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Write a stream to disk; TooLarge beyond the limit, StorageFailed on a full disk; nothing stays behind then."""
+        self._sweep()
         safe = re.sub(r"[^\w.\-]+", "_", Path(name).name)[-80:].lstrip(".") or "file"
+        safe = os.fsencode(safe)[-240:].decode("utf-8", "ignore")  # a name has at most 255 bytes
         file_id = secrets.token_hex(12)
         path = self._folder / file_id / safe
         size = 0
@@ -54,6 +62,14 @@ class Uploads:
             self.remove(file_id)
             raise
         return file_id
+
+    def _sweep(self) -> None:
+        """Remove what was left lying; a file that is still growing is young."""
+        limit_s = time.time() - UPLOAD_HOURS * 3600
+        for folder in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # imported at this moment
+                if max(one.stat().st_mtime for one in (folder, *folder.glob("*"))) < limit_s:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def adopt(self, source: Path) -> str:
         """Take a copy of a file on this machine as if it had been uploaded; returns its id."""
@@ -85,6 +101,7 @@ class Downloads:
 
     def offer(self, tx: Transaction, caller: Caller, name: str, data: bytes) -> str:
         """Keep `data` for this person under a fresh id, in the caller's transaction."""
+        self._sweep(tx)
         download = secrets.token_hex(16)
         self._vault.put(tx, f"download/{download}", data)
         tx.execute(
