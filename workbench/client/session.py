@@ -133,10 +133,17 @@ class Client:
         return _record(reply.json())
 
     def confirmed(self, operation: str, /, *, password: str, **request: Any) -> Any:
-        """Run an operation that needs a fresh password. Not open to notebooks' tokens."""
-        body = {"operation": operation, "request": request, "password": password}
-        confirmation = self._send("POST", "/api/v1/session/confirm", json=body).json()["confirmation"]
-        return self.call(operation, confirmation=confirmation, **request)
+        """Run an operation that needs a fresh password. Not open to notebooks' tokens.
+
+        For a request with a field `password` of its own, such as people.add: `confirmation` and then `call`.
+        """
+        return self.call(operation, confirmation=self.confirmation(operation, request, password=password), **request)
+
+    def confirmation(self, operation: str, request: Mapping[str, Any], *, password: str) -> str:
+        """A fresh password for exactly this request; the answer is spent by one `call` within five minutes."""
+        body = {"operation": operation, "request": dict(request), "password": password}
+        secret: str = self._send("POST", "/api/v1/session/confirm", json=body).json()["confirmation"]
+        return secret
 
     def prepare_action(self, operation: str, /, **request: Any) -> Record:
         """Ask for an action that its person confirms on the node's own page; returns action and url."""

@@ -70,6 +70,7 @@ class Children:
         try:
             if self.lab is not None:
                 self.lab.stop()
+                import_module(LAUNCHER).forget_labs(self.workspace, main_parties(self.workspace)[0])
         finally:
             stop_nodes(self.workspace, parties=self.started) if self.started else None
 
@@ -92,7 +93,8 @@ def demo(options: Options) -> int:
                 children.lab = start_lab(workspace, open_browser=not options.no_browser)
                 value["lab"] = children.lab.url if children.lab else None
                 status = 0
-            lines = [*_job_lines(value), *sign_in_lines(children), *_lab_lines(value["lab"])]
+            stays = [] if options.check else [*sign_in_lines(children), *_lab_lines(value["lab"])]
+            lines = [*_job_lines(value), *stays]
             print_result(options, _without_texts(value), lines)
             is_ready = True
             say(f"就绪，用时 {time.monotonic() - began:.1f} 秒 / ready after {time.monotonic() - began:.1f} s")

@@ -78,7 +78,8 @@ def call(options: Options) -> int:
     with client_for(workspace, options.party, role) as client:
         if options.confirm:
             _, password = credentials(workspace, options.party, role)
-            reply = client.confirmed(options.operation, password=password, **request)
+            confirmation = client.confirmation(options.operation, request, password=password)
+            reply = client.call(options.operation, confirmation=confirmation, **request)
         else:
             reply = client.call(options.operation, **request)
     json.dump(reply, sys.stdout, ensure_ascii=False, sort_keys=True)

@@ -23,13 +23,11 @@ class Heartbeat:
         self._host = host
         self._seen: dict[PartyId, tuple[int, int, str, str]] = {}
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[PartyId, threading.Thread] = {}
 
     def start(self) -> None:
-        for party in self._others():
-            thread = threading.Thread(target=self._beat, args=(party,), name=f"hello-{party}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        """One thread for each partner, so that a silent one delays no other; new partners are met within a second."""
+        threading.Thread(target=self._follow_partners, name="hello", daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
@@ -58,8 +56,18 @@ class Heartbeat:
             "problem_en": en,
         }
 
+    def _follow_partners(self) -> None:
+        while True:
+            for party in self._others():
+                if party not in self._threads or not self._threads[party].is_alive():
+                    thread = threading.Thread(target=self._beat, args=(party,), name=f"hello-{party}", daemon=True)
+                    self._threads[party] = thread
+                    thread.start()
+            if self._stop.wait(1.0):
+                return
+
     def _beat(self, party: PartyId) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and party in self._others():
             self.greet(party)
             self._stop.wait(INTERVAL_S)
 

@@ -34,9 +34,7 @@ class Sealing:
 
     def start(self) -> None:
         """One thread per witness, so that an absent institution delays nobody else, and one for finished jobs."""
-        for party in self._others():
-            self._wakes[party] = threading.Event()
-            self._thread(f"seal-{party}", self._rounds, party)
+        self._follow_partners()
         self._thread("seal-jobs", self._complete, None)
 
     def wake(self) -> None:
@@ -104,11 +102,22 @@ class Sealing:
             low, high = (middle + 1, high) if state.state in SEALED else (low, middle)
         return low, size - low
 
+    def _follow_partners(self) -> None:
+        """A thread for every partner that the allow-list has gained since; the one of a removed partner ends by itself."""
+        for party in self._others():
+            if party not in self._wakes:
+                self._wakes[party] = threading.Event()
+                self._thread(f"seal-{party}", self._rounds, party)
+
     def _rounds(self, party: PartyId) -> None:
         interval_s = self._host.setting("node.seal_interval_ms") / 1000
         pause_s = interval_s
         event = self._wakes[party]
         while not self._stop.is_set():
+            if party not in self._others():
+                self.problems.pop(party, None)
+                self._wakes.pop(party, None)
+                return
             event.clear()
             try:
                 self.round(party)
@@ -134,6 +143,7 @@ class Sealing:
         while not self._stop.is_set():
             self._wake.wait(timeout=1.0)
             self._wake.clear()
+            self._follow_partners()
             try:
                 self._host.flow.complete_seals()
             except Exception as fault:  # the next round tries again
