@@ -57,10 +57,10 @@ class Inbox(View):
         self._own = layout.card(self._own_title, self.list_choice)
         self._changes, self._fall, self._decision, self._rule_pane = pane(self.changes), pane(self.fall), pane(self.decision), pane(self.rule)
         first = layout.first_line(self.head, origin_badge(page))
-        self._detail = layout.split(
+        self._detail = layout.stack(layout.split(
             layout.stack(self._own, self._fall, self._rule_pane, self.learns, self._changes),
-            layout.stack(self._decision, self._no, self.terms, self.risks, self.limits), side_px=420,
-        )  # fmt: skip
+            layout.stack(self._decision, self._no, self.terms, self.risks, self.limits), side_px=400,
+        ))  # fmt: skip
         self._list = layout.stack(layout.card(self.tab), pane(self.table))
         self.root = layout.stack(first, pane(self.strip), layout.split(self._detail, self._list, side_px=340, side_first=True))
 
@@ -181,12 +181,12 @@ class Inbox(View):
         jobs = self._of(str(self.tab.value or "waiting"))
         self.table.heading = ""
         self.table.columns = [
-            {"key": "with", "label": t("history.with"), "kind": "party"}, {"key": "what", "label": t("history.purpose")},
+            {"key": "with", "label": t("history.with"), "kind": "party"}, {"key": "job", "label": t("history.job"), "kind": "mono"},
             {"key": "state", "label": t("history.state"), "kind": "state"},
         ]  # fmt: skip
         shown = [
             {
-                "id": job["job"], "with": names.tile(job["partner"]), "what": f"{names.purpose(job['purpose'])} {formats.short_id(job['job'])}",
+                "id": job["job"], "with": names.tile(job["partner"]), "job": formats.short_id(job["job"]),
                 "state": {"state": CHIP_OF_STATE.get(job["state"], "neutral"), "label": t(f"state.{job['state']}")},
             }
             for job in jobs
@@ -267,7 +267,8 @@ class Inbox(View):
     def _draw_detail(self, job: Mapping[str, Any]) -> None:
         t, names = self.t, self.names
         decides = self._decides(job)
-        self._own.visible = self._fall.visible = self._rule_pane.visible = decides
+        self._own.visible = self._rule_pane.visible = decides
+        self._fall.visible = decides or bool(job["waterfall"])
         self.look(self.fall, self.rule, self.changes)
         if decides:
             self._own_title.tell(notes.heading(t("inbox.our_list"), t("inbox.our_list_hint")))
@@ -281,11 +282,15 @@ class Inbox(View):
                 self.fall.rows = rows.waterfall_rows(self._preview["waterfall"], names, job["partner"], t)
             elif self._refusal:
                 self.fall.state, self.fall.notice = "empty", {"sentence": t("audience.no_waterfall")}
+        elif job["waterfall"]:
+            self.fall.state, self.fall.heading = "done", t("waterfall.before")
+            self.fall.rows = rows.waterfall_rows(job["waterfall"], names, job["partner"], t)
         preview, zh = self._preview, names.lang == "zh"
         if preview:
             self.learns.tell(*sidecards.who_learns(preview["learns_zh" if zh else "learns_en"], preview["security_zh" if zh else "security_en"], job["partner"], names, t))
-        elif not decides:
-            self.learns.tell()
+        else:
+            engine = sidecards.declared(job, names)
+            self.learns.tell(*(sidecards.who_learns(engine["learns"], engine["security"], job["partner"], names, t) if engine else []))
         self._draw_changes(job)
         self._draw_risks(job)
         self.limits.tell(*sidecards.not_promised(t, workspace=self.page.me["workspace"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.app.page import PageContext
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import answers, layout, notes, rows
+from workbench_psi.pages import answers, layout, notes, rows, sidecards
 from workbench_psi.pages.names import NO_RESULT, WORKING
 from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.result import PAGE_ROWS, EndPanel, ResultPanel
@@ -155,7 +155,7 @@ class JobView(View):
         list_name = self._lists.get(str(job["request"].get("list_id", "")), "")
         if job["state"] == "RELEASED":
             panel = self._panel_of(ResultPanel)
-            panel.show(job, names, list_name=list_name, engine=self._engine(job))
+            panel.show(job, names, list_name=list_name, engine=sidecards.declared(job, names))
             if self._page_of_rows:
                 panel.show_rows(*self._page_of_rows, job, names)
             elif not self.page.may("intersection.result"):
@@ -165,7 +165,7 @@ class JobView(View):
         elif job["state"] in NO_RESULT:
             self._panel_of(EndPanel).show(job, names, list_name=list_name)
         else:
-            self._panel_of(RunPanel).show(job, names, self._entries, list_name=list_name, engine=self._engine(job))
+            self._panel_of(RunPanel).show(job, names, self._entries, list_name=list_name, engine=sidecards.declared(job, names))
 
     def _panel_of(self, kind: type[Any]) -> Any:  # Any: one of three classes, each with its own methods
         if not isinstance(self._panel, kind):
@@ -179,18 +179,6 @@ class JobView(View):
                 self._panel = kind(self.page)
             self._body[:] = [self._panel.root]
         return self._panel
-
-    def _engine(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """What the engine of this plugin declares; nothing for another engine."""
-        from workbench_psi.engine import GUARANTEES, NAME, VERSION
-
-        if job["engine"] != f"{NAME}/{VERSION}":
-            return {}
-        zh = self.page.lang == "zh"
-        return {
-            "learns": GUARANTEES.learns_zh if zh else GUARANTEES.learns_en,
-            "security": GUARANTEES.security_model_zh if zh else GUARANTEES.security_model_en,
-        }
 
     # ------------------------------------------------------------------ acting
 

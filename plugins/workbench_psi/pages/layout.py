@@ -12,14 +12,14 @@ from workbench.app.page import PageContext
 BADGE_PX = 126
 """As wide as the longer of the two languages' words."""
 _PLAIN = ".scroll-button { display: none; }"
-"""Panel puts an empty element into each column, which a gap would set apart."""
-_STACK = _PLAIN + ":host([class]) { display: flex; flex-direction: column; gap: 12px; }"
+"""What is hidden is hidden by a style of Bokeh's, so only grids, which are never hidden, set `display` here. Panel puts an empty element into each column, which a gap would set apart."""
+_STACK = _PLAIN + ":host { gap: 12px; }"
 _SPLIT = _PLAIN + """:host([class]) { display: grid; grid-template-columns: minmax(0, 1fr) SIDEpx; gap: 12px; align-items: start; }
 @media (max-width: 1199px) { :host([class]) { grid-template-columns: minmax(0, 1fr); } }"""
 _SPLIT_LEFT = _SPLIT.replace("minmax(0, 1fr) SIDEpx", "SIDEpx minmax(0, 1fr)")
 _FIELDS = _PLAIN + ":host([class]) { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); gap: 12px 16px; align-items: end; }"
-_BUTTONS = _PLAIN + ":host([class]) { display: flex; flex-flow: row wrap; gap: 8px 12px; align-items: center; }"
-_CARD = _PLAIN + ":host(.wb-card) { display: flex; flex-direction: column; gap: 10px; }"
+_BUTTONS = _PLAIN + ":host { flex-wrap: wrap; gap: 8px 12px; align-items: center; }"
+_CARD = _PLAIN + ":host { gap: 10px; }"
 
 _BUTTON = """:host(.solid) .bk-btn.bk-btn-default { background: var(--wb-surface); color: var(--wb-text); border: 1px solid var(--wb-control); }
 :host(.solid) .bk-btn.bk-btn-default:hover { background: var(--wb-surface2); }

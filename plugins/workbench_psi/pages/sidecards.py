@@ -24,6 +24,14 @@ def contract(job: Job, names: Names, t: Translate, *, list_name: str = "") -> li
     proposed = t("contract.by", party=proposer, person=job["proposed_by"]) if job["proposed_by"] else proposer
     decided = job["state"] not in ("PROPOSED", "REJECTED", "WITHDRAWN", "EXPIRED")
     approved = t("contract.by", party=approver, person=job["approved_by"]) if job["approved_by"] else approver
+    own = notes.facts(
+        (t("contract.list"), list_name),
+        (t("contract.rule"), str(request.get("audience", "")) or t("contract.everybody"), "mono"),
+        (t("contract.size"), sizes),
+        (t("contract.columns"), t("word.comma").join(request.get("columns", []))),
+        (t("contract.total_time"), formats.duration(request.get("timeout_s"), _lang(names)) if request.get("timeout_s") else ""),
+        (t("contract.attempt"), t("contract.attempt_no", number=job["attempt"]) if job["attempt"] else ""),
+    )
     return [
         notes.heading(t("contract.title")),
         notes.facts(
@@ -36,16 +44,21 @@ def contract(job: Job, names: Names, t: Translate, *, list_name: str = "") -> li
             (t("contract.proposed"), f"{proposed} · {formats.time(job['created_ms'])}"),
             (t("contract.approved"), approved if decided else t("contract.not_yet")),
         ),
-        notes.text(t("contract.own_side", party=mine), meta=True),
-        notes.facts(
-            (t("contract.list"), list_name),
-            (t("contract.rule"), str(request.get("audience", "")) or (t("contract.everybody") if request else ""), "mono"),
-            (t("contract.size"), sizes),
-            (t("contract.columns"), t("word.comma").join(request.get("columns", []))),
-            (t("contract.total_time"), formats.duration(request.get("timeout_s"), _lang(names)) if request.get("timeout_s") else ""),
-            (t("contract.attempt"), t("contract.attempt_no", number=job["attempt"]) if job["attempt"] else ""),
-        ),
+        *([notes.text(t("contract.own_side", party=mine), meta=True), own] if request else []),
     ]
+
+
+def declared(job: Job, names: Names) -> dict[str, Any]:
+    """What the engine of this plugin declares about a job that uses it: security and learns; {} for another engine."""
+    from workbench_psi.engine import GUARANTEES, NAME, VERSION
+
+    if job["engine"] != f"{NAME}/{VERSION}":
+        return {}
+    zh = names.lang == "zh"
+    return {
+        "learns": GUARANTEES.learns_zh if zh else GUARANTEES.learns_en,
+        "security": GUARANTEES.security_model_zh if zh else GUARANTEES.security_model_en,
+    }
 
 
 def who_learns(learns: Sequence[str], security: str, partner: str, names: Names, t: Translate) -> list[Block]:
