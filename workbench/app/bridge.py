@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -32,8 +32,8 @@ class Bridge(pn.custom.JSComponent):
     """
 
     page = param.String("")
-    lang = param.Selector(default="zh", objects=["zh", "en"])
-    theme = param.Selector(default="light", objects=["light", "dark"])
+    lang: Any = param.Selector(default="zh", objects=["zh", "en"])
+    theme: Any = param.Selector(default="light", objects=["light", "dark"])
     visible = param.Boolean(default=True, precedence=0)
     ready = param.Boolean(default=False)
     is_live = param.Boolean(default=False)
@@ -52,27 +52,27 @@ class Bridge(pn.custom.JSComponent):
         self._orders = 0
         self.param.watch(self._take, "pressed")
 
-    def show(
+    def put(
         self,
         kind: str,
         *,
         state: str,
         title: str,
-        lines: list[str] | None = None,
+        lines: Sequence[str] = (),
         code: str = "",
-        actions: list[Mapping[str, Any]] | None = None,
+        actions: Sequence[Mapping[str, Any]] = (),
         handlers: Mapping[str, Callable[[], Any]] | None = None,
     ) -> None:
         """Show a notice, in place of an earlier one of the same kind."""
         self._shown[kind] = {
             "kind": kind, "state": state, "icon": ICONS[state], "title": title,
-            "lines": [line for line in lines or [] if line], "code": code, "actions": list(actions or []),
+            "lines": [line for line in lines if line], "code": code, "actions": list(actions),
         }  # fmt: skip
         for name, handler in (handlers or {}).items():
             self._handlers[kind, name] = handler
         self._draw()
 
-    def hide(self, kind: str) -> None:
+    def take_away(self, kind: str) -> None:
         """Take a notice away; one that is not shown is ignored."""
         if self._shown.pop(kind, None) is not None:
             self._draw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
 from panel.theme.base import Design, Inherit, Theme
 from panel.viewable import Viewable
@@ -15,7 +16,7 @@ def _asset(name: str) -> str:
 class _OneTheme(Theme):
     """Light and dark differ in custom properties of the document only."""
 
-    base_css = None
+    base_css: Any = None
     _name = "default"
 
 

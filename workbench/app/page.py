@@ -11,7 +11,7 @@ import functools
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -95,8 +95,8 @@ class PageContext(param.Parameterized):
     while the tab is hidden.
     """
 
-    lang = param.Selector(default="zh", objects=["zh", "en"])
-    theme = param.Selector(default="light", objects=["light", "dark"])
+    lang: Any = param.Selector(default="zh", objects=["zh", "en"])
+    theme: Any = param.Selector(default="light", objects=["light", "dark"])
     visible = param.Boolean(default=True)
 
     def __init__(
@@ -150,7 +150,7 @@ class PageContext(param.Parameterized):
         self._around.answered()
         return value
 
-    def action(self, handler: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+    def action(self, handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, None]]:
         """Wrap a handler (plain or async): an error of the node is shown on the page instead of being lost."""
 
         async def guarded(*arguments: Any) -> None:
@@ -200,8 +200,10 @@ class PageContext(param.Parameterized):
 
         if pn.state.curdoc is None or pn.state.curdoc.session_context is None:
             return lambda: None
-        running = pn.state.add_periodic_callback(tick, period=max(200, int(seconds * 1000)))
-        return running.stop  # type: ignore[no-any-return]  # Panel has no types here
+        period_ms = max(200, int(seconds * 1000))
+        running: Any = pn.state.add_periodic_callback(tick, period=period_ms)  # type: ignore[arg-type]  # async is taken too
+        stop: Callable[[], None] = running.stop
+        return stop
 
     # ------------------------------------------------------------------ around the page
 

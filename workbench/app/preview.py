@@ -47,10 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
     client = sign_in(node.staff_url, account, password, audience="page")
     app = App(node_url=node.staff_url, prefix=PREFIX, sign_ins=SignIns(), plugins=load_plugins())
     _sign_every_request(app, client)
+
+    def keep() -> None:
+        app.sign_ins.seen(REFERENCE, client.ticket())
+
+    app.warm()
     origin = f"127.0.0.1:{options.port}"
     server = build_server(app, origins=[origin], port=options.port, address="127.0.0.1")
     server.start()
-    PeriodicCallback(lambda: app.sign_ins.seen(REFERENCE, client.ticket()), 60_000).start()
+    PeriodicCallback(keep, 60_000).start()
     for name in app.dashboards():
         print(f"http://{origin}{PREFIX}/page?name={name}", flush=True)
     IOLoop.current().start()

@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     from workbench.loading import load_plugins
 
     app = App(node_url=options.node_url.rstrip("/"), prefix=options.prefix.rstrip("/"), sign_ins=SignIns(), plugins=load_plugins())
+    app.warm()
     server = build_server(app, origins=options.origin, unix_socket=str(options.socket))
     server.start()
     loop = IOLoop.current()

@@ -40,11 +40,13 @@ THREADS = 8
 _SCRIPT_TAG = re.compile(r"<script(?=[\s>])")
 
 
-class PageApplication(Application):  # type: ignore[misc]  # Panel has no types
+class PageApplication(Application):
     """Panel's application with one change: a request's ticket goes to memory, its reference into the session."""
 
     def __init__(self, app: App) -> None:
-        super().__init__(FunctionHandler(lambda doc: _fill(app, doc)))
+        super().__init__(  # type: ignore[no-untyped-call]  # Panel has no types here
+            FunctionHandler(lambda doc: _fill(app, doc))
+        )
         self._app = app
 
     def process_request(self, request: HTTPServerRequest) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def policy(nonce: str) -> str:
     )
 
 
-class PageHandler(PolicyMixin, panel_server.DocHandler):  # type: ignore[misc]  # Panel has no types
+class PageHandler(PolicyMixin, panel_server.DocHandler):
     """The document of one page."""
 
 
@@ -117,17 +119,20 @@ class FileHandler(tornado.web.RequestHandler):
     async def get(self, download: str) -> None:
         ticket = self.request.headers.get(TICKET_HEADER, "")
         url = f"{self._app.node_url}/api/v1/files/{download}"
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-            async with http.stream("GET", url, headers={"Authorization": f"Bearer {ticket}"}) as reply:
-                self.set_status(reply.status_code)
-                for name in ("Content-Type", "Content-Disposition"):
-                    if name in reply.headers:
-                        self.set_header(name, reply.headers[name])
-                self.set_header("X-Content-Type-Options", "nosniff")
-                self.set_header("Cache-Control", "no-store")
-                async for piece in reply.aiter_bytes():
-                    self.write(piece)
-                    await self.flush()
+        headers = {"Authorization": f"Bearer {ticket}"}
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=60) as http,
+            http.stream("GET", url, headers=headers) as reply,
+        ):
+            self.set_status(reply.status_code)
+            for name in ("Content-Type", "Content-Disposition"):
+                if name in reply.headers:
+                    self.set_header(name, reply.headers[name])
+            self.set_header("X-Content-Type-Options", "nosniff")
+            self.set_header("Cache-Control", "no-store")
+            async for piece in reply.aiter_bytes():
+                self.write(piece)
+                await self.flush()
 
 
 def build_server(app: App, *, origins: Sequence[str], **place: Any) -> Any:
@@ -137,13 +142,14 @@ def build_server(app: App, *, origins: Sequence[str], **place: Any) -> Any:
     """
     if not origins or any("*" in origin for origin in origins):
         raise ValueError("exact origins are needed")
-    silence(EMPTY_LAYOUT, True)  # type: ignore[no-untyped-call]  # a page is empty until its view has come
+    silence(EMPTY_LAYOUT, True)  # a page is empty until its view has come
     pn.extension(design=WorkbenchDesign, notifications=False)
-    pn.config.nthreads = THREADS
-    for number, (pattern, handler) in enumerate(panel_server.per_app_patterns):
+    setattr(pn.config, "nthreads", THREADS)  # noqa: B010 - a parameter that types take for a property
+    patterns: list[Any] = getattr(panel_server, "per_app_patterns")  # noqa: B009 - public in Panel, not in its types
+    for number, (pattern, handler, *_) in enumerate(patterns):
         if handler is panel_server.DocHandler:
-            panel_server.per_app_patterns[number] = (pattern, PageHandler)
-    return panel_server.Server(
+            patterns[number] = (pattern, PageHandler)
+    return panel_server.Server(  # type: ignore[no-untyped-call]  # Panel has no types here
         {"/page": PageApplication(app)},
         prefix=app.prefix,
         allow_websocket_origin=list(origins),
@@ -167,7 +173,7 @@ def build_server(app: App, *, origins: Sequence[str], **place: Any) -> Any:
 
 def _fill(app: App, doc: Document) -> None:
     """Give a new session its frame at once; the page itself comes when the browser is connected."""
-    context = doc.session_context
+    context: Any = doc.session_context
     assert context is not None and context.request is not None  # a served document has both
     arguments = {name: _last(values) for name, values in (context.request.arguments or {}).items()}
     name, lang, theme = arguments.pop("name", ""), arguments.pop("lang", "zh"), arguments.pop("theme", "light")

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -46,9 +47,17 @@ class App:
         """Pages by name, with the package of their plugin; a plugin that fails here has none."""
         found: dict[str, tuple[str, Dashboard]] = {}
         for plugin, pages in self.plugins.collect("workbench_dashboards", failed=log_plugin):
-            package = self.plugins.manager.get_plugin(plugin).__name__
-            found |= {page.name: (package, page) for page in pages}
+            module = self.plugins.manager.get_plugin(plugin)
+            found |= {page.name: (getattr(module, "__name__", plugin), page) for page in pages}
         return found
+
+    def warm(self) -> None:
+        """Import every plugin's `dashboard` module now, so that the first person to open a page does not wait for it."""
+        for package in sorted({package for package, _ in self.dashboards().values()}):
+            try:
+                import_module(f"{package}.dashboard")
+            except Exception as fault:  # shown in the page's own card when somebody opens it
+                log_plugin(package, fault)
 
 
 def log_plugin(plugin: str, fault: Exception) -> None:
@@ -141,7 +150,7 @@ class Shell:
     ) -> None:
         def draw() -> None:
             buttons = [{"name": name, "label": self.t(name)} for name in [*actions, "reload"]]
-            self.bridge.show(kind, state=state, title=self.t(title), lines=lines(), code=code, actions=buttons)
+            self.bridge.put(kind, state=state, title=self.t(title), lines=lines(), code=code, actions=buttons)
 
         self._keep(kind, draw)
 
@@ -156,20 +165,20 @@ class Shell:
             except Exception as error:  # still away, or a state of its own
                 if is_offline(error):
                     return
-                self.bridge.hide("offline")
+                self.bridge.take_away("offline")
                 self._show_instead(error)
             running.stop()
             self._retrying = False
             self._forget("offline")
 
-        running = pn.state.add_periodic_callback(again, period=int(RETRY_S * 1000))
+        running: Any = pn.state.add_periodic_callback(again, period=int(RETRY_S * 1000))  # type: ignore[arg-type]  # async is taken too
 
     def _show_faulty_page(self, plugin: str, fault: Exception) -> None:
         log_plugin(plugin, fault)
         kind, moment = type(fault).__name__, f"{datetime.now(SHANGHAI):%H:%M:%S}"
 
         def draw() -> None:
-            self.bridge.show(
+            self.bridge.put(
                 "faulty", state="failed", title=self.t("faulty.title", page=self._title),
                 lines=[self.t("faulty.reason", plugin=plugin, kind=kind), self.t("faulty.todo", time=moment)],
                 code="INTERNAL", actions=[{"name": "reload", "label": self.t("reload")}],
@@ -185,13 +194,13 @@ class Shell:
             self.bridge.is_live = False
         elif is_offline(error):
             moment = f"{self._answered_at:%H:%M:%S}"
-            self._keep("offline", lambda: self.bridge.show(
+            self._keep("offline", lambda: self.bridge.put(
                 "offline", state="failed", title=self.t("offline.as_of", time=moment),
                 lines=[self.t("offline.reason"), self.t("offline.todo")], code=error.code,
             ))  # fmt: skip
         else:
             state = "refused" if error.exit_status == 2 else "failed"
-            self._keep("error", lambda: self.bridge.show(
+            self._keep("error", lambda: self.bridge.put(
                 "error", state=state, title=self._sentence(error), code=error.code,
                 actions=[{"name": "close", "label": self.t("close")}], handlers={"close": lambda: self._forget("error")},
             ))  # fmt: skip
@@ -212,7 +221,7 @@ class Shell:
             forget()
             self._forget("confirm")
 
-        self._keep("confirm", lambda: self.bridge.show(
+        self._keep("confirm", lambda: self.bridge.put(
             "confirm", state="pending", title=self.t("confirm.title", operation=title), lines=[self.t("confirm.hint")],
             actions=[
                 {"name": "open", "label": self.t("confirm.open"), "url": url, "primary": True},
@@ -226,7 +235,7 @@ class Shell:
             self._forget("confirm")
             if state in ("done", "declined"):
                 shown = "sealed" if state == "done" else "info"
-                self._keep("confirmed", lambda: self.bridge.show(
+                self._keep("confirmed", lambda: self.bridge.put(
                     "confirmed", state=shown, title=self.t(f"confirm.{state}"), lines=[title],
                     actions=[{"name": "close", "label": self.t("close")}],
                     handlers={"close": lambda: self._forget("confirmed")},
@@ -257,7 +266,7 @@ class Shell:
 
     def _forget(self, kind: str) -> None:
         self._redraw.pop(kind, None)
-        self.bridge.hide(kind)
+        self.bridge.take_away(kind)
 
     def _look_changed(self, *_: Any) -> None:
         if self.page is not None:

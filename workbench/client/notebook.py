@@ -63,7 +63,7 @@ class NotebookWorkbench:
 
         query = urlencode({**params, "lang": self.lang, "name": name})
         source = f"{self._base_url.rstrip('/')}/workbench/app/page?{query}"
-        return IFrame(src=source, width="100%", height=height_px)  # type: ignore[no-untyped-call]  # IPython has no types
+        return IFrame(src=source, width="100%", height=height_px)
 
     # ------------------------------------------------------------------ reading
 

@@ -21,7 +21,7 @@ PAGES_PREFIX = "workbench/app"
 SESSION_VARIABLE = "WORKBENCH_SESSION"
 
 
-class WorkbenchLab(ExtensionApp):  # type: ignore[misc]  # Jupyter's class has no types
+class WorkbenchLab(ExtensionApp):
     """Idle until `node_url` is set; the pre-save hook works always."""
 
     name = "workbench"
@@ -40,7 +40,8 @@ class WorkbenchLab(ExtensionApp):  # type: ignore[misc]  # Jupyter's class has n
 
     def initialize_handlers(self) -> None:
         server = self.serverapp
-        server.contents_manager.register_pre_save_hook(clean_before_saving)
+        assert server is not None  # handlers are initialised by a server
+        server.contents_manager.register_pre_save_hook(clean_before_saving)  # type: ignore[no-untyped-call]
         if not self.node_url:
             self.log.info("workbench: no node is configured (WorkbenchLab.node_url)")
             return
@@ -52,7 +53,7 @@ class WorkbenchLab(ExtensionApp):  # type: ignore[misc]  # Jupyter's class has n
         self._pages = PagesProcess(
             node_url=self.node_url,
             prefix=url_path_join(base, PAGES_PREFIX),
-            origins=list(self.origins) or self._own_origins(),
+            origins=list(self.origins) or [f"127.0.0.1:{server.port}", f"localhost:{server.port}"],
             log_path=folder / "pages.log",
         )
         self._session = LabSession(
@@ -80,7 +81,3 @@ class WorkbenchLab(ExtensionApp):  # type: ignore[misc]  # Jupyter's class has n
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         return folder
-
-    def _own_origins(self) -> list[str]:
-        port = self.serverapp.port
-        return [f"127.0.0.1:{port}", f"localhost:{port}"]

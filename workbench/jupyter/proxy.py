@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from jupyter_server_proxy.handlers import LocalProxyHandler
+from jupyter_server_proxy.handlers import LocalProxyHandler  # type: ignore[import-untyped]  # it has none
 from tornado import web
 from tornado.httputil import HTTPHeaders
 
