@@ -16,7 +16,9 @@ function dispatch(event) { const act = this.__on?.[event.type]; if (act) act(eve
 function setProps(el, props) {
   const was = el.__props || {};
   for (const name of Object.keys(was)) {
-    if (name in props || name === "key" || name === "on" || name === "style") continue;
+    if (name in props || name === "key" || name === "on") continue;
+    // An element that is used again keeps nothing of its former shape.
+    if (name === "style") { for (const rule of Object.keys(was.style || {})) el.style.removeProperty(rule); continue; }
     if (name === "checked" || name === "value") el[name] = name === "checked" ? false : ""; else el.removeAttribute(name);
   }
   for (const [name, value] of Object.entries(props)) {
