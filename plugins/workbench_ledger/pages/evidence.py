@@ -45,13 +45,18 @@ LAYOUT = """
 SIDE = GAPS + """
 @media (max-width: 1199px) {
   :host { display: none; }
-  :host(.open) { display: flex; position: fixed; top: 0; right: 0; bottom: 0; width: min(560px, 100vw); overflow: auto; z-index: 10; padding: 12px 16px;
+  :host(.open) { display: flex; position: fixed; top: 0; right: 0; bottom: 0; width: min(612px, 100vw); overflow: auto; z-index: 10; padding: 12px 16px;
     box-sizing: border-box; background: var(--wb-bg); border-left: 1px solid var(--wb-line); box-shadow: -6px 0 18px rgb(0 0 0 / 22%); }
 }
 """
 TOP = """
-:host { display: flex; gap: 8px 12px; align-items: center; flex-wrap: wrap; }
-::slotted(*) { min-width: 0; }
+:host { display: flex; gap: 12px; align-items: flex-start; position: relative; }
+:host > * { min-width: 0; }
+@media (max-width: 1199px) { :host { display: block; } }
+"""
+CORNER = """
+:host { margin-top: 6px !important; }
+@media (max-width: 1199px) { :host { position: absolute !important; top: 0; right: 0; } }
 """
 
 
@@ -132,7 +137,7 @@ class EvidencePage:
             self.page.on_look(lambda: setattr(badge, "meaning", self.page.t("badge.meaning")))
             if self.page.me["workspace"] == "test":
                 badge.label = self.page.t("badge.test")
-            top.append(pane(badge, margin=0, sizing_mode="fixed", width=126))
+            top.append(pane(badge, margin=0, sizing_mode="fixed", width=126, stylesheets=[CORNER]))
         left = pn.Column(
             self._panes["lanes"], self.pager, self._panes["findings"], self._panes["heads"], self._panes["receipt"], self.checked,
             self.promise,
@@ -494,7 +499,8 @@ class EvidencePage:
             return None
         if not timeline["entries"]:
             if asked.is_search:
-                return verdict.no_hits(asked.text, words.maybe(f"kind.{asked.kind}", asked.kind), words)
+                changed = len(verdict.changed_places(self.audit["findings"])) if self.audit else 0
+                return verdict.no_hits(asked.text, words.maybe(f"kind.{asked.kind}", asked.kind), words, changed=changed)
             return Answer("info", words.t("answer.empty"), "", words.t("todo.empty"))
         if asked.job:
             if self.check is None:
@@ -705,11 +711,13 @@ class EvidencePage:
         entries = list(self.timeline["entries"]) if self.timeline else []
         if self.selected:
             return self.selected
+        if not entries:
+            return ""
         changed = self._changed()
         wrong = [place(one) for one in entries if one["problem"] or place(one) in changed]
         if wrong or changed:
             return (wrong or sorted(changed))[0]
-        return (self._released() if self.asked.job else "") or (place(entries[-1]) if entries else "")
+        return (self._released() if self.asked.job else "") or place(entries[-1])
 
 
 def _hex(base64_text: str) -> str:

@@ -138,7 +138,7 @@ class Inspector:
     def _draw_after(self, words: Words, reply: Reply, entry: Reply) -> None:
         t = words.t
         lines = []
-        for one in reply["signatures"]:
+        for one in sorted(reply["signatures"], key=lambda one: words.ordered().index(one["party"])):
             when = formats.time(one["time_ms"], words.lang) if one["time_ms"] else ""
             needed = one["party"] in reply["required"]
             said = t("signed_at", time=when) if one["valid"] else t("unsigned_required" if needed else "unsigned")

@@ -103,10 +103,14 @@ def unchecked(total: int, pending: int, words: Words, *, may_audit: bool) -> Ans
     return Answer("info", t("answer.unchecked", count=words.count(total)), t("reason.unchecked"), todo, {}, numbers)
 
 
-def no_hits(text: str, kind: str, words: Words) -> Answer:
-    """Nothing fits a search: which fields were looked at, and which cannot be."""
+def no_hits(text: str, kind: str, words: Words, *, changed: int = 0) -> Answer:
+    """Nothing fits a search: which fields were looked at, and which cannot be. changed: entries known to be changed."""
     what = safe(text) or kind
-    return Answer("info", words.t("answer.no_hits", what=what), words.t("searched"), words.t("todo.no_hits"))
+    warning = words.t("reason.also_changed", count=words.count(changed)) if changed else ""
+    tab = words.t("tab.changed", count=words.count(changed)) if changed else ""
+    return Answer(
+        "info", words.t("answer.no_hits", what=what), _joined(words, warning, words.t("searched")), words.t("todo.no_hits"), tab=tab
+    )
 
 
 def changed_places(findings: Sequence[Reply]) -> list[tuple[str, int | None]]:
@@ -178,7 +182,7 @@ def _numbers(checked: int, agree: int, changed: int, pending: int, words: Words)
 
 def _sides(logs: Sequence[Reply], words: Words) -> str:
     parts = []
-    for one in logs:
+    for one in sorted(logs, key=lambda one: words.ordered().index(one["log"])):
         signers = [each["party"] for each in one["signatures"] if each["valid"]]
         share = f"{len(signers)}/{len(one['signatures'])}"
         parts.append(
@@ -193,7 +197,7 @@ def _sight(check: Reply, words: Words) -> str:
     if not others:
         return ""
     key = "reason.digest_only" if len(others) == len(check["logs"]) else "reason.partly_seen"
-    return words.t(key, parties=words.many(others), count=words.count(check["without_values"]))
+    return words.t(key, parties=words.many([one for one in words.ordered() if one in others]), count=words.count(check["without_values"]))
 
 
 def _missing(logs: Sequence[Reply], *, required: bool) -> list[str]:

@@ -44,7 +44,8 @@ class Words:
 
     def many(self, names: Sequence[str]) -> str:
         """Several institutions."""
-        return ("、" if self.lang == "zh" else ", ").join(self.party(one) for one in names)
+        known = [one for one in self.ordered() if one in names]
+        return ("、" if self.lang == "zh" else ", ").join(self.party(one) for one in [*known, *(set(names) - set(known))])
 
     def lane(self, name: str) -> str:
         """An institution above a lane, where there is room for a word."""
@@ -59,7 +60,8 @@ class Words:
     def named(self, sentence: str) -> str:
         """A sentence of the node with the institutions' names in place of their ids."""
         for one in self.parties:
-            sentence = re.sub(rf"(?<![\w-]){re.escape(one[0])}(?![\w-])", self.party(one[0]), sentence)
+            name = rf"(?<![a-z0-9-]){re.escape(one[0])}(?![a-z0-9-])"
+            sentence = re.sub(rf" ?{name} ?" if self.lang == "zh" else name, self.party(one[0]), sentence)
         return sentence
 
     def tile(self, name: str) -> str:
