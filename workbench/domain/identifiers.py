@@ -55,6 +55,7 @@ SCIENTIFIC_SHOWN: Final = r"[0-9](?:\.[0-9]+)?[eE]\+[0-9]+"
 DECIMAL: Final = r"[0-9]+\.0*"
 CALENDAR_DATE: Final = r"[0-9]{4}(?:[-/.][0-9]{1,2}[-/.][0-9]{1,2}|年[0-9]{1,2}月[0-9]{1,2}日?)(?:[ T][0-9:.]*)?"
 PHONE: Final = r"1[0-9]{10}"
+IDENTIFIER_SHAPE: Final = r"(?:(?:\+|00)?86[ -]?)?1[0-9]{2}[ -]?[0-9]{4}[ -]?[0-9]{4}|[0-9]{17}[0-9Xx]"
 PHONE_PREFIXED: Final = r"(?:\+86|0086|86)(1[0-9]{10})"
 FOREIGN: Final = r"(?:\+|00)[0-9]+"
 RISK: Final = r"[Cc]([1-5])(?:[^0-9A-Za-z](?s:.*))?"
@@ -244,6 +245,11 @@ def mask_key(kind: KeyKind, value: str) -> str:
 def mask_name(name: str) -> str:
     """The first character and a star."""
     return f"{name[:1]}*" if name else ""
+
+
+def looks_like_identifier(text: str) -> bool:
+    """Whether a value of an unnamed column has the shape of a phone or an identity number: it is then shown to nobody."""
+    return re.fullmatch(IDENTIFIER_SHAPE, text) is not None
 
 
 def mask_unknown(text: str) -> str:

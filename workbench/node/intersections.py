@@ -16,7 +16,7 @@ from workbench.contracts import (
     Transaction,
 )
 from workbench.crypto import sm3
-from workbench.domain.identifiers import mask_id_no, mask_phone
+from workbench.domain.identifiers import looks_like_identifier, mask_id_no, mask_phone, mask_unknown
 from workbench.domain.intersection import FINAL_STATES, RUN_AGAIN_STATES, JobState, KeyKind, bucket_of
 from workbench.domain.listdigest import export_digest
 from workbench.domain.party import PartyId, Role
@@ -309,7 +309,7 @@ def _result(ctx: OperationContext, request: ResultRequest) -> ResultReply:
     shown = [name for name in frame.columns if name not in ("customer_id", "name")]
     rows = []
     for row in page.iter_rows(named=True):
-        masked = {name: "" if row[name] is None else str(row[name]) for name in shown}
+        masked = {name: _shown("" if row[name] is None else str(row[name])) for name in shown}
         masked[key] = mask(row[key])
         rows.append({"token": customer_token(host, job.job, row["customer_id"]), **masked})
     host.store.write(
@@ -318,6 +318,11 @@ def _result(ctx: OperationContext, request: ResultRequest) -> ResultReply:
         )
     )
     return ResultReply(job=job.job, total=frame.height, columns=["token", *shown], rows=rows)
+
+
+def _shown(text: str) -> str:
+    """A tag as it is, unless somebody's number stands in it: a file may hold a second phone under any header."""
+    return mask_unknown(text) if looks_like_identifier(text) else text
 
 
 def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from workbench.contracts import OperationContext, Transaction
 from workbench.crypto import sm3
+from workbench.domain.identifiers import looks_like_identifier
 from workbench.domain.intersection import ListId
 from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused
@@ -333,7 +334,7 @@ def _audience(ctx: OperationContext, request: AudienceRequest) -> AudienceReply:
     size = int(audience.select(frame).sum() or 0) if audience else frame.height
     columns = [name for name in frame.columns if name not in ("customer_id", "phone", "id_no", "name")]
     values = {
-        name: sorted(str(one) for one in frame[name].drop_nulls().unique().to_list())[:50]
+        name: sorted(text for text in map(str, frame[name].drop_nulls().unique()) if not looks_like_identifier(text))[:50]
         for name in columns
         if frame[name].n_unique() <= 50
     }
