@@ -80,9 +80,7 @@ class JobView(View):
             self._asking = False
         if changed or self._ticks % SLOW_TICKS == 0:
             await self._read_around()
-        self.draw()
-        if changed:
-            self.strip.take_focus()
+        self.draw()  # a change is spoken by the strip itself; the focus stays where the person is
         if job["is_final"]:
             self.pause()
 
@@ -134,9 +132,10 @@ class JobView(View):
             )
         )
         self.stepper.steps = [t(f"steps.{name}") for name in STEPS]
-        self.stepper.current = 6 if state == "RELEASED" else 5 if state in (*NO_RESULT, "SEALING") else 4
+        ran = job["attempt"] > 0
+        self.stepper.current = 6 if state == "RELEASED" else 5 if ran and state in (*NO_RESULT, "SEALING") else 4
         self.stepper.locked_before = 4
-        chip = {"REFUSED_SMALL": "refused", "REJECTED": "refused", "DISPUTED": "tampered"}.get(state, "failed")
+        chip = {"ABORTED": "failed", "ABORTED_AFTER_REVEAL": "failed", "DISPUTED": "tampered"}.get(state, "refused")
         self.stepper.stopped = chip if state in NO_RESULT else ""
         around = answers.Circumstances(
             now_ms=int(time.time() * 1000),
@@ -163,7 +162,7 @@ class JobView(View):
             if self._receipt:
                 panel.show_receipt(rows.receipt_data(job, *self._receipt, names))
         elif job["state"] in NO_RESULT:
-            self._panel_of(EndPanel).show(job, names, list_name=list_name)
+            self._panel_of(EndPanel).show(job, names, self._entries, list_name=list_name)
         else:
             self._panel_of(RunPanel).show(job, names, self._entries, list_name=list_name, engine=sidecards.declared(job, names))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from workbench.app.page import PageContext
 from workbench_psi.pages import layout, notes, rows, sidecards
 from workbench_psi.pages.answers import Job
-from workbench_psi.pages.names import Names
+from workbench_psi.pages.names import Names, Translate
 from workbench_psi.pages.notes import Notes
 from workbench_widgets import DataTable, ReceiptCard, Venn, Waterfall, formats
 from workbench_widgets.panel_pane import pane
@@ -103,17 +103,14 @@ class EndPanel:
         self._fall = pane(self.fall)
         self.root = layout.split(layout.stack(self.told, self.digests, self._fall), layout.stack(self.contract, self.limits))
 
-    def show(self, job: Job, names: Names, *, list_name: str) -> None:
-        """Draw a job in one of the states without result."""
+    def show(self, job: Job, names: Names, entries: Sequence[Mapping[str, Any]], *, list_name: str) -> None:
+        """Draw a job in one of the states without result. entries: own entries about it, oldest first."""
         t, state = self._page.t, str(job["state"])
-        partner = names.party(job["partner"])
-        known = _known(job, names, self._page)
         self.told.tell(
             notes.heading(t("end.title"), t(f"state.{state}")),
             notes.columns(
-                notes.bullets(known, title=t("end.known"), mark="yes"),
-                notes.bullets([t("end.no_list"), t("end.no_number", partner=partner)] if state != "ABORTED_AFTER_REVEAL"
-                              else [t("end.no_export"), t("end.no_rest")], title=t("end.not_there"), mark="no"),
+                notes.bullets(_known(job, names, t, counted=was_counted(entries)), title=t("end.known"), mark="yes"),
+                notes.bullets(_absent(job, names, t, counted=was_counted(entries)), title=t("end.not_there"), mark="no"),
             ),
             notes.bullets([t("end.records"), t("end.shredded")], title=t("end.stays"), mark="dot"),
         )  # fmt: skip
@@ -122,7 +119,7 @@ class EndPanel:
             self.digests.tell(
                 notes.heading(t("dispute.title")),
                 notes.text(t("dispute.text")),
-                notes.facts((t("dispute.about"), statement), (t("dispute.where"), t("dispute.where_text"))),
+                notes.facts((t("dispute.about"), statement_name(statement, t)), (t("dispute.where"), t("dispute.where_text"))),
             )
         self._fall.visible = bool(job["waterfall"])
         self.fall.lang = names.lang
@@ -133,23 +130,59 @@ class EndPanel:
         self.limits.tell(*sidecards.not_promised(t, workspace=self._page.me["workspace"]))
 
 
-def _known(job: Job, names: Names, page: PageContext) -> list[str]:
+def was_counted(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last attempt had signed the number of common customers when it ended."""
+    counted = False
+    for entry in entries:
+        if entry["kind"] == "intersection.attempt_started":
+            counted = False
+        elif entry["kind"] == "intersection.cardinality":
+            counted = True
+    return counted
+
+
+def statement_name(statement: str, t: Translate) -> str:
+    """What two institutions state differently, in words."""
+    try:
+        return t(f"statement.{statement}")
+    except KeyError:
+        return statement
+
+
+def _late(job: Job) -> bool:
+    return bool(job["error"]) and job["error"].get("details", {}).get("after_reveal") == "yes"
+
+
+def _known(job: Job, names: Names, t: Translate, *, counted: bool) -> list[str]:
     """What each side may have learned when the job ended, by state."""
-    t, state = page.t, str(job["state"])
+    state = str(job["state"])
     partner, mine = names.party(job["partner"]), names.party(names.own)
     details = job["error"].get("details", {}) if job["error"] else {}
+    number = [t("end.number_signed")] if counted else []
     if state == "ABORTED_AFTER_REVEAL":
-        own, theirs = details.get("own_learned", ""), details.get("partner_learned_at_most", "")
+        own, theirs = str(details.get("own_learned", "")), str(details.get("partner_learned_at_most", ""))
         unknown = t("word.unknown")
+        bound = t("word.at_most", count=formats.count(int(theirs))) if theirs.isdigit() else unknown
         return [
             t("end.half_own", party=mine, count=formats.count(int(own)) if own.isdigit() else unknown),
-            t("end.half_theirs", party=partner, count=t("word.at_most", count=formats.count(int(theirs))) if theirs.isdigit() else unknown),
+            t("end.half_theirs", party=partner, count=bound),
+            *number,
         ]
     if state == "REFUSED_SMALL":
         floor = formats.count(job["minimum_crowd"])
-        return [t("end.below", floor=floor), t("end.bucket")]
+        return [t("end.late_known"), t("end.bucket")] if _late(job) else [t("end.below", floor=floor), t("end.bucket")]
     if state == "DISPUTED":
-        return [t("end.disputed"), t("end.bucket")]
+        return [t("end.disputed"), *number, t("end.bucket")]
     if job["attempt"]:
-        return [t("end.bucket_maybe")]
+        return [*number, t("end.bucket_maybe")]
     return [t("end.only_proposal", partner=partner)]
+
+
+def _absent(job: Job, names: Names, t: Translate, *, counted: bool) -> list[str]:
+    """What does not exist, by state."""
+    state = str(job["state"])
+    if state == "ABORTED_AFTER_REVEAL":
+        return [t("end.no_export"), t("end.no_rest")]
+    if state == "DISPUTED" or _late(job):
+        return [t("end.no_export")]
+    return [t("end.no_list"), *([] if counted else [t("end.no_number", partner=names.party(job["partner"]))])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,8 +62,8 @@ def kept_at(rows: Sequence[Mapping[str, Any]], code: str) -> int | None:
 def phase_rows(job: Job, times: Mapping[str, tuple[int, int | None]], records: Mapping[str, str], t: Translate) -> list[Row]:
     """Rows for the PhaseList component, one for each phase and one for sealing.
 
-    times: start and end of the phases this page saw, ms. records: record state by phase. Counts are points, padding
-    included; the partner's are known only after its points have arrived.
+    times: start and end of the phases this page saw, ms. records: record state by phase. Our finished phases show our
+    exact number of customers; what runs, and the partner's side, are points with padding.
     """
     progress = job["progress"]
     number = phase_number(progress) if progress else (len(PHASES) if job["state"] == "SEALING" else 0)
@@ -72,7 +73,7 @@ def phase_rows(job: Job, times: Mapping[str, tuple[int, int | None]], records: M
         state = "done" if at < number else "running" if at == number else "waiting"
         row: Row = {"name": t(f"phase.{name}"), "state": state, "learn": t(f"learn.{name}", floor=formats.count(job["minimum_crowd"]))}
         if state != "waiting":
-            row |= _phase_counts(name, state, progress, points)
+            row |= _phase_counts(name, state, progress, {"own": kept_at(job["waterfall"], "consent") or 0, **points})
             started, ended = times.get(name, (None, None))
             now_ms = progress.get("now_ms") if state == "running" else None
             end = ended or now_ms
@@ -93,12 +94,12 @@ def _phase_counts(name: str, state: str, progress: Mapping[str, Any], points: Ma
     done, total = progress.get("done", 0), progress.get("total", 0)
     running = state == "running"
     if name in ("prepare", "mask"):
-        own = points.get("prepare") or points.get("mask") or (total if running else 0)
+        own = total if running else points["own"]
         theirs = points.get("compare")
         row: Row = {"mine": {"done": done if running else own, "total": own}} if own else {}
         return row | ({"theirs": {"done": theirs, "total": theirs}} if theirs else {})
     if name == "compare":
-        own, theirs = points.get("mask") or points.get("prepare"), points.get("compare") or (total if running else 0)
+        own, theirs = points["own"], points.get("compare") or (total if running else 0)
         row = {"theirs": {"done": done if running else theirs, "total": theirs}} if theirs else {}
         return row | ({"mine": {"done": own, "total": own}} if own and not running else {})
     if name == "reveal" and (running or "reveal" in points):
@@ -117,11 +118,14 @@ def record_states(times: Mapping[str, tuple[int, int | None]], entries: Sequence
         return {}
     open_ms = [int(entry["time_ms"]) for entry in entries if entry["seal"] == "PENDING"]
     first_open = min(open_ms) if open_ms else None
-    states = {}
-    for name, (_, ended) in times.items():
-        sealed = ended is not None and (first_open is None or ended < first_open)
-        states[name] = "sealed" if sealed else "pending"
-    return states
+    ended = {name: end for name, (_, end) in times.items() if end is not None}
+    for earlier, later in itertools.pairwise(PHASES):
+        if later in times:
+            ended.setdefault(earlier, times[later][0])
+    sealed = [name for name, end in ended.items() if first_open is None or end < first_open]
+    # The log is one line: what lies before something sealed is sealed too.
+    last = max((PHASES.index(name) for name in sealed), default=-1)
+    return {name: "sealed" if at <= last else "pending" for at, name in enumerate(PHASES)}
 
 
 MESSAGE_COLUMNS = (("time", "clock"), ("way", "text"), ("what", "text"), ("size", "size"), ("digest", "digest"), ("seal", "state"))
