@@ -105,8 +105,8 @@ class Words:
         kind = str(entry["kind"])
         if not kind:
             return self.t("unreadable")
-        if kind == "intersection.message":
-            return self.frame(str(entry["values"].get("message", "")))
+        if kind == "intersection.message" and entry["values"].get("message"):
+            return self.frame(str(entry["values"]["message"]))
         plain = self.both(entry).rstrip("。.")
         values = {name: self._number(value) for name, value in entry["values"].items()}
         short = self.maybe(f"act.{kind}", plain, **values)
