@@ -7,10 +7,11 @@ import json
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, version
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tools import documents
 from workbench.cli import build_parser
@@ -159,6 +160,21 @@ def test_pins_are_plain_names_and_versions_and_cover_what_is_declared() -> None:
     pinned = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower(): line.partition("==")[2] for line in lines}
     for name in declared():
         assert pinned.get(re.sub(r"[-_.]+", "-", name).lower()) == version(name), name
+
+
+def test_every_pin_fits_the_oldest_python_in_use() -> None:
+    """Debian 12 has Python 3.11.2; one pin that wants 3.11.5 breaks `make install` there."""
+    pins = dict(line.split("==") for line in text("constraints.txt").splitlines() if not line.startswith("#"))
+    checked = 0
+    for name, pinned in pins.items():
+        try:
+            installed = metadata(name)
+        except PackageNotFoundError:
+            continue  # needed on another platform or Python only
+        if installed["Version"] == pinned and installed["Requires-Python"]:
+            checked += 1
+            assert SpecifierSet(installed["Requires-Python"]).contains("3.11.2"), name
+    assert checked > 100
 
 
 def test_no_document_or_source_says_where_it_was_written() -> None:
