@@ -26,20 +26,22 @@ _BLOCK_ROWS = 1 << 14
 """ByteRows hashed at a time, so that the short-lived Python objects stay within a few megabytes."""
 
 Random = Callable[[int], bytes]
+_LENGTHS = [bytes((length,)) for length in range(256)]
 
 
 def hash_rows(rows: npt.NDArray[np.uint8]) -> ByteRows:
-    """SM3 of every row; rows: (n, width) uint8; returns (n, 32). Cost: about 0.8 microseconds a row up to 119 bytes."""
+    """SM3 of every row; rows: (n, width) uint8; returns (n, 32). Cost: about 0.1 microseconds a block of 64 bytes."""
     digests = np.empty((len(rows), POINT_BYTES), np.uint8)
     for start in range(0, len(rows), _BLOCK_ROWS):
-        digests[start : start + _BLOCK_ROWS] = _rows_of(sm3.digest_many(_messages(rows[start : start + _BLOCK_ROWS])))
+        digests[start : start + _BLOCK_ROWS] = sm3.digest_rows(rows[start : start + _BLOCK_ROWS])
     return digests
 
 
 def hash_identifiers(identifiers: Sequence[bytes], *, key_kind: str, contract_digest: bytes) -> ByteRows:
     """What Elligator2 maps to the curve: SM3(label, key kind, contract digest, identifier), (n, 32) (section 4)."""
     prefix = LABEL + b"identifier\x00" + key_kind.encode("ascii") + b"\x00" + contract_digest
-    return _rows_of(sm3.digest_many([prefix + identifier for identifier in identifiers]))
+    before = np.broadcast_to(np.frombuffer(prefix, np.uint8), (len(identifiers), len(prefix)))
+    return _hash_around(before, identifiers, np.empty((len(identifiers), 0), np.uint8))
 
 
 def customer_leaves(
@@ -48,32 +50,36 @@ def customer_leaves(
     """The leaf of every customer, then those of the paddings: (bucket, 32), in input order (section 3).
 
     job_key: 32 bytes, secret; the key of leaf i is HMAC-SM3(job key, i); only keys of audited leaves are ever opened.
-    Cost: about 2.2 microseconds a leaf, half of it the HMAC.
+    Cost: about a microsecond a leaf.
     """
     leaves = np.empty((bucket, POINT_BYTES), np.uint8)
     count = len(identifiers)
     for start in range(0, bucket, _BLOCK_ROWS):
         stop = min(start + _BLOCK_ROWS, bucket)
-        names = list(identifiers[start : min(stop, count)])
-        filling = stop - start - len(names)
+        counters = np.arange(start, stop, dtype=">u8").view(np.uint8).reshape(-1, 8)
+        before = np.empty((stop - start, 1 + POINT_BYTES), np.uint8)
+        before[:, :1] = np.frombuffer(LEAF_PREFIX, np.uint8)
+        before[:, 1:] = sm3.hmac_rows(job_key, counters)
+        real = max(0, min(stop, count) - start)
+        filling = stop - start - real
         fake = np.frombuffer(random(2 * POINT_BYTES * filling), np.uint8).reshape(2, filling, POINT_BYTES)
-        names += _messages(fake[0])
-        texts = _messages(np.concatenate([grant_digests[start : min(stop, count)], fake[1]]))
-        counters = _messages(np.arange(start, stop, dtype=">u8").view(np.uint8).reshape(-1, 8))
-        keys = [sm3.hmac(job_key, counter) for counter in counters]
-        leaves[start:stop] = _rows_of(
-            sm3.digest_many([LEAF_PREFIX + k + n + g for k, n, g in zip(keys, names, texts, strict=True)])
-        )
+        names, grants = identifiers[start : start + real], grant_digests[start : start + real]
+        leaves[start : start + real] = _hash_around(before[:real], names, grants)
+        leaves[start + real : stop] = hash_rows(np.concatenate([before[real:], fake[0], fake[1]], axis=1))
     return leaves
 
 
 def position_leaves(salts: npt.NDArray[np.uint8], positions: npt.NDArray[np.integer]) -> ByteRows:
     """Commitments to positions: SM3(02, salt (16), u32 position) for every row, (n, 32) (section 7.2)."""
-    rows = np.empty((len(salts), 1 + SALT_BYTES + 4), np.uint8)
+    leaves = np.empty((len(salts), POINT_BYTES), np.uint8)
+    rows = np.empty((min(len(salts), _BLOCK_ROWS), 1 + SALT_BYTES + 4), np.uint8)
     rows[:, 0] = POSITION_PREFIX
-    rows[:, 1 : 1 + SALT_BYTES] = salts
-    rows[:, 1 + SALT_BYTES :] = positions.astype(">u4").view(np.uint8).reshape(-1, 4)
-    return hash_rows(rows)
+    for start in range(0, len(salts), _BLOCK_ROWS):
+        part = rows[: len(salts) - start]
+        part[:, 1 : 1 + SALT_BYTES] = salts[start : start + _BLOCK_ROWS]
+        part[:, 1 + SALT_BYTES :] = positions[start : start + _BLOCK_ROWS].astype(">u4").view(np.uint8).reshape(-1, 4)
+        leaves[start : start + _BLOCK_ROWS] = sm3.digest_rows(part)
+    return leaves
 
 
 def commitment(step: str, contract_digest: bytes, party: str, *parts: bytes | ByteRows) -> bytes:
@@ -101,7 +107,7 @@ def result_digest(key: bytes, party: str, contract_digest: bytes, identifiers: S
     head = (
         LABEL + b"result\x00" + contract_digest + party.encode("ascii") + b"\x00" + len(identifiers).to_bytes(8, "big")
     )
-    return sm3.hmac(key, head + b"".join([bytes((len(name),)) + name for name in identifiers]))
+    return sm3.hmac(key, head + b"".join([_LENGTHS[len(name)] + name for name in identifiers]))
 
 
 # ------------------------------------------------------------------------------------------------ the tree
@@ -109,14 +115,13 @@ def result_digest(key: bytes, party: str, contract_digest: bytes, identifiers: S
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The tree of RFC 6962 section 2.1 with SM3: levels[0] are the leaf hashes as given, levels[-1] the root."""
+    """The tree of RFC 6962 section 2.1 with SM3: its leaf hashes as given and its root.
 
-    levels: tuple[ByteRows, ...]
+    What lies between is computed again when a proof is made: that costs less than keeping it through a run.
+    """
 
-    @property
-    def root(self) -> bytes:
-        root: bytes = self.levels[-1][0].tobytes()
-        return root
+    leaves: ByteRows
+    root: bytes
 
 
 def sorted_tree(leaves: ByteRows) -> tuple[Tree, RowNumbers]:
@@ -128,26 +133,30 @@ def sorted_tree(leaves: ByteRows) -> tuple[Tree, RowNumbers]:
 
 
 def build_tree(leaves: ByteRows) -> Tree:
-    """The tree over leaf hashes used as they are. Cost: about 0.8 microseconds a leaf, 64 bytes kept for each."""
-    levels = [np.ascontiguousarray(leaves)]
-    while len(levels[-1]) > 1:
-        below = levels[-1]
-        even = len(below) & ~1
-        joined = _join(below[0:even:2], below[1:even:2])
+    """The tree over leaf hashes used as they are. Cost: about 0.3 microseconds a leaf."""
+    leaves = np.ascontiguousarray(leaves)
+    *_, top = _levels(leaves)
+    return Tree(leaves, top[0].tobytes())
+
+
+def _levels(leaves: ByteRows) -> Iterator[ByteRows]:
+    """The leaves, then level after level up to the root."""
+    level = leaves
+    yield level
+    while len(level) > 1:
+        even = len(level) & ~1
         # A last node without a neighbour rises unchanged: so RFC 6962's split at the largest power of two comes out.
-        levels.append(np.concatenate([joined, below[even:]]))
-    return Tree(tuple(levels))
+        level = np.concatenate([_join(level[0:even:2], level[1:even:2]), level[even:]])
+        yield level
 
 
 def prove(tree: Tree, places: RowNumbers) -> ByteRows:
     """One proof for several leaves: the nodes a verifier lacks, level by level, by ascending place: (k, 32).
 
-    places: distinct, in any order. Cost: no hashing.
+    places: distinct, in any order. Cost: as `build_tree`.
     """
-    nodes = [
-        tree.levels[depth][step.sibling[step.lacking]]
-        for depth, step in enumerate(_climb(np.sort(places), len(tree.levels[0])))
-    ]
+    steps = _climb(np.sort(places), len(tree.leaves))
+    nodes = [level[step.sibling[step.lacking]] for level, step in zip(_levels(tree.leaves), steps, strict=False)]
     return np.concatenate(nodes) if nodes else np.empty((0, POINT_BYTES), np.uint8)
 
 
@@ -214,18 +223,24 @@ def _climb(known: RowNumbers, width: int) -> Iterator[_Step]:
 
 
 def _join(left: ByteRows, right: ByteRows) -> ByteRows:
-    rows = np.empty((len(left), 1 + 2 * POINT_BYTES), np.uint8)
+    nodes = np.empty((len(left), POINT_BYTES), np.uint8)
+    rows = np.empty((min(len(left), _BLOCK_ROWS), 1 + 2 * POINT_BYTES), np.uint8)
     rows[:, 0] = NODE_PREFIX
-    rows[:, 1 : 1 + POINT_BYTES] = left
-    rows[:, 1 + POINT_BYTES :] = right
-    return hash_rows(rows)
+    for start in range(0, len(left), _BLOCK_ROWS):
+        part = rows[: len(left) - start]
+        part[:, 1 : 1 + POINT_BYTES] = left[start : start + _BLOCK_ROWS]
+        part[:, 1 + POINT_BYTES :] = right[start : start + _BLOCK_ROWS]
+        nodes[start : start + _BLOCK_ROWS] = sm3.digest_rows(part)
+    return nodes
 
 
-def _messages(rows: npt.NDArray[np.uint8]) -> list[bytes]:
-    """The rows as bytes objects: a view of void items lists them twice as fast as slicing does."""
-    messages: list[bytes] = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}").ravel().tolist()
-    return messages
-
-
-def _rows_of(digests: Sequence[bytes]) -> ByteRows:
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, POINT_BYTES)
+def _hash_around(before: npt.NDArray[np.uint8], names: Sequence[bytes], after: npt.NDArray[np.uint8]) -> ByteRows:
+    """SM3(before, name, after) row by row; names of one length, as nearly all are, go together."""
+    digests = np.empty((len(names), POINT_BYTES), np.uint8)
+    lengths = np.fromiter(map(len, names), np.int64, len(names))
+    for length in np.unique(lengths).tolist():
+        at = np.flatnonzero(lengths == length)
+        chosen = names if len(at) == len(names) else [names[row] for row in at.tolist()]
+        middle = np.frombuffer(b"".join(chosen), np.uint8).reshape(-1, length)
+        digests[at] = hash_rows(np.concatenate([before[at], middle, after[at]], axis=1))
+    return digests

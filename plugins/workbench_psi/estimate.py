@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from workbench_psi import wire
 
-PROCESSING_US = 9.0
+PROCESSING_US = 6.0
 """Microseconds of processor a point outside curve arithmetic: hashing, commitments, sorting, comparing (make bench)."""
 ASSUMED_COMMON = 3
 """Before a run nobody knows K; a third of the smaller side is assumed, which decides 5 % of the bytes at most."""

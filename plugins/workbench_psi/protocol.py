@@ -257,12 +257,12 @@ def _row(point: bytes) -> ByteRows:
 
 
 def _multiply(run: Run, partner_points: ByteRows) -> Steps[_Reply]:
-    """Section 7.2: the partner's points times our scalar, sorted, with a fresh salt for each position."""
-    products = partner_points.copy()
-    yield from _multiply_in_place(run, run.source.scalar.reveal(), products, 3)
-    points.require_products(products)
-    order = points.ascending_order(products)
-    products = products[order]
+    """Section 7.2: the partner's points times our scalar, sorted, with a fresh salt for each position.
+
+    partner_points: overwritten.
+    """
+    yield from _multiply_in_place(run, run.source.scalar.reveal(), partner_points, 3)
+    products, order = points.sorted_products(partner_points)
     salts = np.frombuffer(run.source.random(commitment.SALT_BYTES * len(order)), np.uint8)
     return _Reply(products, order.astype(np.int32), salts.reshape(-1, commitment.SALT_BYTES))
 
@@ -470,7 +470,7 @@ def _show_grants(run: Run, hits: RowNumbers) -> Steps[dict[str, str]]:
     """Both show the leaf of every hit with one proof; digests of what was shown, for evidence."""
     tree, count = run.source.tree, len(hits)
     places = run.source.leaf_places[hits]
-    own = wire.format_grants(places, tree.levels[0][places], commitment.prove(tree, places), bucket=run.own.bucket)
+    own = wire.format_grants(places, tree.leaves[places], commitment.prove(tree, places), bucket=run.own.bucket)
     expected_bytes = wire.grants_bytes(run.partner.bucket, count)
     received = yield from swap_list(Kind.GRANTS, np.frombuffer(own, np.uint8), expected_bytes)
     payload = received.tobytes()
@@ -506,9 +506,9 @@ class _Results:
 def _compare_results(run: Run, hits: RowNumbers) -> Steps[_Results]:
     """Section 7.8: both sides hold the same identifiers, or the run is disputed."""
     yield _phase(8, 0, 1)
-    identifiers = run.source.identifiers
-    ascending = sorted(hits.tolist(), key=identifiers.__getitem__)
-    names = [identifiers[row] for row in ascending]
+    found = list(map(run.source.identifiers.__getitem__, hits.tolist()))
+    order = sorted(range(len(found)), key=found.__getitem__)
+    names = [found[place] for place in order]
     key = commitment.result_key(run.source.scalar.reveal(), run.partner.public_point, run.contract_digest)
     own, expected = (
         commitment.result_digest(key, party, run.contract_digest, names) for party in (run.own.party, run.partner.party)
@@ -521,7 +521,7 @@ def _compare_results(run: Run, hits: RowNumbers) -> Steps[_Results]:
     if not compare.equal(partner[SALT_BYTES:], expected):
         raise disputed("result")
     yield _phase(8, 1, 1)
-    return _Results(np.array(ascending, np.int64), own, expected)
+    return _Results(hits[order], own, expected)
 
 
 # ------------------------------------------------------------------------------------- small pieces

@@ -98,9 +98,9 @@ def test_the_root_does_not_depend_on_the_order_of_customers() -> None:
     tree, places = commitment.sorted_tree(leaves)
     shuffled, other_places = commitment.sorted_tree(leaves[::-1])
     assert tree.root == shuffled.root
-    assert np.array_equal(tree.levels[0][places], leaves)
+    assert np.array_equal(tree.leaves[places], leaves)
     assert np.array_equal(places[::-1], other_places)
-    assert [row.tobytes() for row in tree.levels[0]] == sorted(row.tobytes() for row in leaves)
+    assert [row.tobytes() for row in tree.leaves] == sorted(row.tobytes() for row in leaves)
 
 
 @pytest.mark.parametrize("width", range(1, 11))
@@ -110,7 +110,7 @@ def test_every_set_of_leaves_of_a_small_tree_is_proved_within_the_bound(width: i
         for chosen in combinations(range(width), count):
             places = np.array(chosen[::-1], np.int64)  # the order given does not matter
             proof = commitment.prove(tree, places)
-            root, used = commitment.root_from(tree.levels[0][places], places, width, proof)
+            root, used = commitment.root_from(tree.leaves[places], places, width, proof)
             assert root == tree.root and used == len(proof) <= commitment.most_nodes(width, count)
 
 
@@ -119,7 +119,7 @@ def test_large_proofs_hold_within_the_bound(width: int, count: int) -> None:
     tree = commitment.build_tree(rows(width))
     places = np.random.default_rng(7).permutation(width)[:count].astype(np.int64)
     proof = commitment.prove(tree, places)
-    assert commitment.root_from(tree.levels[0][places], places, width, proof) == (tree.root, len(proof))
+    assert commitment.root_from(tree.leaves[places], places, width, proof) == (tree.root, len(proof))
     assert len(proof) <= commitment.most_nodes(width, count) <= width - count
 
 
@@ -130,7 +130,7 @@ def test_no_leaf_needs_no_proof() -> None:
 def test_every_altered_byte_of_a_proof_leads_to_another_root() -> None:
     tree = commitment.build_tree(rows(11))
     places = np.array([0, 4, 10], np.int64)
-    leaves, proof = tree.levels[0][places], commitment.prove(tree, places)
+    leaves, proof = tree.leaves[places], commitment.prove(tree, places)
     for target in (leaves, proof):
         for at in range(target.size):
             changed = target.copy()
@@ -144,7 +144,7 @@ def test_a_leaf_shown_at_another_place_leads_to_another_root() -> None:
     places = np.array([3, 9], np.int64)
     proof = commitment.prove(tree, places)
     for moved in ([9, 3], [3, 8], [2, 9]):
-        root, _ = commitment.root_from(tree.levels[0][places], np.array(moved, np.int64), 16, proof)
+        root, _ = commitment.root_from(tree.leaves[places], np.array(moved, np.int64), 16, proof)
         assert root != tree.root
 
 
@@ -152,7 +152,7 @@ def test_a_proof_that_is_too_short_is_refused() -> None:
     tree = commitment.build_tree(rows(9))
     places = np.array([4], np.int64)
     with pytest.raises(ValueError, match="fewer nodes"):
-        commitment.root_from(tree.levels[0][places], places, 9, commitment.prove(tree, places)[:-1])
+        commitment.root_from(tree.leaves[places], places, 9, commitment.prove(tree, places)[:-1])
 
 
 # --------------------------------------------------------------------------------------- labelled commitments
