@@ -13,7 +13,7 @@ from workbench.channel.message import OutboundSequence, seal_message
 from workbench.contracts import PeerCall
 from workbench.domain.intersection import JobState
 from workbench.domain.party import PartyId, Role
-from workbench.errors import PeerError, WorkbenchError
+from workbench.errors import PeerError, Refused, WorkbenchError
 from workbench.flows import intersection
 from workbench.flows.jobs import NEXT_STATES
 from workbench.node.peer import REFUSALS_A_MINUTE
@@ -174,3 +174,26 @@ def test_a_partner_that_occupies_its_threads_keeps_nobody_else_waiting(three: In
         assert b"time_ms" in asyncio.run(both())
     finally:
         node.peer_api._paths["hello"] = real
+
+
+def test_others_learn_that_a_rule_of_ours_said_no_and_not_that_few_customers_had_consented(
+    three: Institutions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decision 2: neither reasons for exclusion nor that a number lies below a bound is for others."""
+    job = three.propose("broker", "bank", PURPOSE)
+    bank = three.nodes["bank"]
+
+    def too_few(*_: object) -> None:
+        raise Refused("有授权的客户太少", "Too few customers with a grant", code="TOO_FEW_CUSTOMERS")
+
+    def when_it_starts() -> None:
+        monkeypatch.setattr(bank.flow, "_require_enough", too_few)
+
+    three.wire.before("broker", "attempt", when_it_starts, job=job)
+    three.approve("bank", job)
+    mine, theirs = three.both("broker", "bank", job, "ABORTED")
+    assert theirs.error["code"] == "TOO_FEW_CUSTOMERS", "our own staff see why"
+    assert three.entries("bank", job, "intersection.ended")[-1].values["code"] == "OWN_RULE"
+    assert three.entries("bank", job, "action.refused")[-1].values["code"] == "TOO_FEW_CUSTOMERS"
+    seen = [str(mine.error), *(str(dict(one.values)) for one in three.entries("broker", job))]
+    assert not [text for text in seen if "TOO_FEW" in text]

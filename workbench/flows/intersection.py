@@ -72,6 +72,8 @@ EXPECTING_RELEASE = RUNNING_STATES | {JobState.SEALING}
 """States of an attempt in which the partner may already have released."""
 MAX_OPEN_PROPOSALS = 200
 """Proposals of one partner that may wait for our approver: an inbox that a partner fills hides the ones that matter."""
+OWN_AFFAIRS = frozenset({"NO_CONSENT", "TOO_FEW_CUSTOMERS", "EMPTY_AUDIENCE", "UNDECLARED_LIST", "BUDGET_SPENT"})
+"""Reasons to stop that say something of our customers or dealings: others learn only that a rule of ours said no."""
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 
 
@@ -795,6 +797,7 @@ class IntersectionFlow:
         """
         host = self._host
         small = state is JobState.REFUSED_SMALL
+        told = "OWN_RULE" if isinstance(failure, Refused) and failure.code in OWN_AFFAIRS else failure.code
 
         def change(tx: Transaction) -> bool:
             job = host.jobs.get(job_id, tx=tx)
@@ -802,7 +805,10 @@ class IntersectionFlow:
                 return False
             values = {"partner": job.partner, "attempt": str(job.attempt)}
             if not small:
-                values |= {"code": failure.code, "state": state.value}
+                values |= {"code": told, "state": state.value}
+            if told != failure.code:
+                refusal = {"operation": "intersection.run", "code": failure.code}
+                host.evidence.append(tx, "action.refused", refusal, job=job_id)
             host.vault.shred(tx, f"result/{job_id}")
             # Of the result only the partner's place could be there yet, or a list that is now void.
             host.jobs.move(tx, job_id, state, now_ms=host.now_ms(), error=failure.as_dict(), result={})
@@ -812,7 +818,7 @@ class IntersectionFlow:
             kind = "intersection.refused_small" if small else "intersection.ended"
             host.evidence.append(tx, kind, values, job=job_id, actor=actor)
             if tell is not None:
-                host.negotiations.queue(tx, tell, job_id, "stopped", {"code": failure.code, "attempt": str(job.attempt)})
+                host.negotiations.queue(tx, tell, job_id, "stopped", {"code": told, "attempt": str(job.attempt)})
             return True
 
         if host.store.write(change):
