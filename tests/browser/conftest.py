@@ -1,7 +1,140 @@
-"""Real nodes and a real JupyterLab; see tests/lab_fixtures.py."""
+"""Chromium of the system against a real JupyterLab and real nodes. Everything is served by other processes.
+
+Screenshots go to a temporary folder, or where WORKBENCH_SCREENSHOTS points. Time-outs are 8 s, so that a failing run ends.
+"""
 
 from __future__ import annotations
 
-from lab_fixtures import institutions
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from lab_fixtures import Browser as PlainBrowser, Institutions, institutions
+from workbench.domain.party import Role
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+STEP_MS = 8_000
+FIRST_LOAD_MS = 30_000
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser" in str(item.path):
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(240))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed; make system installs it")
+    with playwright.sync_playwright() as running:
+        launched = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@dataclass
+class LabWindow:
+    """One browser window with JupyterLab open, and what it did behind the scenes."""
+
+    institutions: Institutions
+    party: str
+    context: Any
+    page: Any
+    shots: Path
+    asked: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+    def sign_in(self, role: Role) -> None:
+        """As a person does it: the button in the sidebar, the node's page, account and password."""
+        with self.context.expect_page() as opened:
+            self.page.click("[data-key=sign-in]")
+        form = opened.value
+        account, password = self.institutions.workspace.sign_in(self.party, role)
+        form.fill("#person", account)
+        form.fill("#password", password)
+        form.click("button")
+        self.page.wait_for_selector(".wb-who")
+
+    def open(self, name: str) -> Any:
+        """Open a page from the sidebar; returns its frame when it is ready."""
+        self.page.click(f"[data-key=page-{name}]")
+        return self.frame()
+
+    def frame(self) -> Any:
+        frame = self.page.frame_locator(".wb-page:not(.lm-mod-hidden) iframe")
+        frame.locator("body[data-ready]").wait_for(timeout=FIRST_LOAD_MS)
+        return frame
+
+    def shot(self, name: str) -> None:
+        self.page.wait_for_timeout(400)
+        self.page.screenshot(path=self.shots / f"{name}.png")
+
+    def confirm(self, popup: Any, role: Role) -> None:
+        """The node's own confirmation page: password again, confirm."""
+        _, password = self.institutions.workspace.sign_in(self.party, role)
+        popup.fill("#password", password)
+        popup.click("button[value=yes]")
+        popup.wait_for_selector("section[role=status]")
+
+    def nothing_left_the_machine(self) -> None:
+        outside = {host for host in self.asked if not re.fullmatch(r"127\.\d+\.\d+\.\d+", host)}
+        assert outside == set()
+        assert self.complaints == []
+
+
+@pytest.fixture
+def window(chromium: Any, institutions: Institutions, tmp_path: Path) -> Iterator[Callable[..., LabWindow]]:
+    """Open JupyterLab of a party in a fresh browser context, signed out."""
+    contexts = []
+
+    def opened(party: str = "broker", *, path: str = "lab") -> LabWindow:
+        PlainBrowser(institutions, party).let_in().sign_out()
+        lab = institutions.lab(party)
+        context = chromium.new_context(locale="zh-CN", viewport={"width": 1400, "height": 900})
+        contexts.append(context)
+        context.set_default_timeout(STEP_MS)
+        shots = Path(os.environ.get("WORKBENCH_SCREENSHOTS", tmp_path))
+        shots.mkdir(parents=True, exist_ok=True)
+        made = LabWindow(institutions, party, context, context.new_page(), shots)
+        _listen(made)
+        token = lab.url.partition("token=")[2]
+        made.page.goto(f"{lab.base_url}{path}?reset&token={token}", timeout=FIRST_LOAD_MS)
+        made.page.wait_for_selector("[data-key=sign-in]", timeout=FIRST_LOAD_MS)
+        return made
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def _listen(made: LabWindow) -> None:
+    def request(one: Any) -> None:
+        url = urlsplit(one.url)
+        if url.scheme not in ("data", "blob", "chrome-extension"):
+            made.asked.add(url.hostname or one.url)
+
+    def console(message: Any) -> None:
+        text = message.text
+        if message.type == "error" and re.search("Content Security Policy|TypeError|ReferenceError|is not defined", text):
+            made.complaints.append(text)
+
+    made.context.on("request", request)
+    made.context.on("console", console)
+    made.context.on("weberror", lambda error: made.complaints.append(str(error.error)))
+
 
 __all__ = ["institutions"]
