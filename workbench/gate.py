@@ -101,8 +101,8 @@ class Gate:
             if operation.reads_only and Role.REGULATOR in trusted.person.roles and name not in POLLED:
                 self._record_view(name, trusted, action_digest(name, request))
             return operation.run(context or self.context(trusted), request)
-        except Refused as refusal:
-            self.record_refusal(name, caller, refusal)
+        except WorkbenchError as failure:  # a full disk or a silent partner too: failures are evidence as well
+            self.record_refusal(name, caller, failure)
             raise
 
     def admit(
@@ -139,8 +139,8 @@ class Gate:
         )
         self._viewed = {one: at for one, at in self._viewed.items() if now - at < VIEW_AGAIN_MS} | {key: now}
 
-    def record_refusal(self, name: str, caller: Caller | None, refusal: Refused) -> None:
-        """Write down that an operation was refused; should that fail, the refusal's details say so.
+    def record_refusal(self, name: str, caller: Caller | None, refusal: WorkbenchError) -> None:
+        """Write down that an operation was refused or failed; should that fail too, the refusal's details say so.
 
         Of callers without a valid ticket at most STRANGERS_PER_MINUTE are written down: nobody fills the log from outside.
         """

@@ -287,7 +287,11 @@ def _add_files(app: FastAPI, host: Workbench) -> None:
         takers = [operation for operation in host.gate.registry if operation.takes_file]
         if not any(operation.roles & caller.person.roles for operation in takers):
             host.gate.admit(takers[0].name, {}, caller)  # denied, and recorded
-        return Uploaded(file=await host.uploads.receive(name, _chunks(request)))
+        try:
+            return Uploaded(file=await host.uploads.receive(name, _chunks(request)))
+        except WorkbenchError as failure:  # too large, or no room on the disk
+            await run_in_threadpool(host.gate.record_refusal, takers[0].name, caller, failure)
+            raise
 
     @app.get("/api/v1/files/{download}", responses=_ERRORS, tags=["files"])
     def take(download: str, request: Request) -> Response:

@@ -1,0 +1,161 @@
+"""A partner killed, frozen or without disk in mid-run: the attempt ends in time, nothing is half-done, and it runs again."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from workbench.domain.party import PartyId, Role
+from workbench.errors import WorkbenchError
+from workbench.supervisor import running_nodes, stop_nodes
+
+from tests.flows import population
+from tests.processes.live import STEP_TIMEOUT_S, Live, wait_until, workbench
+
+PURPOSE = "customer-service"
+FAILURES = "SELECT count(*) FROM evidence_index WHERE kind = 'action.refused'"
+ENDED = ("ABORTED", "ABORTED_AFTER_REVEAL")
+
+
+@pytest.fixture(autouse=True)
+def all_run(live: Live) -> Iterator[None]:
+    """Whatever a test did to a node, the next one finds all three running."""
+    yield
+    for party in live.workspace.parties:
+        if PartyId(party) in running_nodes(live.workspace):
+            live.signal(party, signal.SIGCONT)
+        else:
+            live.restart(party)
+
+
+def begun(live: Live, frames: int) -> str:
+    """A job whose initiator has recorded this many frames at the moment of return, its nodes still running."""
+    with live.client("broker", Role.MARKETING) as client:
+        job = str(client.intersection.propose(partner="bank", purpose=PURPOSE).job)
+    _, password = live.workspace.sign_in("bank", Role.APPROVER)
+    with live.client("bank", Role.APPROVER) as client:
+        client.confirmed("intersection.approve", password=password, job=job)
+    wait_until(lambda: live.messages("broker", job) >= frames, limit_s=60, what="the run", pause_s=0.001)
+    return job
+
+
+def nothing_is_left(live: Live, party: str, job: str) -> None:
+    assert live.rows(party, "SELECT result FROM host_job WHERE job = ?", job) == [("{}",)]
+    assert live.rows(party, "SELECT count(*) FROM vault_object WHERE name = ?", f"result/{job}") == [(0,)]
+    with live.client(party, Role.MARKETING) as client, pytest.raises(WorkbenchError, match="NOT_RELEASED"):
+        client.intersection.result(job=job)
+
+
+def runs_again(live: Live, job: str) -> None:
+    with live.client("broker", Role.MARKETING) as client:
+        wait_until(lambda: live.state("bank", job) in (*ENDED, "APPROVED"), limit_s=60, what="the partner's end")
+        client.intersection.run(job=job)
+        wait_until(lambda: live.state("broker", job) == "RELEASED", limit_s=90, what="the release")
+        found = client.intersection.job(job=job)
+    assert found.result["released"] == len(population.expected("broker", "bank", PURPOSE)) and found.attempt == 2
+    wait_until(lambda: live.state("bank", job) == "RELEASED", limit_s=30, what="the partner's release")
+
+
+@pytest.mark.parametrize(("party", "frames"), [("bank", 8), ("bank", 60), ("broker", 60)])
+def test_a_node_that_is_killed_ends_the_attempt_of_the_other(live: Live, party: str, frames: int) -> None:
+    """60 frames lie in the middle of the reveal, 8 before the first list of points."""
+    job = begun(live, frames)
+    live.signal(party, signal.SIGKILL)
+    other = "broker" if party == "bank" else "bank"
+    took = wait_until(lambda: live.state(other, job) in ENDED, limit_s=STEP_TIMEOUT_S + 20, what="the end")
+    assert took < STEP_TIMEOUT_S + 20
+    if frames == 60:
+        assert live.state(other, job) == "ABORTED_AFTER_REVEAL"
+    nothing_is_left(live, other, job)
+    live.restart(party)
+    assert live.state(party, job) in ENDED, "what the kill left open is settled at the start"
+    nothing_is_left(live, party, job)
+    runs_again(live, job)
+    audit = workbench("audit", live.folder, "--party", party, "--json")
+    assert audit.status == 0 and audit.value["holds"]
+
+
+@pytest.mark.parametrize("frames", [8, 60])
+def test_a_frozen_partner_is_given_up_after_the_configured_time(live: Live, frames: int) -> None:
+    """Row C14: SIGSTOP keeps every connection open; only the time-out of a step tells."""
+    job = begun(live, frames)
+    live.signal("bank", signal.SIGSTOP)
+    start = time.monotonic()
+    with live.client("broker", Role.MARKETING) as client:
+        # Staff of the initiator are answered meanwhile.
+        assert client.intersection.job(job=job).state in ("RUNNING", "REVEALING", "CHECKING")
+        wait_until(lambda: live.state("broker", job) in ENDED, limit_s=STEP_TIMEOUT_S + 15, what="the end")
+        took = time.monotonic() - start
+        code = client.intersection.job(job=job).error["code"]
+    assert took > STEP_TIMEOUT_S / 2, "it was given up before its time"
+    assert code in ("STEP_TIMEOUT", "PEER_UNAVAILABLE", "ABORTED_AFTER_REVEAL")
+    nothing_is_left(live, "broker", job)
+    live.signal("bank", signal.SIGCONT)
+    wait_until(lambda: live.state("bank", job) in ENDED, limit_s=60, what="the end at the partner")
+    nothing_is_left(live, "bank", job)
+    runs_again(live, job)
+
+
+def test_a_disk_without_room_leaves_nothing_half_done_and_is_recorded(live: Live, tmp_path: Path) -> None:
+    """The operating system itself refuses to let the card network's files grow (RLIMIT_FSIZE)."""
+    folder = live.workspace.node_folder("cardnet")
+    stop_nodes(live.workspace, parties=(PartyId("cardnet"),))
+    lists = live.rows("cardnet", "SELECT list FROM host_list")
+    limit = (folder / "evidence.db").stat().st_size + 300_000
+    (folder / "run" / "node.json").unlink(missing_ok=True)
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    log = (folder / "run" / "full.log").open("wb")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "workbench.node.service", str(live.folder.resolve()), "cardnet"],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=no_room,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: PartyId("cardnet") in running_nodes(live.workspace), limit_s=120, what="the start")
+        rows = range(20_000)
+        frame = pl.DataFrame(
+            {
+                "客户号": [f"N{one}" for one in rows],
+                "手机号": [f"1{one:010d}" for one in rows],
+                "备注": [os.urandom(30).hex() for _ in rows],
+            }
+        )
+        large, small = tmp_path / "large.csv", tmp_path / "small.parquet"
+        frame.write_csv(large)
+        frame.write_parquet(small, compression="zstd")
+        assert large.stat().st_size > limit > small.stat().st_size
+        # The one finds no room as an upload, the other none in the database.
+        for path in (large, small):
+            before = live.rows("cardnet", FAILURES)[0][0]
+            refused = workbench("import", "customers", live.folder, "--party", "cardnet", path, "--json")
+            assert refused.status == 1, refused
+            assert refused.value["error"]["code"] == "STORAGE_FAILED"
+            assert live.rows("cardnet", "SELECT list FROM host_list") == lists
+            assert not list((folder / "uploads").iterdir())
+            wait_until(lambda: live.rows("cardnet", FAILURES)[0][0] > before, limit_s=10, what="the entry about it")  # noqa: B023
+        assert live.rows("cardnet", "SELECT count(*) FROM store_incident")[0][0] >= 1, "the failure itself is on record"
+        left = live.rows("cardnet", "SELECT count(*) FROM vault_object WHERE name LIKE 'list/%'")
+        assert left == [(len(lists),)]
+        with live.client("cardnet", Role.OPERATOR) as client:
+            state = client.call("node.status")
+        assert state["party"] == "cardnet", "the node still answers"
+    finally:
+        child.terminate()
+        child.wait(60)
+        log.close()
+    live.restart("cardnet")
+    audit = workbench("audit", live.folder, "--party", "cardnet", "--json")
+    assert audit.status == 0 and audit.value["holds"]
+    again = workbench("import", "customers", live.folder, "--party", "cardnet", small, "--json")
+    assert again.status == 0, again
