@@ -62,7 +62,7 @@ class Inbox(View):
             layout.stack(self._decision, self._no, self.terms, self.risks, self.limits), side_px=400,
         ))  # fmt: skip
         self._list = layout.stack(layout.card(self.tab), pane(self.table))
-        self.root = layout.stack(first, pane(self.strip), layout.split(self._detail, self._list, side_px=340, side_first=True))
+        self.root = layout.stack(first, pane(self.strip), layout.split(self._detail, self._list, side_px=380, side_first=True))
 
     # ------------------------------------------------------------------ reading
 
@@ -207,7 +207,7 @@ class Inbox(View):
             if job["valid_until_ms"] <= time.time() * 1000:
                 return Answer("refused", t("inbox.expired", partner=partner), t("answer.nothing_happened"), code="EXPIRED")
             if self._too_wide(job):
-                return Answer("refused", *self._wide_words(job), code=self._refusal.code if self._refusal else "NO_CONSENT")
+                return Answer("refused", *self._wide_words(job), code=self._wide_code())
             if self._preview is None:
                 return Answer("pending", t("inbox.wants_short", partner=partner, purpose=purpose), t("inbox.counting"))
             count, floor = formats.count(self._preview["customers"]), formats.count(job["minimum_crowd"])
@@ -220,6 +220,11 @@ class Inbox(View):
         """Whether what is asked exceeds what our customers consented to; the node refuses the approval in any case."""
         preview = self._preview
         return self._refusal is not None or (preview is not None and preview["customers"] < max(1, job["minimum_crowd"]))
+
+    def _wide_code(self) -> str:
+        if self._refusal:
+            return self._refusal.code
+        return "TOO_FEW_CUSTOMERS" if self._preview and self._preview["customers"] else "NO_CONSENT"
 
     def _wide_words(self, job: Mapping[str, Any]) -> tuple[str, str, str]:
         t, names = self.t, self.names
@@ -238,7 +243,6 @@ class Inbox(View):
         own = job["side"] == "initiator"
         partner, mine = names.party(job["partner"]), names.party(names.own)
         asker = names.own if own else job["partner"]
-        self._decision.visible = True
         self.decision.heading = t("decision.title")
         self.decision.asked_by = {
             **names.tile(asker), "name": job["proposed_by"] or names.party(asker), "role": t("decision.marketing"), "party_name": names.party(asker),
@@ -262,7 +266,8 @@ class Inbox(View):
         self.decision.confirm_label, self.decision.decline_label = t("decision.approve"), t("decision.reject")
         # Who sees that too much is asked cannot approve, but can still say no.
         self._no.visible = self._decides(job) and self._too_wide(job) and self.page.may("intersection.reject")
-        self._no_title.tell(notes.heading(t("decision.blocked")))
+        self._decision.visible = not self._no.visible
+        self._no_title.tell(notes.heading(t("decision.blocked")), notes.bullets([*lines, t("decision.node_refuses")]))
 
     def _draw_detail(self, job: Mapping[str, Any]) -> None:
         t, names = self.t, self.names
@@ -273,7 +278,7 @@ class Inbox(View):
         if decides:
             self._own_title.tell(notes.heading(t("inbox.our_list"), t("inbox.our_list_hint")))
             self._drawing = True
-            layout.set_options(self.list_choice, {f"{one['name']}（{formats.count(one['rows'])}）": one["list_id"] for one in self._lists})
+            layout.set_options(self.list_choice, {t("list.option", name=one["name"], count=formats.count(one["rows"])): one["list_id"] for one in self._lists})
             self._drawing = False
             self.rule.heading, self.rule.hint = t("inbox.narrow"), t("inbox.narrow_hint")
             self.fall.heading = t("inbox.our_consent")

@@ -43,10 +43,12 @@ class Notes(pn.custom.JSComponent):
         blocks: list[dict[str, Any]] = json.loads(self.blocks)
         return blocks
 
-    def save_file(self, name: str, text: str) -> None:
-        """Let the browser keep a text as a file."""
+    def save_file(self, name: str, text: str, *, kind: str = "application/json") -> None:
+        """Let the browser keep a text as a file; kind: its media type."""
         self._saved += 1
-        self.file = json.dumps({"name": name, "text": text, "n": self._saved}, ensure_ascii=False)
+        # A spreadsheet takes a CSV for UTF-8 only with a mark in front.
+        mark = "\ufeff" if kind == "text/csv" else ""
+        self.file = json.dumps({"name": name, "text": mark + text, "type": kind, "n": self._saved}, ensure_ascii=False)
 
 
 def head(title: str, *, job: str = "", parties: Sequence[Mapping[str, Any]] = (), subject: str = "", meta: str = "") -> Block:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -319,6 +321,27 @@ def mapping_rows(columns: Sequence[Mapping[str, Any]], t: Translate) -> list[Row
             sure = {"state": "neutral", "label": t("sure.tag")}
         rows.append({"number": str(one["column"]), "header": one["header"], "use": what, "sure": sure})
     return rows
+
+
+SHOWN_REJECTS = 8
+
+
+def reject_rows(rejects: str, names: Names, t: Translate) -> list[Row]:
+    """The first rows of a rejects file (CSV of the node, values masked) for the RejectsTable component."""
+    made = []
+    for row in itertools.islice(csv.DictReader(io.StringIO(rejects)), SHOWN_REJECTS):
+        told = row["reason_zh" if names.lang == "zh" else "reason_en"] or row["reason"]
+        reason, _, fix = told.partition("，" if names.lang == "zh" else ": ")
+        made.append(
+            {
+                "line": int(row["line"]) if row["line"].isdigit() else 0,
+                "column": row["column"],
+                "masked": row["value"],
+                "reason": reason,
+                "fix": fix or t("reject.mend"),
+            }
+        )
+    return made
 
 
 def reject_reasons(report: Mapping[str, Any], names: Names) -> list[Row]:

@@ -23,6 +23,8 @@ FIELDS = ("customer_id", "phone", "id_no", "name", "risk_level")
 DATA_CLASSES = ("C1", "C2", "C3")
 LAWFUL_BASES = ("consent", "contract", "legal-duty", "public-health", "news", "public-information", "other-law")
 ENTRY_FIELDS = ("name", "owner", "source", "subjects", "method")
+MAX_SHOWN_REJECTS = 100_000
+"""Up to so many refused rows are fetched into the page; a longer list goes straight to the browser."""
 AUTOMATIC = "\x00"
 """Value of a field's choice that leaves the decision to the node."""
 
@@ -111,7 +113,7 @@ class ListStep:
     def draw(self) -> None:
         page, t, draft = self._page, self._page.t, self._draft
         self._title.tell(notes.heading(t("list.catalogue"), t("list.catalogue_hint", count=len(self._lists))))
-        options = {one["name"] + f"（{formats.count(one['rows'])}）": one["list_id"] for one in self._lists}
+        options = {t("list.option", name=one["name"], count=formats.count(one["rows"])): one["list_id"] for one in self._lists}
         wanted = draft.chosen["list_id"] if draft.chosen else None
         layout.set_options(self.choice, {t("list.pick"): "", **options}, wanted or "")
         self.choice.visible = bool(self._lists)
@@ -208,6 +210,7 @@ class QualityStep:
     def __init__(self, page: PageContext, draft: Draft, changed: Callable[[], None], entry: Callable[[], dict[str, str]]) -> None:
         self._page, self._draft, self._changed, self._entry = page, draft, changed, entry
         self._refusal: WorkbenchError | None = None
+        self._refused_rows = ""
         self._progress: tuple[int, int, str, str] | None = None
         self._cancelled = False
         self._drawing = False
@@ -215,7 +218,7 @@ class QualityStep:
         self.rejects, self.progress = RejectsTable(), ProgressCancel()
         self.rejects.on_action(lambda _name, _told: self._download(), "download")
         self.progress.on_action(lambda _name, _told: self._cancel(), "cancel")
-        self._numbers, self._reasons = pane(self.numbers), pane(self.reasons)
+        self._numbers, self._reasons, self._mapping = pane(self.numbers), pane(self.reasons), pane(self.mapping)
         self._rejects, self._progress_pane = pane(self.rejects), pane(self.progress)
         self._choose_title, self._note = Notes(framed=False), Notes()
         self.choices: dict[str, Any] = {name: layout.select(page, f"field.{name}", options={}) for name in FIELDS}
@@ -225,11 +228,13 @@ class QualityStep:
         self._choose = layout.card(self._choose_title, layout.fields(*self.choices.values()), layout.buttons(self.start))
         self.root = layout.stack(
             self._progress_pane, self._numbers,
-            layout.split(pane(self.mapping), layout.stack(self._choose, self._rejects, self._reasons, self._note), side_px=480),
+            layout.split(self._mapping, layout.stack(self._choose, self._rejects, self._reasons, self._note), side_px=480),
         )  # fmt: skip
 
     async def enter(self) -> None:
         self._refusal = None
+        if not self._draft.imported:
+            self._refused_rows = ""
         self.draw()
 
     def is_ready(self) -> bool:
@@ -240,10 +245,9 @@ class QualityStep:
         if self._progress:
             return Answer("running", t("quality.importing", name=draft.file["name"] if draft.file else ""), t("quality.importing_reason"))
         if self._refusal:
-            zh = names.lang == "zh"
-            return Answer(
-                "refused", self._refusal.zh if zh else self._refusal.en, t("quality.nothing_imported"), t("quality.refused_todo"), code=self._refusal.code
-            )
+            told = self._refusal.zh if names.lang == "zh" else self._refusal.en
+            sentence, why = split_reason(told)
+            return Answer("refused", sentence, f"{why}{t('quality.nothing_imported')}", t("quality.refused_todo"), code=self._refusal.code)
         if draft.file:
             open_guesses = [one for one in draft.file["columns"] if one["guess"]]
             key = "quality.confirm_guess" if open_guesses else "quality.ready"
@@ -278,7 +282,7 @@ class QualityStep:
         ]  # fmt: skip
         self.mapping.rows = rows.mapping_rows(columns, t)
         self.mapping.total = len(columns)
-        self.mapping.state = "done" if columns else "empty"
+        self._mapping.visible = bool(columns)
         self._choose.visible = bool(draft.file)
         self._choose_title.tell(notes.heading(t("mapping.choose"), t("mapping.choose_hint")))
         headers = {one["header"]: one["header"] for one in columns if one["header"]}
@@ -314,12 +318,12 @@ class QualityStep:
         self.reasons.heading = t("quality.reasons")
         self.reasons.columns = [{"key": "reason", "label": t("quality.reason")}, {"key": "count", "label": t("quality.cells"), "kind": "count"}]
         self.reasons.rows, self.reasons.total = told, len(told)
-        offered = self._rejects_id()
-        self._rejects.visible = bool(offered)
-        if offered:
+        self._rejects.visible = bool(self._refused_rows or self._rejects_id())
+        if self._rejects.visible:
             known = draft.imported or {}
             self.rejects.accepted, self.rejects.rejected = int(known.get("accepted", 0)), int(known.get("rejected", self._details("rejected")))
-            self.rejects.downloadable = True
+            self.rejects.rows = rows.reject_rows(self._refused_rows, names, t)
+            self.rejects.downloadable = bool(self._refused_rows or self._rejects_id())
         blocks = [notes.heading(t("quality.rule_title")), notes.bullets([t("quality.rule_1"), t("quality.rule_2"), t("quality.rule_3"), t("quality.rule_4")])]
         self._note.tell(*blocks)
 
@@ -333,12 +337,18 @@ class QualityStep:
         return str((self._draft.imported or {}).get("rejects", ""))
 
     def _download(self) -> None:
-        offered = self._rejects_id()
-        if offered:
-            self._page.download(offered)
-            if self._draft.imported:
-                self._draft.imported = {**self._draft.imported, "rejects": ""}  # it can be taken once
-            self.draw()
+        if self._refused_rows:
+            self._note.save_file("rejects.csv", self._refused_rows, kind="text/csv")
+        elif self._rejects_id():
+            self._page.download(self._rejects_id())
+
+    async def _read_rejects(self) -> None:
+        """Fetch the refused rows, masked by the node, to show the first of them; a very long list is only offered."""
+        page, offered = self._page, self._rejects_id()
+        count = int((self._draft.imported or {}).get("rejected", self._details("rejected")))
+        if offered and count <= MAX_SHOWN_REJECTS:
+            content = await page.run(page.client.download, offered)
+            self._refused_rows = content.decode("utf-8-sig")
 
     def _cancel(self) -> None:
         self._cancelled = True
@@ -362,7 +372,7 @@ class QualityStep:
         file = draft.file
         if file is None:
             return
-        self._refusal, self._cancelled = None, False
+        self._refusal, self._cancelled, self._refused_rows = None, False, ""
         latest: list[tuple[int, int, str, str]] = [(0, 0, page.t("quality.starting"), page.t("quality.starting"))]
         work = asyncio.ensure_future(page.run(
             page.client.call, "lists.import", progress=lambda *told: latest.append(told), cancelled=lambda: self._cancelled,
@@ -386,3 +396,14 @@ class QualityStep:
             self._progress = None
             self.draw()
             self._changed()
+        await self._read_rejects()
+        self.draw()
+
+
+def split_reason(told: str) -> tuple[str, str]:
+    """A long refusal of a file: what happened, and the most frequent reason as a sentence of its own ("" if none)."""
+    for mark in ("，最多的原因", "; most often"):
+        happened, found, why = told.partition(mark)
+        if found:
+            return happened, f"{mark[1:].strip()}{why}。" if mark[0] == "，" else f"{mark[2:].capitalize()}{why}. "
+    return told, ""

@@ -76,7 +76,7 @@ export default {
       const told = JSON.parse(model.file);
       if (!told.name) return;
       const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([told.text], { type: "application/json" }));
+      link.href = URL.createObjectURL(new Blob([told.text], { type: told.type }));
       link.download = told.name;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
