@@ -78,7 +78,7 @@ class Shell:
         self._name = name
         self._params = params
         self._texts = texts_of("workbench.app")
-        self._title = name
+        self._titles = {"zh": name, "en": name}
         self._answered_at = datetime.now(SHANGHAI)
         self._tab_title = ""
         self._retrying = False
@@ -88,6 +88,10 @@ class Shell:
         self.root = pn.Column(self.bridge, self.body, sizing_mode="stretch_width", margin=0)
         self._redraw: dict[str, Callable[[], None]] = {}
         self.bridge.param.watch(self._look_changed, ["lang", "theme", "visible"])
+
+    @property
+    def _title(self) -> str:
+        return self._titles[self.bridge.lang]
 
     def t(self, key: str, **fields: object) -> str:
         return translate(self._texts, self.bridge.lang, key, fields)
@@ -113,14 +117,11 @@ class Shell:
         package, dashboard = self._app.dashboards().get(self._name, ("", None))
         if dashboard is None:
             raise NotFound("没有这一页。请从侧栏打开", "There is no such page. Open one from the sidebar", code="UNKNOWN_PAGE")
-        self._title = info.title_zh if self.bridge.lang == "zh" else info.title_en
+        self._titles = {"zh": info.title_zh, "en": info.title_en}
         self.page = PageContext(
             client=client, me=me, package=package, params=self._params, lang=self.bridge.lang, theme=self.bridge.theme,
             surroundings=self,
         )  # fmt: skip
-        self.bridge.param.watch(
-            lambda event: setattr(self, "_title", info.title_zh if event.new == "zh" else info.title_en), "lang"
-        )
         self.tab("", running=False)
         try:
             view = dashboard.view(self.page)

@@ -49,7 +49,7 @@ export class Pages {
     if (told.kind === 'hello') {
       this.frames.add(event.source);
       this.send(event.source, { kind: 'look', ...this.look.value() });
-    } else if (told.kind === 'tab' && typeof told.title === 'string') {
+    } else if (told.kind === 'tab' && typeof told.title === 'string' && told.title) {
       const widget = this.tracker.find((one) => this.frameOf(one) === event.source);
       if (!widget) return;
       widget.title.label = told.title.slice(0, 60);

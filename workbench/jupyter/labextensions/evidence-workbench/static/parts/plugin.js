@@ -135,7 +135,7 @@ function addSidebar(lab, app, { status, look, signIn, t }) {
     open: (page, params) => (params ? app.commands.execute('workbench:open', { page, params }) : app.commands.execute(`workbench:page-${page}`)),
     // What waits for this person, or runs, behind each page.
     counts: (value) => ({
-      intersection: (value.status.running?.length || 0) + (value.me.me.roles.includes('approver') ? value.status.inbox || 0 : 0),
+      intersection: value.status.running?.length || 0,
       inbox: value.status.inbox || 0,
       evidence: value.status.health?.filter((one) => one.state === 'failed').length || 0,
     }),

@@ -89,8 +89,9 @@ function running(value, lang, t, actions) {
 
 function nodes(value, lang, t) {
   const rows = (value.status.nodes || []).map((node) => {
-    const fine = node.state === 'ok';
-    const word = t({ ok: 'online', clock: 'clock' }[node.state] || 'offline');
+    const state = value.node === 'offline' && node.party === value.status.party ? 'silent' : node.state;
+    const fine = state === 'ok';
+    const word = t({ ok: 'online', clock: 'clock' }[state] || 'offline');
     const name = lang === 'zh' ? node.name_zh : node.name_en;
     const problem = lang === 'zh' ? node.problem_zh : node.problem_en;
     return h('div', { class: 'wb-node', title: problem || '' }, h('span', { class: `wb-tile${node.party === value.status.party ? ' wb-mine' : ''}`, 'aria-hidden': 'true', lang: 'zh-CN' }, node.name_zh.slice(0, 1)),
