@@ -12,10 +12,11 @@ import httpx
 
 from tests.host.house import House
 from workbench.contracts import OperationContext
+from workbench.crypto import passwords
 from workbench.domain.party import Role
 from workbench.errors import SignInRequired
 from workbench.node.pages import prepare_action
-from workbench.node.people import FAILURES_BEFORE_LOCK
+from workbench.node.people import FAILURES_BEFORE_LOCK, VERIFICATIONS_AT_ONCE
 from workbench.node.staff import TICKET_COOKIE, build_staff_app
 
 OWN = "127.20.1.11:8801"
@@ -200,3 +201,27 @@ def test_partners_are_served_while_a_password_is_checked(house: House, web: Web)
             return was_waiting and page.status_code == 200, (await signing_in).status_code
 
     assert asyncio.run(both()) == (True, 303)
+
+
+def test_many_sign_ins_at_once_do_not_take_the_nodes_memory(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """argon2id asks for 64 MiB each; the door to it is open before anybody has signed in."""
+    inside, most, lock = 0, 0, threading.Lock()
+    together = threading.Barrier(VERIFICATIONS_AT_ONCE)
+
+    def verify() -> None:
+        nonlocal inside, most
+        with lock:
+            inside, most = inside + 1, max(most, inside + 1)
+        together.wait(20)
+        with lock:
+            inside -= 1
+
+    monkeypatch.setattr(passwords, "spend_verification_time", verify)
+
+    def knock(number: int) -> None:
+        with pytest.raises(SignInRequired):
+            house.node.people.sign_in(person=f"nobody{number}", password="x", audience="command")
+
+    with ThreadPoolExecutor(5 * VERIFICATIONS_AT_ONCE) as pool:
+        list(pool.map(knock, range(5 * VERIFICATIONS_AT_ONCE)))
+    assert most == VERIFICATIONS_AT_ONCE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ SESSION_HOURS = 8
 CONFIRMATION_MINUTES = 5
 FAILURES_BEFORE_LOCK = 5
 LOCK_MINUTES = 15
+VERIFICATIONS_AT_ONCE = 4
+"""Each takes 64 MiB: whoever may ask for a sign-in must not be able to take all the node's memory."""
 AUDIENCES = ("page", "lab", "command", "kernel")
 MINUTE_MS = 60_000
 
@@ -55,6 +58,7 @@ class People:
         self._evidence = evidence
         self._now_ms = now_ms
         self._random = random
+        self._verifying = threading.BoundedSemaphore(VERIFICATIONS_AT_ONCE)
 
     def add(self, *, person: str, display_name: str, roles: Sequence[Role], password: str, by: str = "") -> Person:
         """Create an account; the password must satisfy the policy. Leaves one entry."""
@@ -262,7 +266,8 @@ class People:
             row = reader.execute(
                 "SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)
             ).fetchone()
-        matches = _matches(row["password_hash"] if row else None, password)
+        with self._verifying:
+            matches = _matches(row["password_hash"] if row else None, password)
 
         def change(tx: Transaction) -> bool:
             # Counted and locked on what the row says now: guesses made at the same time count one by one.

@@ -31,12 +31,15 @@ def main(arguments: list[str] | None = None) -> int:
     # Compiled code must lie where nobody else can write (decision 19); numba reads this when it is imported.
     cache = Path(folder) / ".compiled"
     cache.mkdir(mode=0o700, exist_ok=True)
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
+    elsewhere = os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
     from workbench.errors import WorkbenchError
     from workbench.workspace import load_workspace
 
     try:
         workspace = load_workspace(Path(folder))
+        if workspace.kind == "production" and elsewhere != str(cache):
+            log.warning("NUMBA_CACHE_DIR is not used in production: compiled code lies in the workspace")
+            os.environ["NUMBA_CACHE_DIR"] = str(cache)
         passphrase = sys.stdin.readline().strip() if workspace.kind == "production" else ""
         asyncio.run(_serve(workspace, party, passphrase))
     except WorkbenchError as error:
