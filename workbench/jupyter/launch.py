@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from workbench.errors import StartRefused
 from workbench.supervisor import running_nodes
@@ -60,8 +61,15 @@ def register_lab(workspace: Workspace, party: str, base_url: str) -> None:
     callbacks = [f"{name}/{CALLBACK}" for name in (base, base.replace("//127.0.0.1:", "//localhost:"))]
     path = workspace.node_folder(party) / "run" / "labs.json"
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    known = json.loads(path.read_text("utf-8")) if path.exists() else []
+    # A Lab that has gone left its port to whoever takes it next: sign-ins no longer return there.
+    known = [one for one in (json.loads(path.read_text("utf-8")) if path.exists() else []) if _is_listening(one)]
     _write_private(path, json.dumps(sorted({*known, *callbacks}), indent=1))
+
+
+def _is_listening(url: str) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((HOST, urlsplit(url).port or 0)) == 0
 
 
 def forget_labs(workspace: Workspace, party: str) -> None:
