@@ -9,10 +9,16 @@ line because the supervisor recognises a node by it.
 
 from __future__ import annotations
 
+# ruff: noqa: E402  # as in the program itself, memory is arranged before anything large is imported
+from workbench.node.memory import give_back_promptly
+
+give_back_promptly()
+
 import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +26,7 @@ from typing import Any
 
 from workbench.contracts import Phase
 from workbench.errors import WorkbenchError
+from workbench.node.links import ChannelLinks
 from workbench_psi import curve
 from workbench_psi.engine import DdhX25519
 
@@ -34,6 +41,7 @@ class Meter:
         self._path = path
         self._curve: dict[str, dict[str, float]] = {name: {"s": 0.0, "rows": 0} for name in WHOLE}
         self._phases: list[dict[str, Any]] = []
+        self._calls: Counter[str] = Counter()
         self._open: _Open | None = None
 
     def around(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,10 +58,15 @@ class Meter:
 
         return counted
 
+    def count_call(self, path: str) -> None:
+        """One call to a partner."""
+        self._calls[path] += 1
+
     def restart(self) -> None:
         """Forget what the curve has cost so far: self-test and estimate come before the run."""
         for account in self._curve.values():
             account.update(s=0.0, rows=0)
+        self._calls.clear()
 
     def phase(self, name: str) -> None:
         """One phase ends and another begins; "" for none."""
@@ -63,7 +76,7 @@ class Meter:
             self._phases.append(self._open.ended())
         _restart_peak()
         self._open = _Open(name) if name else None
-        self._path.write_text(json.dumps({"curve": self._curve, "phases": self._phases}), "utf-8")
+        self._path.write_text(json.dumps({"curve": self._curve, "phases": self._phases, "calls": self._calls}), "utf-8")
 
     def watch(self, session: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """The same session; the phases it reports are those of the accounts."""
@@ -122,8 +135,15 @@ def main(arguments: list[str]) -> int:
         finally:
             meter.phase("agree")
 
-    DdhX25519.prepare = metered_prepare  # type: ignore[method-assign]
-    DdhX25519.session = lambda engine, **keywords: meter.watch(session(engine, **keywords))  # type: ignore[method-assign]
+    DdhX25519.prepare = metered_prepare
+    DdhX25519.session = lambda engine, **keywords: meter.watch(session(engine, **keywords))
+    call = ChannelLinks.call
+
+    def counted_call(links: ChannelLinks, partner: Any, path: str, *args: Any, **keywords: Any) -> bytes:
+        meter.count_call(path)
+        return call(links, partner, path, *args, **keywords)
+
+    ChannelLinks.call = counted_call  # type: ignore[assignment,method-assign]
     meter.phase("start-and-select")
     status: int = import_module(module).main([folder, party])
     return status

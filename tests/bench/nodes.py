@@ -58,6 +58,11 @@ def start(workspace: Workspace) -> dict[str, RunningNode]:
     return {str(party): node for party, node in nodes.items()}
 
 
+def stop(workspace: Workspace) -> None:
+    """Stop the nodes that run."""
+    stop_nodes(workspace)
+
+
 def accounts(workspace: Workspace, party: str) -> dict[str, Any]:
     """What the meters of a node have written: see `metered`."""
     value: dict[str, Any] = json.loads((workspace.node_folder(party) / metered.FILE).read_text("utf-8"))
@@ -97,7 +102,7 @@ def _spawn(workspace: Workspace, party: str) -> subprocess.Popen[bytes]:
         (folder / name).unlink(missing_ok=True)
     COMPILED.mkdir(parents=True, exist_ok=True)
     with (folder / "node.log").open("wb") as log:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "tests.bench.metered", "workbench.node.service", str(workspace.folder.resolve()), party],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -106,4 +111,3 @@ def _spawn(workspace: Workspace, party: str) -> subprocess.Popen[bytes]:
             cwd=ROOT,
             env={**os.environ, "NUMBA_CACHE_DIR": str(COMPILED)},
         )
-    return child

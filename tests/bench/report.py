@@ -131,15 +131,15 @@ def _ledger(value: Value) -> str:
     parts = [
         "7.1 transaction throughput: evidence entries, each on disk before it counts\n"
         + table(["writers", "entries/s", "CPU µs each"], appends),
-        f"7.2 query throughput, one thread: {value['queries']['entries_per_s']:,} entries/s read with their openings,"
-        f" {value['queries']['searches_per_s']:,} searches/s by job",
-        f"7.3 sync: {value['sync']['entries']:,} entries mirrored, checked and co-signed at"
-        f" {value['sync']['entries_per_s']:,}/s ({value['sync']['cpu_us']} µs each, both sides, without the network)",
-        f"7.4 deployment: workspace of two institutions {value['deployment']['workspace_s']} s, both nodes ready"
+        (f"7.2 query throughput, one thread: {value['queries']['entries_per_s']:,} entries/s read with their openings,"
+        f" {value['queries']['searches_per_s']:,} searches/s by job"),
+        (f"7.3 sync: {value['sync']['entries']:,} entries mirrored, checked and co-signed at"
+        f" {value['sync']['entries_per_s']:,}/s ({value['sync']['cpu_us']} µs each, both sides, without the network)"),
+        (f"7.4 deployment: workspace of two institutions {value['deployment']['workspace_s']} s, both nodes ready"
         f" {value['deployment']['ready_s']} s ({value['deployment']['start_cpu_s']} CPU s and"
-        f" {value['deployment']['idle_mb']} MB each)",
-        f"7.5 ledger growth: {value['growth']['own_bytes_per_entry']} bytes an entry in the own log,"
-        f" {value['growth']['mirror_bytes_per_entry']} in a mirror",
+        f" {value['deployment']['idle_mb']} MB each)"),
+        (f"7.5 ledger growth: {value['growth']['own_bytes_per_entry']} bytes an entry in the own log,"
+        f" {value['growth']['mirror_bytes_per_entry']} in a mirror"),
     ]
     return "Ledger, by the headings of JR/T 0193-2020\n" + "\n".join(parts)
 

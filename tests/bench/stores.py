@@ -50,7 +50,7 @@ def measure_imports(rows: int, folder: Path) -> dict[str, Any]:
             "customers": _import(workspace, customers, Role.MARKETING, "lists.import", catalogue=CATALOGUE),
             "consents": _import(workspace, grants, Role.COMPLIANCE, "consent.import"),
         }
-        nodes.stop_nodes(workspace)
+        nodes.stop(workspace)
         result["filter"] = _in_child("filter", workspace)
     return result
 
@@ -65,7 +65,7 @@ def measure_ledger() -> dict[str, Any]:
         ready_s = time.perf_counter() - began
         start_cpu_s = max(nodes.processor(node.pid).total_s for node in running.values())
         idle_mb = max(nodes.resident_mb(node.pid) for node in running.values())
-        nodes.stop_nodes(workspace)
+        nodes.stop(workspace)
         result = _in_child("ledger", workspace)
     result["deployment"] = {
         "workspace_s": round(made_s, 2),

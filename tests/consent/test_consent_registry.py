@@ -378,6 +378,24 @@ def test_a_snapshot_serves_one_attempt_once(house: House) -> None:
     assert entry["root"] == house.entries("consent.snapshot")[1]["root"] and entry["root"].encode() not in body
 
 
+def test_what_is_forgotten_for_the_engine_is_found_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A used snapshot frees the memory of large lists; who may be used must not depend on it."""
+    monkeypatch.setattr("workbench_consent.projection.LARGE_ROWS", 3)
+    house.give(row(P1, I1), row(P2), row("", I2), row(P3, end="2026-02-01"))
+    people = customer_list(("C1", P1, I1), ("C2", P2, None), ("C3", P3, None), ("C4", None, I2))
+    query = GrantQuery("wealth-marketing", BANK, house.time_ms, KeyKind.PHONE)
+    before = house.registry.decide(people, query)
+    state = house.registry.state()
+    use(house, snapshot_of(house, query), query)
+    assert house.registry.state() is not state, "nothing was forgotten"
+    after = house.registry.decide(people, query)
+    assert after.reason.tolist() == before.reason.tolist() and after.counts == before.counts
+    assert (after.grant_digest == before.grant_digest).all() and after.as_of == before.as_of
+    house.registry.withdraw(phone=P2)
+    use(house, snapshot_of(house, query, attempt=2), query, attempt=2)
+    assert house.registry.decide(people, query).reason.tolist()[1] == "WITHDRAWN"
+
+
 def test_a_withdrawal_between_snapshot_and_use_spoils_the_snapshot(house: House) -> None:
     house.give(row(P1, I1), row(P2))
     query = GrantQuery("wealth-marketing", BANK, house.time_ms, KeyKind.PHONE)

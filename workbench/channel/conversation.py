@@ -18,7 +18,6 @@ from workbench.channel.message import (
     open_message,
     seal_message,
 )
-from workbench.crypto import sm3
 from workbench.domain.party import PartyId
 from workbench.errors import (
     PeerError,
@@ -98,7 +97,7 @@ class Conversation:
             key=host.keys.message,
             now_ms=host.now_ms(),
         )
-        self._record("sent", kind, self._outbound.sequence, sm3.digest(frame).hex(), len(frame))
+        self._record("sent", kind, self._outbound.sequence, self._outbound.previous, len(frame))
         try:
             host.links.call(self.partner, "message", frame, timeout_s=self._remaining_s())
         except PeerError as refusal:

@@ -17,11 +17,14 @@ from typing import Any
 
 import uvicorn
 
+from workbench.node.memory import give_back_promptly
+
 log = logging.getLogger("workbench")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. Exit 0 stopped, 2 refused to start, 1 failed."""
+    give_back_promptly()
     folder, party = (arguments or sys.argv[1:])[:2]
     os.umask(0o077)
     logging.basicConfig(
