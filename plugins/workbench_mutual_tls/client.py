@@ -112,7 +112,7 @@ class MutualTlsLink:
         try:
             value = json.loads(reply)
             code, zh, en = (str(value[name]) for name in ("code", "zh", "en"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             code, zh, en = "", f"状态 {status}", f"status {status}"
         party = self._peer.party
         return PeerError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from workbench.contracts import PeerCall
 from workbench.domain.intersection import JobState
 from workbench.domain.party import PartyId, Role
 from workbench.errors import PeerError, Refused, WorkbenchError
-from workbench.flows import intersection
+from workbench.flows import endings, intersection
 from workbench.flows.jobs import NEXT_STATES
 from workbench.node.peer import REFUSALS_A_MINUTE
 
@@ -63,7 +64,7 @@ def test_a_code_in_a_partners_reply_never_chooses_the_state_of_our_job(three: In
 def test_an_ending_that_the_table_does_not_allow_still_ends_the_job(three: Institutions, monkeypatch: Any) -> None:
     """Whatever mistake leads to it: a job without a thread must not stay RUNNING or REVEALING for ever."""
     first = iter([JobState.RELEASED])
-    real = intersection._ending
+    real = endings._ending
     assert JobState.RELEASED not in NEXT_STATES[JobState.REVEALING]
     job = three.propose("broker", "bank", PURPOSE)
 
@@ -71,7 +72,7 @@ def test_an_ending_that_the_table_does_not_allow_still_ends_the_job(three: Insti
         return next(first, None) or real(current, failure)
 
     def break_off(body: bytes) -> None:
-        monkeypatch.setattr(intersection, "_ending", wrong)
+        monkeypatch.setattr(endings, "_ending", wrong)
 
     three.wire.on("broker", "slice", break_off, job=job, nth=10)
     three.approve("bank", job)
@@ -197,3 +198,43 @@ def test_others_learn_that_a_rule_of_ours_said_no_and_not_that_few_customers_had
     assert three.entries("bank", job, "action.refused")[-1].values["code"] == "TOO_FEW_CUSTOMERS"
     seen = [str(mine.error), *(str(dict(one.values)) for one in three.entries("broker", job))]
     assert not [text for text in seen if "TOO_FEW" in text]
+
+
+def test_an_answer_that_makes_us_stumble_holds_up_no_message_to_others(three: Institutions) -> None:
+    """The outbox is sent in order by one thread: a partner's odd reply at its head must not stop it for everybody."""
+    to_bank, to_cardnet = three.propose("bank", "broker", PURPOSE), three.propose("cardnet", "broker", PURPOSE)
+
+    def stumble(body: bytes) -> bytes | None:
+        raise RecursionError
+
+    for nth in range(1, 6):
+        three.wire.on("broker", "rejection", stumble, job=to_bank, nth=nth)
+    three.call("broker", Role.APPROVER, "intersection.reject", job=to_bank, reason="x")
+    three.call("broker", Role.APPROVER, "intersection.reject", job=to_cardnet, reason="x")
+    assert three.wait("cardnet", to_cardnet, "REJECTED", timeout_s=20)
+    assert three.nodes["bank"].jobs.get(to_bank).state == "PROPOSED"
+    three.wire.mend()
+    assert three.wait("bank", to_bank, "REJECTED", timeout_s=60)
+
+
+def test_a_partner_that_is_silent_holds_up_no_message_to_others(three: Institutions) -> None:
+    jobs = [three.propose("bank", "broker", PURPOSE) for _ in range(5)]
+    to_cardnet = three.propose("cardnet", "broker", PURPOSE)
+    tries: list[str] = []
+
+    def silent(call: PeerCall, to: PartyId, header: Any) -> bytes | None:
+        if to != "bank" or header is None:
+            return call.body
+        tries.append(header.job)
+        time.sleep(1.5)
+        return None
+
+    three.wire.rules.append(silent)
+    for job in [*jobs, to_cardnet]:
+        three.call("broker", Role.APPROVER, "intersection.reject", job=job, reason="x")
+    started = len(tries)
+    assert three.wait("cardnet", to_cardnet, "REJECTED", timeout_s=20)
+    assert len(tries) - started <= 3, "not every message to the silent partner is waited for first"
+    three.wire.mend()
+    for job in jobs:
+        three.wait("bank", job, "REJECTED", timeout_s=60)

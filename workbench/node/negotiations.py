@@ -24,7 +24,7 @@ from workbench.contracts import PeerCall, Transaction
 from workbench.crypto import sm3
 from workbench.domain.intersection import parse_job_id
 from workbench.domain.party import PartyId
-from workbench.errors import NotFound, ProtocolViolation, WorkbenchError
+from workbench.errors import NotFound, PeerUnavailable, ProtocolViolation, WorkbenchError
 from workbench.store.outbox import Outbox
 
 PATH = "message"
@@ -161,18 +161,28 @@ class Negotiations:
             self._wake.clear()
 
     def _send_due(self) -> None:
+        """One partner that is silent, or whose answer makes us stumble, must not hold up messages to the others."""
         host = self._host
+        silent: set[str] = set()
         for item in self._outbox.due(host.now_ms()):
             if self._stop.is_set():
                 return
+            if item.peer in silent:
+                continue
             value = json.loads(item.body)
             try:
                 self.send_now(PartyId(item.peer), value["job"], value["kind"], value["body"])
             except WorkbenchError as error:
+                if isinstance(error, PeerUnavailable):
+                    silent.add(item.peer)
                 if error.code not in FINAL_ANSWERS:
                     self._note_failure(item.id, error.code)
                     continue
                 host.flow.on_refused_by_partner(PartyId(item.peer), value["job"], value["kind"], error.code)
+            except Exception as fault:
+                host.log_fault(fault)
+                self._note_failure(item.id, "INTERNAL")
+                continue
             host.store.write(partial(self._close, number=item.id))
 
     def _close(self, tx: Transaction, *, number: int) -> None:
