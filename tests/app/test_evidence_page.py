@@ -185,7 +185,7 @@ def head(log: str, signers: tuple[str, ...] = ("bank", "broker", "cardnet"), **o
 def check(**other: Any) -> dict[str, Any]:
     made = {
         "checked": 20, "agree": 20, "changed": 0, "pending": 0, "without_values": 4, "logs": [head("bank"), head("broker")],
-        "problems": [], "comparisons": [],
+        "problems": [], "comparisons": [], "conflicts": [],
     }  # fmt: skip
     return {**made, **other}
 
@@ -232,6 +232,15 @@ def test_a_missing_required_signature_is_named_and_nothing_is_called_final() -> 
     assert "甲证券" in answer.sentence and "不能作准" in answer.sentence and "导出" in answer.todo
 
 
+def test_who_does_not_answer_is_to_be_called_instead_of_waited_for() -> None:
+    late = check(pending=10, agree=10, logs=[head("bank"), head("broker", signers=("broker",))])
+    assert "不必操作" in verdict.of_job(late, 0, words()).todo
+    called = verdict.of_job(late, 0, words(), silent=["bank"]).todo
+    assert "乙银行的节点没有回应" in called and "甲证券运维" in called and "导出" in called
+    third = check(logs=[head("bank", signers=("bank", "broker")), head("broker")])
+    assert "丙卡组织的节点没有回应" in verdict.of_job(third, 0, words(), silent=["cardnet"]).todo
+
+
 def test_an_outsider_is_told_that_it_sees_digests_only() -> None:
     assert "不是参与方" in verdict.of_job(check(), 0, words(own="cardnet")).reason
     assert "不是参与方" not in verdict.of_job(check(), 0, words()).reason
@@ -254,7 +263,10 @@ def test_findings_about_trees_do_not_count_as_further_entries() -> None:
 def test_two_histories_are_shown_side_by_side_and_neither_is_believed() -> None:
     note = "workbench.example/p/bank\n{}\n{}\nsm3 x\n\n— x\n"
     conflict = {"log": "bank", "size": 12, "held": note.format(12, "AAAAAAAA1"), "offered": note.format(13, "BBBBBBBB2")}
-    answer = verdict.of_log(audit(conflicts=[conflict]), words())
+    finding = {"log": "bank", "index": None, "problem": "CONFLICT", "field": "", "zh": "矛盾", "en": "conflict"}
+    of_log = verdict.of_log(audit(conflicts=[conflict], findings=[finding]), words())
+    answer = verdict.of_job(check(conflicts=[conflict]), 0, words())
+    assert of_log.sentence == answer.sentence and of_log.numbers[2]["value"] == 0
     assert answer.state == "tampered" and "乙银行" in answer.sentence
     assert "12 条" in answer.reason and "13 条" in answer.reason and "AAAAAAAA" in answer.reason and "BBBBBBBB" in answer.reason
     assert "没有签过" in verdict.head_of("", words())

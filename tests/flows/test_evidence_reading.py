@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from workbench.contracts import OperationContext
-from workbench.domain.party import PartyId, Role
+from workbench.domain.party import Role
 from workbench.errors import Cancelled, NotFound, WorkbenchError
 
 from tests.flows import population
@@ -41,24 +42,33 @@ def signed_by_all(house: Institutions, job: str) -> bool:
     return all(one.valid for log in logs for one in log.signatures)
 
 
-def change_body(house: Institutions, party: str, index: int, change: Callable[[bytes], bytes]) -> Callable[[], None]:
-    """Edit a row as somebody with the file and the sqlite3 tool would; returns how to put it back."""
-    path = house.nodes[party].folder / "evidence.db"
+def edit_row(path: Path, index: int, change: Callable[[bytes], bytes]) -> Callable[[], None]:
+    """Edit a row of an evidence.db as somebody with the file and the sqlite3 tool would; returns how to put it back."""
 
-    def write(body: bytes) -> None:
+    def write(change: Callable[[bytes], bytes]) -> bytes:
         with sqlite3.connect(path, timeout=30) as database:
             triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE tbl_name = 'entry' AND type = 'trigger'")
             kept = triggers.fetchall()
+            [before] = database.execute("SELECT body FROM entry WHERE idx = ?", (index,)).fetchone()
             for name, _ in kept:
                 database.execute(f"DROP TRIGGER {name}")
-            database.execute("UPDATE entry SET body = ? WHERE idx = ?", (body, index))
+            database.execute("UPDATE entry SET body = ? WHERE idx = ?", (change(before), index))
             for _, sql in kept:
                 database.execute(sql)
         database.close()
+        return bytes(before)
 
-    [before] = house.nodes[party].ledger.entry_bodies(PartyId(party), index, index + 1)
-    write(change(before))
-    return lambda: write(before)
+    before = write(change)
+
+    def undo() -> None:
+        write(lambda _: before)
+
+    return undo
+
+
+def change_body(house: Institutions, party: str, index: int, change: Callable[[bytes], bytes]) -> Callable[[], None]:
+    """As `edit_row`, in the database of a running node."""
+    return edit_row(house.nodes[party].folder / "evidence.db", index, change)
 
 
 def index_of(house: Institutions, party: str, job: str, kind: str) -> int:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 
 from workbench.contracts import OperationContext
-from workbench.domain.evidence import HeadConflict
 from workbench.domain.party import PartyId
 from workbench.errors import Cancelled, PeerError
-from workbench.node.evidence_checking import MAX_COMPARED, Checker, Comparison
+from workbench.node.evidence_checking import MAX_COMPARED, Checker, Comparison, ConflictInfo, conflict_info
 from workbench.operations import Reply, Request
 
 
@@ -28,19 +27,6 @@ class FindingInfo(Reply):
     problem: str
     zh: str
     en: str
-
-
-class ConflictInfo(Reply):
-    """Two signed heads of one log that contradict each other, as C2SP signed notes; held is "" when none was signed."""
-
-    log: str
-    size: int
-    found_ms: int
-    problem: str
-    index: int | None
-    field: str
-    held: str
-    offered: str
 
 
 class AuditReply(Reply):
@@ -103,18 +89,11 @@ def run_audit(ctx: OperationContext, request: AuditRequest) -> AuditReply:
         ],
         pending=host.sealing.pending()[1],
         now_ms=host.now_ms(),
-        conflicts=[_conflict(one) for one in host.ledger.conflicts()],
+        conflicts=[conflict_info(one) for one in host.ledger.conflicts()],
         comparisons=[checker.compare(checker.check(*place)) for place in dict.fromkeys(changed[:MAX_COMPARED])]
         if request.compare
         else [],
     )
 
 
-def _conflict(one: HeadConflict) -> ConflictInfo:
-    return ConflictInfo(
-        log=one.log, size=one.size, found_ms=one.found_ms, problem=one.problem, index=one.index, field=one.field,
-        held=one.held_note, offered=one.offered_note,
-    )  # fmt: skip
-
-
-__all__ = ["AuditReply", "AuditRequest", "ConflictInfo", "FindingInfo", "run_audit"]
+__all__ = ["AuditReply", "AuditRequest", "FindingInfo", "run_audit"]

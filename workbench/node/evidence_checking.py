@@ -16,7 +16,7 @@ from pydantic import Field
 from workbench.contracts import OperationContext
 from workbench.domain.checkpoint import VerifiedNote, verify_note
 from workbench.domain.envelope import Envelope, format_time, parse_envelope
-from workbench.domain.evidence import EntryProof
+from workbench.domain.evidence import EntryProof, HeadConflict
 from workbench.domain.merkle import SHA256, SM3, TreeHash, check_inclusion
 from workbench.domain.party import PartyId
 from workbench.errors import Cancelled, NotFound, VerificationError, WorkbenchError
@@ -75,6 +75,19 @@ class EntryProblem(Reply):
     problem: str
 
 
+class ConflictInfo(Reply):
+    """Two signed heads of one log that contradict each other, as C2SP signed notes; held is "" when none was signed."""
+
+    log: str
+    size: int
+    found_ms: int
+    problem: str
+    index: int | None
+    field: str
+    held: str
+    offered: str
+
+
 class LogCheck(Reply):
     """One log's part in a job: how many entries, up to which head, who has signed it, whose signature is required."""
 
@@ -93,6 +106,7 @@ class JobCheckReply(Reply):
     """checked = agree + changed + pending. pending: agree with nothing signed yet, or lack a required signature.
 
     without_values: entries of other institutions, of which this node holds commitments instead of some values.
+    conflicts: contradicting signed heads of the logs the job lies in.
     """
 
     job: str
@@ -105,6 +119,7 @@ class JobCheckReply(Reply):
     logs: list[LogCheck]
     problems: list[EntryProblem]
     comparisons: list[Comparison]
+    conflicts: list[ConflictInfo] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +289,16 @@ def check_job(ctx: OperationContext, job: str, places: Iterable[tuple[PartyId, i
         logs=[_log_check(checker, log, many, required[log]) for log, many in sorted(by_log.items())],
         problems=problems,
         comparisons=comparisons,
+        conflicts=[conflict_info(one) for one in host.ledger.conflicts() if one.log in by_log],
     )
+
+
+def conflict_info(one: HeadConflict) -> ConflictInfo:
+    """Two contradicting heads as they are shown to everyone."""
+    return ConflictInfo(
+        log=one.log, size=one.size, found_ms=one.found_ms, problem=one.problem, index=one.index, field=one.field,
+        held=one.held_note, offered=one.offered_note,
+    )  # fmt: skip
 
 
 def required_for(host: Any, log: PartyId, job: str, bodies: Iterable[bytes] = ()) -> list[PartyId]:
@@ -383,12 +407,14 @@ __all__ = [
     "Checked",
     "Checker",
     "Comparison",
+    "ConflictInfo",
     "EntryProblem",
     "JobCheckReply",
     "JobCheckRequest",
     "LogCheck",
     "SignatureInfo",
     "check_job",
+    "conflict_info",
     "difference_rows",
     "required_for",
 ]

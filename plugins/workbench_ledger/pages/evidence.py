@@ -35,7 +35,8 @@ AUTOMATIC_AUDIT = 20_000
 """Logs up to this size are audited when the page opens; larger ones when somebody asks (10 microseconds an entry)."""
 REFRESH_S = 4.0
 KIND_AREAS = ("intersection.", "consent.", "lists.", "people.", "action.", "peer.", "partners.", "ledger.", "node.", "files.")
-PAGES = {"gh": "home", "gi": "intersection", "ge": "evidence", "gc": "consent", "gq": "quantum", "ga": "ask", "gl": "leases"}
+PAGES = {"gi": "intersection"}
+"""The second letter opens a page of the same release; others follow with their pages."""
 
 LAYOUT = """
 :host { display: grid; grid-template-columns: minmax(0, 1fr) 424px; gap: 12px; align-items: start; }
@@ -360,7 +361,7 @@ class EvidencePage:
             await self._act("audit" if self.page.may("evidence.audit") else "check")
         elif key == "Escape":
             await self._act("close")
-        elif key in PAGES and PAGES[key] != "evidence":
+        elif key in PAGES:
             self.page.navigate(PAGES[key])
 
     async def _act(self, name: str) -> None:
@@ -475,7 +476,7 @@ class EvidencePage:
             status = verdict.checked_at(int(self.audit["now_ms"]), self._took_s, words)
         areas = [one for one in KIND_AREAS if page.may("evidence.audit") or one in ("intersection.", "lists.")]
         keys = [("/", t("key.search")), ("v", t("key.verify")), ("↑ ↓ Enter", t("key.rows")), ("Esc", t("key.close"))]
-        keys += [("g i", t("key.intersection")), ("g h", t("key.home")), ("?", t("key.help"))]
+        keys += [("g i", t("key.intersection")), ("?", t("key.help"))]
         self.bar.draw(
             {
                 "title": t("title"), "placeholder": t("search"), "searched": t("searched"), "text": asked.text,
@@ -505,14 +506,17 @@ class EvidencePage:
         if asked.job:
             if self.check is None:
                 return None
-            conflicts = len(self.audit["conflicts"]) if self.audit else 0
-            return verdict.of_job(self.check, len(timeline["one_sided"]), words, conflicts=conflicts)
+            return verdict.of_job(self.check, len(timeline["one_sided"]), words, silent=self._silent())
         if self.audit is not None:
-            return verdict.of_log(self.audit, words)
+            return verdict.of_log(self.audit, words, silent=self._silent())
         if self._auditing:
             return None
         pending = int(self.status["pending"]) if self.status and not asked.log else 0
         return verdict.unchecked(int(timeline["total"]), pending, words, may_audit=self.page.may("evidence.audit"))
+
+    def _silent(self) -> list[str]:
+        """Institutions whose node does not answer, as this node last saw them."""
+        return [str(one["party"]) for one in (self.status["nodes"] if self.status else []) if one["state"] == "silent"]
 
     def _draw_answer(self, words: Words) -> None:
         found = self._answer(words)
@@ -522,7 +526,7 @@ class EvidencePage:
             self._panes["numbers"].visible = False
             return
         actions: list[dict[str, Any]] = []
-        if found.state == "tampered":
+        if found.state == "tampered" and self._changed():
             actions.append({"name": "first", "label": words.t("action.show")})
         elif self.receipt is not None and self.asked.job:
             actions.append({"name": "job_receipt", "label": words.t("action.job_receipt")})
@@ -652,7 +656,7 @@ class EvidencePage:
             }
             for one in findings
         ]  # fmt: skip
-        conflicts = list(self.audit["conflicts"]) if self.audit else []
+        conflicts = list(self.audit["conflicts"]) if self.audit else list(self.check["conflicts"]) if self.check else []
         self._panes["heads"].visible = bool(conflicts)
         self.heads.heading = t("heads")
         self.heads.columns = [

@@ -99,7 +99,7 @@ class Inspector:
         self._panes["fields"].visible = not compared and bool(reply["fields"])
         if compared and self._comparison is not None:
             others = [party for party, state in self._comparison["copies"].items() if state == "cosigned"]
-            self._diff.here_label = t("diff.here", party=words.party(words.own))
+            self._diff.here_label = t("diff.here")
             self._diff.cosigned_label = t("diff.cosigned", tiles=words.letters(others))
             self._diff.heading = t("fields")
             self._diff.rows = diff_rows(self._comparison["rows"], words)

@@ -6,7 +6,7 @@ one record, a missing third signature, all well. Nothing is called checked that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,13 @@ class Answer:
     tab: str = ""
 
 
-def of_job(check: Reply, one_sided: int, words: Words, *, conflicts: int = 0) -> Answer:
-    """The verdict on one job. one_sided: frames that have one record only; conflicts: contradicting heads, if known."""
+def of_job(check: Reply, one_sided: int, words: Words, *, silent: Collection[str] = ()) -> Answer:
+    """The verdict on one job. one_sided: frames that have one record only; silent: institutions that do not answer."""
     t = words.t
     numbers = _numbers(check["checked"], check["agree"], check["changed"], check["pending"], words)
     remark = t("numbers.bodies")
+    if check["conflicts"]:
+        return _fork(check["conflicts"], numbers, words)
     if check["changed"]:
         return Answer(
             "tampered", t("answer.changed", count=words.count(check["changed"])),
@@ -49,7 +51,7 @@ def of_job(check: Reply, one_sided: int, words: Words, *, conflicts: int = 0) ->
         lacking = words.many(missing) or t("somebody")
         return Answer(
             "pending", t("answer.pending", count=words.count(check["pending"]), missing=lacking),
-            _joined(words, sides, sight), t("todo.pending", missing=lacking), {}, numbers, remark, t("tab.pending"),
+            _joined(words, sides, sight), waiting(missing, silent, words), {}, numbers, remark, t("tab.pending"),
         )  # fmt: skip
     if one_sided:
         return Answer(
@@ -58,24 +60,31 @@ def of_job(check: Reply, one_sided: int, words: Words, *, conflicts: int = 0) ->
         )  # fmt: skip
     third = _missing(check["logs"], required=False)
     badge = {"label": t("badge.degraded", share=_share(check["logs"])), "state": "pending"} if third else {}
-    todo = t("todo.third", missing=words.many(third)) if third else ""
+    todo = waiting(third, silent, words, required=False) if third else ""
     return Answer(
         "sealed", t("answer.agrees", count=words.count(check["checked"])), _joined(words, sides, sight), todo, badge, numbers, remark
     )
 
 
-def of_log(audit: Reply, words: Words) -> Answer:
-    """The verdict on the own log and all mirrors after an audit."""
+def waiting(missing: Sequence[str], silent: Collection[str], words: Words, *, required: bool = True) -> str:
+    """What to do about signatures that are still missing: wait, or call whoever does not answer."""
+    away = [one for one in missing if one in silent]
+    if away:
+        key = "todo.silent" if required else "todo.silent_third"
+        return words.t(key, missing=words.many(away), party=words.party(words.own))
+    return words.t("todo.pending" if required else "todo.third", missing=words.many(missing) or words.t("somebody"))
+
+
+def of_log(audit: Reply, words: Words, *, silent: Collection[str] = ()) -> Answer:
+    """The verdict on the own log and all mirrors after an audit. silent: institutions that do not answer."""
     t = words.t
     checked = int(audit["entries"]) + sum(int(size) for size in audit["mirrors"].values())
-    changed, pending = len(changed_places(audit["findings"])), int(audit["pending"])
+    entries = [one for one in audit["findings"] if one["problem"] not in ("CONFLICT", "ROLLED_BACK")]
+    changed, pending = len(changed_places(entries)), int(audit["pending"])
     numbers = _numbers(checked, max(0, checked - changed - pending), changed, pending, words)
     remark = t("numbers.bodies")
     if audit["conflicts"]:
-        return Answer(
-            "tampered", t("answer.fork", party=words.party(audit["conflicts"][0]["log"])), fork_reason(audit["conflicts"], words),
-            t("todo.fork", parties=words.many(words.ordered())), {}, numbers, remark, t("tab.fork"),
-        )  # fmt: skip
+        return _fork(audit["conflicts"], numbers, words)
     if changed:
         reason = changed_reason(audit["comparisons"], audit["findings"], words)
         return Answer(
@@ -86,9 +95,18 @@ def of_log(audit: Reply, words: Words) -> Answer:
     if pending:
         return Answer(
             "sealed", t("answer.log_pending", count=words.count(checked), pending=words.count(pending)), held,
-            t("todo.log_pending"), {}, numbers, remark,
+            waiting(list(silent), silent, words) if silent else t("todo.log_pending"), {}, numbers, remark,
         )  # fmt: skip
     return Answer("sealed", t("answer.log_agrees", count=words.count(checked)), held, "", {}, numbers, remark)
+
+
+def _fork(conflicts: Sequence[Reply], numbers: tuple[Mapping[str, Any], ...], words: Words) -> Answer:
+    """Two signed histories: worse than any changed entry, since it is an institution that signed both."""
+    t = words.t
+    return Answer(
+        "tampered", t("answer.fork", party=words.party(conflicts[0]["log"])), fork_reason(conflicts, words),
+        t("todo.fork", parties=words.many(words.ordered())), {}, numbers, t("numbers.bodies"), t("tab.fork"),
+    )  # fmt: skip
 
 
 def unchecked(total: int, pending: int, words: Words, *, may_audit: bool) -> Answer:

@@ -39,6 +39,7 @@ const typing = (event) => {
 export default {
   render({ model, el }) {
     let counter = 0;
+    let asked = null; // the text last asked for
     let second = null; // the letter after "g"
     const tell = (name, payload = {}) => { counter += 1; model.told = JSON.stringify({ name, counter, ...payload }); };
     const keysOn = () => localStorage.getItem("workbench-keys") !== "off";
@@ -76,7 +77,8 @@ export default {
       input.placeholder = told.placeholder;
       input.setAttribute("aria-label", told.placeholder);
       input.title = told.searched;
-      if (document.activeElement !== el && input.value !== told.text && !input.matches(":focus")) input.value = told.text;
+      if (told.text !== asked) input.value = told.text; // half-typed words survive everything else
+      asked = told.text;
       kind.setAttribute("aria-label", told.kind_label);
       log.setAttribute("aria-label", told.log_label);
       job.setAttribute("aria-label", told.job_label);
