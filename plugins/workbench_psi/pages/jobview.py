@@ -15,7 +15,8 @@ from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.result import PAGE_ROWS, EndPanel, ResultPanel
 from workbench_psi.pages.running import RunPanel
 from workbench_psi.pages.view import Navigator, View, origin_badge
-from workbench_widgets import Stepper
+from workbench_psi.pages.wizard_list import entry_facts
+from workbench_widgets import Stepper, formats
 from workbench_widgets.panel_pane import pane
 
 STEPS = ("list", "quality", "audience", "terms", "run", "result")
@@ -23,6 +24,7 @@ POLL_S = 0.5
 SLOW_TICKS = 4
 """Waiting for people is looked at so many times less often than a run."""
 RECENT_ENTRIES = 60
+QUALITY_COUNTS = (("rows", "rows"), ("accepted", "accepted"), ("rejected", "rejected"), ("merged", "duplicates"), ("shared", "shared_keys"))
 
 
 class JobView(View):
@@ -37,14 +39,16 @@ class JobView(View):
         self._records: int | None = None
         self._receipt: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._page_of_rows: tuple[Mapping[str, Any], int] | None = None
-        self._lists: dict[str, str] = {}
+        self._lists: dict[str, Mapping[str, Any]] = {}
+        self._reviewed = -1
         self._panel: RunPanel | ResultPanel | EndPanel | None = None
         self.head = Notes(framed=False)
-        self.stepper = Stepper()
+        self.stepper, self.review = Stepper(), Notes()
+        self.stepper.on_action(lambda _name, told: self._look_back(int(told.get("step", -1))), "open")
         self._body = layout.stack()
         first = layout.first_line(self.head, origin_badge(page))
         self.back = layout.button(page, "action.history", go.history)
-        self.root = layout.stack(first, pane(self.stepper), pane(self.strip), self._body, layout.buttons(self.back))
+        self.root = layout.stack(first, pane(self.stepper), pane(self.strip), self.review, self._body, layout.buttons(self.back))
 
     # ------------------------------------------------------------------ following
 
@@ -54,7 +58,7 @@ class JobView(View):
         self._job = await page.run(page.client.call, "intersection.job", job=self._id)
         if page.may("lists.all"):
             known = (await page.run(page.client.call, "lists.all")).lists
-            self._lists = {one.list_id: one.name for one in known}
+            self._lists = {one.list_id: one for one in known}
         await self._read_around()
         self.draw()
         if self._focus:
@@ -151,7 +155,9 @@ class JobView(View):
 
     def _draw_body(self, job: Mapping[str, Any]) -> None:
         names = self.names
-        list_name = self._lists.get(str(job["request"].get("list_id", "")), "")
+        chosen = self._lists.get(str(job["request"].get("list_id", "")), {})
+        list_name = str(chosen.get("name", ""))
+        self.review.tell(*self._review_blocks(job, chosen))
         if job["state"] == "RELEASED":
             panel = self._panel_of(ResultPanel)
             panel.show(job, names, list_name=list_name, engine=sidecards.declared(job, names))
@@ -165,6 +171,31 @@ class JobView(View):
             self._panel_of(EndPanel).show(job, names, self._entries, list_name=list_name)
         else:
             self._panel_of(RunPanel).show(job, names, self._entries, list_name=list_name, engine=sidecards.declared(job, names))
+
+    def _look_back(self, step: int) -> None:
+        """Open a done step to read; the same step again closes it."""
+        self._reviewed = -1 if step == self._reviewed else step
+        self.draw()
+
+    def _review_blocks(self, job: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[notes.Block]:
+        """What was decided in one of the steps before the run; it can be read and no longer changed."""
+        t, names, step = self.t, self.names, self._reviewed
+        if step not in range(4):
+            return []
+        title = notes.heading(t(f"steps.{STEPS[step]}"), t("review.hint"))
+        if step == 3:
+            return [title, *sidecards.contract(job, names, t)[1:2]]
+        if not chosen:
+            return [title, notes.text(t("review.not_here"), meta=True)]
+        if step == 0:
+            return [title, entry_facts(chosen, self.page)]
+        if step == 1:
+            report = chosen["report"]
+            told = [(t(f"quality.{one}"), formats.count(report.get(source))) for one, source in QUALITY_COUNTS]
+            return [title, notes.facts(*told)]
+        rule = str(job["request"].get("audience", "")) or t("contract.everybody")
+        counts = [(str(row["label"]), formats.count(row["kept"])) for row in rows.waterfall_rows(job["waterfall"], names, job["partner"], t)]
+        return [title, notes.facts((t("contract.rule"), rule, "mono"), *counts)]
 
     def _panel_of(self, kind: type[Any]) -> Any:  # Any: one of three classes, each with its own methods
         if not isinstance(self._panel, kind):

@@ -70,7 +70,7 @@ def spacer() -> Any:  # Any: Panel has no types
 def button(page: PageContext, key: str, handler: Callable[..., Any], *, primary: bool = False) -> Any:  # Any: as above
     """A button whose text follows the language and whose errors are shown on the page."""
     look = "primary" if primary else "default"
-    made = pn.widgets.Button(name=page.label(key), button_type=look, margin=0, stylesheets=[_BUTTON])  # type: ignore[no-untyped-call]
+    made = pn.widgets.Button(label=page.label(key), color=look, margin=0, stylesheets=[_BUTTON])  # type: ignore[no-untyped-call]
     made.on_click(page.action(lambda _event: handler()))
     return made
 
@@ -82,7 +82,7 @@ def select(page: PageContext, key: str, **options: Any) -> Any:  # Any: Panel's 
 
 def field(kind: Callable[..., Any], page: PageContext, key: str, **options: Any) -> Any:  # Any: Panel has no types
     """An input of Panel whose label follows the language, as wide as its place."""
-    return kind(name=page.label(key), **{"sizing_mode": "stretch_width", "margin": 0, **options})
+    return kind(label=page.label(key), **{"sizing_mode": "stretch_width", "margin": 0, **options})
 
 
 def set_options(widget: Any, options: dict[str, Any], value: Any = None) -> None:  # Any: Panel has no types

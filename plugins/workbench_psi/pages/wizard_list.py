@@ -117,7 +117,7 @@ class ListStep:
         wanted = draft.chosen["list_id"] if draft.chosen else None
         layout.set_options(self.choice, {t("list.pick"): "", **options}, wanted or "")
         self.choice.visible = bool(self._lists)
-        self._facts.tell(*([_entry_facts(draft.chosen, page)] if draft.chosen else [notes.text(t("list.empty" if not self._lists else "list.pick_one"), meta=True)]))
+        self._facts.tell(*([entry_facts(draft.chosen, page)] if draft.chosen else [notes.text(t("list.empty" if not self._lists else "list.pick_one"), meta=True)]))
         self._upload_title.tell(notes.heading(t("list.bring"), t("list.bring_hint")))
         self.upload.say(choose=t("upload.choose"), hint=t("upload.hint", limit=formats.size(LIMIT_BYTES)), sending=t("upload.sending", share="{share}"))
         self._entry_title.tell(notes.heading(t("entry.title"), t("entry.hint")))
@@ -193,7 +193,8 @@ class ListStep:
         return str(self._page.me["party_zh"] if self._page.lang == "zh" else self._page.me["party_en"])
 
 
-def _entry_facts(one: Mapping[str, Any], page: PageContext) -> notes.Block:
+def entry_facts(one: Mapping[str, Any], page: PageContext) -> notes.Block:
+    """One catalogue entry as facts."""
     t = page.t
     tags = t("word.comma").join(one["tags"]) or "—"
     return notes.facts(
