@@ -99,7 +99,7 @@ def opened(chromium: Any, served: Served) -> Iterator[Open]:
         extra = "".join(f"&{name}={value}" for name, value in look.items())
         page.goto(f"{served.url(party, role)}&{query}{extra}")
         page.wait_for_selector(ANSWER, timeout=60_000)
-        page.wait_for_selector(".note .chip", timeout=30_000)  # the entry beside it has arrived too
+        page.wait_for_selector(".note .chip", state="attached", timeout=30_000)  # the entry beside it has arrived too
         return page
 
     yield open_page

@@ -85,11 +85,13 @@ class NotebookWorkbench:
         entries = self.client.call("evidence.timeline", job=named, limit=limit).entries
         return Rows(entries, ("log", "index", "zh" if self.lang == "zh" else "en", "seal", "cosigners"))
 
-    def estimate(self, *, partner: str, purpose: str, audience: str = "", key: str = "phone", list_id: str = "") -> Record:
+    def estimate(
+        self, partner: str, *, purpose: str, audience: str = "", key_kind: str = "phone", list_id: str = ""
+    ) -> Record:
         """What an intersection would bring in: the waterfall of consent, seconds and bytes. Nothing is proposed."""
         return Record(
             self.client.call(
-                "intersection.preview", partner=partner, purpose=purpose, audience=audience, key_kind=key, list_id=list_id
+                "intersection.preview", partner=partner, purpose=purpose, audience=audience, key_kind=key_kind, list_id=list_id
             )
         )
 
@@ -97,11 +99,11 @@ class NotebookWorkbench:
 
     def intersect(
         self,
-        *,
         partner: str,
+        *,
         purpose: str,
         audience: str = "",
-        key: str = "phone",
+        key_kind: str = "phone",
         minimum_crowd: int = 50,
         timeout_s: int = 600,
         list_id: str = "",
@@ -111,12 +113,12 @@ class NotebookWorkbench:
     ) -> IntersectionJob:
         """Propose an intersection, show its progress, and wait for the partner's approval and the end.
 
-        audience: rule such as "资产档 in (A,B) and risk_level >= C3". wait False returns at once; so does a partner who
+        partner: id of the institution. audience: rule such as "资产档 in (A,B) and risk_level >= C3". wait False returns at once; so does a partner who
         has not approved within approval_wait_s: the job goes on by itself, `job.wait()` takes up the waiting again.
         Interrupting the kernel while waiting cancels the job. Raises what the node refuses, e.g. EMPTY_AUDIENCE.
         """
         proposed = self.client.call(
-            "intersection.propose", partner=partner, purpose=purpose, audience=audience, key_kind=key,
+            "intersection.propose", partner=partner, purpose=purpose, audience=audience, key_kind=key_kind,
             minimum_crowd=minimum_crowd, timeout_s=timeout_s, list_id=list_id, columns=list(columns),
         )  # fmt: skip
         job = IntersectionJob(self, Record(proposed))
