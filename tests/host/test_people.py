@@ -168,9 +168,16 @@ def test_a_new_account_needs_a_role_a_good_password_and_a_free_name(house: House
     assert [one["account"] for one in house.entries("people.added")][-1] == "zhao"
 
 
-def test_another_password_ends_the_old_one(house: House) -> None:
+def test_another_password_ends_the_old_one_with_every_ticket_and_confirmation(house: House) -> None:
     people = house.node.people
-    people.change_password(people.caller(sign_in(house).secret), PASSWORD)
+    ticket = sign_in(house)
+    caller = people.caller(ticket.secret)
+    secret = people.confirm(caller, password=house.password(Role.MARKETING), action_digest=ACTION)
+    people.change_password(caller, PASSWORD)
+    with pytest.raises(SignInRequired):
+        people.caller(ticket.secret)
+    with pytest.raises(Denied):
+        people.spend_confirmation(caller, secret, ACTION)
     fail(house, "marketing", house.password(Role.MARKETING))
     people.sign_in(person="marketing", password=PASSWORD, audience="command")
 
