@@ -8,7 +8,6 @@ before its entry exists.
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,15 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from workbench.channel.conversation import Conversation
 from workbench.contracts import (
     AskDropped,
     AskStruck,
-    ConsentDecision,
     GrantQuery,
-    IntersectionEngine,
     IntersectionOutcome,
     Mark,
     Phase,
@@ -34,15 +30,7 @@ from workbench.contracts import (
     Transaction,
 )
 from workbench.domain.contract import Contract, contract_signing_bytes, terms_digest
-from workbench.domain.intersection import (
-    FINAL_STATES,
-    RUN_AGAIN_STATES,
-    JobId,
-    JobState,
-    KeyKind,
-    Offer,
-    Terms,
-)
+from workbench.domain.intersection import FINAL_STATES, RUN_AGAIN_STATES, JobState, KeyKind, Offer, Terms
 from workbench.domain.listdigest import export_digest
 from workbench.domain.party import Caller, PartyId
 from workbench.errors import (
@@ -57,24 +45,33 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.flows import waterfall
-from workbench.flows.inputs import Inputs, choose_inputs, released_frame
+from workbench.flows.endings import RUNNING_STATES, Endings
+from workbench.flows.inputs import Inputs, released_frame
 from workbench.flows.jobs import RECOVERY, Job
 from workbench.flows.list_history import ListHistory
 from workbench.flows.near_duplicates import NearDuplicate
+from workbench.flows.parsing import (
+    decode,
+    encode,
+    parsed_offer,
+    parsed_place,
+    parsed_stop,
+    parsed_terms,
+    parsed_times,
+    stopped_by,
+    with_floor,
+)
+from workbench.flows.rules import Rules
 from workbench.store.frames import stage_frame
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
 DAY_MS = 86_400_000
-RUNNING_STATES = frozenset({JobState.RUNNING, JobState.REVEALING, JobState.CHECKING})
 EXPECTING_RELEASE = RUNNING_STATES | {JobState.SEALING}
 """States of an attempt in which the partner may already have released."""
 MAX_OPEN_PROPOSALS = 200
 """Proposals of one partner that may wait for our approver: an inbox that a partner fills hides the ones that matter."""
-OWN_AFFAIRS = frozenset({"NO_CONSENT", "TOO_FEW_CUSTOMERS", "EMPTY_AUDIENCE", "UNDECLARED_LIST", "BUDGET_SPENT"})
-"""Reasons to stop that say something of our customers or dealings: others learn only that a rule of ours said no."""
-_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 
 
 class IntersectionFlow:
@@ -88,6 +85,8 @@ class IntersectionFlow:
         self._progress: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._rules = Rules(host)
+        self._endings = Endings(host, self._closed)
 
     # ------------------------------------------------------------------ 1 proposal
 
@@ -98,12 +97,12 @@ class IntersectionFlow:
         Raises Refused with a reason; PeerUnavailable when the partner cannot be told (the job then is ABORTED).
         """
         host = self._host
-        partner = self._partner(request["partner"])
-        self._purpose(request["purpose"])
-        engine = self._engine()
-        inputs = self._inputs(request, partner)
-        self._require_enough(inputs, max(request["minimum_crowd"], host.setting("intersection.minimum_crowd")))
-        self._require_budget(partner, request["purpose"])
+        partner = self._rules.partner(request["partner"])
+        self._rules.purpose(request["purpose"])
+        engine = self._rules.engine()
+        inputs = self._rules.inputs(request, partner)
+        self._rules.require_enough(inputs, max(request["minimum_crowd"], host.setting("intersection.minimum_crowd")))
+        self._rules.require_budget(partner, request["purpose"])
         host.guard("proposal", partner=partner, purpose=request["purpose"], customers=str(inputs.size))
         now = host.now_ms()
         terms = Terms(
@@ -144,17 +143,17 @@ class IntersectionFlow:
             host.negotiations.send_now(partner, terms.job, "proposal", terms.as_json())
         except WorkbenchError as failure:
             # Perhaps only the acknowledgement was lost, and the proposal lies in the partner's inbox.
-            self._end(terms.job, JobState.ABORTED, failure, tell=partner)
+            self._endings.end(terms.job, JobState.ABORTED, failure, tell=partner)
             raise
         return host.jobs.get(terms.job)
 
     def on_proposal(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
         """The partner's side: keep the proposal for the approver's inbox."""
         host = self._host
-        terms = _parsed_terms(message)
+        terms = parsed_terms(message)
         if terms.job != job_id:
             raise ProtocolViolation("提议的编号与消息不同", "The proposal names another job than its message", code="OTHER_JOB")
-        self._require_proposal_for_us(terms, peer)
+        self._rules.require_proposal_for_us(terms, peer)
         waiting = [job for job in host.jobs.in_state(JobState.PROPOSED) if (job.partner, job.side) == (peer, "partner")]
         if len(waiting) >= MAX_OPEN_PROPOSALS:
             raise Refused("待批准的提议太多，请先处理", "Too many proposals wait for approval", code="TOO_MANY_PROPOSALS")
@@ -176,7 +175,7 @@ class IntersectionFlow:
     def preview(self, job: Job, list_id: str, audience: str = "") -> Inputs:
         """What approving with this list would bring in on our side, without changing anything."""
         request = {"list_id": list_id, "audience": audience, "key_kind": job.terms.key_kind, "purpose": job.terms.purpose}
-        return self._inputs(request, job.partner)
+        return self._rules.inputs(request, job.partner)
 
     def approve(self, caller: Caller, job_id: str, *, list_id: str, audience: str, columns: list[str], automatic: bool) -> Job:
         """Approve the partner's proposal with one of our lists; our own proposals are never approved here."""
@@ -190,15 +189,15 @@ class IntersectionFlow:
             )
         if automatic and host.kind == "production":
             raise Refused("生产环境没有自动批准", "There is no automatic approval in production", code="NOT_IN_PRODUCTION")
-        self._require_open(job)
+        self._rules.require_open(job)
         floor = max(job.terms.minimum_crowd, host.setting("intersection.minimum_crowd"))
         inputs = self.preview(job, list_id, audience)
-        self._require_enough(inputs, floor)
-        self._require_budget(job.partner, job.terms.purpose)
+        self._rules.require_enough(inputs, floor)
+        self._rules.require_budget(job.partner, job.terms.purpose)
         host.guard(
             "approval", job=job_id, partner=job.partner, purpose=job.terms.purpose, customers=str(inputs.size)
         )
-        terms = _with_floor(job.terms, floor)
+        terms = with_floor(job.terms, floor)
         request = {"list_id": list_id, "audience": audience, "columns": columns}
         now = host.now_ms()
 
@@ -252,9 +251,9 @@ class IntersectionFlow:
     def on_approval(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
         """The initiator's side: check that only the floor rose, then start the first attempt."""
         host = self._host
-        job = self._negotiated(job_id, peer, side="initiator")
-        terms = _parsed_terms(message)
-        if terms != _with_floor(job.terms, terms.minimum_crowd) or terms.minimum_crowd < job.terms.minimum_crowd:
+        job = self._rules.negotiated(job_id, peer, side="initiator")
+        terms = parsed_terms(message)
+        if terms != with_floor(job.terms, terms.minimum_crowd) or terms.minimum_crowd < job.terms.minimum_crowd:
             raise ProtocolViolation(
                 f"{peer} 批准的条款与提议不同，未采纳", f"{peer} approved other terms than proposed", code="TERMS_CHANGED"
             )
@@ -291,9 +290,9 @@ class IntersectionFlow:
 
     def on_rejection(self, peer: PartyId, job_id: str) -> None:
         """The initiator's side of a rejection."""
-        job = self._negotiated(job_id, peer, side="initiator")
+        job = self._rules.negotiated(job_id, peer, side="initiator")
         if job.state is JobState.PROPOSED:
-            self._end(job_id, JobState.REJECTED, Refused("对方拒绝了提议", "The partner rejected the proposal", code="REJECTED"))
+            self._endings.end(job_id, JobState.REJECTED, Refused("对方拒绝了提议", "The partner rejected the proposal", code="REJECTED"))
 
     # ------------------------------------------------------------------ 3 attempts
 
@@ -305,8 +304,8 @@ class IntersectionFlow:
             raise Refused("由提出方启动", "The proposing institution starts the run", code="NOT_INITIATOR")
         if job.state in RUN_AGAIN_STATES and not job.attempt:
             raise Refused("对方还没有批准，不能运行", "The partner has not approved; it cannot run", code="NOT_APPROVED")
-        self._require_valid(job)
-        self._require_budget(job.partner, job.terms.purpose)
+        self._rules.require_valid(job)
+        self._rules.require_budget(job.partner, job.terms.purpose)
         self._begin(self._conversation(job, job.attempt + 1, timeout_s=float(job.request["timeout_s"])), job)
 
     def on_attempt_frame(self, peer: PartyId, job_id: str, attempt: int, frame: bytes) -> None:
@@ -322,14 +321,14 @@ class IntersectionFlow:
 
     def _join(self, peer: PartyId, job_id: str, attempt: int, frame: bytes) -> None:
         """The partner's side of a new attempt; its first frame is verified before anything changes here."""
-        job = self._negotiated(job_id, peer, side="partner")
+        job = self._rules.negotiated(job_id, peer, side="partner")
         # Attempts that failed before their first frame arrived leave a gap in our numbers, never a repetition.
         if job.state not in {JobState.APPROVED, *RUN_AGAIN_STATES} or attempt <= job.attempt:
             raise ProtocolViolation(
                 f"{job_id} 现在不能开始第 {attempt} 次尝试", f"{job_id} cannot start attempt {attempt} now", code="NOT_NOW"
             )
-        self._require_valid(job)
-        self._require_budget(job.partner, job.terms.purpose)
+        self._rules.require_valid(job)
+        self._rules.require_budget(job.partner, job.terms.purpose)
         talk = self._conversation(job, attempt, timeout_s=float(self._host.setting("node.total_timeout_s")))
         talk.deliver(frame)
         self._begin(talk, job)
@@ -376,11 +375,11 @@ class IntersectionFlow:
             outcome = self._drive(talk, job, inputs, session)
             self._release(talk, job, inputs, contract, outcome)
         except WorkbenchError as failure:
-            self._settle(talk, job.job, failure)
+            self._endings.settle(talk, job.job, failure)
         except Exception as fault:  # a programming mistake must not leave the job running for ever
             self._host.log_fault(fault)
             internal = WorkbenchError("程序内部错误，已中止", "An internal fault stopped it", code="INTERNAL")
-            self._settle(talk, job.job, internal)
+            self._endings.settle(talk, job.job, internal)
         finally:
             self._forget(job.job)
 
@@ -390,9 +389,9 @@ class IntersectionFlow:
         """Filter by consent now, commit, exchange offers, and sign the contract of this attempt."""
         host = self._host
         terms = job.terms
-        engine = self._engine(terms.engine)
-        inputs = self._inputs({**job.request, "key_kind": terms.key_kind, "purpose": terms.purpose}, job.partner)
-        self._require_enough(inputs, terms.minimum_crowd)
+        engine = self._rules.engine(terms.engine)
+        inputs = self._rules.inputs({**job.request, "key_kind": terms.key_kind, "purpose": terms.purpose}, job.partner)
+        self._rules.require_enough(inputs, terms.minimum_crowd)
         prepared = engine.prepare(
             party=host.party,
             identifiers=inputs.identifiers,
@@ -400,6 +399,7 @@ class IntersectionFlow:
             random=host.random,
         )
         self._record_start(talk, job, inputs, prepared.offer)
+        inputs = inputs.packed()
         if job.side == "initiator":
             contract = self._offer_first(talk, terms, prepared.offer)
         else:
@@ -424,8 +424,8 @@ class IntersectionFlow:
             "cut_off_ms": str(cut_off_ms),
             "offer": mine.as_json(),
         }
-        talk.send("attempt", _bytes(opening))
-        theirs = _parsed_offer(_json(talk.receive("offer")).get("offer"), talk.partner)
+        talk.send("attempt", encode(opening))
+        theirs = parsed_offer(decode(talk.receive("offer")).get("offer"), talk.partner)
         contract = Contract(terms, talk.attempt, started_ms, cut_off_ms, initiator=mine, partner=theirs)
         talk.expect_contract(contract.digest())
         talk.name_contract(contract.digest())
@@ -433,16 +433,16 @@ class IntersectionFlow:
 
     def _offer_second(self, talk: Conversation, terms: Terms, mine: Offer) -> Contract:
         host = self._host
-        opening = _json(talk.receive("attempt"))
+        opening = decode(talk.receive("attempt"))
         if opening.get("terms") != terms_digest(terms).hex():
             raise ProtocolViolation("对方用的条款不同", "The partner uses other terms", code="TERMS_CHANGED")
-        started_ms, cut_off_ms = _times(opening)
+        started_ms, cut_off_ms = parsed_times(opening)
         if abs(started_ms - host.now_ms()) > (host.setting("node.max_skew_s") + 60) * 1000 or cut_off_ms <= started_ms:
             raise ProtocolViolation("对方的起止时间不可信", "The partner's times are not plausible", code="CLOCK_SKEW")
-        theirs = _parsed_offer(opening.get("offer"), talk.partner)
+        theirs = parsed_offer(opening.get("offer"), talk.partner)
         contract = Contract(terms, talk.attempt, started_ms, cut_off_ms, initiator=theirs, partner=mine)
         talk.expect_contract(contract.digest())  # the answer to our offer may arrive before `send` returns
-        talk.send("offer", _bytes({"offer": mine.as_json()}))
+        talk.send("offer", encode({"offer": mine.as_json()}))
         talk.name_contract(contract.digest())
         return contract
 
@@ -527,7 +527,7 @@ class IntersectionFlow:
             return np.empty(0, np.int64)
         # The whole list again: who shares a key may stand outside the audience (decision 16).
         everyone = host.lists.frame(job.request["list_id"])
-        decision = self._decide(everyone, job.partner, job.terms.purpose, job.terms.key_kind)
+        decision = self._rules.decide(everyone, job.partner, job.terms.purpose, job.terms.key_kind)
         gone: np.ndarray = indices[~decision.usable[inputs.rows[indices]]].astype(np.int64)
         return gone
 
@@ -590,7 +590,7 @@ class IntersectionFlow:
             placed = {"own_index": ref.index, "own_leaf": ref.leaf.hex()}
             known = host.jobs.get(job.job, tx=tx).result  # the partner's notice may have come first
             host.jobs.move(tx, job.job, JobState.SEALING, now_ms=now, waterfall=rows, result={**known, **result, **placed})
-            self._close_attempt(tx, talk, JobState.SEALING)
+            self._endings.close_attempt(tx, talk, JobState.SEALING)
             self._queue_released(tx, host.jobs.get(job.job, tx=tx))
 
         try:
@@ -615,8 +615,8 @@ class IntersectionFlow:
         The notice may come before our own release. Of an attempt that is over here it changes nothing.
         """
         host = self._host
-        self._negotiated(job_id, peer)
-        index, leaf, attempt = _parsed_place(message)
+        self._rules.negotiated(job_id, peer)
+        index, leaf, attempt = parsed_place(message)
         place = {"partner_index": index, "partner_leaf": leaf}
 
         def change(tx: Transaction) -> None:
@@ -643,7 +643,7 @@ class IntersectionFlow:
                 if host.sealing.job_is_sealed(job):
                     self._complete_seal(job)
             except Disputed as dispute:
-                self._end(job.job, JobState.DISPUTED, dispute, tell=job.partner, only_from={JobState.SEALING})
+                self._endings.end(job.job, JobState.DISPUTED, dispute, tell=job.partner, only_from={JobState.SEALING})
 
     def _complete_seal(self, job: Job) -> None:
         host = self._host
@@ -651,7 +651,7 @@ class IntersectionFlow:
 
         def change(tx: Transaction) -> None:
             host.jobs.move(tx, job.job, JobState.RELEASED, now_ms=host.now_ms())
-            self._mark_attempt(tx, job.job, job.attempt, JobState.RELEASED)
+            self._endings.mark_attempt(tx, job.job, job.attempt, JobState.RELEASED)
             host.evidence.append(tx, "intersection.sealed", {"partner": job.partner, **entries}, job=job.job)
 
         host.store.write(change)
@@ -672,7 +672,7 @@ class IntersectionFlow:
         if job.state in FINAL_STATES or job.state is JobState.SEALING:
             raise Refused("已经结束，不能取消", "It has ended and cannot be cancelled", code="NOT_NOW")
         state = JobState.WITHDRAWN if job.side == "initiator" else JobState.CANCELLED
-        self._end(job_id, state, reason, actor=caller.person.token, tell=job.partner)
+        self._endings.end(job_id, state, reason, actor=caller.person.token, tell=job.partner)
         return self._host.jobs.get(job_id)
 
     def on_stopped(self, peer: PartyId, job_id: str, message: Mapping[str, Any]) -> None:
@@ -680,16 +680,16 @@ class IntersectionFlow:
 
         Of a job or an attempt unknown here, or over, it changes nothing: it may be about a proposal that never arrived.
         """
-        code, attempt = _parsed_stop(message)
+        code, attempt = parsed_stop(message)
         try:
-            job = self._negotiated(job_id, peer)
+            job = self._rules.negotiated(job_id, peer)
         except NotFound:
             return
-        failure = _stopped_by(peer, job_id, code)
+        failure = stopped_by(peer, job_id, code)
         if attempt == 0:
             state = JobState.CANCELLED if job.side == "initiator" else JobState.WITHDRAWN
             if not job.attempt:
-                self._end(job_id, state, failure, only_from={JobState.PROPOSED, JobState.APPROVED})
+                self._endings.end(job_id, state, failure, only_from={JobState.PROPOSED, JobState.APPROVED})
             return
         with self._lock:
             talk = self._running.get(job_id)
@@ -699,7 +699,7 @@ class IntersectionFlow:
             # Released here, but never there: without the partner's entry it can never be final, so the list is void.
             # This write comes either before our release, which then sees the end above, or after it.
             void = JobState.DISPUTED if isinstance(failure, Disputed) else JobState.ABORTED_AFTER_REVEAL
-            self._end(job_id, void, failure, only_from={JobState.SEALING})
+            self._endings.end(job_id, void, failure, only_from={JobState.SEALING})
 
     def on_refused_by_partner(self, peer: PartyId, job_id: str, kind: str, code: str) -> None:
         """The partner will never take this message: an approval it refuses leaves nothing to wait for."""
@@ -707,7 +707,7 @@ class IntersectionFlow:
             failure = PeerError(
                 f"{peer} 没有接受批准（{code}）", f"{peer} did not take the approval ({code})", code="APPROVAL_REFUSED"
             )
-            self._end(job_id, JobState.CANCELLED, failure, only_from={JobState.APPROVED})
+            self._endings.end(job_id, JobState.CANCELLED, failure, only_from={JobState.APPROVED})
 
     def recover(self) -> None:
         """At start: settle what a stop left open (RECOVERY)."""
@@ -721,7 +721,7 @@ class IntersectionFlow:
                 f"The node stopped during the run; {job.job} ended. It can be run again",
                 code="NODE_STOPPED",
             )
-            self._end(job.job, state, failure, tell=job.partner, recovered=True)
+            self._endings.end(job.job, state, failure, tell=job.partner, recovered=True)
         for job in host.jobs.in_state(JobState.SEALING):
             # The partner may have stopped before it learned where our release entry lies.
             host.store.write(partial(self._queue_released, job=job))
@@ -749,197 +749,13 @@ class IntersectionFlow:
         for job in [job for state in open_states for job in self._host.jobs.in_state(state)]:
             if job.terms.valid_until_ms <= now:
                 expired = Refused("提议已过期", "The proposal has expired", code="EXPIRED")
-                self._end(job.job, JobState.EXPIRED, expired, only_from=set(open_states))
-
-    def _settle(self, talk: Conversation, job_id: str, failure: WorkbenchError) -> None:
-        """End a failed attempt for certain: while the store refuses, try again until the node stops.
-
-        The job stays in the hands of this thread meanwhile; what a stop leaves open is settled at the next start.
-        """
-        pause_s = 0.5
-        while True:
-            try:
-                self._fail(talk, job_id, failure)
-            except Refused as over:
-                self._host.log_fault(over)
-                if self._host.jobs.get(job_id).state not in RUNNING_STATES:
-                    return  # it was ended by somebody else
-                failure = WorkbenchError("程序内部错误，已中止", "An internal fault stopped it", code="INTERNAL")
-            except Exception as fault:  # above all a full disk
-                self._host.log_fault(fault)
-            else:
-                return
-            if self._closed.wait(pause_s):
-                return
-            pause_s = min(2 * pause_s, 30.0)
-
-    def _fail(self, talk: Conversation, job_id: str, failure: WorkbenchError) -> None:
-        """End a running attempt: which state follows depends on how far it went and who failed."""
-        state = _ending(self._host.jobs.get(job_id).state, failure)
-        tell = None if failure.code in {"STOPPED_BY_PARTNER", "REFUSED_SMALL"} else talk.partner
-        self._end(job_id, state, failure, actor=talk.ended_by, tell=tell, talk=talk)
-
-    def _end(
-        self,
-        job_id: str,
-        state: JobState,
-        failure: WorkbenchError,
-        *,
-        actor: str = "",
-        tell: PartyId | None = None,
-        talk: Conversation | None = None,
-        only_from: set[JobState] | None = None,
-        recovered: bool = False,
-    ) -> None:
-        """Move a job to a state without result, shred what was staged, record it and tell the partner, all at once.
-
-        only_from: do nothing in other states. Raises Refused NOT_NOW where NEXT_STATES does not allow the step.
-        """
-        host = self._host
-        small = state is JobState.REFUSED_SMALL
-        told = "OWN_RULE" if isinstance(failure, Refused) and failure.code in OWN_AFFAIRS else failure.code
-
-        def change(tx: Transaction) -> bool:
-            job = host.jobs.get(job_id, tx=tx)
-            if only_from is not None and job.state not in only_from:
-                return False
-            values = {"partner": job.partner, "attempt": str(job.attempt)}
-            if not small:
-                values |= {"code": told, "state": state.value}
-            if told != failure.code:
-                refusal = {"operation": "intersection.run", "code": failure.code}
-                host.evidence.append(tx, "action.refused", refusal, job=job_id)
-            host.vault.shred(tx, f"result/{job_id}")
-            # Of the result only the partner's place could be there yet, or a list that is now void.
-            host.jobs.move(tx, job_id, state, now_ms=host.now_ms(), error=failure.as_dict(), result={})
-            self._mark_attempt(tx, job_id, job.attempt, state, size=_moved(talk))
-            if recovered:
-                host.evidence.append(tx, "node.recovered", {"state": state.value}, job=job_id)
-            kind = "intersection.refused_small" if small else "intersection.ended"
-            host.evidence.append(tx, kind, values, job=job_id, actor=actor)
-            if tell is not None:
-                host.negotiations.queue(tx, tell, job_id, "stopped", {"code": told, "attempt": str(job.attempt)})
-            return True
-
-        if host.store.write(change):
-            host.negotiations.wake()
-
-    def _close_attempt(self, tx: Transaction, talk: Conversation, state: JobState) -> None:
-        self._mark_attempt(tx, talk.job, talk.attempt, state, size=_moved(talk))
-
-    def _mark_attempt(self, tx: Transaction, job: str, attempt: int, state: JobState, *, size: int | None = None) -> None:
-        tx.execute(
-            "UPDATE host_attempt SET ended_ms = ?, state = ?, bytes = coalesce(?, bytes) WHERE job = ? AND attempt = ?",
-            (self._host.now_ms(), state, size, job, attempt),
-        )
+                self._endings.end(job.job, JobState.EXPIRED, expired, only_from=set(open_states))
 
     def _forget(self, job_id: str) -> None:
         with self._lock:
             self._running.pop(job_id, None)
             self._threads.pop(job_id, None)
         self._progress.pop(job_id, None)
-
-    # ------------------------------------------------------------------ rules
-
-    def _inputs(self, request: Mapping[str, Any], partner: PartyId) -> Inputs:
-        host = self._host
-        info = host.lists.info(request["list_id"])
-        frame = host.lists.frame(request["list_id"])
-        kind = KeyKind(request["key_kind"])
-        return choose_inputs(
-            frame,
-            list_name=info.name,
-            rule=request.get("audience", ""),
-            kind=kind,
-            decide=lambda chosen: self._decide(chosen, partner, request["purpose"], kind),
-        )
-
-    def _decide(self, frame: pl.DataFrame, partner: PartyId, purpose: str, kind: KeyKind) -> ConsentDecision:
-        registry = self._host.consent
-        return registry.decide(frame, GrantQuery(purpose, partner, self._host.now_ms(), kind))
-
-    def _engine(self, named: str = "") -> IntersectionEngine:
-        engine: IntersectionEngine = self._host.engine(named)
-        if not engine.guarantees.floor_before_reveal or not engine.guarantees.both_learn:
-            raise Refused(
-                f"引擎「{engine.name}」不能在揭示前核对人数下限，不能用于此约定",
-                f"Engine {engine.name} cannot test the floor before the reveal, which this contract demands",
-                code="ENGINE_LACKS_GUARANTEE",
-            )
-        return engine
-
-    def _partner(self, name: str) -> PartyId:
-        if name == self._host.party or name not in self._host.parties():
-            known = "、".join(one for one in self._host.parties() if one != self._host.party)
-            raise Refused(
-                f"没有这个伙伴机构。可选：{known}", f"There is no such partner. Known: {known}", code="UNKNOWN_PARTY"
-            )
-        return PartyId(name)
-
-    def _purpose(self, code: str) -> None:
-        known = self._host.purposes()
-        if code not in known:
-            raise Refused(
-                f"没有这个目的。可选：{'、'.join(known)}", f"There is no such purpose. Known: {', '.join(known)}",
-                code="UNKNOWN_PURPOSE",
-            )  # fmt: skip
-
-    def _require_enough(self, inputs: Inputs, floor: int) -> None:
-        if inputs.size == 0:
-            raise Refused(
-                "受众里没有一位客户对此目的、此接收方有有效授权。合规岗可发起征求授权",
-                "No customer of this audience has a live grant for this purpose and recipient. Compliance can ask for consent",
-                code="NO_CONSENT",
-                details={name: str(count) for name, count in inputs.reasons.items()},
-            )
-        least = max(floor, self._host.setting("intersection.minimum_input"))
-        if inputs.size < least:
-            raise Refused(
-                f"有授权的客户少于 {least} 位，达不到最小人群。营销岗放宽受众后重试",
-                f"Fewer than {least} customers with a grant, below the minimum. Marketing widens the audience",
-                code="TOO_FEW_CUSTOMERS",
-            )
-
-    def _require_budget(self, partner: PartyId, purpose: str) -> None:
-        host = self._host
-        since = host.now_ms() - host.setting("intersection.period_days") * DAY_MS
-        with host.store.read() as reader:
-            row = reader.execute(
-                "SELECT count(*) AS n FROM host_attempt WHERE partner = ? AND purpose = ? AND started_ms > ?",
-                (partner, purpose, since),
-            ).fetchone()
-        limit = host.setting("intersection.attempts_per_period")
-        if row["n"] >= limit:
-            raise Refused(
-                f"对该伙伴与目的的尝试已达 {limit} 次上限。合规岗可调整预算",
-                f"The budget of {limit} attempts for this partner and purpose is spent. Compliance can change it",
-                code="BUDGET_SPENT",
-            )
-
-    def _require_open(self, job: Job) -> None:
-        if job.state is not JobState.PROPOSED:
-            raise Refused(
-                "这份提议已经有了决定", "This proposal has been decided", code="NOT_NOW", details={"state": job.state.value}
-            )
-        self._require_valid(job)
-
-    def _require_valid(self, job: Job) -> None:
-        if job.terms.valid_until_ms <= self._host.now_ms():
-            raise Refused("提议已过期，请重新提议", "The proposal has expired; propose again", code="EXPIRED")
-
-    def _require_proposal_for_us(self, terms: Terms, peer: PartyId) -> None:
-        self._purpose(terms.purpose)
-        self._engine(terms.engine)
-        if terms.initiator != peer or terms.partner != self._host.party or terms.mode != "direct":
-            raise ProtocolViolation("提议的双方不对", "The parties of the proposal are wrong", code="WRONG_PARTY")
-        if not 1 <= terms.minimum_crowd <= 10**9 or terms.valid_until_ms <= self._host.now_ms():
-            raise ProtocolViolation("提议的条款不可信", "The terms are not plausible", code="BAD_TERMS")
-
-    def _negotiated(self, job_id: str, peer: PartyId, *, side: str = "") -> Job:
-        job = self._host.jobs.get(job_id)
-        if job.partner != peer or (side and job.side != side):
-            raise NotFound("没有这次求交", "There is no such intersection", code="NO_JOB")
-        return job
 
     def _record_start(self, talk: Conversation, job: Job, inputs: Inputs, offer: Offer) -> None:
         """Who takes part is a snapshot of consent for this attempt alone, spent as it is taken (row C5)."""
@@ -971,113 +787,9 @@ class IntersectionFlow:
 
         host.store.write(change)
 
-
     def _warn_of_near_duplicates(self, tx: Transaction, job: Job, nearest: Sequence[NearDuplicate]) -> None:
         """Say on the page, too, that nearly the same list was used before; people decide what it means."""
         host = self._host
         found = [{"job": one.job, "share": round(one.share, 3)} for one in nearest[:5]]
         result = {**host.jobs.get(job.job, tx=tx).result, "near_duplicates": found}
         host.jobs.update(tx, job.job, now_ms=host.now_ms(), result=result)
-
-
-def _ending(current: JobState, failure: WorkbenchError) -> JobState:
-    """The state that follows a failure in `current`."""
-    if isinstance(failure, Refused) and failure.code == "REFUSED_SMALL":  # a partner's reply may carry any code
-        return JobState.REFUSED_SMALL
-    if isinstance(failure, Disputed):
-        return JobState.DISPUTED
-    if current in {JobState.REVEALING, JobState.CHECKING} or failure.code == "ABORTED_AFTER_REVEAL":
-        return JobState.ABORTED_AFTER_REVEAL
-    return JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.ABORTED
-
-
-def _with_floor(terms: Terms, floor: int) -> Terms:
-    value = terms.as_json() | {"minimum_crowd": str(floor)}
-    return Terms.from_json(value)
-
-
-def _parsed_terms(message: Mapping[str, Any]) -> Terms:
-    try:
-        return Terms.from_json({str(name): str(value) for name, value in message.items()})
-    except (KeyError, ValueError) as error:
-        raise ProtocolViolation("条款的格式不对", "The terms are malformed", code="MALFORMED") from error
-
-
-def _parsed_place(message: Mapping[str, Any]) -> tuple[int, str, int]:
-    """Index and leaf (64 hexadecimal digits) of the partner's release entry, and the attempt it belongs to."""
-    try:
-        index, attempt, leaf = int(message["index"]), int(message["attempt"]), str(message["leaf"])
-        well_formed = 0 <= index < 1 << 53 and attempt > 0 and len(bytes.fromhex(leaf)) == 32 and leaf == leaf.lower()
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolViolation("放行通知的格式不对", "The notice of release is malformed", code="MALFORMED") from error
-    if not well_formed:
-        raise ProtocolViolation("放行通知的格式不对", "The notice of release is malformed", code="MALFORMED")
-    return index, leaf, attempt
-
-
-def _parsed_stop(message: Mapping[str, Any]) -> tuple[str, int]:
-    """Code and attempt of a notice that the partner stopped."""
-    try:
-        code, attempt = str(message["code"]), int(message["attempt"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolViolation("停止通知的格式不对", "The notice of a stop is malformed", code="MALFORMED") from error
-    if not _CODE.fullmatch(code) or attempt < 0:
-        raise ProtocolViolation("停止通知的格式不对", "The notice of a stop is malformed", code="MALFORMED")
-    return code, attempt
-
-
-def _stopped_by(peer: PartyId, job_id: str, code: str) -> PeerError:
-    if code == Disputed.default_code:
-        return Disputed(
-            f"{peer} 认为 {job_id} 的结果有争议，不得导出；请双方合规岗核对签名消息",
-            f"{peer} disputes the result of {job_id}: nothing may be exported; compliance compare the signed messages",
-            details={"statement": "by partner"},
-        )
-    return PeerError(
-        f"{peer} 已停止 {job_id}（{code}）", f"{peer} stopped {job_id} ({code})", code="STOPPED_BY_PARTNER"
-    )
-
-
-def _moved(talk: Conversation | None) -> int | None:
-    return None if talk is None else talk.bytes_sent + talk.bytes_received
-
-
-def _parsed_offer(value: Any, party: PartyId) -> Offer:
-    try:
-        offer = Offer(
-            party=PartyId(value["party"]),
-            bucket=int(value["bucket"]),
-            commitment_root=bytes.fromhex(value["commitment_root"]),
-            public_point=bytes.fromhex(value["public_point"]),
-        )
-        well_formed = offer.as_json() == value and offer.party == party
-        well_formed = well_formed and len(offer.commitment_root) == 32 and len(offer.public_point) == 32
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolViolation("对方的参与信息格式不对", "The partner's offer is malformed", code="MALFORMED") from error
-    if not well_formed or not 256 <= offer.bucket <= 1 << 30:
-        raise ProtocolViolation("对方的参与信息不可信", "The partner's offer is not plausible", code="MALFORMED")
-    return offer
-
-
-def _times(opening: Mapping[str, Any]) -> tuple[int, int]:
-    try:
-        return int(opening["started_ms"]), int(opening["cut_off_ms"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolViolation("起止时间的格式不对", "The times are malformed", code="MALFORMED") from error
-
-
-def _bytes(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True).encode()
-
-
-def _json(payload: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolViolation("消息不是 JSON", "The message is not JSON", code="MALFORMED") from error
-    if not isinstance(value, dict):
-        raise ProtocolViolation("消息不是对象", "The message is not an object", code="MALFORMED")
-    return value
-
-
-__all__ = ["IntersectionFlow", "JobId"]
