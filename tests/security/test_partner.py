@@ -188,7 +188,7 @@ def test_others_learn_that_a_rule_of_ours_said_no_and_not_that_few_customers_had
         raise Refused("有授权的客户太少", "Too few customers with a grant", code="TOO_FEW_CUSTOMERS")
 
     def when_it_starts() -> None:
-        monkeypatch.setattr(bank.flow, "_require_enough", too_few)
+        monkeypatch.setattr(bank.flow._rules, "require_enough", too_few)
 
     three.wire.before("broker", "attempt", when_it_starts, job=job)
     three.approve("bank", job)
