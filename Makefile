@@ -10,8 +10,9 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for one in python3.11 python3.12 python3; do \
 	"$$one" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$one" && break; done)
 DEMO_DIR ?= demo
-# Options for pytest, e.g. make test TESTS=tests/psi
+# What to test and how many processes share it, e.g. make test TESTS=tests/psi, make test WORKERS=4
 TESTS ?= tests
+WORKERS ?= 0
 
 .PHONY: all help install system demo test lint types imports documents bench soak pins clean
 
@@ -43,7 +44,7 @@ demo: install
 	$(BIN)/workbench demo $(DEMO_DIR)
 
 test: install system
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 lint: install types imports
 	$(BIN)/ruff check .

@@ -191,6 +191,12 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+def test_the_readme_leads_to_every_document() -> None:
+    readme = text("README.md")
+    for path in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "protocols").glob("*.md")]:
+        assert f"({path.relative_to(ROOT).as_posix()})" in readme, path.name
+
+
 def test_the_test_command_of_the_readme_is_what_ci_runs() -> None:
     assert re.search(r"^make test\b", text("README.md"), re.MULTILINE)
     assert re.search(r"^exec make test$", text(".ci/run"), re.MULTILINE)
