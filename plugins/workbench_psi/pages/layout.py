@@ -26,6 +26,10 @@ _BUTTON = """:host(.solid) .bk-btn.bk-btn-default { background: var(--wb-surface
 :host(.solid) .bk-btn[disabled] { background: var(--wb-surface2); color: var(--wb-text2); border: 1px dashed var(--wb-control); opacity: 1; }
 :host { width: max-content; }"""
 
+_INPUT = """select.bk-input { background-image: none; appearance: auto; }
+.bk-spin-btn-up:before { border-bottom-color: var(--wb-text); } .bk-spin-btn-down:before { border-top-color: var(--wb-text); }"""
+"""Arrows in the colour of the text: the ones of Bokeh are black in both themes."""
+
 
 def stack(*items: Any) -> Any:  # Any: Panel has no types
     """Items below one another, 12 px apart."""
@@ -82,7 +86,7 @@ def select(page: PageContext, key: str, **options: Any) -> Any:  # Any: Panel's 
 
 def field(kind: Callable[..., Any], page: PageContext, key: str, **options: Any) -> Any:  # Any: Panel has no types
     """An input of Panel whose label follows the language, as wide as its place."""
-    return kind(label=page.label(key), **{"sizing_mode": "stretch_width", "margin": 0, **options})
+    return kind(label=page.label(key), **{"sizing_mode": "stretch_width", "margin": 0, "stylesheets": [_INPUT], **options})
 
 
 def set_options(widget: Any, options: dict[str, Any], value: Any = None) -> None:  # Any: Panel has no types
