@@ -112,10 +112,21 @@ class Institutions:
         self.nodes[party], self.links[party] = node, links
         for other, theirs in self.links.items():
             if other != party:
-                theirs.join(node.party, node.peer_api.answer)
-                links.join(PartyId(other), self.nodes[other].peer_api.answer)
+                theirs.join(node.party, self._listened(node))
+                links.join(PartyId(other), self._listened(self.nodes[other]))
         node.start(links)
         return node
+
+    def _listened(self, node: Workbench) -> Callable[[PeerCall], bytes]:
+        """The node's answers, kept beside the calls while the wire keeps what it sees."""
+
+        def answer(call: PeerCall) -> bytes:
+            reply = node.peer_api.answer(call)
+            if self.wire.keeps:
+                self.wire.calls.append((node.party, call.peer, f"{call.path} reply", reply))
+            return reply
+
+        return answer
 
     def stop(self, party: str) -> None:
         node = self.nodes.pop(party)

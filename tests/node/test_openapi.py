@@ -79,6 +79,6 @@ def test_the_node_answers_as_its_document_says(api: Any, node: Workbench, everyb
 
         try:
             answers()
-        except (Exception, BaseExceptionGroup) as failure:
+        except (Exception, BaseExceptionGroup) as failure:  # noqa: BLE001 - all of them are shown together
             found[operation.label] = str(failure)
     assert not found, "\n\n".join(f"{label}: {text[:1500]}" for label, text in found.items())

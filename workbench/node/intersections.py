@@ -382,7 +382,7 @@ def csv_bytes(frame: pl.DataFrame) -> bytes:
     """UTF-8 with BOM, CRLF lines; cells that a spreadsheet would run as a formula get a leading apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(frame.columns)
+    writer.writerow([_plain(name) for name in frame.columns])
     for row in frame.iter_rows():
         writer.writerow([_plain("" if cell is None else str(cell)) for cell in row])
     return b"\xef\xbb\xbf" + out.getvalue().encode()
