@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -178,8 +179,15 @@ class MirrorIndex:
         self._log = log
         self._size = 0
         self._by_job: dict[str, list[int]] = {}
+        self._lock = threading.Lock()
 
     def entries(self, job: str) -> list[int]:
+        """Indices of this job's entries, ascending."""
+        with self._lock:  # two readers at once would list the same entries twice
+            self._grow()
+            return list(self._by_job.get(job, []))
+
+    def _grow(self) -> None:
         size = self._ledger.size(self._log)
         while self._size < size:
             stop = min(self._size + 500, size)
@@ -191,7 +199,6 @@ class MirrorIndex:
                 if envelope.job:
                     self._by_job.setdefault(envelope.job, []).append(self._size + offset)
             self._size = stop
-        return self._by_job.get(job, [])
 
 
 def _may_see(ctx: OperationContext, kind: str) -> bool:
@@ -345,23 +352,30 @@ def _fits(entry: EntryInfo, kind: str, text: str) -> bool:
 
 
 def join_frames(mine: list[EntryInfo], theirs: list[EntryInfo]) -> tuple[list[EntryInfo], list[str]]:
-    """One story of a job: every frame's two records point at each other; frames with one record are named."""
-    by_frame: dict[str, list[EntryInfo]] = {}
+    """One story of a job: every frame's two records point at each other; frames with one record are named.
+
+    A record counts only between its log and the partner it names, so that nobody else's entry fills a gap.
+    """
+    by_frame: dict[tuple[str, frozenset[str]], list[EntryInfo]] = {}
     for entry in [*mine, *theirs]:
         if entry.kind == "intersection.message":
-            by_frame.setdefault(entry.values.get("digest", ""), []).append(entry)
+            between = frozenset({entry.log, entry.values.get("partner", "")})
+            by_frame.setdefault((entry.values.get("digest", ""), between), []).append(entry)
     counterpart: dict[tuple[str, int], str] = {}
-    for pair in by_frame.values():
-        if len(pair) == 2:
-            first, second = pair
-            counterpart[first.log, first.index] = f"{second.log}/{second.index}"
-            counterpart[second.log, second.index] = f"{first.log}/{first.index}"
+    one_sided = set()
+    for (digest, _), records in by_frame.items():
+        sent, received = ([one for one in records if one.values.get("direction") == way] for way in ("sent", "received"))
+        if not sent or not received or sent[0].log == received[0].log:
+            one_sided.add(digest)
+            continue
+        for one, other in ((sent[0], received[0]), (received[0], sent[0])):
+            counterpart[one.log, one.index] = f"{other.log}/{other.index}"
     joined = [
         entry.model_copy(update={"counterpart": counterpart.get((entry.log, entry.index), "")})
         for entry in [*mine, *theirs]
     ]
     joined.sort(key=lambda entry: (entry.time_ms, entry.log, entry.index))
-    return joined, sorted(digest for digest, pair in by_frame.items() if len(pair) == 1)
+    return joined, sorted(one_sided)
 
 
 def _entry(ctx: OperationContext, request: EntryRequest) -> EntryReply:
