@@ -59,7 +59,7 @@ class Inbox(View):
         first = layout.first_line(self.head, origin_badge(page))
         self._detail = layout.stack(layout.split(
             layout.stack(self._own, self._fall, self._rule_pane, self.learns, self._changes),
-            layout.stack(self._decision, self._no, self.terms, self.risks, self.limits), side_px=400,
+            layout.stack(self._decision, self._no, self.terms, self.risks, self.limits), side_px=380, from_px=900, side_up=True,
         ))  # fmt: skip
         self._list = layout.stack(layout.card(self.tab), pane(self.table))
         self.root = layout.stack(first, pane(self.strip), layout.split(self._detail, self._list, side_px=380, side_first=True))

@@ -48,7 +48,9 @@ class JobView(View):
         self._body = layout.stack()
         first = layout.first_line(self.head, origin_badge(page))
         self.back = layout.button(page, "action.history", go.history)
-        self.root = layout.stack(first, pane(self.stepper), pane(self.strip), self.review, self._body, layout.buttons(self.back))
+        self.copy = layout.button(page, "action.copy", lambda: self.act("copy"))
+        self.copy.visible = False
+        self.root = layout.stack(first, pane(self.stepper), pane(self.strip), self.review, self._body, layout.buttons(self.back, self.copy))
 
     # ------------------------------------------------------------------ following
 
@@ -151,6 +153,8 @@ class JobView(View):
         )
         self.answer(answers.answer_for(job, names, t, around))
         self.page.notify_lab(title=answers.title_for(job, t), running=state in (*WORKING, "SEALING"))
+        offered = {action["name"] for action in self.strip.actions}
+        self.copy.visible = bool(job["is_final"] and job["side"] == "initiator" and self.page.may("intersection.propose") and "copy" not in offered)
         self._draw_body(job)
 
     def _draw_body(self, job: Mapping[str, Any]) -> None:
@@ -194,7 +198,7 @@ class JobView(View):
             told = [(t(f"quality.{one}"), formats.count(report.get(source))) for one, source in QUALITY_COUNTS]
             return [title, notes.facts(*told)]
         rule = str(job["request"].get("audience", "")) or t("contract.everybody")
-        counts = [(str(row["label"]), formats.count(row["kept"])) for row in rows.waterfall_rows(job["waterfall"], names, job["partner"], t)]
+        counts = [(str(row["label"]), formats.count(row["kept"])) for row in rows.waterfall_rows(job["waterfall"][:3], names, job["partner"], t)]
         return [title, notes.facts((t("contract.rule"), rule, "mono"), *counts)]
 
     def _panel_of(self, kind: type[Any]) -> Any:  # Any: one of three classes, each with its own methods
@@ -204,6 +208,7 @@ class JobView(View):
                     self.page,
                     on_page=lambda offset, _limit: self.page.start(self._turn, offset),
                     open_evidence=lambda: self.page.navigate("evidence", job=self._id),
+                    print_page=self.head.print_page,
                 )
             else:
                 self._panel = kind(self.page)

@@ -14,9 +14,11 @@ BADGE_PX = 126
 _PLAIN = ".scroll-button { display: none; }"
 """What is hidden is hidden by a style of Bokeh's, so only grids, which are never hidden, set `display` here. Panel puts an empty element into each column, which a gap would set apart."""
 _STACK = _PLAIN + ":host { gap: 12px; }"
-_SPLIT = _PLAIN + """:host([class]) { display: grid; grid-template-columns: minmax(0, 1fr) SIDEpx; gap: 12px; align-items: start; }
-@media (max-width: 1199px) { :host([class]) { grid-template-columns: minmax(0, 1fr); } }"""
-_SPLIT_LEFT = _SPLIT.replace("minmax(0, 1fr) SIDEpx", "SIDEpx minmax(0, 1fr)")
+_SPLIT = (
+    _PLAIN
+    + """:host([class]) { display: grid; grid-template-columns: COLUMNS; gap: 12px; align-items: start; }
+@media (max-width: LASTpx) { :host([class]) { grid-template-columns: minmax(0, 1fr); } FIRST }"""
+)
 _FIELDS = _PLAIN + ":host([class]) { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); gap: 12px 16px; align-items: end; }"
 _BUTTONS = _PLAIN + ":host { flex-wrap: wrap; gap: 8px 12px; align-items: center; }"
 _CARD = _PLAIN + ":host { gap: 10px; }"
@@ -41,9 +43,18 @@ def card(*items: Any) -> Any:  # Any: Panel has no types
     return pn.Column(*items, sizing_mode="stretch_width", margin=0, css_classes=["wb-card"], stylesheets=[_CARD])
 
 
-def split(main: Any, side: Any, *, side_px: int = 372, side_first: bool = False) -> Any:  # Any: Panel has no types
-    """Two columns from 1,200 px on, one below the other on narrower pages."""
-    sheet = (_SPLIT_LEFT if side_first else _SPLIT).replace("SIDE", str(side_px))
+def split(
+    main: Any, side: Any, *, side_px: int = 372, side_first: bool = False, from_px: int = 1200, side_up: bool = False
+) -> Any:  # Any: Panel has no types
+    """Two columns from `from_px` of page width on, one below the other on narrower pages.
+
+    side_first: the side column stands left, and above on a narrow page. side_up: it stands right, but above there.
+    """
+    columns = f"{side_px}px minmax(0, 1fr)" if side_first else f"minmax(0, 1fr) {side_px}px"
+    sheet = _SPLIT.replace("COLUMNS", columns).replace("LAST", str(from_px - 1))
+    sheet = sheet.replace("FIRST", ".wb-up { order: -1; }" if side_up else "")
+    if side_up:
+        side.css_classes = ["wb-up"]
     parts = (side, main) if side_first else (main, side)
     return pn.Column(*parts, sizing_mode="stretch_width", margin=0, stylesheets=[sheet])
 

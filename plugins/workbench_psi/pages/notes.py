@@ -50,6 +50,11 @@ class Notes(pn.custom.JSComponent):
         mark = "\ufeff" if kind == "text/csv" else ""
         self.file = json.dumps({"name": name, "text": mark + text, "type": kind, "n": self._saved}, ensure_ascii=False)
 
+    def print_page(self) -> None:
+        """Let the browser print the page, badges included."""
+        self._saved += 1
+        self.file = json.dumps({"name": "", "print": True, "n": self._saved})
+
 
 def head(title: str, *, job: str = "", parties: Sequence[Mapping[str, Any]] = (), subject: str = "", meta: str = "") -> Block:
     """First line of a page: its name, the job, who with whom, what for."""

@@ -13,6 +13,8 @@ from workbench_psi.pages.notes import Notes
 from workbench_widgets import DataTable, ReceiptCard, Venn, Waterfall, formats
 from workbench_widgets.panel_pane import pane
 
+PAIRS_PX = 960
+"""Cards that belong together stay side by side down to this width, as beside JupyterLab's open sidebar."""
 PAGE_ROWS = 5
 """Masked rows shown at once; each look at a page is an entry of evidence."""
 
@@ -26,6 +28,7 @@ class ResultPanel:
         *,
         on_page: Callable[[int, int], None],
         open_evidence: Callable[[], None],
+        print_page: Callable[[], None],
     ) -> None:
         self._page = page
         self.venn, self.fall = Venn(), Waterfall()
@@ -33,9 +36,10 @@ class ResultPanel:
         self.next, self.contract, self.learns, self.limits, self.call = Notes(), Notes(), Notes(), Notes(), Notes()
         self.table.on_action(lambda _name, told: on_page(int(told.get("offset", 0)), PAGE_ROWS), "page")
         self.receipt.on_action(lambda _name, _told: open_evidence(), "open_evidence")
+        self.receipt.on_action(lambda _name, _told: print_page(), "print")
         self.root = layout.stack(
-            layout.split(pane(self.fall), pane(self.venn), side_px=400, side_first=True),
-            layout.split(pane(self.table), pane(self.receipt), side_px=360),
+            layout.split(pane(self.fall), pane(self.venn), side_px=400, side_first=True, from_px=PAIRS_PX),
+            layout.split(pane(self.table), pane(self.receipt), side_px=360, from_px=PAIRS_PX),
             self.next,
             layout.split(layout.stack(self.learns, self.limits), layout.stack(self.contract, self.call)),
         )

@@ -67,7 +67,7 @@ class ListStep:
         self.root = layout.stack(
             layout.split(
                 layout.card(self._title, self.choice, self._facts), layout.card(self._upload_title, self.upload, self._file, self.sheet),
-                side_px=480,
+                side_px=440, from_px=960,
             ),
             self._sample,
             self._form,

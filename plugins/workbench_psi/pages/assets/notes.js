@@ -74,6 +74,7 @@ export default {
     };
     const save = () => {
       const told = JSON.parse(model.file);
+      if (told.print) window.print();
       if (!told.name) return;
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([told.text], { type: told.type }));
