@@ -35,6 +35,13 @@ def workbench_health(host: Host) -> Sequence[HealthReport]:
 
 @hookimpl
 def workbench_dashboards() -> Sequence[Dashboard]:
-    """The page, loaded when somebody opens it."""
-    roles = frozenset({"marketing", "approver", "compliance", "operator", "auditor", "regulator"})
-    return [Dashboard("evidence", "证据", "Evidence", "account_tree", roles, 40, view_at("workbench_ledger.dashboard:view"))]
+    """Home, Evidence and Health, loaded when somebody opens them."""
+    reads = frozenset({"marketing", "approver", "compliance", "operator", "auditor", "regulator"})
+    return [
+        Dashboard("home", "首页", "Home", "home", reads | {"admin"}, 10, view_at("workbench_ledger.dashboard:home")),
+        Dashboard("evidence", "证据", "Evidence", "account_tree", reads, 40, view_at("workbench_ledger.dashboard:view")),
+        Dashboard(
+            "health", "健康", "Health", "monitor_heart", frozenset({"operator", "admin"}), 90,
+            view_at("workbench_ledger.dashboard:health"),
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,176 @@
+"""The page Home: what do I have to deal with now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import panel as pn
+
+from workbench.app.page import PageContext
+from workbench_ledger.pages import agenda, verdict
+from workbench_ledger.pages.browser import Card, item, text
+from workbench_ledger.pages.inspector import GAPS
+from workbench_ledger.pages.words import Words
+from workbench_widgets import AnswerStrip, DataTable, NodeHealth, formats
+from workbench_widgets.panel_pane import pane
+
+Reply = Mapping[str, Any]
+REFRESH_S = 3.0
+AUDIT_LIMIT = 20_000
+COLUMNS = """
+:host { display: grid; grid-template-columns: minmax(0, 3fr) minmax(300px, 2fr); gap: 12px; align-items: start; }
+@media (max-width: 899px) { :host { grid-template-columns: minmax(0, 1fr); } }
+"""
+
+
+class HomePage:
+    """One opened tab; the same frame for every role, with what that role may see."""
+
+    def __init__(self, page: PageContext) -> None:
+        self.page = page
+        self.status: Reply | None = None
+        self.jobs: list[Reply] = []
+        self.audit: Reply | None = None
+        self._due: list[agenda.Due] = []
+        self.answer = page.follow(AnswerStrip(state="loading"))
+        self.todo = page.follow(DataTable(openable=True, page_size=10, state="loading"))
+        self.done = page.follow(DataTable(openable=True, page_size=6))
+        self.running = page.follow(DataTable(openable=True, page_size=6))
+        self.nodes = page.follow(NodeHealth(state="loading"))
+        self.steps = Card(lambda name: page.navigate(name))
+        self.answer.on_action(lambda _, payload: self._go(str(payload.get("name", ""))))
+        self.done.on_action(lambda _, payload: self._open_job("evidence", str(payload.get("id", ""))), "open")
+        self.running.on_action(lambda _, payload: self._open_job("intersection", str(payload.get("id", ""))), "open")
+        self.todo.on_action(lambda _, payload: self._do(str(payload.get("id", ""))), "open")
+        page.on_look(self.draw)
+
+    def view(self) -> pn.viewable.Viewable:
+        """Answer first, then what waits, what runs, how the nodes are, and what was finished."""
+        self._panes = {"done": pane(self.done, margin=0), "running": pane(self.running, margin=0), "todo": pane(self.todo, margin=0)}
+        left = pn.Column(self._panes["todo"], self._panes["done"], sizing_mode="stretch_width", margin=0, stylesheets=[GAPS])
+        right = pn.Column(
+            self._panes["running"], pane(self.nodes, margin=0), self.steps, sizing_mode="stretch_width", margin=0, stylesheets=[GAPS]
+        )
+        return pn.Column(
+            pane(self.answer, margin=0),
+            pn.Column(left, right, sizing_mode="stretch_width", margin=0, stylesheets=[COLUMNS]),
+            sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
+        )  # fmt: skip
+
+    async def open(self) -> None:
+        """Read, show, and keep looking; the log is audited once when it is small and this person may."""
+        page = self.page
+        await self.look()
+        page.refresh_every(REFRESH_S, self.look)
+        size = int(self.status["sealed"]) + int(self.status["pending"]) if self.status else 0
+        if page.may("evidence.audit") and size <= AUDIT_LIMIT:
+            self.audit = await page.run(page.client.call, "evidence.audit")
+            self.draw()
+
+    async def look(self) -> None:
+        """What has changed."""
+        page = self.page
+        status = await page.run(page.client.call, "node.status")
+        jobs = list((await page.run(page.client.intersection.jobs))["jobs"]) if page.may("intersection.jobs") else []
+        if (status["nodes"], status["running"], status["health"], jobs) == self._seen():
+            return
+        self.status, self.jobs = status, jobs
+        self.draw()
+
+    def _seen(self) -> tuple[Any, ...]:
+        return (self.status["nodes"], self.status["running"], self.status["health"], self.jobs) if self.status else ()
+
+    def words(self) -> Words:
+        """Texts of this moment's language."""
+        lang = "zh" if self.page.lang == "zh" else "en"
+        return Words(self.page.t, lang, self.page.me["parties"], self.page.me["me"]["party"])  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ drawing
+
+    def draw(self) -> None:
+        """Everything again from what is known."""
+        words, status = self.words(), self.status
+        if status is None:
+            return
+        self._due = agenda.due(status, self.jobs, set(self.page.me["me"]["roles"]), self.page.me["operations"], words)
+        self._draw_answer(words, status)
+        self._draw_tables(words, status)
+        self.nodes.heading = words.t("nodes")
+        self.nodes.hint = words.t("nodes.evidence", sealed=words.count(status["sealed"]), pending=words.count(status["pending"]))
+        self.nodes.nodes = agenda.node_rows(status, words)
+        self.nodes.state = "done"
+        if self.jobs or not self.page.may("intersection.propose"):
+            self.steps.clear()
+        else:
+            first = [item(words.t(f"first.{one}")) for one in ("list", "propose", "receipt")]
+            self.steps.tell(
+                words.t("first"), [text(words.t("first.text")), *first], actions=[{"name": "intersection", "label": words.t("first.go"), "primary": True}]
+            )
+
+    def _draw_answer(self, words: Words, status: Reply) -> None:
+        strip, t = self.answer, words.t
+        strip.code = ""
+        if self.audit is not None and not self.audit["holds"]:
+            found = verdict.of_log(self.audit, words)
+            strip.sentence, strip.reason, strip.todo, strip.state = found.sentence, found.reason, found.todo, "tampered"
+            strip.actions = [{"name": "evidence", "label": t("home.evidence"), "primary": True}]
+            self.page.notify_lab(title=found.tab)
+            return
+        strip.todo = ""
+        if not self._due:
+            strip.sentence, strip.state = t("home.nothing"), "sealed"
+            strip.reason = t("home.running", count=words.count(len(status["running"]))) if status["running"] else ""
+            strip.actions = []
+            return
+        first = self._due[0]
+        strip.sentence = t("home.due", count=words.count(len(self._due)))
+        limit = formats.time(first.until_ms, words.lang) if first.until_ms else ""
+        strip.reason = t("home.first_limit", text=first.text, limit=limit) if limit else t("home.first", text=first.text)
+        strip.state = "pending"
+        strip.actions = [{"name": "first", "label": t("home.go"), "primary": True}] if first.page else []
+
+    def _draw_tables(self, words: Words, status: Reply) -> None:
+        t = words.t
+        now_ms = int(status["now_ms"])
+        self.todo.heading = t("home.todo")
+        self.todo.columns = [{"key": "text", "label": t("home.what")}, {"key": "until", "label": t("home.until")}]
+        self.todo.rows = [
+            {"id": one.id, "text": one.text, "until": formats.left((one.until_ms - now_ms) / 1000, words.lang) if one.until_ms else "—"}
+            for one in self._due
+        ]
+        self.todo.notice = {} if self._due else {"sentence": t("home.nothing")}
+        self.todo.state = "done" if self._due else "empty"
+        under_way = agenda.running(status, self.jobs, words)
+        self.running.heading = t("home.now")
+        self.running.columns = [{"key": "text", "label": t("home.what")}, {"key": "state", "label": t("home.state"), "kind": "state"}]
+        self.running.rows = [{"id": name, "text": told, "state": {"state": state, "label": t(f"now.chip.{state}")}} for name, told, state in under_way]
+        self._panes["running"].visible = bool(under_way)
+        rows = agenda.released(self.jobs, words)
+        self.done.heading = t("home.done")
+        self.done.columns = [
+            {"key": "job", "label": t("home.job"), "kind": "mono"}, {"key": "partner", "label": t("home.partner")},
+            {"key": "count", "label": t("home.count"), "kind": "count", "align": "right"},
+        ]  # fmt: skip
+        self.done.rows = rows
+        self._panes["done"].visible = bool(rows)
+
+    # ------------------------------------------------------------------ going
+
+    def _go(self, name: str) -> None:
+        if name == "first" and self._due:
+            self._do(self._due[0].id)
+        elif name == "evidence":
+            self.page.navigate("evidence")
+
+    def _do(self, chosen: str) -> None:
+        for one in self._due:
+            if one.id == chosen and one.page:
+                self.page.navigate(one.page, **dict(one.params))
+
+    def _open_job(self, where: str, job: str) -> None:
+        if any(one["job"] == job for one in self.jobs):
+            self.page.navigate(where, job=job)
+
+
+__all__ = ["HomePage"]
