@@ -20,6 +20,8 @@ import tornado.web
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import EMPTY_LAYOUT
 from bokeh.document import Document
+from bokeh.server.views.autoload_js_handler import AutoloadJsHandler
+from bokeh.server.views.metadata_handler import MetadataHandler
 from panel.io import server as panel_server
 from panel.io.application import Application
 from panel.io.handlers import FunctionHandler
@@ -38,6 +40,8 @@ MAX_MESSAGE_BYTES = 8 << 20
 THREADS = 8
 
 _SCRIPT_TAG = re.compile(r"<script(?=[\s>])")
+_NONCE_MARK = f"nonce-{secrets.token_hex(16)}"
+"""Stands in the template's scripts until a response puts its nonce there; nobody outside this process can know it."""
 
 
 class PageApplication(Application):
@@ -57,7 +61,9 @@ class PageApplication(Application):
 
 
 class PolicyMixin(tornado.web.RequestHandler):
-    """Content-security policy without inline script: every script of the page carries this response's nonce.
+    """Content-security policy without inline script: every script of our template carries this response's nonce.
+
+    Only those: the template marks them, and what somebody might slip into a page otherwise stays without one.
 
     Panel loads components as modules from blobs, and Bokeh compiles small templates, so `blob:` and `unsafe-eval`
     remain; no other origin is ever named. Styles are inline (Bokeh sets them on elements).
@@ -73,7 +79,7 @@ class PolicyMixin(tornado.web.RequestHandler):
 
     def write(self, chunk: str | bytes | dict[str, Any]) -> None:
         if isinstance(chunk, str):
-            chunk = _SCRIPT_TAG.sub(f'<script nonce="{self._nonce}"', chunk)
+            chunk = chunk.replace(_NONCE_MARK, self._nonce)
         super().write(chunk)
 
 
@@ -146,9 +152,12 @@ def build_server(app: App, *, origins: Sequence[str], **place: Any) -> Any:
     pn.extension(design=WorkbenchDesign, notifications=False)
     setattr(pn.config, "nthreads", THREADS)  # noqa: B010 - a parameter that types take for a property
     patterns: list[Any] = getattr(panel_server, "per_app_patterns")  # noqa: B009 - public in Panel, not in its types
-    for number, (pattern, handler, *_) in enumerate(patterns):
-        if handler is panel_server.DocHandler:
-            patterns[number] = (pattern, PageHandler)
+    # `autoload.js` hands a session's token to a page of any origin that includes it as a script: pages are frames here.
+    patterns[:] = [
+        (pattern, PageHandler if issubclass(handler, panel_server.DocHandler) else handler)
+        for pattern, handler, *_ in patterns
+        if not issubclass(handler, AutoloadJsHandler | MetadataHandler)
+    ]
     return panel_server.Server(  # type: ignore[no-untyped-call]  # Panel has no types here
         {"/page": PageApplication(app)},
         prefix=app.prefix,
@@ -210,6 +219,7 @@ def _css() -> str:
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True)  # noqa: S701 - see below
     # Everything put in comes from our own files, or is escaped by the template itself; Bokeh's parts are markup.
+    environment.filters["scripts"] = lambda markup: _SCRIPT_TAG.sub(f'<script nonce="{_NONCE_MARK}"', str(markup))
     return environment.from_string(_asset("page.html"))
 
 
