@@ -6,6 +6,9 @@ import { makeSidebar } from './sidebar.js';
 import { Status } from './status.js';
 import { text } from './texts.js';
 
+const CATEGORY = '证据工作台';
+// Lab's palette begins a match at a Latin word only; with one in front, Chinese is found as well.
+const PALETTE_CATEGORY = `Workbench ${CATEGORY}`;
 const SIGN_IN_WINDOW = 'popup,width=620,height=720';
 
 export function makePlugin(lab, here) {
@@ -27,7 +30,7 @@ export function makePlugin(lab, here) {
       look.onChange(() => cards.follow(status.value));
       addSidebar(lab, app, { status, look, signIn, t });
       if (statusBar) addStatusLine(lab, statusBar, look, t);
-      if (palette) for (const command of ['sign-in', 'sign-out', 'language', 'theme']) palette.addItem({ command: `workbench:${command}`, category: '证据工作台', args: { palette: true } });
+      if (palette) for (const command of ['sign-in', 'sign-out', 'language', 'theme']) palette.addItem({ command: `workbench:${command}`, category: PALETTE_CATEGORY, args: { palette: true } });
       restorer?.restore(pages.tracker, { command: 'workbench:open', args: (one) => ({ page: one.workbench.page, params: one.workbench.params }), name: (one) => one.workbench.key });
       status.ask();
     },
@@ -121,8 +124,8 @@ class Cards {
         execute: () => this.pages.open(page.name, {}, this.known.get(page.name)[lang()], icon),
       });
     }
-    if (this.launcher) this.added.push(this.launcher.add({ command, category: '证据工作台', rank: place }));
-    if (this.palette) this.added.push(this.palette.addItem({ command, category: '证据工作台', args: { palette: true } }));
+    if (this.launcher) this.added.push(this.launcher.add({ command, category: CATEGORY, rank: place }));
+    if (this.palette) this.added.push(this.palette.addItem({ command, category: PALETTE_CATEGORY, args: { palette: true } }));
   }
 }
 

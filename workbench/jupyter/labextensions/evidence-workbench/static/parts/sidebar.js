@@ -8,6 +8,7 @@ export function makeSidebar(lab, status, look, actions) {
   const panel = new lab.Widget();
   panel.id = 'evidence-workbench-sidebar';
   panel.addClass('wb-side');
+  panel.node.style.minWidth = '264px'; // before Lab measures it: the style sheet may come later
   let drawn = '';
 
   const draw = () => {
