@@ -172,17 +172,16 @@ def root_from(leaves: ByteRows, places: RowNumbers, width: int, proof: ByteRows)
         wanted = int(step.lacking.sum())
         if used + wanted > len(proof):
             raise ValueError("the proof has fewer nodes than the leaves need")
-        others = np.zeros_like(values)
-        others[:-1][step.paired[:-1]] = values[1:][step.paired[:-1]]
-        others[step.lacking] = proof[used : used + wanted]
+        joining = np.flatnonzero(step.paired | step.lacking)
+        left, right = values[joining], np.empty((len(joining), POINT_BYTES), np.uint8)
+        paired = step.paired[joining]
+        right[paired] = values[joining[paired] + 1]
+        right[~paired] = proof[used : used + wanted]
         used += wanted
-        keep, risen = step.keep, step.keep & ~step.paired & ~step.lacking
-        turned = (step.known & 1).astype(bool)[:, None]
-        left, right = np.where(turned, others, values), np.where(turned, values, others)
-        joining = keep & ~risen
-        above = np.empty((int(keep.sum()), POINT_BYTES), np.uint8)
-        above[risen[keep]] = values[risen]
-        above[joining[keep]] = _join(left[joining], right[joining])
+        turned = (step.known[joining] & 1).astype(bool)
+        left[turned], right[turned] = right[turned], left[turned].copy()
+        above = values[step.keep]  # those without a neighbour rise unchanged
+        above[(step.paired | step.lacking)[step.keep]] = _join(left, right)
         values = above
     return values[0].tobytes(), used
 

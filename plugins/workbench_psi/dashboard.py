@@ -51,7 +51,7 @@ class IntersectionPage:
             self.view.close()
         self.view = view
         self.root[:] = [view.root]
-        self._page.start(view.open)
+        self._page.start(view.begin)
 
 
 async def view(page: PageContext) -> Any:  # Any: Panel has no types
@@ -65,5 +65,5 @@ def inbox(page: PageContext) -> Any:  # Any: Panel has no types
     """The page Inbox."""
     shown = Inbox(page)
     page.on_look(shown.draw)
-    page.start(shown.open)
+    page.start(shown.begin)
     return shown.root

@@ -472,8 +472,7 @@ def _show_grants(run: Run, hits: RowNumbers) -> Steps[dict[str, str]]:
     places = run.source.leaf_places[hits]
     own = wire.format_grants(places, tree.leaves[places], commitment.prove(tree, places), bucket=run.own.bucket)
     expected_bytes = wire.grants_bytes(run.partner.bucket, count)
-    received = yield from swap_list(Kind.GRANTS, np.frombuffer(own, np.uint8), expected_bytes)
-    payload = received.tobytes()
+    payload = yield from swap_list(Kind.GRANTS, own, expected_bytes)
     partner_places, leaves, proof = wire.parse_grants(payload, count)
     if (partner_places >= run.partner.bucket).any() or len(np.unique(partner_places)) != count:
         raise violation(Kind.GRANTS, "range")

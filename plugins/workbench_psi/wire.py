@@ -131,18 +131,25 @@ def parse_openings(payload: bytes) -> tuple[npt.NDArray[np.uint8], RowNumbers]:
     return rows[:, :SALT_BYTES], parse_places(rows[:, SALT_BYTES:].tobytes())
 
 
-def format_grants(places: RowNumbers, leaves: ByteRows, proof: ByteRows, *, bucket: int) -> bytes:
+def format_grants(
+    places: RowNumbers, leaves: ByteRows, proof: ByteRows, *, bucket: int
+) -> npt.NDArray[np.uint8]:
     """Message `grants`: place and leaf of each hit, then the proof filled up with zeros to its bound."""
-    filling = bytes(POINT_BYTES * (most_nodes(bucket, len(places)) - len(proof)))
-    return format_places(places) + leaves.tobytes() + proof.tobytes() + filling
+    count = len(places)
+    message = np.zeros(grants_bytes(bucket, count), np.uint8)
+    places_at, leaves_at, proof_at = _grants_parts(message, count)
+    places_at.view(">u4")[:] = places
+    leaves_at.reshape(-1, POINT_BYTES)[:] = leaves
+    proof_at.reshape(-1, POINT_BYTES)[: len(proof)] = proof
+    return message
 
 
-def parse_grants(payload: bytes, count: int) -> tuple[RowNumbers, ByteRows, ByteRows]:
+def parse_grants(payload: npt.NDArray[np.uint8], count: int) -> tuple[RowNumbers, ByteRows, ByteRows]:
     """RowNumbers, leaves and proof (filling included) of message `grants`; the caller has checked the length."""
-    leaves_at, proof_at = 4 * count, (4 + POINT_BYTES) * count
-    leaves = np.frombuffer(payload[leaves_at:proof_at], np.uint8).reshape(-1, POINT_BYTES)
-    return (
-        parse_places(payload[:leaves_at]),
-        leaves,
-        np.frombuffer(payload[proof_at:], np.uint8).reshape(-1, POINT_BYTES),
-    )
+    places, leaves, proof = _grants_parts(payload, count)
+    return places.view(">u4").astype(np.int64), leaves.reshape(-1, POINT_BYTES), proof.reshape(-1, POINT_BYTES)
+
+
+def _grants_parts(message: npt.NDArray[np.uint8], count: int) -> list[npt.NDArray[np.uint8]]:
+    """The bytes of places, leaves and proof, not copied."""
+    return np.split(message, [4 * count, (4 + POINT_BYTES) * count])

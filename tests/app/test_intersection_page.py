@@ -158,6 +158,7 @@ def test_only_what_can_help_is_offered_again(state: str, again: bool) -> None:
 def test_cancelling_says_first_what_stays_and_what_goes() -> None:
     told = answer(a_job("RUNNING"), asking_cancel=True, records=17)
     assert "17" in told.sentence and "结果不会产生" in told.sentence
+    assert "全部保留" in answer(a_job("RUNNING"), asking_cancel=True).sentence, "no count that was not read"
     assert [(action.name, action.primary) for action in told.actions] == [("cancel_now", False), ("keep", True)]
     assert "揭示已经开始" in answer(a_job("REVEALING"), asking_cancel=True).reason
 
@@ -241,9 +242,10 @@ def test_a_phase_is_sealed_only_if_everything_up_to_its_end_is(ends: list[int], 
     if not entries:
         assert states == {}
         return
-    for name, end in zip(PHASES, ends, strict=False):
-        naive = all(entry["seal"] != "PENDING" for entry in entries if entry["time_ms"] <= end)
-        assert (states[name] == "sealed") == naive or (states[name] == "sealed" and max(ends) == end) or naive
+    pending = [entry["time_ms"] for entry in entries if entry["seal"] == "PENDING"]
+    for at, name in enumerate(PHASES):
+        naive = any(all(when > end for when in pending) for end in ends[at:])
+        assert (states[name] == "sealed") == naive
 
 
 def test_what_this_page_did_not_see_of_a_phase_is_sealed_with_the_next() -> None:
@@ -534,6 +536,17 @@ def test_what_the_node_refuses_at_once_is_raised_and_the_button_comes_back(house
 
     asyncio.run(too_few())
     assert not wizard._proposing
+
+
+def test_a_deep_link_to_no_job_is_answered_and_not_left_loading(house: Institutions) -> None:
+    page, _ = context(house, "broker", Role.MARKETING)
+    view = JobView(page, "J-20261121-ffffffff", Going())
+    asyncio.run(view.begin())
+    assert view.strip.state == "refused" and view.strip.code == "NO_JOB"
+    page, _ = context(house, "bank", Role.APPROVER, job="J-20261121-ffffffff")
+    inbox = Inbox(page)
+    asyncio.run(inbox.begin())
+    assert inbox.strip.state == "refused" and not inbox._detail.visible
 
 
 def test_the_badge_of_made_up_data_stands_on_every_view_outside_production(house: Institutions) -> None:

@@ -116,11 +116,11 @@ def _share(progress: Mapping[str, Any]) -> float:
 
 
 def _asking(job: Job, t: Translate, around: Circumstances) -> Answer:
-    records = formats.count(around.records) if around.records else t("cancel.all_records")
     waiting = job["state"] in ("PROPOSED", "APPROVED")
+    stays = t("cancel.records", count=formats.count(around.records)) if around.records else t("cancel.all_records")
     return Answer(
         "pending",
-        t("cancel.withdraw_sentence" if waiting and job["side"] == "initiator" else "cancel.sentence", records=records),
+        t("cancel.withdraw_sentence" if waiting and job["side"] == "initiator" else "cancel.sentence", stays=stays),
         t("cancel.reason_reveal") if job["state"] in ("REVEALING", "CHECKING") else t("cancel.reason"),
         actions=(Action("cancel_now", t("cancel.do"), icon="cross"), Action("keep", t("cancel.keep"), primary=True)),
     )

@@ -146,7 +146,7 @@ class JobView(View):
         around = answers.Circumstances(
             now_ms=int(time.time() * 1000),
             may=self.page.may,
-            records=len(self._entries) if self._asking else self._records,
+            records=self._known_records(),
             cosigners=len(self._receipt[1]["entry"]["cosigners"]) if self._receipt else 0,
             parties=len(names.parties),
             asking_cancel=self._asking,
@@ -156,6 +156,12 @@ class JobView(View):
         offered = {action["name"] for action in self.strip.actions}
         self.copy.visible = bool(job["is_final"] and job["side"] == "initiator" and self.page.may("intersection.propose") and "copy" not in offered)
         self._draw_body(job)
+
+    def _known_records(self) -> int | None:
+        """How many entries are known to lie in the own log about this job; None when only the newest were read."""
+        if not self._asking:
+            return self._records
+        return len(self._entries) if len(self._entries) < RECENT_ENTRIES else None
 
     def _draw_body(self, job: Mapping[str, Any]) -> None:
         names = self.names

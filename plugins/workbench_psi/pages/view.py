@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from workbench.app.page import PageContext
+from workbench.app.page import PageContext, is_signed_out
+from workbench.errors import WorkbenchError
 from workbench_psi.pages.answers import Answer
 from workbench_psi.pages.names import Names
 from workbench_widgets import AnswerStrip, Badge, Component
@@ -39,6 +40,18 @@ class View:
 
     def t(self, key: str, /, **fields: object) -> str:
         return self.page.t(key, **fields)
+
+    async def open(self) -> None:
+        """Read what the view needs, draw it, and begin to follow it."""
+
+    async def begin(self) -> None:
+        """Open the view; what a rule refuses is its answer, because there is nothing else to show."""
+        try:
+            await self.open()
+        except WorkbenchError as error:
+            if error.exit_status != 2 or is_signed_out(error):
+                raise
+            self.answer(Answer("refused", error.zh if self.page.lang == "zh" else error.en, code=error.code))
 
     def draw(self) -> None:
         """Set every text from what is known now."""
