@@ -22,6 +22,7 @@ HOST_SETTINGS = (
     Setting("lists.max_bad_share", float, 0.05, "1", "坏行超过此比例则整份不导入", "a file with a larger share of bad rows is refused"),
     Setting("intersection.minimum_crowd", int, 50, "1", "本机构的最小人群", "this institution's smallest crowd"),
     Setting("intersection.minimum_input", int, 50, "1", "参与求交的最少真实客户", "fewest real customers in an intersection"),
+    Setting("intersection.largest_partner_list", int, 1 << 22, "1", "对方名单规模档位的上限", "largest size class of a partner's list"),
     Setting("intersection.attempts_per_period", int, 200, "1", "每个伙伴、目的、周期内的尝试上限", "attempts per partner, purpose and period"),
     Setting("intersection.period_days", int, 30, "d", "预算周期", "length of the budget period"),
     Setting("intersection.proposal_days", int, 7, "d", "提议的有效期", "how long a proposal stays open"),

@@ -238,3 +238,14 @@ def test_a_partner_that_is_silent_holds_up_no_message_to_others(three: Instituti
     three.wire.mend()
     for job in jobs:
         three.wait("bank", job, "REJECTED", timeout_s=60)
+
+
+def test_a_partner_that_announces_a_giant_list_gets_no_memory_for_it(three: Institutions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a gigabyte of points for every 2^24 announced, before the first one has arrived."""
+    bank = three.nodes["bank"]
+    monkeypatch.setitem(bank.settings._values, "intersection.largest_partner_list", 128)
+    job = three.propose("broker", "bank", PURPOSE)
+    three.approve("bank", job)
+    _, theirs = three.both("broker", "bank", job, "ABORTED")
+    assert theirs.error["code"] == "PARTNER_LIST_TOO_LARGE"
+    assert not [one for one in three.entries("bank", job, "intersection.message") if one.values["message"] == "points"]

@@ -425,7 +425,7 @@ class IntersectionFlow:
             "offer": mine.as_json(),
         }
         talk.send("attempt", encode(opening))
-        theirs = parsed_offer(decode(talk.receive("offer")).get("offer"), talk.partner)
+        theirs = self._partners_offer(decode(talk.receive("offer")).get("offer"), talk.partner)
         contract = Contract(terms, talk.attempt, started_ms, cut_off_ms, initiator=mine, partner=theirs)
         talk.expect_contract(contract.digest())
         talk.name_contract(contract.digest())
@@ -439,12 +439,24 @@ class IntersectionFlow:
         started_ms, cut_off_ms = parsed_times(opening)
         if abs(started_ms - host.now_ms()) > (host.setting("node.max_skew_s") + 60) * 1000 or cut_off_ms <= started_ms:
             raise ProtocolViolation("对方的起止时间不可信", "The partner's times are not plausible", code="CLOCK_SKEW")
-        theirs = parsed_offer(opening.get("offer"), talk.partner)
+        theirs = self._partners_offer(opening.get("offer"), talk.partner)
         contract = Contract(terms, talk.attempt, started_ms, cut_off_ms, initiator=theirs, partner=mine)
         talk.expect_contract(contract.digest())  # the answer to our offer may arrive before `send` returns
         talk.send("offer", encode({"offer": mine.as_json()}))
         talk.name_contract(contract.digest())
         return contract
+
+    def _partners_offer(self, value: Any, partner: PartyId) -> Offer:
+        """The partner's offer; Refused when its list would take more memory and time here than this node gives."""
+        offer = parsed_offer(value, partner)
+        limit = self._host.setting("intersection.largest_partner_list")
+        if offer.bucket > limit:
+            raise Refused(
+                f"对方名单的规模档位超过本机构的上限 {limit}，运维可调整设置",
+                f"The partner's list is of a size class beyond this institution's limit of {limit}; operations can change it",
+                code="PARTNER_LIST_TOO_LARGE",
+            )
+        return offer
 
     def _sign_contract(self, talk: Conversation, job: Job, contract: Contract) -> None:
         """Both sign the same contract; neither sends points before holding the other's signature."""
