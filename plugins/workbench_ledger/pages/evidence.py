@@ -613,7 +613,7 @@ class EvidencePage:
         lines = []
         if self.asked.job and self.check is not None:
             lines = [item(t(f"checked.{one}")) for one in ("body", "tree", "signatures", "frames")]
-            lines += [item(t("checked.not_rest"))]
+            lines += [] if self.audit is not None else [item(t("checked.not_rest"))]
         if self.audit is not None:
             audit = self.audit
             mirrors = words.count(sum(int(one) for one in audit["mirrors"].values()))
