@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import polars as pl
 import pytest
 
-from workbench.domain.party import Role
+from workbench.contracts import ConsentDecision, GrantQuery
+from workbench.domain.intersection import KeyKind
+from workbench.domain.party import PartyId, Role
 from workbench.errors import WorkbenchError
 
 from tests.flows import population
@@ -95,31 +98,24 @@ def test_withdrawn_after_release_is_withheld_from_the_export(three: Institutions
 
 
 def test_a_grant_that_ends_during_the_run_is_struck_without_any_withdrawal(three: Institutions, purpose: str) -> None:
-    """Nothing changes in the registry; only the clock of one side passes the end of every grant."""
+    """Nothing changes in the registry; for one side the second question comes after the end of every grant."""
     job = three.propose("broker", "bank", purpose)
     bank = three.nodes["bank"]
-    clock = bank.now_ms
+    rules, registry = bank.flow._rules, bank.consent
+    century_ms = 100 * 365 * 86_400_000
 
-    def century() -> None:
-        # Only the registry's question sees the late hour: messages are sealed with the true time.
-        decide = bank.flow._decide
+    def late(frame: pl.DataFrame, partner: PartyId, code: str, kind: KeyKind) -> ConsentDecision:
+        return registry.decide(frame, GrantQuery(code, partner, bank.now_ms() + century_ms, kind))
 
-        def late(frame, partner, code, kind):  # type: ignore[no-untyped-def]
-            bank.now_ms = lambda: clock() + 100 * 365 * 86_400_000
-            try:
-                return decide(frame, partner, code, kind)
-            finally:
-                bank.now_ms = clock
+    def turn() -> None:
+        rules.decide, registry.changed_since = late, lambda as_of: True  # type: ignore[method-assign]
 
-        bank.flow._decide = late
-        bank.consent.changed_since = lambda as_of: True
-
-    three.wire.before("bank", "reply", century, job=job)
+    three.wire.before("bank", "reply", turn, job=job)
     try:
         three.approve("bank", job)
         mine, theirs = three.both("broker", "bank", job, "REFUSED_SMALL")
     finally:
-        del bank.flow._decide, bank.consent.changed_since
+        del rules.decide, registry.changed_since
     assert mine.result == theirs.result == {}
 
 
@@ -196,10 +192,6 @@ def test_somebody_outside_the_audience_who_shares_a_key_counts_during_the_run_to
 
 def test_a_snapshot_of_consent_serves_one_attempt_once(three: Institutions, purpose: str) -> None:
     """Row C5: each attempt takes its own, and a spent one is refused."""
-    from workbench.contracts import GrantQuery
-    from workbench.domain.intersection import KeyKind
-    from workbench.domain.party import PartyId
-
     mine, _ = three.run("broker", "bank", purpose)
     node = three.nodes["broker"]
     snapshot = three.entries("broker", mine.job, "consent.snapshot")[0]

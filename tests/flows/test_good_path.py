@@ -93,8 +93,8 @@ def test_every_message_is_an_entry_on_both_sides_and_the_digests_pair_up(three: 
         assert [frame["round"] for frame in in_attempt] == [str(number) for number in range(1, len(in_attempt) + 1)]
 
 
-def test_the_entries_of_both_sides_stand_in_the_order_of_the_flow(three: Institutions) -> None:
-    job = three.propose("broker", "bank", "customer-service")
+def test_the_entries_of_both_sides_stand_in_the_order_of_the_flow(three: Institutions, purpose: str) -> None:
+    job = three.propose("broker", "bank", purpose)
     three.approve("bank", job, automatic=True)
     three.both("broker", "bank", job, "RELEASED")
     steps = {

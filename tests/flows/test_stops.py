@@ -151,12 +151,17 @@ def test_either_side_can_stop_a_proposal(three: Institutions, party: str, mine: 
 # ------------------------------------------------------------------------------- down at proposal, approval and delivery
 
 
+def newest_job(three: Institutions) -> Any:
+    """The job that the broker proposed last."""
+    return max(three.nodes["broker"].jobs.all(), key=lambda job: job.created_ms)
+
+
 def test_a_partner_that_is_down_gets_no_proposal_and_none_later(three: Institutions) -> None:
     three.wire.cut("bank")
     with pytest.raises(WorkbenchError, match="PEER_UNAVAILABLE"):
         three.propose("broker", "bank", "investor-education")
     three.wire.mend()
-    job = three.nodes["broker"].jobs.all()[0]
+    job = newest_job(three)
     assert job.state == "ABORTED" and job.error["code"] == "PEER_UNAVAILABLE"
     assert not three.call("broker", Role.MARKETING, "intersection.job", job=job.job).can_run_again
     three.wait_until(lambda: not three.nodes["broker"].negotiations._outbox.waiting())
@@ -175,7 +180,7 @@ def test_a_proposal_whose_acknowledgement_was_lost_is_taken_back(three: Institut
     three.links["broker"].call = loses_the_reply  # type: ignore[method-assign]  # the reply is lost, not the request
     with pytest.raises(WorkbenchError, match="STORAGE_FAILED"):
         three.propose("broker", "bank", "investor-education")
-    job = three.nodes["broker"].jobs.all()[0].job
+    job = newest_job(three).job
     three.wait("broker", job, "ABORTED")
     three.wait("bank", job, "WITHDRAWN")
 
