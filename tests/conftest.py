@@ -1,4 +1,8 @@
-"""With CI=1 a test that would be skipped for a missing tool fails: what is skipped by name elsewhere must run there."""
+"""With CI=1 a test that would be skipped for a missing tool fails: what is skipped by name elsewhere must run there.
+
+A browser test that ran out of time is tried once more: a loaded machine can hold up Chromium, Lab and three nodes at once
+for longer than a page may take. Any other failure of it counts at once, and so does every failure elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,12 @@ MAY_BE_SKIPPED = (
     "this processor",
 )
 """Beginnings of reasons that name the machine itself, not a tool that `make system` installs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError", "Timeout"]))
 
 
 @pytest.hookimpl(wrapper=True)
