@@ -101,15 +101,25 @@ async def _serve(workspace: Any, party: str, passphrase: str) -> None:
         "staff_url": f"http://{address.staff_host}:{address.staff_port}",
         "peer": f"{address.peer_host}:{server.port}",
     }
-    (run_folder / "node.json").write_text(json.dumps(state), "utf-8")
-    log.info("ready: staff %s, peers %s", state["staff_url"], state["peer"])
+    announcing = asyncio.create_task(_announce(staff, run_folder / "node.json", state))
     try:
         await staff.serve()
     finally:
+        announcing.cancel()
         with contextlib.suppress(FileNotFoundError):
             (run_folder / "node.json").unlink()
         await server.close()
         await asyncio.to_thread(node.close)
+
+
+async def _announce(staff: uvicorn.Server, path: Path, state: dict[str, Any]) -> None:
+    """Say where the node is once it listens; whoever reads the file may call at once."""
+    while not staff.started:  # noqa: ASYNC110 - the server has no event to wait for
+        await asyncio.sleep(0.01)
+    staged = path.with_name(path.name + ".new")
+    staged.write_text(json.dumps(state), "utf-8")
+    staged.replace(path)
+    log.info("ready: staff %s, peers %s", state["staff_url"], state["peer"])
 
 
 if __name__ == "__main__":
