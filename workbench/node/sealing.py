@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 LONGEST_PAUSE_S = 30.0
+GATHER_S = 0.05
+"""After being woken: entries that belong together come within this time."""
+BACKLOG_BYTES = 1 << 16
+"""A request of this size has more behind it and is followed by the next one at once."""
 SEALED = frozenset({"SEALED", "FULL"})
 
 
@@ -54,15 +58,23 @@ class Sealing:
             thread.join(timeout=10)
 
     def round(self, party: PartyId) -> bool:
-        """Send everything this witness has not signed; True when it then holds and signed all."""
+        """Send everything this witness has not signed; True when it then holds and signed all.
+
+        While a run writes an entry for every message there is always something new, and a round costs both sides some
+        milliseconds of signatures: what is not waited for is sent once in the interval of the settings.
+        """
         host = self._host
         ledger = host.ledger
+        woken = self._wakes.get(party) or threading.Event()
+        interval_s = host.setting("node.seal_interval_ms") / 1000
         while (request := ledger.next_request(party)) is not None:
             reply = host.links.call(party, "mirror", request, timeout_s=float(host.setting("node.step_timeout_s")))
             ledger.accept_reply(party, reply)
             self._wake.set()
             if self._stop.is_set():
                 return False
+            if len(request) < BACKLOG_BYTES:
+                woken.wait(interval_s)
         return True
 
     def job_is_sealed(self, job: Job) -> bool:
@@ -135,7 +147,7 @@ class Sealing:
                 pause_s = LONGEST_PAUSE_S
             if self.problems.get(party) is None:
                 event.wait(timeout=2.0)
-                self._stop.wait(interval_s / 4)
+                self._stop.wait(GATHER_S)
             else:
                 self._stop.wait(min(pause_s, 2.0))
 
