@@ -33,6 +33,7 @@ from workbench.flows.intersection import IntersectionFlow
 from workbench.flows.jobs import JobRows
 from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
+from workbench.node.drafts import DRAFT_OPERATIONS
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
 from workbench.node.files import Downloads, Uploads
 from workbench.node.heartbeat import Heartbeat
@@ -64,6 +65,7 @@ log = logging.getLogger("workbench")
 HOST_OPERATIONS = (
     *LIST_OPERATIONS,
     *INTERSECTION_OPERATIONS,
+    *DRAFT_OPERATIONS,
     *EVIDENCE_OPERATIONS,
     *PARTNER_OPERATIONS,
     *PEOPLE_OPERATIONS,
