@@ -281,25 +281,25 @@ def test_a_release_that_the_partner_never_reached_is_voided(three: Institutions,
 def test_a_notice_of_release_that_comes_before_the_own_release_is_kept(three: Institutions) -> None:
     job = three.propose("broker", "bank", "investor-education")
     bank = three.nodes["bank"]
-    release = bank.flow._release
+    release = bank.flow.releases.release
 
     def late(*arguments: Any) -> None:
         three.wait_until(lambda: "partner_leaf" in bank.jobs.get(job).result)
         release(*arguments)
 
-    bank.flow._release = late  # type: ignore[method-assign]  # slower than the partner
+    bank.flow.releases.release = late  # type: ignore[method-assign]  # slower than the partner
     try:
         three.approve("bank", job)
         three.both("broker", "bank", job, "RELEASED")
     finally:
-        del bank.flow._release
+        del bank.flow.releases.release
 
 
 def test_a_release_entry_that_is_another_entry_makes_the_job_disputed(three: Institutions) -> None:
     """The partner names an entry of its log that does not release this result: nobody may export."""
     job = three.propose("broker", "bank", "investor-education")
     bank = three.nodes["bank"]
-    queue = bank.flow._queue_released
+    queue = bank.flow.releases.queue_notice
 
     def lies(tx: Any, found: Any) -> None:
         body = bank.ledger.entry_bodies(bank.party, 0, 1)[0]
@@ -308,12 +308,12 @@ def test_a_release_entry_that_is_another_entry_makes_the_job_disputed(three: Ins
 
         queue(tx, dataclasses.replace(found, result=false))
 
-    bank.flow._queue_released = lies  # type: ignore[method-assign]  # a partner that changed its program
+    bank.flow.releases.queue_notice = lies  # type: ignore[method-assign]  # a partner that changed its program
     try:
         three.approve("bank", job)
         mine = three.wait("broker", job, "DISPUTED")
     finally:
-        del bank.flow._queue_released
+        del bank.flow.releases.queue_notice
     assert mine.error["details"] == {"statement": "release"}
     nothing_is_left(three, "broker", job)
     with pytest.raises(WorkbenchError, match="NOT_NOW"):
@@ -486,19 +486,19 @@ def test_an_ending_that_cannot_be_recorded_is_tried_until_it_is(three: Instituti
 def test_a_programming_mistake_in_the_engine_ends_the_attempt(three: Institutions) -> None:
     job = three.propose("broker", "bank", "investor-education")
     node = three.nodes["bank"]
-    answer = node.flow._answer
+    answer = node.flow.runs.answer
 
     def faulty(talk: Any, found: Any, inputs: Any, request: Any) -> Any:
         if getattr(request, "kind", "") == "strike":
             raise ZeroDivisionError
         return answer(talk, found, inputs, request)
 
-    node.flow._answer = faulty  # type: ignore[method-assign]
+    node.flow.runs.answer = faulty  # type: ignore[method-assign]
     try:
         three.approve("bank", job)
         _, theirs = three.both("broker", "bank", job, "ABORTED")
     finally:
-        del node.flow._answer
+        del node.flow.runs.answer
     assert theirs.error["code"] == "INTERNAL"
     run_again(three, job)
 

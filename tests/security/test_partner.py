@@ -15,7 +15,7 @@ from workbench.contracts import PeerCall
 from workbench.domain.intersection import JobState
 from workbench.domain.party import PartyId, Role
 from workbench.errors import PeerError, Refused, WorkbenchError
-from workbench.flows import endings, intersection
+from workbench.flows import endings, proposals
 from workbench.flows.jobs import NEXT_STATES
 from workbench.node.peer import REFUSALS_A_MINUTE
 
@@ -142,7 +142,7 @@ def test_a_flood_of_refused_requests_is_no_flood_of_evidence(three: Institutions
 
 
 def test_an_inbox_of_proposals_has_an_end(apart: Institutions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intersection, "MAX_OPEN_PROPOSALS", 2)
+    monkeypatch.setattr(proposals, "MAX_OPEN_PROPOSALS", 2)
     for _ in range(2):
         apart.propose("broker", "bank", PURPOSE)
     with pytest.raises(WorkbenchError, match="TOO_MANY_PROPOSALS"):
