@@ -6,6 +6,8 @@ Document: docs/protocols/evidence.md section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from operator import lt
 
 from workbench.crypto import sm3
 
@@ -18,11 +20,14 @@ def export_digest(key: bytes, identifiers: Sequence[str]) -> bytes:
 
     key: 32 random bytes of this release. identifiers: normalised, in any order; repeated ones count once. Raises
     ValueError for a key of another length, or an identifier that is empty or has a line feed.
-    Cost: about 0.5 microseconds an identifier.
+    Cost: about 0.3 microseconds an identifier given in order, 0.7 in any other.
     """
     if len(key) != KEY_SIZE:
         raise ValueError("the key of a list digest has 32 bytes")
-    encoded = sorted({identifier.encode("utf-8") for identifier in identifiers})
-    if any(not one or b"\n" in one for one in encoded):
+    encoded = [identifier.encode("utf-8") for identifier in identifiers]
+    if not all(map(lt, encoded, islice(encoded, 1, None))):
+        encoded = sorted(set(encoded))
+    lines = b"".join([one + b"\n" for one in encoded])
+    if lines.count(b"\n") != len(encoded) or encoded[:1] == [b""]:
         raise ValueError("an identifier is neither empty nor has a line feed")
-    return sm3.hmac(key, LABEL + b"".join(one + b"\n" for one in encoded))
+    return sm3.hmac(key, LABEL + lines)

@@ -123,7 +123,7 @@ HOST_KINDS = (
         _PARTNER, _ATTEMPT, _shared("direction", "方向", "sent or received"), _shared("message", "消息种类", "kind of message"),
         # Sizes would tell the third institution how many customers were common: 20 bytes each in the slices.
         _shared("round", "序号", "sequence number", "1"), _closed("size", "大小", "size", "B"),
-        _shared("digest", "整帧 SM3", "SM3 of the frame"),
+        _shared("digest", "帧头与签名的 SM3（帧头含内容摘要）", "SM3 of header and signature; the header states the SM3 of the content"),
     ),
     _kind(
         "intersection.cardinality", "双方签署命中人数（不低于下限）", "both signed the number of matches, at or above the floor",

@@ -16,6 +16,7 @@ from typing import Any
 from workbench.channel.message import (
     InboundSequence,
     OutboundSequence,
+    frame_digest,
     open_message,
     peek_header,
     seal_message,
@@ -145,7 +146,7 @@ class Negotiations:
             "message": kind,
             "round": "0",
             "size": str(len(frame)),
-            "digest": sm3.digest(frame).hex(),
+            "digest": frame_digest(frame),
         }
         host.store.write(lambda tx: host.evidence.append(tx, "intersection.message", values, job=job))
 
