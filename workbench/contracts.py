@@ -453,7 +453,47 @@ class ChannelServer(Protocol):
     async def close(self) -> None: ...
 
 
+# ------------------------------------------------------------------------------------ outside anchors
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorProof:
+    """One anchor of a signed checkpoint outside the project (hook workbench_anchors). docs/protocols/anchor.md section 5.
+
+    kind: "rfc3161" or "evm". state: "waiting" | "confirmed" | "lost" | "conflict"; only "confirmed" proves anything.
+    size: entries the anchored note covers, at least as many as were asked for. time_ms: by the clock of the outside
+    authority or chain; 0 while waiting. note: the anchored note byte for byte; digest: its SHA-256 (32 bytes).
+    sha256_path, sm3_path: consistency paths from the size asked for to `size`; empty when they are equal.
+    files: name -> bytes for an evidence package, names without folder. zh, en: what it proves, one sentence each.
+    """
+
+    kind: str
+    log: PartyId
+    size: int
+    state: str
+    time_ms: int
+    note: str
+    digest: bytes
+    sha256_path: tuple[bytes, ...]
+    sm3_path: tuple[bytes, ...]
+    files: Mapping[str, bytes] = field(repr=False)
+    zh: str = ""
+    en: str = ""
+
+
 # --------------------------------------------------------------------------------------------- plugins
+
+
+class BackgroundWork(Protocol):
+    """Work of a plugin that goes on while the node runs (hook workbench_background)."""
+
+    name: str
+
+    def start(self) -> None:
+        """Begin, without waiting for anything; also called when there is nothing to do."""
+
+    def stop(self) -> None:
+        """End within seconds; called once, also when `start` was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -545,9 +585,11 @@ class OperationContext:
 
 __all__ = [
     "API_MAJOR",
+    "AnchorProof",
     "AskDropped",
     "AskStruck",
     "AsyncIterator",
+    "BackgroundWork",
     "Channel",
     "ChannelIdentity",
     "ChannelServer",

@@ -9,6 +9,8 @@ import pluggy
 
 if TYPE_CHECKING:
     from workbench.contracts import (
+        AnchorProof,
+        BackgroundWork,
         Channel,
         ConsentRegistry,
         Dashboard,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         Setting,
     )
     from workbench.domain.evidence import EvidenceKind
+    from workbench.domain.party import PartyId
     from workbench.operations import Operation
 
 hookspec = pluggy.HookspecMarker("workbench")
@@ -85,4 +88,14 @@ class HookSpecs:
     @hookspec
     def workbench_guard(self, host: Host, stage: str, facts: Mapping[str, str]) -> None:
         """May raise Refused at a stage (proposal, approval, release, export) and so stop it; never widens anything."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_background(self, host: Host) -> Sequence[BackgroundWork]:
+        """Work that goes on while the node runs: started when everything else is, stopped first."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_anchors(self, host: Host, origin: PartyId, size: int) -> Sequence[AnchorProof]:
+        """What outside this project shows that the first `size` entries of a log existed; for pages and packages."""
         raise NotImplementedError

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 from workbench import __version__
 from workbench.clock import local_day, system_now_ms, system_random
 from workbench.contracts import (
+    BackgroundWork,
     Channel,
     ConsentRegistry,
     HealthReport,
@@ -152,6 +153,8 @@ class Workbench:
         operations = [*HOST_OPERATIONS, *self.plugins.collect_all("workbench_operations")]
         self.gate = Gate(self, Registry(operations))
         self.links: Links = NoLinks()
+        self._without_background: list[str] = []
+        self.background: list[BackgroundWork] = self._background_of_plugins()
         self._is_started = False
 
     # ------------------------------------------------------------------ life
@@ -169,10 +172,14 @@ class Workbench:
         self.negotiations.start()
         self.sealing.start()
         self.heartbeat.start()
+        for work in self.background:
+            work.start()
         self._is_started = True
 
     def close(self) -> None:
         """Stop background work and close the file; running attempts are ended and can be run again."""
+        for work in self.background:
+            work.stop()
         self.flow.close()
         if self._is_started:
             self.heartbeat.stop()
@@ -300,10 +307,23 @@ class Workbench:
 
         for _, reports in self.plugins.collect("workbench_health", failed=failed, host=self):
             lines.extend(reports)
+        for name in self._without_background:
+            zh, en = f"插件「{name}」的后台工作没有启动", f"The background work of plugin {name} did not start"
+            lines.append(HealthReport(name, "failed", zh, en, "admin"))
         for plugin in self.plugins.plugins:
             if plugin.state != "ok":
                 lines.append(HealthReport(plugin.name, "failed", plugin.problem, plugin.problem, "admin"))
         return lines
+
+    def _background_of_plugins(self) -> list[BackgroundWork]:
+        """What plugins do while the node runs; a plugin that fails here is named on the health page."""
+
+        def failed(plugin: str, error: Exception) -> None:
+            self.log_fault(error)
+            self._without_background.append(plugin)
+
+        found = self.plugins.collect("workbench_background", failed=failed, host=self)
+        return [work for _, works in found for work in works]
 
     def lab_redirects(self) -> list[str]:
         """Addresses to which a sign-in may return: the Labs that the supervisor registered in the node's folder."""

@@ -225,6 +225,62 @@ def test_hook_workbench_guard(stage: str) -> None:
     assert all(set(facts) <= {"job", "partner", "purpose", "customers", "columns"} for _, facts in told)
 
 
+class Ticking:
+    """Background work in name only."""
+
+    name = "ticking"
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def start(self) -> None:
+        self.said.append("start")
+
+    def stop(self) -> None:
+        self.said.append("stop")
+
+
+def test_hook_workbench_background(workspace: Workspace) -> None:
+    """Work starts and stops with the node; a plugin that cannot make its own is named, the others work."""
+    from workbench.node.links import NoLinks
+
+    work = Ticking()
+
+    @hookimpl
+    def workbench_background(host: Any) -> Sequence[Any]:
+        return [work]
+
+    @hookimpl
+    def broken_background(host: Any) -> Sequence[Any]:
+        raise RuntimeError("customer 10012345678")
+
+    good = plugin_module("extra", workbench_background=workbench_background)
+    bad = plugin_module("broken", workbench_background=broken_background)
+    with opened(workspace, plugins=with_plugins(good, bad)) as house:
+        assert work in house.node.background
+        assert work.said == []
+        house.node.start(NoLinks())
+        assert work.said == ["start"]
+        lines = {one.name: one for one in house.node.health()}
+        assert (lines["broken"].state, "10012345678" in str(lines["broken"])) == ("failed", False)
+    assert work.said == ["start", "stop"]
+
+
+def test_hook_workbench_anchors(workspace: Workspace) -> None:
+    """Whoever makes a package asks for the anchors of a log at a size and gets those of every plugin."""
+    asked: list[tuple[str, int]] = []
+
+    @hookimpl
+    def workbench_anchors(host: Any, origin: str, size: int) -> Sequence[Any]:
+        asked.append((origin, size))
+        return ["anchor of the test"]
+
+    with use(workspace, workbench_anchors=workbench_anchors) as house:
+        found = house.node.plugins.collect_all("workbench_anchors", host=house.node, origin="broker", size=7)
+    assert found[-1] == "anchor of the test"
+    assert asked == [("broker", 7)]
+
+
 def refuse(action: Callable[[], Any]) -> None:
     with pytest.raises(Refused, match="EXTRA_SAYS_NO"):
         action()
