@@ -10,9 +10,9 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for one in python3.11 python3.12 python3; do \
 	"$$one" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$one" && break; done)
 DEMO_DIR ?= demo
-# What to test and how many processes share it, e.g. make test TESTS=tests/psi, make test WORKERS=4
+# What to test and how many processes share it, e.g. make test TESTS=tests/psi, make test WORKERS=0 (one, no helpers)
 TESTS ?= tests
-WORKERS ?= 0
+WORKERS ?= 2
 
 .PHONY: all help install system demo test lint types imports documents bench soak pins clean
 

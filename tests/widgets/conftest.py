@@ -16,8 +16,9 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    """Chromium for one file: its driver keeps an event loop in this thread, and the next file may want one of its own."""
     if CHROMIUM is None and os.environ.get("CI") == "1":
         pytest.fail("CI must have Chromium")
     if CHROMIUM is None:
