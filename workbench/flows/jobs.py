@@ -43,7 +43,8 @@ class Job:
     """One intersection as this side sees it.
 
     side: "initiator" or "partner". request: this side's own choices (list, audience, columns, time-outs); never sent.
-    waterfall: rows {code, zh, en, kept, removed, reasons}. result and error: plain values for pages.
+    waterfall: rows {code, zh, en, kept, removed, reasons}. result and error: plain values for pages. progress: when the
+    phases of the last attempt began, see with_phase.
     """
 
     job: JobId
@@ -105,14 +106,15 @@ class JobRows:
     def move(self, tx: Transaction, job: str, state: JobState, *, now_ms: int, **changes: Any) -> Job:
         """Change the state along NEXT_STATES and, with it, any of the JSON columns, attempt or people.
 
-        Refused NOT_NOW when the job is in a state from which this step is not allowed.
+        Refused NOT_NOW when the job is in a state from which this step is not allowed, EXPIRED when its time ran out: who
+        decides at that very moment must hear the same as who decides a second later.
         """
         current = self.get(job, tx=tx)
         if state not in NEXT_STATES.get(current.state, frozenset()):
             raise Refused(
                 f"这次求交现在是「{current.state}」，不能变为「{state}」",
                 f"This intersection is {current.state} and cannot become {state}",
-                code="NOT_NOW",
+                code="EXPIRED" if current.state is S.EXPIRED else "NOT_NOW",
                 details={"state": current.state.value},
             )
         self._set(tx, job, now_ms, {"state": state.value, **changes})
@@ -137,6 +139,11 @@ class JobRows:
         columns["updated_ms"] = now_ms
         names = ", ".join(f"{name} = ?" for name in columns)
         tx.execute(f"UPDATE host_job SET {names} WHERE job = ?", (*columns.values(), job))
+
+
+def with_phase(progress: Mapping[str, Any], name: str, now_ms: int) -> dict[str, Any]:
+    """What host_job.progress keeps of an attempt: {phases: [{name, since_ms}]} in order, one phase longer."""
+    return {**progress, "phases": [*progress.get("phases", []), {"name": name, "since_ms": now_ms}]}
 
 
 def _text(value: Any) -> str:

@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.channel.conversation import Conversation
-from workbench.contracts import AskDropped, AskStruck, IntersectionOutcome, Mark, Phase, Receive, Send, Session
+from workbench.contracts import (
+    AskDropped,
+    AskStruck,
+    IntersectionOutcome,
+    Mark,
+    Phase,
+    Receive,
+    Send,
+    Session,
+    Transaction,
+)
 from workbench.domain.intersection import JobState
 from workbench.errors import WorkbenchError
 from workbench.flows.inputs import Inputs
-from workbench.flows.jobs import Job
+from workbench.flows.jobs import Job, with_phase
 from workbench.flows.rules import Rules
 
 if TYPE_CHECKING:
@@ -68,9 +78,7 @@ class ProtocolRuns:
         known = self._progress.get(job_id)
         now = host.now_ms()
         if known is None or known["name"] != phase.name:
-            state = {"reveal": JobState.REVEALING, "check": JobState.CHECKING}.get(phase.name)
-            if state is not None and host.jobs.get(job_id).state is not state:
-                host.store.write(lambda tx: host.jobs.move(tx, job_id, state, now_ms=now))
+            host.store.write(lambda tx: self._enter(tx, job_id, phase.name, now))
             known = {"name": phase.name, "since_ms": now, "history": [*(known or {}).get("history", []), phase.name]}
         self._progress[job_id] = {
             **known,
@@ -80,6 +88,16 @@ class ProtocolRuns:
             "now_ms": now,
             "bytes": talk.bytes_sent + talk.bytes_received,
         }
+
+    def _enter(self, tx: Transaction, job_id: str, name: str, now: int) -> None:
+        """Write down when a phase began: names and times only, because the count of a later refusal is kept by nobody."""
+        jobs = self._host.jobs
+        job = jobs.get(job_id, tx=tx)
+        state = {"reveal": JobState.REVEALING, "check": JobState.CHECKING}.get(name)
+        if state is not None and job.state is not state:
+            job = jobs.move(tx, job_id, state, now_ms=now)
+        if not job.is_final:  # stopped at this instant: an ended job stays as it ended
+            jobs.update(tx, job_id, now_ms=now, progress=with_phase(job.progress, name, now))
 
     def _no_longer_usable(self, job: Job, inputs: Inputs, indices: np.ndarray) -> np.ndarray:
         """Which of these customers have no live grant at this instant (decision 10); input indices."""

@@ -18,8 +18,8 @@ from workbench.errors import Disputed, PeerUnavailable, ProtocolViolation
 from workbench.flows import waterfall
 from workbench.flows.endings import RUNNING_STATES, Endings
 from workbench.flows.inputs import Inputs, released_frame
-from workbench.flows.jobs import Job
-from workbench.flows.parsing import parsed_place
+from workbench.flows.jobs import Job, with_phase
+from workbench.flows.parsing import SEAL_OVERDUE, parsed_place
 from workbench.flows.rules import Rules
 from workbench.store.frames import stage_frame
 
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 
 EXPECTING_RELEASE = RUNNING_STATES | {JobState.SEALING}
 """States of an attempt in which the partner may already have released."""
+HOUR_MS = 3_600_000
+SETTLING_MS = 5 * 60_000
+"""After a start, before an old release is given up: what arrived while this node was off comes within this time."""
+MISSING = {
+    "release-entry": ("没有告知其放行记录", "has not named its release entry"),
+    "mirror": ("没有送来含其放行记录的日志", "has not sent the part of its log that holds its release entry"),
+    "co-signature": ("没有共签本机构的放行记录", "has not co-signed this institution's release entry"),
+}
+"""What a release can lack, by the word in evidence and details: what the partner owes, in two languages."""
 
 
 class Releases:
@@ -37,6 +46,7 @@ class Releases:
         self._host = host
         self._rules = rules
         self._endings = endings
+        self._began_ms = host.now_ms()
 
     def release(
         self, talk: Conversation, job: Job, inputs: Inputs, contract: Contract, outcome: IntersectionOutcome
@@ -92,6 +102,8 @@ class Releases:
             placed = {"own_index": ref.index, "own_leaf": ref.leaf.hex()}
             known = host.jobs.get(job.job, tx=tx).result  # the partner's notice may have come first
             host.jobs.move(tx, job.job, JobState.SEALING, now_ms=now, waterfall=rows, result={**known, **result, **placed})
+            progress = with_phase(host.jobs.get(job.job, tx=tx).progress, "seal", now)
+            host.jobs.update(tx, job.job, now_ms=now, progress=progress)
             self._endings.close_attempt(tx, talk, JobState.SEALING)
             self.queue_notice(tx, host.jobs.get(job.job, tx=tx))
 
@@ -137,15 +149,44 @@ class Releases:
     def complete_seals(self) -> None:
         """Turn SEALING jobs into RELEASED once both institutions co-signed each other's release entries.
 
-        An entry of the partner that does not say what this side released makes the job DISPUTED.
+        An entry of the partner that does not say what this side released makes the job DISPUTED, and so does what is
+        still missing after `intersection.seal_hours`: nobody keeps a list waiting for ever.
         """
         host = self._host
         for job in host.jobs.in_state(JobState.SEALING):
             try:
-                if host.sealing.job_is_sealed(job):
+                missing = host.sealing.missing(job)
+                if not missing:
                     self._complete_seal(job)
+                elif self._is_overdue(job):
+                    raise self._overdue(job, missing)
             except Disputed as dispute:
                 self._endings.end(job.job, JobState.DISPUTED, dispute, tell=job.partner, only_from={JobState.SEALING})
+
+    def _is_overdue(self, job: Job) -> bool:
+        """Whether a release has waited longer than the settings allow, by this node's recorded clock."""
+        host = self._host
+        now = host.now_ms()
+        with host.store.read() as reader:
+            row = reader.execute(
+                "SELECT ended_ms FROM host_attempt WHERE job = ? AND attempt = ?", (job.job, job.attempt)
+            ).fetchone()
+        # Not `updated_ms`: every notice of the partner moves that one.
+        released_ms = row["ended_ms"] if row and row["ended_ms"] else job.created_ms
+        limit_ms = int(host.setting("intersection.seal_hours") * HOUR_MS)
+        return bool(now - released_ms > limit_ms and now - self._began_ms > min(limit_ms, SETTLING_MS))
+
+    def _overdue(self, job: Job, missing: str) -> Disputed:
+        zh, en = MISSING[missing]
+        hours = self._host.setting("intersection.seal_hours")
+        return Disputed(
+            f"{job.job} 放行后 {hours:g} 小时，{job.partner} 仍{zh}。名单已销毁，不得导出；"
+            f"请本机构合规岗联系 {job.partner} 合规岗，要求其补交并说明；需要名单时重新提议",
+            f"{hours:g} h after the release of {job.job}, {job.partner} still {en}. The list was destroyed and nothing may be"
+            f" exported; compliance here asks compliance of {job.partner} for it and for the reason; propose anew for a list",
+            code=SEAL_OVERDUE,
+            details={"missing": missing},
+        )
 
     def _complete_seal(self, job: Job) -> None:
         host = self._host

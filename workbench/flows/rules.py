@@ -91,8 +91,8 @@ class Rules:
                 code="TOO_FEW_CUSTOMERS",
             )
 
-    def require_budget(self, partner: PartyId, purpose: str) -> None:
-        """Attempts left for this partner and purpose (decision 13); Refused BUDGET_SPENT otherwise."""
+    def attempts_left(self, partner: PartyId, purpose: str) -> int:
+        """How many more attempts this period's budget allows for this partner and purpose (decision 13)."""
         host = self._host
         since = host.now_ms() - host.setting("intersection.period_days") * DAY_MS
         with host.store.read() as reader:
@@ -100,8 +100,12 @@ class Rules:
                 "SELECT count(*) AS n FROM host_attempt WHERE partner = ? AND purpose = ? AND started_ms > ?",
                 (partner, purpose, since),
             ).fetchone()
-        limit = host.setting("intersection.attempts_per_period")
-        if row["n"] >= limit:
+        return max(0, int(host.setting("intersection.attempts_per_period")) - int(row["n"]))
+
+    def require_budget(self, partner: PartyId, purpose: str) -> None:
+        """Attempts left for this partner and purpose (decision 13); Refused BUDGET_SPENT otherwise."""
+        if not self.attempts_left(partner, purpose):
+            limit = self._host.setting("intersection.attempts_per_period")
             raise Refused(
                 f"对该伙伴与目的的尝试已达 {limit} 次上限。合规岗可调整预算",
                 f"The budget of {limit} attempts for this partner and purpose is spent. Compliance can change it",

@@ -21,8 +21,10 @@ from workbench.domain.intersection import FINAL_STATES, RUN_AGAIN_STATES, JobSta
 from workbench.domain.listdigest import export_digest
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused
-from workbench.flows.inputs import choose_inputs
+from workbench.flows.inputs import Inputs, choose_inputs
 from workbench.flows.jobs import Job
+from workbench.flows.list_history import ListHistory
+from workbench.flows.rules import Rules
 from workbench.operations import Operation, Reply, Request
 from workbench.store.frames import get_frame
 
@@ -79,7 +81,11 @@ class PreviewRequest(Request):
 
 
 class PreviewReply(Reply):
-    """waterfall: rows {code, zh, en, kept, removed, reasons}; seconds and bytes: estimate of the engine."""
+    """waterfall: rows {code, zh, en, kept, removed, reasons}; seconds and bytes: estimate of the engine.
+
+    near_duplicates: {job, share} of earlier jobs with this partner and purpose whose list of ours was nearly the same,
+    the nearest first, at most 5. attempts_left: for this partner and purpose, of attempts_limit in period_days.
+    """
 
     list_id: str
     list_name: str
@@ -94,10 +100,17 @@ class PreviewReply(Reply):
     security_en: str
     learns_zh: list[str]
     learns_en: list[str]
+    near_duplicates: list[dict[str, Any]]
+    attempts_left: int
+    attempts_limit: int
+    period_days: int
 
 
 class JobInfo(Reply):
-    """One job as this side sees it; partner_bucket is all that is known of the partner's list size."""
+    """One job as this side sees it; partner_bucket is all that is known of the partner's list size.
+
+    phases: {name, since_ms} of the last attempt in order, still there when it is over; the last one ended at updated_ms.
+    """
 
     job: str
     side: str
@@ -116,6 +129,7 @@ class JobInfo(Reply):
     request: dict[str, Any]
     waterfall: list[dict[str, Any]]
     progress: dict[str, Any]
+    phases: list[dict[str, Any]]
     result: dict[str, Any]
     error: dict[str, Any]
     created_ms: int
@@ -182,6 +196,7 @@ def job_info(host: Workbench, job: Job) -> JobInfo:
         request=dict(job.request),
         waterfall=[dict(row) for row in job.waterfall],
         progress=progress,
+        phases=list(job.progress.get("phases", [])),
         result=dict(job.result),
         error=dict(job.error),
         created_ms=job.created_ms,
@@ -229,7 +244,22 @@ def _preview(ctx: OperationContext, request: PreviewRequest) -> PreviewReply:
         security_en=engine.guarantees.security_model_en,
         learns_zh=list(engine.guarantees.learns_zh),
         learns_en=list(engine.guarantees.learns_en),
+        near_duplicates=_near_duplicates(host, request.job, partner, purpose, inputs),
+        attempts_left=Rules(host).attempts_left(partner, purpose),
+        attempts_limit=int(host.setting("intersection.attempts_per_period")),
+        period_days=int(host.setting("intersection.period_days")),
     )
+
+
+def _near_duplicates(host: Workbench, job: str, partner: PartyId, purpose: str, inputs: Inputs) -> list[dict[str, Any]]:
+    """What the run would warn about (decision 13), told before anybody proposes or approves; it stays at this node."""
+    if not inputs.size:
+        return []
+    history = ListHistory(host)
+    found = history.near_duplicates(
+        history.sketch(inputs.frame[inputs.kind.value]), job=job, partner=partner, purpose=purpose
+    )
+    return [{"job": one.job, "share": round(one.share, 3)} for one in found[:5]]
 
 
 def _propose(ctx: OperationContext, request: Propose) -> JobInfo:
