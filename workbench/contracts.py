@@ -12,6 +12,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Generator,
+    Iterable,
     Mapping,
     Sequence,
 )
@@ -92,6 +93,15 @@ class Vault(Protocol):
 
     def token_key(self, purpose: str) -> bytes:
         """The key behind `token`, for bulk work inside this process only."""
+
+    def stage(self, name: str, parts: Iterable[bytes | memoryview]) -> Any:
+        """Write a large object ahead of the change that needs it, outside any change; give the draft to `adopt`."""
+
+    def adopt(self, tx: Transaction, draft: Any) -> None:
+        """Make a staged object exist under its name, in the change."""
+
+    def names(self, reader: sqlite3.Connection | Transaction, prefix: str = "") -> list[str]:
+        """Names of the objects that start with `prefix`, sorted."""
 
 
 # ------------------------------------------------------------------------------------------- evidence
@@ -242,6 +252,18 @@ class ConsentRegistry(Protocol):
 
     def use_snapshot(self, tx: Transaction, snapshot: str, *, job: str, attempt: int, query: GrantQuery) -> None:
         """Spend a snapshot on the attempt it was taken for; Refused when it was spent, is stale or is of another run."""
+
+
+@runtime_checkable
+class LearnsLists(Protocol):
+    """What a consent registry may offer besides: to prepare for a list while it is imported."""
+
+    def learn(self, customers: pl.DataFrame, *, list_id: str) -> Callable[[Transaction], None]:
+        """Prepare outside any change; call the result in the change that stores the list.
+
+        What is kept of the list lies in the vault under names that start with `list/{list_id}/`: they are erased with
+        `list/{list_id}` itself.
+        """
 
 
 # --------------------------------------------------------------------------------------- intersection
@@ -604,6 +626,7 @@ __all__ = [
     "Host",
     "IntersectionEngine",
     "IntersectionOutcome",
+    "LearnsLists",
     "Ledger",
     "Mark",
     "Migration",

@@ -118,24 +118,27 @@ def is_named(words: Words) -> Flags:
 
 
 def links_of(customers: Subjects, grants: Subjects) -> Links:
-    """Which grants fit which customers. Cost: five joins, about 0.5 µs a row of the larger side."""
+    """Which grants fit which customers. Cost: up to five joins of 0.4 µs a row of the larger side, mostly one."""
     phone, number = customers.phone, customers.id_no
     has_phone, has_id = is_named(phone), is_named(number)
     grant_phone, grant_id = is_named(grants.phone), is_named(grants.id_no)
     both = grant_phone & grant_id
     return Links(
-        by_phone=(
-            relate(phone, has_phone, grants.phone, grant_phone & ~grant_id),
-            relate(phone, has_phone & ~has_id, grants.phone, both),
+        by_phone=_relations(
+            (phone, has_phone, grants.phone, grant_phone & ~grant_id),
+            (phone, has_phone & ~has_id, grants.phone, both),
         ),
-        by_id=(
-            relate(number, has_id, grants.id_no, grant_id & ~grant_phone),
-            relate(number, has_id & ~has_phone, grants.id_no, both),
-            relate(
-                np.concatenate([phone, number]), has_phone & has_id, np.concatenate([grants.phone, grants.id_no]), both
-            ),
+        by_id=_relations(
+            (number, has_id, grants.id_no, grant_id & ~grant_phone),
+            (number, has_id & ~has_phone, grants.id_no, both),
+            (np.concatenate([phone, number]), has_phone & has_id, np.concatenate([grants.phone, grants.id_no]), both),
         ),
     )
+
+
+def _relations(*sides: tuple[Words, Flags, Words, Flags]) -> tuple[Relation, ...]:
+    """Those that can relate anything: most lists name both identifiers or one, everywhere."""
+    return tuple(relate(*one) for one in sides if one[1].any() and one[3].any())
 
 
 def relate(left: Words, left_rows: Flags, right: Words, right_rows: Flags) -> Relation:
@@ -147,7 +150,7 @@ def relate(left: Words, left_rows: Flags, right: Words, right_rows: Flags) -> Re
     chosen = np.flatnonzero(right_rows)
     if not len(chosen):
         return Relation(np.broadcast_to(np.int64(-1), (left.shape[1],)), chosen, chosen, 0)
-    order = np.argsort(right[0, chosen], kind="stable")
+    order = np.argsort(right[0, chosen])
     ascending = chosen[order]
     changes = np.ones(len(chosen), bool)
     changes[1:] = right[0, ascending[1:]] != right[0, ascending[:-1]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydantic import Field
 
-from workbench.contracts import OperationContext, Transaction
+from workbench.contracts import LearnsLists, OperationContext, Transaction
 from workbench.crypto import sm3
 from workbench.domain.identifiers import looks_like_identifier
 from workbench.domain.intersection import ListId
@@ -150,10 +150,15 @@ class Lists:
         report = table.report.as_dict()
         root = rows_root(table.frame, host.random(32))
         tags = [name for name in table.frame.columns if name not in CORE_COLUMNS]
+        registry = host.consent
+        # The first decision on a list need not make what every decision on it needs.
+        learned = registry.learn(table.frame, list_id=list_id) if isinstance(registry, LearnsLists) else None
         staged = stage_frame(host.vault, f"list/{list_id}", table.frame)
 
         def change(tx: Transaction) -> str:
             host.vault.adopt(tx, staged)
+            if learned is not None:
+                learned(tx)
             tx.execute(
                 "INSERT INTO host_list(list, name, owner, source, subjects, method, data_class, lawful_basis, rows,"
                 " tags, report, root, created_ms, created_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
