@@ -26,6 +26,12 @@ HOST_SETTINGS = (
     Setting("intersection.attempts_per_period", int, 200, "1", "每个伙伴、目的、周期内的尝试上限", "attempts per partner, purpose and period"),
     Setting("intersection.period_days", int, 30, "d", "预算周期", "length of the budget period"),
     Setting("intersection.proposal_days", int, 7, "d", "提议的有效期", "how long a proposal stays open"),
+    Setting("intersection.seal_hours", float, 24.0, "h", "放行后等待对方放行记录与共签的时限", "how long a release waits for the partner's entry and co-signature"),
+    Setting("intersection.sketch_days", int, 180, "d", "用过名单的草图保留多久", "how long sketches of used lists are kept"),
+    Setting("intersection.parallel_attempts", int, 4, "1", "与一家伙伴同时运行的求交上限", "intersections that run with one partner at the same time"),
+    Setting("node.max_queued_bytes", int, 256 << 20, "B", "等待处理的对方消息的总上限", "messages of all partners together that wait to be read"),
+    Setting("people.first_password_hours", int, 72, "h", "一次性密码的有效期", "how long a one-time password can be used"),
+    Setting("people.slowest_sign_in_s", int, 60, "s", "连错密码后两次尝试之间的最长等待", "longest pause between attempts after wrong passwords"),
     Setting("intersection.near_duplicate", float, 0.95, "1", "与以往名单重合超过此比例即提示", "overlap with an earlier list that is warned about"),
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import threading
 from typing import Any
 
 import pytest
@@ -182,7 +183,10 @@ def test_an_expired_proposal_can_neither_be_approved_nor_run_and_ends_on_both_si
     broker, bank = three.nodes["broker"], three.nodes["bank"]
     later = 8 * 86_400_000
     clocks = {node: node.now_ms for node in (broker, bank)}
-    bank.flow.expire = lambda: None  # or the job might be gone before anybody asks
+    idle = threading.Event()
+    bank.flow.expire = idle.set  # or the job might be gone before anybody asks
+    bank.negotiations.wake()
+    assert idle.wait(10), "the thread that expires proposals has left the real rule"
     bank.now_ms = lambda: clocks[bank]() + later
     try:
         refused_with(three, "EXPIRED", "bank", Role.APPROVER, "intersection.approve", job=job)

@@ -37,7 +37,17 @@ OWN_ENDINGS = frozenset(
 )
 """Codes by which this side's own work ends: the reply to a frame, whose code the partner chooses, never passes for one."""
 
+ATTEMPT_OVER = "ATTEMPT_OVER"
+"""The answer to a frame of an attempt that has ended: its reason comes, or came, in a notice of its own."""
+
 _POLL_S = 0.25
+
+
+def attempt_over(job: str, attempt: int) -> PeerError:
+    """The reply to a frame of an attempt that has ended here."""
+    return PeerError(
+        f"{job} 的第 {attempt} 次尝试在本机构已经结束", f"Attempt {attempt} of {job} is over here", code=ATTEMPT_OVER
+    )
 
 
 class Conversation:
@@ -101,6 +111,8 @@ class Conversation:
         try:
             host.links.call(self.partner, "message", frame, timeout_s=self._remaining_s())
         except PeerError as refusal:
+            if refusal.code == ATTEMPT_OVER:
+                raise self._over_there() from refusal
             if refusal.code in OWN_ENDINGS:
                 raise PeerError(refusal.zh, refusal.en, details=refusal.details) from refusal
             raise
@@ -150,6 +162,8 @@ class Conversation:
             self.bytes_received += len(frame)
         limit = time.monotonic() + self._remaining_s()
         while True:
+            if self._ended is not None:  # why is told by a notice of its own, not by this reply
+                raise attempt_over(self.job, self.attempt)
             self.raise_if_ended()
             try:
                 self._queue.put(message, timeout=_POLL_S)
@@ -188,6 +202,14 @@ class Conversation:
             f"{self.partner} gave no answer for {self._step_timeout_s:.0f} s; {self.job} stopped."
             " Operations call them, then run it again",
             code="STEP_TIMEOUT",
+        )
+
+    def _over_there(self) -> WorkbenchError:
+        """The partner has ended this attempt: by its notice when that came first."""
+        return self._ended or PeerError(
+            f"{self.partner} 已结束 {self.job} 的这次尝试。可重新运行",
+            f"{self.partner} has ended this attempt of {self.job}. It can be run again",
+            code="STOPPED_BY_PARTNER",
         )
 
     def _record(self, direction: str, kind: str, sequence: int, digest: str, size: int) -> None:

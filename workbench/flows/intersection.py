@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workbench.channel.conversation import Conversation
+from workbench.channel.conversation import Conversation, attempt_over
 from workbench.contracts import Transaction
 from workbench.domain.intersection import FINAL_STATES, RUN_AGAIN_STATES, JobState
 from workbench.domain.party import Caller, PartyId
@@ -133,9 +133,11 @@ class IntersectionFlow:
 
     def _join(self, peer: PartyId, job_id: str, attempt: int, frame: bytes) -> None:
         """The partner's side of a new attempt; its first frame is verified before anything changes here."""
-        job = self._rules.negotiated(job_id, peer, side="partner")
+        job = self._rules.negotiated(job_id, peer)
+        if attempt <= job.attempt or (job.state in FINAL_STATES and job.state not in RUN_AGAIN_STATES):
+            raise attempt_over(job_id, attempt)
         # Attempts that failed before their first frame arrived leave a gap in our numbers, never a repetition.
-        if job.state not in {JobState.APPROVED, *RUN_AGAIN_STATES} or attempt <= job.attempt:
+        if job.side != "partner" or job.state not in {JobState.APPROVED, *RUN_AGAIN_STATES}:
             raise ProtocolViolation(
                 f"{job_id} 现在不能开始第 {attempt} 次尝试", f"{job_id} cannot start attempt {attempt} now", code="NOT_NOW"
             )

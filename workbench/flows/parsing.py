@@ -12,6 +12,8 @@ from workbench.domain.party import PartyId
 from workbench.errors import Disputed, PeerError, ProtocolViolation
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+SEAL_OVERDUE = "SEAL_OVERDUE"
+"""Code of a release that was given up because the other side's entry or co-signature never came."""
 
 
 def with_floor(terms: Terms, floor: int) -> Terms:
@@ -53,7 +55,7 @@ def parsed_stop(message: Mapping[str, Any]) -> tuple[str, int]:
 
 def stopped_by(peer: PartyId, job_id: str, code: str) -> PeerError:
     """The failure that a partner's notice of its stop amounts to."""
-    if code == Disputed.default_code:
+    if code in (Disputed.default_code, SEAL_OVERDUE):
         return Disputed(
             f"{peer} 认为 {job_id} 的结果有争议，不得导出；请双方合规岗核对签名消息",
             f"{peer} disputes the result of {job_id}: nothing may be exported; compliance compare the signed messages",

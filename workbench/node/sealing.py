@@ -77,21 +77,23 @@ class Sealing:
                 woken.wait(interval_s)
         return True
 
-    def job_is_sealed(self, job: Job) -> bool:
-        """Both participants co-signed each other's release entries (decision 4).
+    def missing(self, job: Job) -> str:
+        """What keeps a release from being final: "release-entry", "mirror" or "co-signature" of the partner; "" nothing.
+
+        Nothing is missing once both participants co-signed each other's release entries (decision 4).
 
         Raises Disputed when the partner's entry, which it named itself, is not the release of the same result.
         """
         host = self._host
         ledger = host.ledger
         if "partner_index" not in job.result or "own_index" not in job.result:
-            return False
+            return "release-entry"
         own = ledger.seal_state(host.party, job.result["own_index"], required=[job.partner])
         if own.state not in SEALED:
-            return False
+            return "co-signature"
         index = job.result["partner_index"]
         if ledger.size(job.partner) <= index:
-            return False
+            return "mirror"
         body = ledger.entry_bodies(job.partner, index, index + 1)[0]
         if hashlib.sha256(b"\0" + body).hexdigest() != str(job.result["partner_leaf"]) or not _agrees(body, job):
             raise Disputed(
@@ -99,7 +101,7 @@ class Sealing:
                 f"the release entry of {job.partner} does not fit the result here: nothing may be exported",
                 details={"statement": "release"},
             )
-        return True
+        return ""
 
     def pending(self) -> tuple[int, int]:
         """(sealed, pending) entries of the own log, sealed meaning co-signed by every other institution."""
