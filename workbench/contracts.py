@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, EntryView, HeadConflict, SealState
 from workbench.domain.intersection import KeyKind, Offer, Terms
 from workbench.domain.party import Caller, PartyId
+from workbench.domain.search import Coverage, SearchHit, SearchQuery
 
 if TYPE_CHECKING:
     import numpy as np
@@ -198,6 +199,26 @@ class Ledger(Protocol):
         """
 
 
+@runtime_checkable
+class EvidenceIndex(Protocol):
+    """What a ledger may offer besides, as its attribute `index`: search over own and mirrored entries."""
+
+    def search(self, query: SearchQuery) -> Sequence[SearchHit]:
+        """The newest entries that fit, newest first, as far as the index has read."""
+
+    def count(self, query: SearchQuery) -> int:
+        """How many entries fit, counted up to a limit and one more."""
+
+    def coverage(self) -> Sequence[Coverage]:
+        """How far every log has been read."""
+
+    def step(self, limit: int = ...) -> int:
+        """Read more entries of every log; how many were read. Not inside a change."""
+
+    def catch_up(self, most: int = ...) -> bool:
+        """Read what is missing if that is little; whether the index is whole now."""
+
+
 # -------------------------------------------------------------------------------------------- consent
 
 
@@ -252,6 +273,14 @@ class ConsentRegistry(Protocol):
 
     def use_snapshot(self, tx: Transaction, snapshot: str, *, job: str, attempt: int, query: GrantQuery) -> None:
         """Spend a snapshot on the attempt it was taken for; Refused when it was spent, is stale or is of another run."""
+
+
+@runtime_checkable
+class NamesCustomers(Protocol):
+    """What a consent registry may offer besides: under which names the evidence about a customer is sealed."""
+
+    def evidence_names(self, *, phone: str | None, id_no: str | None) -> Sequence[str]:
+        """Tokens of a person, from normalised identifiers and from what signed forms add to them; none is stored."""
 
 
 @runtime_checkable
@@ -620,6 +649,7 @@ __all__ = [
     "Dashboard",
     "EngineGuarantees",
     "EntryView",
+    "EvidenceIndex",
     "EvidenceLog",
     "GrantQuery",
     "HealthReport",
@@ -630,6 +660,7 @@ __all__ = [
     "Ledger",
     "Mark",
     "Migration",
+    "NamesCustomers",
     "OperationContext",
     "PeerAddress",
     "PeerCall",

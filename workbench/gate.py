@@ -22,7 +22,7 @@ from workbench.errors import (
     SignInRequired,
     WorkbenchError,
 )
-from workbench.operations import Operation, Registry
+from workbench.operations import Operation, Registry, View
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -37,9 +37,19 @@ def action_digest(operation: str, request: BaseModel) -> str:
     return sm3.digest(canonical.format({"operation": operation, "request": text})).hex()
 
 
-POLLED = frozenset({"people.me", "pages.list", "tasks.get", "tasks.cancel", "node.status"})
+POLLED = frozenset(
+    {"people.me", "pages.list", "tasks.get", "tasks.cancel", "node.status", "evidence.index_status", "attack.list"}
+)
 """What pages ask for by themselves, and what shows no evidence: no entry even when the regulator's page does (decision 5)."""
 VIEW_AGAIN_MS = 5 * 60_000
+LISTED = frozenset({"entries", "jobs", "rows", "people", "records", "pages"})
+"""Members of replies whose length says how much was shown."""
+
+
+def _plain_view(name: str, request: BaseModel, reply: BaseModel) -> View:
+    """The digest of the request, and how many things the reply lists."""
+    lists = [value for field, value in reply if isinstance(value, list | tuple) and field in LISTED]
+    return View(action_digest(name, request), len(lists[0]) if lists else 1)
 
 
 class Gate:
@@ -98,9 +108,11 @@ class Gate:
             if operation.fresh_password:
                 digest = action_digest(name, request)
                 self._host.people.spend_confirmation(trusted, confirmation, digest)
-            if operation.reads_only and Role.REGULATOR in trusted.person.roles and name not in POLLED:
-                self._record_view(name, trusted, action_digest(name, request))
-            return operation.run(context or self.context(trusted), request)
+            used = context or self.context(trusted)
+            reply = operation.run(used, request)
+            if operation.reads_only and name not in POLLED:
+                self._record_view(operation, used, request, reply)
+            return reply
         except WorkbenchError as failure:  # a full disk or a silent partner too: failures are evidence as well
             self.record_refusal(name, caller, failure)
             raise
@@ -128,14 +140,23 @@ class Gate:
             host=self._host, caller=caller, progress=lambda done, total, zh, en: None, cancelled=lambda: False
         )
 
-    def _record_view(self, name: str, caller: Caller, digest: str) -> None:
-        """Every view of the regulator is evidence before it is answered (decision 5); a page that refreshes is one view."""
-        now, key = self._host.now_ms(), (caller.person.token, digest)
+    def _record_view(self, operation: Operation, ctx: OperationContext, request: BaseModel, reply: BaseModel) -> None:
+        """Every view of the regulator, and anybody's of one customer, is evidence before it is answered (decision 5).
+
+        A page that refreshes is one view. What cannot be recorded is not given.
+        """
+        person = ctx.caller.person
+        if operation.view is None and Role.REGULATOR not in person.roles:
+            return
+        seen = operation.view(ctx, request, reply) if operation.view else _plain_view(operation.name, request, reply)
+        if Role.REGULATOR not in person.roles and not seen.is_recorded:
+            return
+        now, key = self._host.now_ms(), (person.token, seen.selection)
         if now - self._viewed.get(key, -VIEW_AGAIN_MS) < VIEW_AGAIN_MS:
             return
-        values = {"operation": name, "request": digest}
+        values = {"operation": operation.name, "selection": seen.selection, "count": str(seen.count)}
         self._host.store.write(
-            lambda tx: self._host.evidence.append(tx, "regulator.viewed", values, actor=caller.person.token)
+            lambda tx: self._host.evidence.append(tx, "evidence.viewed", values, actor=person.token, subject=seen.subject)
         )
         self._viewed = {one: at for one, at in self._viewed.items() if now - at < VIEW_AGAIN_MS} | {key: now}
 

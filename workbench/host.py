@@ -36,6 +36,7 @@ from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node.drafts import DRAFT_OPERATIONS
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
+from workbench.node.evidence_search import SEARCH_OPERATIONS
 from workbench.node.files import Downloads, Uploads
 from workbench.node.heartbeat import Heartbeat
 from workbench.node.intersections import INTERSECTION_OPERATIONS
@@ -68,6 +69,7 @@ HOST_OPERATIONS = (
     *INTERSECTION_OPERATIONS,
     *DRAFT_OPERATIONS,
     *EVIDENCE_OPERATIONS,
+    *SEARCH_OPERATIONS,
     *PARTNER_OPERATIONS,
     *PEOPLE_OPERATIONS,
     *TASK_OPERATIONS,

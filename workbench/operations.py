@@ -34,6 +34,21 @@ class NoInput(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What one look at something is recorded as (evidence kind "evidence.viewed").
+
+    selection: SM3 of what was asked for, hex, with tokens in place of identifiers of people. count: entries, jobs or rows
+    shown. subject: name of the customer's key that seals the entry, "" for the log's own. is_recorded: whoever looks; without
+    it only what the regulator looks at is.
+    """
+
+    selection: str
+    count: int
+    subject: str = ""
+    is_recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One action of the node.
 
@@ -41,7 +56,8 @@ class Operation:
     run: takes the context and the validated request and returns the reply; it writes its evidence in the transaction of
     its change. weak_token: may a notebook's token call it (reads, proposes, runs)? fresh_password: needs a confirmation
     bound to the digest of the request (decision 18). reads_only: leaves no entry when it succeeds; a refusal always
-    does. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents.
+    does. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents. view: what a look is
+    recorded as, for operations that only read; without it the digest of the request and the number of things shown.
     """
 
     name: str
@@ -57,6 +73,7 @@ class Operation:
     long: bool = False
     takes_file: bool = False
     evidence: tuple[str, ...] = ()
+    view: Callable[[OperationContext, Any, Any], View] | None = None
 
 
 class Registry:

@@ -24,7 +24,7 @@ from workbench_consent.columns import Verdicts
 from workbench_consent.grants import Reason, Subject
 from workbench_consent.list_tokens import ListTokens
 from workbench_consent.projection import KnownLists, Projection, State
-from workbench_consent.subjects import TOKEN_PURPOSE, token
+from workbench_consent.subjects import ABSENT, TOKEN_PURPOSE, Subjects, distinct, meant, token, token_at, words_of
 
 _CODES = np.array([reason.code for reason in Reason], object)
 _COLUMNS = ("customer_id", "phone", "id_no")
@@ -252,6 +252,19 @@ class Registry:
             token(self._token_key, KeyKind.PHONE, phone) if phone else None,
             token(self._token_key, KeyKind.ID_NO, id_no) if id_no else None,
         )
+
+    def evidence_names(self, *, phone: str | None, id_no: str | None) -> list[str]:
+        """Under which names evidence about this person may be sealed: own tokens, then those that signed forms add.
+
+        Fulfils workbench.contracts.NamesCustomers. Identifiers normalised; nothing of them is kept. At most 100.
+        """
+        subject = self.subject(phone, id_no)
+        one = Subjects(words_of(subject.phone or ABSENT), words_of(subject.id_no or ABSENT))
+        forms = self.state().grants.subjects
+        theirs = distinct(forms.take(meant(forms, one)))
+        named = [subject.id_no, subject.phone]
+        named += [token_at(words, row) for words in (theirs.id_no, theirs.phone) for row in range(min(50, len(theirs)))]
+        return list(dict.fromkeys(one.hex() for one in named if one is not None))[:100]
 
 
 def counts_of(verdicts: Verdicts) -> dict[str, int]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import Dashboard, HealthReport, Host, Ledger, Migration, view_at
+from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, Ledger, Migration, Setting, view_at
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
-from workbench_ledger import kinds, ledger, provider, schema
+from workbench_ledger import kinds, ledger, provider, schema, search_keeper, search_schema, settings
 
 WORKBENCH_API = 1
 
 
 @hookimpl
 def workbench_migrations() -> Sequence[Migration]:
-    return schema.MIGRATIONS
+    return [*schema.MIGRATIONS, *search_schema.MIGRATIONS]
 
 
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
     return kinds.KINDS
+
+
+@hookimpl
+def workbench_settings() -> Sequence[Setting]:
+    return settings.SETTINGS
 
 
 @hookimpl
@@ -31,6 +36,12 @@ def workbench_ledger(host: Host) -> Ledger:
 def workbench_health(host: Host) -> Sequence[HealthReport]:
     built = host.provider(Ledger)  # type: ignore[type-abstract]  # a Protocol names the provider, nothing is made of it
     return provider.report_health(built) if isinstance(built, ledger.Ledger) else []
+
+
+@hookimpl
+def workbench_background(host: Host) -> Sequence[BackgroundWork]:
+    built = host.provider(Ledger)  # type: ignore[type-abstract]  # as above
+    return [search_keeper.IndexKeeper(built.index)] if isinstance(built, ledger.Ledger) else []
 
 
 @hookimpl

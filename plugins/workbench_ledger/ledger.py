@@ -38,6 +38,7 @@ from workbench_ledger.audit import FetchBodies, StoredOpening, run_audit
 from workbench_ledger.context import Context, CosigningKeys, Record, no_record
 from workbench_ledger.messages import MirrorRequest
 from workbench_ledger.mirror import ROLLED_BACK, Mirror, rolled_back
+from workbench_ledger.search import SearchIndex
 
 
 class Ledger:
@@ -65,6 +66,7 @@ class Ledger:
         self._store = store
         self._party = party
         self._mirror = Mirror(self._context)
+        self.index = SearchIndex(self._context)
         self._told: dict[PartyId, frozenset[PartyId]] = {}
 
     # ---- the own log

@@ -15,10 +15,10 @@ def test_every_view_of_the_regulator_is_evidence_before_it_is_answered(house: Ho
     gate.call("evidence.timeline", {}, regulator)
     gate.call("evidence.timeline", {"kind": "people."}, regulator)
     gate.call("intersection.jobs", {}, regulator)
-    seen = house.entries("regulator.viewed")
+    seen = house.entries("evidence.viewed")
     assert [one["operation"] for one in seen] == ["evidence.timeline", "evidence.timeline", "intersection.jobs"]
     assert {one["actor"] for one in seen} == {regulator.person.token}
-    assert len({one["request"] for one in seen}) == 3
+    assert len({one["selection"] for one in seen}) == 3
 
 
 def test_a_page_that_refreshes_is_one_view_and_polls_are_none(house: House) -> None:
@@ -27,12 +27,12 @@ def test_a_page_that_refreshes_is_one_view_and_polls_are_none(house: House) -> N
         gate.call("intersection.jobs", {}, regulator)
         gate.call("node.status", {}, regulator)
         house.clock.forward(minutes=1.1)
-    assert len(house.entries("regulator.viewed")) == 2, "a new view after five minutes"
+    assert len(house.entries("evidence.viewed")) == 2, "a new view after five minutes"
 
 
 def test_other_readers_leave_nothing(house: House) -> None:
     house.node.gate.call("evidence.timeline", {}, house.caller(Role.AUDITOR))
-    assert house.entries("regulator.viewed") == []
+    assert house.entries("evidence.viewed") == []
 
 
 def test_a_view_that_cannot_be_recorded_is_not_given(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

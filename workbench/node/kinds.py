@@ -54,6 +54,12 @@ HOST_KINDS = (
         _closed("operation", "操作", "operation"), _closed("code", "原因代码", "code of the reason"),
     ),
     _kind(
+        # Written since the explorer; `regulator.viewed` stays readable.
+        "evidence.viewed", "查看证据或业务记录", "somebody looked at evidence or records",
+        _closed("operation", "操作", "operation"), _closed("selection", "所查内容 SM3", "SM3 of what was asked for"),
+        _closed("count", "看到的条数", "things shown", "1"),
+    ),
+    _kind(
         "regulator.viewed", "监管查看", "the regulator looked at something",
         _closed("operation", "操作", "operation"), _closed("request", "所查内容 SM3", "SM3 of what was asked for"),
     ),

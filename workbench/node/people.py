@@ -95,6 +95,12 @@ class People:
             row = reader.execute("SELECT display_name FROM host_person WHERE token = ?", (token,)).fetchone()
         return row["display_name"] if row else token
 
+    def names(self) -> dict[str, tuple[str, str]]:
+        """Token -> account and display name of everybody who ever had an account here: evidence outlives accounts."""
+        with self._store.read() as reader:
+            rows = reader.execute("SELECT token, person, display_name FROM host_person").fetchall()
+        return {row["token"]: (row["person"], row["display_name"]) for row in rows}
+
     def sign_in(self, *, person: str, password: str, audience: str, address: str = "") -> Ticket:
         """Check the password and issue a ticket; five failures lock the account for 15 minutes.
 

@@ -213,6 +213,16 @@ class EvidenceLog:
         )
         return [IndexRow(*row) for row in rows]
 
+    def entries_about(self, reader: Reader, subject: str) -> list[int]:
+        """Indices of own entries with openings about one customer, ascending; none once they were erased.
+
+        subject: name of the customer's key, a token and never an identifier.
+        """
+        rows = reader.execute(
+            "SELECT DISTINCT entry_idx FROM evidence_opening WHERE subject = ? AND subject <> '' ORDER BY entry_idx", (subject,)
+        )
+        return [index for (index,) in rows]
+
     # ---- checking and repair
 
     def check_openings(self) -> Iterator[AuditFinding]:
