@@ -6,9 +6,12 @@ import codecs
 import gzip
 import io
 import sqlite3
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no type information
@@ -19,9 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import Refused
+from workbench.intake import csv_file
 from workbench.intake.formats import open_table, read_table
 from workbench.intake.reasons import FILE_REASONS
-from workbench.intake.table import Limits
+from workbench.intake.table import Batch, Limits
 
 HEADER = "客户号,手机号,姓名"
 
@@ -402,3 +406,54 @@ def test_a_frame_holds_nothing_but_strings(tmp_path: Path) -> None:
         read_table(_workbook(tmp_path / "a.xlsx", {"s": {(0, 0): "a", (0, 1): "b", (1, 0): 1}})),
     ):
         assert set(table.frame.dtypes) == {pl.String}
+
+
+PLAIN_CELLS = st.text(alphabet=st.sampled_from("ab1甲 \u2028\x0b=,;\t\r\n\ufeff"), max_size=4)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    text=st.lists(PLAIN_CELLS, max_size=30).map("".join),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "gb18030"]),
+    batch_rows=st.integers(1, 7),
+)
+def test_a_text_without_quotes_is_read_as_the_csv_module_reads_it(text: str, encoding: str, batch_rows: int) -> None:
+    """The quick way and the csv module: the same rows under the same lines, the same misfits, the same refusals."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.csv"
+        path.write_bytes(("a,b,c\n1,2,3\n" + text).encode(encoding))
+        limits = Limits(batch_rows=batch_rows)
+        try:
+            reader = csv_file.open_csv(path, limits)
+        except Refused:
+            return
+        quick = everything(reader.batches())
+        slow = everything(csv_file._batches(path, "utf-8-sig" if reader.info.encoding == "UTF-8-BOM" else reader.info.encoding, reader.info, limits))
+        assert quick == slow
+
+
+def everything(batches: Iterator[Batch]) -> tuple[list[tuple[Any, ...]], list[int], list[int]]:
+    """Cells, lines and misfits of all batches."""
+    rows: list[tuple[Any, ...]] = []
+    lines: list[int] = []
+    misfits: list[int] = []
+    for batch in batches:
+        rows += batch.frame.rows()
+        lines += batch.lines.to_list()
+        misfits += batch.misfits
+    return rows, lines, misfits
+
+
+def test_a_plain_text_is_split_in_stretches_with_every_line_once(tmp_path: Path) -> None:
+    """Long enough for several reads of the file, with one stretch that only the csv module can take."""
+    path = tmp_path / "list.csv"
+    lines = [f"{number},{'x' * (number % 97)},甲" for number in range(300_000)]
+    lines[200_000] = "200000,too few"
+    path.write_text("\r\n".join(["a,b,c", *lines]), "utf-8")
+    reader = csv_file.open_csv(path, Limits(batch_rows=7_000))
+    rows, numbers, misfits = everything(reader.batches())
+    assert misfits == [200_002]
+    assert numbers == [number + 2 for number in range(300_000) if number != 200_000]
+    assert [row[0] for row in rows] == [str(number - 2) for number in numbers]
+    assert all(len(row[1]) == int(row[0]) % 97 and row[2] == "甲" for row in rows)
+    assert max(batch.frame.height for batch in reader.batches()) <= 7_000

@@ -88,7 +88,7 @@ def import_customers(
     are unknown or ambiguous. max_bad_share: 0 to 1. progress: called with rows done and an estimate of all rows.
     cancelled: asked between batches. Raises Refused (codes of FILE_REASONS) or Cancelled; nothing is kept then.
     Use `read_customers` and `require_quality` to have the rejects of a refused file.
-    Cost: about 6 microseconds of CPU a row of eight columns (docs/intake.md).
+    Cost: about 3 microseconds of CPU a row of seven columns (docs/intake.md).
     """
     table = read_customers(
         path, today=today, mapping=mapping, sheet=sheet, limits=limits, progress=progress, cancelled=cancelled
