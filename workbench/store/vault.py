@@ -20,13 +20,15 @@ from functools import partial
 
 from workbench.contracts import Transaction
 from workbench.crypto import aead, kdf, random, sm3
-from workbench.errors import KeyUnavailable, NotFound, StorageFailed, VerificationError
+from workbench.errors import Denied, KeyUnavailable, NotFound, StorageFailed, VerificationError
 from workbench.store.database import Database
 from workbench.store.writer import StoreTransaction
 
 VAULT_KEY_BYTES = 32
 CHUNK_BYTES = 1024 * 1024
 _OBJECT_ID_BYTES = 16
+RESTRICTED_PREFIX = "restricted/"
+"""Objects of these names are given out by `get_restricted` only."""
 _ROOTS = ("evidence", "token")
 
 # SQLite keeps whatever type a hand wrote into a column; cast, so that it ends in VerificationError and not elsewhere.
@@ -153,11 +155,25 @@ class Vault:
         """
         return b"".join(self.get_stream(reader, name))
 
+    def get_restricted(self, reader: Reader, name: str) -> bytes:
+        """The data of an object set aside by an erasure, for `workbench.store.restricted` alone. Raises as `get`."""
+        return b"".join(self._stream(reader, RESTRICTED_PREFIX + name))
+
     def get_stream(self, reader: Reader, name: str) -> Iterator[bytes]:
         """The data in parts of at most 1 MiB; each part is verified before it is given out, the end with the last.
 
-        Raises as `get`. A truncated object is noticed at its end: act on the data only when the iteration is over.
+        Raises as `get`, and Denied for what an erasure set aside. A truncated object is noticed at its end: act on the
+        data only when the iteration is over.
         """
+        if name.startswith(RESTRICTED_PREFIX):
+            raise Denied(
+                "该内容已限制存放：合规岗或审计岗写明理由后查看",
+                "this is in restricted storage: compliance or an auditor reads it with a reason",
+                code="RESTRICTED",
+            )
+        return self._stream(reader, name)
+
+    def _stream(self, reader: Reader, name: str) -> Iterator[bytes]:
         row = reader.execute(f"SELECT {_OBJECT_COLUMNS} FROM vault_object WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise _no_object()
@@ -213,6 +229,18 @@ class Vault:
         wrapped = self._wrap(key, _subject_data(subject))
         tx.execute("INSERT INTO vault_subject (subject, wrapped) VALUES (?, ?)", (subject, wrapped))
         return key
+
+    def keep_key(self, tx: Transaction, name: str, key: bytes) -> None:
+        """Keep a 16-byte key somebody else drew, bound to its name; `open_subject_key` and `shred_subject` find it.
+
+        For keys of data outside the database (blobs). Raises ValueError where the name is taken.
+        """
+        if not name or len(key) != aead.KEY_SIZE:
+            raise ValueError("a kept key has a name and 16 bytes")
+        if tx.execute("SELECT 1 FROM vault_subject WHERE subject = ?", (name,)).fetchone() is not None:
+            raise ValueError("a key of this name is kept already")
+        wrapped = self._wrap(key, _subject_data(name))
+        tx.execute("INSERT INTO vault_subject (subject, wrapped) VALUES (?, ?)", (name, wrapped))
 
     def open_subject_key(self, reader: Reader, subject: str) -> bytes:
         """The key of one customer for reading. Raises NotFound when there is none or it was shredded."""
