@@ -58,21 +58,34 @@ class VerdictWord(StrEnum):
     FAILED = "FAILED"
 
 
+class StepState(StrEnum):
+    """What a step came to. NOT_PROVEN: nothing contradicts it, and nothing that was given could have shown it."""
+
+    OK = "ok"
+    NOT_PROVEN = "not_proven"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was checked: a short name, whether it holds, and a sentence for people."""
+    """One thing that was checked: a short name, what it came to, and a sentence for people."""
 
     name: str
-    ok: bool
+    state: StepState
     zh: str
     en: str
+
+    @property
+    def ok(self) -> bool:
+        """True for a step that holds; a step that is not proven does not."""
+        return self.state is StepState.OK
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of a verification.
 
-    cosigners, parties: who has co-signed the checkpoints of the entry and of all links, of whom. required: whose
+    pinned: whether the keys came from a trust file. cosigners, parties: who has co-signed the checkpoints of the entry and of all links, of whom. required: whose
     co-signatures make them final. entry: the verified envelope, None when it could not be read.
     """
 
@@ -86,6 +99,7 @@ class Verdict:
     parties: tuple[PartyId, ...] = ()
     required: tuple[PartyId, ...] = ()
     entry: Envelope | None = field(default=None, repr=False)
+    pinned: bool = False
 
     @property
     def holds(self) -> bool:
@@ -94,13 +108,18 @@ class Verdict:
 
     @property
     def exit_status(self) -> int:
-        """0 when everything that could be checked holds (keys pinned or not), 2 when not final or failed."""
+        """0 when everything that was asked for holds (keys pinned or not), 2 when not final or failed.
+
+        Without a trust file nobody asked whose keys these are; `pinned` and the verdict say that this stays open.
+        Document: docs/protocols/evidence.md section 9.
+        """
         return 0 if self.word in (VerdictWord.OK, VerdictWord.KEYS_NOT_PINNED) else 2
 
     def as_dict(self) -> dict[str, object]:
         """The form of `workbench verify --json`."""
         return {
             "verdict": self.word.value,
+            "pinned": self.pinned,
             "zh": self.zh,
             "en": self.en,
             "log": self.log,
@@ -111,7 +130,9 @@ class Verdict:
             "cosigned": f"{len(self.cosigners)}/{len(self.parties)}",
             "cosigners": list(self.cosigners),
             "required": list(self.required),
-            "steps": [{"name": one.name, "ok": one.ok, "zh": one.zh, "en": one.en} for one in self.steps],
+            "steps": [
+                {"name": one.name, "ok": one.ok, "state": one.state.value, "zh": one.zh, "en": one.en} for one in self.steps
+            ],
         }
 
 
@@ -123,8 +144,16 @@ class _Findings:
     prefix: str = ""
 
     def add(self, name: str, ok: bool, zh: str, en: str) -> bool:
-        self.steps.append(Step(self.prefix + name, ok, zh, en))
+        self.steps.append(Step(self.prefix + name, StepState.OK if ok else StepState.FAILED, zh, en))
         return ok
+
+    def leave_open(self, name: str, zh: str, en: str) -> None:
+        """A step that nothing given here could prove."""
+        self.steps.append(Step(self.prefix + name, StepState.NOT_PROVEN, zh, en))
+
+    @property
+    def failed(self) -> list[Step]:
+        return [step for step in self.steps if step.state is StepState.FAILED]
 
     def run(self, name: str, check: Callable[[], tuple[str, str]]) -> bool:
         """Add a step from a check that returns its two sentences or raises VerificationError."""
@@ -162,8 +191,8 @@ def verify_receipt(receipt: object, *, trust: TrustKeys | None, csv_path: Path |
     logs = _check_links(parsed, checked, trust, findings)
     if csv_path is not None:
         _check_list([*([(parsed, checked)] if checked else []), *logs], csv_path, findings)
-    if checked is None or not all(step.ok for step in findings.steps):
-        return _failed(findings, parsed, checked)
+    if checked is None or findings.failed:
+        return _failed(findings, parsed, checked, pinned=trust is not None)
     return _sealed(parsed, checked, logs, trust, findings)
 
 
@@ -279,8 +308,11 @@ def _check_one(parsed: Receipt, trust: TrustKeys | None, findings: _Findings) ->
 def _keys_to_use(parsed: Receipt, trust: TrustKeys | None, findings: _Findings) -> TrustKeys:
     """Pinned keys where there are any; then those in the receipt must be the same."""
     if trust is None:
-        zh, en = "未提供信任文件，按收据自带的公钥核对", "no trust file was given; the keys inside the receipt are used"
-        findings.add("keys", True, zh, en)
+        findings.leave_open(
+            "keys",
+            "未证明：没有信任文件，只能按收据自带的公钥核对，不知道公钥属于谁",
+            "not proven: without a trust file only the keys inside the receipt can be used; whose they are is unknown",
+        )
         return parsed.keys
     for party, one in sorted(parsed.keys.items()):
         known = trust.get(party)
@@ -449,12 +481,14 @@ def _sealed(
         parties,
         tuple(sorted(required)),
         checked.entry,
+        trust is not None,
     )
 
 
-def _failed(findings: _Findings, parsed: Receipt | None = None, checked: _Checked | None = None) -> Verdict:
-    wrong = [step for step in findings.steps if not step.ok]
-    first = wrong[0]
+def _failed(
+    findings: _Findings, parsed: Receipt | None = None, checked: _Checked | None = None, *, pinned: bool = False
+) -> Verdict:
+    first = findings.failed[0]
     return Verdict(
         VerdictWord.FAILED,
         f"不成立（{first.name}）：{first.zh}",
@@ -466,6 +500,7 @@ def _failed(findings: _Findings, parsed: Receipt | None = None, checked: _Checke
         tuple(sorted(checked.keys)) if checked else (),
         (),
         checked.entry if checked else None,
+        pinned,
     )
 
 

@@ -19,6 +19,7 @@ from workbench.domain.party import PartyId
 from workbench.domain.receipt import format_receipt, job_receipt, load_receipt
 from workbench.errors import VerificationError
 from workbench.verify import (
+    StepState,
     Verdict,
     VerdictWord,
     file_sm3,
@@ -70,7 +71,7 @@ def write_list(path: Path, phones: list[str]) -> Path:
 
 
 def failing(verdict: Verdict) -> list[str]:
-    return [step.name for step in verdict.steps if not step.ok]
+    return [step.name for step in verdict.steps if step.state is StepState.FAILED]
 
 
 def test_a_receipt_holds_under_pinned_keys_and_says_who_signed(sealed: World) -> None:
@@ -105,6 +106,11 @@ def test_without_pinned_keys_the_verdict_says_so(sealed: World) -> None:
     assert not verdict.holds
     assert "keys not pinned" in verdict.en
     assert "未锁定公钥" in verdict.zh
+    assert not verdict.pinned and verdict.as_dict()["pinned"] is False
+    # No tick for what nothing could have shown: the keys of the entry and those of its link.
+    open_steps = {step.name: step.state for step in verdict.steps if not step.ok}
+    assert open_steps == {"keys": StepState.NOT_PROVEN, "link 1 keys": StepState.NOT_PROVEN}
+    assert verify_receipt(full_receipt(sealed), trust=PINNED).pinned
 
 
 def test_a_receipt_under_other_keys_fails_only_for_who_has_pinned_them(sealed: World) -> None:

@@ -70,13 +70,16 @@ def test_the_main_job_from_proposal_to_a_receipt_that_verifies_offline(live: Liv
     assert workbench("trust", "export", live.folder, "--out", trust).status == 0
     good = workbench("verify", value["receipt"], "--list", out, "--trust", trust, "--json")
     assert good.status == 0, good
-    assert workbench("verify", value["receipt"], "--list", out, "--json").value["verdict"] != good.value["verdict"]
+    unpinned = workbench("verify", value["receipt"], "--list", out, "--json")
+    assert (unpinned.status, unpinned.value["verdict"], unpinned.value["pinned"]) == (0, "KEYS_NOT_PINNED", False)
+    assert "workbench trust export" in unpinned.err and "WARNING" not in good.err and good.value["pinned"]
     out.write_bytes(out.read_bytes().replace(b",A\r\n", b",B\r\n", 1))
     bad = workbench("verify", value["receipt"], "--list", out, "--trust", trust, "--json")
     assert bad.status == 2 and bad.value
     altered = tmp_path / "receipt.json"
     altered.write_text(Path(value["receipt"]).read_text("utf-8").replace("intersection.released", "intersection.refused_"))
     assert workbench("verify", altered, "--trust", trust, "--json").status == 2
+    assert workbench("verify", altered, "--json").status == 2
     evidence = workbench("evidence", live.folder, "--party", "broker", "--job", value["job"], "--json")
     assert evidence.status == 0
     logs = {entry["log"] for entry in evidence.value["entries"]}

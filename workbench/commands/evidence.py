@@ -13,33 +13,52 @@ from workbench.commands.common import (
     client_for,
     credentials,
     print_result,
+    say,
     workspace_of,
 )
 from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused
 from workbench.node.trust import parse_trust
-from workbench.verify import verify_receipt_file
+from workbench.verify import StepState, verify_receipt_file
+from workbench.workspace import Workspace
+
+STEP_MARKS = {StepState.OK: "✓", StepState.NOT_PROVEN: "?", StepState.FAILED: "✗"}
+NOT_PINNED = """注意：没有 --trust，公钥取自收据本身。谁都能用自己的密钥做出一份自洽的收据，因此此次核对不能说明签名者是谁。
+  取得公钥：在本机构运行 workbench trust export DIR --out KEYS.json（或向各机构合规岗索取），
+  通过另一途径与各机构核对密钥后，再运行 workbench verify RECEIPT --trust KEYS.json
+WARNING: without --trust the keys are taken from the receipt itself. Anybody can make a consistent receipt with keys of
+  their own, so this check does not say who signed. To get keys: workbench trust export DIR --out KEYS.json at your own
+  institution (or ask each institution's compliance), compare them by another way, then verify with --trust KEYS.json"""
 
 
 def verify(options: Options) -> int:
-    """Check a receipt offline, and a list against it; needs no workspace and no node."""
+    """Check a receipt offline, and a list against it; needs no workspace and no node.
+
+    Exit 0 when everything that was asked for holds, with pinned keys or without; docs/protocols/evidence.md section 9.
+    """
     trust: dict[PartyId, PartyKeys] | None = None
     if options.trust:
         pinned = parse_trust(_read(options.trust))
-        trust = {party: PartyKeys(party, keys.cosign_ed25519, keys.cosign_sm2) for party, keys in pinned.items()}
+        trust = {party: keys.for_notes() for party, keys in pinned.items()}
     list_path = Path(options.list) if options.list else None
     verdict = verify_receipt_file(Path(options.receipt), trust=trust, csv_path=list_path)
-    mark = {True: "✓", False: "✗"}
-    lines = [f"{mark[step.ok]} {step.zh} / {step.en}" for step in verdict.steps]
+    lines = [f"{STEP_MARKS[step.state]} {step.zh} / {step.en}" for step in verdict.steps]
+    if not verdict.pinned:
+        say(NOT_PINNED)
     lines += ["", verdict.zh, verdict.en]
     print_result(options, verdict.as_dict(), lines)
     return verdict.exit_status
 
 
 def audit(options: Options) -> int:
-    """Re-hash every body at one node; exit 2 when something does not hold."""
+    """Re-hash every body at one node; exit 2 when something does not hold.
+
+    With --coverage: every registered operation, the evidence it leaves and how much of it this log holds.
+    """
     workspace = workspace_of(options)
+    if options.coverage:
+        return _coverage(options, workspace)
     line = ProgressLine()
     with client_for(workspace, options.party, Role.COMPLIANCE) as client:
         report = client.call("evidence.audit", progress=line)
@@ -50,6 +69,24 @@ def audit(options: Options) -> int:
         if report["holds"]
         else f"发现 {len(report['findings'])} 处不符 / {len(report['findings'])} findings"
     )
+    print_result(options, report, lines)
+    return 0 if report["holds"] else 2
+
+
+def _coverage(options: Options, workspace: Workspace) -> int:
+    with client_for(workspace, options.party, Role.COMPLIANCE) as client:
+        report = client.call("evidence.coverage")
+    lines = []
+    for one in report["operations"]:
+        leaves = " ".join(one["kinds"]) or "只读：仅拒绝与监管查看留痕 / reads: refusals and the regulator's views only"
+        mark = "✗" if one["problem_en"] else "✓" if one["proven"] else "·"
+        lines.append(f"{mark} {one['name']:<34} {one['entries']:>7}  {leaves}")
+        if one["problem_en"]:
+            lines.append(f"  {one['problem_zh']} / {one['problem_en']}")
+    lines += [
+        "✓ 最近一条已在两棵树中核对；· 尚无记录 / ✓ newest entry checked in both trees; · none yet",
+        f"没有留下证据的操作 {report['unrecorded']} 次 / {report['unrecorded']} actions left no entry",
+    ]
     print_result(options, report, lines)
     return 0 if report["holds"] else 2
 
