@@ -22,6 +22,7 @@ from datetime import date
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, EntryView, HeadConflict, SealState
 from workbench.domain.intersection import KeyKind, Offer, Terms
 from workbench.domain.party import Caller, PartyId
@@ -152,7 +153,17 @@ class Ledger(Protocol):
 
     def size(self, log: PartyId) -> int: ...
 
-    def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState: ...
+    def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState:
+        """As `seal`, for exactly these required institutions instead of the policy."""
+
+    def seal(self, log: PartyId, index: int) -> SealState:
+        """Pending, sealed or full by the policy of the entry's kind (docs/protocols/ledger.md section 3)."""
+
+    def pending(self) -> tuple[int, int]:
+        """(sealed, pending) entries of the own log by that policy."""
+
+    def keys(self) -> Mapping[PartyId, PartyKeys]:
+        """Co-signing keys of every institution, present and former, with the logs' members they tell of."""
 
     def own_checkpoint(self) -> str:
         """The newest checkpoint of the own log as a C2SP signed note with all co-signatures known."""

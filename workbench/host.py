@@ -25,7 +25,7 @@ from workbench.contracts import (
     IntersectionEngine,
     Ledger,
 )
-from workbench.crypto import ed25519, sm2
+from workbench.crypto import ed25519, mldsa, sm2
 from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.intersection import JobId, new_job_id
 from workbench.domain.party import PartyId
@@ -85,6 +85,7 @@ class PinnedPublicKeys:
     contract: sm2.PublicKey
     ed25519: ed25519.PublicKey
     sm2: sm2.PublicKey
+    mldsa44: mldsa.PublicKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class CosigningKeys:
 
     ed25519: ed25519.PrivateKey
     sm2: sm2.PrivateKey
+    mldsa44: mldsa.PrivateKey | None = None
 
 
 class Workbench:
@@ -220,16 +222,30 @@ class Workbench:
 
     def pinned_keys(self, party: PartyId) -> PinnedPublicKeys:
         """Public keys of an institution as pinned by the allow-list (its own for this one)."""
-        bundle = self.keys.bundle if party == self.party else self.partners.partner(party).bundle
-        return PinnedPublicKeys(bundle.message_key, bundle.contract_key, bundle.cosign_ed25519, bundle.cosign_sm2)
+        bundle = self.keys.bundle if party == self.party else self.partners.known(party).bundle
+        return PinnedPublicKeys(
+            bundle.message_key, bundle.contract_key, bundle.cosign_ed25519, bundle.cosign_sm2, bundle.cosign_mldsa44
+        )
+
+    def former_parties(self) -> Sequence[PartyId]:
+        """Institutions that once belonged to the allow-list, sorted: their keys stay good for what they signed then."""
+        return self.partners.former()
+
+    def job_participants(self, log: PartyId, job: str) -> frozenset[PartyId]:
+        """Who takes part in a job, as far as this node knows: from its own jobs, else from the entries of that log."""
+        try:
+            own = self.jobs.get(job)
+            if log in (self.party, own.partner):
+                return frozenset({self.party, own.partner})
+        except NotFound:
+            pass  # a job of others, seen from outside
+        if log == self.party:
+            return frozenset()
+        return self.mirror_index(log).participants(job)
 
     def trust_keys(self) -> dict[PartyId, PartyKeys]:
-        """Co-signing keys of every institution as this node pins them, for `workbench.verify`."""
-        return {
-            party: PartyKeys(party, keys.ed25519, keys.sm2)
-            for party in self.parties()
-            for keys in (self.pinned_keys(party),)
-        }
+        """Co-signing keys of every institution, former ones too, as this node pins them, for `workbench.verify`."""
+        return dict(self.ledger.keys())
 
     def mirror_index(self, party: PartyId) -> MirrorIndex:
         """Where a job's entries lie in this node's mirror of a partner's log."""
@@ -239,7 +255,8 @@ class Workbench:
 
     @property
     def cosigning_keys(self) -> CosigningKeys:
-        return CosigningKeys(self.keys.cosign_ed25519, self.keys.cosign_sm2)
+        third = self.keys.cosign_mldsa44 if self.setting("ledger.mldsa") else None
+        return CosigningKeys(self.keys.cosign_ed25519, self.keys.cosign_sm2, third)
 
     def partner(self, party: PartyId) -> Partner:
         return self.partners.partner(party)

@@ -168,13 +168,17 @@ def open_node(workspace: Workspace, party: str, *, passphrase: str = "") -> Work
         require_trusted_program(workspace.folder / ".compiled")
     secret = passphrase or _stored_passphrase(workspace, party)
     settings_path = folder / "settings.json"
+    settings = read_json(settings_path) if settings_path.exists() else {}
+    keys = institution_keys.load(folder / "keys", secret)
+    if settings.get("ledger.mldsa") is True:  # docs/protocols/ledger.md section 1: made when it is turned on
+        keys = institution_keys.add_mldsa(keys, folder / "keys", secret, now=datetime.now(UTC))
     return Workbench(
         folder=folder,
         kind=workspace.kind,
         project=workspace.project,
-        keys=institution_keys.load(folder / "keys", secret),
+        keys=keys,
         vault_key=unlock_vault_key(folder / "vault.key", secret),
-        settings=json.loads(settings_path.read_text("utf-8")) if settings_path.exists() else {},
+        settings=settings,
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, Ledger, Migration, view_at
+from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, Ledger, Migration, Setting, view_at
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
-from workbench_ledger import kinds, ledger, provider, schema, search_keeper, search_schema
+from workbench_ledger import kinds, ledger, provider, schema, search_keeper, search_schema, settings
 
 WORKBENCH_API = 1
 
@@ -20,6 +20,11 @@ def workbench_migrations() -> Sequence[Migration]:
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
     return kinds.KINDS
+
+
+@hookimpl
+def workbench_settings() -> Sequence[Setting]:
+    return settings.SETTINGS
 
 
 @hookimpl

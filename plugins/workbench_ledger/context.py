@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from workbench.contracts import Store, Transaction
-from workbench.crypto import ed25519, sm2
-from workbench.domain.checkpoint import Checkpoint, Cosignature, PartyKeys, cosign
+from workbench.crypto import ed25519, mldsa, sm2
+from workbench.domain.checkpoint import Checkpoint, Cosignature, PartyKeys, VerifiedNote, cosign, verify_note
 from workbench.domain.party import PartyId
 
 
@@ -21,6 +21,10 @@ class CosigningKeys(Protocol):
     @property
     def sm2(self) -> sm2.PrivateKey: ...
 
+    @property
+    def mldsa44(self) -> mldsa.PrivateKey | None:
+        """None where the setting `ledger.mldsa` is off."""
+
 
 Record = Callable[[Transaction, str, Mapping[str, str]], None]
 """Writes an evidence entry of this node, given its kind and values, in the same transaction."""
@@ -30,9 +34,27 @@ def no_record(tx: Transaction, kind: str, values: Mapping[str, str]) -> None:
     """The recorder of a ledger without an evidence log, as in tests of the ledger alone."""
 
 
+def no_notes(tx: Transaction, log: PartyId, start: int, bodies: Sequence[bytes]) -> None:
+    """Of a ledger that looks for no changes of members."""
+
+
+def no_participants(log: PartyId, job: str) -> frozenset[PartyId]:
+    """Of a ledger that knows no jobs."""
+    return frozenset()
+
+
+def no_kinds() -> Sequence[str]:
+    """No kind of entry demands ML-DSA-44 lines."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One node's ledger. pinned: asked anew each time for the keys of every institution, this one included."""
+    """One node's ledger.
+
+    pinned: asked anew each time for the keys of every institution, this one and former members included. note_members:
+    looks through bodies that are being written for changes of members. participants: who takes part in a job, as far as this node knows. mldsa_kinds: prefixes of kinds that need ML-DSA-44 lines.
+    """
 
     store: Store
     party: PartyId
@@ -41,17 +63,35 @@ class Context:
     pinned: Callable[[], Mapping[PartyId, PartyKeys]]
     now_ms: Callable[[], int]
     record: Record = no_record
+    note_members: Callable[[Transaction, PartyId, int, Sequence[bytes]], None] = no_notes
+    participants: Callable[[PartyId, str], frozenset[PartyId]] = no_participants
+    mldsa_kinds: Callable[[], Sequence[str]] = no_kinds
 
     def parties(self) -> tuple[PartyId, ...]:
-        """All institutions of the project, ascending."""
+        """All institutions of the project, present and former, ascending."""
         return tuple(sorted(self.pinned()))
 
+    def verified(self, note: str) -> VerifiedNote:
+        """A note after all rules; co-signatures of institutions that had left that log by then are left out.
+
+        Raises VerificationError as `verify_note`.
+        """
+        keys = self.pinned()
+        found = verify_note(note, keys, project=self.project)
+        log, last = found.checkpoint.log, found.checkpoint.size - 1
+        gone = {one for one in found.cosignatures if log in keys[one].left and last >= keys[one].left[log] and one != log}
+        if not gone:
+            return found
+        kept = {party: one for party, one in found.cosignatures.items() if party not in gone}
+        return replace(found, cosignatures=kept)
+
     def cosign(self, checkpoint: Checkpoint) -> Cosignature:
-        """Both lines of this institution, now."""
+        """All lines of this institution, now."""
         return cosign(
             checkpoint,
             party=self.party,
             ed25519_key=self.keys.ed25519,
             sm2_key=self.keys.sm2,
             time_s=self.now_ms() // 1000,
+            mldsa_key=self.keys.mldsa44,
         )

@@ -21,7 +21,6 @@ from workbench.domain.checkpoint import (
     parse_lines,
     read_cosignature,
     sign_log,
-    verify_note,
 )
 from workbench.domain.envelope import (
     MAX_BODY_BYTES,
@@ -35,10 +34,12 @@ from workbench.domain.party import PartyId
 from workbench.errors import NotFound, VerificationError
 from workbench_ledger import messages, tables
 from workbench_ledger.audit import FetchBodies, StoredOpening, run_audit
-from workbench_ledger.context import Context, CosigningKeys, Record, no_record
+from workbench_ledger.context import Context, CosigningKeys, Record, no_kinds, no_participants, no_record
+from workbench_ledger.membership import Members
 from workbench_ledger.messages import MirrorRequest
 from workbench_ledger.mirror import ROLLED_BACK, Mirror, rolled_back
 from workbench_ledger.search import SearchIndex
+from workbench_ledger.policy import PendingCounter, explicit, members_at, requirement_of, seal_of
 
 
 class Ledger:
@@ -61,8 +62,23 @@ class Ledger:
         *,
         project: str = DEFAULT_PROJECT,
         record: Record = no_record,
+        participants: Callable[[PartyId, str], frozenset[PartyId]] = no_participants,
+        mldsa_kinds: Callable[[], Sequence[str]] = no_kinds,
     ) -> None:
-        self._context = Context(store, party, project, keys, pinned, now_ms, record)
+        self._members = Members(store, party)
+        self._context = Context(
+            store=store,
+            party=party,
+            project=project,
+            keys=keys,
+            pinned=lambda: self._members.of(pinned()),
+            now_ms=now_ms,
+            record=record,
+            note_members=self._members.note,
+            participants=participants,
+            mldsa_kinds=mldsa_kinds,
+        )
+        self._pending = PendingCounter(self._context, party)
         self._store = store
         self._party = party
         self._mirror = Mirror(self._context)
@@ -109,15 +125,27 @@ class Ledger:
         return head.size, *head.roots
 
     def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState:
-        """How far an entry is co-signed, looking at the best single checkpoint that covers it (document section 8)."""
-        parties = self._context.parties()
-        needed = frozenset(required)
+        """As `seal`, for exactly these required institutions instead of the policy."""
         with self._store.read() as reader:
-            found = tables.best_seal(reader, log, index, lambda signers: _rank(signers, needed, parties))
-        signers = found[1] if found else frozenset()
-        missing = tuple(party for party in parties if party not in signers)
-        state = "PENDING" if not found or not needed <= signers else "SEALED" if missing else "FULL"
-        return SealState(state, tuple(sorted(signers)), missing)
+            return seal_of(self._context, reader, log, index, explicit(required))
+
+    def seal(self, log: PartyId, index: int) -> SealState:
+        """Pending, sealed or full by the policy of the entry's kind (docs/protocols/ledger.md section 3).
+
+        Looks at the best single checkpoint that covers the entry. An entry that is not held is pending.
+        """
+        with self._store.read() as reader:
+            bodies = tables.read_bodies(reader, log, index, index + 1, own=log == self._party)
+            needed = requirement_of(self._context, log, index, bodies[0] if bodies else b"")
+            return seal_of(self._context, reader, log, index, needed)
+
+    def pending(self) -> tuple[int, int]:
+        """(sealed, pending) entries of the own log by the policy of each entry's kind; sealed counts full ones too."""
+        return self._pending.count()
+
+    def keys(self) -> Mapping[PartyId, PartyKeys]:
+        """Co-signing keys of every institution, present and former, with the logs' members they tell of."""
+        return self._context.pinned()
 
     def own_checkpoint(self) -> str:
         """The newest checkpoint of the own log with all co-signatures known, made first if the log has grown.
@@ -229,7 +257,7 @@ class Ledger:
         people must decide.
         """
         context = self._context
-        verified = verify_note(note, context.pinned(), project=context.project)
+        verified = context.verified(note)
 
         def take(tx: Transaction) -> int:
             growth = tables.grow(tables.read_head(tx, self._party), bodies)
@@ -260,7 +288,12 @@ class Ledger:
         """
         reply = self._mirror.witness(origin, request)
         self._mirror.compare_seen(origin)
+        self.judge_members()
         return reply
+
+    def judge_members(self) -> None:
+        """Look again at changes of members whose approvals had not arrived yet; cheap when none waits."""
+        self._members.judge(self._context.pinned())
 
     def observe(self, note: str) -> None:
         """Compare a signed head of any log, shown by anybody, with what this node holds; see Mirror.observe."""
@@ -293,9 +326,16 @@ class Ledger:
             sha256_path=proof.sha256_path,
             sm3_path=proof.sm3_path,
             note=proof.note,
-            keys=self._context.pinned(),
+            keys=self._keys_at(log, index, proof.note),
             openings=openings or {},
         )
+
+    def _keys_at(self, log: PartyId, index: int, note: str) -> dict[PartyId, PartyKeys]:
+        """Keys of the members of a log at an entry, and of whoever else has co-signed the head."""
+        keys = self._context.pinned()
+        signers = self._context.verified(note).cosignatures
+        members = members_at(keys, log, index)
+        return {party: one for party, one in keys.items() if party in members or party in signers}
 
     def proof(self, log: PartyId, index: int) -> EntryProof:
         """How the stored leaf of an entry leads to the best signed head that covers it, whatever its body is now.
@@ -341,6 +381,7 @@ class Ledger:
         growth = tables.grow(tables.read_head(tx, self._party), bodies)
         if bodies:
             tables.write_growth(tx, self._party, growth, own=True)
+            self._context.note_members(tx, self._party, growth.start, bodies)
         return [EntryRef(self._party, growth.start + offset, leaf) for offset, leaf in enumerate(growth.sha256_leaves)]
 
     def _check_body(self, body: bytes) -> None:
@@ -426,11 +467,6 @@ class Ledger:
                 shown[best[0]] = note
             notes += [note.format() for note in shown.values()]
         return notes[: messages.MAX_SEEN]
-
-
-def _rank(signers: frozenset[PartyId], needed: frozenset[PartyId], parties: Sequence[PartyId]) -> int:
-    """Checkpoints with everybody first, then those with all required, then by number."""
-    return len(signers) + len(parties) * (needed <= signers)
 
 
 def _keep_peer(tx: Transaction, peer: PartyId, held: int, size: int, known: Iterable[PartyId]) -> None:

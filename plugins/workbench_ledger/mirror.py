@@ -70,7 +70,7 @@ class Mirror:
             stored = tables.read_note(reader, claimed.log, claimed.size)
         if stored is not None and stored.text == text and set(lines) <= set(stored.lines):
             return  # nothing in it that is not kept already
-        verified = verify_note(note, context.pinned(), project=context.project)
+        verified = context.verified(note)
         checkpoint = verified.checkpoint
         with context.store.read() as reader:
             held = tables.read_head(reader, checkpoint.log).size
@@ -100,7 +100,7 @@ class Mirror:
     def _checked_note(self, origin: PartyId, message: MirrorRequest) -> VerifiedNote:
         """Row 1: the checkpoint is the caller's, signed and co-signed by it."""
         context = self._context
-        note = verify_note(message.checkpoint, context.pinned(), project=context.project)
+        note = context.verified(message.checkpoint)
         log = note.checkpoint.log
         if log != origin or message.log != origin or origin == context.party:
             raise _refused("请求的日志不是来访机构自己的", "the request is not about the caller's own log")
@@ -128,7 +128,12 @@ class Mirror:
         growth = tables.grow(head, message.bodies[repeated:])
         if growth.head.roots != checkpoint.roots:  # row 7
             self._raise_fork(note, index=None, field="")
-        context.store.write(lambda tx: _hold(tx, origin, head.size, growth, note))
+
+        def hold(tx: Transaction) -> None:
+            _hold(tx, origin, head.size, growth, note)
+            context.note_members(tx, origin, growth.start, growth.bodies)
+
+        context.store.write(hold)
         return self._sign(origin, note)  # row 8: what is signed is on disk by now
 
     def _sign(self, origin: PartyId, note: VerifiedNote) -> MirrorReply:
@@ -140,7 +145,7 @@ class Mirror:
             mine = context.cosign(checkpoint)
             fresh = mine
             context.store.write(lambda tx: tables.keep_note(tx, note, [fresh]))
-        lines = format_line(mine.ed25519_line) + format_line(mine.sm2_line)
+        lines = "".join(map(format_line, mine.lines))
         return MirrorReply(context.party, origin, True, checkpoint.size, checkpoint.size, lines, (), "")
 
     def _check_own_state(self, reader: tables.Reader, origin: PartyId, head: tables.Head) -> None:

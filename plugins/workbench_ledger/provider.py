@@ -16,17 +16,19 @@ from workbench_ledger.ledger import Ledger
 def build_ledger(host: Any) -> Ledger:  # Any: the node's services beyond contracts.Host that only this provider needs
     """The ledger of this node.
 
-    host offers, besides contracts.Host: `cosigning_keys` with .ed25519 and .sm2 (secret), and `pinned_keys(party)` with
-    .ed25519 and .sm2 (public keys, or their 32 and 64 bytes); optionally `project`.
+    host offers, besides contracts.Host: `cosigning_keys` with .ed25519, .sm2 and .mldsa44 (secret, the last may be None),
+    `pinned_keys(party)` with the same names (public), `former_parties()` and `job_participants(log, job)`; optionally
+    `project`.
     """
 
     def pinned() -> Mapping[PartyId, PartyKeys]:
         own = host.cosigning_keys
-        keys = {host.party: PartyKeys(host.party, own.ed25519.public, own.sm2.public)}
-        for party in host.parties():
+        third = None if own.mldsa44 is None else own.mldsa44.public
+        keys = {host.party: PartyKeys(host.party, own.ed25519.public, own.sm2.public, mldsa44=third)}
+        for party in (*host.parties(), *host.former_parties()):
             if party != host.party:
                 one = host.pinned_keys(party)
-                keys[party] = PartyKeys(party, _ed25519(one.ed25519), _sm2(one.sm2))
+                keys[party] = PartyKeys(party, _ed25519(one.ed25519), _sm2(one.sm2), mldsa44=one.mldsa44)
         return keys
 
     def record(tx: Transaction, kind: str, values: Mapping[str, str]) -> None:
@@ -40,6 +42,8 @@ def build_ledger(host: Any) -> Ledger:  # Any: the node's services beyond contra
         host.now_ms,
         project=getattr(host, "project", "") or DEFAULT_PROJECT,
         record=record,
+        participants=host.job_participants,
+        mldsa_kinds=lambda: [str(one) for one in host.setting("ledger.mldsa_required")],
     )
 
 

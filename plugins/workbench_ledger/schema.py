@@ -144,5 +144,41 @@ def _guards() -> str:
     return "\n".join(statements)
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(OWNER, 1, _TABLES + _guards()),)
+# docs/protocols/ledger.md
+_SECOND = """
+-- As ledger_seal, for co-signers whose co-signature carries an ML-DSA-44 line that verified (section 1).
+CREATE TABLE ledger_seal_mldsa (
+    log     TEXT NOT NULL,
+    signers TEXT NOT NULL,
+    size    INTEGER NOT NULL,
+    PRIMARY KEY (log, signers)
+) WITHOUT ROWID;
+-- Changes of members as the entries of each log tell them (section 7); valid: its approvals were found and agree.
+CREATE TABLE ledger_membership (
+    log    TEXT NOT NULL,
+    idx    INTEGER NOT NULL,
+    change TEXT NOT NULL,
+    action TEXT NOT NULL,
+    party  TEXT NOT NULL,
+    valid  INTEGER NOT NULL,
+    PRIMARY KEY (log, idx)
+) WITHOUT ROWID;
+-- Own entries fetched back from a mirror, until they are complete and fit the own signed head (section 5).
+CREATE TABLE ledger_restoring (
+    idx    INTEGER PRIMARY KEY,
+    body   BLOB NOT NULL,
+    mirror TEXT NOT NULL
+);
+-- Which contradictions (ledger_conflict.number) have been passed on to whom (section 6).
+CREATE TABLE ledger_conflict_told (
+    number INTEGER NOT NULL,
+    party  TEXT NOT NULL,
+    PRIMARY KEY (number, party)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(OWNER, 1, _TABLES + _guards()),
+    Migration(OWNER, 2, _SECOND),
+)
 """The steps of this plugin's tables; a released step is never changed, only followed."""

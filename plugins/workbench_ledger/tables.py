@@ -222,10 +222,10 @@ def read_note(reader: Reader, log: PartyId, size: int) -> StoredNote | None:
     ).fetchall()
     cosignatures = []
     for signer, time_s, lines in rows:
-        pair = parse_lines(lines)
-        if len(pair) != 2:
+        two_or_three = parse_lines(lines)  # the third is ML-DSA-44: docs/protocols/ledger.md section 1
+        if len(two_or_three) not in (2, 3):
             raise damaged(log)
-        cosignatures.append(Cosignature(PartyId(signer), time_s, pair[0], pair[1]))
+        cosignatures.append(Cosignature(PartyId(signer), time_s, *two_or_three))
     checkpoint = parse_checkpoint(row[0])
     if checkpoint.size != size or checkpoint.log != log:
         raise damaged(log)
@@ -255,30 +255,37 @@ def keep_note(tx: Transaction, note: VerifiedNote | StoredNote, cosignatures: It
         (log, size, note.text, format_line(note.log_line)),
     )
     for one in cosignatures:
-        lines = format_line(one.ed25519_line) + format_line(one.sm2_line)
+        lines = "".join(map(format_line, one.lines))
         tx.execute(
             "INSERT INTO ledger_cosignature (log, size, signer, time_s, lines) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
             (log, size, one.party, one.time_s, lines),
         )
     rows = tx.execute(
-        "SELECT signer FROM ledger_cosignature WHERE log = ? AND size = ? ORDER BY signer", (log, size)
+        "SELECT signer, lines FROM ledger_cosignature WHERE log = ? AND size = ? ORDER BY signer", (log, size)
     ).fetchall()
-    if rows:
-        tx.execute(
-            "INSERT INTO ledger_seal (log, signers, size) VALUES (?, ?, ?) "
-            "ON CONFLICT (log, signers) DO UPDATE SET size = max(size, excluded.size)",
-            (log, " ".join(row[0] for row in rows), size),
-        )
+    with_mldsa = [row[0] for row in rows if row[1].count("\n") == 3]
+    for table, signers in (("ledger_seal", [row[0] for row in rows]), ("ledger_seal_mldsa", with_mldsa)):
+        if signers:
+            tx.execute(
+                f"INSERT INTO {table} (log, signers, size) VALUES (?, ?, ?) "
+                "ON CONFLICT (log, signers) DO UPDATE SET size = max(size, excluded.size)",
+                (log, " ".join(signers), size),
+            )
+
+
+def seals(reader: Reader, log: PartyId, index: int, *, mldsa: bool = False) -> list[tuple[int, frozenset[PartyId]]]:
+    """Size and co-signers of every kind of checkpoint covering `index`; mldsa: those with an ML-DSA-44 line only."""
+    table = "ledger_seal_mldsa" if mldsa else "ledger_seal"
+    rows = reader.execute(f"SELECT size, signers FROM {table} WHERE log = ? AND size > ?", (log, index)).fetchall()
+    return [(size, frozenset(PartyId(one) for one in signers.split(" "))) for size, signers in rows]
 
 
 def best_seal(
     reader: Reader, log: PartyId, index: int, prefer: Callable[[frozenset[PartyId]], int]
 ) -> tuple[int, frozenset[PartyId]] | None:
     """Size and co-signers of the checkpoint covering `index` that ranks highest; the newest of equals; None: none."""
-    rows = reader.execute("SELECT size, signers FROM ledger_seal WHERE log = ? AND size > ?", (log, index)).fetchall()
-    seals = [(size, frozenset(PartyId(one) for one in signers.split(" "))) for size, signers in rows]
-    return max(seals, key=lambda seal: (prefer(seal[1]), seal[0]), default=None)
+    return max(seals(reader, log, index), key=lambda seal: (prefer(seal[1]), seal[0]), default=None)
 
 
 def damaged(log: PartyId) -> VerificationError:

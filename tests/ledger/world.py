@@ -9,7 +9,7 @@ from workbench_ledger.ledger import Ledger
 from workbench_ledger.schema import MIGRATIONS
 
 from workbench.contracts import Transaction
-from workbench.crypto import ed25519, sm2
+from workbench.crypto import ed25519, mldsa, sm2
 from workbench.crypto.random import SeededSource
 from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.envelope import Opening, build_envelope
@@ -55,6 +55,7 @@ class Keys:
 
     ed25519: ed25519.PrivateKey
     sm2: sm2.PrivateKey
+    mldsa44: mldsa.PrivateKey | None = None
 
 
 def make_keys(party: PartyId) -> Keys:

@@ -27,7 +27,6 @@ from workbench.commands.common import (
 )
 from workbench.commands.intersect import approve, propose, report_lines, summary, take_results, wait
 from workbench.demo.data import populate
-from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.party import ROLE_NAMES, PartyId, Role
 from workbench.errors import Refused, WorkbenchError
 from workbench.node.keys import load_bundle
@@ -192,7 +191,7 @@ def verify_with_workspace_keys(workspace: Workspace, party: str, receipt: Path) 
     data = export_trust([load_bundle(workspace.node_folder(one) / "keys") for one in workspace.parties])
     write_private(exports_folder(workspace, party) / "trust.json", data)
     pinned = parse_trust(data)
-    trust = {one: PartyKeys(one, keys.cosign_ed25519, keys.cosign_sm2) for one, keys in pinned.items()}
+    trust = {one: keys.for_notes() for one, keys in pinned.items()}
     return verify_receipt_file(receipt, trust=trust)
 
 

@@ -1,6 +1,6 @@
 """Checkpoints: signed tree heads as C2SP notes, with an Ed25519 and an SM2 co-signature of every institution.
 
-Document: docs/protocols/evidence.md sections 5 and 6. Pure: keys and the time are arguments. Every parser accepts
+Document: docs/protocols/evidence.md sections 5 and 6; docs/protocols/ledger.md section 1 (the optional ML-DSA-44 line). Pure: keys and the time are arguments. Every parser accepts
 exactly what its formatter writes.
 """
 
@@ -11,9 +11,9 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from workbench.crypto import ed25519, labels, sm2
+from workbench.crypto import ed25519, labels, mldsa, sm2
 from workbench.domain.merkle import HASH_SIZE, MAX_SIZE
 from workbench.domain.party import PartyId, parse_party_id
 from workbench.errors import VerificationError
@@ -24,12 +24,15 @@ DEFAULT_PROJECT = "evidence"
 LOG_TYPE = b"\x01"
 COSIGNATURE_TYPE = b"\x04"
 SM2_TYPE = b"\xffworkbench/v1/sm2-cosign\n"
+MLDSA_TYPE = b"\x06"
+SUBTREE_LABEL = b"subtree/v1\n\x00"
 
 MAX_NOTE_BYTES = 65_536
 MAX_LINES = 64
 _MAX_TIME_S = 2**53 - 1
 _KEY_ID_SIZE = 4
 _TIMED_SIZE = 8 + 64
+_TIMED_MLDSA_SIZE = 8 + mldsa.SIGNATURE_SIZE
 
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -38,13 +41,32 @@ _KEY_NAME = re.compile(r"[^\s+\x00-\x20\x7f]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class PartyKeys:
-    """The pinned co-signing keys of one institution, with its names for people."""
+    """The pinned co-signing keys of one institution, with its names for people. mldsa44: None when it has none.
+
+    joined, left: log -> index from which it belongs to that log's members, and from which no longer; both empty for a
+    founding member that never left (docs/protocols/ledger.md section 7).
+    """
 
     party: PartyId
     ed25519: ed25519.PublicKey
     sm2: sm2.PublicKey
     name_zh: str = ""
     name_en: str = ""
+    mldsa44: mldsa.PublicKey | None = None
+    joined: Mapping[PartyId, int] = field(default_factory=dict, compare=False)
+    left: Mapping[PartyId, int] = field(default_factory=dict, compare=False)
+
+    def is_member(self, log: PartyId, index: int) -> bool:
+        """Whether this institution belongs to the members of a log at one of its entries."""
+        if log == self.party:
+            return True
+        if log in self.left and index >= self.left[log]:
+            return False
+        return not self.joined or (log in self.joined and index >= self.joined[log])
+
+    def counts(self, log: PartyId, index: int, size: int) -> bool:
+        """Whether its co-signature of the head of `size` entries counts for the entry at `index`."""
+        return self.is_member(log, index) and self.is_member(log, size - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +96,22 @@ class SignatureLine:
 
 @dataclass(frozen=True, slots=True)
 class Cosignature:
-    """Both lines of one institution over one checkpoint, verified. time_s: POSIX seconds by its own clock."""
+    """The lines of one institution over one checkpoint, verified. time_s: POSIX seconds by its own clock.
+
+    mldsa_line: None when it has written none, or none that this reader can verify.
+    """
 
     party: PartyId
     time_s: int
     ed25519_line: SignatureLine
     sm2_line: SignatureLine
+    mldsa_line: SignatureLine | None = None
+
+    @property
+    def lines(self) -> tuple[SignatureLine, ...]:
+        """Two or three lines in our order: Ed25519, SM2, ML-DSA-44."""
+        pair = (self.ed25519_line, self.sm2_line)
+        return pair if self.mldsa_line is None else (*pair, self.mldsa_line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +220,11 @@ def sm2_key_id(name: str, key: sm2.PublicKey) -> bytes:
     return _key_id(name, SM2_TYPE, key.raw)
 
 
+def mldsa_key_id(name: str, key: mldsa.PublicKey) -> bytes:
+    """The key id of an ML-DSA-44 co-signature (type 0x06)."""
+    return _key_id(name, MLDSA_TYPE, key.raw)
+
+
 def log_vkey(project: str, keys: PartyKeys) -> str:
     """The C2SP verifier key of a log, for other people's tools."""
     name = origin_of(project, keys.party)
@@ -200,6 +237,14 @@ def cosigner_vkey(project: str, keys: PartyKeys) -> str:
     return f"{name}+{cosignature_key_id(name, keys.ed25519).hex()}+{_b64(COSIGNATURE_TYPE + keys.ed25519.raw)}"
 
 
+def mldsa_vkey(project: str, keys: PartyKeys) -> str:
+    """The C2SP verifier key of a co-signer (ML-DSA-44). Raises ValueError for an institution without that key."""
+    if keys.mldsa44 is None:
+        raise ValueError("this institution has no ML-DSA-44 key")
+    name = origin_of(project, keys.party)
+    return f"{name}+{mldsa_key_id(name, keys.mldsa44).hex()}+{_b64(MLDSA_TYPE + keys.mldsa44.raw)}"
+
+
 def cosigned_message(text: str, time_s: int) -> bytes:
     """What an Ed25519 co-signature signs (C2SP tlog-cosignature)."""
     return f"cosignature/v1\ntime {time_s}\n{text}".encode()
@@ -208,6 +253,18 @@ def cosigned_message(text: str, time_s: int) -> bytes:
 def sm2_message(party: PartyId, text: str, time_s: int) -> bytes:
     """What an SM2 co-signature signs: the same bytes behind the prefix that names its use and its signer."""
     return labels.signing_input("cosign", party=party, job="", body=cosigned_message(text, time_s))
+
+
+def mldsa_message(signer: str, checkpoint: Checkpoint, time_s: int) -> bytes:
+    """What an ML-DSA-44 co-signature signs: C2SP tlog-cosignature's `cosigned_message` of the whole tree.
+
+    signer: key name of the co-signer. The SM3 root is not in it (docs/protocols/ledger.md section 1).
+    """
+    origin = origin_of(checkpoint.project, checkpoint.log)
+    names = [one.encode("ascii") for one in (signer, origin)]
+    numbers = [number.to_bytes(8, "big") for number in (time_s, 0, checkpoint.size)]
+    cosigner, log = (len(name).to_bytes(1, "big") + name for name in names)
+    return SUBTREE_LABEL + cosigner + numbers[0] + log + numbers[1] + numbers[2] + checkpoint.sha256_root
 
 
 def sign_log(checkpoint: Checkpoint, key: ed25519.PrivateKey) -> SignatureLine:
@@ -223,19 +280,25 @@ def cosign(
     ed25519_key: ed25519.PrivateKey,
     sm2_key: sm2.PrivateKey,
     time_s: int,
+    mldsa_key: mldsa.PrivateKey | None = None,
 ) -> Cosignature:
-    """Both lines of `party` over the same text and time. time_s: POSIX seconds, 1 to 2^53 - 1. Cost: 1 ms."""
+    """All lines of `party` over the same head and time. time_s: POSIX seconds, 1 to 2^53 - 1. Cost: 1 to 2 ms."""
     if not 1 <= time_s <= _MAX_TIME_S:
         raise ValueError("a co-signature has a time after 1970")
     name, text = origin_of(checkpoint.project, party), format_checkpoint(checkpoint)
     stamp = time_s.to_bytes(8, "big")
     plain = ed25519_key.sign(cosigned_message(text, time_s))
     national = sm2_key.sign(sm2_message(party, text, time_s))
+    third = None
+    if mldsa_key is not None:
+        signed = mldsa_key.sign(mldsa_message(name, checkpoint, time_s))
+        third = SignatureLine(name, mldsa_key_id(name, mldsa_key.public), stamp + signed)
     return Cosignature(
         party,
         time_s,
         SignatureLine(name, cosignature_key_id(name, ed25519_key.public), stamp + plain),
         SignatureLine(name, sm2_key_id(name, sm2_key.public), stamp + national),
+        third,
     )
 
 
@@ -256,27 +319,33 @@ def verify_note(note: str, keys: Mapping[PartyId, PartyKeys], *, project: str) -
         found = read_cosignature(text, lines, keys[party], project=project)
         if found is not None:
             cosignatures[party] = found
-            known += 2
+            known += len(found.lines)
     return VerifiedNote(checkpoint, text, log_line, cosignatures, len(lines) - known)
 
 
 def read_cosignature(text: str, lines: Iterable[SignatureLine], keys: PartyKeys, *, project: str) -> Cosignature | None:
-    """The verified pair of one institution, or None when it has no line here: both or none (section 5 rule 3).
+    """The verified lines of one institution, or None when it has none here: both or none (section 5 rule 3).
 
-    Raises VerificationError (code CHECKPOINT_SIGNATURE) for one line without the other, a doubled line, different
-    times or a signature that does not verify.
+    A third line by its ML-DSA-44 key is optional and never stands alone (docs/protocols/ledger.md section 1). Raises
+    VerificationError (code CHECKPOINT_SIGNATURE) for one line without the other, a doubled line, different times or a
+    signature that does not verify.
     """
     name = origin_of(project, keys.party)
     plain_id, sm2_id = cosignature_key_id(name, keys.ed25519), sm2_key_id(name, keys.sm2)
     mine = [line for line in lines if line.name == name]
     plain = [line for line in mine if line.key_id == plain_id]
     national = [line for line in mine if line.key_id == sm2_id]
-    if not plain and not national:
+    third_id = None if keys.mldsa44 is None else mldsa_key_id(name, keys.mldsa44)
+    third = [line for line in mine if line.key_id == third_id]
+    if not plain and not national and not third:
         return None
-    if len(plain) != 1 or len(national) != 1:
+    if len(plain) != 1 or len(national) != 1 or len(third) > 1:
         raise _bad_signature(keys.party, "缺另一半或重复", "one half is missing or doubled")
-    stamps = {line.payload[:8] for line in (*plain, *national)}
-    if len(stamps) != 1 or any(len(line.payload) != _TIMED_SIZE for line in (*plain, *national)):
+    stamps = {line.payload[:8] for line in (*plain, *national, *third)}
+    sizes = [_TIMED_SIZE, _TIMED_SIZE, _TIMED_MLDSA_SIZE]
+    if len(stamps) != 1 or any(
+        len(line.payload) != size for line, size in zip((*plain, *national, *third), sizes, strict=False)
+    ):
         raise _bad_signature(keys.party, "两行的时间或长度不一致", "the two lines differ in time or have odd lengths")
     time_s = int.from_bytes(stamps.pop(), "big")
     if not 1 <= time_s <= _MAX_TIME_S:
@@ -284,15 +353,17 @@ def read_cosignature(text: str, lines: Iterable[SignatureLine], keys: PartyKeys,
     try:
         keys.ed25519.verify(cosigned_message(text, time_s), plain[0].payload[8:])
         keys.sm2.verify(sm2_message(keys.party, text, time_s), national[0].payload[8:])
+        if third and keys.mldsa44 is not None:
+            keys.mldsa44.verify(mldsa_message(name, parse_checkpoint(text), time_s), third[0].payload[8:])
     except VerificationError as error:
         raise _bad_signature(keys.party, "签名与内容不符", "a signature does not verify") from error
-    return Cosignature(keys.party, time_s, plain[0], national[0])
+    return Cosignature(keys.party, time_s, plain[0], national[0], third[0] if third else None)
 
 
 def cosignature_lines(cosignatures: Iterable[Cosignature]) -> list[SignatureLine]:
-    """The lines in our order: by party, Ed25519 before SM2."""
+    """The lines in our order: by party, Ed25519 before SM2 before ML-DSA-44."""
     ordered = sorted(cosignatures, key=lambda one: one.party)
-    return [line for one in ordered for line in (one.ed25519_line, one.sm2_line)]
+    return [line for one in ordered for line in one.lines]
 
 
 # --------------------------------------------------------------------------------------------- private

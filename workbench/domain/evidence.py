@@ -86,13 +86,16 @@ class EntryView:
 class SealState:
     """Who has co-signed a checkpoint that covers an entry.
 
-    PENDING: not yet by those whom the policy requires; SEALED: by all required; FULL: by every institution.
-    cosigners: their ids, sorted; missing: the others.
+    PENDING: not yet by those whom the policy requires; SEALED: by all required; FULL: by every member of the log.
+    cosigners: their ids, sorted; missing: the other members. required, at_least: what the policy asks for
+    (workbench.domain.policy).
     """
 
     state: str
     cosigners: tuple[PartyId, ...] = ()
     missing: tuple[PartyId, ...] = ()
+    required: tuple[PartyId, ...] = ()
+    at_least: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,7 @@ class MirrorIndex:
         self._size = 0
         self._by_job: dict[str, list[int]] = {}
         self._lock = threading.Lock()
+        self._participants: dict[str, frozenset[PartyId]] = {}
 
     def entries(self, job: str) -> list[int]:
         """Indices of this job's entries, ascending: from the ledger's search index when that has read everything."""
@@ -197,6 +198,12 @@ class MirrorIndex:
             return list(self._by_job.get(job, []))
 
     def _grow(self) -> None:
+    def participants(self, job: str) -> frozenset[PartyId]:
+        """The institutions that entries of this job name, that log's own included; empty for an unknown job."""
+        with self._lock:
+            self._grow()
+            return self._participants.get(job, frozenset())
+
         size = self._ledger.size(self._log)
         while self._size < size:
             stop = min(self._size + 500, size)
@@ -208,6 +215,8 @@ class MirrorIndex:
                 if envelope.job:
                     self._by_job.setdefault(envelope.job, []).append(self._size + offset)
             self._size = stop
+                    known = self._participants.get(envelope.job, frozenset())
+                    self._participants[envelope.job] = known | envelope.participants
 
 
 def kinds_seen_by(ctx: OperationContext) -> tuple[str, ...]:

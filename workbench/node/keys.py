@@ -1,7 +1,8 @@
 """The keys of one institution and the public bundle its partners pin (decisions 3, 19 and 25).
 
 Six key pairs, each for one job: the authority that signs the node's TLS certificate, the TLS key, the SM2 key of
-messages, the SM2 key of contracts and bundles, and the Ed25519 and SM2 keys of co-signatures.
+messages, the SM2 key of contracts and bundles, and the Ed25519 and SM2 keys of co-signatures. A seventh, the ML-DSA-44
+key of co-signatures, is optional (docs/protocols/ledger.md section 1).
 
 On disk: a folder 0700 with files 0600. `unlock.json` holds a random folder key wrapped under the node's passphrase;
 every `<name>.key` is sealed with SM4-GCM under a key derived from it for that name; `public.json` is the bundle and
@@ -27,6 +28,7 @@ from workbench.crypto import (
     ed25519,
     kdf,
     labels,
+    mldsa,
     random,
     sm2,
     sm3,
@@ -45,6 +47,8 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufef
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _KEY_NAMES = ("authority", "tls", "message", "contract", "cosign-ed25519", "cosign-sm2")
+_MLDSA_FIELD = "cosign_mldsa44"
+_MLDSA_FILE = "cosign-mldsa44.key"
 _MAX_SOURCES = 16
 
 
@@ -71,6 +75,7 @@ class PublicBundle:
     cosign_sm2: sm2.PublicKey
     issued_at_ms: int
     signature: bytes = field(default=b"", repr=False)
+    cosign_mldsa44: mldsa.PublicKey | None = None
 
     def digest(self) -> str:
         """The SM3 digest of the formatted bundle, hexadecimal: what two people compare on two screens."""
@@ -80,7 +85,8 @@ class PublicBundle:
         """All public keys as text, to find one key claimed by two parties."""
         sm2_keys = (self.message_key, self.contract_key, self.cosign_sm2)
         texts = {key.format() for key in sm2_keys}
-        return frozenset(texts | {self.cosign_ed25519.format(), self.certificate_fingerprint})
+        optional = set() if self.cosign_mldsa44 is None else {self.cosign_mldsa44.format()}
+        return frozenset(texts | optional | {self.cosign_ed25519.format(), self.certificate_fingerprint})
 
     def peer_address(self) -> PeerAddress:
         """The partner as a channel wants it."""
@@ -108,6 +114,7 @@ class InstitutionKeys:
     contract: sm2.PrivateKey
     cosign_ed25519: ed25519.PrivateKey
     cosign_sm2: sm2.PrivateKey
+    cosign_mldsa44: mldsa.PrivateKey | None = None
 
     @property
     def party(self) -> PartyId:
@@ -238,6 +245,7 @@ def load(folder: Path, passphrase: str) -> InstitutionKeys:
             contract=sm2.PrivateKey.parse(secret("contract")),
             cosign_ed25519=ed25519.PrivateKey.parse(secret("cosign-ed25519")),
             cosign_sm2=sm2.PrivateKey.parse(secret("cosign-sm2")),
+            cosign_mldsa44=mldsa.PrivateKey.parse(secret("cosign-mldsa44")) if bundle.cosign_mldsa44 else None,
         )
         _check_belongs_together(keys)
     except (OSError, ValueError, VerificationError) as error:
@@ -283,6 +291,30 @@ def renew_certificate(
     return renewed
 
 
+def add_mldsa(
+    keys: InstitutionKeys, folder: Path, passphrase: str, *, now: datetime, source: random.RandomSource = random.SYSTEM
+) -> InstitutionKeys:
+    """The keys with an ML-DSA-44 co-signing key, made and stored here if there is none, and a bundle that names it.
+
+    Partners verify its lines once they have pinned the new bundle. A crash in between leaves a key file that no bundle
+    names; it is replaced. Raises KeyUnavailable.
+    """
+    if keys.cosign_mldsa44 is not None:
+        return keys
+    try:
+        folder_key = wrap.unwrap((folder / "unlock.json").read_bytes(), passphrase, purpose=_purpose(keys.party))
+    except (OSError, VerificationError) as error:
+        raise _unusable("密钥目录缺文件或口令不对", "a file of the key folder is missing or the passphrase is wrong") from error
+    made = mldsa.generate(source)
+    bundle = replace(
+        keys.bundle, cosign_mldsa44=made.public, issued_at_ms=max(_ms(now), keys.bundle.issued_at_ms + 1)
+    )
+    grown = replace(keys, cosign_mldsa44=made, bundle=_sign_bundle(bundle, keys.contract))
+    _replace(folder / _MLDSA_FILE, _seal(folder_key, keys.party, "cosign-mldsa44", made.secret_bytes(), source))
+    replace_bundle(grown, folder)
+    return grown
+
+
 def change_passphrase(
     folder: Path, party: PartyId, *, old: str, new: str, source: random.RandomSource = random.SYSTEM
 ) -> None:
@@ -321,8 +353,10 @@ def check_source_address(text: str) -> str:
 
 
 def _bundle_fields(bundle: PublicBundle) -> dict[str, canonical.Json]:
+    optional = {} if bundle.cosign_mldsa44 is None else {_MLDSA_FIELD: bundle.cosign_mldsa44.format()}
     return {
-        "v": 1,
+        **optional,
+        "v": 2 if optional else 1,
         "kind": _BUNDLE_KIND,
         "party": bundle.party,
         "name_zh": bundle.name_zh,
@@ -344,7 +378,8 @@ def _bundle_from(value: dict[str, canonical.Json]) -> PublicBundle:
     """The bundle with these fields; ValueError or KeyError for anything unexpected."""
     text = {name: _text(value[name]) for name in _TEXT_FIELDS}
     port, issued, sources = value["port"], value["issued_at_ms"], value["source_addresses"]
-    if set(value) != {*_TEXT_FIELDS, "v", "port", "source_addresses", "issued_at_ms"} or value["v"] != 1:
+    optional = {_MLDSA_FIELD} if value["v"] == 2 else set()
+    if set(value) != {*_TEXT_FIELDS, *optional, "v", "port", "source_addresses", "issued_at_ms"} or value["v"] not in (1, 2):
         raise ValueError("unknown fields or version")
     if type(port) is not int or type(issued) is not int or not isinstance(sources, list) or issued < 0:
         raise ValueError("a field has another type")
@@ -365,6 +400,7 @@ def _bundle_from(value: dict[str, canonical.Json]) -> PublicBundle:
         cosign_sm2=sm2.PublicKey.parse(text["cosign_sm2"]),
         issued_at_ms=issued,
         signature=bytes.fromhex(text["signature"]),
+        cosign_mldsa44=mldsa.PublicKey.parse(_text(value[_MLDSA_FIELD])) if optional else None,
     )
     _check_bundle(bundle)
     return bundle
@@ -380,7 +416,7 @@ def _check_bundle(bundle: PublicBundle) -> None:
         raise ValueError("an institution calls from 1 to 16 addresses or networks")
     for source in bundle.source_addresses:
         check_source_address(source)
-    if len(bundle.key_texts()) != 5:
+    if len(bundle.key_texts()) != (5 if bundle.cosign_mldsa44 is None else 6):
         raise ValueError("one key does two jobs")
 
 
@@ -403,6 +439,7 @@ def _check_belongs_together(keys: InstitutionKeys) -> None:
         and keys.contract.public == bundle.contract_key
         and keys.cosign_ed25519.public == bundle.cosign_ed25519
         and keys.cosign_sm2.public == bundle.cosign_sm2
+        and (None if keys.cosign_mldsa44 is None else keys.cosign_mldsa44.public) == bundle.cosign_mldsa44
         and facts.fingerprint == bundle.certificate_fingerprint
         and facts.party == bundle.party
         and certificates.key_matches(keys.tls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -30,6 +30,7 @@ class Partners:
         with host.store.read() as reader:
             rows = reader.execute("SELECT body FROM host_trust_change ORDER BY number").fetchall()
         self._trust = allow_list.TrustStore.replay(host.keys.bundle, [row["body"] for row in rows])
+        self._former_of = (self._trust, self._trust.former())
 
     @property
     def trust(self) -> allow_list.TrustStore:
@@ -41,6 +42,22 @@ class Partners:
 
     def partner(self, party: PartyId) -> allow_list.Partner:
         return self._trust.partner(party)
+
+    def known(self, party: PartyId) -> allow_list.Partner:
+        """A partner of today, or a former one as it was trusted last: for reading what it signed, never for calls."""
+        former = self._former()
+        return former[party] if party in former else self._trust.partner(party)
+
+    def former(self) -> Sequence[PartyId]:
+        """Institutions that were removed and not enrolled again, sorted."""
+        return sorted(self._former())
+
+    def _former(self) -> Mapping[PartyId, allow_list.Partner]:
+        trust, found = self._former_of
+        if trust is not self._trust:
+            trust, found = self._trust, self._trust.former()
+            self._former_of = (trust, found)
+        return found
 
     def addresses(self) -> Sequence[PeerAddress]:
         """What the channel checks new connections against."""

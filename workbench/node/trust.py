@@ -15,7 +15,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from workbench.contracts import PeerAddress
-from workbench.crypto import canonical, ed25519, labels, sm2, sm3
+from workbench.crypto import canonical, ed25519, labels, mldsa, sm2, sm3
+from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.party import PartyId, PersonId, parse_party_id
 from workbench.errors import NotFound, Refused, VerificationError
 from workbench.node.keys import PublicBundle, check_source_address, parse_bundle
@@ -129,6 +130,15 @@ class TrustStore:
                 code="UNKNOWN_PARTNER",
             )  # fmt: skip
         return self.partners[party]
+
+    def former(self) -> Mapping[PartyId, Partner]:
+        """Institutions that were removed and not enrolled again, with the bundle trusted last."""
+        bundles = {
+            one.proposal.party: one.proposal.bundle
+            for one in self.changes
+            if one.proposal.bundle and one.proposal.party not in self.partners
+        }
+        return {party: Partner(bundle, ()) for party, data in bundles.items() for bundle in (parse_bundle(data),)}
 
     def peer_addresses(self) -> tuple[PeerAddress, ...]:
         """All partners as a channel wants them, sorted by party."""
@@ -261,12 +271,21 @@ class PinnedKeys:
     contract_key: sm2.PublicKey
     cosign_ed25519: ed25519.PublicKey
     cosign_sm2: sm2.PublicKey
+    cosign_mldsa44: mldsa.PublicKey | None = None
+
+    def for_notes(self) -> PartyKeys:
+        """The co-signing keys as verification wants them."""
+        return PartyKeys(
+            self.party, self.cosign_ed25519, self.cosign_sm2, self.name_zh, self.name_en, self.cosign_mldsa44
+        )
 
 
 def export_trust(bundles: Iterable[PublicBundle]) -> bytes:
     """The file for `workbench verify --trust`: pinned keys of every party, canonical JSON (docs/protocols/messages.md)."""
+    shown = sorted(bundles, key=lambda bundle: bundle.party)
     parties: list[canonical.Json] = [
         {
+            **({} if bundle.cosign_mldsa44 is None else {"cosign_mldsa44": bundle.cosign_mldsa44.format()}),
             "party": bundle.party,
             "name_zh": bundle.name_zh,
             "name_en": bundle.name_en,
@@ -274,18 +293,21 @@ def export_trust(bundles: Iterable[PublicBundle]) -> bytes:
             "cosign_ed25519": bundle.cosign_ed25519.format(),
             "cosign_sm2": bundle.cosign_sm2.format(),
         }
-        for bundle in sorted(bundles, key=lambda bundle: bundle.party)
+        for bundle in shown
     ]
-    return canonical.format({"v": 1, "kind": _TRUST_KIND, "parties": parties})
+    version = 1 if all(bundle.cosign_mldsa44 is None for bundle in shown) else 2
+    return canonical.format({"v": version, "kind": _TRUST_KIND, "parties": parties})
 
 
 def parse_trust(data: bytes) -> dict[PartyId, PinnedKeys]:
     """The pinned keys in a trust file, by party. A final line feed is allowed. Raises VerificationError."""
     value = canonical.parse_object(data.removesuffix(b"\n"))
     try:
-        if value["v"] != 1 or value["kind"] != _TRUST_KIND or not isinstance(value["parties"], list):
+        if value["v"] not in (1, 2) or value["kind"] != _TRUST_KIND or not isinstance(value["parties"], list):
             raise ValueError("not a trust file")
         pinned = [_pinned_from(_mapping(item)) for item in value["parties"]]
+        if (value["v"] == 2) is not any(one.cosign_mldsa44 for one in pinned):
+            raise ValueError("version 2 is for files with an ML-DSA-44 key")
     except (KeyError, ValueError) as error:
         raise _bad_trust_file() from error
     by_party = {keys.party: keys for keys in pinned}
@@ -302,12 +324,14 @@ def _pinned_from(value: Mapping[str, canonical.Json]) -> PinnedKeys:
         contract_key=sm2.PublicKey.parse(_text(value["contract_key"])),
         cosign_ed25519=ed25519.PublicKey.parse(_text(value["cosign_ed25519"])),
         cosign_sm2=sm2.PublicKey.parse(_text(value["cosign_sm2"])),
+        cosign_mldsa44=mldsa.PublicKey.parse(_text(value["cosign_mldsa44"])) if "cosign_mldsa44" in value else None,
     )
 
 
 def _shares_keys(pinned: Sequence[PinnedKeys]) -> bool:
     """Whether one key stands under two names: then two co-signatures could come from one institution."""
     keys = [key for one in pinned for key in (one.cosign_ed25519.raw, one.cosign_sm2.raw, one.contract_key.raw)]
+    keys += [one.cosign_mldsa44.raw for one in pinned if one.cosign_mldsa44 is not None]
     return len(set(keys)) != len(keys)
 
 
