@@ -26,13 +26,17 @@ class Visibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a kind of entry: its name, unit, where it can be read, and a sentence for staff."""
+    """One field of a kind of entry: its name, unit, where it can be read, and a sentence for staff.
+
+    subject: the value concerns the customer whom an entry names, and is erased with that customer; committed only.
+    """
 
     name: str
     visibility: Visibility
     zh: str
     en: str
     unit: str = ""
+    subject: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from workbench.errors import NotFound, VerificationError
 from workbench.store.vault import Reader, Vault, mark_erased_in
 
 SLICE_ENTRIES = 1000
+SET_ASIDE = b"R"
+"""In place of an opening that an erasure moved to restricted storage; erased, it has no byte at all."""
 WORDS_LENGTH = 1000
 """How much of an entry's shared values can be searched."""
 
@@ -99,8 +101,8 @@ class EvidenceLog:
     ) -> EntryRef:
         """Write one entry in the caller's change; returns where it lies.
 
-        values: exactly the fields of the kind, all strings. subject: name of the customer key that seals the openings,
-        "" for the log's own key. Raises ValueError for an unknown kind or other fields, a programming mistake.
+        values: exactly the fields of the kind, all strings. subject: name of the customer key that seals the openings of
+        the fields marked `subject` (of all committed fields where the kind marks none), "" for the log's own key. Raises ValueError for an unknown kind or other fields, a programming mistake.
         """
         return self.append_many(tx, [EntryDraft(kind, values, job, actor, refs, subject)])[0]
 
@@ -115,9 +117,11 @@ class EvidenceLog:
         for draft, ref, (_, values) in zip(drafts, refs, built, strict=True):
             if values and draft.subject not in keys:
                 keys[draft.subject] = self._vault.subject_key(tx, draft.subject)
+            marked = {one.name for one in self.kinds[draft.kind].fields if one.subject}
             for name, opening in values.items():
-                blob = self._seal(keys[draft.subject], ref.index, name, opening)
-                openings.append((ref.index, name, draft.subject, blob))
+                subject = draft.subject if not marked or name in marked else ""
+                blob = self._seal(keys[subject], ref.index, name, opening)
+                openings.append((ref.index, name, subject, blob))
             shared = [value for name, value in draft.values.items() if name not in values]
             rows.append((ref.index, draft.kind, draft.job, draft.actor, time_ms, _words(shared)))
         tx.executemany(_INSERT_OPENING, openings)
@@ -138,6 +142,35 @@ class EvidenceLog:
         self._vault.shred_subject(tx, subject)
         mark_erased_in(tx)
         return erased
+
+    def openings_about(self, reader: Reader, subject: str) -> list[tuple[int, str, Opening]]:
+        """(index, field, opening) of everything sealed under one customer's key, in order.
+
+        Raises VerificationError when one does not open: nothing is erased then that nobody could check.
+        """
+        rows = reader.execute(
+            "SELECT entry_idx, field, CAST(blob AS BLOB) FROM evidence_opening WHERE subject = ? AND subject <> ''"
+            " ORDER BY entry_idx, field",
+            (subject,),
+        ).fetchall()
+        keys: dict[str, bytes] = {}
+        found = [(index, name, self._unseal(reader, keys, index, name, subject, blob)) for index, name, blob in rows]
+        return [(index, name, opening) for index, name, opening in found if opening is not None]
+
+    def take_out(self, tx: Transaction, index: int, name: str, *, set_aside: bool) -> None:
+        """Leave nothing of an opening but the mark that it was set aside, or that it was erased; and no customer."""
+        mark = SET_ASIDE if set_aside else b""
+        tx.execute(
+            "UPDATE evidence_opening SET blob = ?, subject = '' WHERE entry_idx = ? AND field = ?", (mark, index, name)
+        )
+        mark_erased_in(tx)
+
+    def marks(self, reader: Reader) -> dict[tuple[int, str], bool]:
+        """(index, field) of every opening that was taken out -> whether it is set aside (True) or erased (False)."""
+        rows = reader.execute(
+            "SELECT entry_idx, field, CAST(blob AS BLOB) FROM evidence_opening WHERE blob IN (x'', ?)", (SET_ASIDE,)
+        )
+        return {(index, name): blob == SET_ASIDE for index, name, blob in rows}
 
     # ---- reading
 
@@ -338,7 +371,7 @@ class EvidenceLog:
                     check_opening(envelope, name, *opening)
                 elif name not in envelope.committed:
                     yield self._finding(index, name, "NO_ENTRY")
-                elif blob:
+                elif blob not in (b"", SET_ASIDE):
                     yield self._finding(index, name, "NO_KEY")
             except VerificationError:
                 yield self._finding(index, name, "MISMATCH")
@@ -351,7 +384,7 @@ class EvidenceLog:
         self, reader: Reader, keys: dict[str, bytes], index: int, name: str, subject: str, blob: bytes
     ) -> Opening | None:
         """Salt and value, None when they were erased. Raises VerificationError."""
-        if blob == b"":
+        if blob in (b"", SET_ASIDE):
             return None
         if subject and subject not in keys:
             try:
