@@ -52,7 +52,8 @@ class Person:
     """One member of staff of one institution.
 
     person: account name, unique in the institution. roles: non-empty. token: the name evidence uses for this person,
-    random and stable, so that a mirrored envelope does not carry an account name.
+    random and stable, so that a mirrored envelope does not carry an account name. until_ms: when the account ends by
+    itself, None for never; a regulator's always has such an end.
     """
 
     person: PersonId
@@ -60,6 +61,7 @@ class Person:
     roles: frozenset[Role]
     display_name: str
     token: str
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

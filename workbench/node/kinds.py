@@ -43,6 +43,10 @@ HOST_KINDS = (
         _closed("roles", "岗位", "roles"),
     ),
     _kind("people.disabled", "停用账号", "an account was disabled", _closed("person", "证据代号", "token in evidence")),
+    _kind(
+        "people.extended", "延长账号期限", "an account was given another end",
+        _closed("person", "证据代号", "token in evidence"), _closed("until", "新的期限", "new end", "ms"),
+    ),
     _kind("people.password_changed", "更换密码", "a person changed their password"),
     _kind("people.signed_in", "登录", "a person signed in", _closed("audience", "用途", "what the ticket is for")),
     _kind(

@@ -7,7 +7,9 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from workbench.clock import SHANGHAI
 from workbench.contracts import EvidenceLog, Store, Transaction
 from workbench.crypto import passwords, sm3
 from workbench.domain.party import Caller, PartyId, Person, PersonId, Role
@@ -22,6 +24,10 @@ VERIFICATIONS_AT_ONCE = 4
 """Each takes 64 MiB: whoever may ask for a sign-in must not be able to take all the node's memory."""
 AUDIENCES = ("page", "lab", "command", "kernel")
 MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
+REGULATOR_DAYS = 90
+"""How long a regulator's account lasts when nobody says otherwise."""
+LONGEST_DAYS = 366
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,26 @@ class People:
         self._random = random
         self._verifying = threading.BoundedSemaphore(VERIFICATIONS_AT_ONCE)
 
-    def add(self, *, person: str, display_name: str, roles: Sequence[Role], password: str, by: str = "") -> Person:
-        """Create an account; the password must satisfy the policy. Leaves one entry."""
+    def add(
+        self, *, person: str, display_name: str, roles: Sequence[Role], password: str, by: str = "", until_ms: int | None = None
+    ) -> Person:
+        """Create an account; the password must satisfy the policy. Leaves one entry.
+
+        until_ms: when it ends by itself. A regulator's always does, after REGULATOR_DAYS without it, and a regulator has
+        no other role: the seat reads and never writes.
+        """
         if not roles:
             raise InvalidRequest("账号须至少有一个岗位", "An account needs at least one role")
+        if Role.REGULATOR in roles:
+            if len(set(roles)) > 1:
+                raise InvalidRequest(
+                    "监管账号只读，不能兼其他岗位", "A regulator's account only reads and has no other role", code="REGULATOR_ALONE"
+                )
+            until_ms = until_ms or self._now_ms() + REGULATOR_DAYS * DAY_MS
+        self._check_until(until_ms)
         passwords.check_policy(password, person=person)
-        made = Person(PersonId(person), self._party, frozenset(roles), display_name, "P-" + self._random(6).hex())
+        token = "P-" + self._random(6).hex()
+        made = Person(PersonId(person), self._party, frozenset(roles), display_name, token, until_ms)
         hashed = passwords.hash_password(password)
 
         def change(tx: Transaction) -> None:
@@ -73,8 +93,8 @@ class People:
             if row:
                 raise InvalidRequest("这个账号已存在", "This account already exists", code="ACCOUNT_EXISTS")
             tx.execute(
-                "INSERT INTO host_person(person, display_name, token, roles, password_hash) VALUES (?, ?, ?, ?, ?)",
-                (person, display_name, made.token, json.dumps(sorted(roles)), hashed),
+                "INSERT INTO host_person(person, display_name, token, roles, password_hash, until_ms) VALUES (?, ?, ?, ?, ?, ?)",
+                (person, display_name, made.token, json.dumps(sorted(roles)), hashed, until_ms),
             )
             self._evidence.append(
                 tx, "people.added", {"account": person, "person": made.token, "roles": ",".join(sorted(roles))}, actor=by
@@ -82,6 +102,34 @@ class People:
 
         self._store.write(change)
         return made
+
+    def extend(self, person: str, *, until_ms: int, by: Caller) -> Person:
+        """Give an account with an end another one; from now at most LONGEST_DAYS. Leaves one entry."""
+        self._check_until(until_ms)
+
+        def change(tx: Transaction) -> Person:
+            row = tx.execute("SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)).fetchone()
+            if not row or row["until_ms"] is None:
+                raise NotFound("没有这个有期限的账号", "There is no such account with an end", code="NO_SUCH_ACCOUNT")
+            tx.execute("UPDATE host_person SET until_ms = ? WHERE person = ?", (until_ms, person))
+            values = {"person": row["token"], "until": str(until_ms)}
+            self._evidence.append(tx, "people.extended", values, actor=by.person.token)
+            return self._person({**dict(row), "until_ms": until_ms})
+
+        return self._store.write(change)
+
+    def _check_until(self, until_ms: int | None) -> None:
+        now = self._now_ms()
+        if until_ms is not None and not now < until_ms <= now + LONGEST_DAYS * DAY_MS:
+            raise InvalidRequest(
+                f"期限须在今后 {LONGEST_DAYS} 天之内", f"The end must lie within the next {LONGEST_DAYS} days", code="BAD_UNTIL"
+            )
+
+    def _check_not_ended(self, row: object) -> None:
+        """Raises SignInRequired when the account's time is over; row: of host_person."""
+        until_ms = dict(row)["until_ms"]  # type: ignore[call-overload]  # sqlite3.Row or dict, both map names to values
+        if until_ms is not None and until_ms <= self._now_ms():
+            raise access_ended(until_ms)
 
     def everyone(self) -> list[Person]:
         """All accounts that are not disabled, by name."""
@@ -161,6 +209,8 @@ class People:
                 " WHERE t.digest = ? AND p.disabled_ms IS NULL",
                 (_digest(secret),),
             ).fetchone()
+        if row:
+            self._check_not_ended(row)
         if not row or row["expires_ms"] <= self._now_ms() or (audience and row["audience"] != audience):
             raise _sign_in_required()
         return Caller(person=self._person(row), kernel=bool(row["kernel"]))
@@ -175,6 +225,8 @@ class People:
                 " WHERE t.digest = ? AND p.disabled_ms IS NULL",
                 (_digest(secret),),
             ).fetchone()
+            if row:
+                self._check_not_ended(row)
             if not row or row["expires_ms"] <= now or row["renewable_until_ms"] <= now:
                 raise _sign_in_required()
             tx.execute("DELETE FROM host_ticket WHERE digest = ?", (_digest(secret),))
@@ -234,7 +286,7 @@ class People:
             secret=self._random(32).hex(),
             person=person,
             audience=audience,
-            expires_ms=min(now + TICKET_MINUTES * MINUTE_MS, until_ms),
+            expires_ms=min(now + TICKET_MINUTES * MINUTE_MS, until_ms, person.until_ms or until_ms),
             renewable_until_ms=until_ms,
         )
 
@@ -275,27 +327,33 @@ class People:
         with self._verifying:
             matches = _matches(row["password_hash"] if row else None, password)
 
-        def change(tx: Transaction) -> bool:
+        def change(tx: Transaction) -> str:
             # Counted and locked on what the row says now: guesses made at the same time count one by one.
             known = tx.execute("SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)).fetchone()
             locked = bool(known) and known["locked_until_ms"] > now
-            if row and known and matches and not locked and known["password_hash"] == row["password_hash"]:
+            right = bool(row and known and matches and not locked and known["password_hash"] == row["password_hash"])
+            ended = right and known["until_ms"] is not None and known["until_ms"] <= now
+            if right:
                 tx.execute("UPDATE host_person SET failures = 0, locked_until_ms = 0 WHERE person = ?", (person,))
-                return True
-            if known and not locked:
+            if right and not ended:
+                return ""
+            if known and not locked and not right:
                 failures = known["failures"] + 1
                 until_ms = now + LOCK_MINUTES * MINUTE_MS if failures >= FAILURES_BEFORE_LOCK else 0
                 tx.execute(
                     "UPDATE host_person SET failures = ?, locked_until_ms = ? WHERE person = ?",
                     (0 if until_ms else failures, until_ms, person),
                 )
-            reason = "LOCKED" if locked else "WRONG_PASSWORD"
+            reason = "ACCESS_ENDED" if ended else "LOCKED" if locked else "WRONG_PASSWORD"
             self._evidence.append(
                 tx, "people.sign_in_refused", {"operation": operation, "code": reason}, actor=known["token"] if known else ""
             )
-            return False
+            return reason
 
-        if not self._store.write(change):
+        problem = self._store.write(change)
+        if problem == "ACCESS_ENDED":  # told only to whoever knew the password
+            raise access_ended(row["until_ms"])
+        if problem:
             raise SignInRequired(
                 f"账号或密码不对，或账号已锁定 {LOCK_MINUTES} 分钟。连续 {FAILURES_BEFORE_LOCK} 次不对即锁定",
                 f"Wrong account or password, or the account is locked for {LOCK_MINUTES} minutes after"
@@ -312,6 +370,7 @@ class People:
             roles=frozenset(Role(name) for name in json.loads(data["roles"])),
             display_name=data["display_name"],
             token=data["token"],
+            until_ms=data["until_ms"],
         )
 
 
@@ -329,6 +388,16 @@ def _matches(encoded: str | None, password: str) -> bool:
 
 def _digest(secret: str) -> bytes:
     return sm3.digest(b"workbench/v1/ticket\0" + secret.encode())
+
+
+def access_ended(until_ms: int) -> SignInRequired:
+    """Why an account that had an end no longer signs in, and who can give it another one."""
+    ended = f"{datetime.fromtimestamp(until_ms / 1000, SHANGHAI):%Y-%m-%d %H:%M}"
+    return SignInRequired(
+        f"查阅期限已于 {ended} 截止，已登录的也已失效。需要继续时由本机构管理员延长期限（people.extend）",
+        f"Access ended at {ended}, and so did every sign-in. An administrator of this institution can extend it (people.extend)",
+        code="ACCESS_ENDED",
+    )
 
 
 def _sign_in_required() -> SignInRequired:

@@ -11,7 +11,7 @@ from workbench.operations import NoInput, Operation, Reply, Request
 
 
 class PersonInfo(Reply):
-    """roles: codes; role_names: pairs of Chinese and English names."""
+    """roles: codes; role_names: pairs of Chinese and English names. until_ms: when the account ends by itself."""
 
     person: str
     party: str
@@ -19,6 +19,7 @@ class PersonInfo(Reply):
     token: str
     roles: list[str]
     role_names: list[tuple[str, str]]
+    until_ms: int | None = None
 
 
 class PeopleReply(Reply):
@@ -39,10 +40,20 @@ class WhoAmI(Reply):
 
 
 class AddPerson(Request):
+    """until_ms: when the account ends by itself; a regulator's ends after 90 days without it."""
+
     person: str = Field(pattern="^[a-z][a-z0-9._-]{1,30}$")
     display_name: str = Field(min_length=1, max_length=60)
     roles: list[Role] = Field(min_length=1)
     password: str = Field(max_length=256, repr=False)
+    until_ms: int | None = Field(default=None, ge=0)
+
+
+class ExtendPerson(Request):
+    """until_ms: when the account ends from now on."""
+
+    person: str
+    until_ms: int = Field(ge=0)
 
 
 class DisablePerson(Request):
@@ -68,6 +79,7 @@ def person_info(person: Person) -> PersonInfo:
         token=person.token,
         roles=[role.value for role in roles],
         role_names=[ROLE_NAMES[role] for role in roles],
+        until_ms=person.until_ms,
     )
 
 
@@ -102,8 +114,13 @@ def _add(ctx: OperationContext, request: AddPerson) -> PersonInfo:
         roles=request.roles,
         password=request.password,
         by=ctx.caller.person.token,
+        until_ms=request.until_ms,
     )
     return person_info(made)
+
+
+def _extend(ctx: OperationContext, request: ExtendPerson) -> PersonInfo:
+    return person_info(ctx.host.people.extend(request.person, until_ms=request.until_ms, by=ctx.caller))
 
 
 def _disable(ctx: OperationContext, request: DisablePerson) -> Done:
@@ -150,6 +167,17 @@ PEOPLE_OPERATIONS = (
         run=_add,
         fresh_password=True,
         evidence=("people.added",),
+    ),
+    Operation(
+        name="people.extend",
+        zh="延长账号期限",
+        en="extend an account",
+        request=ExtendPerson,
+        reply=PersonInfo,
+        roles=frozenset({Role.ADMIN}),
+        run=_extend,
+        fresh_password=True,
+        evidence=("people.extended",),
     ),
     Operation(
         name="people.change_password",

@@ -109,4 +109,6 @@ HOST_MIGRATIONS = (
         );
         """,
     ),
+    # When an account ends by itself: the regulator's seat is for a limited time. NULL for never.
+    Migration(owner="host", number=2, sql="ALTER TABLE host_person ADD COLUMN until_ms INTEGER;"),
 )
