@@ -32,6 +32,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.gate import action_digest
+from workbench.node.confirming import confirmation_rows, rows_html
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -364,17 +365,20 @@ def _sign_in_form(host: Workbench, values: dict[str, str], error: WorkbenchError
 
 
 def _confirm_form(host: Workbench, row: Any, error: WorkbenchError | None = None) -> str:
+    """What will happen, in words; who confirms; the digest of exactly this request at the bottom."""
     operation = host.gate.registry.named(row["operation"])
-    shown = json.dumps(_shown_request(host, row), ensure_ascii=False, indent=1)
+    rows = confirmation_rows(host, _shown_request(host, row))
     return (
         f'<form method="post"><h2>确认：{html.escape(operation.zh)} <span lang="en">{html.escape(operation.en)}</span></h2>'
-        f"{_notice(error)}<dl><dt>账号 / Account</dt><dd>{html.escape(row['person'])}</dd>"
-        f"<dt>内容 / Content</dt><dd><pre>{html.escape(shown)}</pre></dd>"
-        f"<dt>摘要 / Digest</dt><dd><code>SM3 {html.escape(row['digest'])}</code></dd></dl>"
+        f"{_notice(error)}{rows_html(rows)}"
+        f'<p class="who">由 <b>{html.escape(row["person"])}</b> 确认并执行，留下证据'
+        f' <span lang="en">confirmed and done by {html.escape(row["person"])}; it leaves evidence</span></p>'
         '<label for="password">重新输入密码 <span lang="en">Enter your password again</span></label>'
         '<input id="password" name="password" type="password" autocomplete="current-password" autofocus>'
         '<div class="row"><button name="decision" value="yes">确认并执行 / Confirm</button>'
-        '<button name="decision" value="no" class="plain" formnovalidate>取消 / Decline</button></div></form>'
+        '<button name="decision" value="no" class="plain" formnovalidate>取消 / Decline</button></div>'
+        '<p class="digest">本操作的摘要，证据与确认都绑定它 <span lang="en">Digest of exactly this request</span>'
+        f"<br><code>SM3 {html.escape(row['digest'])}</code></p></form>"
     )
 
 

@@ -1,0 +1,214 @@
+"""What a person reads before they type their password: an action in rows of label and value, in both languages.
+
+The rows come from the fields of the operation's request and from what this node knows about the things it names, so a
+page or a notebook cannot word its own confirmation. Values are text for people; the digest below them binds the exact
+request. Identifiers of customers are masked, a new password is not shown at all.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from workbench.domain.identifiers import mask_id_no, mask_phone
+from workbench.domain.party import ROLE_NAMES, PartyId, Role
+from workbench.errors import NotFound, Refused, VerificationError
+from workbench.node.keys import parse_bundle
+from workbench.node.trust import TrustAction
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+KEYS = {"phone": ("手机号", "phone number"), "id_no": ("身份证号", "identity number")}
+LABELS: Mapping[str, tuple[str, str]] = {
+    "job": ("求交", "Intersection"),
+    "list_id": ("我方名单", "Our list"),
+    "audience": ("我方受众规则", "Our audience rule"),
+    "columns": ("附带的列（只在本机构）", "Further columns (stay here)"),
+    "automatic": ("由命令自动执行", "Done by a command"),
+    "bundle": ("伙伴公开资料", "Partner's public bundle"),
+    "party": ("机构", "Institution"),
+    "source_addresses": ("来源地址", "Source addresses"),
+    "digest": ("变更提议的摘要", "Digest of the proposal"),
+    "person": ("账号", "Account"),
+    "display_name": ("显示名", "Name shown"),
+    "roles": ("岗位", "Roles"),
+    "password": ("新密码", "New password"),
+    "phone": ("客户手机号", "Customer's phone"),
+    "id_no": ("客户身份证号", "Customer's identity number"),
+    "purpose": ("用途", "Purpose"),
+    "recipient": ("接收方", "Recipient"),
+    "suppress": ("以后导入的也不再使用", "Keep out what is imported later"),
+    "until_ms": ("到何时", "Until"),
+    "reason": ("理由（留在本机构的证据里）", "Reason (kept in our evidence)"),
+}
+"""Words of every field of the operations that need a fresh password; a field of a plugin that is not here shows its name."""
+EMPTY: Mapping[str, tuple[str, str]] = {
+    "list_id": ("最新导入的一份", "the one imported last"),
+    "audience": ("名单里的每一位", "everybody on the list"),
+    "columns": ("不附带", "none"),
+    "purpose": ("每一个用途", "every purpose"),
+    "recipient": ("每一个接收方", "every recipient"),
+}
+"""What an empty field means; other empty fields are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line; en is "" when it is the same in both languages."""
+
+    label_zh: str
+    label_en: str
+    zh: str
+    en: str = ""
+
+
+def confirmation_rows(host: Workbench, values: Mapping[str, Any]) -> list[Row]:
+    """Rows for a validated request whose hidden fields are already replaced; in the order of its fields.
+
+    Reads only. A thing that does not exist (any more) is shown by its id: the operation itself will refuse.
+    """
+    made: list[Row] = []
+    for name, value in values.items():
+        label = LABELS.get(name, (name, name))
+        if value in ("", [], None):
+            if name in EMPTY:
+                made.append(Row(*label, *EMPTY[name]))
+            continue
+        if value is False and name == "automatic":
+            continue
+        made.append(Row(*label, *_told(host, name, value)))
+        more = _MORE.get(name)
+        if more is not None:
+            made += more(host, str(value))
+    return made
+
+
+def rows_html(rows: list[Row]) -> str:
+    """The rows as a definition list; every value is escaped."""
+    parts = []
+    for row in rows:
+        other = f'<span lang="en">{html.escape(row.en)}</span>' if row.en and row.en != row.zh else ""
+        parts.append(
+            f'<div><dt>{html.escape(row.label_zh)} <span lang="en">{html.escape(row.label_en)}</span></dt>'
+            f"<dd>{html.escape(row.zh)} {other}</dd></div>"
+        )
+    return f'<dl class="rows">{"".join(parts)}</dl>'
+
+
+def _told(host: Workbench, name: str, value: Any) -> tuple[str, str]:
+    if isinstance(value, bool):
+        return ("是", "yes") if value else ("否", "no")
+    if name == "list_id":
+        return _list(host, str(value))
+    if name in ("party", "recipient"):
+        return _party(host, str(value))
+    if name == "purpose":
+        return host.purposes().get(str(value), (str(value), ""))
+    if name == "roles":
+        known = [ROLE_NAMES[Role(one)] for one in value]
+        return "、".join(zh for zh, _ in known), ", ".join(en for _, en in known)
+    if name == "phone":
+        return mask_phone(str(value)), ""
+    if name == "id_no":
+        return mask_id_no(str(value)), ""
+    if name == "bundle":
+        return _bundle(str(value))
+    if isinstance(value, list):
+        return "、".join(map(str, value)), ""
+    if isinstance(value, int) and name.endswith("_ms"):
+        return _time(value), ""
+    if isinstance(value, int):
+        return f"{value:,}", ""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True), ""
+    return str(value), ""
+
+
+def _party(host: Workbench, party: str) -> tuple[str, str]:
+    if party not in host.parties():
+        return party, ""
+    zh, en = host.names(PartyId(party))
+    return f"{zh}（{party}）", en
+
+
+def _list(host: Workbench, list_id: str) -> tuple[str, str]:
+    try:
+        info = host.lists.info(list_id)
+    except Refused:
+        return list_id, ""
+    return f"{info.name}，{info.rows:,} 位（{list_id}）", f"{info.rows:,} customers"
+
+
+def _bundle(text: str) -> tuple[str, str]:
+    try:
+        bundle = parse_bundle(text.encode())
+    except VerificationError:
+        return "不能读取，会被拒绝", "unreadable, it will be refused"
+    place = f"{bundle.party}，{bundle.host}:{bundle.port}，SHA-256 {bundle.certificate_fingerprint[:16]}…"
+    return f"{bundle.name_zh}：{place}", bundle.name_en
+
+
+def _job(host: Workbench, job_id: str) -> list[Row]:
+    """With whom, what for, which key, from how many people on, both directions, until when."""
+    try:
+        job = host.jobs.get(job_id)
+    except NotFound:
+        return []
+    terms = job.terms
+    (mine_zh, mine_en), (their_zh, their_en) = host.names(host.party), _names(host, job.partner)
+    purpose = host.purposes().get(terms.purpose, (terms.purpose, terms.purpose))
+    ours = job.side == "initiator"
+    rows = [
+        Row("提出", "Proposed by", mine_zh if ours else their_zh, mine_en if ours else their_en),
+        Row("用途", "Purpose", *purpose),
+        Row("方向", "Directions", f"{mine_zh} → {their_zh} 与 {their_zh} → {mine_zh}", "both, each with its own consents"),
+        Row("比对标识", "Compared by", *KEYS.get(terms.key_kind.value, (terms.key_kind.value, ""))),
+        Row("最少人数", "Minimum crowd", f"{terms.minimum_crowd:,} 位", f"{terms.minimum_crowd:,} people"),
+        Row("有效至", "Valid until", _time(terms.valid_until_ms)),
+    ]
+    if "released" in job.result:
+        count = int(job.result["released"])
+        rows.append(Row("放行人数", "Released", f"{count:,} 位", f"{count:,} customers"))
+    return rows
+
+
+def _names(host: Workbench, party: PartyId) -> tuple[str, str]:
+    return host.names(party) if party in host.parties() else (party, party)
+
+
+ACTIONS = {
+    TrustAction.ENROL: ("登记", "enrol"),
+    TrustAction.REPLACE: ("更换", "replace"),
+    TrustAction.SET_ADDRESSES: ("更改来源地址", "change addresses"),
+    TrustAction.REMOVE: ("移除", "remove"),
+}
+
+
+def _proposal(host: Workbench, digest: str) -> list[Row]:
+    """What the change of the allow-list is that a second person confirms by its digest."""
+    found = next((one for one in host.partners.waiting() if one.digest() == digest), None)
+    if found is None:
+        return []
+    return [
+        Row("变更", "Change", *ACTIONS[found.action]),
+        Row("机构", "Institution", *_party(host, found.party)),
+        Row("提出人", "Proposed by", f"{found.proposed_by}，{_time(found.proposed_at_ms)}", ""),
+    ]
+
+
+def _time(at_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(SHANGHAI)
+    return f"{moment:%Y-%m-%d %H:%M:%S}（北京时间 / Asia/Shanghai）"
+
+
+_MORE: Mapping[str, Callable[[Workbench, str], list[Row]]] = {"job": _job, "digest": _proposal}
+"""Fields that name something this node can tell more about."""
+
+__all__ = ["LABELS", "Row", "confirmation_rows", "rows_html"]
