@@ -102,7 +102,7 @@ def test_a_rule_of_a_draft_stands_nowhere_in_clear(house: Institutions) -> None:
     save(house, audience=RULE)
     folder = house.nodes["broker"].folder
     for path in folder.glob("evidence.db*"):
-        assert "draft-canary".encode() not in path.read_bytes()
+        assert b"draft-canary" not in path.read_bytes()
 
 
 def test_a_page_that_saves_by_itself_cannot_fill_the_database(house: Institutions) -> None:
