@@ -1,0 +1,197 @@
+"""What a package will hold, before its first byte is written: entries, their heads, who has co-signed, what is final.
+
+Document: docs/protocols/package.md sections 1, 3 and 6. Everything is read from the ledger's tables in short snapshots
+and hashed anew: an entry whose body does not lead to its signed head ends the building.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from workbench.contracts import Store
+from workbench.domain.checkpoint import VerifiedNote, verify_note
+from workbench.domain.envelope import parse_envelope
+from workbench.domain.merkle import SHA256, SM3, check_inclusion, consistency_proof, inclusion_proof
+from workbench.domain.package import MAX_ENTRIES, PackageOrder, Place
+from workbench.domain.party import PartyId
+from workbench.errors import Refused, VerificationError
+from workbench_ledger import tables
+
+Head = tuple[PartyId, int]
+SLICE_ENTRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One entry of the package without its body. head: size of the checkpoint it is proven with."""
+
+    log: PartyId
+    index: int
+    head: int
+    kind: str
+    time_ms: int
+    job: str
+    participants: frozenset[PartyId]
+    frame: tuple[str, str, str] | None = None
+    """Of a protocol message: digest, direction, partner."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """notes: verified, by log and size. pending: places that are not final, in the order of entries."""
+
+    entries: list[Planned] = field(default_factory=list)
+    uncovered: list[Place] = field(default_factory=list)
+    notes: dict[Head, VerifiedNote] = field(default_factory=dict)
+    pending: set[Place] = field(default_factory=set)
+    full: int = 0
+    held: dict[PartyId, int] = field(default_factory=dict)
+
+    def missing(self, entry: Planned) -> frozenset[PartyId]:
+        """Whose required co-signatures an entry lacks."""
+        return self.required(entry) - self.notes[entry.log, entry.head].cosignatures.keys()
+
+    def required(self, entry: Planned) -> frozenset[PartyId]:
+        """Document section 6; two institutions in all are needed besides."""
+        if entry.kind.startswith("ledger."):
+            return frozenset({entry.log})
+        return self._of_jobs[entry.job] if entry.job else entry.participants
+
+    def settle(self, parties: frozenset[PartyId]) -> None:
+        """Decide what is final, once all entries and notes are here."""
+        jobs: dict[str, set[PartyId]] = {}
+        for entry in self.entries:
+            jobs.setdefault(entry.job, set()).update(entry.participants)
+        self._of_jobs = {job: frozenset(named) for job, named in jobs.items()}
+        for entry in self.entries:
+            signers = self.notes[entry.log, entry.head].cosignatures.keys()
+            missing = self.missing(entry)
+            if missing or len(signers) < 2:
+                self.pending.add((entry.log, entry.index))
+            elif parties <= signers:
+                self.full += 1
+
+    _of_jobs: dict[str, frozenset[PartyId]] = field(default_factory=dict)
+
+
+class Shelf:
+    """Reads one node's ledger for a package. own_note: makes the own checkpoint of a size when there is none."""
+
+    def __init__(self, store: Store, party: PartyId, own_note: Callable[[int], object]) -> None:
+        self._store = store
+        self._party = party
+        self._own_note = own_note
+
+    def plan(self, order: PackageOrder) -> Plan:
+        """Raises Refused (PACKAGE_TOO_LARGE, NOTHING_SELECTED), VerificationError for an entry that does not hold."""
+        if len(order.places) > MAX_ENTRIES:
+            raise Refused(
+                f"选中 {len(order.places)} 条记录，一个证据包最多 {MAX_ENTRIES} 条：请缩短时段或按任务导出",
+                f"{len(order.places)} entries were selected, a package holds at most {MAX_ENTRIES}: choose a shorter period, or a job",
+                code="PACKAGE_TOO_LARGE",
+            )
+        plan = Plan()
+        logs = sorted({log for log, _ in order.places})
+        seals = {log: self._seals(log, [index for owner, index in order.places if owner == log]) for log in logs}
+        plan.held = {log: size for log, (size, _) in seals.items()}
+        for place, body in self.bodies(sorted(order.places)):
+            log, index = place
+            head = max((one for one in seals[log][1] if one[0] > index), key=lambda one: (one[1], one[0]), default=None)
+            if head is None:
+                plan.uncovered.append(place)
+                continue
+            plan.entries.append(_planned(log, index, head[0], body))
+            order.step(len(plan.entries))
+        if not plan.entries:
+            raise Refused("没有可以导出的记录", "There is no entry to export", code="NOTHING_SELECTED")
+        for log, covered in sorted({(one.log, one.head) for one in plan.entries}):
+            plan.notes[log, covered] = self._note(order, log, covered)
+        plan.settle(frozenset(order.keys))
+        return plan
+
+    def bodies(self, places: Sequence[Place]) -> Iterator[tuple[Place, bytes]]:
+        """Place and body, a slice at a time, in the order given. Raises VerificationError where one is gone."""
+        for start in range(0, len(places), SLICE_ENTRIES):
+            part = places[start : start + SLICE_ENTRIES]
+            with self._store.read() as reader:
+                found = [
+                    (place, tables.read_bodies(reader, place[0], place[1], place[1] + 1, own=place[0] == self._party))
+                    for place in part
+                ]
+            for place, bodies in found:
+                if not bodies:
+                    raise _does_not_hold(*place)
+                yield place, bodies[0]
+
+    def proofs(self, entries: Sequence[Planned], plan: Plan) -> Iterator[tuple[Planned, list[bytes], list[bytes]]]:
+        """Every entry with both paths, each checked against its body and its co-signed roots. Raises VerificationError."""
+        for start in range(0, len(entries), SLICE_ENTRIES):
+            part = entries[start : start + SLICE_ENTRIES]
+            found = []
+            with self._store.read() as reader:
+                for one in part:
+                    paths = [
+                        inclusion_proof(tree, one.index, one.head, tables.node_lookup(reader, one.log, tree))
+                        for tree in (SHA256, SM3)
+                    ]
+                    found.append((one, paths))
+            bodies = dict(self.bodies([(one.log, one.index) for one in part]))
+            for one, paths in found:
+                body, head = bodies[one.log, one.index], plan.notes[one.log, one.head].checkpoint
+                try:
+                    for tree, path, root in zip((SHA256, SM3), paths, head.roots, strict=True):
+                        leaf = tree.leaf(body)
+                        check_inclusion(tree, index=one.index, size=head.size, leaf=leaf, proof=path, root=root)
+                except VerificationError as error:
+                    raise _does_not_hold(one.log, one.index) from error
+                yield one, paths[0], paths[1]
+
+    def consistency(self, log: PartyId, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
+        """Consistency paths of both trees."""
+        with self._store.read() as reader:
+            first, second = (
+                consistency_proof(tree, old, new, tables.node_lookup(reader, log, tree)) for tree in (SHA256, SM3)
+            )
+        return first, second
+
+    def _seals(self, log: PartyId, indices: Iterable[int]) -> tuple[int, list[tuple[int, int]]]:
+        """Entries held of a log, and size and number of signers of its heads; an own head is made where one is needed."""
+        with self._store.read() as reader:
+            size = tables.read_head(reader, log).size
+            found = [(covered, len(signers)) for covered, signers in tables.seals(reader, log, -1)]
+        if log == self._party and max(indices) >= max((covered for covered, _ in found), default=0):
+            self._own_note(size)
+            with self._store.read() as reader:
+                found = [(covered, len(signers)) for covered, signers in tables.seals(reader, log, -1)]
+        return size, found
+
+    def _note(self, order: PackageOrder, log: PartyId, size: int) -> VerifiedNote:
+        with self._store.read() as reader:
+            stored = tables.read_note(reader, log, size)
+        if stored is None:
+            raise tables.damaged(log)
+        return verify_note(stored.format(), order.keys, project=order.project)
+
+
+def _planned(log: PartyId, index: int, head: int, body: bytes) -> Planned:
+    try:
+        envelope = parse_envelope(body)
+    except VerificationError as error:
+        raise _does_not_hold(log, index) from error
+    if envelope.log != log:
+        raise _does_not_hold(log, index)
+    shared = envelope.shared
+    frame = None
+    if envelope.kind == "intersection.message":
+        frame = (shared.get("digest", ""), shared.get("direction", ""), shared.get("partner", ""))
+    return Planned(log, index, head, envelope.kind, envelope.time_ms, envelope.job, envelope.participants, frame)
+
+
+def _does_not_hold(log: PartyId, index: int) -> VerificationError:
+    return VerificationError(
+        f"{log} 第 {index} 条与已签的检查点不符，没有导出：请合规人员运行审计，找出被改动的字段",
+        f"entry {index} of {log} does not fit the signed heads; nothing was exported: compliance must run the audit to find what was changed",
+        code="ENTRY_CHANGED",
+        details={"log": log, "index": str(index)},
+    )
