@@ -132,6 +132,7 @@ def _evidence_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     verify.add_argument("--trust", metavar="KEYS.json", help="钉住的公钥 / pinned keys")
     audit = _add(commands, "audit", "evidence:audit", "重算全部正文 / re-hash every body")
     audit.add_argument("--party", required=True, help="机构 / institution")
+    audit.add_argument("--coverage", action="store_true", help="列出每个操作留下的证据 / the evidence every operation leaves")
     reading = _add(commands, "evidence", "evidence:evidence", "证据时间线 / timeline of evidence")
     reading.add_argument("--party", required=True, help="机构 / institution")
     reading.add_argument("--job", help="求交编号 / job")

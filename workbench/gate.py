@@ -22,6 +22,7 @@ from workbench.errors import (
     SignInRequired,
     WorkbenchError,
 )
+from workbench.node.evidence_coverage import left_entry
 from workbench.operations import Operation, Registry, View
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ class Gate:
                 digest = action_digest(name, request)
                 self._host.people.spend_confirmation(trusted, confirmation, digest)
             used = context or self.context(trusted)
+            since = self._host.ledger.size(self._host.party)
             reply = operation.run(used, request)
+            self._require_entry(operation, trusted, since)
             if operation.reads_only and name not in POLLED:
                 self._record_view(operation, used, request, reply)
             return reply
@@ -139,6 +142,21 @@ class Gate:
         return OperationContext(
             host=self._host, caller=caller, progress=lambda done, total, zh, en: None, cancelled=lambda: False
         )
+
+    def _require_entry(self, operation: Operation, caller: Caller, since: int) -> None:
+        """What changes something leaves an entry in its caller's name; an action without one is an entry itself.
+
+        In a test workspace it is a fault, so that every test which acts proves the rule. The change itself stays: it is on
+        disk by now, and the entry says so.
+        """
+        if operation.reads_only or not operation.evidence or left_entry(self._host, operation, caller.person.token, since):
+            return
+        values = {"operation": operation.name}
+        self._host.store.write(
+            lambda tx: self._host.evidence.append(tx, "action.unrecorded", values, actor=caller.person.token)
+        )
+        if self._host.kind == "test":
+            raise AssertionError(f"{operation.name} left none of {operation.evidence}")
 
     def _record_view(self, operation: Operation, ctx: OperationContext, request: BaseModel, reply: BaseModel) -> None:
         """Every view of the regulator, and anybody's of one customer, is evidence before it is answered (decision 5).

@@ -18,6 +18,7 @@ from workbench.domain.receipt import job_receipt
 from workbench.domain.search import SearchQuery
 from workbench.errors import Denied, NotFound, Refused, VerificationError
 from workbench.node.evidence_audit import AuditReply, AuditRequest, run_audit
+from workbench.node.evidence_coverage import COVERAGE_OPERATION
 from workbench.node.evidence_checking import (
     Checked,
     Checker,
@@ -587,6 +588,7 @@ EVIDENCE_OPERATIONS = (
                READS - {Role.OPERATOR}),
     _operation("evidence.audit", "审计全部证据", "audit all evidence", AuditRequest, AuditReply, run_audit, CHECKS,
                weak_token=False, long=True),
+    COVERAGE_OPERATION,
     _operation("node.status", "查看节点状态", "read the node's state", NoInput, StatusReply, _status, frozenset(Role)),
 )  # fmt: skip
 

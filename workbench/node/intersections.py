@@ -301,12 +301,22 @@ def _reject(ctx: OperationContext, request: RejectRequest) -> JobInfo:
     return job_info(ctx.host, ctx.host.flow.reject(ctx.caller, request.job, request.reason))
 
 
+def _record_request(ctx: OperationContext, kind: str, job_id: str) -> None:
+    """Who asked, before anything happens: what follows is the work of the node itself and names nobody."""
+    job = ctx.host.jobs.get(job_id)
+    values = {"partner": str(job.partner), "attempt": str(job.attempt)}
+    actor = ctx.caller.person.token
+    ctx.host.store.write(lambda tx: ctx.host.evidence.append(tx, kind, values, job=job_id, actor=actor))
+
+
 def _run(ctx: OperationContext, request: JobRequest) -> JobInfo:
+    _record_request(ctx, "intersection.run_requested", request.job)
     ctx.host.flow.start(request.job)
     return job_info(ctx.host, ctx.host.jobs.get(request.job))
 
 
 def _cancel(ctx: OperationContext, request: JobRequest) -> JobInfo:
+    _record_request(ctx, "intersection.cancel_requested", request.job)
     return job_info(ctx.host, ctx.host.flow.cancel(ctx.caller, request.job))
 
 
@@ -440,9 +450,9 @@ INTERSECTION_OPERATIONS = (
     _operation("intersection.reject", "拒绝求交", "reject an intersection", RejectRequest, JobInfo, _reject,
                roles=APPROVES | {Role.COMPLIANCE}, evidence=("intersection.rejected",)),
     _operation("intersection.run", "重新运行求交", "run an intersection again", JobRequest, JobInfo, _run,
-               roles=WORKS, weak_token=True, evidence=("intersection.attempt_started",)),
+               roles=WORKS, weak_token=True, evidence=("intersection.run_requested", "intersection.attempt_started")),
     _operation("intersection.cancel", "取消求交", "cancel an intersection", JobRequest, JobInfo, _cancel,
-               roles=WORKS | APPROVES | {Role.COMPLIANCE}, weak_token=True, evidence=("intersection.ended",)),
+               roles=WORKS | APPROVES | {Role.COMPLIANCE}, weak_token=True, evidence=("intersection.cancel_requested", "intersection.ended")),
     _operation("intersection.job", "查看一次求交", "read one intersection", JobRequest, JobInfo, _job,
                roles=READS, weak_token=True, reads_only=True),
     _operation("intersection.jobs", "查看求交列表", "list intersections", AllJobs, JobsReply, _jobs,

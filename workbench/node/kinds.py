@@ -58,6 +58,10 @@ HOST_KINDS = (
         _closed("operation", "操作", "operation"), _closed("code", "原因代码", "code of the reason"),
     ),
     _kind(
+        "action.unrecorded", "操作没有留下自己的证据", "an action left no entry of its own",
+        _closed("operation", "操作", "operation"),
+    ),
+    _kind(
         # Written since the explorer; `regulator.viewed` stays readable.
         "evidence.viewed", "查看证据或业务记录", "somebody looked at evidence or records",
         _closed("operation", "操作", "operation"), _closed("selection", "所查内容 SM3", "SM3 of what was asked for"),
@@ -114,6 +118,8 @@ HOST_KINDS = (
         _PARTNER, _shared("terms", "条款 SM3", "SM3 of the terms"),
     ),
     _kind("intersection.rejected", "拒绝提议", "a proposal was rejected", _PARTNER, _closed("reason", "理由", "reason")),
+    _kind("intersection.run_requested", "要求重新运行", "somebody asked to run it again", _PARTNER, _ATTEMPT),
+    _kind("intersection.cancel_requested", "要求取消", "somebody asked to cancel it", _PARTNER, _ATTEMPT),
     _kind(
         "intersection.attempt_started", "开始一次求交尝试", "an attempt started",
         _PARTNER, _ATTEMPT, _closed("as_of", "授权记录截至", "newest consent event considered"),
