@@ -276,6 +276,7 @@ def parse_opened(value: Any) -> dict[str, tuple[bytes, str]]:
             raise ValueError("opening")
         if not isinstance(one["salt"], str) or not HEX32.fullmatch(one["salt"]) or not isinstance(one["value"], str):
             raise ValueError("opening")
+        (name + one["value"]).encode("utf-8")  # half a surrogate pair has no bytes: ValueError
         opened[name] = (bytes.fromhex(one["salt"]), one["value"])
     return opened
 

@@ -1,0 +1,25 @@
+// Runs the engine of verify.html under Node: reads one JSON object from standard input, prints the result as JSON.
+// {"engine": file, "cases": [{"data": hex or "", "path": file or "", "trust": hex, "lists": [{name, data}], "receipt": hex}]}
+"use strict";
+const fs = require("fs");
+const vm = require("vm");
+
+const asked = JSON.parse(fs.readFileSync(0, "utf8"));
+const bytes = (hex) => (hex ? new Uint8Array(Buffer.from(hex, "hex")) : null);
+vm.runInThisContext(fs.readFileSync(asked.engine, "utf8") + "\n;globalThis.ENGINE = { verifyEvidence, verifySm2, verifyEd25519, sm3, sha256, sha512, toHex, derOf, parseCsv, canonical, parseCanonical };");
+const { verifyEvidence } = globalThis.ENGINE;
+
+const results = asked.cases.map((one) => {
+  if (one.call) {
+    const answer = globalThis.ENGINE[one.call](...one.args.map((hex) => bytes(hex) ?? new Uint8Array(0)));
+    return answer instanceof Uint8Array ? Buffer.from(answer).toString("hex") : answer;
+  }
+  const data = one.path ? new Uint8Array(fs.readFileSync(one.path)) : bytes(one.data);
+  const lists = (one.lists ?? []).map(({ name, data: hex }) => ({ name, data: bytes(hex) }));
+  try {
+    return verifyEvidence({ data, trust: bytes(one.trust), lists, receipt: bytes(one.receipt) }).result;
+  } catch (error) {
+    return { error: error.code ?? String(error.stack) };
+  }
+});
+process.stdout.write(JSON.stringify(results));
