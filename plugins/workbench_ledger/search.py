@@ -11,18 +11,21 @@ from __future__ import annotations
 import heapq
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from workbench.contracts import Transaction
 from workbench.domain.party import PartyId
+from workbench.domain.policy import POLICIES, Requirement, Signers, requirement
 from workbench.domain.search import COUNTED, STATES, Coverage, SearchHit, SearchQuery
 from workbench.errors import StorageFailed
 from workbench_ledger import tables
 from workbench_ledger.context import Context
+from workbench_ledger.policy import members_at
 
 VERSION = 1
 """Another number makes every index anew at the next step."""
@@ -34,6 +37,7 @@ FEW = 5_000
 """How many rows a search may sort instead of walking along an index."""
 
 _HEX = re.compile(r"[0-9a-f]{32,128}")
+_PARTY = re.compile(r"[a-z][a-z0-9-]{1,30}")
 _WORD = re.compile(r"[!-~]{1,160}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = "time_ms, log, idx, kind, job, actor, need"
@@ -51,7 +55,8 @@ class _Read:
     job: str = ""
     actor: str = ""
     campaign: str = ""
-    partner: str = ""
+    named: frozenset[str] = frozenset()
+    subject: str = ""
     digests: frozenset[int] = frozenset()
 
 
@@ -118,9 +123,14 @@ class SearchIndex:
     def _covered(self, reader: tables.Reader, log: PartyId, size: int) -> int:
         """Entries of a log that the index has read and that are still those it read; 0 when it must begin anew."""
         row = reader.execute("SELECT version, covered, leaf FROM ledger_search_state WHERE log = ?", (log,)).fetchone()
-        if row is None or row[0] != VERSION or row[1] > size:
+        if row is None or row[0] != self._version() or row[1] > size:
             return 0
         return int(row[1]) if row[1] == 0 or _leaf(reader, log, row[1] - 1) == row[2] else 0
+
+    def _version(self) -> int:
+        """The version of the index together with the setting that decides what it says of states."""
+        kinds = " ".join(sorted(self._context.mldsa_kinds()))
+        return VERSION if not kinds else VERSION | zlib.crc32(kinds.encode()) << 8
 
     def _step(self, log: PartyId, limit: int) -> int:
         context = self._context
@@ -141,9 +151,10 @@ class SearchIndex:
                     (log, start, stop),
                 )
             }
-        # A row that was taken out is read as one that says nothing: the audit reports it, the counter goes on.
-        reads = [found.get(index, _Read(index)) for index in range(start, stop)]
-        change = partial(self._keep, log=log, start=start, reads=reads, leaves=leaves, afresh=afresh)
+            # A row that was taken out is read as one that says nothing: the audit reports it, the counter goes on.
+            reads = [found.get(index, _Read(index)) for index in range(start, stop)]
+            needs = self._needs(reader, log, reads)
+        change = partial(self._keep, log=log, start=start, reads=reads, needs=needs, leaves=leaves)
         return context.store.write(change)
 
     def _keep(
@@ -153,8 +164,8 @@ class SearchIndex:
         log: PartyId,
         start: int,
         reads: Sequence[_Read],
+        needs: Sequence[str],
         leaves: dict[int, tuple[bytes, bytes]],
-        afresh: bool,
     ) -> int:
         if self._covered(tx, log, _size(tx, log)) != start:
             return 0  # somebody else was faster
@@ -162,15 +173,17 @@ class SearchIndex:
             for table in ("entry", "term", "need"):
                 tx.execute(f"DELETE FROM ledger_search_{table} WHERE log = ?", (log,))
         word = partial(self._word, tx)
-        needs: dict[str, int] = {}
+        named: dict[int, frozenset[str]] = {}
         rows: list[tuple[Any, ...]] = []
         terms: set[tuple[int, str, int]] = set()
-        for one in reads:
-            need = self._need(tx, log, one, needs, word)
+        for one, need in zip(reads, needs, strict=True):
             kind, job, actor, campaign = word(one.kind), word(one.job), word(one.actor), word(one.campaign)
-            rows.append((log, one.index, one.time_ms, kind, job, actor, campaign, need))
+            rows.append((log, one.index, one.time_ms, kind, job, actor, campaign, word(need)))
+            if job and len(one.named | {log}) > 1:
+                named[job] = one.named | {log}
             digests = set(one.digests) | {_term(leaf) for leaf in leaves.get(one.index, ())}
             terms |= {(digest, log, one.index) for digest in digests}
+        self._name_partners(tx, log, named)
         tx.executemany("INSERT INTO ledger_search_entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         tx.executemany("INSERT INTO ledger_search_term VALUES (?, ?, ?)", sorted(terms))
         tx.executemany(
@@ -180,24 +193,69 @@ class SearchIndex:
         tx.execute(
             "INSERT INTO ledger_search_state VALUES (?, ?, ?, ?) ON CONFLICT (log) DO UPDATE SET "
             "version = excluded.version, covered = excluded.covered, leaf = excluded.leaf",
-            (log, VERSION, covered, leaves.get(covered - 1, (b"", b""))[0]),
+            (log, self._version(), covered, leaves.get(covered - 1, (b"", b""))[0]),
         )
         return len(reads)
 
-    def _need(
-        self, tx: Transaction, log: PartyId, one: _Read, needs: dict[str, int], word: Callable[[str], int]
-    ) -> int:
-        """Whose co-signatures an entry needs: the log's institution and the partner its job names, 0 for everybody's."""
-        if not one.job:
-            return 0
-        if one.partner:
-            needs[one.job] = word(" ".join(sorted({log, one.partner})))
-        elif one.job not in needs:
-            row = tx.execute(
-                "SELECT need FROM ledger_search_entry WHERE job = ? AND job > 0 AND log = ? AND need > 0 LIMIT 1", (word(one.job), log)
-            ).fetchone()
-            needs[one.job] = int(row[0]) if row else 0
-        return needs[one.job]
+    def _needs(self, reader: tables.Reader, log: PartyId, reads: Sequence[_Read]) -> list[str]:
+        """What makes each entry sealed, by the policy of its kind (docs/protocols/ledger.md section 3), as a word."""
+        context = self._context
+        keys, mldsa_kinds = context.pinned(), context.mldsa_kinds()
+        jobs = {job: self._participants(reader, log, job) for job in dict.fromkeys(one.job for one in reads) if job}
+        for one in reads:
+            if one.job:
+                jobs[one.job] |= one.named
+        members: frozenset[PartyId] = frozenset()
+        border = -1
+        found = []
+        for one in reads:
+            if one.index > border:
+                members = members_at(keys, log, one.index)
+                border = min(
+                    (at - 1 for key in keys.values() for at in (key.joined.get(log, 0), key.left.get(log, 0)) if at > one.index),
+                    default=reads[-1].index,
+                )
+            if not one.kind:
+                found.append(_need_word(Requirement(members)))
+                continue
+            taking_part = one.named | {log}
+            if one.job and len(taking_part) < 2:
+                taking_part |= jobs[one.job]
+            needed = requirement(
+                one.kind,
+                log=log,
+                participants=[PartyId(name) for name in taking_part],
+                members=members,
+                subject=one.subject,
+                mldsa_kinds=mldsa_kinds,
+            )
+            found.append(_need_word(needed))
+        return found
+
+    def _participants(self, reader: tables.Reader, log: PartyId, job: str) -> frozenset[str]:
+        """Who takes part in a job: from the node's own jobs, and from what the index has read of this log."""
+        known: frozenset[str] = self._context.participants(log, job) if log == self._context.party else frozenset()
+        number = self._number(reader, job)
+        rows = reader.execute(
+            "SELECT word FROM ledger_search_word WHERE id IN "
+            "(SELECT need FROM ledger_search_entry WHERE job = ? AND job > 0 AND log = ?)",
+            (number, log),
+        )
+        return known.union(*(_need_of(word).parties for (word,) in rows))
+
+    def _name_partners(self, tx: Transaction, log: PartyId, named: dict[int, frozenset[str]]) -> None:
+        """Entries of a job that were read before any of them named a partner need that partner's signature too."""
+        others = [f"word LIKE '{one.prefix}%'" for one in POLICIES if one.signers is not Signers.PARTICIPANTS]
+        alone = self._number(tx, _need_word(Requirement(frozenset({log}))))
+        for job, parties in named.items():
+            need = self._word(tx, _need_word(Requirement(frozenset(PartyId(one) for one in parties))))
+            changed = tx.execute(
+                "UPDATE ledger_search_entry SET need = ? WHERE job = ? AND job > 0 AND log = ? AND need = ? "
+                f"AND kind NOT IN (SELECT id FROM ledger_search_word WHERE {' OR '.join(others)})",
+                (need, job, log, alone),
+            ).rowcount
+            if changed:
+                tx.execute("INSERT INTO ledger_search_need VALUES (?, ?) ON CONFLICT DO NOTHING", (log, need))
 
     def _word(self, tx: Transaction, word: str) -> int:
         """The number of a word, given now if it has none."""
@@ -360,21 +418,28 @@ class SearchIndex:
 
     def _borders(self, reader: tables.Reader) -> list[tuple[str, int, int, int]]:
         """(log, need, entries below that are sealed, entries below that are full) for every log and set of participants."""
-        everyone = frozenset(str(one) for one in self._context.parties())
-        seals: dict[str, list[tuple[int, frozenset[str]]]] = {}
-        for log, signers, size in reader.execute("SELECT log, signers, size FROM ledger_seal"):
-            seals.setdefault(log, []).append((int(size), frozenset(signers.split(" "))))
-        words = dict(
-            reader.execute(
-                "SELECT id, word FROM ledger_search_word WHERE id IN (SELECT need FROM ledger_search_need)"
-            ).fetchall()
-        )
+        keys = self._context.pinned()
+        seals: dict[tuple[PartyId, bool], list[tuple[int, frozenset[PartyId], bool]]] = {}
+
+        def reach(log: PartyId, need: Requirement, *, full: bool) -> int:
+            """The size below which every entry with this requirement is met, and by all members if full is asked."""
+            if (log, need.mldsa) not in seals:
+                seals[log, need.mldsa] = [
+                    (size, frozenset(one for one in signers if one in keys and keys[one].is_member(log, size - 1)),
+                     members_at(keys, log, size - 1) <= signers)
+                    for size, signers in tables.seals(reader, log, -1, mldsa=need.mldsa)
+                ]  # fmt: skip
+            return max((size for size, who, all_of_them in seals[log, need.mldsa]
+                        if need.is_met_by(who) and (all_of_them or not full)), default=0)  # fmt: skip
+
         borders = []
-        for log, need in reader.execute("SELECT log, need FROM ledger_search_need").fetchall():
-            needed = frozenset(words[need].split(" ")) if need else everyone
-            full = max((size for size, signers in seals.get(log, ()) if everyone <= signers), default=0)
-            sealed = max((size for size, signers in seals.get(log, ()) if needed <= signers), default=0)
-            borders.append((log, int(need), max(sealed, full), full))
+        rows = reader.execute("SELECT log, need, word FROM ledger_search_need JOIN ledger_search_word ON id = need").fetchall()
+        for log, number, word in rows:
+            need = _need_of(word)
+            full = reach(log, need, full=True) if not need.mldsa else min(
+                reach(log, need, full=False), reach(log, replace(need, mldsa=False), full=True)
+            )
+            borders.append((log, int(number), reach(log, need, full=False), full))
         return borders
 
     def _state_filter(self, reader: tables.Reader, state: str) -> tuple[Any, ...] | None:
@@ -385,7 +450,8 @@ class SearchIndex:
             low, high = _range_of(state, sealed, full)
             if high is not None and high <= low:
                 continue
-            parts.append("(log = ? AND need = ? AND idx >= ?" + (" AND idx < ?)" if high is not None else ")"))
+            # The plus keeps SQLite from walking along these conditions: most entries meet them.
+            parts.append("(+log = ? AND need = ? AND +idx >= ?" + (" AND +idx < ?)" if high is not None else ")"))
             parameters += [log, need, low] + ([high] if high is not None else [])
         return (f"({' OR '.join(parts)})", *parameters) if parts else None
 
@@ -446,7 +512,8 @@ def _read_body(index: int, body: bytes) -> _Read:
         _word_of(value.get("job")),
         _word_of(value.get("actor")),
         _word_of(fields.get("campaign")),
-        _word_of(fields.get("partner")),
+        _parties_of(fields),
+        _word_of(fields.get("party")),
         frozenset(_term_of_hex(one) for one in _digests(value)),
     )
 
@@ -472,6 +539,23 @@ def _digests(value: dict[str, Any]) -> Iterator[str]:
         last = word.rpartition(":")[2] if isinstance(word, str) else ""
         if _HEX.fullmatch(last):
             yield last
+
+
+def _parties_of(fields: dict[str, Any]) -> frozenset[str]:
+    """The institutions that the shared fields name as taking part (docs/protocols/evidence.md section 1)."""
+    words = [fields.get("initiator"), fields.get("partner")]
+    words += str(fields.get("participants", "")).split(" ")
+    return frozenset(word for word in words if isinstance(word, str) and _PARTY.fullmatch(word))
+
+
+def _need_word(need: Requirement) -> str:
+    """A requirement as a word of the index: "2 bank broker", with a plus behind the number for ML-DSA-44."""
+    return " ".join([f"{need.at_least}{'+' if need.mldsa else ''}", *sorted(need.parties)])
+
+
+def _need_of(word: str) -> Requirement:
+    number, *parties = word.split(" ")
+    return Requirement(frozenset(PartyId(one) for one in parties), int(number.rstrip("+")), number.endswith("+"))
 
 
 def _word_of(value: object) -> str:

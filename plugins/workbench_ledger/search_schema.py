@@ -19,7 +19,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             id   INTEGER PRIMARY KEY,
             word TEXT NOT NULL UNIQUE
         );
-        -- One row an entry. kind 0: the body is no envelope. need: whose co-signatures make it final, 0: everybody's.
+        -- One row an entry. kind 0: the body is no envelope. need: the word of what makes it sealed.
         CREATE TABLE ledger_search_entry (
             log      TEXT NOT NULL,
             idx      INTEGER NOT NULL,

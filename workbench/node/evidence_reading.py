@@ -18,7 +18,6 @@ from workbench.domain.receipt import job_receipt
 from workbench.domain.search import SearchQuery
 from workbench.errors import Denied, NotFound, Refused, VerificationError
 from workbench.node.evidence_audit import AuditReply, AuditRequest, run_audit
-from workbench.node.evidence_coverage import COVERAGE_OPERATION
 from workbench.node.evidence_checking import (
     Checked,
     Checker,
@@ -27,8 +26,8 @@ from workbench.node.evidence_checking import (
     JobCheckRequest,
     SignatureInfo,
     check_job,
-    required_for,
 )
+from workbench.node.evidence_coverage import COVERAGE_OPERATION
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.verify import verify_receipt
 
@@ -115,6 +114,7 @@ class EntryReply(Reply):
 
     receipt: {} for a body that no receipt can be made of. proof: index, size, path (hex, from the leaf upwards), root and
     leaf as stored (hex) of the SHA-256 tree; {} when no head covers the entry. problem: of the chain, see PROBLEMS.
+    required, at_least: whose co-signatures, and of how many institutions in all, make the entry final.
     """
 
     entry: EntryInfo
@@ -127,6 +127,7 @@ class EntryReply(Reply):
     proof: dict[str, Any] = {}
     signatures: list[SignatureInfo] = []
     required: list[str] = []
+    at_least: int = 1
 
 
 class ReceiptRequest(Request):
@@ -182,8 +183,8 @@ class MirrorIndex:
         self._log = log
         self._size = 0
         self._by_job: dict[str, list[int]] = {}
-        self._lock = threading.Lock()
         self._participants: dict[str, frozenset[PartyId]] = {}
+        self._lock = threading.Lock()
 
     def entries(self, job: str) -> list[int]:
         """Indices of this job's entries, ascending: from the ledger's search index when that has read everything."""
@@ -198,13 +199,13 @@ class MirrorIndex:
             self._grow()
             return list(self._by_job.get(job, []))
 
-    def _grow(self) -> None:
     def participants(self, job: str) -> frozenset[PartyId]:
         """The institutions that entries of this job name, that log's own included; empty for an unknown job."""
         with self._lock:
             self._grow()
             return self._participants.get(job, frozenset())
 
+    def _grow(self) -> None:
         size = self._ledger.size(self._log)
         while self._size < size:
             stop = min(self._size + 500, size)
@@ -215,9 +216,9 @@ class MirrorIndex:
                     continue  # a damaged copy is the audit's to report
                 if envelope.job:
                     self._by_job.setdefault(envelope.job, []).append(self._size + offset)
-            self._size = stop
                     known = self._participants.get(envelope.job, frozenset())
                     self._participants[envelope.job] = known | envelope.participants
+            self._size = stop
 
 
 def kinds_seen_by(ctx: OperationContext) -> tuple[str, ...]:
@@ -303,9 +304,7 @@ def _entry_info(
     values: dict[str, str], closed: list[str], refs: list[str], problem: str = "",
 ) -> EntryInfo:  # fmt: skip
     known = host.kinds.get(kind)
-    partner = values.get("partner")
-    required = [log, partner] if job and partner in host.parties() else required_for(host, log, job)
-    seal = host.ledger.seal_state(log, index, required=required)
+    seal = host.ledger.seal(log, index)
     values.pop("list_key", None)
     return EntryInfo(
         log=log,
@@ -444,7 +443,7 @@ def _entry(ctx: OperationContext, request: EntryRequest) -> EntryReply:
             zh = error.zh if isinstance(error, VerificationError) else "正文不是文字"
             en = error.en if isinstance(error, VerificationError) else "the body is no text"
             steps = [{"name": "entry", "ok": False, "zh": zh, "en": en}]
-    kind = host.kinds.get(info.kind)
+    kind, seal = host.kinds.get(info.kind), host.ledger.seal(log, request.index)
     fields = [
         FieldInfo(
             name=one.name,
@@ -466,7 +465,8 @@ def _entry(ctx: OperationContext, request: EntryRequest) -> EntryReply:
         problem=checked.problem or info.problem,
         proof=_proof_of(checked),
         signatures=checker.signatures(checked),
-        required=list(required_for(host, log, info.job, [checked.body])),
+        required=list(seal.required),
+        at_least=max(seal.at_least, len(seal.required)),
     )
 
 

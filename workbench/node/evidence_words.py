@@ -18,9 +18,12 @@ _DIGEST = re.compile(r"(?:sm3:|sha256:|sha-256:)?([0-9a-f]{8,128})", re.IGNORECA
 _ENTRY_REF = re.compile(r"entry:([a-z][a-z0-9-]{1,30}):(0|[1-9][0-9]{0,15}):([0-9a-f]{64})")
 _PLACE = re.compile(r"([a-z][a-z0-9-]{1,30})[/#](0|[1-9][0-9]{0,15})")
 _PERSON = re.compile(r"P-[0-9a-f]{12}")
-_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[T ]([0-9]{2}):([0-9]{2}))?")
+_TIME = re.compile(r"(?<![0-9-])([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[T ]([0-9]{2}):([0-9]{2}))?(?![0-9-])")
 _CAMPAIGN = re.compile(r"(?:campaign|活动)[:：](\S{1,64})")
-_IDENTIFIER = re.compile(r"\+?[0-9][0-9 \-]{9,20}[0-9Xx]")
+_WITH_LETTERS = re.compile(r"\S*(?:[A-WYZa-wyz_:/#]|[Xx]\S)\S*")
+_ID_NO = re.compile(r"(?<![0-9])[0-9]{6}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{3}[0-9Xx](?![0-9Xx])")
+_PHONE = re.compile(r"(?<![0-9])(?:\+?86[ -]?)?1[0-9]{2}[ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])")
+_MANY_DIGITS = re.compile(r"\+?[0-9](?:[ -]?[0-9]){10,}[Xx]?")
 _STATES = {
     "pending": "pending", "待封存": "pending", "sealed": "sealed", "已封存": "sealed", "full": "full", "全部共签": "full",
     "2/3": "sealed", "3/3": "full",
@@ -94,21 +97,25 @@ def understand(text: str, known: Surroundings, asked: Asked = Asked()) -> Unders
 
 
 def _take_identifiers(text: str) -> tuple[str, tuple[str, ...]]:
-    """The text without phone and identity numbers, and these. Times and job ids have digits and dashes too."""
-    found: list[str] = []
+    """The text without phone and identity numbers, and these.
 
-    def take(match: re.Match[str]) -> str:
-        typed = match[0]
-        digits = re.sub(r"[^0-9Xx]", "", typed)
-        if _TIME.search(typed) or len(digits) not in (11, 13, 15, 18):
-            return typed
-        before, after = text[: match.start()][-1:], text[match.end() :][:1]
-        if re.match(r"[0-9A-Za-z_:/#-]", before) or re.match(r"[0-9A-Za-z_:/#]", after):
-            return typed  # part of a digest, an id or a reference
-        found.append(typed)
-        return " "
+    Times, ids and digests, which have digits and dashes too, are covered while it looks. What is left of eleven digits
+    and more is taken as well: better an answer "cannot be read" than an identifier among the words.
+    """
 
-    return _IDENTIFIER.sub(take, text), tuple(found)
+    def cover(match: re.Match[str]) -> str:
+        return match[0] if match.re is _TIME and _span(match) is None else "\0" * len(match[0])
+
+    covered = text
+    for pattern in (_JOB, _ENTRY_REF, _TIME, _WITH_LETTERS):
+        covered = pattern.sub(cover, covered)
+    found: list[tuple[int, str]] = []
+    for pattern in (_ID_NO, _PHONE, _MANY_DIGITS):
+        for match in pattern.finditer(covered):
+            found.append((match.start(), match[0]))
+        covered = pattern.sub(lambda match: "\1" * len(match[0]), covered)
+    kept = "".join(" " if hidden == "\1" else char for char, hidden in zip(text, covered, strict=True))
+    return " ".join(kept.split()), tuple(typed for _, typed in sorted(found))
 
 
 def _named(word: str, known: Surroundings, asked: Asked) -> Asked | None:

@@ -64,7 +64,9 @@ HOST_KINDS = (
     _kind(
         # Written since the explorer; `regulator.viewed` stays readable.
         "evidence.viewed", "查看证据或业务记录", "somebody looked at evidence or records",
-        _closed("operation", "操作", "operation"), _closed("selection", "所查内容 SM3", "SM3 of what was asked for"),
+        _closed("operation", "操作", "operation"),
+        # Of a look at one customer it says which one, to whoever can compute the customer's token.
+        Field("selection", COMMITTED, "所查内容 SM3", "SM3 of what was asked for", subject=True),
         _closed("count", "看到的条数", "things shown", "1"),
     ),
     _kind(
