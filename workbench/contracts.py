@@ -13,6 +13,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -101,6 +102,9 @@ class Vault(Protocol):
 
     def adopt(self, tx: Transaction, draft: Any) -> None:
         """Make a staged object exist under its name, in the change."""
+
+    def get_stream(self, reader: sqlite3.Connection | Transaction, name: str) -> Iterator[bytes]:
+        """As `get`, in parts; act on the data only when the iteration is over."""
 
     def names(self, reader: sqlite3.Connection | Transaction, prefix: str = "") -> list[str]:
         """Names of the objects that start with `prefix`, sorted."""
@@ -304,6 +308,9 @@ class LearnsLists(Protocol):
         What is kept of the list lies in the vault under names that start with `list/{list_id}/`: they are erased with
         `list/{list_id}` itself.
         """
+
+    def forget_large(self) -> None:
+        """Give back the memory that large lists and many grants have taken; the next decision reads them again."""
 
 
 # --------------------------------------------------------------------------------------- intersection

@@ -76,11 +76,15 @@ class ListTokens:
         ending = f"/consent-tokens/{digest.hex()}"
         with self._store.read() as reader:
             name = next((one for one in self._vault.names(reader, LIST_PREFIX) if one.endswith(ending)), None)
-            data = None if name is None else self._vault.get(reader, name)
-        return None if data is None else _parsed(data)
+            if name is None:
+                return None
+            data = bytearray()  # chunk by chunk: whole, and joined, they would take twice their 32 MB for a million
+            for part in self._vault.get_stream(reader, name):
+                data += part
+        return _parsed(data)
 
 
-def _parsed(data: bytes) -> Subjects:
+def _parsed(data: bytearray) -> Subjects:
     start = len(MARK) + 8
     count = int.from_bytes(data[len(MARK) : start], "big")
     middle = start + TOKEN_SIZE * count

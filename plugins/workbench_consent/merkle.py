@@ -12,15 +12,15 @@ from workbench.domain.merkle import SM3, root_of_leaves
 ROWS_PER_LEAF = 128
 
 
-def rows_root(rows: bytes, row_size: int) -> bytes:
+def rows_root(rows: bytes | memoryview, row_size: int) -> bytes:
     """The root over rows of `row_size` bytes written one after the other; 32 bytes. No rows: SM3 of nothing."""
     return root(leaves(rows, row_size))
 
 
-def leaves(rows: bytes, row_size: int) -> list[bytes]:
+def leaves(rows: bytes | memoryview, row_size: int) -> list[bytes]:
     """The leaf digests of rows; rows may be cut anywhere between two leaves and the lists joined."""
     size = ROWS_PER_LEAF * row_size
-    return sm3.digest_many([b"\x00" + rows[at : at + size] for at in range(0, len(rows), size)])
+    return [sm3.digest(b"\x00" + rows[at : at + size]) for at in range(0, len(rows), size)]  # one copy at a time
 
 
 def root(digests: list[bytes]) -> bytes:

@@ -79,10 +79,6 @@ class KnownList:
     grants: int
 
 
-_NEVER = -1
-"""A number of grants that no state has: the links are to be made anew."""
-
-
 class KnownLists:
     """Tokens and matches of the lists used last, so that only the first decision on a list pays for them."""
 
@@ -113,11 +109,10 @@ class KnownLists:
             return known
 
     def forget_large(self) -> None:
-        """Keep of large lists only the tokens, which are dear; which grants fit is found out again when asked."""
+        """Keep nothing of large lists: their tokens lie in the vault."""
         if self._lock.acquire(blocking=False):
-            for name, known in self._known.items():
-                if len(known.index.subjects) >= LARGE_ROWS:
-                    self._known[name] = KnownList(known.index, Links((), ()), _NEVER)
+            for name in [name for name, known in self._known.items() if len(known.index.subjects) >= LARGE_ROWS]:
+                del self._known[name]
             self._lock.release()
 
     def _index(self, customers: pl.DataFrame, name: bytes) -> ListIndex:

@@ -28,6 +28,7 @@ from workbench_consent.subjects import ABSENT, TOKEN_PURPOSE, Subjects, distinct
 
 _CODES = np.array([reason.code for reason in Reason], object)
 _COLUMNS = ("customer_id", "phone", "id_no")
+_BLOCK_ROWS = 1 << 16
 
 
 class Registry:
@@ -63,7 +64,9 @@ class Registry:
         verdicts, state = self.explain(customers, query, among)
         usable = verdicts.reason == Reason.OK
         digest = np.zeros((len(usable), 32), np.uint8)
-        digest[usable] = state.grants.digest[verdicts.grant[usable]]
+        for start in range(0, len(usable), _BLOCK_ROWS):  # a million at once would take their memory twice
+            rows = start + np.flatnonzero(usable[start : start + _BLOCK_ROWS])
+            digest[rows] = state.grants.digest[verdicts.grant[rows]]
         return ConsentDecision(
             usable=usable,
             reason=_CODES[verdicts.reason],
@@ -94,6 +97,11 @@ class Registry:
         """
         return self._list_tokens.stage(customers, list_id=list_id)
 
+    def forget_large(self) -> None:
+        """Give back the memory of large lists and many grants; the next decision on a million costs a second more."""
+        self._lists.forget_large()
+        self._projection.forget_large()
+
     def changed_since(self, as_of: int) -> bool:
         """True when a consent event after `as_of` exists, so that a decision must be taken anew."""
         with self._host.store.read() as reader:
@@ -114,9 +122,7 @@ class Registry:
     def use_snapshot(self, tx: Transaction, snapshot: str, *, job: str, attempt: int, query: GrantQuery) -> None:
         """Spend a snapshot on the attempt it was taken for; Refused SNAPSHOT_USED, SNAPSHOT_STALE or SNAPSHOT_OTHER_USE."""
         snapshots.use(tx, self._host, snapshot, job=job, attempt=attempt, query=query)
-        # The engine needs the memory now; the next decision costs a second more for a million customers.
-        self._lists.forget_large()
-        self._projection.forget_large()
+        self.forget_large()  # the engine needs the memory now
 
     # ---- import
 

@@ -18,10 +18,12 @@ def take(
     The root is over the grant digests of the usable customers in list order. Cost: about 0.3 µs per usable customer.
     """
     snapshot = "S-" + host.random(8).hex()
-    digests = decision.grant_digest[decision.usable]
-    root = merkle.rows_root(digests.tobytes(), sm3.DIGEST_SIZE)
-    usable = int(np.count_nonzero(decision.usable))
-    ends = int(decision.valid_until_ms[decision.usable].min()) if usable else query.at_ms
+    digests, until = decision.grant_digest, decision.valid_until_ms
+    if not decision.usable.all():  # else nothing needs to be copied
+        digests, until = digests[decision.usable], until[decision.usable]
+    usable = len(digests)
+    root = merkle.rows_root(np.ascontiguousarray(digests).data.cast("B") if usable else b"", sm3.DIGEST_SIZE)
+    ends = int(until.min()) if usable else query.at_ms
     tx.execute(
         "INSERT INTO consent_snapshot (snapshot, job, attempt, at_ms, as_of, purpose, recipient, key_kind, customers,"
         " usable, valid_until_ms, root) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -124,12 +124,12 @@ class Tree:
     root: bytes
 
 
-def sorted_tree(leaves: ByteRows) -> tuple[Tree, RowNumbers]:
-    """The tree over the leaves in ascending order, and the place of each given leaf in it. At least one leaf."""
+def sort_leaves(leaves: ByteRows) -> tuple[ByteRows, RowNumbers]:
+    """The leaves in ascending order, for `build_tree`, and the place of each given leaf among them."""
     order = ascending_order(leaves)
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
-    return build_tree(leaves[order]), places
+    return leaves[order], places
 
 
 def build_tree(leaves: ByteRows) -> Tree:

@@ -119,9 +119,11 @@ class DdhX25519:
             raise ValueError("an identifier has 1 to 255 bytes")
         scalar, job_key = Secret("scalar", random(32)), Secret("job key", random(32))
         leaves = commitment.customer_leaves(job_key.reveal(), identifiers, grant_digests, bucket=bucket, random=random)
-        tree, places = commitment.sorted_tree(leaves)
+        leaves, places = commitment.sort_leaves(leaves)
+        places = places[:count].astype(np.int32)
+        tree = commitment.build_tree(leaves)
         offer = Offer(party, bucket, tree.root, x25519.public_from(scalar.reveal()))
-        return Prepared(offer, OwnInput(scalar, job_key, identifiers, places[:count].astype(np.int32), tree, random))
+        return Prepared(offer, OwnInput(scalar, job_key, identifiers, places, tree, random))
 
     def session(
         self, *, prepared: Prepared, initiator: bool, terms: Terms, contract_digest: bytes, partner: Offer, threads: int

@@ -95,8 +95,10 @@ def test_the_root_is_that_of_rfc_6962(count: int) -> None:
 
 def test_the_root_does_not_depend_on_the_order_of_customers() -> None:
     leaves = rows(300)
-    tree, places = commitment.sorted_tree(leaves)
-    shuffled, other_places = commitment.sorted_tree(leaves[::-1])
+    ascending, places = commitment.sort_leaves(leaves)
+    tree = commitment.build_tree(ascending)
+    ascending, other_places = commitment.sort_leaves(leaves[::-1])
+    shuffled = commitment.build_tree(ascending)
     assert tree.root == shuffled.root
     assert np.array_equal(tree.leaves[places], leaves)
     assert np.array_equal(places[::-1], other_places)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.channel.conversation import Conversation
-from workbench.contracts import GrantQuery, Session, Transaction
+from workbench.contracts import GrantQuery, LearnsLists, Session, Transaction
 from workbench.domain.contract import Contract, contract_signing_bytes, terms_digest
 from workbench.domain.intersection import Offer, Terms
 from workbench.domain.party import PartyId
@@ -21,6 +21,7 @@ from workbench.flows.list_history import ListHistory
 from workbench.flows.near_duplicates import NearDuplicate
 from workbench.flows.parsing import decode, encode, parsed_offer, parsed_times
 from workbench.flows.rules import Rules
+from workbench.store.memory import give_back_now
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -41,14 +42,20 @@ class Agreement:
         engine = self._rules.engine(terms.engine)
         inputs = self._rules.inputs({**job.request, "key_kind": terms.key_kind, "purpose": terms.purpose}, job.partner)
         self._rules.require_enough(inputs, terms.minimum_crowd)
+        if isinstance(host.consent, LearnsLists):
+            host.consent.forget_large()  # what choosing among a million took, committing to them needs now
+        sketch, identifiers = self._history.sketch(inputs.frame[inputs.kind.value]), inputs.identifiers
+        inputs = inputs.compressed()
+        give_back_now()
         prepared = engine.prepare(
             party=host.party,
-            identifiers=inputs.identifiers,
+            identifiers=identifiers,
             grant_digests=inputs.decision_digests,
             random=host.random,
         )
-        self._record_start(talk, job, inputs, prepared.offer)
+        self._record_start(talk, job, inputs, prepared.offer, sketch)
         inputs = inputs.packed()
+        give_back_now()
         if job.side == "initiator":
             contract = self._offer_first(talk, terms, prepared.offer)
         else:
@@ -127,7 +134,7 @@ class Agreement:
         }
         host.store.write(lambda tx: host.evidence.append(tx, "intersection.contract", values, job=job.job))
 
-    def _record_start(self, talk: Conversation, job: Job, inputs: Inputs, offer: Offer) -> None:
+    def _record_start(self, talk: Conversation, job: Job, inputs: Inputs, offer: Offer, sketch: bytes) -> None:
         """Who takes part is a snapshot of consent for this attempt alone, spent as it is taken (row C5)."""
         host = self._host
         values = {
@@ -139,7 +146,6 @@ class Agreement:
             "commitment_root": offer.commitment_root.hex(),
         }
         query = GrantQuery(job.terms.purpose, job.partner, host.now_ms(), job.terms.key_kind)
-        sketch = self._history.sketch(inputs.frame[inputs.kind.value])
         nearest = self._history.near_duplicates(sketch, job=job.job, partner=job.partner, purpose=job.terms.purpose)
         # In an entry that every attempt has: an entry of its own would tell the partner that our list hardly changed.
         values |= {"near_duplicates": str(len(nearest)), "nearest": nearest[0].job if nearest else ""}

@@ -85,7 +85,7 @@ class Inputs:
 
     @property
     def frame(self) -> pl.DataFrame:
-        """Their rows; unpacked anew each time once `packed`."""
+        """Their rows; unpacked anew each time once `compressed`."""
         return self._frame if isinstance(self._frame, pl.DataFrame) else pl.read_ipc(io.BytesIO(self._frame))
 
     @property
@@ -99,21 +99,29 @@ class Inputs:
 
         Not to be asked for once `packed`.
         """
+        if self.usable.all():
+            return ConsentDecision(
+                self.usable, self._reason, self.decision_digests, self.valid_until_ms, self.as_of, dict(self.reasons)
+            )
         digests = np.zeros((len(self.usable), 32), np.uint8)
         digests[self.usable] = self.decision_digests
         until = np.zeros(len(self.usable), np.int64)
         until[self.usable] = self.valid_until_ms
         return ConsentDecision(self.usable, self._reason, digests, until, self.as_of, dict(self.reasons))
 
-    def packed(self) -> Inputs:
-        """The same customers for the time the engine works: rows compressed, and nothing that only its start needs."""
+    def compressed(self) -> Inputs:
+        """The same customers with their rows compressed: 15 MB instead of 90 for a million with one key."""
         if isinstance(self._frame, bytes):
             return self
         buffer = io.BytesIO()
-        self._frame.write_ipc(buffer, compression="zstd")
+        self._frame.write_ipc(buffer, compression="zstd", record_batch_size=_BLOCK_KEYS)
+        return replace(self, _frame=buffer.getvalue())
+
+    def packed(self) -> Inputs:
+        """The same customers for the time the engine works: rows compressed, and nothing that only its start needs."""
         nothing = np.empty(0, object)
         return replace(
-            self, decision_digests=np.empty((0, 32), np.uint8), usable=nothing, _reason=nothing, _frame=buffer.getvalue()
+            self.compressed(), decision_digests=np.empty((0, 32), np.uint8), usable=nothing, _reason=nothing
         )
 
 
@@ -142,12 +150,13 @@ def choose_inputs(
     everyone = decide(frame)
     usable = everyone.usable[chosen]
     rows = chosen[usable]
+    everybody = len(rows) == frame.height  # then a copy would only cost memory
     reason = everyone.reason[chosen]
     reasons = _counts(reason[~usable])
     return Inputs(
         rows=rows,
-        decision_digests=everyone.grant_digest[rows],
-        valid_until_ms=everyone.valid_until_ms[rows],
+        decision_digests=everyone.grant_digest if everybody else everyone.grant_digest[rows],
+        valid_until_ms=everyone.valid_until_ms if everybody else everyone.valid_until_ms[rows],
         as_of=everyone.as_of,
         audience=audience.canonical if audience else "",
         list_name=list_name,
@@ -156,8 +165,7 @@ def choose_inputs(
         waterfall=waterfall.before_run(frame.height, len(chosen), len(rows), reasons),
         usable=usable,
         _reason=reason,
-        # A copy of everybody would only cost memory.
-        _frame=frame if len(rows) == frame.height else frame[rows],
+        _frame=frame if everybody else frame[rows],
     )
 
 

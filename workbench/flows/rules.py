@@ -13,6 +13,7 @@ from workbench.domain.party import PartyId
 from workbench.errors import NotFound, ProtocolViolation, Refused
 from workbench.flows.inputs import Inputs, choose_inputs
 from workbench.flows.jobs import Job
+from workbench.store.memory import give_back_now
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -32,13 +33,16 @@ class Rules:
         info = host.lists.info(request["list_id"])
         frame = host.lists.frame(request["list_id"])
         kind = KeyKind(request["key_kind"])
-        return choose_inputs(
+        inputs = choose_inputs(
             frame,
             list_name=info.name,
             rule=request.get("audience", ""),
             kind=kind,
             decide=lambda chosen: self.decide(chosen, partner, request["purpose"], kind),
         )
+        del frame
+        give_back_now()
+        return inputs
 
     def decide(self, frame: pl.DataFrame, partner: PartyId, purpose: str, kind: KeyKind) -> ConsentDecision:
         """The registry's answer about a whole list for this purpose and recipient at this instant."""

@@ -36,7 +36,19 @@ def stage_frame(vault: Vault, name: str, frame: pl.DataFrame) -> Draft:
 
 def get_frame(reader: Reader, vault: Vault, name: str) -> pl.DataFrame:
     """The frame that was put under `name`. Raises NotFound and VerificationError as `Vault.get`."""
-    return pl.concat(iter_frame(reader, vault, name), rechunk=False)
+    # A column without any value, as most lists have some, is kept as one null and not as a million.
+    parts, valued = [], set[str]()
+    for part in iter_frame(reader, vault, name):
+        empty = [column.name for column in part.iter_columns() if column.null_count() == len(column)]
+        valued.update(set(part.columns).difference(empty))
+        parts.append(part.with_columns(pl.lit(None, part.schema[name]).alias(name) for name in empty))
+    frame = pl.concat([part.select(one for one in part.columns if one in valued) for part in parts], rechunk=False)
+    height = sum(part.height for part in parts)
+    columns = [
+        frame[name] if name in valued else pl.Series(name, [None], dtype).new_from_index(0, height)
+        for name, dtype in parts[0].schema.items()
+    ]
+    return pl.DataFrame(columns)
 
 
 def iter_frame(reader: Reader, vault: Vault, name: str) -> Iterator[pl.DataFrame]:
