@@ -74,6 +74,13 @@ def _workspace_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     init.add_argument("--kind", choices=("demo", "test", "production"), help="工作区性质 / kind of workspace")
     up = _add(commands, "up", "nodes:up", "启动节点 / start the nodes")
     up.add_argument("--detach", action="store_true", help="留在后台 / leave them running")
+    for name, handler, text in (
+        ("password", "nodes:password", "更换自己的密码 / change one's own password"),
+        ("first-password", "nodes:first_password", "重新签发未曾更换的一次性密码 / issue a one-time password anew"),
+    ):
+        changing = _add(commands, name, handler, text)
+        changing.add_argument("--party", required=True, help="机构 / institution")
+        changing.add_argument("--account", required=True, help="账号 / account")
     _add(commands, "status", "nodes:status", "节点状态 / state of the nodes")
     _add(commands, "down", "nodes:down", "停止节点 / stop the nodes")
     _add(commands, "doctor", "nodes:doctor", "检查本机与工作区 / check machine and workspace")

@@ -23,6 +23,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.node.evidence_coverage import left_entry
+from workbench.node.people import change_password_first, wrong_audience
 from workbench.operations import Operation, Registry, View
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class Gate:
                 f"Your role may not: {operation.en}. This attempt was recorded. Ask an administrator if you need it",
                 details={"operation": operation.name},
             )
+        if caller.first_password and operation.name != "people.change_password":
+            raise change_password_first()
+        if caller.audience == "lab" and not operation.reads_only:
+            raise wrong_audience(f"「{operation.zh}」", operation.en)
         if caller.kernel and not operation.weak_token:
             raise Denied(
                 f"笔记本的令牌不能「{operation.zh}」，请在工作台页面上操作",

@@ -35,6 +35,7 @@ from workbench.flows.jobs import JobRows
 from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node.drafts import DRAFT_OPERATIONS
+from workbench.node import first_passwords
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
 from workbench.node.evidence_search import SEARCH_OPERATIONS
 from workbench.node.files import Downloads, Uploads
@@ -141,7 +142,12 @@ class Workbench:
         self.consent: ConsentRegistry = self.plugins.collect("workbench_consent_registry", host=self)[0][1]
         self.engines: list[IntersectionEngine] = self.plugins.collect_all("workbench_intersection_engines")
         self.people = People(
-            party=self.party, store=self.store, evidence=self.evidence, now_ms=now_ms, random=random
+            party=self.party,
+            store=self.store,
+            evidence=self.evidence,
+            now_ms=now_ms,
+            random=random,
+            slowest_s=lambda: self.setting("people.slowest_sign_in_s"),
         )
         self.uploads = Uploads(folder / "uploads", max_bytes=self.setting("node.max_upload_bytes"))
         self.downloads = Downloads(store=self.store, vault=self.vault, now_ms=now_ms)
@@ -172,6 +178,7 @@ class Workbench:
         loaded = ", ".join(f"{one.name} {one.version} {one.state}" for one in self.plugins.plugins)
         values = {"version": __version__, "plugins": loaded, "workspace": self.kind}
         self.store.write(lambda tx: self.evidence.append(tx, "node.started", values))
+        first_passwords.remove_changed(self.folder, self.people.with_own_password(), now_ms=self.now_ms())
         self.flow.recover()
         self.negotiations.start()
         self.sealing.start()

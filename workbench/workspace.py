@@ -5,6 +5,7 @@
         node.json                 addresses and channel        settings.json   values of settings
         keys/                     InstitutionKeys              vault.key       wrapped vault key
         passphrase                0600, demo and test only     signins.json    0600, demo and test only
+        first-password-NAME.txt   0600, production only: one-time password of one person, removed once it was changed
         evidence.db               everything the node stores   run/            pid, log and address while it runs
 
 Demo and test workspaces are one trust domain: one user of the operating system owns every institution (decision 19).
@@ -30,6 +31,7 @@ from workbench.domain.checkpoint import origin_of
 from workbench.domain.party import PartyId, Role, parse_party_id
 from workbench.errors import NotFound, Refused, StartRefused
 from workbench.host import Workbench
+from workbench.node import first_passwords
 from workbench.node import keys as institution_keys
 from workbench.node.keys import InstitutionKeys
 from workbench.store.vault_key import create_vault_key, unlock_vault_key
@@ -276,12 +278,23 @@ def _populate_node(workspace: Workspace, party: PartyId, bundles: Sequence[bytes
     try:
         wanted = STAFF_ROLES if workspace.kind != "production" else PRODUCTION_STAFF
         passwords = {name: secrets.token_urlsafe(12) for name, _, _ in wanted}
+        is_real = workspace.kind == "production"
+        first_until_ms = node.now_ms() + node.setting("people.first_password_hours") * first_passwords.HOUR_MS
         made = {
-            name: node.people.add(person=name, display_name=shown, roles=roles, password=passwords[name])
+            name: node.people.add(
+                person=name,
+                display_name=shown,
+                roles=roles,
+                password=passwords[name],
+                first_until_ms=first_until_ms if is_real else None,
+            )
             for name, shown, roles in wanted
         }
-        _write_private(node.folder / "signins.json", json.dumps(passwords, indent=1))
-        if workspace.kind != "production":
+        if is_real:  # one file for each of them: they are two people
+            for name, password in passwords.items():
+                first_passwords.write(node.folder, account=name, password=password, until_ms=first_until_ms)
+        else:
+            _write_private(node.folder / "signins.json", json.dumps(passwords, indent=1))
             node.partners.enrol(bundles, proposed_by=made["operator"], approved_by=made["admin"])
     finally:
         node.close()
@@ -291,7 +304,7 @@ PRODUCTION_STAFF: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("admin1", "管理员 1", (Role.ADMIN,)),
     ("admin2", "管理员 2", (Role.ADMIN,)),
 )
-"""The first two people of a production node; they enrol everybody else, and their first passwords are theirs to change."""
+"""The first two people of a production node; they enrol everybody else. Their first passwords open nothing but their change."""
 
 
 def _move_peer(workspace: Workspace, party: PartyId, port: int) -> None:

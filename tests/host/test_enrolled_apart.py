@@ -19,11 +19,13 @@ from tests.flows import population
 from tests.flows.institutions import CATALOGUE, SETTINGS
 from workbench.client.session import Client, sign_in
 from workbench.errors import Denied, Refused, StartRefused
+from workbench.node import first_passwords
 from workbench.supervisor import start_nodes, stop_nodes
 from workbench.workspace import Workspace, create_workspace, open_node
 
 PASSPHRASE = "a passphrase for two tests 8162"
 PASSWORD = "long enough for staff 5937"
+FIRST_PASSWORD = "only for the first time 3841"
 STAFF = {"marketing": "marketing", "approver": "approver", "compliance": "compliance"}
 
 
@@ -36,16 +38,28 @@ class Institution:
     url: str
 
     def client(self, account: str) -> Client:
-        path = self.workspace.folder / self.party / "signins.json"
-        first = json.loads(path.read_text("utf-8"))
-        return sign_in(self.url, account, first.get(account, PASSWORD))
+        return sign_in(self.url, account, PASSWORD)
 
     def confirmed(self, account: str, operation: str, **request: Any) -> Any:
-        path = self.workspace.folder / self.party / "signins.json"
-        password = json.loads(path.read_text("utf-8")).get(account, PASSWORD)
         with self.client(account) as client:
-            confirmation = client.confirmation(operation, request, password=password)
+            confirmation = client.confirmation(operation, request, password=PASSWORD)
             return client.call(operation, confirmation=confirmation, **request)
+
+    def take_over(self, account: str, first: str) -> None:
+        """The person replaces their one-time password, which opens nothing else."""
+        with sign_in(self.url, account, first) as client:
+            with pytest.raises(Denied, match="CHANGE_PASSWORD_FIRST"):
+                client.call("people.me")
+            confirmation = client.confirmation("people.change_password", {"password": PASSWORD}, password=first)
+            client.call("people.change_password", confirmation=confirmation, password=PASSWORD)
+
+    def add(self, account: str, role: str) -> None:
+        """One administrator adds, the other confirms, the person takes over."""
+        self.confirmed(
+            "admin1", "people.add", person=account, display_name=account, roles=[role], password=FIRST_PASSWORD
+        )
+        self.confirmed("admin2", "people.confirm", person=account)
+        self.take_over(account, FIRST_PASSWORD)
 
     def call(self, account: str, operation: str, **request: Any) -> Any:
         with self.client(account) as client:
@@ -80,7 +94,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Institution,
             workspace = make(tmp_path_factory.mktemp(party) / "workspace", party)
             nodes = start_nodes(workspace, passphrase=PASSPHRASE)
             stack.callback(stop_nodes, workspace)
-            found.append(Institution(workspace, party, next(iter(nodes.values())).staff_url))
+            made = Institution(workspace, party, next(iter(nodes.values())).staff_url)
+            for account in ("admin1", "admin2"):
+                made.take_over(account, first_passwords.read(workspace.node_folder(party), account))
+            found.append(made)
         yield found[0], found[1]
 
 
@@ -103,7 +120,7 @@ def test_two_institutions_made_apart_enrol_each_other_and_intersect(
     for own, other in ((broker, bank), (bank, broker)):
         enrol(own, other)
         for account, role in STAFF.items():
-            own.confirmed("admin1", "people.add", person=account, display_name=account, roles=[role], password=PASSWORD)
+            own.add(account, role)
         customers, grants = population.write(tmp_path / own.party, own.party, (population.RICH,))
         lines = grants.read_text("utf-8").splitlines(keepends=True)
         grants.write_text("".join(line for line in lines if "cardnet" not in line), "utf-8")  # no partner here

@@ -7,7 +7,7 @@ import pytest
 from tests.host.house import PASSWORD, House
 from workbench.domain.party import Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, SignInRequired
-from workbench.node.people import Ticket
+from workbench.node.people import STRANGERS_A_MINUTE, Ticket
 
 ACTION = "ab" * 32
 
@@ -31,23 +31,49 @@ def test_the_right_password_signs_in_and_leaves_an_entry(house: House) -> None:
     assert [(one["audience"], one["actor"]) for one in house.entries("people.signed_in")] == [("command", caller.person.token)]
 
 
-def test_unknown_wrong_and_locked_are_told_apart_by_nobody_but_the_log(house: House) -> None:
-    for _ in range(5):
-        fail(house, "marketing", "wrong")
-    said = {str(fail(house, "nobody", "x")), str(fail(house, "approver", "wrong")), str(fail(house, "marketing", "wrong"))}
+def test_unknown_and_wrong_are_told_apart_by_nobody_but_the_log_and_pause_alike(house: House) -> None:
+    said = {str(fail(house, person, "wrong")) for person in ("nobody", "marketing") for _ in range(5)}
     assert len(said) == 1
+    slowed = [fail(house, person, "wrong") for person in ("nobody", "marketing")]
+    assert {one.code for one in slowed} == {"SIGN_IN_SLOWED"} and len({str(one) for one in slowed}) == 1
     codes = [one["code"] for one in house.entries("people.sign_in_refused")]
-    assert codes == ["WRONG_PASSWORD"] * 5 + ["WRONG_PASSWORD", "WRONG_PASSWORD", "LOCKED"]
+    assert codes == ["WRONG_PASSWORD"] * 10 + ["SLOWED"] * 2
 
 
-def test_five_failures_lock_even_the_right_password_for_fifteen_minutes(house: House) -> None:
+def test_failures_pause_only_the_place_they_come_from_and_nobody_can_lock_an_account(house: House) -> None:
+    people, right = house.node.people, house.password(Role.MARKETING)
     for _ in range(5):
         fail(house, "marketing", "wrong")
-    fail(house, "marketing", house.password(Role.MARKETING))
-    house.clock.forward(minutes=14.9)
-    fail(house, "marketing", house.password(Role.MARKETING))
-    house.clock.forward(minutes=0.2)
-    assert sign_in(house).person.person == "marketing"
+    assert fail(house, "marketing", right).details == {"wait_s": "1"}
+    # Somebody else's guesses, for days, keep nobody out who comes from elsewhere or is signed in already.
+    ticket = people.sign_in(person="marketing", password=right, audience="command", address="10.1.2.3")
+    assert people.confirm(people.caller(ticket.secret), password=right, action_digest=ACTION)
+    waits = []
+    for _ in range(12):
+        slowed = fail(house, "marketing", right)
+        assert slowed.code == "SIGN_IN_SLOWED"
+        waits.append(int(slowed.details["wait_s"]))
+        house.clock.forward(minutes=waits[-1] / 60)
+        assert fail(house, "marketing", "wrong").code == "SIGN_IN_FAILED"
+    assert waits == [1, 2, 4, 8, 16, 32, *[60] * 6], "twice as long each time, up to the setting"
+    house.clock.forward(minutes=1)
+    assert sign_in(house).person.person == "marketing", "the next attempt after a pause is verified like any other"
+
+
+def test_guessing_on_during_a_pause_neither_prolongs_it_nor_fills_the_log(house: House) -> None:
+    for _ in range(5):
+        fail(house, "marketing", "wrong")
+    for _ in range(50):
+        fail(house, "marketing", "wrong")
+    assert [one["code"] for one in house.entries("people.sign_in_refused")] == ["WRONG_PASSWORD"] * 5 + ["SLOWED"]
+    house.clock.forward(minutes=1.01 / 60)
+    assert sign_in(house)
+
+
+def test_names_that_no_account_has_fill_no_log(house: House) -> None:
+    for number in range(STRANGERS_A_MINUTE + 5):
+        fail(house, f"nobody{number}", "wrong")
+    assert len(house.entries("people.sign_in_refused")) == STRANGERS_A_MINUTE
 
 
 def test_the_right_password_forgets_earlier_failures(house: House) -> None:
@@ -120,12 +146,37 @@ def test_a_stolen_confirmation_is_burnt_by_its_first_use_whoever_tries(house: Ho
         people.spend_confirmation(marketing, secret, ACTION)
 
 
-def test_a_wrong_password_confirms_nothing_and_counts_as_a_failure(house: House) -> None:
-    for _ in range(5):
-        with pytest.raises(SignInRequired):
-            house.node.people.confirm(house.caller(Role.MARKETING), password="wrong", action_digest=ACTION)
-    fail(house, "marketing", house.password(Role.MARKETING))
-    assert {one["operation"] for one in house.entries("people.sign_in_refused")} == {"confirm", "sign-in"}
+def test_a_wrong_password_confirms_nothing_and_slows_further_confirmations(house: House) -> None:
+    caller, right = house.caller(Role.MARKETING), house.password(Role.MARKETING)
+    codes = []
+    for password in ["wrong"] * 5 + [right]:
+        with pytest.raises(SignInRequired) as refused:
+            house.node.people.confirm(caller, password=password, action_digest=ACTION)
+        codes.append(refused.value.code)
+    assert codes == ["SIGN_IN_FAILED"] * 5 + ["SIGN_IN_SLOWED"]
+    assert {one["operation"] for one in house.entries("people.sign_in_refused")} == {"confirm"}
+
+
+def test_a_ticket_opens_only_what_it_was_issued_for(house: House) -> None:
+    """Decision 17: a ticket that leaks from the Lab server or from a page confirms nothing and makes no others."""
+    people, right = house.node.people, house.password(Role.MARKETING)
+    callers = {one: people.caller(sign_in(house, audience=one).secret) for one in ("page", "lab", "command", "kernel")}
+    for audience, may_confirm, may_derive in (
+        ("page", False, False), ("lab", False, True), ("command", True, True), ("kernel", False, False),
+    ):  # fmt: skip
+        for allowed, attempt in (
+            (may_confirm, lambda one: people.confirm(one, password=right, action_digest=ACTION)),
+            (may_derive, lambda one: people.derive(one, "kernel")),
+        ):
+            if allowed:
+                assert attempt(callers[audience])
+                continue
+            with pytest.raises(Denied, match="KERNEL_TOKEN" if audience == "kernel" else "WRONG_AUDIENCE"):
+                attempt(callers[audience])
+    house.node.gate.call("people.me", {}, callers["lab"])
+    with pytest.raises(Denied, match="WRONG_AUDIENCE"):
+        house.node.gate.call("intersection.run", {"job": "J-20261121-0a1b2c3d"}, callers["lab"])
+    assert house.entries("action.refused")[-1]["code"] == "WRONG_AUDIENCE"
 
 
 def test_signing_out_ends_the_ticket_and_an_unknown_one_is_ignored(house: House) -> None:

@@ -16,7 +16,8 @@ from workbench.crypto import passwords
 from workbench.domain.party import Role
 from workbench.errors import SignInRequired
 from workbench.node.pages import prepare_action
-from workbench.node.people import FAILURES_BEFORE_LOCK, VERIFICATIONS_AT_ONCE
+from workbench.node.people import VERIFICATIONS_AT_ONCE
+from workbench.node.slowdown import FAILURES_BEFORE_PAUSE
 from workbench.node.staff import TICKET_COOKIE, build_staff_app
 
 OWN = "127.20.1.11:8801"
@@ -63,17 +64,17 @@ def bearer(ticket: str) -> dict[str, str]:
 
 def test_guesses_made_at_the_same_time_count_one_by_one(house: House) -> None:
     """Otherwise forty connections give forty guesses for the price of one."""
-    together = threading.Barrier(2 * FAILURES_BEFORE_LOCK)
+    together = threading.Barrier(2 * FAILURES_BEFORE_PAUSE)
 
     def guess(number: int) -> None:
         together.wait()
         with pytest.raises(SignInRequired):
             house.node.people.sign_in(person="marketing", password=f"guess {number}", audience="command")
 
-    with ThreadPoolExecutor(2 * FAILURES_BEFORE_LOCK) as pool:
-        list(pool.map(guess, range(2 * FAILURES_BEFORE_LOCK)))
+    with ThreadPoolExecutor(2 * FAILURES_BEFORE_PAUSE) as pool:
+        list(pool.map(guess, range(2 * FAILURES_BEFORE_PAUSE)))
     codes = [one["code"] for one in house.entries("people.sign_in_refused")]
-    assert codes.count("WRONG_PASSWORD") == FAILURES_BEFORE_LOCK
+    assert codes == ["WRONG_PASSWORD"] * FAILURES_BEFORE_PAUSE + ["SLOWED"]
     with pytest.raises(SignInRequired):
         ticket_for(house, Role.MARKETING, "command")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from workbench.client.session import sign_in
 from workbench.commands.common import (
     Options,
     client_for,
@@ -20,12 +22,13 @@ from workbench.commands.common import (
     write_private,
 )
 from workbench.demo.data import populate
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused, WorkbenchError
+from workbench.node import first_passwords
 from workbench.node.keys import load_bundle
 from workbench.node.trust import export_trust
 from workbench.supervisor import running_nodes, start_nodes, stop_nodes
-from workbench.workspace import DEFAULT_PARTIES, create_workspace, free_ports
+from workbench.workspace import DEFAULT_PARTIES, create_workspace, free_ports, open_node
 
 
 def init(options: Options) -> int:
@@ -41,9 +44,45 @@ def init(options: Options) -> int:
     value = {"folder": workspace.folder.name, "kind": kind, "project": workspace.project, "parties": list(workspace.parties)}
     lines = [f"工作区已建立（{kind}）：{'、'.join(workspace.parties)} / workspace ready"]
     if kind == "production":
-        lines.append("首批两位管理员的口令在各机构目录 signins.json（0600），登录后立即更换并删除该文件")
-        lines.append("The first two administrators' passwords are in signins.json (0600): change them, delete the file")
+        lines.append("首批两位管理员各有一个一次性密码文件 first-password-admin1.txt、-admin2.txt（0600）：分别交给两个人，限时更换")
+        lines.append("One one-time password file for each of the two administrators (0600): hand them to two people, who change them")
     print_result(options, value, lines)
+    return 0
+
+
+def password(options: Options) -> int:
+    """Change one's own password at a node that runs; both are asked for, never taken from an argument."""
+    workspace = workspace_of(options)
+    node = running_nodes(workspace).get(PartyId(options.party))
+    if node is None:
+        workspace.node_folder(options.party)
+        raise Refused(f"{options.party} 的节点没有运行", f"The node of {options.party} does not run", code="NODE_DOWN")
+    old = getpass.getpass(f"{options.account} 现在的密码 / present password: ")
+    new = getpass.getpass("新密码 / new password: ")
+    if new != getpass.getpass("再输一次 / once more: "):
+        raise Refused("两次输入的新密码不同", "The two new passwords differ", code="PASSWORDS_DIFFER")
+    with sign_in(node.staff_url, options.account, old) as client:
+        confirmation = client.confirmation("people.change_password", {"password": new}, password=old)
+        client.call("people.change_password", confirmation=confirmation, password=new)
+    print_result(options, {"account": options.account, "changed": True}, ["密码已更换 / the password was changed"])
+    return 0
+
+
+def first_password(options: Options) -> int:
+    """Another one-time password for an account whose own was never set; the node must be stopped."""
+    workspace = workspace_of(options)
+    folder = workspace.node_folder(options.party)
+    if options.party in running_nodes(workspace):
+        raise Refused("先停止节点（workbench down）", "Stop the node first (workbench down)", code="NODE_RUNS")
+    node = open_node(workspace, options.party, passphrase=_passphrase() if workspace.kind == "production" else "")
+    try:
+        secret = secrets.token_urlsafe(12)
+        until_ms = node.now_ms() + node.setting("people.first_password_hours") * first_passwords.HOUR_MS
+        node.people.reissue_first_password(options.account, password=secret, first_until_ms=until_ms)
+    finally:
+        node.close()
+    path = first_passwords.write(folder, account=options.account, password=secret, until_ms=until_ms)
+    print_result(options, {"account": options.account, "file": str(path)}, [f"已写入 {path.name}（0600）/ written, for one person"])
     return 0
 
 
@@ -200,4 +239,14 @@ def _new_passphrase() -> str:
     return first
 
 
-__all__ = ["doctor", "down", "export_trust_file", "init", "status", "up", "wait_for_stop"]
+__all__ = [
+    "doctor",
+    "down",
+    "export_trust_file",
+    "first_password",
+    "init",
+    "password",
+    "status",
+    "up",
+    "wait_for_stop",
+]

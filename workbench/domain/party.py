@@ -70,8 +70,12 @@ class Caller:
 
     kernel: the request came with a notebook's token, which reads, proposes and runs but never approves, exports,
     unmasks, withdraws or administers. confirmed: digest of the action for which a fresh password was given, or "".
+    audience: what the ticket was issued for, "" within this process. first_password: came in with a one-time password,
+    which opens nothing but its own change.
     """
 
     person: Person
     kernel: bool = False
     confirmed: str = ""
+    audience: str = ""
+    first_password: bool = False

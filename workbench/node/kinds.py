@@ -42,6 +42,16 @@ HOST_KINDS = (
         _closed("person", "证据代号", "token in evidence"),
         _closed("roles", "岗位", "roles"),
     ),
+    _kind(
+        "people.confirmed", "第二位管理员确认账号", "a second administrator confirmed an account",
+        _closed("account", "账号名", "name of the account"), _closed("person", "证据代号", "token in evidence"),
+        _closed("added_by", "由谁新增", "who had added it"),
+    ),
+    _kind("people.first_password_changed", "首次更换一次性密码", "a person replaced their one-time password"),
+    _kind(
+        "people.first_password_issued", "重新签发一次性密码", "another one-time password was issued",
+        _closed("person", "证据代号", "token in evidence"),
+    ),
     _kind("people.disabled", "停用账号", "an account was disabled", _closed("person", "证据代号", "token in evidence")),
     _kind(
         "people.extended", "延长账号期限", "an account was given another end",

@@ -28,17 +28,20 @@ from workbench.errors import (
     Denied,
     InvalidRequest,
     NotFound,
+    Refused,
     SignInRequired,
     WorkbenchError,
 )
 from workbench.gate import action_digest
 from workbench.node.confirming import confirmation_rows, rows_html
+from workbench.node.people import change_password_first
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
 CODE_SECONDS = 60
 ACTION_MINUTES = 15
+CHANGE_PASSWORD = "people.change_password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,16 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
         _check_same_page(request, allowed_hosts)
         try:
             ticket = host.people.sign_in(
-                person=form.get("person", ""), password=form.get("password", ""), audience="lab" if redirect else "page"
+                person=form.get("person", ""),
+                password=form.get("password", ""),
+                audience="lab" if redirect else "page",
+                address=_address(request),
             )
         except SignInRequired as refusal:
             return _sign_in_page(host, request, form, refusal)
+        if host.people.caller(ticket.secret).first_password:
+            host.people.sign_out(ticket.secret)
+            return _page(host, request, _password_form(form.get("person", ""), change_password_first()))
         if not redirect:
             response: Response = RedirectResponse("/confirmations", status_code=303)
             _set_cookie(response, ticket.secret)
@@ -126,7 +135,7 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
         from workbench.node.staff import caller_of
 
         row = _action(host, caller_of(host, request), action)
-        reply = json.loads(row["reply"]) if row["reply"] else None
+        reply = _kept_reply(host, action)
         state = "waiting" if row["state"] == "running" else row["state"]
         return JSONResponse({"state": state, "reply": reply})
 
@@ -148,7 +157,7 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
             return _page(host, request, _done("已取消，没有执行", "Declined; nothing was done"))
         password = form.get("password", "")
         try:
-            ticket = host.people.sign_in(person=row["person"], password=password, audience="page")
+            ticket = host.people.sign_in_to_confirm(person=row["person"], password=password, address=_address(request))
         except SignInRequired as refusal:
             return _page(host, request, _confirm_form(host, row, refusal), status=401)
         try:
@@ -173,6 +182,26 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
         _finish(host, action, "done", reply.model_dump(mode="json"))
         return _page(host, request, _done("已执行并记录。可以关闭本页", "Done and recorded. You may close this page"))
 
+    @app.get("/password", include_in_schema=False)
+    def password_page(request: Request) -> Response:
+        return _page(host, request, _password_form(request.query_params.get("person", "")))
+
+    @app.post("/password", include_in_schema=False)
+    async def password(request: Request) -> Response:
+        _check_same_page(request, allowed_hosts)
+        return await run_in_threadpool(_password_changed, request, await _form(request))
+
+    def _password_changed(request: Request, form: dict[str, str]) -> Response:
+        """One's own password, through the gate like every action: the old one is the confirmation."""
+        person, new = form.get("person", ""), form.get("new", "")
+        try:
+            if new != form.get("again", ""):
+                raise InvalidRequest("两次输入的新密码不同", "The two new passwords differ", code="PASSWORDS_DIFFER")
+            change_own_password(host, person, form.get("password", ""), new, address=_address(request))
+        except Refused as refusal:
+            return _page(host, request, _password_form(person, refusal), status=refusal.http_status)
+        return _page(host, request, _done("密码已更换。请用新密码登录", "The password was changed. Sign in with it"))
+
     @app.get("/confirmations", include_in_schema=False)
     def signed_in(request: Request) -> Response:
         return _page(host, request, _done("已登录。请回到 JupyterLab", "Signed in. Return to JupyterLab"))
@@ -181,6 +210,18 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
     def style() -> Response:
         text = files("workbench.node").joinpath("page.css").read_text("utf-8")
         return Response(text, media_type="text/css")
+
+
+def change_own_password(host: Workbench, person: str, old: str, new: str, *, address: str = "") -> None:
+    """Replace the password of an account with its old one as the confirmation; refusals of sign-in and gate pass."""
+    ticket = host.people.sign_in_to_confirm(person=person, password=old, address=address)
+    try:
+        caller, values = host.people.caller(ticket.secret), {"password": new}
+        digest = action_digest(CHANGE_PASSWORD, host.gate.admit(CHANGE_PASSWORD, values, caller)[2])
+        secret = host.people.confirm(caller, password=old, action_digest=digest)
+        host.gate.call(CHANGE_PASSWORD, values, caller, confirmation=secret)
+    finally:
+        host.people.sign_out(ticket.secret)
 
 
 def prepare_action(host: Workbench, caller: Caller, operation_name: str, raw: dict[str, Any]) -> str:
@@ -214,6 +255,7 @@ def prepare_action(host: Workbench, caller: Caller, operation_name: str, raw: di
 def _sweep_actions(host: Workbench, tx: Transaction, now_ms: int) -> None:
     for row in tx.execute("SELECT action FROM host_action WHERE expires_ms < ?", (now_ms,)).fetchall():
         host.vault.shred(tx, f"action/{row['action']}")
+        host.vault.shred(tx, f"action-reply/{row['action']}")
         tx.execute("DELETE FROM host_action WHERE action = ?", (row["action"],))
 
 
@@ -240,7 +282,7 @@ def _shown_request(host: Workbench, row: Any) -> dict[str, Any]:
     """The request as its person sees it again; a field that is not for showing (a new password) stays hidden."""
     fields = host.gate.registry.named(row["operation"]).request.model_fields
     kept = _kept_request(host, row["action"])
-    return {name: value if fields[name].repr else "••••" for name, value in kept.items()}
+    return {name: kept[name] if one.repr else "••••" for name, one in fields.items() if name in kept}
 
 
 def _action_row(host: Workbench, action: str) -> Any:
@@ -266,13 +308,26 @@ def _action(host: Workbench, caller: Caller, action: str) -> Any:
 
 
 def _finish(host: Workbench, action: str, state: str, reply: Any) -> None:
-    text = None if reply is None else json.dumps(reply, ensure_ascii=False)
+    """Keep the answer for the page that asked: sealed, because a reply may name customers, until the action expires."""
 
     def change(tx: Transaction) -> None:
-        tx.execute("UPDATE host_action SET state = ?, reply = ? WHERE action = ?", (state, text, action))
+        _sweep_actions(host, tx, host.now_ms())
+        known = tx.execute("UPDATE host_action SET state = ? WHERE action = ?", (state, action)).rowcount
         host.vault.shred(tx, f"action/{action}")
+        if reply is not None and known:
+            host.vault.put(tx, f"action-reply/{action}", json.dumps(reply, ensure_ascii=False).encode())
 
     host.store.write(change)
+
+
+def _kept_reply(host: Workbench, action: str) -> Any:
+    name = f"action-reply/{action}"
+    with host.store.read() as reader:
+        return json.loads(host.vault.get(reader, name)) if host.vault.names(reader, name) else None
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _proves(verifier: str, challenge: str) -> bool:
@@ -382,9 +437,25 @@ def _confirm_form(host: Workbench, row: Any, error: WorkbenchError | None = None
     )
 
 
+def _password_form(person: str, error: WorkbenchError | None = None) -> str:
+    name = html.escape(person, quote=True)
+    return (
+        f'<form method="post" action="/password"><h2>更换密码 <span lang="en">Change the password</span></h2>{_notice(error)}'
+        '<label for="person">账号 <span lang="en">Account</span></label>'
+        f'<input id="person" name="person" value="{name}" autocomplete="username" required>'
+        '<label for="password">现在的密码 <span lang="en">Present password</span></label>'
+        '<input id="password" name="password" type="password" autocomplete="current-password" required>'
+        '<label for="new">新密码，至少 12 个字符 <span lang="en">New password, 12 characters or more</span></label>'
+        '<input id="new" name="new" type="password" autocomplete="new-password" required>'
+        '<label for="again">再输一次 <span lang="en">Once more</span></label>'
+        '<input id="again" name="again" type="password" autocomplete="new-password" required>'
+        "<button>更换 / Change</button></form>"
+    )
+
+
 def _done(zh: str, en: str, code: str = "") -> str:
     mark = f"<small>{html.escape(code)}</small>" if code else ""
     return f'<section role="status"><h2>{html.escape(zh)}</h2><p lang="en">{html.escape(en)}</p>{mark}</section>'
 
 
-__all__ = ["ROLE_NAMES", "add_pages", "prepare_action"]
+__all__ = ["ROLE_NAMES", "add_pages", "change_own_password", "prepare_action"]

@@ -13,16 +13,23 @@ from workbench.clock import SHANGHAI
 from workbench.contracts import EvidenceLog, Store, Transaction
 from workbench.crypto import passwords, sm3
 from workbench.domain.party import Caller, PartyId, Person, PersonId, Role
-from workbench.errors import Denied, InvalidRequest, NotFound, SignInRequired
+from workbench.errors import Denied, InvalidRequest, NotFound, Refused, SignInRequired
+from workbench.node.slowdown import SlowDown, place_of
 
 TICKET_MINUTES = 15
 SESSION_HOURS = 8
 CONFIRMATION_MINUTES = 5
-FAILURES_BEFORE_LOCK = 5
-LOCK_MINUTES = 15
 VERIFICATIONS_AT_ONCE = 4
 """Each takes 64 MiB: whoever may ask for a sign-in must not be able to take all the node's memory."""
 AUDIENCES = ("page", "lab", "command", "kernel")
+"""What a ticket is for: the node's own pages and the page process, the Lab server, a command, a notebook."""
+CONFIRMATION_PAGE = "confirmation"
+"""The ticket that the node's confirmation page takes for itself and ends at once; nobody else can ask for one."""
+MAY_CONFIRM = frozenset({"", "command", CONFIRMATION_PAGE})
+MAY_DERIVE = frozenset({"", "command", "lab"})
+"""Empty: within this process, without a ticket. A ticket that leaks from one place is of no use in another (decision 17)."""
+STRANGERS_A_MINUTE = 30
+"""Entries about sign-ins under names that no account has."""
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
 REGULATOR_DAYS = 90
@@ -58,7 +65,11 @@ class People:
         evidence: EvidenceLog,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
+        slowest_s: Callable[[], int] = lambda: 60,
     ) -> None:
+        self._slowest_s = slowest_s
+        self._slow = SlowDown()
+        self._strangers = (0, 0)
         self._party = party
         self._store = store
         self._evidence = evidence
@@ -67,12 +78,22 @@ class People:
         self._verifying = threading.BoundedSemaphore(VERIFICATIONS_AT_ONCE)
 
     def add(
-        self, *, person: str, display_name: str, roles: Sequence[Role], password: str, by: str = "", until_ms: int | None = None
+        self,
+        *,
+        person: str,
+        display_name: str,
+        roles: Sequence[Role],
+        password: str,
+        by: str = "",
+        until_ms: int | None = None,
+        first_until_ms: int | None = None,
+        waits: bool = False,
     ) -> Person:
         """Create an account; the password must satisfy the policy. Leaves one entry.
 
         until_ms: when it ends by itself. A regulator's always does, after REGULATOR_DAYS without it, and a regulator has
-        no other role: the seat reads and never writes.
+        no other role: the seat reads and never writes. first_until_ms: the password is a one-time one, valid until then,
+        and opens nothing but its own change. waits: the account opens nothing until another administrator confirmed it.
         """
         if not roles:
             raise InvalidRequest("账号须至少有一个岗位", "An account needs at least one role")
@@ -93,8 +114,19 @@ class People:
             if row:
                 raise InvalidRequest("这个账号已存在", "This account already exists", code="ACCOUNT_EXISTS")
             tx.execute(
-                "INSERT INTO host_person(person, display_name, token, roles, password_hash, until_ms) VALUES (?, ?, ?, ?, ?, ?)",
-                (person, display_name, made.token, json.dumps(sorted(roles)), hashed, until_ms),
+                "INSERT INTO host_person(person, display_name, token, roles, password_hash, until_ms, added_by, first_until_ms,"
+                " waits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    person,
+                    display_name,
+                    made.token,
+                    json.dumps(sorted(roles)),
+                    hashed,
+                    until_ms,
+                    by,
+                    first_until_ms,
+                    int(waits),
+                ),
             )
             self._evidence.append(
                 tx, "people.added", {"account": person, "person": made.token, "roles": ",".join(sorted(roles))}, actor=by
@@ -132,10 +164,78 @@ class People:
             raise access_ended(until_ms)
 
     def everyone(self) -> list[Person]:
-        """All accounts that are not disabled, by name."""
+        """All accounts that are neither disabled nor waiting, by name."""
         with self._store.read() as reader:
-            rows = reader.execute("SELECT * FROM host_person WHERE disabled_ms IS NULL ORDER BY person").fetchall()
+            rows = reader.execute(
+                "SELECT * FROM host_person WHERE disabled_ms IS NULL AND waits = 0 ORDER BY person"
+            ).fetchall()
         return [self._person(row) for row in rows]
+
+    def waiting(self) -> list[tuple[Person, str]]:
+        """Accounts that wait for a second administrator, each with the token of the one who added it."""
+        with self._store.read() as reader:
+            rows = reader.execute(
+                "SELECT * FROM host_person WHERE disabled_ms IS NULL AND waits = 1 ORDER BY person"
+            ).fetchall()
+        return [(self._person(row), str(row["added_by"])) for row in rows]
+
+    def confirm_account(self, person: str, *, by: Caller) -> Person:
+        """Open a waiting account as the second administrator; Denied for the one who added it. Leaves one entry.
+
+        Every account outside demo and test thus has two people behind it, so nobody makes themselves a second person.
+        """
+
+        def change(tx: Transaction) -> Person:
+            row = tx.execute(
+                "SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL AND waits = 1", (person,)
+            ).fetchone()
+            if not row:
+                raise NotFound("没有这个待确认的账号", "There is no such account waiting", code="NO_SUCH_ACCOUNT")
+            if row["added_by"] == by.person.token:
+                raise Denied(
+                    "这个账号是你新增的，须由另一位管理员确认",
+                    "You added this account; another administrator must confirm it",
+                    code="SELF_APPROVAL",
+                )
+            tx.execute("UPDATE host_person SET waits = 0 WHERE person = ?", (person,))
+            values = {"account": person, "person": row["token"], "added_by": row["added_by"]}
+            self._evidence.append(tx, "people.confirmed", values, actor=by.person.token)
+            return self._person(row)
+
+        return self._store.write(change)
+
+    def reissue_first_password(self, person: str, *, password: str, first_until_ms: int) -> Person:
+        """Another one-time password for an account whose own was never set; Refused NOT_A_FIRST_PASSWORD otherwise.
+
+        For operators who hold the node's passphrase, while it does not run. Leaves one entry.
+        """
+        passwords.check_policy(password, person=person)
+        hashed = passwords.hash_password(password)
+
+        def change(tx: Transaction) -> Person:
+            row = tx.execute("SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)).fetchone()
+            if not row:
+                raise NotFound("没有这个账号", "There is no such account")
+            if row["first_until_ms"] is None:
+                raise Refused(
+                    "这个账号已有本人的密码，不能重新签发", "This account has a password of its own; none is issued",
+                    code="NOT_A_FIRST_PASSWORD",
+                )  # fmt: skip
+            tx.execute(
+                "UPDATE host_person SET password_hash = ?, first_until_ms = ? WHERE person = ?",
+                (hashed, first_until_ms, person),
+            )
+            tx.execute("DELETE FROM host_ticket WHERE person = ?", (person,))
+            self._evidence.append(tx, "people.first_password_issued", {"person": row["token"]})
+            return self._person(row)
+
+        return self._store.write(change)
+
+    def with_own_password(self) -> list[str]:
+        """Names of the accounts whose person has set the password."""
+        with self._store.read() as reader:
+            rows = reader.execute("SELECT person FROM host_person WHERE first_until_ms IS NULL").fetchall()
+        return [str(row["person"]) for row in rows]
 
     def named(self, token: str) -> str:
         """The display name behind an evidence token, or the token itself when it is of another institution."""
@@ -150,14 +250,20 @@ class People:
         return {row["token"]: (row["person"], row["display_name"]) for row in rows}
 
     def sign_in(self, *, person: str, password: str, audience: str, address: str = "") -> Ticket:
-        """Check the password and issue a ticket; five failures lock the account for 15 minutes.
+        """Check the password and issue a ticket; after five failures from one place that place waits between attempts.
 
-        Raises SignInRequired with the same words for an unknown account, a wrong password and a locked account.
+        address: where the request came from. Raises SignInRequired with the same words for an unknown account and a wrong
+        password, and the same pause for both (code SIGN_IN_SLOWED).
         """
         if audience not in AUDIENCES:
             raise InvalidRequest("不认识的登录用途", "Unknown audience of a ticket")
-        row = self._checked_row(person, password, operation="sign-in")
+        row = self._checked_row(person, password, operation="sign-in", place=place_of(address))
         return self._issue(self._person(row), audience)
+
+    def sign_in_to_confirm(self, *, person: str, password: str, address: str = "") -> Ticket:
+        """A ticket for the node's own confirmation page, to be ended by it at once."""
+        row = self._checked_row(person, password, operation="confirm", place=place_of(address))
+        return self._issue(self._person(row), CONFIRMATION_PAGE)
 
     def confirm(self, caller: Caller, *, password: str, action_digest: str) -> str:
         """A fresh password for one action; returns a one-time secret valid for five minutes (decision 18)."""
@@ -167,7 +273,10 @@ class People:
                 "A notebook's token cannot confirm an action; enter the password on the node's page",
                 code="KERNEL_TOKEN",
             )
-        self._checked_row(caller.person.person, password, operation="confirm")
+        if caller.audience not in MAY_CONFIRM:
+            raise wrong_audience("确认操作", "confirm an action")
+        # A place of its own: guesses at the sign-in do not keep somebody who is signed in from confirming.
+        self._checked_row(caller.person.person, password, operation="confirm", place="ticket")
         secret = self._random(32).hex()
         expires_ms = self._now_ms() + CONFIRMATION_MINUTES * MINUTE_MS
 
@@ -206,14 +315,19 @@ class People:
         with self._store.read() as reader:
             row = reader.execute(
                 "SELECT t.expires_ms, t.kernel, t.audience, p.* FROM host_ticket t JOIN host_person p USING (person)"
-                " WHERE t.digest = ? AND p.disabled_ms IS NULL",
+                " WHERE t.digest = ? AND p.disabled_ms IS NULL AND p.waits = 0",
                 (_digest(secret),),
             ).fetchone()
         if row:
             self._check_not_ended(row)
         if not row or row["expires_ms"] <= self._now_ms() or (audience and row["audience"] != audience):
             raise _sign_in_required()
-        return Caller(person=self._person(row), kernel=bool(row["kernel"]))
+        return Caller(
+            person=self._person(row),
+            kernel=bool(row["kernel"]),
+            audience=str(row["audience"]),
+            first_password=row["first_until_ms"] is not None,
+        )
 
     def renew(self, secret: str) -> Ticket:
         """A new ticket for the same person and audience; the old one ends. Not after the session's eight hours."""
@@ -242,6 +356,10 @@ class People:
         """
         if caller.kernel:
             raise Denied("笔记本的令牌不能再签发票据", "A notebook's token issues no tickets", code="KERNEL_TOKEN")
+        if caller.audience not in MAY_DERIVE:
+            raise wrong_audience("签发票据", "issue tickets")
+        if caller.first_password:
+            raise change_password_first()
         return self._issue(caller.person, audience, renewable_until_ms=self._renewable_until(source) if source else None)
 
     def sign_out(self, secret: str) -> None:
@@ -249,16 +367,26 @@ class People:
         self._store.write(lambda tx: tx.execute("DELETE FROM host_ticket WHERE digest = ?", (_digest(secret),)) and None)
 
     def change_password(self, caller: Caller, password: str) -> None:
-        """Give the caller's own account another password; every ticket of it ends. The policy applies."""
+        """Give the caller's own account another password; every ticket of it ends. The policy applies.
+
+        Refused SAME_PASSWORD when a one-time password would stay.
+        """
         passwords.check_policy(password, person=caller.person.person)
         hashed = passwords.hash_password(password)
 
         def change(tx: Transaction) -> None:
             person = caller.person.person
-            tx.execute("UPDATE host_person SET password_hash = ? WHERE person = ?", (hashed, person))
+            row = tx.execute("SELECT first_until_ms, password_hash FROM host_person WHERE person = ?", (person,)).fetchone()
+            is_first = row["first_until_ms"] is not None
+            if is_first and _matches(row["password_hash"], password):
+                raise Refused("新密码不能是一次性密码", "The new password must be another one", code="SAME_PASSWORD")
+            tx.execute(
+                "UPDATE host_person SET password_hash = ?, first_until_ms = NULL WHERE person = ?", (hashed, person)
+            )
             tx.execute("DELETE FROM host_ticket WHERE person = ?", (person,))
             tx.execute("DELETE FROM host_confirmation WHERE person = ?", (person,))
-            self._evidence.append(tx, "people.password_changed", {}, actor=caller.person.token)
+            kind = "people.first_password_changed" if is_first else "people.password_changed"
+            self._evidence.append(tx, kind, {}, actor=caller.person.token)
 
         self._store.write(change)
 
@@ -317,50 +445,70 @@ class People:
             raise _sign_in_required()
         return int(row["renewable_until_ms"])
 
-    def _checked_row(self, person: str, password: str, *, operation: str) -> dict[str, object]:
+    def _checked_row(self, person: str, password: str, *, operation: str, place: str) -> dict[str, object]:
         """The account's row when the password is right. Every failure is an entry and costs the same time."""
-        now = self._now_ms()
+        with self._slow.turn(person, place, now_ms=self._now_ms()):
+            pause = self._slow.begin(
+                person, place, now_ms=self._now_ms(), slowest_ms=1000 * max(1, int(self._slowest_s()))
+            )
+            if pause.wait_ms:
+                if pause.is_new:  # one entry a pause: guessing on must not fill the log
+                    self._store.write(lambda tx: self._record_refusal(tx, person, operation, "SLOWED"))
+                raise slowed(pause.wait_ms)
+            row, problem = self._verified(person, password, operation)
+            if problem != "WRONG_PASSWORD":
+                self._slow.succeed(person, place)
+        if row is None or problem == "WRONG_PASSWORD":
+            raise SignInRequired(
+                "账号或密码不对。连续出错后须稍候再试", "Wrong account or password. After several failures wait before the next",
+                code="SIGN_IN_FAILED",
+            )  # fmt: skip
+        # What follows is told only to whoever knew the password.
+        if problem == "ACCESS_ENDED":
+            raise access_ended(int(str(row["until_ms"])))
+        if problem:
+            raise _OBSTACLES[problem]()
+        return row
+
+    def _verified(self, person: str, password: str, operation: str) -> tuple[dict[str, object] | None, str]:
+        """The account's row, None for an unknown one, and what is in the way of a sign-in, "" for nothing."""
+        query = "SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL"
         with self._store.read() as reader:
-            row = reader.execute(
-                "SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)
-            ).fetchone()
+            row = reader.execute(query, (person,)).fetchone()
         with self._verifying:
             matches = _matches(row["password_hash"] if row else None, password)
 
         def change(tx: Transaction) -> str:
-            # Counted and locked on what the row says now: guesses made at the same time count one by one.
-            known = tx.execute("SELECT * FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)).fetchone()
-            locked = bool(known) and known["locked_until_ms"] > now
-            right = bool(row and known and matches and not locked and known["password_hash"] == row["password_hash"])
-            ended = right and known["until_ms"] is not None and known["until_ms"] <= now
-            if right:
-                tx.execute("UPDATE host_person SET failures = 0, locked_until_ms = 0 WHERE person = ?", (person,))
-            if right and not ended:
-                return ""
-            if known and not locked and not right:
-                failures = known["failures"] + 1
-                until_ms = now + LOCK_MINUTES * MINUTE_MS if failures >= FAILURES_BEFORE_LOCK else 0
-                tx.execute(
-                    "UPDATE host_person SET failures = ?, locked_until_ms = ? WHERE person = ?",
-                    (0 if until_ms else failures, until_ms, person),
-                )
-            reason = "ACCESS_ENDED" if ended else "LOCKED" if locked else "WRONG_PASSWORD"
-            self._evidence.append(
-                tx, "people.sign_in_refused", {"operation": operation, "code": reason}, actor=known["token"] if known else ""
-            )
-            return reason
+            known = tx.execute(query, (person,)).fetchone()  # as it is now: the password may have been changed meanwhile
+            right = bool(row and known and matches and known["password_hash"] == row["password_hash"])
+            problem = self._obstacle(known) if right else "WRONG_PASSWORD"
+            if problem:
+                self._record_refusal(tx, person, operation, problem)
+            return problem
 
         problem = self._store.write(change)
-        if problem == "ACCESS_ENDED":  # told only to whoever knew the password
-            raise access_ended(row["until_ms"])
-        if problem:
-            raise SignInRequired(
-                f"账号或密码不对，或账号已锁定 {LOCK_MINUTES} 分钟。连续 {FAILURES_BEFORE_LOCK} 次不对即锁定",
-                f"Wrong account or password, or the account is locked for {LOCK_MINUTES} minutes after"
-                f" {FAILURES_BEFORE_LOCK} failures",
-                code="SIGN_IN_FAILED",
-            )
-        return dict(row)
+        return (dict(row) if row else None), problem
+
+    def _obstacle(self, row: dict[str, object]) -> str:
+        now, data = self._now_ms(), dict(row)
+        if data["until_ms"] is not None and int(str(data["until_ms"])) <= now:
+            return "ACCESS_ENDED"
+        if data["waits"]:
+            return "ACCOUNT_WAITS"
+        if data["first_until_ms"] is not None and int(str(data["first_until_ms"])) <= now:
+            return "FIRST_PASSWORD_EXPIRED"
+        return ""
+
+    def _record_refusal(self, tx: Transaction, person: str, operation: str, code: str) -> None:
+        """An entry for an account; of names that no account has, at most STRANGERS_A_MINUTE."""
+        known = tx.execute("SELECT token FROM host_person WHERE person = ?", (person,)).fetchone()
+        if known is None:
+            minute = self._now_ms() // MINUTE_MS
+            self._strangers = (minute, self._strangers[1] + 1 if self._strangers[0] == minute else 1)
+            if self._strangers[1] > STRANGERS_A_MINUTE:
+                return
+        values = {"operation": operation, "code": code}
+        self._evidence.append(tx, "people.sign_in_refused", values, actor=known["token"] if known else "")
 
     def _person(self, row: object) -> Person:
         data = dict(row)  # type: ignore[call-overload]  # sqlite3.Row or dict, both map names to values
@@ -398,6 +546,43 @@ def access_ended(until_ms: int) -> SignInRequired:
         f"Access ended at {ended}, and so did every sign-in. An administrator of this institution can extend it (people.extend)",
         code="ACCESS_ENDED",
     )
+
+
+def slowed(wait_ms: int) -> SignInRequired:
+    """Why an attempt was not even verified, and when the next one will be."""
+    wait_s = -(-wait_ms // 1000)
+    return SignInRequired(
+        f"连续出错，请 {wait_s} 秒后再试（只影响此处的登录，账号没有锁定）",
+        f"Too many failures; try again in {wait_s} s (only attempts from here wait, the account is not locked)",
+        code="SIGN_IN_SLOWED",
+        details={"wait_s": str(wait_s)},
+    )
+
+
+def wrong_audience(zh: str, en: str) -> Denied:
+    """A ticket that was issued for something else (decision 17)."""
+    return Denied(f"这张票据不能{zh}，它是为别处签发的", f"This ticket may not {en}; it was issued for something else", code="WRONG_AUDIENCE")
+
+
+def change_password_first() -> Denied:
+    """Somebody came in with a one-time password: nothing else works before it is changed."""
+    return Denied(
+        "一次性密码只能用来更换密码：请先在节点页面或用 workbench password 设置本人的密码",
+        "A one-time password only opens its own change: set a password on the node's page or with workbench password",
+        code="CHANGE_PASSWORD_FIRST",
+    )
+
+
+_OBSTACLES: dict[str, Callable[[], SignInRequired]] = {
+    "ACCOUNT_WAITS": lambda: SignInRequired(
+        "账号在等另一位管理员确认，之后才能登录", "The account waits for another administrator to confirm it", code="ACCOUNT_WAITS"
+    ),
+    "FIRST_PASSWORD_EXPIRED": lambda: SignInRequired(
+        "一次性密码已过期，请运维用 workbench first-password 重新签发",
+        "The one-time password has expired; operations issue another one with workbench first-password",
+        code="FIRST_PASSWORD_EXPIRED",
+    ),
+}
 
 
 def _sign_in_required() -> SignInRequired:

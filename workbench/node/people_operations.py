@@ -7,6 +7,8 @@ from pydantic import Field
 from workbench.contracts import OperationContext
 from workbench.domain.party import ROLE_NAMES, Person, Role
 from workbench.errors import Denied
+from workbench.node import first_passwords
+from workbench.node.first_passwords import HOUR_MS
 from workbench.operations import NoInput, Operation, Reply, Request
 
 
@@ -22,8 +24,16 @@ class PersonInfo(Reply):
     until_ms: int | None = None
 
 
+class WaitingPerson(Reply):
+    """An account that a second administrator has yet to confirm; added_by: who added it, by display name."""
+
+    person: PersonInfo
+    added_by: str
+
+
 class PeopleReply(Reply):
     people: list[PersonInfo]
+    waiting: list[WaitingPerson] = []
 
 
 class WhoAmI(Reply):
@@ -54,6 +64,12 @@ class ExtendPerson(Request):
 
     person: str
     until_ms: int = Field(ge=0)
+
+
+class ConfirmPerson(Request):
+    """person: an account that another administrator added."""
+
+    person: str
 
 
 class DisablePerson(Request):
@@ -104,10 +120,16 @@ def _me(ctx: OperationContext, request: NoInput) -> WhoAmI:
 
 
 def _all(ctx: OperationContext, request: NoInput) -> PeopleReply:
-    return PeopleReply(people=[person_info(one) for one in ctx.host.people.everyone()])
+    people = ctx.host.people
+    waiting = [WaitingPerson(person=person_info(one), added_by=people.named(by)) for one, by in people.waiting()]
+    return PeopleReply(people=[person_info(one) for one in people.everyone()], waiting=waiting)
 
 
 def _add(ctx: OperationContext, request: AddPerson) -> PersonInfo:
+    """Outside demo and test the password is a one-time one, and another administrator confirms the account."""
+    host = ctx.host
+    is_real = host.kind == "production"
+    first_until_ms = host.now_ms() + host.setting("people.first_password_hours") * HOUR_MS
     made = ctx.host.people.add(
         person=request.person,
         display_name=request.display_name,
@@ -115,8 +137,14 @@ def _add(ctx: OperationContext, request: AddPerson) -> PersonInfo:
         password=request.password,
         by=ctx.caller.person.token,
         until_ms=request.until_ms,
+        first_until_ms=first_until_ms if is_real else None,
+        waits=is_real,
     )
     return person_info(made)
+
+
+def _confirm(ctx: OperationContext, request: ConfirmPerson) -> PersonInfo:
+    return person_info(ctx.host.people.confirm_account(request.person, by=ctx.caller))
 
 
 def _extend(ctx: OperationContext, request: ExtendPerson) -> PersonInfo:
@@ -126,12 +154,21 @@ def _extend(ctx: OperationContext, request: ExtendPerson) -> PersonInfo:
 def _disable(ctx: OperationContext, request: DisablePerson) -> Done:
     if request.person == ctx.caller.person.person:
         raise Denied("不能停用自己的账号", "Nobody disables their own account", code="SELF_APPROVAL")
+    admins = [one.person for one in ctx.host.people.everyone() if Role.ADMIN in one.roles]
+    if ctx.host.kind == "production" and request.person in admins and len(admins) <= 2:
+        raise Denied(
+            "正式环境至少要有两位管理员，先新增并确认一位再停用",
+            "A production node needs two administrators: add and confirm another one first",
+            code="LAST_ADMINISTRATORS",
+        )
     ctx.host.people.disable(request.person, by=ctx.caller)
     return Done()
 
 
 def _change_password(ctx: OperationContext, request: ChangePassword) -> Done:
-    ctx.host.people.change_password(ctx.caller, request.password)
+    host = ctx.host
+    host.people.change_password(ctx.caller, request.password)
+    first_passwords.remove(host.folder, ctx.caller.person.person, now_ms=host.now_ms())
     return Done()
 
 
@@ -169,6 +206,17 @@ PEOPLE_OPERATIONS = (
         evidence=("people.added",),
     ),
     Operation(
+        name="people.confirm",
+        zh="确认新增账号",
+        en="confirm an added account",
+        request=ConfirmPerson,
+        reply=PersonInfo,
+        roles=frozenset({Role.ADMIN}),
+        run=_confirm,
+        fresh_password=True,
+        evidence=("people.confirmed",),
+    ),
+    Operation(
         name="people.extend",
         zh="延长账号期限",
         en="extend an account",
@@ -188,7 +236,7 @@ PEOPLE_OPERATIONS = (
         roles=frozenset(Role),
         run=_change_password,
         fresh_password=True,
-        evidence=("people.password_changed",),
+        evidence=("people.password_changed", "people.first_password_changed"),
     ),
     Operation(
         name="people.disable",

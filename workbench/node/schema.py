@@ -111,4 +111,16 @@ HOST_MIGRATIONS = (
     ),
     # When an account ends by itself: the regulator's seat is for a limited time. NULL for never.
     Migration(owner="host", number=2, sql="ALTER TABLE host_person ADD COLUMN until_ms INTEGER;"),
+    # Who added an account and whether a second administrator has yet to confirm it; until when its password is a one-time
+    # one, NULL once its person set their own. Replies to confirmed actions lie in the vault from now on.
+    Migration(
+        owner="host",
+        number=3,
+        sql="""
+        ALTER TABLE host_person ADD COLUMN added_by TEXT NOT NULL DEFAULT '';
+        ALTER TABLE host_person ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE host_person ADD COLUMN first_until_ms INTEGER;
+        UPDATE host_action SET reply = NULL;
+        """,
+    ),
 )

@@ -134,6 +134,11 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
+def address_of(request: Request) -> str:
+    """Where the connection comes from, as the socket says; headers of a proxy mean nothing here."""
+    return request.client.host if request.client else ""
+
+
 def ticket_of(request: Request) -> str:
     """The ticket a request carries, or "": bearer first, then the node's own cookie."""
     return _bearer_of(request) or request.cookies.get(TICKET_COOKIE, "")
@@ -238,9 +243,12 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 def _add_sessions(app: FastAPI, host: Workbench) -> None:
     @app.post("/api/v1/session", responses=_ERRORS, openapi_extra={"security": []}, tags=["session"])
-    def sign_in(body: SignIn) -> TicketReply:
+    def sign_in(body: SignIn, request: Request) -> TicketReply:
         """Sign in and get a ticket."""
-        return _ticket_reply(host.people.sign_in(person=body.person, password=body.password, audience=body.audience))
+        ticket = host.people.sign_in(
+            person=body.person, password=body.password, audience=body.audience, address=address_of(request)
+        )
+        return _ticket_reply(ticket)
 
     @app.post("/api/v1/session/renew", responses=_ERRORS, tags=["session"])
     def renew(request: Request) -> TicketReply:
@@ -354,4 +362,4 @@ def _description(operation: Operation) -> str:
     return " ".join(notes)
 
 
-__all__ = ["build_staff_app", "caller_of", "json", "openapi_document", "ticket_of"]
+__all__ = ["address_of", "build_staff_app", "caller_of", "json", "openapi_document", "ticket_of"]
