@@ -21,6 +21,7 @@ from workbench.cli import build_parser
 from workbench.contracts import Setting
 from workbench.domain.evidence import EvidenceKind, Visibility
 from workbench.domain.party import ROLE_NAMES, Role
+from workbench.domain.policy import POLICIES
 from workbench.hookspecs import SINGLE_PROVIDER_HOOKS, HookSpecs
 from workbench.host import HOST_OPERATIONS
 from workbench.intake.reasons import ROW_REASONS
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "errors": lambda: errors_part(find_codes(SOURCES)),
         "row-reasons": row_reasons_part,
         "decisions": decisions_part,
+        "policy": policy_part,
     }
     placed: set[str] = set()
     drifted = []
@@ -178,6 +180,12 @@ def decisions_part() -> str:
         title = path.read_text("utf-8").partition("\n")[0].removeprefix("# ").partition(" ")
         rows.append([f"[{title[0]}]({path.name})", title[2]])
     return table(["note", "subject"], rows)
+
+
+def policy_part() -> str:
+    """Which co-signatures each kind of entry needs."""
+    rows = [[f"`{one.prefix}…`" if one.prefix else "every other 其余", one.signers.value, one.zh, one.en] for one in POLICIES]
+    return table(["kinds", "signers", "中文", "English"], rows)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -24,7 +24,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from workbench.domain.checkpoint import PartyKeys
-from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, EntryView, HeadConflict, SealState
+from workbench.domain.evidence import (
+    AuditReport,
+    EntryProof,
+    EntryRef,
+    EntryView,
+    HeadConflict,
+    Lost,
+    Restored,
+    SealState,
+)
 from workbench.domain.intersection import KeyKind, Offer, Terms
 from workbench.domain.party import Caller, PartyId
 from workbench.domain.search import Coverage, SearchHit, SearchQuery
@@ -136,10 +145,69 @@ class EvidenceLog(Protocol):
 
 
 class Ledger(Protocol):
+class LedgerExchange(Protocol):
+    """What logs and mirrors ask each other besides co-signing (docs/protocols/ledger.md sections 4 to 6)."""
+
+    def held(self, asker: PartyId) -> bytes:
+        """As mirror: how much of the asker's log lies here, with its newest head as proof."""
+
+    def learn_held(self, mirror: PartyId, answer: bytes) -> int:
+        """As log: check and keep what a mirror proves about it; VerificationError ROLLED_BACK or FORK."""
+
+    def pull_question(self, log: PartyId, reply: bytes = b"") -> bytes:
+        """As mirror: ask for the entries of a log from what is held here on."""
+
+    def answer_pull(self, asker: PartyId, question: bytes) -> bytes:
+        """As log: a mirror request from where the asker stands, b"" when it has and has signed everything."""
+
+    def untold(self, party: PartyId) -> tuple[list[int], bytes] | None:
+        """Contradictions this partner has not been told: their numbers and the message; None without any."""
+
+    def told(self, party: PartyId, numbers: Sequence[int]) -> None:
+        """The partner has taken these."""
+
+    def hear_conflicts(self, sender: PartyId, message: bytes) -> int:
+        """Check and keep contradictions another institution proves; how many were new here."""
+
+    def lost(self) -> Lost | None:
+        """The proof that the own log once had more entries; None when it has all it ever signed."""
+
+    def wanted(self) -> tuple[int, int] | None:
+        """Own bodies still to be fetched, start <= index < stop."""
+
+    def stage(self, start: int, bodies: Sequence[bytes], mirror: PartyId) -> None:
+        """Keep fetched bodies apart from the log."""
+
+    def drop_staged(self) -> None:
+        """Forget what was fetched."""
+
+    def take_staged(self) -> Restored | None:
+        """Check the fetched bodies against every own signed head and make them entries, or raise and change nothing."""
+
+    def unfinished(self) -> Restored | None:
+        """Entries that came back and are not accounted for yet."""
+
+    def finish(self, restored: Restored, record: Callable[[Transaction], None]) -> None:
+        """The evidence of it and the end of it, in one transaction."""
+
+    def was_cosigned(self) -> bool:
+        """Whether this copy knows of any co-signature of another institution on the own log."""
+
+
     """The log of this institution and its mirrors of the others (hook workbench_ledger, exactly one)."""
 
     name: str
 
+    exchange: LedgerExchange
+
+    def shut(self) -> None:
+        """Take no entry until `open`: nobody has confirmed yet that this log is complete."""
+
+    def open(self) -> None:
+        """Take entries again; a log that lacks what it signed stays closed all the same."""
+
+    def is_open(self) -> bool:
+        """Whether the own log takes entries now."""
     def start(self) -> None:
         """Record the start with size and roots; VerificationError when the log does not continue what it signed."""
 
@@ -306,6 +374,20 @@ class LearnsLists(Protocol):
         """Prepare outside any change; call the result in the change that stores the list.
 
         What is kept of the list lies in the vault under names that start with `list/{list_id}/`: they are erased with
+@runtime_checkable
+class FindsCustomers(Protocol):
+    """What a consent registry offers for erasures: customers by token, never by identifier."""
+
+    def customer_names(self, *, phones: Sequence[str], id_nos: Sequence[str]) -> tuple[str, ...]:
+        """Tokens in hex of everything that belongs to this person, signed forms included; normalised identifiers.
+
+        Raises Refused AMBIGUOUS_CUSTOMER when a phone alone is known to several persons.
+        """
+
+    def rows_named(self, customers: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
+        """bool (n): rows (columns phone, id_no) of this person: the number agrees, or there is none and the phone does."""
+
+
         `list/{list_id}` itself.
         """
 
@@ -622,6 +704,51 @@ class Host(Protocol):
     store: Store
     vault: Vault
     evidence: EvidenceLog
+class BlobStore(Protocol):
+    """Signed forms and other files a record rests on, encrypted beside the database (docs/protocols/erasure.md section 7)."""
+
+    def stage(self, parts: Iterable[bytes | memoryview]) -> Any:
+        """Write a content outside any change; give the draft to `adopt` or `discard`. Its `address` is SM3 of the content."""
+
+    def adopt(self, tx: Transaction, draft: Any, *, owner: str, ref: str) -> str:
+        """Make it exist for this owner under `ref`, in the change; returns its name."""
+
+    def discard(self, draft: Any) -> None:
+        """Take a draft back whose change failed."""
+
+    def named(self, reader: sqlite3.Connection | Transaction, owner: str, ref: str) -> str:
+        """Name of what lies under `ref`; NotFound, or Denied RESTRICTED."""
+
+    def get(self, reader: sqlite3.Connection | Transaction, name: str) -> bytes:
+        """The content, re-hashed; VerificationError BLOB_ALTERED names the place."""
+
+    def address(self, reader: sqlite3.Connection | Transaction, name: str) -> bytes:
+        """SM3 of the content, computed anew; raises as `get`."""
+
+    def references(self, reader: sqlite3.Connection | Transaction, owner: str) -> dict[str, str]:
+        """ref -> name of everything an owner keeps."""
+
+
+class RestrictedStore(Protocol):
+    """Where values lie that the law still demands (docs/protocols/erasure.md section 4)."""
+
+    def take_records(
+        self,
+        tx: Transaction,
+        values: Mapping[str, bytes],
+        *,
+        owner: str,
+        kind: str,
+        from_ms: int,
+        request: str,
+        documents: Sequence[str] = (),
+    ) -> Any:
+        """Restrict or erase records of a plugin, as the term of `kind` demands; the plugin empties its own rows.
+
+        documents: refs of the owner's blobs that go the same way. Returns restricted_items, erased_items and until_ms.
+        """
+
+
 
     def now_ms(self) -> int: ...
 
@@ -630,6 +757,8 @@ class Host(Protocol):
     def setting(self, name: str) -> Any: ...
 
     def today(self) -> date:
+    blobs: BlobStore
+    restricted: RestrictedStore
         """The calendar day in Asia/Shanghai."""
 
     def parties(self) -> Sequence[PartyId]:
@@ -667,6 +796,7 @@ __all__ = [
     "Dashboard",
     "EngineGuarantees",
     "EntryView",
+    "BlobStore",
     "EvidenceIndex",
     "EvidenceLog",
     "GrantQuery",
@@ -677,6 +807,7 @@ __all__ = [
     "LearnsLists",
     "Ledger",
     "Mark",
+    "FindsCustomers",
     "Migration",
     "NamesCustomers",
     "OperationContext",
@@ -695,3 +826,4 @@ __all__ = [
     "Transaction",
     "Vault",
 ]
+    "RestrictedStore",

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         Migration,
         Setting,
     )
-    from workbench.domain.evidence import EvidenceKind
+    from workbench.domain.erasure import ErasureFinding, ErasureRequest
+    from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
     from workbench.domain.party import PartyId
     from workbench.operations import Operation
 
@@ -83,6 +84,24 @@ class HookSpecs:
     @hookspec
     def workbench_ledger(self, host: Host) -> Ledger:
         """The evidence ledger of this node: exactly one provider."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_replay(self, host: Host, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
+        """Own entries that came back after a restore, in order, before the node opens; returns what people must do again.
+
+        Asked again when the node stops in between. What a plugin cannot redo it keeps closed through its guard.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_erase_customer(self, host: Host, request: ErasureRequest) -> Sequence[ErasureFinding]:
+        """Erase or set aside what this plugin keeps about a customer; asked again after a crash or a restore."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_audit(self, host: Host) -> Sequence[AuditFinding]:
+        """What this plugin finds when it holds its own records against the log; asked by every audit."""
         raise NotImplementedError
 
     @hookspec

@@ -27,6 +27,7 @@ from workbench.contracts import (
 )
 from workbench.crypto import ed25519, mldsa, sm2
 from workbench.domain.checkpoint import PartyKeys
+from workbench.domain.evidence import ReplayNeed, RestoredEntry
 from workbench.domain.intersection import JobId, new_job_id
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, Refused, StartRefused, WorkbenchError
@@ -51,6 +52,7 @@ from workbench.node.partners import PARTNER_OPERATIONS, Partners
 from workbench.node.peer import PeerApi
 from workbench.node.people import People
 from workbench.node.people_operations import PEOPLE_OPERATIONS
+from workbench.node.restore import Restoring
 from workbench.node.schema import HOST_MIGRATIONS
 from workbench.node.sealing import Sealing
 from workbench.node.tasks import TASK_OPERATIONS, Tasks
@@ -158,6 +160,7 @@ class Workbench:
         self.negotiations = Negotiations(self, Outbox(self.store, now_ms=now_ms))
         self.sealing = Sealing(self)
         self.heartbeat = Heartbeat(self)
+        self.restoring = Restoring(self)
         self._mirrors: dict[PartyId, MirrorIndex] = {}
         self.peer_api = PeerApi(self)
         operations = [*HOST_OPERATIONS, *self.plugins.collect_all("workbench_operations")]
@@ -174,6 +177,13 @@ class Workbench:
         self.links = links
         for engine in self.engines:
             engine.self_test()
+        self.sealing.start()
+        self.heartbeat.start()
+        self._is_started = True
+        self.restoring.start(self._begin)
+
+    def _begin(self) -> None:
+        """What writes, once the mirrors have confirmed that the own log is complete (docs/protocols/ledger.md section 5)."""
         self.ledger.start()
         loaded = ", ".join(f"{one.name} {one.version} {one.state}" for one in self.plugins.plugins)
         values = {"version": __version__, "plugins": loaded, "workspace": self.kind}
@@ -181,17 +191,15 @@ class Workbench:
         first_passwords.remove_changed(self.folder, self.people.with_own_password(), now_ms=self.now_ms())
         self.flow.recover()
         self.negotiations.start()
-        self.sealing.start()
-        self.heartbeat.start()
         for work in self.background:
             work.start()
-        self._is_started = True
 
     def close(self) -> None:
         """Stop background work and close the file; running attempts are ended and can be run again."""
         for work in self.background:
             work.stop()
         self.flow.close()
+        self.restoring.stop()
         if self._is_started:
             self.heartbeat.stop()
             self.sealing.stop()
@@ -317,6 +325,23 @@ class Workbench:
             ) from error
 
         self.plugins.collect("workbench_guard", failed=failed, host=self, stage=stage, facts=MappingProxyType(facts))
+
+    def replay(self, entries: Sequence[RestoredEntry]) -> list[ReplayNeed]:
+        """Offer own entries that came back after a restore to every plugin; what people must do again.
+
+        Raises StartRefused when a plugin fails: the node stays closed rather than forget a withdrawal.
+        """
+
+        def failed(plugin: str, error: Exception) -> None:
+            self.log_fault(error)
+            raise StartRefused(
+                f"插件「{plugin}」无法重放取回的记录，节点不开放写入。管理员检查该插件",
+                f"Plugin {plugin} cannot replay the entries that came back; the node stays closed. An administrator checks it",
+                code="REPLAY_FAILED",
+            ) from error
+
+        found = self.plugins.collect("workbench_replay", failed=failed, host=self, entries=entries)
+        return [need for _, needs in found for need in needs]
 
     def person_named(self, token: str) -> str:
         return self.people.named(token)

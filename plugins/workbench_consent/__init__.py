@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workbench.contracts import ConsentRegistry, HealthReport, Host, Migration, Setting
-from workbench.domain.evidence import EvidenceKind
+from workbench.domain.evidence import EvidenceKind, ReplayNeed, RestoredEntry
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_consent import health, operations, schema
+from workbench_consent import health, operations, replaying, schema
 from workbench_consent.registry import Registry
 
 WORKBENCH_API = 1
@@ -21,7 +21,17 @@ def workbench_consent_registry(host: Host) -> ConsentRegistry:
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return operations.OPERATIONS
+    return [*operations.OPERATIONS, *replaying.REPLAY_OPERATIONS]
+
+
+@hookimpl
+def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
+    return replaying.replay(host, entries)
+
+
+@hookimpl
+def workbench_guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
+    replaying.require_replayed(host.store)
 
 
 @hookimpl

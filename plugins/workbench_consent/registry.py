@@ -24,6 +24,7 @@ from workbench_consent.columns import Verdicts
 from workbench_consent.grants import Reason, Subject
 from workbench_consent.list_tokens import ListTokens
 from workbench_consent.projection import KnownLists, Projection, State
+from workbench_consent.replaying import require_replayed
 from workbench_consent.subjects import ABSENT, TOKEN_PURPOSE, Subjects, distinct, meant, token, token_at, words_of
 
 _CODES = np.array([reason.code for reason in Reason], object)
@@ -57,10 +58,11 @@ class Registry:
         institution: a key shared with somebody who did not consent is noticed only if that person is in the frame.
         among: bool (n), who belongs to the audience; of several who may all be used, one of them stands for a shared
         key. None: everybody.
-        Raises Refused UNKNOWN_PURPOSE or UNKNOWN_RECIPIENT.
+        Raises Refused UNKNOWN_PURPOSE, UNKNOWN_RECIPIENT, or REPLAY_PENDING after a restore.
         Cost for 10^6 rows: about 2 s for a list not seen by this process before, else 0.3 s; see docs/consent.md
         section 10.
         """
+        require_replayed(self._host.store)
         verdicts, state = self.explain(customers, query, among)
         usable = verdicts.reason == Reason.OK
         digest = np.zeros((len(usable), 32), np.uint8)

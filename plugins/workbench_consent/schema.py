@@ -71,6 +71,19 @@ MIGRATIONS = (
         CREATE UNIQUE INDEX consent_snapshot_once ON consent_snapshot (job, attempt) WHERE used_at_ms IS NOT NULL;
         """,
     ),
+    Migration(
+        OWNER,
+        2,
+        """
+        -- Withdrawals that came back after a restore without their values: to be entered again.
+        CREATE TABLE consent_replay (
+            entry INTEGER PRIMARY KEY,
+            kind  TEXT NOT NULL,
+            at_ms INTEGER NOT NULL,
+            done  INTEGER NOT NULL
+        );
+        """,
+    ),
 )
 
 
@@ -158,6 +171,16 @@ EVIDENCE_KINDS = (
         ),
         "为一次求交筛选出此刻有授权的客户",
         "customers with live consent were selected for one intersection",
+    ),
+    EvidenceKind(
+        "consent.replayed",
+        (
+            _shared("entries", "已补录的条目", "entries done again", "1"),
+            _shared("left", "尚待补录", "still to be done", "1"),
+            _REASON,
+        ),
+        "恢复后，撤回已补录并确认",
+        "after a restore, withdrawals were entered again and confirmed",
     ),
     EvidenceKind(
         "consent.audited",

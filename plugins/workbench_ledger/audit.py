@@ -17,7 +17,8 @@ from workbench.domain.party import PartyId
 from workbench.errors import VerificationError, WorkbenchError
 from workbench_ledger import tables
 from workbench_ledger.context import Context
-from workbench_ledger.mirror import differing_fields
+from workbench_ledger.mirror import ROLLED_BACK, differing_fields
+from workbench_ledger.restore import find_lost
 
 StoredOpening = tuple[int, str, bytes, str]
 """Index of an own entry, field, salt and value: what the host keeps in its vault. Secret."""
@@ -384,12 +385,14 @@ def _stretches(indices: Iterable[int]) -> list[tuple[int, int]]:
 
 def _conflicts(context: Context, reader: tables.Reader) -> list[AuditFinding]:
     rows = reader.execute("SELECT log, size, problem, idx, field FROM ledger_conflict ORDER BY number").fetchall()
+    if find_lost(context, reader) is None:
+        rows = [row for row in rows if row[2] != ROLLED_BACK]  # what was lost has come back and was checked
     return [
         AuditFinding(
             PartyId(log),
             index,
             name,
-            "ROLLED_BACK" if problem == "ROLLED_BACK" else "CONFLICT",
+            ROLLED_BACK if problem == ROLLED_BACK else "CONFLICT",
             f"{log} 的日志有两份互相矛盾的已签检查点（条数 {size}），两份均已保留。请各家合规人员比对",
             f"the log of {log} has two signed heads that contradict each other (size {size}); both are kept. "
             f"Compliance of all institutions must compare them",

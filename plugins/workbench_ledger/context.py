@@ -34,6 +34,11 @@ def no_record(tx: Transaction, kind: str, values: Mapping[str, str]) -> None:
     """The recorder of a ledger without an evidence log, as in tests of the ledger alone."""
 
 
+def always(tx: Transaction) -> bool:
+    """Of a ledger whose log is always open."""
+    return True
+
+
 def no_notes(tx: Transaction, log: PartyId, start: int, bodies: Sequence[bytes]) -> None:
     """Of a ledger that looks for no changes of members."""
 
@@ -52,8 +57,8 @@ def no_kinds() -> Sequence[str]:
 class Context:
     """One node's ledger.
 
-    pinned: asked anew each time for the keys of every institution, this one and former members included. note_members:
-    looks through bodies that are being written for changes of members. participants: who takes part in a job, as far as this node knows. mldsa_kinds: prefixes of kinds that need ML-DSA-44 lines.
+    pinned: asked anew each time for the keys of every institution, this one and former members included. may_write:
+    whether the own log takes entries now; what cannot be recorded is kept all the same. note_members: looks through bodies that are being written for changes of members. participants: who takes part in a job, as far as this node knows. mldsa_kinds: prefixes of kinds that need ML-DSA-44 lines.
     """
 
     store: Store
@@ -63,6 +68,7 @@ class Context:
     pinned: Callable[[], Mapping[PartyId, PartyKeys]]
     now_ms: Callable[[], int]
     record: Record = no_record
+    may_write: Callable[[Transaction], bool] = always
     note_members: Callable[[Transaction, PartyId, int, Sequence[bytes]], None] = no_notes
     participants: Callable[[PartyId, str], frozenset[PartyId]] = no_participants
     mldsa_kinds: Callable[[], Sequence[str]] = no_kinds

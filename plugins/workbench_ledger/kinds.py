@@ -43,4 +43,68 @@ CONFLICT = EvidenceKind(
     "Two signed heads that contradict each other were found; both are kept as proof.",
 )
 
-KINDS = (STARTED, WITNESS_REFUSED, CONFLICT)
+RESTORED = EvidenceKind(
+    "ledger.restored",
+    (
+        Field("from", _SHARED, "旧副本的条数", "entries of the older copy", "entries"),
+        Field("to", _SHARED, "取回后的条数", "entries after the restore", "entries"),
+        Field("first_time", _SHARED, "取回记录的最早时间", "earliest time of the entries that came back"),
+        Field("last_time", _SHARED, "取回记录的最晚时间", "latest time of the entries that came back"),
+        Field("kinds", _SHARED, "取回记录的种类与条数", "kinds of the entries that came back, with counts"),
+        Field("jobs", _SHARED, "涉及的任务", "jobs they are about"),
+        Field("mirrors", _SHARED, "给出记录的镜像", "mirrors that gave them"),
+        Field("values_lost", _SHARED, "未能取回的原值个数（镜像从未持有）", "values that no mirror ever had, lost", "1"),
+    ),
+    "本机从旧副本恢复，缺少的记录已从镜像取回并核对。",
+    "This node was restored from an older copy; its missing entries are back from mirrors, checked against what it signed.",
+)
+
+_CHANGE = Field("change", _SHARED, "变更编号，各机构一致", "id of the change, the same everywhere")
+_ACTION = Field("action", _SHARED, "加入 join 或退出 leave", "join or leave")
+_PARTY = Field("party", _SHARED, "所涉机构", "institution it is about")
+_BUNDLE_SM3 = Field("bundle_sm3", _SHARED, "公开资料包 SM3，退出为空", "SM3 of the public bundle, empty to leave")
+
+MEMBER_PROPOSED = EvidenceKind(
+    "ledger.member_proposed",
+    (
+        _CHANGE,
+        _ACTION,
+        _PARTY,
+        Field("bundle", _SHARED, "新成员的公开资料包，退出为空", "public bundle of the new member, empty to leave"),
+        _BUNDLE_SM3,
+        Field("members", _SHARED, "变更前的成员", "members before the change"),
+    ),
+    "提议一家机构加入或退出项目。",
+    "Somebody proposed that an institution joins or leaves the project.",
+)
+
+MEMBER_APPROVED = EvidenceKind(
+    "ledger.member_approved",
+    (
+        _CHANGE,
+        _ACTION,
+        _PARTY,
+        _BUNDLE_SM3,
+        Field("people", _SHARED, "本机构批准的人数", "people of this institution who approved", "1"),
+        Field("proposal", _SHARED, "提议所在的记录", "entry of the proposal"),
+        Field("first", Visibility.COMMITTED, "第一位批准人", "first person who approved"),
+        Field("second", Visibility.COMMITTED, "第二位批准人", "second person who approved"),
+    ),
+    "本机构两人批准成员变更。",
+    "Two people of this institution approved the change of members.",
+)
+
+MEMBER_CHANGED = EvidenceKind(
+    "ledger.member_changed",
+    (
+        _CHANGE,
+        _ACTION,
+        _PARTY,
+        _BUNDLE_SM3,
+        Field("approvals", _SHARED, "各机构的批准记录", "approval entries of all institutions"),
+    ),
+    "成员变更自本条起在本日志生效。",
+    "From this entry on the change of members holds in this log.",
+)
+
+KINDS = (STARTED, WITNESS_REFUSED, CONFLICT, RESTORED, MEMBER_PROPOSED, MEMBER_APPROVED, MEMBER_CHANGED)

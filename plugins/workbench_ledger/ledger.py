@@ -7,7 +7,8 @@ earlier one; what is handed out as a receipt verifies offline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from workbench.contracts import Store, Transaction
@@ -30,16 +31,19 @@ from workbench.domain.envelope import (
 )
 from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, HeadConflict, SealState
 from workbench.domain.merkle import SHA256, SM3, inclusion_proof
+from workbench.domain.package import PackageOrder, PackageSummary
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, VerificationError
 from workbench_ledger import messages, tables
 from workbench_ledger.audit import FetchBodies, StoredOpening, run_audit
 from workbench_ledger.context import Context, CosigningKeys, Record, no_kinds, no_participants, no_record
+from workbench_ledger.exchange_desk import ExchangeDesk
 from workbench_ledger.membership import Members
 from workbench_ledger.messages import MirrorRequest
 from workbench_ledger.mirror import ROLLED_BACK, Mirror, rolled_back
-from workbench_ledger.search import SearchIndex
 from workbench_ledger.policy import PendingCounter, explicit, members_at, requirement_of, seal_of
+from workbench_ledger.restore import find_lost, take_back
+from workbench_ledger.search import SearchIndex
 
 
 class Ledger:
@@ -74,6 +78,7 @@ class Ledger:
             pinned=lambda: self._members.of(pinned()),
             now_ms=now_ms,
             record=record,
+            may_write=self._may_write,
             note_members=self._members.note,
             participants=participants,
             mldsa_kinds=mldsa_kinds,
@@ -84,6 +89,8 @@ class Ledger:
         self._mirror = Mirror(self._context)
         self.index = SearchIndex(self._context)
         self._told: dict[PartyId, frozenset[PartyId]] = {}
+        self._is_shut = False
+        self.exchange = ExchangeDesk(self, self._context, self._mirror)
 
     # ---- the own log
 
@@ -91,13 +98,36 @@ class Ledger:
         """Add canonical envelopes of this log to both trees; returns where they lie.
 
         Raises ValueError for bodies that are no envelopes of this log: mirrors would refuse them for ever. Raises
-        VerificationError (ROLLED_BACK) while the log lacks entries it has signed. Cost: 60 microseconds an entry in
-        batches of a hundred.
+        VerificationError (ROLLED_BACK) while the log lacks entries it has signed, (LEDGER_CLOSED) while it is shut. Cost:
+        60 microseconds an entry in batches of a hundred.
         """
         for body in bodies:
             self._check_body(body)
         self._check_not_rolled_back(tx)
+        if self._is_shut:
+            raise shut(self._party)
         return self._write(tx, bodies)
+
+    def shut(self) -> None:
+        """Take no entry and send no own head until `open`: nobody has confirmed yet that this log is complete."""
+        self._is_shut = True
+
+    def open(self) -> None:
+        """Take entries again; a log that lacks what it signed stays closed all the same."""
+        self._is_shut = False
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open inside one change of the store, and as before afterwards."""
+        before, self._is_shut = self._is_shut, False
+        try:
+            yield
+        finally:
+            self._is_shut = before
+
+    def is_open(self) -> bool:
+        """Whether the own log takes entries now."""
+        return not self._is_shut and self.exchange.lost() is None
 
     def entry_bodies(self, log: PartyId, start: int, stop: int) -> list[bytes]:
         """Bodies of entries start <= index < stop of the own log or of a mirror, as far as there are."""
@@ -188,13 +218,15 @@ class Ledger:
         """
         with self._store.read() as reader:
             size = tables.read_head(reader, self._party).size
+            if self._is_shut:
+                return None
             signed = tables.newest_cosigned(reader, self._party, witness)
+            held, known_size, known = self._peer(reader, witness)
             newest = tables.newest_note(reader, self._party)
             if newest is not None and newest.checkpoint.size > size:
                 raise rolled_back(self._party, size, newest.checkpoint.size)
-            held, known_size, known = self._peer(reader, witness)
             if not size or (
-                signed == size and known_size == size and newest is not None and set(newest.signers) <= known
+                signed == size and held == known_size == size and newest is not None and set(newest.signers) <= known
             ):
                 return None
             # Let all witnesses sign the same checkpoints: a new one is made once this witness has signed the last.
@@ -210,6 +242,14 @@ class Ledger:
         told = newest is not None and newest.checkpoint.size == note.checkpoint.size
         self._told[witness] = frozenset(newest.signers) if newest is not None and told else frozenset()
         return messages.format_request(MirrorRequest(self._party, held, bodies, note.own_lines(self._party), seen))
+
+    def remember_held(self, witness: PartyId, held: int) -> None:
+        """A mirror says from where it wants entries. A number above the own size is a mere claim and is not kept."""
+        with self._store.read() as reader:
+            size = tables.read_head(reader, self._party).size
+            known = self._peer(reader, witness)
+        if held <= size and held != known[0]:
+            self._store.write(lambda tx: _keep_peer(tx, witness, held, known[1], known[2]))
 
     def accept_reply(self, witness: PartyId, reply: bytes) -> None:
         """Check and keep the co-signature of a witness, or from where it wants entries.
@@ -258,25 +298,7 @@ class Ledger:
         """
         context = self._context
         verified = context.verified(note)
-
-        def take(tx: Transaction) -> int:
-            growth = tables.grow(tables.read_head(tx, self._party), bodies)
-            checkpoint = verified.checkpoint
-            if checkpoint.log != self._party or (growth.head.size, growth.head.roots) != (
-                checkpoint.size,
-                checkpoint.roots,
-            ):
-                raise VerificationError(
-                    f"取回的记录与 {self._party} 签过的检查点接不上：请合规人员比对本机与镜像",
-                    f"the entries do not lead from this log to the head that {self._party} signed: compliance must compare",
-                    code="FORK",
-                    details={"log": self._party},
-                )
-            tables.write_growth(tx, self._party, growth, own=True)
-            tables.keep_note(tx, verified, verified.cosignatures.values())
-            return growth.head.size
-
-        return self._store.write(take)
+        return self._store.write(lambda tx: take_back(context, tx, bodies, verified).stop)
 
     # ---- as mirror
 
@@ -290,6 +312,15 @@ class Ledger:
         self._mirror.compare_seen(origin)
         self.judge_members()
         return reply
+
+    @property
+    def party(self) -> PartyId:
+        """Whose ledger this is."""
+        return self._party
+
+    def waiting_members(self) -> list[tuple[PartyId, int]]:
+        """Changes of members that do not count here yet: log and index of each."""
+        return self._members.waiting()
 
     def judge_members(self) -> None:
         """Look again at changes of members whose approvals had not arrived yet; cheap when none waits."""
@@ -337,6 +368,10 @@ class Ledger:
         members = members_at(keys, log, index)
         return {party: one for party, one in keys.items() if party in members or party in signers}
 
+    def package(self, order: PackageOrder, summary: PackageSummary) -> Iterator[bytes]:
+        """An evidence package, part by part (docs/protocols/package.md); see workbench.contracts.Ledger."""
+        return build_package(self._store, self._party, self._own_note, order, summary)
+
     def proof(self, log: PartyId, index: int) -> EntryProof:
         """How the stored leaf of an entry leads to the best signed head that covers it, whatever its body is now.
 
@@ -383,6 +418,9 @@ class Ledger:
             tables.write_growth(tx, self._party, growth, own=True)
             self._context.note_members(tx, self._party, growth.start, bodies)
         return [EntryRef(self._party, growth.start + offset, leaf) for offset, leaf in enumerate(growth.sha256_leaves)]
+
+    def _may_write(self, tx: Transaction) -> bool:
+        return not self._is_shut and find_lost(self._context, tx) is None
 
     def _check_body(self, body: bytes) -> None:
         if len(body) > MAX_BODY_BYTES or parse_envelope(body).log != self._party:
@@ -467,6 +505,17 @@ class Ledger:
                 shown[best[0]] = note
             notes += [note.format() for note in shown.values()]
         return notes[: messages.MAX_SEEN]
+
+
+def shut(party: PartyId) -> VerificationError:
+    """What is raised while nobody has confirmed that the own log is complete."""
+    return VerificationError(
+        f"{party} 的账本尚未开放写入：还没有任何伙伴确认本机日志完整。请 {party} 的运维人员检查网络，或运行 workbench ledger catch-up",
+        f"the ledger of {party} takes no entry yet: no partner has confirmed that its log is complete. Operators of {party} "
+        "check the network, or run workbench ledger catch-up",
+        code="LEDGER_CLOSED",
+        details={"party": party},
+    )
 
 
 def _keep_peer(tx: Transaction, peer: PartyId, held: int, size: int, known: Iterable[PartyId]) -> None:

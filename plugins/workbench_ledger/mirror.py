@@ -133,6 +133,7 @@ class Mirror:
             _hold(tx, origin, head.size, growth, note)
             context.note_members(tx, origin, growth.start, growth.bodies)
 
+        self._check_against_seen(note, head, message.bodies[repeated:])
         context.store.write(hold)
         return self._sign(origin, note)  # row 8: what is signed is on disk by now
 
@@ -147,6 +148,18 @@ class Mirror:
             context.store.write(lambda tx: tables.keep_note(tx, note, [fresh]))
         lines = "".join(map(format_line, mine.lines))
         return MirrorReply(context.party, origin, True, checkpoint.size, checkpoint.size, lines, (), "")
+
+    def _check_against_seen(self, note: VerifiedNote, head: tables.Head, bodies: Sequence[bytes]) -> None:
+        """Heads that others showed must fit before anything is held: this mirror may have signed them before a restore."""
+        log = note.checkpoint.log
+        with self._context.store.read() as reader:
+            rows = reader.execute(
+                "SELECT size, note FROM ledger_seen WHERE log = ? AND size > ? AND size <= ?",
+                (log, head.size, note.checkpoint.size),
+            ).fetchall()
+        for size, seen in rows:
+            if tables.grow(head, bodies[: size - head.size]).head.roots != parse_checkpoint(split_note(seen)[0]).roots:
+                self._raise_fork(note, index=None, field="", problem="SPLIT_VIEW", held_note=seen)
 
     def _check_own_state(self, reader: tables.Reader, origin: PartyId, head: tables.Head) -> None:
         """Row 2: what lies here must be what was last persisted for signing, and continue what was last signed."""
@@ -215,13 +228,16 @@ class Mirror:
 
     # ---- refusals and conflicts
 
-    def _raise_fork(self, offered: VerifiedNote, *, index: int | None, field: str, problem: str = "FORK") -> None:
+    def _raise_fork(
+        self, offered: VerifiedNote, *, index: int | None, field: str, problem: str = "FORK", held_note: str = ""
+    ) -> None:
         context, checkpoint = self._context, offered.checkpoint
         log, size = checkpoint.log, checkpoint.size
         with context.store.read() as reader:
             same_size = tables.read_note(reader, log, size)
             held = same_size or tables.newest_note(reader, log)
-        held_note, offered_note = held.format() if held else "", offered.format()
+        held_note = held_note or (held.format() if held else "")
+        offered_note = offered.format()
         context.store.write(
             lambda tx: self.keep_conflict(tx, log, size, problem, index, field, held_note, offered_note)
         )
@@ -246,6 +262,7 @@ class Mirror:
         """The own key signed more entries than the own log has: keep the proof and stop."""
         log, lost = shown.checkpoint.log, shown.checkpoint.size
         note = shown.format()
+        # No entry of it: the own log takes none until it is whole again; `ledger.restored` tells of it then.
         self._context.store.write(lambda tx: self.keep_conflict(tx, log, lost, ROLLED_BACK, size, "", "", note))
         raise rolled_back(log, size, lost)
 
@@ -260,7 +277,7 @@ class Mirror:
         held_note: str,
         offered_note: str,
     ) -> None:
-        """Keep two contradicting heads for ever, and an evidence entry the first time."""
+        """Keep two contradicting heads for ever, and an evidence entry the first time, if the own log takes any now."""
         kept = tx.execute("SELECT count(*) FROM ledger_conflict WHERE log = ?", (log,)).fetchone()[0]
         if kept >= MAX_KEPT:
             return  # proven a hundred times over; a peer must not be able to fill the disk
@@ -269,7 +286,7 @@ class Mirror:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (log, size, self._context.now_ms(), problem, index, field, held_note, offered_note),
         ).rowcount
-        if added:
+        if added and self._context.may_write(tx):
             self._context.record(
                 tx,
                 "ledger.conflict",
@@ -293,7 +310,7 @@ class Mirror:
                 "INSERT INTO ledger_refusal (log, code, size, found_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (origin, code, size, self._context.now_ms()),
             ).rowcount
-            if added:
+            if added and self._context.may_write(tx):
                 values = {"origin": origin, "code": code, "size": str(size)}
                 self._context.record(tx, "ledger.witness_refused", values)
 
@@ -361,9 +378,11 @@ def _keep_seen(tx: Transaction, note: VerifiedNote) -> None:
 def rolled_back(party: PartyId, size: int, signed: int) -> VerificationError:
     """What is raised while the own log lacks entries that its own key has signed."""
     return VerificationError(
-        f"{party} 的日志只有 {size} 条，但它签过 {signed} 条的检查点：本机是从旧副本恢复的。暂停写入，请 {party} 的运维人员从镜像取回缺少的记录",
-        f"the log of {party} has {size} entries, but its key signed {signed}: this node was restored from an older copy. "
-        f"It takes no entry until operators of {party} have fetched the missing ones from a mirror",
+        f"{party} 的日志只有 {size} 条，但它签过 {signed} 条的检查点：本机是从旧副本恢复的，缺少 {signed - size} 条。暂停写入，"
+        f"自动取回或由 {party} 的运维人员运行 workbench ledger catch-up 从镜像取回",
+        f"the log of {party} has {size} entries, but its key signed {signed}: this node was restored from an older copy and "
+        f"lacks {signed - size}. It takes no entry until they are back from a mirror, by itself or when operators of {party} "
+        "run workbench ledger catch-up",
         code=ROLLED_BACK,
         details={"log": party, "size": str(size), "signed": str(signed)},
     )

@@ -10,7 +10,8 @@ from workbench.crypto import ed25519, sm2
 from workbench.domain.checkpoint import DEFAULT_PROJECT, PartyKeys
 from workbench.domain.party import PartyId
 from workbench.errors import WorkbenchError
-from workbench_ledger.ledger import Ledger
+from workbench_ledger.ledger import Ledger, shut
+from workbench_ledger.mirror import ROLLED_BACK
 
 
 def build_ledger(host: Any) -> Ledger:  # Any: the node's services beyond contracts.Host that only this provider needs
@@ -50,7 +51,7 @@ def build_ledger(host: Any) -> Ledger:  # Any: the node's services beyond contra
 def report_health(ledger: Ledger) -> list[HealthReport]:
     """What the health page says about the ledger: contradictions, and whether the log continues what it signed."""
     reports = []
-    conflicts = ledger.conflicts()
+    conflicts = [one for one in ledger.conflicts() if one.problem != ROLLED_BACK]
     if conflicts:
         logs = ", ".join(sorted({one.log for one in conflicts}))
         reports.append(
@@ -62,7 +63,20 @@ def report_health(ledger: Ledger) -> list[HealthReport]:
                 "compliance",
             )
         )
+    waiting = ledger.waiting_members()
+    if waiting:
+        where = ", ".join(f"{log}/{index}" for log, index in waiting)
+        reports.append(
+            HealthReport(
+                "ledger.members", "warning",
+                f"成员变更 {where} 所依据的批准记录本机尚未持有或不符，暂不生效",
+                f"changes of members {where} rest on approvals that are not held here or do not fit; they do not count yet",
+                "compliance",
+            )
+        )  # fmt: skip
     try:
+        if not ledger.is_open() and ledger.exchange.lost() is None:
+            raise shut(ledger.party)
         size = ledger.check_own()
     except WorkbenchError as error:
         return [*reports, HealthReport("ledger.own", "failed", error.zh, error.en)]

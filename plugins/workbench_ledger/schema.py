@@ -169,6 +169,12 @@ CREATE TABLE ledger_restoring (
     body   BLOB NOT NULL,
     mirror TEXT NOT NULL
 );
+-- Stretches of own entries that came back from mirrors, until index, replay and evidence of it are done too.
+CREATE TABLE ledger_restored (
+    start   INTEGER PRIMARY KEY,
+    stop    INTEGER NOT NULL,
+    mirrors TEXT NOT NULL
+);
 -- Which contradictions (ledger_conflict.number) have been passed on to whom (section 6).
 CREATE TABLE ledger_conflict_told (
     number INTEGER NOT NULL,

@@ -12,7 +12,7 @@ from tests.flows import population
 from tests.flows.institutions import fresh_workspace, running
 from tests.host.house import House, opened, plugin_module, with_plugins
 from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, Field, ReplayNeed, RestoredEntry, Visibility
 from workbench.domain.party import Role
 from workbench.errors import Denied, Refused, StartRefused
 from workbench.hookspecs import hookimpl
@@ -327,3 +327,28 @@ def test_every_hook_has_a_test_here() -> None:
     here = Path(__file__).read_text("utf-8")
     wanted = [name for name in vars(HookSpecs) if name.startswith("workbench_")]
     assert [name for name in wanted if f"def test_hook_{name}(" not in here] == []
+
+
+def test_hook_workbench_replay(house: House) -> None:
+    """Entries that came back are offered to every plugin before the node opens; one that fails keeps it closed."""
+    offered: list[str] = []
+
+    @hookimpl
+    def workbench_replay(host: Any, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
+        offered.extend(one.kind for one in entries)
+        return [ReplayNeed("extra.noted", 1, "补一笔", "note it again")]
+
+    @hookimpl
+    def failing_replay(host: Any, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
+        raise RuntimeError("customer 10012345678")
+
+    entry = RestoredEntry(7, "consent.withdrawn", house.clock(), "", "", {"root": "00"}, ("subject",))
+    house.node.plugins = with_plugins(plugin_module("extra", workbench_replay=workbench_replay))
+    needs = house.node.replay([entry])
+    assert offered == ["consent.withdrawn"]
+    assert {(one.name, one.count) for one in needs} == {("extra.noted", 1), ("consent.withdrawn", 1)}
+    house.node.plugins = with_plugins(plugin_module("broken", workbench_replay=failing_replay))
+    with pytest.raises(StartRefused) as closed:
+        house.node.replay([entry])
+    assert closed.value.code == "REPLAY_FAILED"
+    assert "10012345678" not in str(closed.value)

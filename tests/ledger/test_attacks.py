@@ -344,7 +344,8 @@ def test_a_rolled_back_log_learns_what_it_lost_and_gets_it_back(world: World, tm
     request = world.bank.ledger.next_request(BROKER)
     assert request is not None
     world.broker.ledger.witness(BANK, request)  # carries the broker's own checkpoint of 45 entries
-    assert world.broker.recorded[-1][0] == "ledger.conflict"
+    assert [one.problem for one in world.broker.ledger.conflicts()] == ["ROLLED_BACK"]
+    assert world.broker.recorded == []  # its own log takes no entry, not even about this
     with pytest.raises(VerificationError) as stopped:
         world.broker.write(1)
     assert stopped.value.code == "ROLLED_BACK"
@@ -458,15 +459,19 @@ def test_neither_history_of_a_split_view_is_ever_signed_by_all(world: World, tmp
         liar.other_store.close()
 
 
-def test_a_head_seen_before_its_entries_is_compared_once_they_are_held(world: World, tmp_path: Path) -> None:
+def test_a_head_seen_before_its_entries_keeps_another_history_from_being_held(world: World, tmp_path: Path) -> None:
+    """What others have shown is compared before anything is held or signed: this mirror may once have signed it itself."""
     liar = Liar(world, tmp_path)
     try:
         liar.show(world.broker.ledger, BANK)
         note = world.bank.ledger.receipt(BROKER, 4)["checkpoint"]
         world.cardnet.ledger.observe(note)
         assert world.cardnet.ledger.conflicts() == []
-        liar.show(liar.other, CARDNET)
+        with pytest.raises(VerificationError) as refused:
+            liar.show(liar.other, CARDNET)
+        assert refused.value.code == "FORK"
         assert [one.problem for one in world.cardnet.ledger.conflicts()] == ["SPLIT_VIEW"]
+        assert world.cardnet.ledger.size(BROKER) == 4
     finally:
         liar.other_store.close()
 

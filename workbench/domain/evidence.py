@@ -134,6 +134,50 @@ class HeadConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The own log has `size` entries, but its own key signed `signed` of them. note: the proof, a C2SP signed note."""
+
+    size: int
+    signed: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Own entries start <= index < stop came back from mirrors; mirrors: who gave them, ascending."""
+
+    start: int
+    stop: int
+    mirrors: tuple[PartyId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredEntry:
+    """An own entry that came back from a mirror, for `workbench_replay`: what is shared is there, what was committed is not."""
+
+    index: int
+    kind: str
+    time_ms: int
+    job: str
+    actor: str
+    shared: Mapping[str, str]
+    committed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayNeed:
+    """What people must do again after a restore, because its values never left this institution.
+
+    name: of what, such as "consent.withdrawn"; count: how many; zh, en: what to do, by whom.
+    """
+
+    name: str
+    count: int
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuditFinding:
     """One place where a log does not hold: which entry and field, whose log, what is wrong, who must act."""
 

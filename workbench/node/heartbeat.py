@@ -22,6 +22,7 @@ class Heartbeat:
     def __init__(self, host: Workbench) -> None:
         self._host = host
         self._seen: dict[PartyId, tuple[int, int, str, str]] = {}
+        self._behind: dict[PartyId, bool] = {}
         self._stop = threading.Event()
         self._threads: dict[PartyId, threading.Thread] = {}
 
@@ -83,10 +84,18 @@ class Heartbeat:
             zh = f"时钟相差 {skew_ms / 1000:.1f} 秒，超过 {limit_s} 秒" if skew_ms > limit_s * 1000 else ""
             en = f"clocks differ by {skew_ms / 1000:.1f} s, more than {limit_s} s" if zh else ""
             self._seen[party] = (host.now_ms(), int(answer["size"]), zh, en)
+            self._look_for_backlog(party, int(answer["size"]))
         except WorkbenchError as error:
             self._seen[party] = (seen, size, error.zh, error.en)
         except (ValueError, KeyError, TypeError, RecursionError):
             self._seen[party] = (seen, size, "回答的格式不对", "its answer is malformed")
+
+    def _look_for_backlog(self, party: PartyId, size: int) -> None:
+        """Twice in a row behind a partner's log: it does not come by itself, so ask for it."""
+        behind = size > self._host.ledger.size(party)
+        if behind and self._behind.get(party):
+            self._host.sealing.pull_soon(party)
+        self._behind[party] = behind
 
     def _others(self) -> list[PartyId]:
         return [party for party in self._host.parties() if party != self._host.party]

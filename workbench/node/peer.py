@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 BODIES_AT_ONCE = 500
+BODIES_BYTES = 1 << 20
+"""Of one answer; a single longer body is given alone."""
 WORKERS_OF_A_PARTNER = 8
 REFUSALS_A_MINUTE = 100
 """Entries about refusals of one partner with one code: a flood of requests must not become a flood of evidence."""
@@ -40,6 +42,9 @@ class PeerApi:
             "mirror": self._mirror,
             "hello": self._hello,
             "bodies": self._bodies,
+            "held": self._held,
+            "pull": self._pull,
+            "conflicts": self._conflicts,
         }
 
     async def handle(self, call: PeerCall) -> bytes:
@@ -115,6 +120,20 @@ class PeerApi:
             }
         ).encode()
 
+    def _held(self, call: PeerCall) -> bytes:
+        return self._host.ledger.exchange.held(call.peer)
+
+    def _pull(self, call: PeerCall) -> bytes:
+        """The caller asks for what it lacks of this node's log."""
+        answer = self._host.ledger.exchange.answer_pull(call.peer, call.body)
+        self._host.sealing.wake_jobs()
+        return answer
+
+    def _conflicts(self, call: PeerCall) -> bytes:
+        if self._host.ledger.exchange.hear_conflicts(call.peer, call.body):
+            self._host.sealing.wake()  # pass it on
+        return b""
+
     def _bodies(self, call: PeerCall) -> bytes:
         """Entries of the caller's own log as held here, or of this node's log, which the caller mirrors anyway.
 
@@ -131,4 +150,10 @@ class PeerApi:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ProtocolViolation("请求的格式不对", "The request is malformed", code="MALFORMED") from error
         bodies = ledger.entry_bodies(log, start, stop) if stop > start else []
+        room = BODIES_BYTES
+        for count, body in enumerate(bodies):
+            room -= len(body)
+            if count and room < 0:
+                bodies = bodies[:count]
+                break
         return json.dumps([body.hex() for body in bodies]).encode()

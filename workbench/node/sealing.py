@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.domain.envelope import parse_envelope
 from workbench.domain.party import PartyId
-from workbench.errors import Disputed, VerificationError, WorkbenchError
+from workbench.errors import Disputed, PeerError, PeerUnavailable, VerificationError, WorkbenchError
 from workbench.flows.jobs import Job
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Sealing:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._wakes: dict[PartyId, threading.Event] = {}
+        self._behind: set[PartyId] = set()
         self.problems: dict[PartyId, WorkbenchError] = {}
 
     def start(self) -> None:
@@ -104,23 +105,53 @@ class Sealing:
         return ""
 
     def pending(self) -> tuple[int, int]:
-        """(sealed, pending) entries of the own log, sealed meaning co-signed by every other institution."""
+        """(sealed, pending) entries of the own log, by the policy of each entry's kind."""
+        return self._host.ledger.pending()
+
+    def pull_soon(self, party: PartyId) -> None:
+        """This partner's log is longer than its mirror here: ask for the rest in the next round."""
+        self._behind.add(party)
+        if party in self._wakes:
+            self._wakes[party].set()
+
+    def pull(self, party: PartyId) -> int:
+        """Ask a partner for what the mirror of its log lacks until nothing is left; how many entries came.
+
+        Each answer is treated as a mirror request that was sent here (docs/protocols/ledger.md section 4).
+        """
+        host, ledger = self._host, self._host.ledger
+        before = size = ledger.size(party)
+        reply, stalled = b"", 0
+        while not self._stop.is_set() and stalled < 2:
+            question = ledger.exchange.pull_question(party, reply)
+            answer = host.links.call(party, "pull", question, timeout_s=float(host.setting("node.step_timeout_s")))
+            if not answer:
+                break
+            reply = ledger.witness(party, answer)
+            stalled = stalled + 1 if ledger.size(party) == size else 0
+            size = ledger.size(party)
+        self._wake.set()
+        return size - before
+
+    def tell_conflicts(self, party: PartyId) -> None:
+        """Pass on every contradiction that this partner has not been told (docs/protocols/ledger.md section 6)."""
         host = self._host
-        ledger = host.ledger
-        size = ledger.size(host.party)
-        low, high = 0, size
-        others = self._others()
-        while low < high:  # seals cover prefixes, so a bisection finds the border
-            middle = (low + high) // 2
-            state = ledger.seal_state(host.party, middle, required=others)
-            low, high = (middle + 1, high) if state.state in SEALED else (low, middle)
-        return low, size - low
+        while (untold := host.ledger.exchange.untold(party)) is not None and not self._stop.is_set():
+            numbers, message = untold
+            try:
+                host.links.call(party, "conflicts", message, timeout_s=float(host.setting("node.step_timeout_s")))
+            except PeerUnavailable:
+                raise
+            except PeerError as error:  # it does not take the proof; told is told, here both heads stay
+                host.log_fault(error)
+            host.ledger.exchange.told(party, numbers)
 
     def _follow_partners(self) -> None:
         """A thread for every partner that the allow-list has gained since; the one of a removed partner ends by itself."""
         for party in self._others():
             if party not in self._wakes:
                 self._wakes[party] = threading.Event()
+                self._behind.add(party)  # it may have gone on while this node was away
                 self._thread(f"seal-{party}", self._rounds, party)
 
     def _rounds(self, party: PartyId) -> None:
@@ -133,6 +164,7 @@ class Sealing:
                 self._wakes.pop(party, None)
                 return
             event.clear()
+            self._besides(party)
             try:
                 self.round(party)
                 self.problems.pop(party, None)
@@ -152,6 +184,16 @@ class Sealing:
                 self._stop.wait(GATHER_S)
             else:
                 self._stop.wait(min(pause_s, 2.0))
+
+    def _besides(self, party: PartyId) -> None:
+        """What must go on even while this partner refuses the own log: proofs, and the mirror of its log."""
+        try:
+            self.tell_conflicts(party)
+            if party in self._behind:
+                self._behind.discard(party)
+                self.pull(party)
+        except Exception as fault:  # a refusal, or a fault: the thread must live on
+            self._host.log_fault(fault)
 
     def _complete(self, _: None) -> None:
         while not self._stop.is_set():

@@ -25,6 +25,8 @@ from workbench.store.vault import Reader, Vault, mark_erased_in
 SLICE_ENTRIES = 1000
 SET_ASIDE = b"R"
 """In place of an opening that an erasure moved to restricted storage; erased, it has no byte at all."""
+LOST = b"L"
+"""In place of an opening that no mirror ever had, of an entry that came back after a restore."""
 WORDS_LENGTH = 1000
 """How much of an entry's shared values can be searched."""
 
@@ -171,6 +173,23 @@ class EvidenceLog:
             "SELECT entry_idx, field, CAST(blob AS BLOB) FROM evidence_opening WHERE blob IN (x'', ?)", (SET_ASIDE,)
         )
         return {(index, name): blob == SET_ASIDE for index, name, blob in rows}
+
+    def readmit(self, start: int, stop: int) -> int:
+        """Index own entries that came back after a restore and mark what they committed to as lost; how many values.
+
+        Safe to repeat. Must not be called inside a change. Cost: about 60 microseconds an entry.
+        """
+        lost = 0
+        for first in range(start, stop, SLICE_ENTRIES):
+            last = min(first + SLICE_ENTRIES, stop)
+            bodies = self._ledger.entry_bodies(self._party, first, last)
+            envelopes = list(enumerate(map(parse_envelope, bodies), first))
+            rows = [_index_row(index, envelope) for index, envelope in envelopes]
+            marks = [(index, name, "", LOST) for index, envelope in envelopes for name in sorted(envelope.committed)]
+            self._vault.database.write(partial(_replace_index, start=first, stop=last, rows=rows))
+            self._vault.database.write(partial(_mark_lost, marks=marks))
+            lost += len(marks)
+        return lost
 
     # ---- reading
 
@@ -371,7 +390,7 @@ class EvidenceLog:
                     check_opening(envelope, name, *opening)
                 elif name not in envelope.committed:
                     yield self._finding(index, name, "NO_ENTRY")
-                elif blob not in (b"", SET_ASIDE):
+                elif blob not in (b"", SET_ASIDE, LOST):
                     yield self._finding(index, name, "NO_KEY")
             except VerificationError:
                 yield self._finding(index, name, "MISMATCH")
@@ -384,7 +403,7 @@ class EvidenceLog:
         self, reader: Reader, keys: dict[str, bytes], index: int, name: str, subject: str, blob: bytes
     ) -> Opening | None:
         """Salt and value, None when they were erased. Raises VerificationError."""
-        if blob in (b"", SET_ASIDE):
+        if blob in (b"", SET_ASIDE, LOST):
             return None
         if subject and subject not in keys:
             try:
@@ -397,6 +416,10 @@ class EvidenceLog:
     def _finding(self, index: int, name: str, problem: str) -> AuditFinding:
         zh, en = _PROBLEMS[problem]
         return AuditFinding(self._party, index, name, problem, zh, en)
+
+
+def _mark_lost(tx: Transaction, *, marks: Sequence[tuple[int, str, str, bytes]]) -> None:
+    tx.executemany(f"{_INSERT_OPENING} ON CONFLICT DO NOTHING", marks)
 
 
 _PROBLEMS: dict[str, tuple[str, str]] = {

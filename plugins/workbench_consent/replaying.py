@@ -1,0 +1,134 @@
+"""After a restore: withdrawals that came back as entries, but of whom only this institution knew, and it has forgotten.
+
+Document: docs/protocols/ledger.md section 5.4; docs/consent.md section 5. The mirrors hold that a withdrawal was made and
+when, not whose it was. So consent is used for nothing until compliance has entered those withdrawals again and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
+
+from workbench.contracts import Host, OperationContext, Store, Transaction
+from workbench.domain.envelope import format_time
+from workbench.domain.evidence import ReplayNeed, RestoredEntry
+from workbench.domain.party import Role
+from workbench.errors import NotFound, Refused
+from workbench.operations import NoInput, Operation, Reply, Request
+
+WITHDRAWN = "consent.withdrawn"
+"""The one kind after which somebody must no longer be used. Lost imports and liftings only mean that fewer may be."""
+
+
+class ReplayRow(Reply):
+    """An entry of the own log that nobody has done again yet."""
+
+    entry: int
+    kind: str
+    time: str
+
+
+class ReplayReply(Reply):
+    waiting: list[ReplayRow]
+
+
+class ReplayConfirm(Request):
+    """entries: indices in the own log whose withdrawal has been entered again; reason: how that was made sure."""
+
+    entries: list[int] = Field(min_length=1, max_length=10_000)
+    reason: str = Field(min_length=5, max_length=500)
+
+
+def replay(host: Host, entries: Iterable[RestoredEntry]) -> Sequence[ReplayNeed]:
+    """Keep which withdrawals people must enter again. Safe to repeat."""
+    found = [one for one in entries if one.kind == WITHDRAWN]
+    if found:
+        rows = [(one.index, one.kind, one.time_ms) for one in found]
+        host.store.write(
+            lambda tx: tx.executemany(
+                "INSERT INTO consent_replay (entry, kind, at_ms, done) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING", rows
+            )
+        )
+    left = waiting(host.store)
+    if not left:
+        return []
+    return [
+        ReplayNeed(
+            WITHDRAWN,
+            len(left),
+            f"有 {len(left)} 条撤回在旧副本之后发生，客户身份只有本机构知道且已丢失：合规岗补录后用 consent.replay_confirm 确认，"
+            "此前不筛选、不导出",
+            f"{len(left)} withdrawals happened after the copy; whose they were only this institution knew, and it is lost: "
+            "compliance enters them again and confirms with consent.replay_confirm; until then nobody is used",
+        )
+    ]
+
+
+def waiting(store: Store) -> list[ReplayRow]:
+    """Withdrawals that nobody has entered again yet, oldest first."""
+    with store.read() as reader:
+        rows = reader.execute("SELECT entry, kind, at_ms FROM consent_replay WHERE done = 0 ORDER BY entry").fetchall()
+    return [ReplayRow(entry=row[0], kind=row[1], time=format_time(row[2])) for row in rows]
+
+
+def require_replayed(store: Store) -> None:
+    """Refused REPLAY_PENDING while withdrawals of before a restore are still to be entered again."""
+    count = len(waiting(store))
+    if count:
+        raise Refused(
+            f"本机构从旧副本恢复后还有 {count} 条撤回未补录，不筛选、不导出。合规岗补录后确认",
+            f"After a restore {count} withdrawals are still to be entered again; nobody is used and nothing exported. "
+            "Compliance enters them and confirms",
+            code="REPLAY_PENDING",
+            details={"waiting": str(count)},
+        )
+
+
+def _list(ctx: OperationContext, request: NoInput) -> ReplayReply:
+    return ReplayReply(waiting=waiting(ctx.host.store))
+
+
+def _confirm(ctx: OperationContext, request: ReplayConfirm) -> ReplayReply:
+    host = ctx.host
+    known = {one.entry for one in waiting(host.store)}
+    unknown = sorted(set(request.entries) - known)
+    if unknown:
+        raise NotFound(
+            f"第 {unknown[0]} 条不在待补录之列", f"entry {unknown[0]} is not among those to be entered again", code="NO_SUCH_ENTRY"
+        )
+    done = sorted(set(request.entries))
+
+    def change(tx: Transaction) -> None:
+        tx.executemany("UPDATE consent_replay SET done = 1 WHERE entry = ?", [(one,) for one in done])
+        values = {"entries": str(len(done)), "left": str(len(known) - len(done)), "reason": request.reason}
+        host.evidence.append(tx, "consent.replayed", values, actor=ctx.caller.person.token)
+
+    host.store.write(change)
+    return ReplayReply(waiting=waiting(host.store))
+
+
+REPLAY_OPERATIONS = (
+    Operation(
+        name="consent.replay",
+        zh="查看恢复后待补录的撤回",
+        en="read which withdrawals must be entered again after a restore",
+        request=NoInput,
+        reply=ReplayReply,
+        roles=frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.OPERATOR}),
+        run=_list,
+        reads_only=True,
+        weak_token=True,
+    ),
+    Operation(
+        name="consent.replay_confirm",
+        zh="确认撤回已补录",
+        en="confirm that withdrawals were entered again",
+        request=ReplayConfirm,
+        reply=ReplayReply,
+        roles=frozenset({Role.COMPLIANCE}),
+        run=_confirm,
+        fresh_password=True,
+        evidence=("consent.replayed",),
+    ),
+)

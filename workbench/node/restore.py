@@ -1,0 +1,241 @@
+"""Before the first entry of a run: ask the mirrors whether this node's own log is complete, and get back what is missing.
+
+Document: docs/protocols/ledger.md section 5. Until then the ledger takes no entry. The order of the steps stands in
+`attempt`; each is safe to repeat, so a stop at any moment leaves a node that begins again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from workbench.contracts import Transaction
+from workbench.domain.envelope import format_time, parse_envelope
+from workbench.domain.evidence import ReplayNeed, Restored, RestoredEntry
+from workbench.domain.party import PartyId
+from workbench.errors import PeerError, VerificationError, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+ASK_TIMEOUT_S = 3.0
+FETCH_TIMEOUT_S = 30.0
+AGAIN_S = 2.0
+PATIENCE_S = 10.0
+PAUSE_S = 0.2
+AUTOMATIC = "automatic"
+MAX_NAMED = 200
+"""Jobs named in the evidence of a restore."""
+
+
+class Restoring:
+    """Confirms, fetches, takes back, replays; then calls `begin` once."""
+
+    def __init__(self, host: Workbench) -> None:
+        self._host = host
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._begin: Callable[[], None] = lambda: None
+        self._has_begun = False
+        self.problem: WorkbenchError | None = None
+        self.needs: list[ReplayNeed] = []
+
+    def start(self, begin: Callable[[], None]) -> None:
+        """Open the ledger and call `begin`; waits a little for a partner to answer, then goes on in the background.
+
+        Nodes of a project often start together: the first must not write before it could have been told.
+        """
+        self._begin = begin
+        self._host.ledger.shut()
+        patience = time.monotonic() + (PATIENCE_S if self._host.ledger.exchange.was_cosigned() else 0)
+        while not self.attempt(automatic=self._is_automatic(), alone=time.monotonic() >= patience):
+            if time.monotonic() >= patience or self._stop.wait(PAUSE_S):
+                threading.Thread(target=self._keep_trying, name="restore", daemon=True).start()
+                return
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def attempt(self, *, automatic: bool, alone: bool = True) -> bool:
+        """Confirm the own log with its mirrors, restore it where that is needed and allowed; True when it is open.
+
+        automatic: may entries be fetched back without a person? Called by an operator's catch-up with True. alone: may
+        the settings decide already that nobody answers?
+        """
+        host = self._host
+        with self._lock:
+            try:
+                answered = self._confirm()
+                if host.ledger.exchange.lost() is not None:
+                    if not automatic:
+                        return self._closed(_waits_for_person(host.party))
+                    self._fetch()
+                    host.ledger.exchange.take_staged()
+                elif not answered and self._others() and not (alone and self._may_start_alone()):
+                    return self._closed(None)
+                self._account()
+                host.ledger.open()
+                if not self._has_begun:
+                    self._has_begun = True
+                    self._begin()
+                self.problem = None
+                return True
+            except WorkbenchError as error:
+                return self._closed(error)
+
+    # ---- steps
+
+    def _confirm(self) -> bool:
+        """Ask every partner how much of the own log it holds; True when at least one has answered.
+
+        A proof that the own log once had more is kept by the ledger.
+        """
+        answers = self._ask_all()
+        fault: VerificationError | None = None
+        for party, answer in answers.items():
+            try:
+                self._host.ledger.exchange.learn_held(party, answer)
+            except VerificationError as error:
+                if error.code == "FORK":  # proven under the own key: people must look
+                    fault = error
+        if fault is not None:
+            raise fault
+        return bool(answers)
+
+    def _fetch(self) -> None:
+        """Fetch the missing own bodies, from one mirror after the other, until all lie ready."""
+        host = self._host
+        exchange = host.ledger.exchange
+        last: WorkbenchError = PeerError(
+            "没有伙伴给出缺少的记录", "no partner gave the missing entries", code="NOTHING_TO_RESTORE"
+        )
+        for party in self._others():
+            try:
+                while (span := exchange.wanted()) is not None and not self._stop.is_set():
+                    bodies = self._bodies(party, *span)
+                    exchange.stage(span[0], bodies, party)
+                exchange.take_staged()
+                return
+            except WorkbenchError as error:
+                last = error
+                if isinstance(error, VerificationError):
+                    exchange.drop_staged()  # what this one gave does not fit; the next is asked from the start
+        raise last
+
+    def _bodies(self, party: PartyId, start: int, stop: int) -> list[bytes]:
+        question = json.dumps({"log": self._host.party, "start": start, "stop": stop}).encode()
+        try:
+            answer = json.loads(self._host.links.call(party, "bodies", question, timeout_s=FETCH_TIMEOUT_S))
+            bodies = [bytes.fromhex(body) for body in answer]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise PeerError(f"{party} 的回答格式不对", f"The answer of {party} is malformed", code="MALFORMED") from error
+        if not 1 <= len(bodies) <= stop - start:
+            raise PeerError(
+                f"{party} 没有给出第 {start} 条起的记录", f"{party} gave no entries from {start} on", code="NOTHING_TO_RESTORE"
+            )
+        return bodies
+
+    def _account(self) -> None:
+        """Index, replay and evidence of what came back; again from here when the node stopped in between."""
+        host = self._host
+        while (restored := host.ledger.exchange.unfinished()) is not None:
+            lost = host.evidence.readmit(restored.start, restored.stop)
+            self.needs = host.replay(list(_entries(host, restored)))
+            values = _summary(host, restored, lost)
+            host.ledger.exchange.finish(restored, _recorder(host, values))
+
+    # ---- private
+
+    def _ask_all(self) -> dict[PartyId, bytes]:
+        others = self._others()
+        if not others:
+            return {}
+
+        def ask(party: PartyId) -> bytes | None:
+            try:
+                return self._host.links.call(party, "held", b"", timeout_s=ASK_TIMEOUT_S)
+            except WorkbenchError:
+                return None
+
+        with ThreadPoolExecutor(len(others), thread_name_prefix="held") as workers:
+            return {party: one for party, one in zip(others, workers.map(ask, others), strict=True) if one is not None}
+
+    def _keep_trying(self) -> None:
+        while not self._stop.wait(AGAIN_S):
+            try:
+                if self.attempt(automatic=self._is_automatic()):
+                    return
+            except Exception as fault:  # noqa: BLE001  the next attempt may go better; the ledger stays shut
+                self._host.log_fault(fault)
+
+    def _closed(self, error: WorkbenchError | None) -> bool:
+        self.problem = error
+        if error is not None:
+            self._host.log_fault(error)
+        return False
+
+    def _is_automatic(self) -> bool:
+        return bool(self._host.setting("ledger.restore") == AUTOMATIC)
+
+    def _may_start_alone(self) -> bool:
+        return self._host.kind != "production" or bool(self._host.setting("ledger.start_alone"))
+
+    def _others(self) -> list[PartyId]:
+        return [party for party in self._host.parties() if party != self._host.party]
+
+
+def _entries(host: Workbench, restored: Restored) -> Iterator[RestoredEntry]:
+    for start in range(restored.start, restored.stop, 1_000):
+        bodies = host.ledger.entry_bodies(host.party, start, min(start + 1_000, restored.stop))
+        for index, body in enumerate(bodies, start):
+            one = parse_envelope(body)
+            yield RestoredEntry(
+                index, one.kind, one.time_ms, one.job, one.actor, dict(one.shared), tuple(sorted(one.committed))
+            )
+
+
+def _summary(host: Workbench, restored: Restored, lost: int) -> dict[str, str]:
+    """The fields of `ledger.restored`."""
+    kinds: Counter[str] = Counter()
+    jobs: dict[str, None] = {}
+    first_ms = last_ms = 0
+    for entry in _entries(host, restored):
+        kinds[entry.kind] += 1
+        if entry.job:
+            jobs[entry.job] = None
+        first_ms = min(first_ms, entry.time_ms) if first_ms else entry.time_ms
+        last_ms = max(last_ms, entry.time_ms)
+    return {
+        "from": str(restored.start),
+        "to": str(restored.stop),
+        "first_time": format_time(first_ms),
+        "last_time": format_time(last_ms),
+        "kinds": " ".join(f"{name}:{count}" for name, count in sorted(kinds.items())),
+        "jobs": " ".join(list(jobs)[:MAX_NAMED]),
+        "mirrors": " ".join(restored.mirrors),
+        "values_lost": str(lost),
+    }
+
+
+def _recorder(host: Workbench, values: dict[str, str]) -> Callable[[Transaction], None]:
+    def record(tx: Transaction) -> None:
+        host.evidence.append(tx, "ledger.restored", values)
+
+    return record
+
+
+def _waits_for_person(party: PartyId) -> VerificationError:
+    return VerificationError(
+        f"{party} 的日志是旧副本，按设置等待运维运行 workbench ledger catch-up",
+        f"the log of {party} is an older copy; by its settings it waits for operators to run workbench ledger catch-up",
+        code="ROLLED_BACK",
+        details={"log": party},
+    )
+
+
+__all__ = ["Restoring"]
