@@ -10,25 +10,27 @@ from workbench_psi.pages import layout
 from workbench_psi.pages.history import History
 from workbench_psi.pages.inbox import Inbox
 from workbench_psi.pages.jobview import JobView
+from workbench_psi.pages.keys import Keys, go_to
 from workbench_psi.pages.wizard import Wizard
 
 
 class IntersectionPage:
-    """One tab: the history, a new intersection, or one job; `params` may name a job to open or to copy."""
+    """One tab: the history, a new intersection, or one job; `params` may name a job to open or to copy, or a draft."""
 
     def __init__(self, page: PageContext) -> None:
         self._page = page
         self.view: History | Wizard | JobView | None = None
         self.root = layout.stack()
+        self.keys = Keys(page, self._key)
         page.on_look(lambda: self.view.draw() if self.view is not None else None)
 
     def history(self) -> None:
         """Show all intersections."""
         self._show(History(self._page, self))
 
-    def wizard(self, copy: Mapping[str, Any] | None = None) -> None:
-        """Begin a new intersection, with the choices of another one."""
-        self._show(Wizard(self._page, self, copy))
+    def wizard(self, copy: Mapping[str, Any] | None = None, *, draft: Mapping[str, Any] | None = None) -> None:
+        """Begin a new intersection, with the choices of another one, or go on with a draft."""
+        self._show(Wizard(self._page, self, copy, draft))
 
     def job(self, job: str, *, focus: bool = True) -> None:
         """Show one intersection."""
@@ -41,16 +43,27 @@ class IntersectionPage:
             self.job(params["job"], focus=False)
         elif params.get("copy"):
             self.wizard(await page.run(page.client.call, "intersection.job", job=params["copy"]))
+        elif params.get("draft"):
+            self.wizard(draft=(await page.run(page.client.call, "intersection.draft_get", draft=params["draft"])).drafts[0])
         elif "new" in params:
             self.wizard()
         else:
             self.history()
 
+    def _key(self, key: str) -> None:
+        """A key of the whole page: to another page, or to the view that is shown."""
+        if key == "gi":
+            self.history()
+        elif key.startswith("g"):
+            self._page.start(go_to, self._page, key[1])
+        elif self.view is not None:
+            self._page.start(self.view.key, key)
+
     def _show(self, view: History | Wizard | JobView) -> None:
         if self.view is not None:
             self.view.close()
         self.view = view
-        self.root[:] = [view.root]
+        self.root[:] = [view.root, self.keys]
         self._page.start(view.begin)
 
 
@@ -66,4 +79,4 @@ def inbox(page: PageContext) -> Any:  # Any: Panel has no types
     shown = Inbox(page)
     page.on_look(shown.draw)
     page.start(shown.begin)
-    return shown.root
+    return layout.stack(shown.root, Keys(page, lambda key: page.start(shown.key, key)))

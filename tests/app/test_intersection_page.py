@@ -352,7 +352,8 @@ class Going:
 
     def history(self) -> None: ...
 
-    def wizard(self, copy: Any = None) -> None: ...
+    def wizard(self, copy: Any = None, *, draft: Any = None) -> None: ...
+
 
     def job(self, job: str) -> None:
         self.jobs.append(job)

@@ -13,6 +13,7 @@ from workbench.app.page import PageContext
 from workbench.errors import WorkbenchError
 from workbench_psi.pages import layout, notes, rows, sidecards
 from workbench_psi.pages.answers import Answer, Circumstances, answer_for
+from workbench_psi.pages.keys import go_to
 from workbench_psi.pages.names import CHIP_OF_STATE, NO_RESULT
 from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.view import View, origin_badge
@@ -54,7 +55,9 @@ class Inbox(View):
         self._no = layout.card(self._no_title, self.no_reason, layout.button(page, "decision.reject", self._say_no))
         self.list_choice = layout.select(page, "inbox.list", options={})
         self.list_choice.param.watch(lambda _event: None if self._drawing else page.start(self._another_list), "value")
-        self._own = layout.card(self._own_title, self.list_choice)
+        self.columns = layout.ticks(page, "inbox.columns")
+        self._columns_title = Notes(framed=False)
+        self._own = layout.card(self._own_title, self.list_choice, self._columns_title, self.columns)
         self._changes, self._fall, self._decision, self._rule_pane = pane(self.changes), pane(self.fall), pane(self.decision), pane(self.rule)
         first = layout.first_line(self.head, origin_badge(page))
         self._detail = layout.stack(layout.split(
@@ -62,7 +65,9 @@ class Inbox(View):
             layout.stack(self._decision, self._no, self.terms, self.risks, self.limits), side_px=380, from_px=900, side_up=True,
         ))  # fmt: skip
         self._list = layout.stack(layout.card(self.tab), pane(self.table))
-        self.root = layout.stack(first, pane(self.strip), layout.split(self._detail, self._list, side_px=380, side_first=True))
+        self.root = layout.stack(first, pane(self.strip), layout.split(
+            self._detail, self._list, side_px=380, side_first=True, drawer=(page, "drawer.proposals")
+        ))  # fmt: skip
 
     # ------------------------------------------------------------------ reading
 
@@ -111,6 +116,7 @@ class Inbox(View):
 
     async def _another_list(self) -> None:
         self._rule, self.rule.tree, self.rule.rule = "", {"join": "and", "items": []}, ""
+        self.draw()
         job = self._job()
         if job:
             await self._count(job)
@@ -148,10 +154,17 @@ class Inbox(View):
                 self.rule.columns = columns
         self.draw()
 
+    async def key(self, key: str) -> None:
+        """v: where the shown proposal's evidence is verified."""
+        if key == "v" and self._chosen and self.page.may("evidence.timeline"):
+            self.page.navigate("evidence", job=self._chosen)
+        elif key.startswith("g"):
+            await go_to(self.page, key[1])
+
     # ------------------------------------------------------------------ drawing
 
     def draw(self) -> None:
-        t, names = self.t, self.names
+        t = self.t
         if self._jobs is None:
             return
         self.head.tell(notes.head(t("inbox.title"), meta=t("page.zone")))
@@ -169,7 +182,24 @@ class Inbox(View):
         self.answer(self._answer(job))
         self._draw_decision(job)
         self._draw_detail(job)
-        self.terms.tell(*sidecards.contract(job, names, t))
+        self._draw_ask(job)
+
+    def _draw_ask(self, job: Mapping[str, Any]) -> None:
+        """Who asks for what: the terms, what is asked of us, and the columns, which never cross."""
+        t, names, partner = self.t, self.names, self.names.party(job["partner"])
+        blocks = sidecards.contract(job, names, t)
+        if self._decides(job):
+            preview = self._preview
+            blocks += [
+                notes.facts(
+                    (t("ask.columns"), t("ask.columns_value", partner=partner)),
+                    (t("ask.budget"), sidecards.budget(preview, t) if preview else ""),
+                    (t("ask.list"), str(preview["list_name"]) if preview else ""),
+                    (t("ask.size"), t("contract.people", count=formats.count(preview["customers"])) if preview else ""),
+                ),
+                notes.text(t("ask.export", partner=partner), meta=True),
+            ]
+        self.terms.tell(*blocks)
 
     def _draw_list(self) -> None:
         t, names = self.t, self.names
@@ -280,6 +310,11 @@ class Inbox(View):
             self._drawing = True
             layout.set_options(self.list_choice, {t("list.option", name=one["name"], count=formats.count(one["rows"])): one["list_id"] for one in self._lists})
             self._drawing = False
+            chosen = next((one for one in self._lists if one["list_id"] == self.list_choice.value), None)
+            tags = list(chosen["tags"]) if chosen else []
+            if self.columns.options != tags:
+                self.columns.param.update(options=tags, value=[one for one in self.columns.value if one in tags])
+            self._columns_title.tell(notes.text(t("inbox.columns")), notes.text(t("inbox.columns_hint", partner=names.party(job["partner"])), meta=True))
             self.rule.heading, self.rule.hint = t("inbox.narrow"), t("inbox.narrow_hint")
             self.fall.heading = t("inbox.our_consent")
             if self._preview:
@@ -343,6 +378,11 @@ class Inbox(View):
         chosen = next((one for one in self._lists if one["list_id"] == self.list_choice.value), None)
         if self._decides(job) and chosen and chosen["lawful_basis"] != "consent":
             told.append(t("risk.basis", name=chosen["name"]))
+        if self._decides(job) and self._preview and self._preview["near_duplicates"]:
+            nearest = self._preview["near_duplicates"][0]
+            told.append(t("risk.near", job=nearest["job"], share=formats.share(nearest["share"]), partner=names.party(job["partner"])))
+        if self._decides(job) and self._preview and self._preview["attempts_left"] <= self._preview["attempts_limit"] // 10:
+            told.append(t("risk.budget", left=formats.count(self._preview["attempts_left"])))
         if self._decides(job) and self._preview and self._preview["customers"] < 2 * job["minimum_crowd"]:
             told.append(t("risk.small"))
         told = told or [t("risk.none")]
@@ -355,7 +395,7 @@ class Inbox(View):
         job = self._job()
         if job is None:
             return
-        request = {"job": job["job"], "list_id": str(self.list_choice.value or ""), "audience": self._rule}
+        request = {"job": job["job"], "list_id": str(self.list_choice.value or ""), "audience": self._rule, "columns": list(self.columns.value)}
         await self.page.confirm("intersection.approve", request, self._decided)
 
     async def _decided(self, state: str, reply: Any) -> None:

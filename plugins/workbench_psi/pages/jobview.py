@@ -170,7 +170,7 @@ class JobView(View):
         self.review.tell(*self._review_blocks(job, chosen))
         if job["state"] == "RELEASED":
             panel = self._panel_of(ResultPanel)
-            panel.show(job, names, list_name=list_name, engine=sidecards.declared(job, names))
+            panel.show(job, names, self._entries, list_name=list_name, engine=sidecards.declared(job, names))
             if self._page_of_rows:
                 panel.show_rows(*self._page_of_rows, job, names)
             elif not self.page.may("intersection.result"):
@@ -251,6 +251,15 @@ class JobView(View):
             await page.confirm("intersection.export", request, self._exported)
         elif action == "receipt":
             await self._save_receipt()
+
+    async def key(self, key: str) -> None:
+        """Escape asks before it stops a run, and a second one keeps it running; v goes to where this job is verified."""
+        if key == "v":
+            await self.act("evidence")
+        elif key == "Escape" and self._asking:
+            await self.act("keep")
+        elif key == "Escape" and any(action["name"] == "cancel" for action in self.strip.actions):
+            await self.act("cancel")
 
     async def _again(self) -> None:
         page = self.page

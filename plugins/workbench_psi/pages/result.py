@@ -11,7 +11,7 @@ from workbench_psi.pages.answers import Job
 from workbench_psi.pages.names import Names, Translate
 from workbench_psi.pages.notes import Notes
 from workbench_widgets import DataTable, ReceiptCard, Venn, Waterfall, formats
-from workbench_widgets.panel_pane import pane
+from workbench_widgets.panel_pane import ComponentPane, pane
 
 PAIRS_PX = 960
 """Cards that belong together stay side by side down to this width, as beside JupyterLab's open sidebar."""
@@ -33,7 +33,9 @@ class ResultPanel:
         self._page = page
         self.venn, self.fall = Venn(), Waterfall()
         self.table, self.receipt = DataTable(page_size=PAGE_ROWS, state="loading"), ReceiptCard(state="loading")
-        self.next, self.contract, self.learns, self.limits, self.call = Notes(), Notes(), Notes(), Notes(), Notes()
+        self.next, self.contract, self.learns, self.limits, self.call, self.near = Notes(), Notes(), Notes(), Notes(), Notes(), Notes()
+        self.phases = DataTable(page_size=20)
+        self._phases = pane(self.phases)
         self.table.on_action(lambda _name, told: on_page(int(told.get("offset", 0)), PAGE_ROWS), "page")
         self.receipt.on_action(lambda _name, _told: open_evidence(), "open_evidence")
         self.receipt.on_action(lambda _name, _told: print_page(), "print")
@@ -41,11 +43,14 @@ class ResultPanel:
             layout.split(pane(self.fall), pane(self.venn), side_px=400, side_first=True, from_px=PAIRS_PX),
             layout.split(pane(self.table), pane(self.receipt), side_px=360, from_px=PAIRS_PX),
             self.next,
-            layout.split(layout.stack(self.learns, self.limits), layout.stack(self.contract, self.call)),
+            self.near,
+            layout.split(layout.stack(self.learns, self.limits), layout.stack(self.contract, self._phases, self.call), drawer=(page, "drawer.contract")),
         )
 
-    def show(self, job: Job, names: Names, *, list_name: str, engine: Mapping[str, Any]) -> None:
-        """Draw everything that the job itself tells."""
+    def show(
+        self, job: Job, names: Names, entries: Sequence[Mapping[str, Any]], *, list_name: str, engine: Mapping[str, Any]
+    ) -> None:
+        """Draw everything that the job itself tells. entries: own entries about it, oldest first."""
         t, result = self._page.t, job["result"]
         for widget in (self.venn, self.fall, self.table, self.receipt):
             widget.lang = names.lang
@@ -76,6 +81,8 @@ class ResultPanel:
             self.learns.tell(*sidecards.who_learns(engine["learns"], engine["security"], job["partner"], names, t))
         self.limits.tell(*sidecards.not_promised(t, workspace=self._page.me["workspace"], after_run=True))
         self.call.tell(*sidecards.call_in_notebook(job, t))
+        self.near.tell(*sidecards.near_duplicates(rows.near_duplicates(job, entries), job["partner"], names, t, before=False))
+        show_phases(self.phases, self._phases, job, names, entries, t)
         self.table.heading = t("list.title")
         self.receipt.heading = t("receipt.title")
 
@@ -102,10 +109,13 @@ class EndPanel:
 
     def __init__(self, page: PageContext) -> None:
         self._page = page
-        self.told, self.contract, self.limits, self.digests = Notes(), Notes(), Notes(), Notes()
-        self.fall = Waterfall()
-        self._fall = pane(self.fall)
-        self.root = layout.split(layout.stack(self.told, self.digests, self._fall), layout.stack(self.contract, self.limits))
+        self.told, self.contract, self.limits, self.digests, self.near = Notes(), Notes(), Notes(), Notes(), Notes()
+        self.fall, self.phases = Waterfall(), DataTable(page_size=20)
+        self._fall, self._phases = pane(self.fall), pane(self.phases)
+        self.root = layout.split(
+            layout.stack(self.told, self.digests, self.near, self._fall), layout.stack(self.contract, self._phases, self.limits),
+            drawer=(page, "drawer.contract"),
+        )  # fmt: skip
 
     def show(self, job: Job, names: Names, entries: Sequence[Mapping[str, Any]], *, list_name: str) -> None:
         """Draw a job in one of the states without result. entries: own entries about it, oldest first."""
@@ -125,6 +135,8 @@ class EndPanel:
                 notes.text(t("dispute.text")),
                 notes.facts((t("dispute.about"), statement_name(statement, t)), (t("dispute.where"), t("dispute.where_text"))),
             )
+        self.near.tell(*sidecards.near_duplicates(rows.near_duplicates(job, entries), job["partner"], names, t, before=False))
+        show_phases(self.phases, self._phases, job, names, entries, t)
         self._fall.visible = bool(job["waterfall"])
         self.fall.lang = names.lang
         if job["waterfall"]:
@@ -132,6 +144,16 @@ class EndPanel:
             self.fall.rows = rows.waterfall_rows(job["waterfall"], names, job["partner"], t)
         self.contract.tell(*sidecards.contract(job, names, t, list_name=list_name))
         self.limits.tell(*sidecards.not_promised(t, workspace=self._page.me["workspace"]))
+
+
+def show_phases(
+    table: DataTable, shown: ComponentPane, job: Job, names: Names, entries: Sequence[Mapping[str, Any]], t: Translate
+) -> None:
+    """How long each phase of the last attempt took; hidden for a job that never ran, or ran before times were kept."""
+    told = rows.phase_table(job, entries, names, t)
+    shown.visible = bool(told)
+    table.lang, table.heading, table.hint = names.lang, t("phases.over"), t("phases.over_hint")
+    table.columns, table.rows, table.total = rows.phase_columns(t), told, len(told)
 
 
 def was_counted(entries: Sequence[Mapping[str, Any]]) -> bool:

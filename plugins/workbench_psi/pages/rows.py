@@ -87,6 +87,37 @@ def phase_rows(job: Job, times: Mapping[str, tuple[int, int | None]], records: M
     return made
 
 
+PHASE_COLUMNS = (("phase", "text"), ("began", "clock"), ("took", "text"), ("record", "state"))
+"""Columns of the table of phases of a run that is over."""
+
+
+def phase_times(job: Job) -> dict[str, tuple[int, int | None]]:
+    """Start and end of the phases of the last attempt as the node kept them, ms; the end of one that runs is None."""
+    known = job.get("phases", [])
+    starts = [int(one["since_ms"]) for one in known]
+    last = int(job["updated_ms"]) if job["is_final"] else None
+    return {str(one["name"]): (start, end) for one, start, end in zip(known, starts, [*starts[1:], last], strict=False)}
+
+
+def phase_table(job: Job, entries: Sequence[Mapping[str, Any]], names: Names, t: Translate) -> list[Row]:
+    """Rows of the phases of a run that is over, for a page that was not open while it ran."""
+    times = phase_times(job)
+    records = record_states(times, entries)
+    lang: formats.Lang = "zh" if names.lang == "zh" else "en"
+    made = []
+    for name, (start, end) in times.items():
+        seconds = None if end is None else max(0, end - start) / 1000
+        took = formats.quantity(seconds, "s", 1) if seconds is None or seconds < 60 else formats.duration(seconds, lang)
+        record = records.get(name, "pending")
+        label = t(f"phase.{name}") if name in PHASES else name
+        made.append({"phase": label, "began": start, "took": took, "record": {"state": record, "label": t(f"record.{record}")}})
+    return made
+
+
+def phase_columns(t: Translate) -> list[Row]:
+    return [{"key": key, "label": t(f"phases.{key}"), "kind": kind} for key, kind in PHASE_COLUMNS]
+
+
 def _points(progress: Mapping[str, Any]) -> dict[str, int]:
     """Totals of the phases that count points, as far as this page saw them."""
     return dict(progress.get("totals", {})) if progress else {}
@@ -132,6 +163,20 @@ def record_states(times: Mapping[str, tuple[int, int | None]], entries: Sequence
 
 MESSAGE_COLUMNS = (("time", "clock"), ("way", "text"), ("what", "text"), ("size", "size"), ("digest", "digest"), ("seal", "state"))
 """Columns of the table of messages and how the component shows them."""
+
+
+def near_duplicates(job: Job, entries: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Earlier jobs whose list of ours was nearly the same, the nearest first: {job, share}; share None when not kept.
+
+    A job keeps them while it runs and when it is released; of one that ended otherwise the own entry of its last attempt
+    tells how many there were and the nearest. entries: own entries about it, oldest first.
+    """
+    kept = job["result"].get("near_duplicates") or []
+    if kept:
+        return [{"job": str(one["job"]), "share": float(one["share"])} for one in kept]
+    started = [entry for entry in entries if entry["kind"] == "intersection.attempt_started"]
+    nearest = str(started[-1].get("values", {}).get("nearest", "")) if started else ""
+    return [{"job": nearest, "share": None}] if nearest else []
 
 
 def message_columns(t: Translate) -> list[Row]:
@@ -252,13 +297,21 @@ def history_columns(t: Translate) -> list[Row]:
 
 
 def history_rows(
-    jobs: Sequence[Job], names: Names, t: Translate, *, group: str = "all", partner: str = "", since_ms: int = 0
-) -> list[Row]:
-    """Jobs that fit, newest change first as the node gives them; a job without result shows a dash, never a number."""
+    jobs: Sequence[Job], names: Names, t: Translate, *, group: str = "all", partner: str = "", since_ms: int = 0, text: str = "",
+    may_copy: bool = False,
+) -> list[Row]:  # fmt: skip
+    """Jobs that fit, newest change first as the node gives them; a job without result shows a dash, never a number.
+
+    text: words that must all occur in number, state, partner, purpose or audience rule. may_copy: own proposals, whose
+    choices are known here, can be copied as new.
+    """
     wanted = GROUPS.get(group, ())
     rows = []
     for job in jobs:
         if (wanted and job["state"] not in wanted) or (partner and job["partner"] != partner) or job["updated_ms"] < since_ms:
+            continue
+        spoken = (job["job"], t(f"state.{job['state']}"), names.party(job["partner"]), names.purpose(job["purpose"]), str(job["request"].get("audience", "")))
+        if not all(word in " ".join(spoken).lower() for word in text.lower().split()):
             continue
         rows.append(
             {
@@ -270,6 +323,7 @@ def history_rows(
                 "side": t(f"side.{job['side']}"),
                 "count": job["result"].get("released") if job["state"] == "RELEASED" else None,
                 "changed": job["updated_ms"],
+                "can": ["copy"] if may_copy and job["side"] == "initiator" and job["request"] else [],
             }
         )
     return rows

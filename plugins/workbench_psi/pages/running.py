@@ -15,7 +15,7 @@ from workbench_widgets.panel_pane import pane
 
 
 class PhaseClock:
-    """When the phases of the present attempt began and ended, as far as this page was open to see it."""
+    """When the phases of the present attempt began and ended: as the node kept it, and what this page saw since."""
 
     def __init__(self) -> None:
         self._attempt = 0
@@ -26,6 +26,7 @@ class PhaseClock:
         """Take note of a job's progress; returns the progress with the totals seen so far."""
         if job["attempt"] != self._attempt:
             self._attempt, self.times, self.totals = job["attempt"], {}, {}
+        self.times |= rows.phase_times(job)
         progress = dict(job["progress"])
         number = phase_number(progress)
         if not number:
@@ -50,11 +51,12 @@ class RunPanel:
         self.phases = PhaseList(state="loading")
         self.fall = Waterfall(state="loading")
         self.messages = DataTable(page_size=6)
-        self.contract, self.learns, self.stop, self.limits = Notes(), Notes(), Notes(), Notes()
+        self.contract, self.learns, self.stop, self.limits, self.near = Notes(), Notes(), Notes(), Notes(), Notes()
         self._phases, self._fall, self._messages = pane(self.phases), pane(self.fall), pane(self.messages)
         self.root = layout.split(
-            layout.stack(self._phases, self._messages, self._fall), layout.stack(self.contract, self.learns, self.stop, self.limits)
-        )
+            layout.stack(self._phases, self.near, self._messages, self._fall), layout.stack(self.contract, self.learns, self.stop, self.limits),
+            drawer=(page, "drawer.details"),
+        )  # fmt: skip
 
     def show(self, job: Job, names: Names, entries: Sequence[Mapping[str, Any]], *, list_name: str, engine: Mapping[str, Any]) -> None:
         """Draw a job. entries: newest own entries about it, oldest first; engine: security and learns in this language."""
@@ -81,5 +83,6 @@ class RunPanel:
         self.contract.tell(*sidecards.contract(job, names, t, list_name=list_name))
         if engine:
             self.learns.tell(*sidecards.who_learns(engine["learns"], engine["security"], job["partner"], names, t))
+        self.near.tell(*sidecards.near_duplicates(rows.near_duplicates(job, entries), job["partner"], names, t, before=waits))
         self.stop.tell(*sidecards.interrupted(job, names, t))
         self.limits.tell(*sidecards.not_promised(t, workspace=self._page.me["workspace"]))

@@ -87,6 +87,33 @@ def not_promised(t: Translate, *, workspace: str, after_run: bool = False) -> li
     return [notes.heading(t("limits.title")), notes.bullets(rows, mark="warn")]
 
 
+def budget(preview: Mapping[str, Any], t: Translate) -> str:
+    """Attempts that this period leaves for this partner and purpose."""
+    return t("budget.left", left=formats.count(preview["attempts_left"]), limit=formats.count(preview["attempts_limit"]), days=preview["period_days"])
+
+
+def near_duplicates(found: Sequence[Mapping[str, Any]], partner: str, names: Names, t: Translate, *, before: bool) -> list[Block]:
+    """Why a list that is nearly the same as an earlier one tells the partner who was added; [] when there is none.
+
+    found: {job, share}, share None when it is not known; before: nothing has been compared yet.
+    """
+    if not found:
+        return []
+    told = [
+        t("near.one", job=one["job"], share=formats.share(one["share"])) if one.get("share") is not None else t("near.one_unknown", job=one["job"])
+        for one in found
+    ]
+    theirs = names.party(partner)
+    return [
+        notes.heading(t("near.title")),
+        notes.bullets(told, mark="warn", tone="pending"),
+        notes.text(t("near.why", partner=theirs)),
+        notes.text(t("near.why_floor")),
+        notes.bullets([t("near.wait"), t("near.use_last")] if before else [t("near.next_time")], title=t("near.todo")),
+        notes.text(t("near.recorded", partner=theirs), meta=True),
+    ]
+
+
 def interrupted(job: Job, names: Names, t: Translate) -> list[Block]:
     """What happens when the run stops half-way."""
     return [notes.heading(t("stop.title")), notes.text(t("stop.text", partner=names.party(job["partner"])))]

@@ -18,7 +18,7 @@ class Navigator(Protocol):
 
     def history(self) -> None: ...
 
-    def wizard(self, copy: Mapping[str, Any] | None = None) -> None: ...
+    def wizard(self, copy: Mapping[str, Any] | None = None, *, draft: Mapping[str, Any] | None = None) -> None: ...
 
     def job(self, job: str) -> None: ...
 
@@ -58,6 +58,9 @@ class View:
 
     async def act(self, action: str) -> None:
         """A button of the answer strip was pressed."""
+
+    async def key(self, key: str) -> None:
+        """A key of the page that this view gives a meaning: "v", "Escape" or "send"."""
 
     def every(self, seconds: float, callback: Callable[[], Any]) -> None:
         """Call again and again until the view is closed."""

@@ -59,11 +59,14 @@ class AudienceStep:
         self.rule, self.fall, self.numbers = RuleBuilder(), Waterfall(state="loading"), KeyNumbers(large=True, framed=True)
         self.rule.on_action(lambda _name, told: self._ruled(told), "rule")
         self._title = Notes(framed=False)
-        self._reasons = Notes()
+        self._reasons, self.near = Notes(), Notes()
         self._direction = layout.card(self._title, layout.fields(direction.partner, direction.purpose, direction.key_kind))
         self.root = layout.stack(
-            self._direction, layout.split(layout.stack(pane(self.rule), pane(self.fall)), layout.stack(pane(self.numbers), self._reasons), side_px=360)
-        )
+            self._direction, self.near, layout.split(
+                layout.stack(pane(self.rule), pane(self.fall)), layout.stack(pane(self.numbers), self._reasons), side_px=360,
+                drawer=(page, "drawer.coverage"),
+            ),
+        )  # fmt: skip
 
     async def enter(self) -> None:
         """Read the tags of the list and count."""
@@ -150,6 +153,7 @@ class AudienceStep:
             self.rule.verdict = {"state": "done" if self._size["size"] else "refused", "sentence": said}
         partner = str(self.direction.partner.value)
         self.fall.heading = t("audience.waterfall")
+        self.near.tell(*sidecards.near_duplicates((preview or {}).get("near_duplicates", []), partner, names, t, before=True))
         if preview is None:
             self.fall.state = "loading" if self._size is None and not self._refusal else "empty"
             self.fall.notice = {"sentence": t("audience.no_waterfall")} if self.fall.state == "empty" else {}
@@ -177,15 +181,16 @@ class TermsStep:
         self._titles = [Notes(framed=False) for _ in range(2)]
         self.floor = layout.field(pn.widgets.IntInput, page, "terms.floor", value=draft.minimum_crowd, start=1, end=10_000_000, step=10)
         self.minutes = layout.field(pn.widgets.IntInput, page, "terms.minutes", value=draft.timeout_min, start=1, end=1440)
-        self.columns = layout.field(pn.widgets.CheckBoxGroup, page, "terms.columns", options=[], inline=True)
+        self.columns = layout.ticks(page, "terms.columns")
         self._changed = changed
         for widget in (self.floor, self.minutes, self.columns):
             widget.param.watch(self._keep, "value")
         self._terms = layout.card()
-        self.engine, self.learns, self.cost, self.limits = Notes(), Notes(), Notes(), Notes()
+        self.engine, self.learns, self.cost, self.limits, self.near = Notes(), Notes(), Notes(), Notes(), Notes()
         self.root = layout.split(
-            layout.stack(self._terms, self.learns),
+            layout.stack(self.near, self._terms, self.learns),
             layout.stack(self.cost, self.engine, self.limits),
+            drawer=(page, "drawer.cost"),
         )
 
     def _keep(self, _event: Any) -> None:  # Any: param's change record
@@ -220,7 +225,7 @@ class TermsStep:
             return Answer("refused", t("terms.too_few", count=formats.count(preview["customers"]), floor=formats.count(self._draft.minimum_crowd)), t("terms.too_few_reason"), code="TOO_FEW_CUSTOMERS")
         return Answer(
             "info", t("terms.ready", count=formats.count(preview["customers"]), partner=partner, floor=formats.count(self._draft.minimum_crowd)),
-            t("terms.ready_reason", partner=partner),
+            t("terms.ready_reason", partner=partner), t("near.look") if preview.get("near_duplicates") else "",
         )  # fmt: skip
 
     def draw(self) -> None:
@@ -230,6 +235,7 @@ class TermsStep:
         self._titles[0].tell(notes.heading(t("terms.title"), t("terms.hint")))
         self._titles[1].tell(notes.text(t("terms.columns"), meta=True))
         zh = page.lang == "zh"
+        self.near.tell(*sidecards.near_duplicates((preview or {}).get("near_duplicates", []), partner, names, t, before=True))
         if preview:
             self.learns.tell(*sidecards.who_learns(preview["learns_zh" if zh else "learns_en"], preview["security_zh" if zh else "security_en"], partner, names, t))
             self.engine.tell(
@@ -244,6 +250,7 @@ class TermsStep:
                     (t("cost.bucket"), t("cost.bucket_value", bucket=formats.count(preview["bucket"]), partner=names.party(partner))),
                     (t("cost.time"), formats.estimate(max(1.0, preview["seconds"]), lang)),
                     (t("cost.bytes"), t("cost.about", size=formats.size(preview["bytes"]))),
+                    (t("cost.budget"), sidecards.budget(preview, t)),
                 ),
             )
         self.limits.tell(*sidecards.not_promised(t, workspace=page.me["workspace"]))
