@@ -144,7 +144,6 @@ class EvidenceLog(Protocol):
         """
 
 
-class Ledger(Protocol):
 class LedgerExchange(Protocol):
     """What logs and mirrors ask each other besides co-signing (docs/protocols/ledger.md sections 4 to 6)."""
 
@@ -194,10 +193,10 @@ class LedgerExchange(Protocol):
         """Whether this copy knows of any co-signature of another institution on the own log."""
 
 
+class Ledger(Protocol):
     """The log of this institution and its mirrors of the others (hook workbench_ledger, exactly one)."""
 
     name: str
-
     exchange: LedgerExchange
 
     def shut(self) -> None:
@@ -208,6 +207,7 @@ class LedgerExchange(Protocol):
 
     def is_open(self) -> bool:
         """Whether the own log takes entries now."""
+
     def start(self) -> None:
         """Record the start with size and roots; VerificationError when the log does not continue what it signed."""
 
@@ -374,20 +374,6 @@ class LearnsLists(Protocol):
         """Prepare outside any change; call the result in the change that stores the list.
 
         What is kept of the list lies in the vault under names that start with `list/{list_id}/`: they are erased with
-@runtime_checkable
-class FindsCustomers(Protocol):
-    """What a consent registry offers for erasures: customers by token, never by identifier."""
-
-    def customer_names(self, *, phones: Sequence[str], id_nos: Sequence[str]) -> tuple[str, ...]:
-        """Tokens in hex of everything that belongs to this person, signed forms included; normalised identifiers.
-
-        Raises Refused AMBIGUOUS_CUSTOMER when a phone alone is known to several persons.
-        """
-
-    def rows_named(self, customers: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
-        """bool (n): rows (columns phone, id_no) of this person: the number agrees, or there is none and the phone does."""
-
-
         `list/{list_id}` itself.
         """
 
@@ -704,51 +690,6 @@ class Host(Protocol):
     store: Store
     vault: Vault
     evidence: EvidenceLog
-class BlobStore(Protocol):
-    """Signed forms and other files a record rests on, encrypted beside the database (docs/protocols/erasure.md section 7)."""
-
-    def stage(self, parts: Iterable[bytes | memoryview]) -> Any:
-        """Write a content outside any change; give the draft to `adopt` or `discard`. Its `address` is SM3 of the content."""
-
-    def adopt(self, tx: Transaction, draft: Any, *, owner: str, ref: str) -> str:
-        """Make it exist for this owner under `ref`, in the change; returns its name."""
-
-    def discard(self, draft: Any) -> None:
-        """Take a draft back whose change failed."""
-
-    def named(self, reader: sqlite3.Connection | Transaction, owner: str, ref: str) -> str:
-        """Name of what lies under `ref`; NotFound, or Denied RESTRICTED."""
-
-    def get(self, reader: sqlite3.Connection | Transaction, name: str) -> bytes:
-        """The content, re-hashed; VerificationError BLOB_ALTERED names the place."""
-
-    def address(self, reader: sqlite3.Connection | Transaction, name: str) -> bytes:
-        """SM3 of the content, computed anew; raises as `get`."""
-
-    def references(self, reader: sqlite3.Connection | Transaction, owner: str) -> dict[str, str]:
-        """ref -> name of everything an owner keeps."""
-
-
-class RestrictedStore(Protocol):
-    """Where values lie that the law still demands (docs/protocols/erasure.md section 4)."""
-
-    def take_records(
-        self,
-        tx: Transaction,
-        values: Mapping[str, bytes],
-        *,
-        owner: str,
-        kind: str,
-        from_ms: int,
-        request: str,
-        documents: Sequence[str] = (),
-    ) -> Any:
-        """Restrict or erase records of a plugin, as the term of `kind` demands; the plugin empties its own rows.
-
-        documents: refs of the owner's blobs that go the same way. Returns restricted_items, erased_items and until_ms.
-        """
-
-
 
     def now_ms(self) -> int: ...
 
@@ -757,8 +698,6 @@ class RestrictedStore(Protocol):
     def setting(self, name: str) -> Any: ...
 
     def today(self) -> date:
-    blobs: BlobStore
-    restricted: RestrictedStore
         """The calendar day in Asia/Shanghai."""
 
     def parties(self) -> Sequence[PartyId]:
@@ -796,7 +735,6 @@ __all__ = [
     "Dashboard",
     "EngineGuarantees",
     "EntryView",
-    "BlobStore",
     "EvidenceIndex",
     "EvidenceLog",
     "GrantQuery",
@@ -807,7 +745,6 @@ __all__ = [
     "LearnsLists",
     "Ledger",
     "Mark",
-    "FindsCustomers",
     "Migration",
     "NamesCustomers",
     "OperationContext",
@@ -826,4 +763,3 @@ __all__ = [
     "Transaction",
     "Vault",
 ]
-    "RestrictedStore",
