@@ -84,7 +84,8 @@ class PackageOrder:
 class PackageSummary:
     """What a package turned out to be; complete once its last part was taken.
 
-    entries: by log. opened: fields. report_pdf: "yes" or why not. package_sm3, size: of the whole ZIP.
+    entries: by log. opened: fields. report_pdf: "yes" or why not. package_sm3, size: of the whole ZIP; the other two: of the
+    verifiers in it.
     """
 
     entries: dict[str, int] = field(default_factory=dict)
@@ -93,6 +94,8 @@ class PackageSummary:
     opened: int = 0
     report_pdf: str = ""
     package_sm3: str = ""
+    verify_py_sm3: str = ""
+    verify_html_sm3: str = ""
     size: int = 0
 
     @property

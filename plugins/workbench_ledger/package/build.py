@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from workbench.contracts import Store
-from workbench.crypto import sm2
+from workbench.crypto import sm2, sm3
 from workbench.domain.checkpoint import VerifiedNote, cosigner_vkey, log_vkey, sm2_message
 from workbench.domain.envelope import Opening, check_opening, format_time, parse_envelope
 from workbench.domain.package import (
@@ -72,6 +72,8 @@ def build_package(
             code="PACKAGE_TOO_LARGE",
         ) from error
     summary.package_sm3, summary.size = container.sm3(), container.size
+    summary.verify_py_sm3 = sm3.digest(assemble.verify_py()).hex()
+    summary.verify_html_sm3 = sm3.digest(assemble.verify_html()).hex()
 
 
 STEPS_PER_ENTRY = 3
