@@ -14,7 +14,7 @@ from workbench.contracts import Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, Refused, StartRefused, VerificationError, WorkbenchError
 from workbench_anchor import contract, http, tables
-from workbench_anchor.chain import Account, Chain, EvmChain, TransactionReceipt, checksummed, make_key
+from workbench_anchor.chain import Account, Chain, EvmChain, TransactionReceipt, checksummed, make_key, require_installed
 from workbench_anchor.contract import ChainHead, head_of
 from workbench_anchor.house import House
 from workbench_anchor.notes import Note, origin_id, read_note
@@ -58,6 +58,8 @@ class Anchoring:
         host = self._host
         account = self.account()
         if account is not None:
+            values = {"what": "account", "size": str(self._house.ledger.size(host.party))}
+            host.store.write(lambda tx: self._house.record(tx, "anchor.ordered", values, actor=actor))
             return account
         made = Account.from_key(make_key(host.random))
 
@@ -111,6 +113,7 @@ class Anchoring:
         size = 0
         try:
             place = self.place()
+            require_installed()
             account = self.required_account()
             chain = self.chain(place)
             found = self._watch(chain, place)

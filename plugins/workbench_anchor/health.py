@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.contracts import HealthReport
 from workbench.errors import WorkbenchError
 from workbench_anchor import anchoring, stamping, tables
-from workbench_anchor.chain import is_installed
+from workbench_anchor.chain import require_installed
 from workbench_anchor.describing import describe_anchors
 from workbench_anchor.service import AnchorService
 
@@ -45,8 +45,8 @@ def _not_ready(service: AnchorService, kind: str) -> WorkbenchError | None:
             service.stamping.authority()
         if kind == anchoring.WHAT and service.anchoring.is_on:
             service.anchoring.place()
-            if is_installed():
-                service.anchoring.required_account()
+            require_installed()
+            service.anchoring.required_account()
     except WorkbenchError as error:
         return error
     return None

@@ -193,7 +193,7 @@ def _response(ctx: OperationContext, request: ResponseRequest) -> ResponseReply:
         data = base64.b64decode(request.response.encode("ascii"), validate=True)
     except (ValueError, binascii.Error) as error:
         raise InvalidRequest("答复不是 base64", "the reply is not base64") from error
-    row = service_of(ctx.host).stamping.accept_file(data)
+    row = service_of(ctx.host).stamping.accept_file(data, actor=ctx.caller.person.token)
     return ResponseReply(size=row.size, time_ms=row.time_ms, note_sha256=row.digest.hex(), entry=row.entry)
 
 
@@ -229,7 +229,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="ledger.anchor_account", zh="生成或查看链上锚定账户", en="make or read the account on the chain",
         request=NoInput, reply=AccountReply, roles=OPERATORS, run=_account, fresh_password=True,
-        evidence=("anchor.key_made",),
+        evidence=("anchor.key_made", "anchor.ordered"),
     ),
     Operation(
         name="ledger.anchor_request", zh="取走离线时间戳请求", en="take a request for a time stamp as a file",

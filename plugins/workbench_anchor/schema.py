@@ -91,7 +91,10 @@ _TRANSACTION = _shared("transaction", "交易哈希", "hash of the transaction")
 _BLOCK = _shared("block", "区块高度", "number of the block")
 
 KINDS = (
-    _kind("anchor.ordered", "有人要求立即锚定，或取走一份离线请求", "somebody asked for an anchor now, or took a request file", _WHAT, _SIZE),
+    _kind(
+        "anchor.ordered", "有人要求立即锚定、取走一份离线请求或查看锚定账户", "somebody asked for an anchor now, took a request file or read the account",
+        _shared("what", "锚定方式：rfc3161、evm，或 account", "rfc3161, evm, or account"), _SIZE,
+    ),
     _kind(
         "anchor.key_made", "生成了链上锚定账户，请登记方登记此地址", "an account for anchoring was made; the registrar registers it",
         _shared("address", "账户地址", "address of the account"),

@@ -84,7 +84,7 @@ class Stamping:
             )
         return self._ask_for(note, "file", actor=actor)
 
-    def accept_file(self, reply: bytes) -> StampRow:
+    def accept_file(self, reply: bytes, *, actor: str) -> StampRow:
         """The reply to a request that was carried by hand; the row it answers. Raises VerificationError."""
         authority = self.authority()
         with self._host.store.read() as reader:
@@ -97,7 +97,7 @@ class Stamping:
         problem: VerificationError | None = None
         for row in reversed(waiting):
             try:
-                return self._accept(row, reply, authority)
+                return self._accept(row, reply, authority, actor=actor)
             except VerificationError as error:
                 if error.code not in ("TSA_IMPRINT", "TSA_NONCE"):
                     raise
@@ -167,7 +167,7 @@ class Stamping:
 
         return replace(row, number=host.store.write(keep))
 
-    def _accept(self, row: StampRow, reply: bytes, authority: timestamps.Authority) -> StampRow:
+    def _accept(self, row: StampRow, reply: bytes, authority: timestamps.Authority, *, actor: str = "") -> StampRow:
         host, now = self._host, self._host.now_ms()
         stamp = timestamps.verify_response(
             reply, digest=row.digest, nonce=row.nonce, policy=row.policy, authority=authority
@@ -192,7 +192,7 @@ class Stamping:
         }
 
         def keep(tx: Transaction) -> int:
-            entry = self._house.record(tx, "anchor.stamped", values)
+            entry = self._house.record(tx, "anchor.stamped", values, actor=actor)
             tables.change(
                 tx, "stamp", row.number, state="stamped", reply=reply, authority=authority.pem, time_ms=time_ms, entry=entry,
                 problem="",

@@ -99,9 +99,8 @@ def on_chain(open_house: Open, anvil: Anvil) -> Anchored:
 
 def on_a_chain(open_house: Open, anvil: Anvil, **settings: Any) -> Anchored:
     address = anvil.deploy()
-    one = open_house(
-        chain_url=anvil.url, chain_id=CHAIN_ID, chain_contract="0x" + address.hex(), **{"confirmations": 2, **settings}
-    )
+    usual = {"chain_url": anvil.url, "chain_id": CHAIN_ID, "chain_contract": "0x" + address.hex(), "confirmations": 2}
+    one = open_house(**{**usual, **settings})
     account = one.service.anchoring.make_account(actor="P-1")
     anvil.register(address, one.house.node.project, "broker", account)
     return one

@@ -193,7 +193,7 @@ def test_an_isolated_node_gets_its_stamp_by_files(open_house: Open, signer: Sign
     asked = one.service.stamping.request_file(actor="P-1")
     again = one.service.stamping.request_file(actor="P-1")
     assert asked.request != again.request
-    done = one.service.stamping.accept_file(signer.reply(asked.request))
+    done = one.service.stamping.accept_file(signer.reply(asked.request), actor="P-1")
     assert (done.number, done.state) == (asked.number, "stamped")
     assert one.kinds() == ["anchor.ordered", "anchor.ordered", "anchor.stamped"]
     one.service.stamping.check(done)
@@ -202,19 +202,19 @@ def test_an_isolated_node_gets_its_stamp_by_files(open_house: Open, signer: Sign
 def test_a_reply_to_nobody_s_request_is_refused(open_house: Open, signer: Signer, authority: CertificateAuthority) -> None:
     one = open_house(pinned=signer.pinned)
     with pytest.raises(Refused, match="TSA_NO_REQUEST"):
-        one.service.stamping.accept_file(b"")
+        one.service.stamping.accept_file(b"", actor="P-1")
     one.write()
     asked = one.service.stamping.request_file(actor="P-1")
     first = signer.reply(asked.request)
-    one.service.stamping.accept_file(first)
+    one.service.stamping.accept_file(first, actor="P-1")
     one.write()
     waiting = one.service.stamping.request_file(actor="P-1")
     with pytest.raises(VerificationError) as replayed:
-        one.service.stamping.accept_file(first)
+        one.service.stamping.accept_file(first, actor="P-1")
     assert replayed.value.code == "TSA_IMPRINT"
     stranger = authority.signer(f"stranger-{time.time_ns()}")
     with pytest.raises(VerificationError) as foreign:
-        one.service.stamping.accept_file(stranger.reply(waiting.request))
+        one.service.stamping.accept_file(stranger.reply(waiting.request), actor="P-1")
     assert foreign.value.code == "TSA_SIGNATURE"
 
 
@@ -225,14 +225,14 @@ def test_only_so_many_request_files_wait(open_house: Open, signer: Signer) -> No
     with one.house.node.store.read() as reader:
         assert [row.number for row in tables.waiting_stamps(reader, "file")] == [row.number for row in asked[2:]]
     with pytest.raises(VerificationError):
-        one.service.stamping.accept_file(signer.reply(asked[0].request))
-    one.service.stamping.accept_file(signer.reply(asked[2].request))
+        one.service.stamping.accept_file(signer.reply(asked[0].request), actor="P-1")
+    one.service.stamping.accept_file(signer.reply(asked[2].request), actor="P-1")
 
 
 def test_a_stamped_log_has_nothing_to_ask_for(open_house: Open, signer: Signer) -> None:
     one = open_house(pinned=signer.pinned)
     one.write()
-    one.service.stamping.accept_file(signer.reply(one.service.stamping.request_file(actor="P-1").request))
+    one.service.stamping.accept_file(signer.reply(one.service.stamping.request_file(actor="P-1").request), actor="P-1")
     with pytest.raises(NotFound):
         one.service.stamping.request_file(actor="P-1")
 
