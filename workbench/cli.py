@@ -44,6 +44,7 @@ def build_parser() -> Parser:
     _list_commands(commands)
     _intersect_command(commands)
     _evidence_commands(commands)
+    _ledger_commands(commands)
     return parser
 
 
@@ -149,6 +150,20 @@ def _evidence_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     call.add_argument("--confirm", action="store_true", help="重新输入密码 / give a fresh password for it")
     call.add_argument("operation", metavar="OPERATION", help="intersection.jobs")
     call.add_argument("request", nargs="?", default="{}", metavar="JSON", help="请求 / request")
+
+
+def _ledger_commands(commands: argparse._SubParsersAction[Parser]) -> None:
+    ledger = commands.add_parser("ledger", help="账本 / the evidence ledger")
+    verbs = ledger.add_subparsers(dest="verb", required=True, parser_class=Parser, metavar="VERB")
+    anchor = _add(verbs, "anchor", "anchor:anchor", "外部锚定：时间戳与监管链 / outside anchors: time stamps and a chain")
+    anchor.add_argument("--party", required=True, help="机构 / institution")
+    steps = anchor.add_mutually_exclusive_group()
+    steps.add_argument("--now", action="store_true", help="立即锚定 / anchor now")
+    steps.add_argument("--init", action="store_true", help="生成或查看链上账户 / make or read the account on the chain")
+    steps.add_argument("--request", metavar="FILE.tsq", help="离线：写出时间戳请求 / offline: write a time stamp request")
+    steps.add_argument("--response", metavar="FILE.tsr", help="离线：交回时间戳答复 / offline: hand the reply in")
+    steps.add_argument("--check", metavar="NOTE", help="与监管链核对检查点文件 / compare a checkpoint file with the chain")
+    anchor.add_argument("--transaction", metavar="HASH", help="该检查点的锚定交易 / transaction of that checkpoint's anchor")
 
 
 def _positive(text: str) -> int:
