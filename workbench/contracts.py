@@ -35,6 +35,7 @@ from workbench.domain.evidence import (
     SealState,
 )
 from workbench.domain.intersection import KeyKind, Offer, Terms
+from workbench.domain.package import PackageOrder, PackageSummary
 from workbench.domain.party import Caller, PartyId
 from workbench.domain.search import Coverage, SearchHit, SearchQuery
 
@@ -264,6 +265,13 @@ class Ledger(Protocol):
         """How the stored leaf of an entry leads to the best co-signed head that covers it, whatever its body is now.
 
         Raises NotFound when no head covers it.
+        """
+
+    def package(self, order: PackageOrder, summary: PackageSummary) -> Iterator[bytes]:
+        """An evidence package, part by part (docs/protocols/package.md); `summary` is complete after the last part.
+
+        Raises Refused (PACKAGE_TOO_LARGE, NOTHING_SELECTED), VerificationError (ENTRY_CHANGED) for an entry that does not
+        lead to its signed head, and what `order.step` raises.
         """
 
     def conflicts(self) -> Sequence[HeadConflict]:

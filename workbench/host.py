@@ -37,6 +37,7 @@ from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node.drafts import DRAFT_OPERATIONS
 from workbench.node import first_passwords
+from workbench.node.evidence_export import EXPORT_OPERATIONS
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
 from workbench.node.evidence_search import SEARCH_OPERATIONS
 from workbench.node.files import Downloads, Uploads
@@ -72,6 +73,7 @@ HOST_OPERATIONS = (
     *INTERSECTION_OPERATIONS,
     *DRAFT_OPERATIONS,
     *EVIDENCE_OPERATIONS,
+    *EXPORT_OPERATIONS,
     *SEARCH_OPERATIONS,
     *PARTNER_OPERATIONS,
     *PEOPLE_OPERATIONS,

@@ -17,6 +17,7 @@ HOST_SETTINGS = (
     Setting("node.max_upload_bytes", int, 2 << 30, "B", "上传文件的上限", "largest uploaded file"),
     Setting("node.max_request_bytes", int, 1 << 20, "B", "一次请求的上限", "largest request body"),
     Setting("node.max_skew_s", int, 5, "s", "与对方时钟允许的差", "largest accepted difference to a partner's clock"),
+    Setting("evidence.report_font", str, "", "", "报告 PDF 的中文字体文件，空为系统常见位置", "font file with Chinese characters for PDF reports, empty for the usual places"),
     Setting("node.seal_interval_ms", int, 1000, "ms", "送共签的间隔", "pause between co-signing rounds"),
     Setting("node.threads", int, 0, "1", "计算线程数，0 为处理器数", "threads for arithmetic, 0 for one per processor"),
     Setting("lists.max_bad_share", float, 0.05, "1", "坏行超过此比例则整份不导入", "a file with a larger share of bad rows is refused"),

@@ -41,6 +41,7 @@ from workbench_ledger.exchange_desk import ExchangeDesk
 from workbench_ledger.membership import Members
 from workbench_ledger.messages import MirrorRequest
 from workbench_ledger.mirror import ROLLED_BACK, Mirror, rolled_back
+from workbench_ledger.package.build import build_package
 from workbench_ledger.policy import PendingCounter, explicit, members_at, requirement_of, seal_of
 from workbench_ledger.restore import find_lost, take_back
 from workbench_ledger.search import SearchIndex

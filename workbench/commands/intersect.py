@@ -66,6 +66,7 @@ def propose(client: Client, options: Options) -> Record:
         minimum_crowd=options.min_crowd,
         timeout_s=options.timeout_s,
         columns=[name for name in (options.columns or "").split(",") if name],
+        campaign=options.campaign,
     )
     return job
 

@@ -79,6 +79,7 @@ class Proposals:
                     "audience": inputs.audience,
                     "customers": str(inputs.size),
                     "reasons": json.dumps(inputs.reasons, sort_keys=True),
+                    "campaign": str(request.get("campaign", "")),
                 },
                 job=terms.job,
                 actor=caller.person.token,

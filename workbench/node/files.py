@@ -7,13 +7,14 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from workbench.contracts import Store, Transaction, Vault
+from workbench.contracts import Store, Transaction
 from workbench.domain.party import Caller
 from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
+from workbench.store.vault import Draft, Vault
 
 _FILE_ID = re.compile(r"[0-9a-f]{24}")
 DOWNLOAD_MINUTES = 60
@@ -104,17 +105,31 @@ class Downloads:
         self._sweep(tx)
         download = secrets.token_hex(16)
         self._vault.put(tx, f"download/{download}", data)
+        self._keep(tx, caller, name, download)
+        return download
+
+    def stage(self, parts: Iterable[bytes | memoryview]) -> Draft:
+        """Write a large file ahead of the change that offers it; memory: a few chunks. Not inside a change."""
+        return self._vault.stage(f"download/{secrets.token_hex(16)}", parts)
+
+    def discard(self, draft: Draft) -> None:
+        """Take back a staged file that is not offered after all. Not inside a change."""
+        self._vault.discard(draft)
+
+    def offer_staged(self, tx: Transaction, caller: Caller, name: str, draft: Draft) -> str:
+        """As `offer`, for a staged file."""
+        self._sweep(tx)
+        self._vault.adopt(tx, draft)
+        download = draft.name.removeprefix("download/")
+        self._keep(tx, caller, name, download)
+        return download
+
+    def _keep(self, tx: Transaction, caller: Caller, name: str, download: str) -> None:
+        expires_ms = self._now_ms() + DOWNLOAD_MINUTES * 60_000
         tx.execute(
             "INSERT INTO host_download VALUES (?, ?, ?, ?, ?)",
-            (
-                download,
-                caller.person.person,
-                name,
-                f"download/{download}",
-                self._now_ms() + DOWNLOAD_MINUTES * 60_000,
-            ),
+            (download, caller.person.person, name, f"download/{download}", expires_ms),
         )
-        return download
 
     def take(self, caller: Caller, download: str) -> tuple[str, bytes]:
         """(file name, bytes), once; NotFound afterwards, when expired, or for another person."""

@@ -38,7 +38,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Propose(Request):
-    """list_id: id of the list, "" for the newest. audience: rule, "" for everybody. columns: tags for the target list."""
+    """list_id: id of the list, "" for the newest. audience: rule, "" for everybody. columns: tags for the target list.
+
+    campaign: this institution's own name for the occasion; recorded as a commitment, never sent.
+    """
 
     list_id: str = ""
     partner: str
@@ -48,6 +51,7 @@ class Propose(Request):
     minimum_crowd: int = Field(default=50, ge=1, le=10_000_000)
     timeout_s: int = Field(default=600, ge=1, le=86_400)
     columns: list[str] = Field(default=[], max_length=50)
+    campaign: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
 class JobRequest(Request):

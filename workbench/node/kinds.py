@@ -107,6 +107,14 @@ HOST_KINDS = (
         _closed("proposed_by", "提出人", "who proposed"), _closed("confirmed_by", "确认人", "who confirmed"),
     ),
     _kind(
+        "evidence.exported", "导出证据包", "an evidence package was exported",
+        _shared("package_sm3", "证据包的 SM3", "SM3 of the package"),
+        _closed("selection", "选取范围", "what was selected"),
+        _closed("entries", "记录条数", "entries", "1"),
+        _closed("opened", "开示的字段数", "fields opened", "1"),
+        _closed("state", "是否定稿", "final or not"),
+    ),
+    _kind(
         "files.taken", "取走文件", "a person took a file", _closed("name", "文件名", "name of the file"),
     ),
     _kind(
@@ -115,6 +123,7 @@ HOST_KINDS = (
         _shared("key_kind", "比对的标识", "identifier compared"),
         _closed("audience", "受众规则", "audience rule"), _closed("customers", "有授权的客户数", "customers with a grant", "1"),
         _closed("reasons", "排除原因与人数", "reasons for exclusion with counts"),
+        _closed("campaign", "活动名", "name of the campaign"),
     ),
     _kind(
         "intersection.proposal_received", "收到求交提议", "a proposal arrived",
