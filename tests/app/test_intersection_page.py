@@ -349,11 +349,14 @@ class Going:
 
     def __init__(self) -> None:
         self.jobs: list[str] = []
+        self.wizards: list[tuple[Any, Any]] = []
+        self.histories = 0
 
-    def history(self) -> None: ...
+    def history(self) -> None:
+        self.histories += 1
 
-    def wizard(self, copy: Any = None, *, draft: Any = None) -> None: ...
-
+    def wizard(self, copy: Any = None, *, draft: Any = None) -> None:
+        self.wizards.append((copy, draft))
 
     def job(self, job: str) -> None:
         self.jobs.append(job)

@@ -32,6 +32,7 @@ def test_a_list_is_compared_from_the_wizard_to_the_saved_file(window: Window, in
         # After an action the keyboard is at the changed answer.
         assert frame.locator("body").evaluate(FOCUSED) == "strip"
         lab.shot(f"wizard-{number}")
+    frame.get_by_text(re.compile(r"已存草稿 \d\d:\d\d")).wait_for()
     assert frame.get_by_text("它保证不了什么").count() and frame.get_by_text("合成数据").count()
     frame.get_by_role("button", name="提议求交").click()
     frame.locator("h2:has-text('批准，可以离开')").first.wait_for()
@@ -44,6 +45,9 @@ def test_a_list_is_compared_from_the_wizard_to_the_saved_file(window: Window, in
     theirs.shot("inbox")
     with theirs.context.expect_page() as opened:
         inbox.get_by_role("button", name="批准，去输密码").click()
+    asked = opened.value.locator("form")
+    asked.get_by_text("甲证券").first.wait_for()
+    assert "{" not in asked.inner_text() and "最少人数" in asked.inner_text(), "people confirm words, not a request"
     theirs.confirm(opened.value, Role.APPROVER)
 
     frame.locator("h2:has-text('位客户可用')").first.wait_for(timeout=RUN_MS)
@@ -62,8 +66,38 @@ def test_a_list_is_compared_from_the_wizard_to_the_saved_file(window: Window, in
     with lab.page.expect_download() as receipt:
         frame.get_by_role("button", name="取回收据").click()
     assert receipt.value.suggested_filename.startswith("R-")
+    frame.get_by_role("button", name="全部求交").click()
+    a_copy_waits_as_a_draft_and_its_side_column_is_a_drawer_on_a_narrow_tab(lab, frame)
     lab.nothing_left_the_machine()
     theirs.nothing_left_the_machine()
+
+
+def a_copy_waits_as_a_draft_and_its_side_column_is_a_drawer_on_a_narrow_tab(lab: Any, frame: Any) -> None:
+    """From a row of the history: a copy, warned of; left and taken up again; read by keyboard in 640 px."""
+    frame.get_by_role("button", name="复制为新").first.click()
+    frame.locator("h2:has-text('几乎和以前用过的一样')").first.wait_for()
+    frame.get_by_role("button", name="上一步").click()
+    frame.get_by_role("button", name="上一步").click()
+    frame.get_by_role("button", name="全部求交").click()
+    frame.locator("h2:has-text('没有提议的草稿')").wait_for()
+    lab.shot("history-with-draft")
+    lab.page.set_viewport_size({"width": 960, "height": 900})
+    frame.get_by_role("button", name="继续", exact=True).first.click()
+    for awaited in ("行全部可用", "位此刻可用于"):
+        frame.get_by_role("button", name="下一步").click()
+        frame.locator(f"h2:has-text('{awaited}')").first.wait_for()
+    opener = frame.get_by_role("button", name="授权覆盖与原因", exact=False).first
+    opener.focus()
+    lab.page.keyboard.press("Enter")
+    frame.get_by_role("dialog").get_by_text("不能用的原因").wait_for()
+    lab.shot("drawer")
+    lab.page.keyboard.press("Escape")
+    frame.get_by_role("dialog").wait_for(state="detached")
+    assert frame.locator("body").evaluate(FOCUSED_TEXT).startswith("授权覆盖"), "the keyboard is back at the button"
+    assert frame.locator("body").evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), "nothing is cut off"
+    frame.get_by_role("button", name="丢弃草稿").click()
+    frame.get_by_role("button", name="确定丢弃，不能找回").click()
+    frame.locator("h2:has-text('没有提议的草稿')").wait_for(state="hidden")
 
 
 def test_a_bad_file_is_named_and_the_page_stays_usable_on_a_narrow_tab(window: Window, tmp_path: Any) -> None:
@@ -93,3 +127,4 @@ def test_a_bad_file_is_named_and_the_page_stays_usable_on_a_narrow_tab(window: W
 DEEP = """(visit) => { const walk = (root) => { for (const node of root.querySelectorAll('*')) { visit(node); if (node.shadowRoot) walk(node.shadowRoot); } }; walk(document); }"""
 FOCUSED = """() => { let at = document.activeElement; while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement; return at?.dataset?.focus || ''; }"""
 TEXT = f"""() => {{ let text = ''; ({DEEP})((node) => {{ for (const child of node.childNodes) if (child.nodeType === 3) text += child.data + '\\n'; }}); return text; }}"""
+FOCUSED_TEXT = """() => { let at = document.activeElement; while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement; return at?.textContent || ''; }"""

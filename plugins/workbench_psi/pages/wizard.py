@@ -71,6 +71,8 @@ class Wizard(View):
         self.keeper.begin(kept, copied_from=str(copy["job"]) if copy is not None else "")
         if copy is not None:
             await self.keeper.save()
+        if self._at > 2:
+            await self.audience.enter()  # the terms stand on what it counts
         await self.to(self._at, focus=False)
 
     def _take_over(self, choices: Mapping[str, Any], *, partner: str, purpose: str, key_kind: str) -> None:
