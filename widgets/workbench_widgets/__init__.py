@@ -12,12 +12,14 @@ from .badge import Badge, StateChip
 from .component import Component
 from .data_table import DataTable
 from .field_diff import FieldDiff
+from .job_graph import JobGraph
 from .key_numbers import KeyNumbers
 from .lanes import Lanes
 from .node_health import NodeHealth
 from .phase_list import PhaseList
 from .progress_cancel import ProgressCancel
 from .proof_chain import ProofChain
+from .proof_path import ProofPath
 from .receipt_card import ReceiptCard
 from .rejects_table import RejectsTable
 from .rule_builder import RuleBuilder, rule_text
@@ -33,7 +35,9 @@ COMPONENTS: tuple[type[Component], ...] = (
     Waterfall,
     Venn,
     Lanes,
+    JobGraph,
     ProofChain,
+    ProofPath,
     FieldDiff,
     ReceiptCard,
     ProgressCancel,
@@ -54,12 +58,14 @@ __all__ = [
     "Component",
     "DataTable",
     "FieldDiff",
+    "JobGraph",
     "KeyNumbers",
     "Lanes",
     "NodeHealth",
     "PhaseList",
     "ProgressCancel",
     "ProofChain",
+    "ProofPath",
     "ReceiptCard",
     "RejectsTable",
     "RuleBuilder",

@@ -25,6 +25,8 @@ EventHandler = Callable[[str, dict[str, Any]], None]
 
 _MAX_ACTIONS: Final = 2
 _EXPORT: Final = "export default "
+_PIECES: Final[Mapping[str, tuple[str, ...]]] = {"proof_chain": ("hashing.js",), "proof_path": ("hashing.js",)}
+"""What a script needs besides the pieces that every script has."""
 _MACHINERY: Final = frozenset({"layout", "tabbable", "tooltip"})
 
 
@@ -53,7 +55,8 @@ def esm(name: str, opening: str = _EXPORT) -> str:
         raise ValueError(f"{name}.js: exactly one default export is needed")
     part = {key: text for key, text in locale_table().items() if key.split(".")[0] in ("common", name)}
     head = f"const CSS_TEXT = {_literal(_squeeze(asset('theme.css')))};\nconst LOCALE = {_literal(part)};\n"
-    return "\n".join((head, asset("formats.js"), asset("dom.js"), script.replace(_EXPORT, opening)))
+    pieces = [asset(piece) for piece in ("formats.js", "dom.js", *_PIECES.get(name, ()))]
+    return "\n".join((head, *pieces, script.replace(_EXPORT, opening)))
 
 
 class Component(anywidget.AnyWidget):

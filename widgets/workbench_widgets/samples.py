@@ -16,12 +16,14 @@ from . import (
     Component,
     DataTable,
     FieldDiff,
+    JobGraph,
     KeyNumbers,
     Lanes,
     NodeHealth,
     PhaseList,
     ProgressCancel,
     ProofChain,
+    ProofPath,
     ReceiptCard,
     RejectsTable,
     RuleBuilder,
@@ -32,6 +34,7 @@ from . import (
     Waterfall,
 )
 from .badge import CHIP_STATES, ORIGINS
+from .samples_evidence import graph_stages, with_both_roots
 
 AT_MS = 1_795_241_152_000  # 2026-11-21 14:05:52 in Asia/Shanghai
 BROKER = {"party": "broker", "tile": "甲", "name": "甲证券", "mine": True}
@@ -201,6 +204,13 @@ def sample_proof(*, index: int = 187, size: int = 213, changed: bool = False) ->
 
 SIGNATURES: list[Data] = [
     {**party, "verdict": "valid", "algorithm": "SM2 与 Ed25519"} for party in (BROKER, BANK, CARDNET)
+]
+TIMED: list[Data] = [
+    {**party, "verdict": "valid", "time_ms": AT_MS + 1000 * number} for number, party in enumerate((BROKER, BANK, CARDNET))
+]
+ANCHORS: list[Data] = [
+    {"label": "时间戳 RFC 3161", "word": "已确认", "state": "sealed", "time_ms": AT_MS + 60_000},
+    {"label": "监管链", "word": "等待确认", "state": "pending"},
 ]
 RECEIPT: Data = {
     "id": "R-20261121-0042",
@@ -402,6 +412,11 @@ def _evidence() -> list[Sample]:
         Sample(ProofChain, "changed body", {"proof": altered.proof, "signatures": SIGNATURES, "required": 2, "remark": "树根与三家签名都有效，所以共签过的内容没有变；变的是甲证券本机这条正文。"}),
         Sample(ProofChain, "agrees", {"proof": whole.proof, "signatures": SIGNATURES, "required": 2}),
         Sample(ProofChain, "path cut, one signature missing", {"proof": lost, "signatures": [*SIGNATURES[:1], {**BANK, "verdict": "missing"}, {**CARDNET, "verdict": "missing"}], "required": 2}),
+        Sample(ProofPath, "agrees", {"proof": with_both_roots(whole.proof), "signatures": TIMED, "required": 2, "no_anchor": "外部锚定：未配置"}),
+        Sample(ProofPath, "changed body", {"proof": with_both_roots(altered.proof), "signatures": TIMED, "required": 2}),
+        Sample(ProofPath, "pending", {"proof": whole.proof, "signatures": [TIMED[0], {**BANK, "verdict": "missing"}, {**CARDNET, "verdict": "missing"}], "required": 2, "anchors": ANCHORS}),
+        Sample(JobGraph, "all agree", {"lanes": [BROKER, BANK, CARDNET], "stages": graph_stages()}),
+        Sample(JobGraph, "gap and changed", {"lanes": [BROKER, BANK, CARDNET], "stages": graph_stages(gap=True, changed=True), "selected": "broker/224"}),
         Sample(FieldDiff, "one differs", {"rows": DIFF_ROWS, "heading": "第 48,187 条 · 双方签署命中人数", "here_label": "甲证券本机", "cosigned_label": "乙、丙 副本"}),
         Sample(ReceiptCard, "sealed", {"receipt": RECEIPT}),
         Sample(ReceiptCard, "degraded", {"receipt": {**RECEIPT, "cosigners": degraded}}),
