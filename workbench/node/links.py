@@ -86,6 +86,8 @@ class ChannelLinks:
                 link = self._channel.connect(
                     identity=self._identity, peer=address, source_address=self._source_address
                 )
+                if known is not None:
+                    asyncio.run_coroutine_threadsafe(known[1].close(), self._loop)
                 self._links[party] = known = (address, link)
             return known[1]
 
