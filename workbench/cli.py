@@ -169,6 +169,19 @@ def _evidence_commands(commands: argparse._SubParsersAction[Parser]) -> None:
 def _ledger_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     ledger = commands.add_parser("ledger", help="账本 / the evidence ledger")
     verbs = ledger.add_subparsers(dest="verb", required=True, parser_class=Parser, metavar="VERB")
+    status = _add(verbs, "status", "ledger:status", "条数、共签、落后、矛盾、锚定 / sizes, signatures, lag, contradictions, anchors")
+    catch_up = _add(verbs, "catch-up", "ledger:catch_up", "补齐；旧副本从镜像取回 / catch up; restore an older copy from mirrors")
+    members = _add(verbs, "members", "ledger:members", "成员与变更 / members and changes")
+    propose = _add(verbs, "propose", "ledger:propose", "提议机构加入或退出 / propose that an institution joins or leaves")
+    whom = propose.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--bundle", metavar="FILE.json", help="新成员的公开资料包 / public bundle of the new member")
+    whom.add_argument("--leave", metavar="PARTY", help="退出的机构 / institution that leaves")
+    approve = _add(verbs, "approve", "ledger:approve", "批准成员变更 / approve a change of members")
+    approve.add_argument("change", metavar="CHANGE", help="变更编号 / id of the change")
+    for command in (status, catch_up, members, propose, approve):
+        command.add_argument("--party", required=True, help="机构 / institution")
+    for command in (propose, approve):
+        command.add_argument("--role", choices=("operator", "admin"), default="operator", help="岗位 / role")
     anchor = _add(verbs, "anchor", "anchor:anchor", "外部锚定：时间戳与监管链 / outside anchors: time stamps and a chain")
     anchor.add_argument("--party", required=True, help="机构 / institution")
     steps = anchor.add_mutually_exclusive_group()

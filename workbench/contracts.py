@@ -30,14 +30,18 @@ from workbench.domain.evidence import (
     EntryRef,
     EntryView,
     HeadConflict,
+    LogHead,
     Lost,
+    MirrorLag,
     Restored,
     SealState,
 )
 from workbench.domain.intersection import KeyKind, Offer, Terms
+from workbench.domain.membership import MemberEntry
 from workbench.domain.package import PackageOrder, PackageSummary
 from workbench.domain.party import Caller, PartyId
 from workbench.domain.search import Coverage, SearchHit, SearchQuery
+from workbench.errors import VerificationError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,6 +173,12 @@ class LedgerExchange(Protocol):
     def hear_conflicts(self, sender: PartyId, message: bytes) -> int:
         """Check and keep contradictions another institution proves; how many were new here."""
 
+    def heads(self) -> Sequence[LogHead]:
+        """How every log stands at this node."""
+
+    def lags(self) -> Sequence[MirrorLag]:
+        """How far every mirror of the own log has come."""
+
     def lost(self) -> Lost | None:
         """The proof that the own log once had more entries; None when it has all it ever signed."""
 
@@ -209,6 +219,9 @@ class Ledger(Protocol):
     def is_open(self) -> bool:
         """Whether the own log takes entries now."""
 
+    def why_closed(self) -> VerificationError | None:
+        """Why it takes none; None when it does."""
+
     def start(self) -> None:
         """Record the start with size and roots; VerificationError when the log does not continue what it signed."""
 
@@ -237,6 +250,12 @@ class Ledger(Protocol):
 
     def keys(self) -> Mapping[PartyId, PartyKeys]:
         """Co-signing keys of every institution, present and former, with the logs' members they tell of."""
+
+    def member_entries(self) -> Sequence[MemberEntry]:
+        """Every entry about members in the own log and the mirrors, by log and index."""
+
+    def judge_members(self) -> None:
+        """Look again at changes of members whose approvals had not arrived yet."""
 
     def own_checkpoint(self) -> str:
         """The newest checkpoint of the own log as a C2SP signed note with all co-signatures known."""

@@ -46,7 +46,9 @@ from workbench.node.intersections import INTERSECTION_OPERATIONS
 from workbench.node.keys import InstitutionKeys
 from workbench.node.kinds import HOST_KINDS
 from workbench.node.links import Links, NoLinks
+from workbench.node.ledger_operations import LEDGER_OPERATIONS
 from workbench.node.lists import LIST_OPERATIONS, Lists
+from workbench.node.members import MemberChanges
 from workbench.node.negotiations import Negotiations
 from workbench.node.page_operations import PAGE_OPERATIONS
 from workbench.node.partners import PARTNER_OPERATIONS, Partners
@@ -76,6 +78,7 @@ HOST_OPERATIONS = (
     *EXPORT_OPERATIONS,
     *SEARCH_OPERATIONS,
     *PARTNER_OPERATIONS,
+    *LEDGER_OPERATIONS,
     *PEOPLE_OPERATIONS,
     *TASK_OPERATIONS,
     *PAGE_OPERATIONS,
@@ -163,6 +166,7 @@ class Workbench:
         self.sealing = Sealing(self)
         self.heartbeat = Heartbeat(self)
         self.restoring = Restoring(self)
+        self.members = MemberChanges(self)
         self._mirrors: dict[PartyId, MirrorIndex] = {}
         self.peer_api = PeerApi(self)
         operations = [*HOST_OPERATIONS, *self.plugins.collect_all("workbench_operations")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from workbench.contracts import Transaction
 from workbench.domain.checkpoint import split_note
-from workbench.domain.evidence import Lost, Restored
+from workbench.domain.evidence import LogHead, Lost, MirrorLag, Restored
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
 from workbench_ledger import restore, tables
@@ -151,6 +151,40 @@ class ExchangeDesk:
             if one.held_note
         )
 
+    # ---- how everything stands
+
+    def heads(self) -> list[LogHead]:
+        """Every log held here, by institution; former members' too."""
+        context = self._context
+        found = []
+        with context.store.read() as reader:
+            for log in context.parties():
+                newest = tables.newest_note(reader, log)
+                size, at_ms = _newest_signature(reader, log, context.party)
+                found.append(
+                    LogHead(
+                        log,
+                        tables.read_head(reader, log).size,
+                        newest.checkpoint.size if newest else 0,
+                        newest.signers if newest else (),
+                        size,
+                        at_ms,
+                    )
+                )
+        return found
+
+    def lags(self) -> list[MirrorLag]:
+        """Every mirror of the own log, by institution."""
+        context = self._context
+        found = []
+        with context.store.read() as reader:
+            for party in context.parties():
+                if party != context.party:
+                    row = reader.execute("SELECT held FROM ledger_peer WHERE peer = ?", (party,)).fetchone()
+                    size, at_ms = _newest_signature(reader, context.party, party)
+                    found.append(MirrorLag(party, int(row[0]) if row else 0, size, at_ms))
+        return found
+
     # ---- getting the own entries back
 
     def lost(self) -> Lost | None:
@@ -202,6 +236,14 @@ class ExchangeDesk:
                 (self._context.party, self._context.party),
             ).fetchone()
         return row is not None
+
+
+def _newest_signature(reader: tables.Reader, log: PartyId, signer: PartyId) -> tuple[int, int]:
+    """The largest head of a log that an institution has co-signed, and when (ms); zeros for none."""
+    row = reader.execute(
+        "SELECT size, time_s FROM ledger_cosignature WHERE log = ? AND signer = ? ORDER BY size DESC LIMIT 1", (log, signer)
+    ).fetchone()
+    return (0, 0) if row is None else (int(row[0]), int(row[1]) * 1000)
 
 
 def _odd(code: str, party: PartyId) -> VerificationError:

@@ -59,6 +59,16 @@ RESTORED = EvidenceKind(
     "This node was restored from an older copy; its missing entries are back from mirrors, checked against what it signed.",
 )
 
+CAUGHT_UP = EvidenceKind(
+    "ledger.caught_up",
+    (
+        Field("pulled", _SHARED, "从各家日志取来的条数", "entries fetched from other logs", "entries"),
+        Field("failed", _SHARED, "未能联系或被拒的机构", "institutions that did not answer or refused"),
+    ),
+    "运维要求补齐：本机镜像与各家对本机的共签。",
+    "Operators asked for everything to be caught up: mirrors here and co-signatures of the own log.",
+)
+
 _CHANGE = Field("change", _SHARED, "变更编号，各机构一致", "id of the change, the same everywhere")
 _ACTION = Field("action", _SHARED, "加入 join 或退出 leave", "join or leave")
 _PARTY = Field("party", _SHARED, "所涉机构", "institution it is about")
@@ -76,6 +86,13 @@ MEMBER_PROPOSED = EvidenceKind(
     ),
     "提议一家机构加入或退出项目。",
     "Somebody proposed that an institution joins or leaves the project.",
+)
+
+MEMBER_AGREED = EvidenceKind(
+    "ledger.member_agreed",
+    (_CHANGE, _ACTION, _PARTY),
+    "本机构一人同意成员变更，还须第二人批准。",
+    "One person of this institution agreed to the change of members; a second one must approve.",
 )
 
 MEMBER_APPROVED = EvidenceKind(
@@ -107,4 +124,4 @@ MEMBER_CHANGED = EvidenceKind(
     "From this entry on the change of members holds in this log.",
 )
 
-KINDS = (STARTED, WITNESS_REFUSED, CONFLICT, RESTORED, MEMBER_PROPOSED, MEMBER_APPROVED, MEMBER_CHANGED)
+KINDS = (STARTED, WITNESS_REFUSED, CONFLICT, RESTORED, CAUGHT_UP, MEMBER_PROPOSED, MEMBER_AGREED, MEMBER_APPROVED, MEMBER_CHANGED)

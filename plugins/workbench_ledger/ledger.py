@@ -30,6 +30,7 @@ from workbench.domain.envelope import (
     parse_envelope,
 )
 from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, HeadConflict, SealState
+from workbench.domain.membership import MemberEntry
 from workbench.domain.merkle import SHA256, SM3, inclusion_proof
 from workbench.domain.package import PackageOrder, PackageSummary
 from workbench.domain.party import PartyId
@@ -117,6 +118,13 @@ class Ledger:
         """Take entries again; a log that lacks what it signed stays closed all the same."""
         self._is_shut = False
 
+    def why_closed(self) -> VerificationError | None:
+        """Why the own log takes no entry now; None when it does."""
+        lost = self.exchange.lost()
+        if lost is not None:
+            return rolled_back(self._party, lost.size, lost.signed)
+        return shut(self._party) if self._is_shut else None
+
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Open inside one change of the store, and as before afterwards."""
@@ -128,7 +136,7 @@ class Ledger:
 
     def is_open(self) -> bool:
         """Whether the own log takes entries now."""
-        return not self._is_shut and self.exchange.lost() is None
+        return self.why_closed() is None
 
     def entry_bodies(self, log: PartyId, start: int, stop: int) -> list[bytes]:
         """Bodies of entries start <= index < stop of the own log or of a mirror, as far as there are."""
@@ -318,6 +326,10 @@ class Ledger:
     def party(self) -> PartyId:
         """Whose ledger this is."""
         return self._party
+
+    def member_entries(self) -> list[MemberEntry]:
+        """Every entry about members in the own log and the mirrors, by log and index."""
+        return self._members.entries()
 
     def waiting_members(self) -> list[tuple[PartyId, int]]:
         """Changes of members that do not count here yet: log and index of each."""

@@ -14,13 +14,24 @@ from workbench.contracts import Store, Transaction
 from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.envelope import Envelope, parse_envelope
 from workbench.domain.evidence import EntryRef
-from workbench.domain.membership import CHANGED, ChangedEntry, MemberAction, is_complete, read_changed
+from workbench.domain.membership import (
+    AGREED,
+    APPROVED,
+    CHANGED,
+    PROPOSED,
+    ChangedEntry,
+    MemberAction,
+    MemberEntry,
+    is_complete,
+    read_changed,
+)
 from workbench.domain.merkle import SHA256
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
 from workbench_ledger import tables
 
-_MARK = b'"kind":"' + CHANGED.encode() + b'"'
+_KINDS = (PROPOSED, AGREED, APPROVED, CHANGED)
+_MARK = b'"kind":"ledger.member_'
 
 
 class Members:
@@ -56,15 +67,20 @@ class Members:
         """Look through bodies that are being written to the own log or a mirror for changes of members."""
         found = [(index, body) for index, body in enumerate(bodies, start) if _MARK in body]
         for index, body in found:
+            envelope = parse_envelope(body)
+            shared = envelope.shared
             try:
-                entry = read_changed(parse_envelope(body))
+                if envelope.kind == CHANGED:
+                    read_changed(envelope)
             except VerificationError:
                 continue  # it says nothing usable, so it changes nothing; the entry itself stays
-            tx.execute(
-                "INSERT INTO ledger_membership (log, idx, change, action, party, valid) VALUES (?, ?, ?, ?, ?, 0) "
-                "ON CONFLICT DO NOTHING",
-                (log, index, entry.change, entry.action.value, entry.party),
-            )
+            if envelope.kind in _KINDS:
+                values = (shared.get("change", ""), shared.get("action", ""), shared.get("party", ""))
+                tx.execute(
+                    "INSERT INTO ledger_membership (log, idx, kind, change, action, party, valid) "
+                    "VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+                    (log, index, envelope.kind, *values),
+                )
         if found:
             self._rows = None
 
@@ -75,7 +91,7 @@ class Members:
         """
         with self._store.read() as reader:
             waiting = reader.execute(
-                "SELECT log, idx FROM ledger_membership WHERE valid = 0 ORDER BY log, idx"
+                "SELECT log, idx FROM ledger_membership WHERE kind = ? AND valid = 0 ORDER BY log, idx", (CHANGED,)
             ).fetchall()
             if not waiting:
                 return False
@@ -90,8 +106,18 @@ class Members:
     def waiting(self) -> list[tuple[PartyId, int]]:
         """Changes that are not valid here (yet): log and index."""
         with self._store.read() as reader:
-            rows = reader.execute("SELECT log, idx FROM ledger_membership WHERE valid = 0 ORDER BY log, idx").fetchall()
+            rows = reader.execute(
+                "SELECT log, idx FROM ledger_membership WHERE kind = ? AND valid = 0 ORDER BY log, idx", (CHANGED,)
+            ).fetchall()
         return [(PartyId(log), index) for log, index in rows]
+
+    def entries(self) -> list[MemberEntry]:
+        """Every entry about members in the own log and the mirrors, by log and index."""
+        with self._store.read() as reader:
+            rows = reader.execute(
+                "SELECT log, idx, kind, change, valid FROM ledger_membership ORDER BY log, idx"
+            ).fetchall()
+        return [MemberEntry(PartyId(row[0]), row[1], row[2], row[3], bool(row[4])) for row in rows]
 
     # ---- private
 
@@ -100,7 +126,8 @@ class Members:
         if rows is None:
             with self._lock, self._store.read() as reader:
                 found = reader.execute(
-                    "SELECT log, idx, action, party FROM ledger_membership WHERE valid = 1 ORDER BY log, idx"
+                    "SELECT log, idx, action, party FROM ledger_membership WHERE kind = ? AND valid = 1 ORDER BY log, idx",
+                    (CHANGED,),
                 ).fetchall()
                 rows = [(PartyId(log), index, MemberAction(action), PartyId(party)) for log, index, action, party in found]
                 self._rows = rows

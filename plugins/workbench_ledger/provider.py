@@ -10,7 +10,7 @@ from workbench.crypto import ed25519, sm2
 from workbench.domain.checkpoint import DEFAULT_PROJECT, PartyKeys
 from workbench.domain.party import PartyId
 from workbench.errors import WorkbenchError
-from workbench_ledger.ledger import Ledger, shut
+from workbench_ledger.ledger import Ledger
 from workbench_ledger.mirror import ROLLED_BACK
 
 
@@ -75,8 +75,8 @@ def report_health(ledger: Ledger) -> list[HealthReport]:
             )
         )  # fmt: skip
     try:
-        if not ledger.is_open() and ledger.exchange.lost() is None:
-            raise shut(ledger.party)
+        if (closed := ledger.why_closed()) is not None:
+            raise closed
         size = ledger.check_own()
     except WorkbenchError as error:
         return [*reports, HealthReport("ledger.own", "failed", error.zh, error.en)]

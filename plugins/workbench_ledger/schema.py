@@ -153,10 +153,11 @@ CREATE TABLE ledger_seal_mldsa (
     size    INTEGER NOT NULL,
     PRIMARY KEY (log, signers)
 ) WITHOUT ROWID;
--- Changes of members as the entries of each log tell them (section 7); valid: its approvals were found and agree.
+-- Entries about members in all logs (section 7); valid: of a change that holds, its approvals were found and agree.
 CREATE TABLE ledger_membership (
     log    TEXT NOT NULL,
     idx    INTEGER NOT NULL,
+    kind   TEXT NOT NULL,
     change TEXT NOT NULL,
     action TEXT NOT NULL,
     party  TEXT NOT NULL,

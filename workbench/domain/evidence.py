@@ -152,6 +152,32 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
+class LogHead:
+    """How one log stands at this node. size: entries held; head: of the newest signed head, 0 without one.
+
+    signers: of that head, ascending. cosigned: the largest head that this node itself has co-signed; cosigned_ms: when,
+    0 never.
+    """
+
+    log: PartyId
+    size: int
+    head: int
+    signers: tuple[PartyId, ...]
+    cosigned: int
+    cosigned_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorLag:
+    """How far one mirror of the own log has come: entries it holds, as it said, and the largest head it has co-signed."""
+
+    mirror: PartyId
+    held: int
+    cosigned: int
+    cosigned_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class RestoredEntry:
     """An own entry that came back from a mirror, for `workbench_replay`: what is shared is there, what was committed is not."""
 

@@ -17,6 +17,7 @@ from workbench.domain.party import PartyId, parse_party_id
 from workbench.errors import VerificationError
 
 PROPOSED = "ledger.member_proposed"
+AGREED = "ledger.member_agreed"
 APPROVED = "ledger.member_approved"
 CHANGED = "ledger.member_changed"
 
@@ -134,6 +135,17 @@ def read_changed(envelope: Envelope) -> ChangedEntry:
         raise not_a_change(envelope.log) from error
 
 
+@dataclass(frozen=True, slots=True)
+class MemberEntry:
+    """Where an entry about members lies. valid: of a change, that its approvals are held here and agree."""
+
+    log: PartyId
+    index: int
+    kind: str
+    change: str
+    valid: bool
+
+
 def format_approvals(approvals: Iterable[EntryRef]) -> str:
     """How the approvals stand in `ledger.member_changed`."""
     return " ".join(format_entry_ref(one) for one in sorted(approvals, key=lambda one: one.log))
@@ -169,12 +181,14 @@ def not_a_change(log: PartyId) -> VerificationError:
 
 
 __all__ = [
+    "AGREED",
     "APPROVED",
     "CHANGED",
     "PROPOSED",
     "ChangedEntry",
     "MemberAction",
     "MemberChange",
+    "MemberEntry",
     "approves",
     "format_approvals",
     "is_complete",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -114,6 +114,32 @@ class Partners:
             host.store.write(change)
             self._trust = changed
         return change_made
+
+    def carry_out(
+        self,
+        proposed: Callable[[allow_list.TrustStore], allow_list.TrustProposal],
+        *,
+        by: PersonId,
+        also: Callable[[Transaction], None],
+    ) -> None:
+        """Make a change that two people have decided elsewhere, such as a change of members; the rule is the same.
+
+        proposed: the proposal of the first person, made on the list of now. by: the second person. also: what else
+        belongs into the transaction. Raises Refused as `allow_list.approve`.
+        """
+        host = self._host
+        with self._lock:
+            proposal = proposed(self._trust)
+            changed = allow_list.approve(
+                self._trust, proposal, confirmed=proposal.digest(), by=by, at_ms=host.now_ms(), key=host.keys.contract
+            )
+
+            def change(tx: Transaction) -> None:
+                self._write(tx, changed.changes[-1], actor="")
+                also(tx)
+
+            host.store.write(change)
+            self._trust = changed
 
     def enrol(self, bundles: Sequence[bytes], *, proposed_by: Person, approved_by: Person) -> None:
         """Pin several institutions in one go, as `workbench init` does for a workspace of its own making."""

@@ -29,6 +29,8 @@ AGAIN_S = 2.0
 PATIENCE_S = 10.0
 PAUSE_S = 0.2
 AUTOMATIC = "automatic"
+STATE_FILE = "ledger.json"
+REQUEST_FILE = "catch-up"
 MAX_NAMED = 200
 """Jobs named in the evidence of a restore."""
 
@@ -84,6 +86,7 @@ class Restoring:
                     self._has_begun = True
                     self._begin()
                 self.problem = None
+                self._announce()
                 return True
             except WorkbenchError as error:
                 return self._closed(error)
@@ -168,16 +171,40 @@ class Restoring:
     def _keep_trying(self) -> None:
         while not self._stop.wait(AGAIN_S):
             try:
-                if self.attempt(automatic=self._is_automatic()):
+                if self.attempt(automatic=self._is_automatic() or self._was_asked()):
                     return
             except Exception as fault:  # noqa: BLE001  the next attempt may go better; the ledger stays shut
                 self._host.log_fault(fault)
 
     def _closed(self, error: WorkbenchError | None) -> bool:
-        self.problem = error
-        if error is not None:
+        if error is not None and (self.problem is None or error.code != self.problem.code):
             self._host.log_fault(error)
+        self.problem = error
+        self._announce()
         return False
+
+    def _announce(self) -> None:
+        """Say in the node's own folder how it is: while it is closed nobody can sign in, for a sign-in is an entry."""
+        host = self._host
+        lost = host.ledger.exchange.lost()
+        state = {
+            "open": host.ledger.is_open(),
+            "problem": self.problem.as_dict() if self.problem else None,
+            "lost": {"size": lost.size, "signed": lost.signed} if lost else None,
+        }
+        folder = host.folder / "run"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        staged = folder / "ledger.json.new"
+        staged.write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+        staged.replace(folder / STATE_FILE)
+
+    def _was_asked(self) -> bool:
+        """Whether an operator of this machine has asked for a restore (`workbench ledger catch-up`); answered once."""
+        request = self._host.folder / "run" / REQUEST_FILE
+        if not request.exists():
+            return False
+        request.unlink()
+        return True
 
     def _is_automatic(self) -> bool:
         return bool(self._host.setting("ledger.restore") == AUTOMATIC)

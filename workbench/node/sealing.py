@@ -202,6 +202,7 @@ class Sealing:
             self._follow_partners()
             try:
                 self._host.flow.complete_seals()
+                self._host.members.settle()
             except Exception as fault:  # the next round tries again
                 self._host.log_fault(fault)
                 self._stop.wait(1.0)

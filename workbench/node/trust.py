@@ -272,20 +272,28 @@ class PinnedKeys:
     cosign_ed25519: ed25519.PublicKey
     cosign_sm2: sm2.PublicKey
     cosign_mldsa44: mldsa.PublicKey | None = None
+    joined: Mapping[PartyId, int] = field(default_factory=dict)
+    left: Mapping[PartyId, int] = field(default_factory=dict)
 
     def for_notes(self) -> PartyKeys:
         """The co-signing keys as verification wants them."""
         return PartyKeys(
-            self.party, self.cosign_ed25519, self.cosign_sm2, self.name_zh, self.name_en, self.cosign_mldsa44
-        )
+            self.party, self.cosign_ed25519, self.cosign_sm2, self.name_zh, self.name_en, self.cosign_mldsa44,
+            self.joined, self.left,
+        )  # fmt: skip
 
 
-def export_trust(bundles: Iterable[PublicBundle]) -> bytes:
-    """The file for `workbench verify --trust`: pinned keys of every party, canonical JSON (docs/protocols/messages.md)."""
+def export_trust(bundles: Iterable[PublicBundle], members: Mapping[PartyId, PartyKeys] | None = None) -> bytes:
+    """The file for `workbench verify --trust`: pinned keys of every party, canonical JSON (docs/protocols/messages.md).
+
+    members: from which entries on institutions joined or left, as `Ledger.keys` tells (docs/protocols/ledger.md section 7.4).
+    """
+    changed = {party: one for party, one in (members or {}).items() if one.joined or one.left}
     shown = sorted(bundles, key=lambda bundle: bundle.party)
     parties: list[canonical.Json] = [
         {
             **({} if bundle.cosign_mldsa44 is None else {"cosign_mldsa44": bundle.cosign_mldsa44.format()}),
+            **(_places(changed[bundle.party]) if bundle.party in changed else {}),
             "party": bundle.party,
             "name_zh": bundle.name_zh,
             "name_en": bundle.name_en,
@@ -295,7 +303,7 @@ def export_trust(bundles: Iterable[PublicBundle]) -> bytes:
         }
         for bundle in shown
     ]
-    version = 1 if all(bundle.cosign_mldsa44 is None for bundle in shown) else 2
+    version = 1 if not changed and all(bundle.cosign_mldsa44 is None for bundle in shown) else 2
     return canonical.format({"v": version, "kind": _TRUST_KIND, "parties": parties})
 
 
@@ -306,8 +314,8 @@ def parse_trust(data: bytes) -> dict[PartyId, PinnedKeys]:
         if value["v"] not in (1, 2) or value["kind"] != _TRUST_KIND or not isinstance(value["parties"], list):
             raise ValueError("not a trust file")
         pinned = [_pinned_from(_mapping(item)) for item in value["parties"]]
-        if (value["v"] == 2) is not any(one.cosign_mldsa44 for one in pinned):
-            raise ValueError("version 2 is for files with an ML-DSA-44 key")
+        if (value["v"] == 2) is not any(one.cosign_mldsa44 or one.joined or one.left for one in pinned):
+            raise ValueError("version 2 is for files with an ML-DSA-44 key or a change of members")
     except (KeyError, ValueError) as error:
         raise _bad_trust_file() from error
     by_party = {keys.party: keys for keys in pinned}
@@ -325,7 +333,28 @@ def _pinned_from(value: Mapping[str, canonical.Json]) -> PinnedKeys:
         cosign_ed25519=ed25519.PublicKey.parse(_text(value["cosign_ed25519"])),
         cosign_sm2=sm2.PublicKey.parse(_text(value["cosign_sm2"])),
         cosign_mldsa44=mldsa.PublicKey.parse(_text(value["cosign_mldsa44"])) if "cosign_mldsa44" in value else None,
+        joined=_indices(value.get("joined")),
+        left=_indices(value.get("left")),
     )
+
+
+def _places(keys: PartyKeys) -> dict[str, canonical.Json]:
+    """The optional members `joined` and `left`: log -> index as decimal text, only what is not empty."""
+    found: dict[str, canonical.Json] = {}
+    for name, places in (("joined", keys.joined), ("left", keys.left)):
+        if places:
+            found[name] = {str(log): str(index) for log, index in places.items()}
+    return found
+
+
+def _indices(value: canonical.Json) -> dict[PartyId, int]:
+    """The inverse of `_places` for one member; {} when it is absent. Raises ValueError."""
+    if value is None:
+        return {}
+    found = {parse_party_id(log): int(_text(index)) for log, index in _mapping(value).items()}
+    if not found or any(str(index) != value[log] for log, index in found.items()):  # type: ignore[call-overload,index]
+        raise ValueError("indices are decimal text")
+    return found
 
 
 def _shares_keys(pinned: Sequence[PinnedKeys]) -> bool:

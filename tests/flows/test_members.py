@@ -1,0 +1,162 @@
+"""A fourth institution joins and one leaves: docs/protocols/ledger.md section 7, through the gate of real nodes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.flows.institutions import Institutions, fresh_workspace, running, write_settings
+from workbench.domain.party import PartyId, Role
+from workbench.errors import Denied, NotFound, PeerError, Refused
+from workbench.node.keys import format_bundle, load_bundle
+from workbench.node.trust import parse_trust
+from workbench.verify import verify_receipt
+from workbench.workspace import create_workspace, open_node
+
+THREE = ("broker", "cardnet", "bank")
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
+    """Three members, and telecom, which has pinned them and waits outside."""
+    folder = tmp_path_factory.mktemp("members")
+    project = fresh_workspace()
+    outside = create_workspace(folder / "outside", kind="test", parties=("telecom",), project=project.project)
+    shutil.move(outside.folder / "telecom", project.folder / "telecom")
+    everybody = replace(project, parties=(*THREE, PartyId("telecom")))
+    for party in everybody.parties:
+        write_settings(everybody, party, node__seal_interval_ms=50)
+    with running(everybody, THREE) as made:
+        node = open_node(everybody, "telecom")
+        people = {str(one.person): one for one in node.people.everyone()}
+        bundles = [format_bundle(made.nodes[party].keys.bundle) for party in THREE]
+        node.partners.enrol(bundles, proposed_by=people["operator"], approved_by=people["admin"])
+        node.close()
+        yield made
+    shutil.rmtree(project.folder)
+
+
+def bundle_of(four: Institutions) -> str:
+    return format_bundle(load_bundle(four.workspace.node_folder("telecom") / "keys")).decode()
+
+
+def settled(four: Institutions) -> bool:
+    return all(node.ledger.pending()[1] == 0 for node in four.nodes.values())
+
+
+def test_members_change_only_when_two_people_of_every_institution_want_it(four: Institutions) -> None:
+    """One story: refused short cuts, a join, proofs on both sides of it, a leave, and what the one who left can still do."""
+    broker = four.nodes["broker"]
+    with pytest.raises(NotFound):
+        four.call("broker", Role.OPERATOR, "ledger.member_approve", change="m-" + "0" * 32)
+    proposed = four.call("broker", Role.OPERATOR, "ledger.member_propose", action="join", bundle=bundle_of(four))
+    change = proposed.change
+    with pytest.raises(Refused) as again:
+        four.call("broker", Role.ADMIN, "ledger.member_propose", action="join", bundle=bundle_of(four))
+    assert again.value.code == "MEMBER_PROPOSED"
+
+    def proposal_is_sealed_everywhere() -> bool:
+        return all(
+            any(one.change.id == change and (one.proposal.log == party or node.members._is_final(one.proposal))
+                for one in node.members.all())
+            for party, node in four.nodes.items()
+        )  # fmt: skip
+
+    four.wait_until(proposal_is_sealed_everywhere)
+    before = broker.ledger.size("broker")
+    for party in THREE:
+        first = four.call(party, Role.OPERATOR, "ledger.member_approve", change=change)
+        assert first.state == "agreed"
+        with pytest.raises(Denied) as alone:
+            four.call(party, Role.OPERATOR, "ledger.member_approve", change=change)
+        assert alone.value.code == "SELF_APPROVAL"
+        if party != THREE[-1]:
+            assert four.call(party, Role.ADMIN, "ledger.member_approve", change=change).state == "approved"
+    assert all("telecom" not in node.parties() for node in four.nodes.values())  # one institution is missing still
+    assert four.call(THREE[-1], Role.ADMIN, "ledger.member_approve", change=change).state == "approved"
+    four.wait_until(lambda: all("telecom" in node.parties() for node in four.nodes.values()))
+    row = four.call("cardnet", Role.COMPLIANCE, "ledger.members")
+    assert row.members == ["bank", "broker", "cardnet", "telecom"]
+    four.wait_until(lambda: in_force(four, "cardnet", change))
+
+    # the new member mirrors everything from entry 0 and counts from the change on
+    four.start("telecom")
+    four.wait_until(lambda: all(four.nodes["telecom"].ledger.size(one) == four.nodes[one].ledger.size(one) for one in THREE))
+    four.wait_until(lambda: settled(four))
+    joined_at = four.nodes["bank"].ledger.keys()["telecom"].joined["broker"]
+    assert joined_at > before
+    four.wait_until(lambda: broker.ledger.seal("broker", joined_at).state == "FULL")
+    old, new = broker.ledger.seal("broker", 3), broker.ledger.seal("broker", joined_at)
+    assert old.state == "FULL"
+    assert old.cosigners == ("bank", "broker", "cardnet")
+    assert new.cosigners == ("bank", "broker", "cardnet", "telecom")
+    assert four.nodes["telecom"].ledger.seal("broker", 3).cosigners == old.cosigners
+
+    old_receipt = broker.ledger.receipt("broker", 3)
+    old_trust = broker.trust_keys()
+
+    # cardnet leaves: the three others decide
+    leaving = four.call("bank", Role.OPERATOR, "ledger.member_propose", action="leave", party="cardnet").change
+    deciding = ("broker", "bank", "telecom")
+    four.wait_until(
+        lambda: all(any(one.change.id == leaving for one in four.nodes[party].members.all()) for party in four.nodes)
+    )
+    with pytest.raises(Refused) as subject:
+        four.call("cardnet", Role.OPERATOR, "ledger.member_approve", change=leaving)
+    assert subject.value.code == "NOT_DECIDING"
+    for party in deciding:
+        for role in (Role.OPERATOR, Role.ADMIN):
+            approve_when_sealed(four, party, role, leaving)
+    four.wait_until(lambda: all("cardnet" not in four.nodes[party].parties() for party in deciding))
+    left_at = broker.ledger.keys()["cardnet"].left["broker"]
+
+    # nothing of the one that left counts from there on, and its calls are refused; its log and old proofs still verify
+    four.wait_until(lambda: settled_of(four, deciding))
+    after = broker.ledger.seal("broker", left_at)
+    assert "cardnet" not in (*after.cosigners, *after.missing)
+    assert broker.ledger.seal("broker", 3).cosigners == ("bank", "broker", "cardnet")
+    with pytest.raises(PeerError) as outside:
+        four.nodes["cardnet"].links.call("broker", "hello", b"", timeout_s=5)  # type: ignore[arg-type]
+    assert outside.value.code == "UNKNOWN_PARTY"
+    assert verify_receipt(old_receipt, trust=old_trust).holds
+    trust_text = four.call("broker", Role.COMPLIANCE, "ledger.members").trust
+    new_trust = {party: one.for_notes() for party, one in parse_trust(trust_text.encode()).items()}
+    assert json.loads(trust_text)["v"] == 2
+    assert new_trust["cardnet"].left["broker"] == left_at
+    assert verify_receipt(old_receipt, trust=new_trust).holds
+    assert verify_receipt(broker.ledger.receipt("cardnet", 3), trust=new_trust).holds
+    assert broker.ledger.audit().holds
+    assert four.nodes["telecom"].ledger.audit().holds
+
+
+def in_force(four: Institutions, party: str, change: str) -> bool:
+    rows = four.call(party, Role.COMPLIANCE, "ledger.members").changes
+    return any(one.change == change and one.state == "in force" for one in rows)
+
+
+def approve_when_sealed(four: Institutions, party: str, role: Role, change: str) -> None:
+    node = four.nodes[party]
+    state = next(one for one in node.members.all() if one.change.id == change)
+    four.wait_until(lambda: state.proposal.log == party or node.members._is_final(state.proposal))
+    four.call(party, role, "ledger.member_approve", change=change)
+
+
+def settled_of(four: Institutions, parties: tuple[str, ...]) -> bool:
+    return all(four.nodes[party].ledger.pending()[1] == 0 for party in parties)
+
+
+def test_a_change_that_no_approvals_carry_changes_nothing(apart: Institutions) -> None:
+    """An institution cannot drop another one by claiming so in its own log."""
+    broker, bank = apart.nodes["broker"], apart.nodes["bank"]
+    values = {
+        "change": "m-" + "ab" * 16, "action": "leave", "party": "cardnet", "bundle_sm3": "",
+        "approvals": f"entry:broker:0:{'00' * 32}",
+    }  # fmt: skip
+    ref = broker.store.write(lambda tx: broker.evidence.append(tx, "ledger.member_changed", values))
+    apart.wait_until(lambda: broker.ledger.seal("broker", ref.index).state == "FULL")
+    assert "cardnet" in broker.ledger.seal("broker", ref.index).cosigners
+    assert any(line.name == "ledger.members" and line.state == "warning" for line in bank.health())

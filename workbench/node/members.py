@@ -1,0 +1,271 @@
+"""A further institution joins the project, or one leaves: proposed, approved by two people at every other, then in force.
+
+Document: docs/protocols/ledger.md section 7. The allow-list keeps its own two-person rule (workbench.node.trust): the two
+people who approve here are the proposer and the approver of its change, which is made when the change takes effect.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from workbench.contracts import Transaction
+from workbench.crypto import sm3
+from workbench.domain.envelope import Envelope, format_entry_ref, parse_envelope
+from workbench.domain.evidence import EntryRef
+from workbench.domain.membership import (
+    AGREED,
+    APPROVED,
+    CHANGED,
+    PROPOSED,
+    MemberAction,
+    MemberChange,
+    approves,
+    format_approvals,
+    read_proposal,
+)
+from workbench.domain.merkle import SHA256
+from workbench.domain.party import PartyId, Person, PersonId
+from workbench.errors import Denied, NotFound, Refused, VerificationError, WorkbenchError
+from workbench.node import trust as allow_list
+from workbench.node.keys import parse_bundle
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+FINAL = frozenset({"SEALED", "FULL"})
+
+
+@dataclass(slots=True)
+class ChangeState:
+    """One change as this node sees it.
+
+    proposal: where it was proposed first. agreed: token of the first person here, "" none. approvals: log -> entry.
+    changed: logs in which it is in force.
+    """
+
+    change: MemberChange
+    bundle: str
+    proposal: EntryRef
+    agreed: str = ""
+    approvals: dict[PartyId, EntryRef] = field(default_factory=dict)
+    changed: dict[PartyId, int] = field(default_factory=dict)
+
+    def missing(self) -> tuple[PartyId, ...]:
+        """Institutions that have not approved, ascending."""
+        return tuple(one for one in self.change.deciding if one not in self.approvals)
+
+
+class MemberChanges:
+    """Changes of members at one node."""
+
+    def __init__(self, host: Workbench) -> None:
+        self._host = host
+        self._lock = threading.Lock()
+
+    def members(self) -> tuple[PartyId, ...]:
+        """The members as this node's own log has them now, ascending."""
+        return tuple(sorted(self._host.parties()))
+
+    def all(self) -> list[ChangeState]:
+        """Every change proposed in any log that this node holds, by id. Entries that contradict themselves are left out."""
+        found: dict[str, ChangeState] = {}
+        entries = self._host.ledger.member_entries()
+        for one in entries:
+            if one.kind == PROPOSED:
+                read = self._read(one.log, one.index)
+                if read is None:
+                    continue
+                try:
+                    change, bundle = read_proposal(read[0], self._host.project)
+                except VerificationError:
+                    continue
+                found.setdefault(change.id, ChangeState(change, bundle, read[1]))
+        for one in entries:
+            state = found.get(one.change)
+            read = self._read(one.log, one.index) if state is not None and one.kind != PROPOSED else None
+            if state is None or read is None:
+                continue
+            envelope, ref = read
+            if one.kind == AGREED and one.log == self._host.party:
+                state.agreed = state.agreed or envelope.actor
+            elif one.kind == APPROVED and approves(envelope, state.change):
+                state.approvals.setdefault(one.log, ref)
+            elif one.kind == CHANGED and one.valid:
+                state.changed.setdefault(one.log, one.index)
+        return [found[name] for name in sorted(found)]
+
+    def propose(self, *, action: MemberAction, party: str, bundle: str, by: Person) -> MemberChange:
+        """Write the proposal into the own log. Raises Refused or VerificationError when the change makes no sense."""
+        host = self._host
+        if action is MemberAction.JOIN:
+            party = str(parse_bundle(bundle.encode()).party)
+        change = self._checked(
+            MemberChange(
+                host.project, action, PartyId(party), sm3.digest(bundle.encode()).hex() if bundle else "", self.members()
+            ),
+            bundle,
+            by,
+        )
+        if any(one.change.id == change.id and not one.changed for one in self.all()):
+            raise Refused("同一变更已有提议，请批准", "This change is proposed already; approve it", code="MEMBER_PROPOSED")
+        values = {
+            "change": change.id,
+            "action": change.action.value,
+            "party": change.party,
+            "bundle": bundle,
+            "bundle_sm3": change.bundle_sm3,
+            "members": " ".join(change.members),
+        }
+        host.store.write(lambda tx: host.evidence.append(tx, PROPOSED, values, actor=by.token))
+        host.sealing.wake()
+        return change
+
+    def approve(self, change_id: str, *, by: Person) -> str:
+        """As first person agree, as second one approve; "agreed" or "approved".
+
+        Raises NotFound, Denied for the person who agreed already, Refused when the proposal is not sealed here, is not
+        about the members of now, or was approved before.
+        """
+        host = self._host
+        with self._lock:
+            state = next((one for one in self.all() if one.change.id == change_id), None)
+            if state is None:
+                raise NotFound("没有这份成员变更提议", "There is no such change of members", code="NO_MEMBER_CHANGE")
+            change = state.change
+            if host.party not in change.deciding:
+                raise Refused(
+                    "此变更关于本机构，由其他机构决定", "This change is about this institution; the others decide",
+                    code="NOT_DECIDING",
+                )  # fmt: skip
+            if host.party in state.approvals:
+                raise Refused("本机构已批准", "This institution has approved already", code="MEMBER_APPROVED")
+            if state.proposal.log != host.party and not self._is_final(state.proposal):
+                raise Refused(
+                    "提议尚未共签定稿，请稍候", "The proposal is not co-signed yet; wait a moment", code="NOT_SEALED"
+                )
+            self._checked(change, state.bundle, by)
+            values = {"change": change.id, "action": change.action.value, "party": str(change.party)}
+            if not state.agreed:
+                host.store.write(lambda tx: host.evidence.append(tx, AGREED, values, actor=by.token))
+                host.sealing.wake()
+                return "agreed"
+            first = state.agreed
+            if first == by.token:
+                raise Denied("须由另一位批准", "Another person must approve", code="SELF_APPROVAL")
+            more = {
+                "bundle_sm3": change.bundle_sm3,
+                "people": "2",
+                "proposal": format_entry_ref(state.proposal),
+                "first": first,
+                "second": by.token,
+            }
+            host.store.write(lambda tx: host.evidence.append(tx, APPROVED, values | more, actor=by.token))
+        host.sealing.wake()
+        self.settle()
+        return "approved"
+
+    def settle(self) -> list[str]:
+        """Put into force what every deciding institution has approved, sealed; ids of what took effect now."""
+        entries = self._host.ledger.member_entries()
+        if not entries:
+            return []
+        self._host.ledger.judge_members()
+        done = []
+        with self._lock:
+            for state in self.all():
+                is_mine = self._host.party in state.approvals and self._host.party not in state.changed
+                if not is_mine or state.missing() or not all(map(self._is_final, state.approvals.values())):
+                    continue
+                try:
+                    self._take_effect(state)
+                except WorkbenchError as error:  # a later change came first; people propose anew
+                    self._host.log_fault(error)
+                    continue
+                done.append(state.change.id)
+        if done:
+            self._host.ledger.judge_members()
+            self._host.sealing.wake()
+        return done
+
+    # ---- private
+
+    def _take_effect(self, state: ChangeState) -> None:
+        host = self._host
+        change = state.change
+        if change.members != self.members():
+            raise _other_members()
+        first, second = self._people(state)
+        approvals = [state.approvals[one] for one in change.deciding]
+        values = {
+            "change": change.id,
+            "action": change.action.value,
+            "party": str(change.party),
+            "bundle_sm3": change.bundle_sm3,
+            "approvals": format_approvals(approvals),
+        }
+
+        def also(tx: Transaction) -> None:
+            host.evidence.append(tx, CHANGED, values)
+
+        host.partners.carry_out(
+            lambda trust: (
+                allow_list.propose_bundle(trust, state.bundle.encode(), by=first, at_ms=host.now_ms())
+                if change.action is MemberAction.JOIN
+                else allow_list.propose_removal(trust, change.party, by=first, at_ms=host.now_ms())
+            ),
+            by=second,
+            also=also,
+        )
+
+    def _checked(self, change: MemberChange, bundle: str, by: Person) -> MemberChange:
+        """The change, if it fits the members and the allow-list of now."""
+        host = self._host
+        if change.members != self.members():
+            raise _other_members()
+        if change.action is MemberAction.JOIN:
+            if change.party in change.members:
+                raise Refused("该机构已是成员", "That institution is a member already", code="ALREADY_MEMBER")
+            allow_list.propose_bundle(host.partners.trust, bundle.encode(), by=by.person, at_ms=host.now_ms())
+        elif change.party not in change.members:
+            raise NotFound("该机构不是成员", "That institution is not a member", code="UNKNOWN_PARTY")
+        elif len(change.members) <= 2:
+            raise Refused(
+                "只剩两家时不能再退出一家", "With two members left none can leave", code="TOO_FEW_MEMBERS"
+            )
+        return change
+
+    def _people(self, state: ChangeState) -> tuple[PersonId, PersonId]:
+        """The two people of this institution who approved, as the allow-list names them."""
+        host = self._host
+        ref = state.approvals[host.party]
+        with host.store.read() as reader:
+            values = host.evidence.view(reader, ref.index)
+        people = {one.token: one.person for one in host.people.everyone()}
+        try:
+            return people[values["first"]], people[values["second"]]
+        except KeyError:
+            raise Refused(
+                "批准人已不在册，须重新批准", "A person who approved is no longer known; approve again", code="UNKNOWN_PERSON"
+            ) from None
+
+    def _is_final(self, ref: EntryRef) -> bool:
+        return self._host.ledger.seal(ref.log, ref.index).state in FINAL
+
+    def _read(self, log: PartyId, index: int) -> tuple[Envelope, EntryRef] | None:
+        bodies = self._host.ledger.entry_bodies(log, index, index + 1)
+        try:
+            return (parse_envelope(bodies[0]), EntryRef(log, index, SHA256.leaf(bodies[0]))) if bodies else None
+        except VerificationError:
+            return None
+
+
+def _other_members() -> Refused:
+    return Refused(
+        "成员在提议之后已有变动，请重新提议", "The members have changed since this was proposed; propose it again",
+        code="STALE_PROPOSAL",
+    )  # fmt: skip
+
+
+__all__ = ["ChangeState", "MemberChanges"]
