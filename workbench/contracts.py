@@ -394,6 +394,20 @@ class NamesCustomers(Protocol):
 
 
 @runtime_checkable
+class FindsCustomers(Protocol):
+    """What a consent registry offers for erasures: customers by token, never by identifier."""
+
+    def customer_names(self, *, phones: Sequence[str], id_nos: Sequence[str]) -> tuple[str, ...]:
+        """Tokens in hex of everything that belongs to this person, signed forms included; normalised identifiers.
+
+        Raises Refused AMBIGUOUS_CUSTOMER when a phone alone is known to several persons.
+        """
+
+    def rows_named(self, customers: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
+        """bool (n): rows (columns phone, id_no) of this person: the number agrees, or there is none and the phone does."""
+
+
+@runtime_checkable
 class LearnsLists(Protocol):
     """What a consent registry may offer besides: to prepare for a list while it is imported."""
 
@@ -709,6 +723,51 @@ def view_at(place: str) -> Callable[..., Any]:
     return view
 
 
+class BlobStore(Protocol):
+    """Signed forms and other files a record rests on, encrypted beside the database (docs/protocols/erasure.md section 7)."""
+
+    def stage(self, parts: Iterable[bytes | memoryview]) -> Any:
+        """Write a content outside any change; give the draft to `adopt` or `discard`. Its `address` is SM3 of the content."""
+
+    def adopt(self, tx: Transaction, draft: Any, *, owner: str, ref: str) -> str:
+        """Make it exist for this owner under `ref`, in the change; returns its name."""
+
+    def discard(self, draft: Any) -> None:
+        """Take a draft back whose change failed."""
+
+    def named(self, reader: sqlite3.Connection | Transaction, owner: str, ref: str) -> str:
+        """Name of what lies under `ref`; NotFound, or Denied RESTRICTED."""
+
+    def get(self, reader: sqlite3.Connection | Transaction, name: str) -> bytes:
+        """The content, re-hashed; VerificationError BLOB_ALTERED names the place."""
+
+    def address(self, reader: sqlite3.Connection | Transaction, name: str) -> bytes:
+        """SM3 of the content, computed anew; raises as `get`."""
+
+    def references(self, reader: sqlite3.Connection | Transaction, owner: str) -> dict[str, str]:
+        """ref -> name of everything an owner keeps."""
+
+
+class RestrictedStore(Protocol):
+    """Where values lie that the law still demands (docs/protocols/erasure.md section 4)."""
+
+    def take_records(
+        self,
+        tx: Transaction,
+        values: Mapping[str, bytes],
+        *,
+        owner: str,
+        kind: str,
+        from_ms: int,
+        request: str,
+        documents: Sequence[str] = (),
+    ) -> Any:
+        """Restrict or erase records of a plugin, as the term of `kind` demands; the plugin empties its own rows.
+
+        documents: refs of the owner's blobs that go the same way. Returns restricted_items, erased_items and until_ms.
+        """
+
+
 class Host(Protocol):
     """What an operation or a provider may use of the node it runs in."""
 
@@ -717,6 +776,8 @@ class Host(Protocol):
     store: Store
     vault: Vault
     evidence: EvidenceLog
+    blobs: BlobStore
+    restricted: RestrictedStore
 
     def now_ms(self) -> int: ...
 
@@ -754,6 +815,7 @@ __all__ = [
     "AskStruck",
     "AsyncIterator",
     "BackgroundWork",
+    "BlobStore",
     "Channel",
     "ChannelIdentity",
     "ChannelServer",
@@ -764,6 +826,7 @@ __all__ = [
     "EntryView",
     "EvidenceIndex",
     "EvidenceLog",
+    "FindsCustomers",
     "GrantQuery",
     "HealthReport",
     "Host",
@@ -782,6 +845,7 @@ __all__ = [
     "Phase",
     "Prepared",
     "Receive",
+    "RestrictedStore",
     "Send",
     "Session",
     "SessionRequest",

@@ -27,6 +27,7 @@ from workbench.contracts import (
 )
 from workbench.crypto import ed25519, mldsa, sm2
 from workbench.domain.checkpoint import PartyKeys
+from workbench.domain.erasure import Terms as RetentionTerms
 from workbench.domain.evidence import ReplayNeed, RestoredEntry
 from workbench.domain.intersection import JobId, new_job_id
 from workbench.domain.party import PartyId
@@ -35,8 +36,9 @@ from workbench.flows.intersection import IntersectionFlow
 from workbench.flows.jobs import JobRows
 from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
-from workbench.node.drafts import DRAFT_OPERATIONS
 from workbench.node import first_passwords
+from workbench.node.drafts import DRAFT_OPERATIONS
+from workbench.node.erasure import ERASURE_OPERATIONS, Erasure
 from workbench.node.evidence_export import EXPORT_OPERATIONS
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
 from workbench.node.evidence_search import SEARCH_OPERATIONS
@@ -45,8 +47,8 @@ from workbench.node.heartbeat import Heartbeat
 from workbench.node.intersections import INTERSECTION_OPERATIONS
 from workbench.node.keys import InstitutionKeys
 from workbench.node.kinds import HOST_KINDS
-from workbench.node.links import Links, NoLinks
 from workbench.node.ledger_operations import LEDGER_OPERATIONS
+from workbench.node.links import Links, NoLinks
 from workbench.node.lists import LIST_OPERATIONS, Lists
 from workbench.node.members import MemberChanges
 from workbench.node.negotiations import Negotiations
@@ -63,8 +65,10 @@ from workbench.node.trust import Partner
 from workbench.operations import Registry
 from workbench.settings import HOST_SETTINGS, Settings
 from workbench.store import Database
+from workbench.store.blobs import BLOB_MIGRATIONS, Blobs
 from workbench.store.evidence_log import EvidenceLog
 from workbench.store.outbox import Outbox
+from workbench.store.restricted import ERASURE_MIGRATIONS, Restricted
 from workbench.store.vault import Vault
 
 T = TypeVar("T")
@@ -75,6 +79,7 @@ HOST_OPERATIONS = (
     *INTERSECTION_OPERATIONS,
     *DRAFT_OPERATIONS,
     *EVIDENCE_OPERATIONS,
+    *ERASURE_OPERATIONS,
     *EXPORT_OPERATIONS,
     *SEARCH_OPERATIONS,
     *PARTNER_OPERATIONS,
@@ -136,7 +141,7 @@ class Workbench:
         require_providers(self.plugins)
         self.settings = Settings([*HOST_SETTINGS, *self.plugins.collect_all("workbench_settings")], settings)
         self.store = Database(
-            folder / "evidence.db", [*HOST_MIGRATIONS, *self.plugins.collect_all("workbench_migrations")], now_ms=now_ms
+            folder / "evidence.db", [*HOST_MIGRATIONS, *BLOB_MIGRATIONS, *ERASURE_MIGRATIONS, *self.plugins.collect_all("workbench_migrations")], now_ms=now_ms
         )
         self.vault = Vault(self.store, vault_key)
         self.partners = Partners(self)
@@ -146,6 +151,11 @@ class Workbench:
         self.evidence = EvidenceLog(
             kinds, self.ledger, self.vault, now_ms=now_ms, random=random, party=self.party
         )
+        self.blobs = Blobs(self.store, self.vault, folder / "blobs", now_ms=now_ms, source=random)
+        self.restricted = Restricted(
+            self.vault, self.evidence, self.ledger, self.blobs, party=self.party,
+            terms=RetentionTerms(self.setting("erasure.retention")), now_ms=now_ms, source=random,
+        )  # fmt: skip
         self.consent: ConsentRegistry = self.plugins.collect("workbench_consent_registry", host=self)[0][1]
         self.engines: list[IntersectionEngine] = self.plugins.collect_all("workbench_intersection_engines")
         self.people = People(
@@ -165,6 +175,7 @@ class Workbench:
         self.negotiations = Negotiations(self, Outbox(self.store, now_ms=now_ms))
         self.sealing = Sealing(self)
         self.heartbeat = Heartbeat(self)
+        self.erasure = Erasure(self)
         self.restoring = Restoring(self)
         self.members = MemberChanges(self)
         self._mirrors: dict[PartyId, MirrorIndex] = {}
@@ -195,6 +206,7 @@ class Workbench:
         values = {"version": __version__, "plugins": loaded, "workspace": self.kind}
         self.store.write(lambda tx: self.evidence.append(tx, "node.started", values))
         first_passwords.remove_changed(self.folder, self.people.with_own_password(), now_ms=self.now_ms())
+        self.erasure.start()
         self.flow.recover()
         self.negotiations.start()
         for work in self.background:
@@ -204,6 +216,7 @@ class Workbench:
         """Stop background work and close the file; running attempts are ended and can be run again."""
         for work in self.background:
             work.stop()
+        self.erasure.stop()
         self.flow.close()
         self.restoring.stop()
         if self._is_started:

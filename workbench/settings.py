@@ -33,6 +33,16 @@ HOST_SETTINGS = (
     Setting("node.max_queued_bytes", int, 256 << 20, "B", "等待处理的对方消息的总上限", "messages of all partners together that wait to be read"),
     Setting("people.first_password_hours", int, 72, "h", "一次性密码的有效期", "how long a one-time password can be used"),
     Setting("people.slowest_sign_in_s", int, 60, "s", "连错密码后两次尝试之间的最长等待", "longest pause between attempts after wrong passwords"),
+    Setting("erasure.retention", dict, {
+        "consent.": [1096, "网络数据安全管理条例第十二条：提供记录至少保存三年（是否及于授权证据待律师确认）",
+                     "network data regulation article 12: records of provision for three years; that it covers consent evidence"
+                     " is our reading"],
+        "consent.checked": [0, "没有保存期要求", "nothing demands retention"],
+        "customers.": [1096, "权利请求的办理记录保存三年（凭记忆，待核对）",
+                       "records of rights requests for three years (from memory, needs a person's check)"],
+        "suitability.": [7305, "适当性记录保存二十年（凭记忆，待核对）",
+                         "suitability records for twenty years (from memory, needs a person's check)"],
+    }, "d", "擦除客户时各类记录仍须保存的天数与依据", "days each kind of record must still be kept when a customer is erased, and why"),
     Setting("intersection.near_duplicate", float, 0.95, "1", "与以往名单重合超过此比例即提示", "overlap with an earlier list that is warned about"),
 )  # fmt: skip
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from workbench.contracts import ConsentRegistry, HealthReport, Host, Migration, Setting
-from workbench.domain.evidence import EvidenceKind, ReplayNeed, RestoredEntry
+from workbench.domain.erasure import ErasureFinding, ErasureRequest
+from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_consent import health, operations, replaying, schema
+from workbench_consent import documents, health, operations, replaying, schema
 from workbench_consent.registry import Registry
 
 WORKBENCH_API = 1
@@ -32,6 +33,17 @@ def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[R
 @hookimpl
 def workbench_guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
     replaying.require_replayed(host.store)
+
+
+@hookimpl
+def workbench_erase_customer(host: Host, request: ErasureRequest) -> Sequence[ErasureFinding]:
+    registry: object = host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
+    return registry.erase(request) if isinstance(registry, Registry) else []
+
+
+@hookimpl
+def workbench_audit(host: Host) -> Sequence[AuditFinding]:
+    return documents.findings(host)
 
 
 @hookimpl

@@ -11,13 +11,15 @@ from workbench.domain.envelope import parse_envelope
 from workbench.errors import VerificationError
 from workbench_consent import merkle, rows, tables
 from workbench_consent.columns import Term
-from workbench_consent.grants import lifting_digest, withdrawal_digest
+from workbench_consent.erasing import is_emptied
+from workbench_consent.grants import erasure_digest, lifting_digest, withdrawal_digest
 
 _SLICE = 1000
 _KINDS = {
     "imported": "consent.imported",
     "withdrawn": "consent.withdrawn",
     "lifted": "consent.suppression_lifted",
+    "erased": "consent.erased",
 }
 
 
@@ -110,18 +112,34 @@ def _recorded(host: Host) -> dict[int, tuple[str | None, str]]:
 def _rows_of(reader: sqlite3.Connection, terms: tuple[Term, ...], event: _Event, party: str) -> Iterator[Finding]:
     expected = event.first
     leaves: list[bytes] = []
+    span = (event.first, event.first + event.rows)
+    erased = {
+        int(record)
+        for (record,) in reader.execute("SELECT record FROM consent_erased WHERE record >= ? AND record < ?", span)
+    }
+    kept = {
+        int(first): bytes(hash_)
+        for first, hash_ in reader.execute("SELECT first, hash FROM consent_leaf WHERE first >= ? AND first < ?", span)
+    }
     for chunk in tables.chunks(reader, seq=event.seq):
         if chunk.first != expected:
             yield Finding(event.seq, expected, "MISSING")
             return
+        # A row of zeros counts as erased only if an event says so; the hash of its leaf was kept then.
+        gone = {record - chunk.first for record in erased if chunk.first <= record < chunk.first + chunk.rows}
         try:
-            record = rows.first_altered_record(chunk, terms, party)
+            if any(not is_emptied(chunk, row) for row in gone):
+                raise VerificationError("", "")
+            record = rows.first_altered_record(chunk, terms, party, besides=gone)
         except (VerificationError, TypeError):  # a blob of another length or another type
             record = chunk.first
         if record is not None:
             yield Finding(event.seq, record, "RECORD")
             return
-        leaves += rows.import_leaves(chunk)
+        hashes = rows.import_leaves(chunk)
+        for leaf in {row // merkle.ROWS_PER_LEAF for row in gone}:
+            hashes[leaf] = kept.get(chunk.first + leaf * merkle.ROWS_PER_LEAF, b"")
+        leaves += hashes
         expected += chunk.rows
     if expected != event.first + event.rows:
         yield Finding(event.seq, expected, "MISSING")
@@ -134,6 +152,8 @@ def _withdrawn_by(reader: sqlite3.Connection, event: _Event) -> Iterator[Finding
     try:
         if event.kind == "withdrawn":
             root = withdrawal_digest(event.salt, tables.withdrawals_of(reader, event.seq))
+        elif event.kind == "erased":
+            root = erasure_digest(event.salt, tables.erased_by(reader, event.seq))
         else:
             root = lifting_digest(event.salt, tables.lifted_by(reader, event.seq))
     except (TypeError, AttributeError, ValueError, OverflowError):  # a cell of another type
@@ -148,6 +168,7 @@ def _stray(reader: sqlite3.Connection) -> Iterator[Finding]:
         ("consent_grant", "seq", "first", "imported"),
         ("consent_suppression", "seq", "0", "withdrawn"),
         ("consent_suppression", "lifted_seq", "0", "lifted"),
+        ("consent_erased", "seq", "record", "erased"),
     ):
         for seq, record in reader.execute(
             f"SELECT {column}, {first} FROM {table} WHERE {column} IS NOT NULL"

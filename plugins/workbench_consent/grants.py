@@ -19,6 +19,7 @@ from workbench.domain.intersection import KeyKind
 DIGEST_LABEL = b"workbench/v1/grant\n"
 DOCUMENT_LABEL = b"workbench/v1/signed-form\n"
 WITHDRAWAL_LABEL = b"workbench/v1/withdrawal\n"
+ERASURE_LABEL = b"workbench/v1/consent-erasure\n"
 LIFTING_LABEL = b"workbench/v1/lifting\n"
 
 
@@ -152,6 +153,11 @@ def withdrawal_digest(salt: bytes, withdrawals: Sequence[Withdrawal]) -> bytes:
 def lifting_digest(salt: bytes, entries: Sequence[int]) -> bytes:
     """What the evidence of one lifting shares: 32 bytes over the numbers of the entries it ended, ascending."""
     return sm3.digest(LIFTING_LABEL + salt + b"".join(number.to_bytes(8, "big") for number in entries))
+
+
+def erasure_digest(salt: bytes, records: Sequence[int]) -> bytes:
+    """What the evidence of one erasure shares: 32 bytes over the numbers of the grants taken out, ascending."""
+    return sm3.digest(ERASURE_LABEL + salt + b"".join(number.to_bytes(8, "big") for number in records))
 
 
 def fits_customer(grant: Subject, customer: Subject) -> bool:

@@ -21,6 +21,7 @@ from workbench.errors import Refused
 from workbench.intake import GrantTable
 from workbench_consent import rows, tables
 from workbench_consent.columns import Term
+from workbench_consent.documents import Forms
 from workbench_consent.grants import signed_form_commitment
 from workbench_consent.projection import Projection, State
 from workbench_consent.subjects import Flags, Rows, Subjects, bytes_of, meant, tokens
@@ -59,6 +60,8 @@ class Candidates:
     from_ms: Rows
     until_ms: Rows
     documents: pl.Series
+    files: pl.Series
+    """Name of the file of the signed form in the folder that came along, null where there is none."""
 
     def take(self, keep: Flags) -> Candidates:
         chosen = np.flatnonzero(keep)
@@ -69,6 +72,7 @@ class Candidates:
             self.from_ms[chosen],
             self.until_ms[chosen],
             self.documents.gather(chosen),
+            self.files.gather(chosen),
         )
 
 
@@ -83,6 +87,7 @@ def import_table(
     table: GrantTable,
     *,
     actor: str,
+    forms: Forms | None = None,
     also: Callable[[Transaction], Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Imported:
@@ -110,7 +115,11 @@ def import_table(
         prepared = prepare(fresh, state, party=host.party, random=host.random)
         progress(2, 3)
         try:
-            change = _change(host, prepared, state.seq, counts, file=table.report.file, actor=actor, also=also)
+            kept = {prepared.first + row: name for row, name in enumerate(fresh.files.to_list()) if name is not None}
+            change = _change(
+                host, prepared, state.seq, counts, file=table.report.file, actor=actor, also=also, forms=forms or Forms(),
+                kept=kept,
+            )  # fmt: skip
             result = host.store.write(change, timeout_s=300.0)
         except _Moved:
             continue
@@ -140,6 +149,7 @@ def candidates_of(frame: pl.DataFrame, token_key: bytes) -> Candidates:
         from_ms=frame["valid_from_ms"].to_numpy().astype(np.int64),
         until_ms=frame["valid_until_ms"].to_numpy().astype(np.int64),
         documents=frame["document_digest"].fill_null("").str.decode("hex"),
+        files=frame["document"] if "document" in frame.columns else pl.Series([None], dtype=pl.String).new_from_index(0, frame.height),
     )
 
 
@@ -187,6 +197,8 @@ class Prepared:
     chunks: tuple[rows.Chunk, ...]
     new_terms: tuple[Term, ...]
     root: bytes
+    first: int = 0
+    """Number of the first record."""
 
 
 def prepare(fresh: Candidates, state: State, *, party: str, random: Callable[[int], bytes]) -> Prepared:
@@ -207,7 +219,7 @@ def prepare(fresh: Candidates, state: State, *, party: str, random: Callable[[in
         )
         for start in range(0, count, rows.CHUNK_ROWS)
     )
-    return Prepared(chunks, new_terms, rows.import_root(chunks) if chunks else b"")
+    return Prepared(chunks, new_terms, rows.import_root(chunks) if chunks else b"", first)
 
 
 def _chunk(
@@ -256,6 +268,8 @@ def _change(
     file: str,
     actor: str,
     also: Callable[[Transaction], Any] | None,
+    forms: Forms,
+    kept: Mapping[int, str],
 ) -> Callable[[Transaction], Imported]:
     def change(tx: Transaction) -> Imported:
         if tables.newest_event(tx) != as_of:
@@ -263,7 +277,7 @@ def _change(
         event = as_of + 1 if prepared.chunks else 0
         first = prepared.chunks[0].first if prepared.chunks else 0
         values = {name: str(count) for name, count in counts.items()}
-        values |= {"root": prepared.root.hex(), "file": file, "event": str(event), "first_record": str(first)}
+        values |= {"root": prepared.root.hex(), "file": file, "documents": str(len(kept)), "event": str(event), "first_record": str(first)}
         entry = host.evidence.append(tx, "consent.imported", values, actor=actor)
         if prepared.chunks:
             tables.add_terms(tx, prepared.new_terms)
@@ -279,6 +293,7 @@ def _change(
                 root=prepared.root,
             )
             tables.add_chunks(tx, prepared.chunks)
+            forms.adopt(tx, host, kept)
         extra = also(tx) if also is not None else None
         return Imported(event=event, root=prepared.root.hex(), extra=extra, **counts)
 

@@ -12,7 +12,7 @@ from workbench.contracts import ConsentRegistry, GrantQuery, OperationContext, T
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.intersection import KeyKind
 from workbench.domain.party import PartyId, Role
-from workbench.errors import InvalidRequest
+from workbench.errors import InvalidRequest, NotFound
 from workbench.intake import GrantTable
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench_consent import columns
@@ -28,9 +28,13 @@ READERS: Final = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role
 
 
 class ImportConsents(Request):
-    """file: id of an upload. mapping: our field -> header in the file. max_bad_share: 0 to 1, else the setting."""
+    """file: id of an upload. documents: id of a second upload, a ZIP of the signed forms that rows name.
+
+    mapping: our field -> header in the file. max_bad_share: 0 to 1, else the setting.
+    """
 
     file: str
+    documents: str = ""
     mapping: dict[str, str] = Field(default_factory=dict)
     max_bad_share: float | None = Field(default=None, ge=0, le=1)
 
@@ -182,10 +186,32 @@ class PurposesReply(Reply):
     recipients: list[str]
 
 
+class DocumentRequest(Request):
+    """record: number of the grant; reason: why it is read, kept in evidence under the customer's key."""
+
+    record: int = Field(ge=1)
+    reason: str = Field(min_length=5, max_length=500)
+
+
+class DocumentReply(Reply):
+    """download: id of the file, to be taken once. The form was re-hashed and fits the grant."""
+
+    record: int
+    download: str
+    size: int
+
+
 class AuditFindingView(Reply):
+    """entry: index in the log of `party`, -1 for none; zh, en: what does not hold and who acts, for signed forms."""
+
     event: int
     record: int
     problem: str
+    party: str = ""
+    entry: int = -1
+    field: str = ""
+    zh: str = ""
+    en: str = ""
 
 
 class AuditReply(Reply):
@@ -235,6 +261,7 @@ def _import(ctx: OperationContext, request: ImportConsents) -> ImportConsentsRep
             actor=ctx.caller.person.token,
             max_bad_share=request.max_bad_share,
             mapping=request.mapping or None,
+            folder=host.uploads.path(request.documents) if request.documents else None,
             also=offer_rejects,
             refused=offer_after_refusal,
             progress=lambda done, total: ctx.progress(done, total, "导入授权", "importing consents"),
@@ -242,6 +269,8 @@ def _import(ctx: OperationContext, request: ImportConsents) -> ImportConsentsRep
         )
     finally:
         host.uploads.remove(request.file)
+        if request.documents:
+            host.uploads.remove(request.documents)
     report = tables_read[-1].report
     return ImportConsentsReply(
         rows=result.rows,
@@ -374,18 +403,50 @@ def _purposes(ctx: OperationContext, request: NoInput) -> PurposesReply:
 def _audit(ctx: OperationContext, request: NoInput) -> AuditReply:
     host = ctx.host
     result = _registry(ctx).audit()
-    text = " ".join(f"{one.problem}:{one.event}:{one.record}" for one in result.findings[:100])
+    forms = _registry(ctx).form_findings()
+    text = " ".join(
+        [f"{one.problem}:{one.event}:{one.record}" for one in result.findings[:100]]
+        + [f"{one.problem}:{one.index}" for one in forms[:100]]
+    )
     values = {"records": str(result.records), "findings": text or "none"}
     host.store.write(lambda tx: host.evidence.append(tx, "consent.audited", values, actor=ctx.caller.person.token))
     views = [AuditFindingView(event=one.event, record=one.record, problem=one.problem) for one in result.findings]
+    views += [
+        AuditFindingView(
+            event=0, record=0, problem=one.problem, party=one.log, entry=-1 if one.index is None else one.index, field=one.field,
+            zh=one.zh, en=one.en,
+        )
+        for one in forms
+    ]  # fmt: skip
     return AuditReply(records=result.records, holds=not views, findings=views)
+
+
+def _document(ctx: OperationContext, request: DocumentRequest) -> DocumentReply:
+    host = ctx.host
+    registry = _registry(ctx)
+    state = registry.state()
+    if request.record > len(state.grants):
+        raise NotFound("没有这条授权", "there is no such grant", code="NO_GRANT_RECORD")
+    data = registry.form(request.record)
+    subjects = state.grants.subjects
+    row = request.record - 1
+    name = (token_at(subjects.id_no, row) or token_at(subjects.phone, row) or b"").hex()
+
+    def change(tx: Transaction) -> str:
+        values = {"record": str(request.record), "reason": request.reason}
+        host.evidence.append(tx, "consent.document_viewed", values, actor=ctx.caller.person.token, subject=name)
+        return str(host.downloads.offer(tx, ctx.caller, f"form-{request.record}", data))
+
+    return DocumentReply(record=request.record, download=host.store.write(change), size=len(data))
 
 
 def _view(state: State, row: int, at_ms: int) -> RecordView:
     grants = state.grants
     term = state.terms[int(grants.term[row])]
     from_ms, until_ms = int(grants.from_ms[row]), int(grants.until_ms[row])
-    if grants.withdrawn[row]:
+    if token_at(grants.subjects.phone, row) is None and token_at(grants.subjects.id_no, row) is None:
+        standing = "ERASED"
+    elif grants.withdrawn[row]:
         standing = Reason.WITHDRAWN.code
     elif at_ms < from_ms:
         standing = Reason.NOT_YET_VALID.code
@@ -445,6 +506,10 @@ OPERATIONS = (
     _operation(
         "consent.purposes", "查看用途与接收方", "read purposes and recipients", NoInput, PurposesReply, READERS,
         _purposes, weak_token=True, reads_only=True,
+    ),
+    _operation(
+        "consent.document", "查看签署文件", "read a signed form", DocumentRequest, DocumentReply, COMPLIANCE,
+        _document, fresh_password=True, evidence=("consent.document_viewed",),
     ),
     _operation(
         "consent.audit", "核对授权登记", "check the consent records", NoInput, AuditReply,

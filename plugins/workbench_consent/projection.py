@@ -17,7 +17,7 @@ from workbench_consent import tables
 from workbench_consent.columns import GrantColumns, ListIndex, Term, WithdrawalColumns, fold, index_list
 from workbench_consent.list_tokens import ListTokens
 from workbench_consent.rows import columns_of
-from workbench_consent.subjects import Links, links_of
+from workbench_consent.subjects import Links, is_named, links_of
 
 CACHED_LISTS = 4
 LARGE_ROWS = 1 << 18
@@ -32,6 +32,8 @@ class State:
     terms: tuple[Term, ...]
     grants: GrantColumns
     withdrawals: WithdrawalColumns
+    erasure: int = 0
+    """Number of the newest event that erased grants."""
 
 
 _NOTHING = State(0, (), GrantColumns.empty(), WithdrawalColumns.empty())
@@ -61,22 +63,27 @@ class Projection:
 
     def _follow(self, old: State, reader: tables.Reader) -> State:
         terms = tables.terms(reader)
+        erasure = tables.newest_erasure(reader)
+        if erasure > old.erasure:
+            old = _NOTHING  # rows known here are gone: read everything again
         added = [columns_of(chunk, len(terms)) for chunk in tables.chunks(reader, after=len(old.grants))]
         grants = GrantColumns.concatenate([old.grants, *added]) if added else old.grants
         withdrawals = tables.withdrawals(reader)
         # A withdrawal ends grants of earlier events only, so the old ones have nothing to say about new grants.
         ended = fold(grants, terms, withdrawals.take(withdrawals.seq > old.seq))
-        grants = replace(grants, withdrawn=grants.withdrawn | ended)
-        return State(tables.newest_event(reader), terms, grants, withdrawals)
+        # An erased grant names nobody and must never speak again.
+        erased = ~(is_named(grants.subjects.phone) | is_named(grants.subjects.id_no))
+        grants = replace(grants, withdrawn=grants.withdrawn | ended | erased)
+        return State(tables.newest_event(reader), terms, grants, withdrawals, erasure)
 
 
 @dataclass(slots=True)
 class KnownList:
-    """A list as tokens, with the grants that fit it as of `grants` many records."""
+    """A list as tokens, with the grants that fit it as of `grants`: how many records, and the newest erasure."""
 
     index: ListIndex
     links: Links
-    grants: int
+    grants: tuple[int, int]
 
 
 class KnownLists:
@@ -99,9 +106,10 @@ class KnownLists:
         name = self._tokens.digest(customers)
         with self._lock:
             known = self._known.get(name)
-            if known is None or known.grants != len(state.grants):
+            stamp = (len(state.grants), state.erasure)
+            if known is None or known.grants != stamp:
                 index = known.index if known else self._index(customers, name)
-                known = KnownList(index, links_of(index.subjects, state.grants.subjects), len(state.grants))
+                known = KnownList(index, links_of(index.subjects, state.grants.subjects), stamp)
                 self._known[name] = known
             self._known.move_to_end(name)
             while len(self._known) > CACHED_LISTS:

@@ -6,6 +6,7 @@ The shell around the pure parts: it knows the store, the clock and the vault, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import numpy.typing as npt
 import polars as pl
 
 from workbench.contracts import ConsentDecision, GrantQuery, Host, Transaction
+from workbench.domain.erasure import ErasureFinding, ErasureRequest
+from workbench.domain.evidence import AuditFinding
 from workbench.domain.intersection import KeyKind
 from workbench.domain.party import PartyId
 from workbench.errors import Refused
 from workbench.intake import GrantTable, read_grant_rows, require_quality
-from workbench_consent import columns, importing, snapshots, tables, withdrawing
+from workbench_consent import columns, documents, erasing, importing, snapshots, tables, withdrawing
 from workbench_consent.audit import AuditResult, audit
 from workbench_consent.columns import Verdicts
 from workbench_consent.grants import Reason, Subject
@@ -135,6 +138,7 @@ class Registry:
         actor: str,
         max_bad_share: float | None = None,
         mapping: Mapping[str, str] | None = None,
+        folder: Path | None = None,
         also: Callable[[Transaction, GrantTable], Any] | None = None,
         refused: Callable[[GrantTable], Mapping[str, str]] | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
@@ -144,7 +148,7 @@ class Registry:
 
         refused: asked for more details of a refusal for bad rows, given the table; for instance to offer the rejects.
 
-        max_bad_share: 0 to 1, by default the setting. also: more to write in the same transaction. Raises Refused or
+        folder: a ZIP of the signed forms that rows name. max_bad_share: 0 to 1, by default the setting. also: more to write in the same transaction. Raises Refused or
         Cancelled; nothing was written then. Cost: about 12 s per 10^6 rows.
         """
         share = self._host.setting("consent.max_bad_share") if max_bad_share is None else max_bad_share
@@ -163,15 +167,20 @@ class Registry:
             refusal.details.update(refused(table) if refused is not None else {})
             raise
         size = max(table.report.rows, 1)
-        return importing.import_table(
-            self._host,
-            self._projection,
-            self._token_key,
-            table,
-            actor=actor,
-            also=None if also is None else lambda tx: also(tx, table),
-            progress=lambda done, total: progress(size + size * done // total, size * 2),
-        )
+        frame, forms = documents.attach(table.frame, folder, self._host, cancelled=cancelled)
+        try:
+            return importing.import_table(
+                self._host,
+                self._projection,
+                self._token_key,
+                replace(table, frame=frame),
+                actor=actor,
+                forms=forms,
+                also=None if also is None else lambda tx: also(tx, table),
+                progress=lambda done, total: progress(size + size * done // total, size * 2),
+            )
+        finally:
+            forms.discard(self._host)
 
     # ---- withdrawal
 
@@ -273,6 +282,36 @@ class Registry:
         named = [subject.id_no, subject.phone]
         named += [token_at(words, row) for words in (theirs.id_no, theirs.phone) for row in range(min(50, len(theirs)))]
         return list(dict.fromkeys(one.hex() for one in named if one is not None))[:100]
+
+    # ---- signed forms
+
+    def form(self, record: int) -> bytes:
+        """The signed form of a grant, held against its commitment; see documents.read."""
+        return documents.read(self._host, record)
+
+    def form_findings(self) -> list[AuditFinding]:
+        """Every signed form that does not hold. Cost: reads all of them."""
+        return documents.findings(self._host)
+
+    # ---- erasures (docs/protocols/erasure.md)
+
+    def customer_names(self, *, phones: Sequence[str], id_nos: Sequence[str]) -> tuple[str, ...]:
+        """Tokens of everything that is this person's, for the evidence, lists and results of others to be found by."""
+        with self._host.store.read() as reader:
+            by_phone = [self.subject(one, None) for one in phones]
+            return erasing.names_of(reader, by_phone, [self.subject(None, one) for one in id_nos])
+
+    def rows_named(self, customers: pl.DataFrame, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Rows of a person with these tokens. Cost: two HMACs a row where the tokens of the list are not stored."""
+        stored = None
+        if "customer_id" in customers.columns:
+            stored = self._list_tokens.stored(self._list_tokens.digest(customers))
+        return erasing.rows_named(stored or self._list_tokens.make(customers), names)
+
+    def erase(self, request: ErasureRequest) -> list[ErasureFinding]:
+        """Withdraw and keep out, then set aside or erase grants and signed forms. See erasing.erase."""
+        pairs = [self.subject(phone, number) for phone, number in erasing.pairs(request.customer)]
+        return erasing.erase(self._host, request, pairs)
 
 
 def counts_of(verdicts: Verdicts) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """After a restore: withdrawals that came back as entries, but of whom only this institution knew, and it has forgotten.
 
 Document: docs/protocols/ledger.md section 5.4; docs/consent.md section 5. The mirrors hold that a withdrawal was made and
-when, not whose it was. So consent is used for nothing until compliance has entered those withdrawals again and said so.
+when, not whose it was: that lies sealed in the entry (recovering.py). Where it cannot be read, consent is used for nothing
+until compliance has entered those withdrawals again and said so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from workbench.domain.evidence import ReplayNeed, RestoredEntry
 from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused
 from workbench.operations import NoInput, Operation, Reply, Request
+from workbench_consent.recovering import withdraw_again
 
 WITHDRAWN = "consent.withdrawn"
 """The one kind after which somebody must no longer be used. Lost imports and liftings only mean that fewer may be."""
@@ -43,13 +45,16 @@ class ReplayConfirm(Request):
 def replay(host: Host, entries: Iterable[RestoredEntry]) -> Sequence[ReplayNeed]:
     """Keep which withdrawals people must enter again. Safe to repeat."""
     found = [one for one in entries if one.kind == WITHDRAWN]
-    if found:
-        rows = [(one.index, one.kind, one.time_ms) for one in found]
-        host.store.write(
-            lambda tx: tx.executemany(
-                "INSERT INTO consent_replay (entry, kind, at_ms, done) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING", rows
-            )
+
+    def change(tx: Transaction) -> None:
+        # What the entry itself seals for this institution is done at once; only the rest needs people.
+        rows = [(one.index, one.kind, one.time_ms) for one in found if not withdraw_again(tx, host, one)]
+        tx.executemany(
+            "INSERT INTO consent_replay (entry, kind, at_ms, done) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING", rows
         )
+
+    if found:
+        host.store.write(change)
     left = waiting(host.store)
     if not left:
         return []

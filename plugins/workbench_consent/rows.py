@@ -6,7 +6,7 @@ eight seconds per million rows and every other change waiting; chunks take half 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,8 +120,13 @@ def columns_of(chunk: Chunk, terms: int) -> GrantColumns:
     )
 
 
-def first_altered_record(chunk: Chunk, terms: Sequence[Term], party: str) -> int | None:
-    """The first record whose digest is not that of its own fields, None when all hold. Cost: as `digest_grants`."""
+def first_altered_record(
+    chunk: Chunk, terms: Sequence[Term], party: str, *, besides: Collection[int] = ()
+) -> int | None:
+    """The first record whose digest is not that of its own fields, None when all hold. Cost: as `digest_grants`.
+
+    besides: rows of the chunk that were erased and have no digest.
+    """
     columns = columns_of(chunk, len(terms))
     expected = digest_grants(
         party=party,
@@ -133,6 +138,7 @@ def first_altered_record(chunk: Chunk, terms: Sequence[Term], party: str) -> int
         forms=chunk.form,
     )
     same = (np.frombuffer(expected, np.uint8) == np.frombuffer(chunk.digest, np.uint8)).reshape(-1, 32).all(axis=1)
+    same[list(besides)] = True
     wrong = np.flatnonzero(~same)
     return chunk.first + int(wrong[0]) if len(wrong) else None
 

@@ -84,6 +84,20 @@ MIGRATIONS = (
         );
         """,
     ),
+    Migration(
+        OWNER,
+        3,
+        """
+        CREATE TABLE consent_erased (
+            record INTEGER PRIMARY KEY,
+            seq    INTEGER NOT NULL
+        );
+        CREATE TABLE consent_leaf (
+            first INTEGER PRIMARY KEY,
+            hash  BLOB NOT NULL
+        );
+        """,
+    ),
 )
 
 
@@ -95,9 +109,16 @@ def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
     return Field(name, Visibility.COMMITTED, zh, en, unit)
 
 
-_PURPOSE = _closed("purpose", "用途，* 为全部", "purpose, * for every one")
-_RECIPIENT = _closed("recipient", "接收方，* 为全部", "recipient, * for every one")
-_REASON = _closed("reason", "经办理由", "reason given by staff")
+def _personal(name: str, zh: str, en: str, unit: str = "") -> Field:
+    """A value about the customer an entry names: under that customer's key, and erased with the customer."""
+    return Field(name, Visibility.COMMITTED, zh, en, unit, subject=True)
+
+
+_SUBJECT = _personal("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only")
+_PURPOSE = _personal("purpose", "用途，* 为全部", "purpose, * for every one")
+_RECIPIENT = _personal("recipient", "接收方，* 为全部", "recipient, * for every one")
+_REASON = _personal("reason", "经办理由", "reason given by staff")
+_RECOVERY = _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
 
 EVIDENCE_KINDS = (
     EvidenceKind(
@@ -112,6 +133,7 @@ EVIDENCE_KINDS = (
             _closed("rejected", "未导入行数", "rejected rows", "1"),
             _closed("duplicates", "重复行数", "rows already known", "1"),
             _closed("suppressed", "因撤回未导入", "rows kept out by a withdrawal", "1"),
+            _closed("documents", "所存签署文件", "signed forms kept", "1"),
         ),
         "导入客户授权",
         "customer consents were imported",
@@ -121,12 +143,13 @@ EVIDENCE_KINDS = (
         (
             _shared("root", "撤回内容的加盐摘要 SM3", "salted SM3 of what was withdrawn"),
             _closed("event", "授权事件序号", "number of the consent event"),
-            _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
+            _SUBJECT,
             _PURPOSE,
             _RECIPIENT,
-            _closed("grants", "随之失效的授权", "grants ended by it", "1"),
+            _personal("grants", "随之失效的授权", "grants ended by it", "1"),
             _closed("suppressed", "是否列入不再使用名单", "whether the customer is kept out from now on"),
             _REASON,
+            _RECOVERY,
         ),
         "客户撤回授权，立即生效",
         "a customer withdrew consent, effective at once",
@@ -136,7 +159,7 @@ EVIDENCE_KINDS = (
         (
             _shared("root", "解除内容的加盐摘要 SM3", "salted SM3 of what was lifted"),
             _closed("event", "授权事件序号", "number of the consent event"),
-            _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
+            _SUBJECT,
             _closed("entries", "解除的条目", "entries lifted", "1"),
             _REASON,
         ),
@@ -146,10 +169,10 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.checked",
         (
-            _closed("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only"),
-            _closed("purpose", "用途", "purpose"),
-            _closed("recipient", "接收方", "recipient"),
-            _closed("outcome", "结论代码，OK 为可用", "code of the outcome, OK when usable"),
+            _SUBJECT,
+            _personal("purpose", "用途", "purpose"),
+            _personal("recipient", "接收方", "recipient"),
+            _personal("outcome", "结论代码，OK 为可用", "code of the outcome, OK when usable"),
         ),
         "合规岗查询了一位客户的授权",
         "compliance looked up the consent of one customer",
@@ -183,6 +206,26 @@ EVIDENCE_KINDS = (
         "after a restore, withdrawals were entered again and confirmed",
     ),
     EvidenceKind(
+        "consent.erased",
+        (
+            _shared("root", "所清除授权记录的加盐摘要 SM3", "salted SM3 of the grants taken out"),
+            _closed("event", "授权事件序号", "number of the consent event"),
+            _closed("request", "擦除编号", "number of the erasure"),
+            _closed("records", "清除的授权", "grants taken out", "1"),
+        ),
+        "一位客户的授权移出登记",
+        "the grants of a customer were taken out of the registry",
+    ),
+    EvidenceKind(
+        "consent.document_viewed",
+        (
+            _personal("record", "授权记录号", "number of the grant"),
+            _personal("reason", "查看理由", "reason for reading it"),
+        ),
+        "查看一份签署文件",
+        "a signed form was read",
+    ),
+    EvidenceKind(
         "consent.audited",
         (
             _closed("records", "核对的授权条数", "grants checked", "1"),
@@ -205,6 +248,14 @@ SETTINGS = (
         "",
         "用途代码及其中英文名称；未登记的用途一律拒绝",
         "purpose codes with their names in Chinese and English; any other purpose is refused",
+    ),
+    Setting(
+        "consent.max_document_bytes",
+        int,
+        32 << 20,
+        "B",
+        "一份签署文件的上限",
+        "largest signed form",
     ),
     Setting(
         "consent.max_bad_share",

@@ -28,6 +28,11 @@ def newest_withdrawal(reader: Reader) -> int:
     return int(reader.execute("SELECT coalesce(max(seq), 0) FROM consent_suppression").fetchone()[0])
 
 
+def newest_erasure(reader: Reader) -> int:
+    """Number of the newest event that erased grants, 0 when there is none."""
+    return int(reader.execute("SELECT coalesce(max(seq), 0) FROM consent_event WHERE kind = 'erased'").fetchone()[0])
+
+
 def record_count(reader: Reader) -> int:
     """How many grants there are; records are numbered 1 to this."""
     row = reader.execute("SELECT first + rows - 1 FROM consent_grant ORDER BY first DESC LIMIT 1").fetchone()
@@ -89,6 +94,14 @@ def add_chunks(tx: Transaction, added: Sequence[Chunk]) -> None:
     )
 
 
+def replace_chunk(tx: Transaction, chunk: Chunk) -> None:
+    """Write a chunk over the one that begins with the same record; what was there is overwritten with zeros."""
+    tx.execute(
+        "UPDATE consent_grant SET phone = ?, id_no = ?, salt = ?, form = ?, digest = ? WHERE first = ?",
+        (chunk.phone, chunk.id_no, chunk.salt, chunk.form, chunk.digest, chunk.first),
+    )
+
+
 def subjects_of_grants(reader: Reader) -> tuple[Subjects, np.ndarray]:
     """Tokens and terms of all grants in order of record. Cost: about 40 ms for 10^6."""
     rows = reader.execute("SELECT phone, id_no, term FROM consent_grant ORDER BY first").fetchall()
@@ -147,6 +160,12 @@ def lifted_by(reader: Reader, seq: int) -> list[int]:
     """Numbers of the entries that event `seq` lifted, ascending."""
     rows = reader.execute("SELECT number FROM consent_suppression WHERE lifted_seq = ? ORDER BY number", (seq,))
     return [int(number) for (number,) in rows]
+
+
+def erased_by(reader: Reader, seq: int) -> list[int]:
+    """Records that event `seq` took out, ascending."""
+    rows = reader.execute("SELECT record FROM consent_erased WHERE seq = ? ORDER BY record", (seq,))
+    return [int(record) for (record,) in rows]
 
 
 def lift(tx: Transaction, subject: Subject, seq: int) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 from workbench.contracts import Host, Transaction
 from workbench.domain.evidence import EntryRef
 from workbench.errors import InvalidRequest, NotFound
-from workbench_consent import tables
+from workbench_consent import recovering, tables
 from workbench_consent.grants import Subject, Withdrawal, lifting_digest, means_person, withdrawal_digest
 from workbench_consent.rows import SALT_SIZE
 from workbench_consent.subjects import ABSENT, Subjects, distinct, meant, token_at, words_of
@@ -61,7 +61,7 @@ def withdraw(
     if subject.phone is None and subject.id_no is None:
         raise InvalidRequest("撤回要写明手机号或身份证号", "a withdrawal names a phone number or an identity number")
     grants, term = tables.subjects_of_grants(tx)
-    entries, rows = _spread(subject, grants)
+    entries, rows = spread(subject, grants)
     covers = Withdrawal(0, subject, purpose, recipient).covers
     terms = [covers(one.purpose, one.recipient) for one in tables.terms(tx)]
     in_scope = [row for row in rows if terms[int(term[row])]]
@@ -81,6 +81,7 @@ def withdraw(
             "grants": str(len(in_scope)),
             "suppressed": "yes" if suppress else "no",
             "reason": reason,
+            "recovery": recovering.sealed(host, root, salt, withdrawals),
         },
         actor=actor,
         subject=evidence_name(subject),
@@ -136,7 +137,7 @@ def evidence_name(subject: Subject) -> str:
     return (subject.id_no or subject.phone or ABSENT).hex()
 
 
-def _spread(subject: Subject, grants: Subjects) -> tuple[list[Subject], list[int]]:
+def spread(subject: Subject, grants: Subjects) -> tuple[list[Subject], list[int]]:
     """What the person named and what signed forms add to it, and the rows of all forms that are the person's.
 
     The second round follows a number found in the first to the person's other phones.

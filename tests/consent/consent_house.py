@@ -15,16 +15,20 @@ from workbench_consent.registry import Registry
 
 from workbench.contracts import ConsentRegistry, Ledger, OperationContext, Transaction
 from workbench.crypto import random as random_sources
+from workbench.domain.erasure import Terms
 from workbench.domain.evidence import EntryRef
 from workbench.domain.identifiers import id_check_character
 from workbench.domain.party import Caller, PartyId, Person, PersonId, Role
 from workbench.store import Database
+from workbench.store.blobs import BLOB_MIGRATIONS, Blobs
 from workbench.store.evidence_log import EvidenceLog
+from workbench.store.restricted import ERASURE_MIGRATIONS, Restricted
 from workbench.store.vault import Vault
 
 BEIJING = ZoneInfo("Asia/Shanghai")
 HEADER = "phone,id_no,purpose,recipient,valid_from,valid_until,document_digest,channel"
 DOCUMENT = "ab" * 32
+TERMS = {"consent.": [1096, "测试", "for the test"], "consent.checked": [0, "无", "none"]}
 
 
 def beijing_ms(text: str) -> int:
@@ -103,7 +107,7 @@ class House:
         self.path = folder / "evidence.db"
         self.folder = folder
         self.source = random_sources.SeededSource(b"consent tests")
-        self.store = Database(self.path, schema.MIGRATIONS, reserve_bytes=0)
+        self.store = Database(self.path, [*BLOB_MIGRATIONS, *ERASURE_MIGRATIONS, *schema.MIGRATIONS], reserve_bytes=0)
         self.vault = Vault(self.store, b"\x07" * 32, source=self.source)
         self.ledger = MemoryLedger(self.party)
         self.evidence = EvidenceLog(
@@ -114,6 +118,11 @@ class House:
             random=self.source,
             party=self.party,
         )
+        self.blobs = Blobs(self.store, self.vault, folder / "blobs", now_ms=self.now_ms, source=self.source)
+        self.restricted = Restricted(
+            self.vault, self.evidence, self.ledger, self.blobs, party=self.party, terms=Terms(TERMS), now_ms=self.now_ms,  # type: ignore[arg-type]
+            source=self.source,
+        )  # fmt: skip
         self.uploads = Uploads(folder)
         self.downloads = Downloads()
         self.lists = Lists()

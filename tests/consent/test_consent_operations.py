@@ -142,7 +142,7 @@ def test_marketing_reads_coverage_and_nothing_about_a_person() -> None:
     assert open_to[Role.MARKETING] == {"consent.coverage", "consent.purposes"}
     assert open_to[Role.COMPLIANCE] == set(BY_NAME)
     assert open_to[Role.OPERATOR] == open_to[Role.ADMIN] == open_to[Role.ADVISER] == set()
-    strong = {"consent.withdraw", "consent.lift_suppression"}
+    strong = {"consent.withdraw", "consent.lift_suppression", "consent.document"}
     assert {name for name, one in BY_NAME.items() if one.fresh_password} == strong
     weak = {name for name, one in BY_NAME.items() if one.weak_token}
     assert weak == {"consent.coverage", "consent.grants", "consent.purposes"}
@@ -166,6 +166,8 @@ def test_sizes_and_scopes_are_never_shared() -> None:
         for kind in schema.EVIDENCE_KINDS for field in kind.fields if field.visibility.value == "shared"
     }  # fmt: skip
     roots = {("consent.imported", "root"), ("consent.withdrawn", "root"), ("consent.suppression_lifted", "root")}
+    roots |= {("consent.erased", "root"), ("consent.withdrawn", "recovery")}  # the second is sealed and padded
+    roots |= {("consent.replayed", "entries"), ("consent.replayed", "left")}
     assert shared == roots | {
         ("consent.snapshot", name) for name in ("snapshot", "attempt", "purpose", "recipient", "key_kind")
     }

@@ -352,3 +352,50 @@ def test_hook_workbench_replay(house: House) -> None:
         house.node.replay([entry])
     assert closed.value.code == "REPLAY_FAILED"
     assert "10012345678" not in str(closed.value)
+
+
+def test_hook_workbench_erase_customer(workspace: Workspace) -> None:
+    """Every owner is asked with tokens and, this once, identifiers; one that fails leaves the request unfinished."""
+    from workbench.domain.erasure import ErasureFinding, ErasureRequest
+    from workbench.errors import WorkbenchError
+
+    asked: list[ErasureRequest] = []
+    fails = [True]
+
+    @hookimpl
+    def workbench_erase_customer(host: Any, request: ErasureRequest) -> Sequence[ErasureFinding]:
+        asked.append(request)
+        if fails[0]:
+            raise RuntimeError("customer 10000000001")
+        return [ErasureFinding("extra", "notes", 2, 2, 0, 0, "已删", "deleted")]
+
+    with use(workspace, workbench_erase_customer=workbench_erase_customer) as house:
+        node = house.node
+        caller = house.caller(Role.COMPLIANCE)
+        with pytest.raises(WorkbenchError) as error:
+            node.erasure.ask(caller, phone="10000000001", id_no="", reason="asked for it")
+        assert (error.value.code, "10000000001" in str(error.value.details)) == ("ERASURE_UNFINISHED", False)
+        [left] = node.erasure.requests()
+        assert left.state == "RUNNING"
+        fails[0] = False
+        node.erasure.sweep()
+        done = node.erasure.asked(left.request)
+    assert {one.request for one in asked} == {left.request}
+    assert asked[-1].customer.phones == ("10000000001",) and len(asked[-1].customer.names[0]) == 32
+    assert {"owner": "extra", "what": "notes"}.items() <= next(one for one in done.report if one["owner"] == "extra").items()
+
+
+def test_hook_workbench_audit(workspace: Workspace) -> None:
+    """What a plugin finds in its own records stands in the report of every audit."""
+    from workbench.domain.evidence import AuditFinding
+    from workbench.domain.party import PartyId
+    from workbench.node.evidence_audit import AuditRequest, run_audit
+
+    @hookimpl
+    def workbench_audit(host: Any) -> Sequence[AuditFinding]:
+        return [AuditFinding(PartyId("broker"), 3, "note", "NOTE_GONE", "不见", "gone")]
+
+    with use(workspace, workbench_audit=workbench_audit) as house:
+        context = house.node.gate.context(house.caller(Role.COMPLIANCE))
+        found = run_audit(context, AuditRequest(compare=False)).findings
+    assert [one.problem for one in found if one.field == "note"] == ["NOTE_GONE"]

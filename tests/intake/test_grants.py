@@ -54,11 +54,11 @@ def test_a_grant_is_normalised_and_its_bare_dates_include_both_days(tmp_path: Pa
     assert table.frame.rows() == [
         (
             2, PHONE, ID_NO, "wealth-marketing", "bank",
-            _ms("2025-01-01T00:00:00+08:00"), _ms("2026-01-01T00:00:00+08:00"), DIGEST, "网点",
+            _ms("2025-01-01T00:00:00+08:00"), _ms("2026-01-01T00:00:00+08:00"), DIGEST, "网点", None,
         ),
         (
             3, None, ID_NO, "customer-service", "cardnet",
-            _ms("2025-01-01T09:00:00+08:00"), _ms("2025-06-30T23:59:59+08:00"), None, None,
+            _ms("2025-01-01T09:00:00+08:00"), _ms("2025-06-30T23:59:59+08:00"), None, None, None,
         ),
     ]  # fmt: skip
     assert table.report.missing == {

@@ -23,7 +23,7 @@ from workbench.contracts import (
     Transaction,
 )
 from workbench.domain.intersection import JobState
-from workbench.errors import WorkbenchError
+from workbench.errors import Refused, WorkbenchError
 from workbench.flows.inputs import Inputs
 from workbench.flows.jobs import Job, with_phase
 from workbench.flows.rules import Rules
@@ -107,6 +107,13 @@ class ProtocolRuns:
             return np.empty(0, np.int64)
         # The whole list again: who shares a key may stand outside the audience (decision 16).
         everyone = host.lists.frame(job.request["list_id"])
+        if everyone.height != inputs.waterfall[0]["kept"]:
+            # An erasure took a customer out of the list: places in it no longer mean who they meant.
+            raise Refused(
+                "名单在求交期间去掉了一位客户，请重新运行",
+                "A customer was erased from the list meanwhile: run again",
+                code="LIST_REWRITTEN",
+            )
         decision = self._rules.decide(everyone, job.partner, job.terms.purpose, job.terms.key_kind)
         gone: np.ndarray = indices[~decision.usable[inputs.rows[indices]]].astype(np.int64)
         return gone

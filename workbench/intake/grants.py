@@ -44,10 +44,13 @@ GRANT_SCHEMA: Final = pl.Schema(
         "valid_until_ms": pl.Int64,
         "document_digest": pl.String,
         "channel": pl.String,
+        "document": pl.String,
     }
 )
 
 _CHANNEL_LENGTH: Final = 64
+_DOCUMENT_LENGTH: Final = 200
+_NOT_IN_NAMES: Final = frozenset("/\\:")
 _HEX: Final = frozenset("0123456789abcdef")
 _TIMES: Final = {"valid_from": "valid_from_ms", "valid_until": "valid_until_ms"}
 
@@ -270,6 +273,16 @@ def _read_channel(text: str, known: _Known) -> _Reading:
     return folded or None, None
 
 
+def _read_document(text: str, known: _Known) -> _Reading:
+    """The name of a file in the folder that comes with the rows: no path, nothing hidden."""
+    folded = fold_cell(text).strip()
+    if not folded or folded.lower() in EMPTY_WORDS:
+        return None, None
+    if len(folded) > _DOCUMENT_LENGTH or folded.startswith(".") or set(folded) & _NOT_IN_NAMES or not folded.isprintable():
+        return None, "DOCUMENT_NAME"
+    return folded, None
+
+
 _READERS: Final[dict[str, _Reader]] = {
     "purpose": _code_reader("PURPOSE_MISSING", "PURPOSE_UNKNOWN", lambda known: known.purposes),
     "recipient": _code_reader("RECIPIENT_MISSING", "RECIPIENT_UNKNOWN", lambda known: known.recipients),
@@ -277,6 +290,7 @@ _READERS: Final[dict[str, _Reader]] = {
     "valid_until": _read_until,
     "document_digest": _read_digest,
     "channel": _read_channel,
+    "document": _read_document,
 }
 
 

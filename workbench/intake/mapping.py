@@ -44,6 +44,7 @@ GRANT_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "valid_from": ("生效日期", "生效时间", "授权起始日", "开始日期", "valid_from", "start_date"),
     "valid_until": ("失效日期", "失效时间", "到期日", "有效期至", "授权截止日", "截止日期", "valid_until", "end_date"),
     "document_digest": ("文件摘要", "签署文件摘要", "文件哈希", "document_digest", "document_hash"),
+    "document": ("签署文件", "签署文件名", "document", "document_file"),
     "channel": ("渠道", "签署渠道", "channel"),
 }
 """Fields of a consent file and the spellings of their headers."""
@@ -59,6 +60,7 @@ FIELD_NAMES: Final[dict[str, tuple[str, str]]] = {
     "valid_from": ("生效日期", "valid from"),
     "valid_until": ("失效日期", "valid until"),
     "document_digest": ("文件摘要", "document digest"),
+    "document": ("签署文件", "signed form"),
     "channel": ("渠道", "channel"),
 }
 

@@ -45,6 +45,10 @@ ROW_REASONS: Final[dict[str, tuple[str, str]]] = {
     "TIME_RANGE": ("日期不在 2000 年至 2100 年之间", "the date does not lie between 2000 and 2100"),
     "PERIOD_EMPTY": ("失效时间不晚于生效时间", "the grant ends no later than it begins"),
     "DIGEST_FORMAT": ("文件摘要不是 64 位十六进制", "the document digest is not 64 hexadecimal characters"),
+    "DOCUMENT_NAME": (
+        "签署文件一栏应为文件名，不含路径，至多 200 个字符",
+        "the signed form is named by its file name, without a path, at most 200 characters",
+    ),
     "CHANNEL_LENGTH": ("渠道超过 64 个字符", "the channel is longer than 64 characters"),
 }
 """Why one row is refused: code to a sentence in Chinese and English."""

@@ -76,6 +76,10 @@ def run_audit(ctx: OperationContext, request: AuditRequest) -> AuditReply:
     for finding in host.evidence.check_openings():
         stop_if_asked()
         findings.append(finding)
+    for finding in host.erasure.check():
+        stop_if_asked()
+        findings.append(finding)
+    findings += host.plugins.collect_all("workbench_audit", host=host)
     checker = Checker(host)
     changed = [(one.log, one.index) for one in findings if one.problem == "EDITED" and one.index is not None]
     return AuditReply(

@@ -194,6 +194,40 @@ HOST_KINDS = (
         _closed("rows", "行数", "rows", "1"),
     ),
     _kind(
+        "lists.rewritten", "名单去掉一位客户后重写", "a list was rewritten without a customer",
+        _closed("list", "名单", "list"), _closed("removed", "去掉的行数", "rows removed", "1"),
+        _closed("request", "擦除编号", "number of the erasure"),
+    ),
+    _kind(
+        "customers.erasure_asked", "提出擦除一位客户", "the erasure of a customer was asked for",
+        _closed("request", "擦除编号", "number of the erasure"),
+        Field("reason", COMMITTED, "理由", "reason", subject=True),
+        _closed("waits", "是否等待第二人", "whether a second person must confirm"),
+    ),
+    _kind(
+        "customers.erasure_confirmed", "第二人确认擦除", "a second person confirmed an erasure",
+        _closed("request", "擦除编号", "number of the erasure"),
+    ),
+    _kind(
+        "evidence.restricted", "字段移入限制存放", "values were set aside in restricted storage",
+        _closed("request", "擦除编号", "number of the erasure"),
+        _closed("entries", "涉及的记录与字段", "entries and fields concerned"),
+        _closed("records", "其他记录的数量", "other records, by count"),
+        _closed("until", "最后的到期时刻", "end of the last term", "ms"), _closed("basis", "保存依据", "ground of retention"),
+        _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
+    ),
+    _kind(
+        "evidence.erased", "字段与密钥已销毁", "values and their keys were destroyed",
+        _closed("request", "擦除编号", "number of the erasure"),
+        _closed("entries", "涉及的记录与字段", "entries and fields concerned"),
+        _closed("records", "其他记录的数量", "other records, by count"),
+        _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
+    ),
+    _kind(
+        "evidence.restricted_read", "查看限制存放的内容", "restricted values were read",
+        _closed("restrictions", "限制存放编号", "numbers of the restrictions"), _closed("reason", "理由", "reason"),
+    ),
+    _kind(
         "intersection.exported", "导出目标名单", "the target list was exported",
         _closed("customers", "导出人数", "customers exported", "1"),
         _closed("withheld", "导出时已无授权", "without a live grant at export", "1"),

@@ -1,0 +1,612 @@
+"""Erasing a customer: who asks, who confirms, what each owner did, what waits for the end of its term, and when that is.
+
+Document: docs/protocols/erasure.md. Promises: nothing is called done while an owner failed; a crash loses no step; what a
+term still keeps is in restricted storage and is destroyed by itself when it ends; the entries name places, never a person.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from workbench.contracts import OperationContext, Transaction
+from workbench.domain.envelope import SALT_SIZE
+from workbench.domain.erasure import (
+    DAY_MS,
+    Customer,
+    ErasureFinding,
+    ErasureRequest,
+    Stage,
+    open_recovery,
+    pack_names,
+    parse_references,
+    seal_recovery,
+    unpack_names,
+)
+from workbench.domain.evidence import AuditFinding, ReplayNeed, RestoredEntry
+from workbench.domain.identifiers import parse_id_no, parse_phone
+from workbench.domain.party import Caller, Role
+from workbench.errors import Denied, InvalidRequest, NotFound, Refused, VerificationError, WorkbenchError
+from workbench.node.erasing import erase_from_host, finds_customers, identify
+from workbench.operations import NoInput, Operation, Reply, Request
+from workbench.store.restricted import Restriction, Taken
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+SWEEP_S = 3600.0
+WAITING_DAYS = 7
+REFERENCES_AN_ENTRY = 300
+NONCE_SIZE = 12
+_BINDING = {"evidence.erased": Stage.ERASE, "evidence.restricted": Stage.RESTRICT}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One row of erasure_request."""
+
+    request: str
+    state: str
+    asked_by: str
+    confirmed_by: str
+    created_ms: int
+    changed_ms: int
+    until_ms: int
+    report: tuple[dict[str, Any], ...]
+
+
+class Erasure:
+    """The erasures of one node."""
+
+    def __init__(self, host: Workbench) -> None:
+        self._host = host
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # ---- life
+
+    def start(self) -> None:
+        """Go on with what a stop left open, destroy what is due, and look again every hour."""
+        self.sweep()
+        self._thread = threading.Thread(target=self._look_again, name="erasure", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _look_again(self) -> None:
+        while not self._stop.wait(SWEEP_S):
+            self.sweep()
+
+    def sweep(self) -> int:
+        """Everything that is due by now; how many restrictions ended. A failure is reported and tried again later."""
+        ended = 0
+        try:
+            self._host.blobs.sweep()
+            with self._lock:
+                self._expire()
+                for one in self.requests(states=("RUNNING",)):
+                    self._first_stage(one.request, actor="")
+                ended = self._end_terms()
+        except WorkbenchError as failure:
+            self._host.log_fault(failure)
+        if ended:
+            self._host.store.checkpoint()
+        return ended
+
+    # ---- asking
+
+    def ask(self, caller: Caller, *, phone: str, id_no: str, reason: str) -> Asked:
+        """Take a request down; in production it waits for a second person, elsewhere it runs. Refusals: section 2."""
+        host = self._host
+        if not phone.strip() and not id_no.strip():
+            raise InvalidRequest("请填写手机号或身份证号", "give a phone number or an identity number")
+        customer = identify(
+            host,
+            parse_phone(phone) if phone.strip() else None,
+            parse_id_no(id_no, today=host.today()) if id_no.strip() else None,
+        )
+        request = "E-" + host.random(6).hex()
+        waits = host.kind == "production"
+        now = host.now_ms()
+        actor = caller.person.token
+
+        def change(tx: Transaction) -> None:
+            host.vault.put(tx, _object(request), _packed(customer, reason))
+            tx.execute(
+                "INSERT INTO erasure_request (request, state, asked_by, created_ms, changed_ms) VALUES (?, ?, ?, ?, ?)",
+                (request, "WAITING" if waits else "RUNNING", actor, now, now),
+            )
+            values = {"request": request, "reason": reason, "waits": "yes" if waits else "no"}
+            host.evidence.append(tx, "customers.erasure_asked", values, actor=actor, subject=customer.names[0])
+
+        host.store.write(change)
+        if not waits:
+            with self._lock:
+                self._first_stage(request, actor=actor)
+        return self.asked(request)
+
+    def confirm(self, caller: Caller, request: str) -> Asked:
+        """The second person's yes; Denied OWN_REQUEST for the first one's."""
+        host, actor = self._host, caller.person.token
+        now = host.now_ms()
+
+        def change(tx: Transaction) -> None:
+            row = tx.execute("SELECT state, asked_by FROM erasure_request WHERE request = ?", (request,)).fetchone()
+            if row is None or row[0] != "WAITING":
+                raise Refused(
+                    "没有待确认的这项擦除", "no such erasure waits for confirmation", code="NOT_WAITING"
+                )
+            if row[1] == actor:
+                raise Denied(
+                    "提出人不能确认自己的擦除：请另一位合规人员确认",
+                    "nobody confirms their own erasure: another person of compliance does",
+                    code="OWN_REQUEST",
+                )
+            tx.execute(
+                "UPDATE erasure_request SET state = 'RUNNING', confirmed_by = ?, changed_ms = ? WHERE request = ?",
+                (actor, now, request),
+            )
+            host.evidence.append(tx, "customers.erasure_confirmed", {"request": request}, actor=actor)
+
+        host.store.write(change)
+        with self._lock:
+            self._first_stage(request, actor=actor)
+        return self.asked(request)
+
+    def requests(self, *, states: Sequence[str] = ()) -> list[Asked]:
+        """Requests, newest first; states: only these."""
+        with self._host.store.read() as reader:
+            rows = reader.execute(
+                "SELECT request, state, asked_by, confirmed_by, created_ms, changed_ms, until_ms, report"
+                " FROM erasure_request ORDER BY created_ms DESC, request"
+            ).fetchall()
+        found = [
+            Asked(
+                request=row[0], state=row[1], asked_by=row[2], confirmed_by=row[3], created_ms=row[4], changed_ms=row[5],
+                until_ms=row[6], report=tuple(json.loads(row[7])),
+            )
+            for row in rows
+        ]  # fmt: skip
+        return [one for one in found if not states or one.state in states]
+
+    def asked(self, request: str) -> Asked:
+        """One request; NotFound."""
+        for one in self.requests():
+            if one.request == request:
+                return one
+        raise NotFound("没有这项擦除", "there is no such erasure", code="NO_ERASURE")
+
+    # ---- first stage
+
+    def _first_stage(self, request: str, *, actor: str) -> None:
+        """Owner by owner, then the openings; the request stays RUNNING when somebody failed."""
+        host = self._host
+        with host.store.read() as reader:
+            customer, reason = _unpacked(host.vault.get(reader, _object(request)))
+        asked = ErasureRequest(request, Stage.RESTRICT, customer, actor, reason)
+        findings: list[ErasureFinding] = []
+        failures: list[str] = []
+
+        def failed(plugin: str, error: Exception) -> None:
+            host.log_fault(error)
+            failures.append(f"{plugin}: {error.code if isinstance(error, WorkbenchError) else 'INTERNAL'}")
+
+        for _, answer in host.plugins.collect("workbench_erase_customer", failed=failed, host=host, request=asked):
+            findings += answer
+        findings += erase_from_host(host, asked)
+        if failures:
+            raise WorkbenchError(
+                f"擦除 {request} 没有做完，启动时与每小时会再试：管理员检查插件",
+                f"Erasure {request} is not finished and is tried again at start and every hour: an administrator checks"
+                " the plugins",
+                code="ERASURE_UNFINISHED",
+                details={"request": request, "failed": "; ".join(failures)},
+            )
+        names = customer.names
+
+        def change(tx: Transaction) -> None:
+            taken = host.restricted.take_openings(tx, names, request=request)
+            done = [*findings, _openings_finding(taken)]
+            self._record(tx, request, done, taken, names, actor)
+
+        host.store.write(change, timeout_s=300)
+        host.store.checkpoint()
+
+    def _record(
+        self, tx: Transaction, request: str, findings: Sequence[ErasureFinding], taken: Taken, names: Sequence[str], actor: str
+    ) -> None:  # fmt: skip
+        """The entries, the new state and the report of a first stage, in its last transaction."""
+        host = self._host
+        lying = host.restricted.restrictions(tx, request=request)
+        now = host.now_ms()
+        kept = [one for one in lying if one.entry >= 0]
+        records = [one for one in lying if one.entry < 0]
+        if lying:
+            self._entries(
+                tx, "evidence.restricted", Stage.RESTRICT, request, [one.place for one in kept], names, actor,
+                records=_counts({one.kind: one.items for one in records}),
+                until=str(max(one.until_ms for one in lying)),
+                basis="; ".join(dict.fromkeys(one.basis_en for one in lying)),
+            )  # fmt: skip
+        erased = _counts({one.owner: one.erased for one in findings if one.erased and one.owner != "evidence"})
+        if taken.erased or erased or not lying:
+            self._entries(
+                tx, "evidence.erased", Stage.ERASE, request, taken.erased, names, actor, records=erased, until="", basis=""
+            )
+        if lying:  # what is needed at the end: whose term it was, by token alone
+            host.vault.put(tx, _object(request), _packed(Customer(tuple(names)), ""))
+        else:
+            host.vault.shred(tx, _object(request))
+        tx.execute(
+            "UPDATE erasure_request SET state = ?, changed_ms = ?, until_ms = ?, report = ? WHERE request = ?",
+            (
+                "RESTRICTED" if lying else "ERASED",
+                now,
+                max((one.until_ms for one in lying), default=0),
+                json.dumps([one.as_dict() for one in findings], ensure_ascii=False),
+                request,
+            ),
+        )
+
+    def _entries(
+        self, tx: Transaction, kind: str, stage: Stage, request: str, places: Sequence[str], names: Sequence[str], actor: str,
+        *, records: str, until: str, basis: str,
+    ) -> None:  # fmt: skip
+        host = self._host
+        for start in range(0, max(len(places), 1), REFERENCES_AN_ENTRY):
+            recovery = seal_recovery(
+                host.vault.token_key("recovery"), pack_names(request, names), binding=stage.value,
+                nonce=host.random(NONCE_SIZE),
+            )  # fmt: skip
+            values = {
+                "request": request,
+                "entries": " ".join(places[start : start + REFERENCES_AN_ENTRY]),
+                "records": records,
+                "recovery": recovery,
+            }
+            if kind == "evidence.restricted":
+                values |= {"until": until, "basis": basis}
+            host.evidence.append(tx, kind, values, actor=actor)
+
+    # ---- the end of terms
+
+    def _expire(self) -> None:
+        host, now = self._host, self._host.now_ms()
+        for one in self.requests(states=("WAITING",)):
+            if one.created_ms + WAITING_DAYS * DAY_MS > now:
+                continue
+
+            def change(tx: Transaction, request: str = one.request) -> None:
+                host.vault.shred(tx, _object(request))
+                tx.execute(
+                    "UPDATE erasure_request SET state = 'EXPIRED', changed_ms = ? WHERE request = ?", (now, request)
+                )
+
+            host.store.write(change)
+
+    def _end_terms(self) -> int:
+        host = self._host
+        with host.store.read() as reader:
+            due = host.restricted.due(reader, host.now_ms())
+        by_request: dict[str, list[Restriction]] = {}
+        for one in due:
+            by_request.setdefault(one.request, []).append(one)
+        for request, group in by_request.items():
+            self._end(request, group)
+        return len(due)
+
+    def _end(self, request: str, group: Sequence[Restriction]) -> None:
+        host = self._host
+        with host.store.read() as reader:
+            customer = _unpacked(host.vault.get(reader, _object(request)))[0]
+            last = len(host.restricted.restrictions(reader, request=request)) == len(group)
+        if last:
+            asked = ErasureRequest(request, Stage.ERASE, customer)
+            host.plugins.collect("workbench_erase_customer", host=host, request=asked)
+
+        def change(tx: Transaction) -> None:
+            ended = [one for one in group if host.restricted.destroy(tx, one)]
+            records = _counts({one.kind: one.items for one in ended if one.entry < 0})
+            places = [one.place for one in ended if one.entry >= 0]
+            self._entries(
+                tx, "evidence.erased", Stage.ERASE, request, places, customer.names, "", records=records, until="", basis=""
+            )
+            if not host.restricted.restrictions(tx, request=request):
+                host.vault.shred(tx, _object(request))
+                tx.execute(
+                    "UPDATE erasure_request SET state = 'ERASED', changed_ms = ? WHERE request = ?", (host.now_ms(), request)
+                )
+
+        host.store.write(change, timeout_s=300)
+
+    # ---- a restored node
+
+    def replay(self, entries: Sequence[RestoredEntry]) -> list[ReplayNeed]:
+        """Queue again what an older copy undid: `start` does it before anything else, so nobody is used meanwhile.
+
+        entries: of the own log, from mirrors. Returns what people must do again. Safe to repeat. No entry is written here.
+        See docs/protocols/erasure.md section 6.
+        """
+        host = self._host
+        unreadable = 0
+        wanted: dict[str, tuple[str, ...]] = {}
+        for entry in entries:
+            if entry.kind not in _BINDING:
+                continue
+            try:
+                message = open_recovery(
+                    host.vault.token_key("recovery"), entry.shared.get("recovery", ""), binding=_BINDING[entry.kind].value
+                )
+                request, names = unpack_names(message)
+                wanted[request] = names
+            except VerificationError:
+                unreadable += 1
+        now = host.now_ms()
+
+        def change(tx: Transaction) -> None:
+            for request, names in wanted.items():
+                tx.execute(
+                    "INSERT OR REPLACE INTO erasure_request (request, state, asked_by, created_ms, changed_ms)"
+                    " VALUES (?, 'RUNNING', '', ?, ?)",
+                    (request, now, now),
+                )
+                host.vault.put(tx, _object(request), _packed(Customer(names), ""))
+
+        if wanted:
+            host.store.write(change)
+        if not unreadable:
+            return []
+        zh = f"有 {unreadable} 项擦除无法从取回的记录重做：合规岗按原申请再擦除一次"
+        en = f"{unreadable} erasures cannot be done again from what came back: compliance erases those customers once more"
+        return [ReplayNeed("evidence.erased", unreadable, zh, en)]
+
+    # ---- restricted values
+
+    def find(self, *, phone: str, id_no: str) -> list[Restriction]:
+        """Restrictions of one customer, for whoever may read them."""
+        host = self._host
+        names = set(
+            finds_customers(host).customer_names(
+                phones=(parse_phone(phone),) if phone.strip() else (),
+                id_nos=(parse_id_no(id_no, today=host.today()),) if id_no.strip() else (),
+            )
+        )
+        with host.store.read() as reader:
+            return [
+                one
+                for asked in self.requests(states=("RESTRICTED",))
+                if names & set(_unpacked(host.vault.get(reader, _object(asked.request)))[0].names)
+                for one in host.restricted.restrictions(reader, request=asked.request)
+            ]
+
+    # ---- does it hold?
+
+    def check(self) -> Iterator[AuditFinding]:
+        """What is set aside against its commitments, and every opening taken out against the entries that say so."""
+        host = self._host
+        with host.store.read() as reader:
+            yield from host.restricted.check(reader)
+            marks = host.evidence.marks(reader)
+            told: dict[int, set[str]] = {}
+            for kind in ("evidence.erased", "evidence.restricted"):
+                before: int | None = None
+                while rows := host.evidence.search(reader, kind=kind, before=before, limit=1000):
+                    before = rows[-1].index
+                    for row in rows:
+                        entries = host.evidence.view(reader, row.index).get("entries", "")
+                        for index, fields in parse_references(entries).items():
+                            told.setdefault(index, set()).update(fields)
+        for index, name in sorted(marks):
+            if name not in told.get(index, ()):
+                yield AuditFinding(
+                    host.party, index, name, "ERASED_UNRECORDED",
+                    "字段已被清除，而没有擦除记录：合规人员核查谁动过数据库",
+                    "a field was emptied and no entry says so: compliance finds out who touched the database",
+                )  # fmt: skip
+
+
+def _object(request: str) -> str:
+    return f"erasure/{request}"
+
+
+def _packed(customer: Customer, reason: str) -> bytes:
+    value = {"names": customer.names, "phones": customer.phones, "id_nos": customer.id_nos, "reason": reason}
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _unpacked(data: bytes) -> tuple[Customer, str]:
+    value = json.loads(data)
+    return Customer(tuple(value["names"]), tuple(value["phones"]), tuple(value["id_nos"])), value["reason"]
+
+
+def _counts(values: dict[str, int]) -> str:
+    return " ".join(f"{name}:{count}" for name, count in sorted(values.items()))
+
+
+def _openings_finding(taken: Taken) -> ErasureFinding:
+    reasons = list(dict.fromkeys((one.basis_zh, one.basis_en) for one in taken.restricted))
+    return ErasureFinding(
+        "evidence", "values in entries", taken.erased_items + taken.restricted_items, taken.erased_items,
+        taken.restricted_items, taken.until_ms,
+        "；".join(zh for zh, _ in reasons) or "没有保存期要求，已销毁",
+        "; ".join(en for _, en in reasons) or "nothing demands retention; destroyed",
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ operations
+
+COMPLIANCE = frozenset({Role.COMPLIANCE})
+MAY_READ = frozenset({Role.COMPLIANCE, Role.AUDITOR})
+
+
+class EraseRequest(Request):
+    """phone, id_no: at least one. reason: why, kept in evidence under the customer's key."""
+
+    phone: str = ""
+    id_no: str = ""
+    reason: str = Field(min_length=5, max_length=500)
+
+
+class ConfirmRequest(Request):
+    request: str
+
+
+class FindingInfo(Reply):
+    """found = erased + restricted + left, of one owner."""
+
+    owner: str
+    what: str
+    found: int
+    erased: int
+    restricted: int
+    left: int
+    until_ms: int
+    zh: str
+    en: str
+    names: list[str]
+
+
+class RestrictionInfo(Reply):
+    """One thing set aside; place: reference of an entry with its fields, or a kind and count."""
+
+    restriction: str
+    owner: str
+    kind: str
+    place: str
+    items: int
+    until_ms: int
+    basis_zh: str
+    basis_en: str
+
+
+class ErasureReply(Reply):
+    """state: WAITING, RUNNING, RESTRICTED, ERASED or EXPIRED. until_ms: the last term, 0 for none."""
+
+    request: str
+    state: str
+    created_ms: int
+    until_ms: int
+    findings: list[FindingInfo]
+    restrictions: list[RestrictionInfo]
+    log_emptied: bool = True
+
+
+class ErasuresReply(Reply):
+    erasures: list[ErasureReply]
+
+
+class RestrictedRequest(Request):
+    """restriction: one id; or phone, id_no: everything of one customer. reason: kept in evidence."""
+
+    restriction: str = ""
+    phone: str = ""
+    id_no: str = ""
+    reason: str = Field(min_length=5, max_length=500)
+
+
+class RestrictedValue(Reply):
+    """values: field -> value of an entry; record -> hex of a record that is no entry."""
+
+    restriction: RestrictionInfo
+    values: dict[str, str]
+
+
+class RestrictedReply(Reply):
+    found: list[RestrictedValue]
+
+
+def _restriction(one: Restriction) -> RestrictionInfo:
+    return RestrictionInfo(
+        restriction=one.id, owner=one.owner, kind=one.kind, place=one.place, items=one.items, until_ms=one.until_ms,
+        basis_zh=one.basis_zh, basis_en=one.basis_en,
+    )  # fmt: skip
+
+
+def _reply(host: Workbench, asked: Asked, *, log_emptied: bool = True) -> ErasureReply:
+    with host.store.read() as reader:
+        lying = host.restricted.restrictions(reader, request=asked.request)
+    return ErasureReply(
+        request=asked.request,
+        state=asked.state,
+        created_ms=asked.created_ms,
+        until_ms=asked.until_ms,
+        findings=[FindingInfo(**one) for one in asked.report],
+        restrictions=[_restriction(one) for one in lying],
+        log_emptied=log_emptied,
+    )
+
+
+def _erase(ctx: OperationContext, request: EraseRequest) -> ErasureReply:
+    host = ctx.host
+    asked = host.erasure.ask(ctx.caller, phone=request.phone, id_no=request.id_no, reason=request.reason)
+    return _reply(host, asked, log_emptied=host.store.checkpoint())
+
+
+def _confirm(ctx: OperationContext, request: ConfirmRequest) -> ErasureReply:
+    host = ctx.host
+    asked = host.erasure.confirm(ctx.caller, request.request)
+    return _reply(host, asked, log_emptied=host.store.checkpoint())
+
+
+def _erasures(ctx: OperationContext, request: NoInput) -> ErasuresReply:
+    return ErasuresReply(erasures=[_reply(ctx.host, one) for one in ctx.host.erasure.requests()])
+
+
+def _restricted(ctx: OperationContext, request: RestrictedRequest) -> RestrictedReply:
+    host = ctx.host
+    if request.restriction:
+        ids = [request.restriction]
+    else:
+        if not request.phone.strip() and not request.id_no.strip():
+            raise InvalidRequest("请填写编号、手机号或身份证号", "give an id, a phone number or an identity number")
+        ids = [one.id for one in host.erasure.find(phone=request.phone, id_no=request.id_no)]
+    with host.store.read() as reader:
+        opened = [host.restricted.open(reader, one) for one in ids]
+    values = {"restrictions": " ".join(ids), "reason": request.reason}
+    host.store.write(
+        lambda tx: host.evidence.append(tx, "evidence.restricted_read", values, actor=ctx.caller.person.token)
+    )
+    return RestrictedReply(
+        found=[
+            RestrictedValue(
+                restriction=_restriction(one),
+                values={
+                    name: value[SALT_SIZE:].decode("utf-8", "replace") if one.entry >= 0 else value.hex()
+                    for name, value in found.items()
+                },
+            )
+            for one, found in opened
+        ]
+    )
+
+
+ERASURE_OPERATIONS = (
+    Operation(
+        name="customers.erase", zh="擦除一位客户", en="erase a customer", request=EraseRequest, reply=ErasureReply,
+        roles=COMPLIANCE, run=_erase, fresh_password=True, long=True,
+        evidence=("customers.erasure_asked", "evidence.restricted", "evidence.erased"),
+    ),
+    Operation(
+        name="customers.confirm_erasure", zh="确认擦除一位客户", en="confirm the erasure of a customer",
+        request=ConfirmRequest, reply=ErasureReply, roles=COMPLIANCE, run=_confirm, fresh_password=True, long=True,
+        evidence=("customers.erasure_confirmed", "evidence.restricted", "evidence.erased"),
+    ),
+    Operation(
+        name="customers.erasures", zh="查看擦除与到期日", en="read erasures and their terms", request=NoInput,
+        reply=ErasuresReply, roles=MAY_READ, run=_erasures, reads_only=True,
+    ),
+    Operation(
+        name="customers.restricted", zh="查看限制存放的内容", en="read what is in restricted storage",
+        request=RestrictedRequest, reply=RestrictedReply, roles=MAY_READ, run=_restricted, fresh_password=True,
+        evidence=("evidence.restricted_read",),
+    ),
+)  # fmt: skip
+
+__all__ = ["ERASURE_OPERATIONS", "Erasure"]
