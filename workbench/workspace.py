@@ -196,14 +196,36 @@ def require_private(folder: Path) -> None:
 
 
 def require_trusted_program(compiled: Path) -> None:
-    """StartRefused when others may write the program, its libraries or the compiled code it loads (decision 19)."""
-    for path in (Path(sys.prefix), Path(sysconfig.get_path("purelib")), Path(__file__).parent, compiled):
+    """StartRefused when others may write the program, its libraries or the compiled code it loads (decision 19).
+
+    Looked at: the interpreter's folders, and of every module and plugin that has been imported its file and every folder
+    down from the place on the module path where it was found. Cost: about 20 ms.
+    """
+    places = {Path(sys.prefix), Path(sysconfig.get_path("purelib")), compiled, *_imported_places()}
+    for path in sorted(places):
         if path.exists() and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            kind_zh, kind_en = ("目录", "folder") if path.is_dir() else ("文件", "file")
+            name = f"{path.parent.name}/{path.name}"
             raise StartRefused(
-                f"程序目录「{path.name}」可被他人改写，不启动。运维收回写权限",
-                f"Others may write the program folder {path.name}; it does not start. Operations take that right away",
+                f"程序{kind_zh}「{name}」可被他人改写，不启动。运维收回写权限",
+                f"Others may write the program {kind_en} {name}; it does not start. Operations take that right away",
                 code="PROGRAM_OPEN",
             )
+
+
+def _imported_places() -> set[Path]:
+    """Files of all imported modules, with the folders between each and the place on the module path it came from."""
+    roots = {Path(one).resolve() for one in sys.path if one}
+    places: set[Path] = set()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not file:
+            continue
+        path = Path(file).resolve()
+        above = list(path.parents)
+        known = next((number for number, folder in enumerate(above) if folder in roots), 0)
+        places |= {path, *above[: known + 1]}  # found in another way than the module path: its own folder at least
+    return places
 
 
 def free_ports(workspace: Workspace) -> dict[str, tuple[int, int]]:

@@ -71,7 +71,7 @@ def test_frames_that_come_twice_are_refused_and_the_run_goes_on(three: Instituti
     three.both("broker", "bank", job, "RELEASED")
     assert later == ["MESSAGE_REPLAYED"] == refusals(three, "bank")[before:]
     # After the end every frame of the attempt is refused, the first one too: it starts nothing.
-    with pytest.raises(WorkbenchError, match="NOT_NOW"):
+    with pytest.raises(WorkbenchError, match="ATTEMPT_OVER"):
         three.nodes["bank"].peer_api.answer(call_of(seen[0]))
     assert three.nodes["bank"].jobs.get(job).state == "RELEASED"
 
@@ -141,7 +141,7 @@ def test_a_frame_of_another_job_is_refused(three: Institutions) -> None:
     three.wire.on("bank", "points", lambda body: frames["first"], job=second)
     three.approve("bank", second)
     three.both("broker", "bank", second, "ABORTED")
-    assert refusals(three, "broker")[before:] == ["NO_JOB"], "the job it names runs no longer"
+    assert refusals(three, "broker")[before:] == ["ATTEMPT_OVER"], "the job it names runs no longer"
     renamed = three.propose("broker", "bank", PURPOSE)
     three.wire.on("bank", "points", lambda body: forged(three, frames["first"], job=renamed), job=renamed)
     three.approve("bank", renamed)

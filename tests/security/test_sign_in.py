@@ -204,6 +204,25 @@ def test_partners_are_served_while_a_password_is_checked(house: House, web: Web)
     assert asyncio.run(both()) == (True, 303)
 
 
+def test_the_reply_to_a_confirmed_action_lies_sealed_until_its_page_has_it(house: House, web: Web) -> None:
+    """A reply may name customers; whoever copies the database must not read it."""
+    ticket = ticket_for(house, Role.ADMIN, "page")
+    request = {"person": "zhao", "display_name": "赵一二三四", "roles": ["marketing"], "password": "Korrekt-Pferd-7-Batterie"}
+    prepared = web.post("/api/v1/actions", json={"operation": "people.add", "request": request}, headers=bearer(ticket)).json()
+    form = {"password": house.password(Role.ADMIN), "decision": "yes"}
+    done = web.post(prepared["url"], data=form, headers={"Origin": f"http://{OWN}"})
+    assert done.status_code == 200
+    with house.node.store.read() as reader:
+        assert [row["reply"] for row in reader.execute("SELECT reply FROM host_action")] == [None]
+        assert house.node.vault.names(reader, "action-reply/")
+    state = web.get(f"/api/v1/actions/{prepared['action']}", headers=bearer(ticket)).json()
+    assert (state["state"], state["reply"]["display_name"]) == ("done", "赵一二三四")
+    house.clock.forward(minutes=16)
+    prepare_action(house.node, house.caller(Role.ADMIN), "people.disable", {"person": "zhao"})
+    with house.node.store.read() as reader:
+        assert not house.node.vault.names(reader, "action-reply/"), "and not beyond the life of the action"
+
+
 def test_many_sign_ins_at_once_do_not_take_the_nodes_memory(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """argon2id asks for 64 MiB each; the door to it is open before anybody has signed in."""
     inside, most, lock = 0, 0, threading.Lock()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.channel.message import (
@@ -50,6 +51,40 @@ def attempt_over(job: str, attempt: int) -> PeerError:
     )
 
 
+class WaitingBytes:
+    """Bytes of frames that wait to be read, partner by partner: each has a share of its own, and fills no other's.
+
+    share: bytes of one partner at this moment. A frame larger than it passes when nothing else of the partner waits.
+    """
+
+    def __init__(self, share: Callable[[], int]) -> None:
+        self._share = share
+        self._used: dict[str, int] = {}
+        self._changed = threading.Condition()
+
+    def take(self, partner: str, size: int, *, timeout_s: float) -> bool:
+        """Reserve room for a frame, waiting a little for it; False when there was none."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._fits(partner, size), timeout_s):
+                return False
+            self._used[partner] = self._used.get(partner, 0) + size
+            return True
+
+    def give(self, partner: str, size: int) -> None:
+        """A frame was read or dropped."""
+        with self._changed:
+            self._used[partner] = self._used.get(partner, 0) - size
+            self._changed.notify_all()
+
+    def used(self, partner: str) -> int:
+        with self._changed:
+            return self._used.get(partner, 0)
+
+    def _fits(self, partner: str, size: int) -> bool:
+        used = self._used.get(partner, 0)
+        return not used or used + size <= self._share()
+
+
 class Conversation:
     """Frames of one job and attempt between this node and one partner.
 
@@ -65,7 +100,10 @@ class Conversation:
         partner: PartyId,
         step_timeout_s: float,
         total_timeout_s: float,
+        waiting: WaitingBytes | None = None,
     ) -> None:
+        self._waiting = waiting or WaitingBytes(lambda: 1 << 62)
+        self._is_discarded = False
         self.job = job
         self.attempt = attempt
         self.partner = partner
@@ -128,6 +166,7 @@ class Conversation:
             self.raise_if_ended()
             try:
                 message = self._queue.get(timeout=_POLL_S)
+                self._waiting.give(self.partner, len(message.payload))
                 break
             except queue.Empty:
                 if time.monotonic() > limit:
@@ -165,14 +204,31 @@ class Conversation:
             if self._ended is not None:  # why is told by a notice of its own, not by this reply
                 raise attempt_over(self.job, self.attempt)
             self.raise_if_ended()
+            if self._waiting.take(self.partner, len(message.payload), timeout_s=_POLL_S):
+                if self._put(message):
+                    return
+                self._waiting.give(self.partner, len(message.payload))
+            if time.monotonic() > limit:
+                raise PeerError("本机构处理不过来，请稍后重试", "This node is too busy; try again later", code="BUSY")
+
+    def discard(self) -> None:
+        """The attempt is over: what still waits unread is dropped, and so is what arrives now."""
+        self._is_discarded = True
+        while True:
             try:
-                self._queue.put(message, timeout=_POLL_S)
+                message = self._queue.get_nowait()
+            except queue.Empty:
                 return
-            except queue.Full:
-                if time.monotonic() > limit:
-                    raise PeerError(
-                        "本机构处理不过来，请稍后重试", "This node is too busy; try again later", code="BUSY"
-                    ) from None
+            self._waiting.give(self.partner, len(message.payload))
+
+    def _put(self, message: OpenedMessage) -> bool:
+        try:
+            self._queue.put(message, timeout=_POLL_S)
+        except queue.Full:
+            return False
+        if self._is_discarded:  # nobody will read it
+            self.discard()
+        return True
 
     def end(self, reason: WorkbenchError, *, actor: str = "") -> None:
         """Make the running attempt stop at its next step with this reason; the first reason counts.

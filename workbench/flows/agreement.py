@@ -33,7 +33,7 @@ class Agreement:
     def __init__(self, host: Workbench, rules: Rules) -> None:
         self._host = host
         self._rules = rules
-        self._history = ListHistory(host)
+        self.history = ListHistory(host)
 
     def reach(self, talk: Conversation, job: Job) -> tuple[Inputs, Contract, Session]:
         """Filter by consent now, commit, exchange offers, and sign the contract of this attempt."""
@@ -44,7 +44,7 @@ class Agreement:
         self._rules.require_enough(inputs, terms.minimum_crowd)
         if isinstance(host.consent, LearnsLists):
             host.consent.forget_large()  # what choosing among a million took, committing to them needs now
-        sketch, identifiers = self._history.sketch(inputs.frame[inputs.kind.value]), inputs.identifiers
+        sketch, identifiers = self.history.sketch(inputs.frame[inputs.kind.value]), inputs.identifiers
         inputs = inputs.compressed()
         give_back_now()
         prepared = engine.prepare(
@@ -146,14 +146,14 @@ class Agreement:
             "commitment_root": offer.commitment_root.hex(),
         }
         query = GrantQuery(job.terms.purpose, job.partner, host.now_ms(), job.terms.key_kind)
-        nearest = self._history.near_duplicates(sketch, job=job.job, partner=job.partner, purpose=job.terms.purpose)
+        nearest = self.history.near_duplicates(sketch, job=job.job, partner=job.partner, purpose=job.terms.purpose)
         # In an entry that every attempt has: an entry of its own would tell the partner that our list hardly changed.
         values |= {"near_duplicates": str(len(nearest)), "nearest": nearest[0].job if nearest else ""}
 
         def change(tx: Transaction) -> None:
             host.jobs.update(tx, job.job, now_ms=host.now_ms(), waterfall=inputs.waterfall)
             host.evidence.append(tx, "intersection.attempt_started", values, job=job.job)
-            self._history.remember(tx, sketch, job=job.job, attempt=talk.attempt)
+            self.history.remember(tx, sketch, job=job.job, attempt=talk.attempt)
             if nearest:
                 self._warn_of_near_duplicates(tx, job, nearest)
             snapshot = host.consent.take_snapshot(

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workbench.channel.conversation import Conversation, attempt_over
+from workbench.channel.conversation import Conversation, WaitingBytes, attempt_over
 from workbench.contracts import Transaction
 from workbench.domain.intersection import FINAL_STATES, RUN_AGAIN_STATES, JobState
 from workbench.domain.party import Caller, PartyId
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 
+HOUR_MS = 3_600_000
+FEWEST_FRAMES = 4
+
+
 class IntersectionFlow:
     """All intersections of one node. Threads: one per running attempt; the database orders everything else."""
 
@@ -46,6 +50,8 @@ class IntersectionFlow:
         self._host = host
         self._running: dict[str, Conversation] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._swept_ms = 0
+        self._waiting = WaitingBytes(self._share_of_a_partner)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._rules = Rules(host)
@@ -103,8 +109,12 @@ class IntersectionFlow:
                 self.proposals.keep_refusal(job_id, refusal)
 
     def expire(self) -> None:
-        """Proposals past their time end without effect."""
+        """Proposals past their time end without effect; sketches of lists past theirs are shredded, once an hour."""
         self.proposals.expire()
+        now = self._host.now_ms()
+        if now - self._swept_ms >= HOUR_MS:
+            self.agreement.history.forget_old()
+            self._swept_ms = now
 
     # ------------------------------------------------------------------ 3 attempts
 
@@ -145,7 +155,11 @@ class IntersectionFlow:
         self._rules.require_budget(job.partner, job.terms.purpose)
         talk = self._conversation(job, attempt, timeout_s=float(self._host.setting("node.total_timeout_s")))
         talk.deliver(frame)
-        self._begin(talk, job)
+        try:
+            self._begin(talk, job)
+        except BaseException:
+            talk.discard()
+            raise
 
     def _conversation(self, job: Job, attempt: int, *, timeout_s: float) -> Conversation:
         return Conversation(
@@ -155,7 +169,17 @@ class IntersectionFlow:
             partner=job.partner,
             step_timeout_s=min(float(self._host.setting("node.step_timeout_s")), timeout_s),
             total_timeout_s=timeout_s,
+            waiting=self._waiting,
         )
+
+    def _share_of_a_partner(self) -> int:
+        """How many bytes of one partner may wait to be read; its next frame waits beyond it.
+
+        Never less than a few frames: both sides send a frame or two before they read, and would wait for each other.
+        """
+        host = self._host
+        share = int(host.setting("node.max_queued_bytes")) // max(1, len(host.parties()) - 1)
+        return max(share, FEWEST_FRAMES * int(host.setting("node.max_message_bytes")))
 
     def _begin(self, talk: Conversation, job: Job) -> None:
         """Record that the attempt runs and give it its thread."""
@@ -172,6 +196,13 @@ class IntersectionFlow:
         with self._lock:
             if job.job in self._running or self._closed.is_set():
                 raise Refused("这次求交正在运行", "This intersection is running", code="NOT_NOW")
+            limit = int(host.setting("intersection.parallel_attempts"))
+            if sum(1 for one in self._running.values() if one.partner == job.partner) >= limit:
+                raise Refused(
+                    f"与 {job.partner} 的求交已有 {limit} 次在运行，请等其中一次结束后重新运行",
+                    f"{limit} intersections with {job.partner} run already; run it again when one of them has ended",
+                    code="TOO_MANY_ATTEMPTS",
+                )
             self._running[job.job] = talk
         try:
             host.store.write(change)
@@ -203,8 +234,10 @@ class IntersectionFlow:
 
     def _forget(self, job_id: str) -> None:
         with self._lock:
-            self._running.pop(job_id, None)
+            talk = self._running.pop(job_id, None)
             self._threads.pop(job_id, None)
+        if talk is not None:
+            talk.discard()
         self.runs.forget(job_id)
 
     # ------------------------------------------------------------------ 6 sealing

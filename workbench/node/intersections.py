@@ -231,6 +231,7 @@ def _preview(ctx: OperationContext, request: PreviewRequest) -> PreviewReply:
         kind=kind,
         decide=lambda chosen: registry.decide(chosen, query),
     )
+    _require_crowd(host, inputs)
     engine = host.engine()
     bucket = bucket_of(max(1, inputs.size))
     seconds, size = engine.estimate(inputs.size, bucket)
@@ -253,6 +254,17 @@ def _preview(ctx: OperationContext, request: PreviewRequest) -> PreviewReply:
         attempts_limit=int(host.setting("intersection.attempts_per_period")),
         period_days=int(host.setting("intersection.period_days")),
     )
+
+
+def _require_crowd(host: Workbench, inputs: Inputs) -> None:
+    """A rule that fits a handful would tell who of them has consented: the gate refuses it, and records that."""
+    floor = int(host.setting("intersection.minimum_crowd"))
+    if inputs.waterfall[1]["kept"] < floor:
+        raise Refused(
+            f"符合受众规则的客户少于 {floor} 位，不给出人数与授权情况。请放宽规则；这次尝试已记录",
+            f"Fewer than {floor} customers fit this rule: no counts are given. Widen it; this attempt was recorded",
+            code="NARROW_AUDIENCE",
+        )
 
 
 def _near_duplicates(host: Workbench, job: str, partner: PartyId, purpose: str, inputs: Inputs) -> list[dict[str, Any]]:

@@ -124,9 +124,13 @@ class AudienceRequest(Request):
 
 
 class AudienceReply(Reply):
-    """size: how many customers fit the rule; canonical: the rule in its one spelling; zh, en: as a sentence."""
+    """size: how many customers fit the rule; canonical: the rule in its one spelling; zh, en: as a sentence.
+
+    is_below: fewer than `size` fit, which then is the smallest crowd: a small number would point at people.
+    """
 
     size: int
+    is_below: bool = False
     total: int
     canonical: str
     digest: str
@@ -337,6 +341,8 @@ def _audience(ctx: OperationContext, request: AudienceRequest) -> AudienceReply:
     frame = ctx.host.lists.frame(request.list_id)
     audience = parse_audience(request.rule) if request.rule.strip() else None
     size = int(audience.select(frame).sum() or 0) if audience else frame.height
+    floor = int(ctx.host.setting("intersection.minimum_crowd"))
+    is_below = audience is not None and 0 < size < floor
     columns = [name for name in frame.columns if name not in ("customer_id", "phone", "id_no", "name")]
     values = {
         name: sorted(text for text in map(str, frame[name].drop_nulls().unique()) if not looks_like_identifier(text))[:50]
@@ -344,7 +350,8 @@ def _audience(ctx: OperationContext, request: AudienceRequest) -> AudienceReply:
         if frame[name].n_unique() <= 50
     }
     return AudienceReply(
-        size=size,
+        size=floor if is_below else size,
+        is_below=is_below,
         total=frame.height,
         canonical=audience.canonical if audience else "",
         digest=audience.digest() if audience else "",

@@ -1,0 +1,36 @@
+"""A frame of an attempt that is over: the partner hears just that, whichever side it is on."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.errors import WorkbenchError
+
+from tests.flows.institutions import Institutions
+
+PURPOSE = "investor-education"
+
+
+@pytest.mark.parametrize(("ended_by", "sender", "kind"), [("broker", "bank", "reply"), ("bank", "broker", "reply")])
+def test_a_frame_that_arrives_after_the_end_says_that_the_attempt_is_over(
+    three: Institutions, ended_by: str, sender: str, kind: str
+) -> None:
+    """It was NO_JOB or NOT_NOW, by the side it arrived at: the sender's staff read that the job does not exist."""
+    job = three.propose("broker", "bank", PURPOSE)
+    three.wire.on(ended_by, "stopped", lambda body: None, job=job)  # its notice is slower than the frame
+
+    def end_first() -> None:
+        node = three.nodes[ended_by]
+        talk = node.flow._running[job]
+        talk.end(WorkbenchError("磁盘已满", "the disk is full", code="STORAGE_FAILED"))
+        three.wait_until(lambda: job not in node.flow._running)
+
+    three.wire.before(sender, kind, end_first, job=job)
+    three.approve("bank", job)
+    found = dict(zip(("broker", "bank"), three.both("broker", "bank", job, "ABORTED"), strict=True))
+    assert found[ended_by].error["code"] == "STORAGE_FAILED"
+    assert found[sender].error["code"] == "STOPPED_BY_PARTNER"
+    assert three.entries(ended_by, kind="peer.refused")[-1].values["code"] == "ATTEMPT_OVER"
+    # A stranger to the job learns nothing of it.
+    with pytest.raises(WorkbenchError, match="NO_JOB"):
+        three.nodes["broker"].flow.on_attempt_frame("cardnet", job, 1, b"")
