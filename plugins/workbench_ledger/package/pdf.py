@@ -107,6 +107,7 @@ def _draw(pdf: Any, blocks: Iterable[Block]) -> None:
 
 def _draw_table(pdf: Any, block: Table) -> None:
     pdf.set_font("report", size=7.5)
+    pdf.set_fill_color(255, 255, 255)  # else rows take the tint of the band above
     pdf.set_draw_color(210, 217, 214)
     has_head = any(block.columns)
     rows = block.rows[:MAX_TABLE_ROWS]
@@ -117,6 +118,7 @@ def _draw_table(pdf: Any, block: Table) -> None:
         first_row_as_headings=has_head,
         headings_style=_plain_style(),
         text_align="LEFT",
+        v_align="TOP",
         padding=(0.8, 1, 0.8, 0),
     ) as table:
         for cells in [block.columns, *rows] if has_head else rows:

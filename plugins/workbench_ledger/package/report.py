@@ -257,7 +257,7 @@ def _detail(order: PackageOrder, row: _Row, at: int) -> str:
 
 
 def _short(value: str) -> str:
-    text = " ".join(value.split())
+    text = " ".join(value.split()) or "—"
     if len(text) >= 64 and all(one in "0123456789abcdef" for one in text):
         return f"{text[:8]}…{text[-4:]}"
     return text if len(text) <= 120 else text[:117] + "…"

@@ -189,9 +189,10 @@ const centralHeader = (name, size, crc, offset) => joined(
 );
 const endRecord = (count, size, offset) => joined(Uint8Array.of(0x50, 0x4b, 5, 6), little([0, 2], [0, 2], [count, 2], [count, 2], [size, 4], [offset, 4], [0, 2]));
 
-/** The files of a ZIP in our one spelling, by name; every byte outside the files is compared. Throws Bad. */
+/** The files of a ZIP in our one spelling, by name; every byte outside the files is compared. Throws Bad. `damaged`: files that do not fit their checksum. */
 function readContainer(data) {
   const files = new Map();
+  files.damaged = [];
   try {
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     demand(data.length >= 22);
@@ -208,7 +209,8 @@ function readContainer(data) {
       const header = localHeader(raw, size, crc);
       demand(sameBytes(data.subarray(offset, offset + header.length), header));
       const content = data.subarray(offset + header.length, offset + header.length + size);
-      demand(content.length === size && crc32(content) === crc);
+      demand(content.length === size);
+      if (crc32(content) !== crc) files.damaged.push(name);
       files.set(name, content);
       last = name;
       at += 46 + nameLength;

@@ -26,6 +26,7 @@ from workbench_ledger.package.verifier.checks import Package, check_package
 from workbench_ledger.package.verifier.formats import (
     Bad,
     Keys,
+    damaged_members,
     is_name,
     parse_once,
     parse_trust,
@@ -47,7 +48,7 @@ def open_folder(folder: Path) -> Package:
             raise Bad("CONTAINER")
         if path.is_file():
             names.append(name)
-    return Package(sorted(names), lambda name: _read_known(folder / name), "")
+    return Package(sorted(names), lambda name: _read_known(folder / name), "", [])
 
 
 def _read_known(path: Path) -> bytes:
@@ -61,7 +62,8 @@ def open_zip(path: Path) -> Package:
     """A package as one file; every byte outside its files is compared. Raises Bad."""
     file = path.open("rb")
     members = read_container(file, path.stat().st_size)
-    return Package(sorted(members), lambda name: read_member(file, members[name]), _file_sm3(path))
+    damaged = damaged_members(file, members)
+    return Package(sorted(members), lambda name: read_member(file, members[name]), _file_sm3(path), damaged)
 
 
 def _file_sm3(path: Path) -> str:

@@ -12,6 +12,9 @@ const PAGE = {
   receipt: ["导出收据（可不选，覆盖整个 ZIP）", "Receipt of the export (optional, covers the whole ZIP)"],
   folder: ["或：解压后的文件夹", "Or: the unpacked folder"],
   clear: ["清空", "Clear"],
+  choose: ["选择…", "Choose…"],
+  none: ["未选", "none"],
+  files: ["{count} 个文件", "{count} files"],
   waiting: ["正在核对…", "Checking…"],
   steps: ["逐项核对", "What was checked"],
   unchecked: ["没有核对", "What was not checked"],
@@ -53,7 +56,7 @@ function startPage() {
 
   function draw() {
     document.documentElement.lang = at ? "en" : "zh-CN";
-    for (const node of document.querySelectorAll("[data-text]")) node.textContent = say(node.dataset.text);
+    for (const node of document.querySelectorAll("[data-text]:not(.given)")) node.textContent = say(node.dataset.text);
     byId("language").textContent = say("language");
     byId("limits").replaceChildren(...LIMITS.map((one) => make("li", { text: one[at] })));
     if (outcome) drawOutcome();
@@ -144,7 +147,12 @@ function startPage() {
     if (role === "package") Object.assign(given, { data, files: null });
     else if (role === "lists") given.lists = [...given.lists.filter((one) => one.name !== name), { name, data }];
     else given[role] = data;
-    byId(`${role}-taken`).textContent = role === "lists" ? given.lists.map((one) => one.name).join(", ") : name;
+    showTaken(role, role === "lists" ? given.lists.map((one) => one.name).join(", ") : name);
+  }
+
+  function showTaken(role, text) {
+    byId(`${role}-taken`).textContent = text;
+    byId(`${role}-taken`).classList.add("given");
   }
 
   async function takeAll(files, role = "") {
@@ -165,7 +173,7 @@ function startPage() {
     const found = new Map();
     for (const file of files) found.set(file.webkitRelativePath.split("/").slice(1).join("/"), await read(file));
     Object.assign(given, { data: null, files: found });
-    byId("folder-taken").textContent = `${found.size}`;
+    showTaken("folder", say("files", { count: found.size }));
     await check();
   }
 
@@ -177,7 +185,7 @@ function startPage() {
     outcome = null;
     turn++;
     for (const node of document.querySelectorAll(".inputs input")) node.value = "";
-    for (const node of document.querySelectorAll(".taken")) node.textContent = "";
+    for (const node of document.querySelectorAll(".taken")) { node.textContent = say("none"); node.classList.remove("given"); }
     byId("answer").replaceChildren();
     byId("detail").replaceChildren();
     delete document.body.dataset.verdict;

@@ -57,10 +57,6 @@ class Result:
         self.steps.append(Step(name))
         return self.steps[-1]
 
-    def step(self, name: str, **values: Any) -> None:
-        """A step that holds."""
-        self.begin(name).end(**values)
-
     def leave(self, name: str, **values: Any) -> None:
         """Something that was not checked."""
         zh, en = (text.format(**values) for text in UNCHECKED[name])

@@ -31,6 +31,7 @@ STEPS: Words = {
 
 PROBLEMS: Words = {
     "CONTAINER": ("这不是第 1 版证据包：被改动、截断，或用别的软件重新打包。请解压后核对文件夹，或向出具机构重新索取", "this is no package of version 1: changed, cut off, or packed anew by other software. Unpack it and check the folder, or ask the exporter for it again"),
+    "FILE_CRC": ("文件 {file} 的字节与 ZIP 的校验和不符：打包之后被改动", "the bytes of {file} do not fit the ZIP's checksum: changed after it was packed"),
     "MANIFEST_FORM": ("清单 manifest.json 不是第 1 版的规范写法：请出具机构重新导出", "manifest.json is not in the one spelling of version 1: the exporter must export again"),
     "FILE_MISSING": ("清单中的文件 {file} 不在包内：请向出具机构重新索取", "{file} is in the manifest and not in the package: ask the exporter for it again"),
     "FILE_EXTRA": ("包内有清单之外的文件 {file}：不可采信，请向出具机构重新索取", "{file} is in the package and not in the manifest: do not trust it, ask the exporter for it again"),
