@@ -47,7 +47,7 @@ _POLL_S = 0.25
 def attempt_over(job: str, attempt: int) -> PeerError:
     """The reply to a frame of an attempt that has ended here."""
     return PeerError(
-        f"{job} 的第 {attempt} 次尝试在本机构已经结束", f"Attempt {attempt} of {job} is over here", code=ATTEMPT_OVER
+        f"{job} 的第 {attempt} 次尝试在本机构已经结束", f"Attempt {attempt} of {job} is over here", code="ATTEMPT_OVER"
     )
 
 

@@ -19,7 +19,7 @@ from workbench.flows import waterfall
 from workbench.flows.endings import RUNNING_STATES, Endings
 from workbench.flows.inputs import Inputs, released_frame
 from workbench.flows.jobs import Job, with_phase
-from workbench.flows.parsing import SEAL_OVERDUE, parsed_place
+from workbench.flows.parsing import parsed_place
 from workbench.flows.rules import Rules
 from workbench.store.frames import stage_frame
 
@@ -184,7 +184,7 @@ class Releases:
             f"请本机构合规岗联系 {job.partner} 合规岗，要求其补交并说明；需要名单时重新提议",
             f"{hours:g} h after the release of {job.job}, {job.partner} still {en}. The list was destroyed and nothing may be"
             f" exported; compliance here asks compliance of {job.partner} for it and for the reason; propose anew for a list",
-            code=SEAL_OVERDUE,
+            code="SEAL_OVERDUE",
             details={"missing": missing},
         )
 
