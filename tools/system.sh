@@ -5,6 +5,7 @@ set -u
 declare -A program=(
     [chromium]="chromium"
     [golang-go]="go"
+    [npm]="npm"
     [openssl]="openssl"
     [softhsm2]="softhsm2-util"
 )

@@ -14,7 +14,15 @@ from workbench.contracts import Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, Refused, StartRefused, VerificationError, WorkbenchError
 from workbench_anchor import contract, http, tables
-from workbench_anchor.chain import Account, Chain, EvmChain, TransactionReceipt, checksummed, make_key, require_installed
+from workbench_anchor.chain import (
+    Account,
+    Chain,
+    EvmChain,
+    TransactionReceipt,
+    checksummed,
+    make_key,
+    require_installed,
+)
 from workbench_anchor.contract import ChainHead, head_of
 from workbench_anchor.house import House
 from workbench_anchor.notes import Note, origin_id, read_note

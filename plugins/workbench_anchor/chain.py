@@ -57,6 +57,41 @@ class Signed:
     nonce: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How an error of the contract is said."""
+
+    code: str
+    zh: str
+    en: str
+
+
+_TOLD = {
+    "NOT_SENDER": _Told(
+        "CHAIN_NOT_SENDER",
+        "合约里没有为本日志登记这个账户：请登记方登记",
+        "the contract knows another account for this log, or none: the registrar registers it",
+    ),
+    "NOT_REGISTRAR": _Told("CHAIN_NOT_REGISTRAR", "只有登记方可以登记", "only the registrar of the contract may register"),
+    "EMPTY_TREE": _Told("CHAIN_EMPTY_TREE", "空日志不能锚定", "an empty log cannot be anchored"),
+    "ROLLBACK": _Told(
+        "CHAIN_ROLLBACK",
+        "链上已有条数更多的检查点：本日志可能是旧副本，运维与合规人员核对",
+        "the chain has a larger head of this log: it may be an older copy; operations and compliance compare",
+    ),
+    "SPLIT_VIEW": _Told(
+        "CHAIN_SPLIT_VIEW",
+        "链上同样条数的树根不同：存在两份历史，合规人员核对",
+        "the chain has other roots for this size: there are two histories; compliance compares",
+    ),
+}
+_OTHERWISE = _Told(
+    "CHAIN_REFUSED",
+    "链拒绝了交易或请求：运维人员核对账户余额、单价与合约",
+    "the chain refused the transaction or question: operations look at balance, price and contract",
+)
+
+
 class Chain(Protocol):
     """What anchoring asks of a chain. Everything raises PeerUnavailable (CHAIN_DOWN) when its node does not answer."""
 
@@ -152,6 +187,12 @@ class EvmChain:
     def _ask(self, method: str, *parameters: Any) -> Any:
         try:
             return self._manager.request_blocking(method, list(parameters))
+        except http.Unanswered as error:
+            raise PeerUnavailable(
+                f"链节点没有给出可用的回答（{error}）：运维人员检查 anchor.chain_url 与网络；会自动重试",
+                f"the chain's node gave no usable answer ({error}): operations check anchor.chain_url and the network; it is tried again",
+                code="CHAIN_DOWN",
+            ) from error
         except self._refused as error:
             raise _refusal(method, error) from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -213,7 +254,7 @@ def _make_provider(url: str, timeout_s: float) -> Any:  # Any: the class exists 
             body = self.encode_rpc_request(method, params)
             answer = http.post(
                 url, body, sends="application/json", expects="application/json", timeout_s=timeout_s,
-                max_bytes=MAX_ANSWER_BYTES, code="CHAIN_DOWN",
+                max_bytes=MAX_ANSWER_BYTES,
             )  # fmt: skip
             return self.decode_rpc_response(answer)
 
@@ -229,15 +270,11 @@ def _refusal(method: str, error: Exception) -> Refused | PeerUnavailable:
     data, said = told.get("data"), _plain(str(told.get("message", ""))).lower()
     if isinstance(data, dict):
         data = data.get("data")
-    code = "CHAIN_REFUSED"
+    name = ""
     if isinstance(data, str) and data.startswith("0x") and len(data) >= 10:
-        code = "CHAIN_" + error_name(bytes.fromhex(data[2:10]))
-    return Refused(
-        f"链拒绝了请求（{code}）：运维人员核对合约登记与账户余额",
-        f"the chain refused ({code}): operations compare the registration in the contract and the account's balance",
-        code=code,
-        details={"method": method, "said": said},
-    )
+        name = error_name(bytes.fromhex(data[2:10]))
+    told_as = _TOLD.get(name, _OTHERWISE)
+    return Refused(told_as.zh, told_as.en, code=told_as.code, details={"method": method, "said": said})
 
 
 def _plain(said: str) -> str:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import ssl
 import time
 from functools import cache
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 
-from workbench.errors import PeerUnavailable, StartRefused
+from workbench.errors import StartRefused
+
+
+class Unanswered(Exception):
+    """No usable answer; its text says why, without the address. Callers turn it into an error with a code of their own."""
 
 
 def check_address(url: str, *, setting: str) -> str:
@@ -28,8 +31,8 @@ def check_address(url: str, *, setting: str) -> str:
     return url
 
 
-def post(url: str, body: bytes, *, sends: str, expects: str, timeout_s: float, max_bytes: int, code: str) -> bytes:
-    """The body of the answer. sends, expects: media types. code: of the PeerUnavailable that any failure becomes."""
+def post(url: str, body: bytes, *, sends: str, expects: str, timeout_s: float, max_bytes: int) -> bytes:
+    """The body of the answer. sends, expects: media types. Raises Unanswered for anything else."""
     ends = time.monotonic() + timeout_s
     limits = httpx.Timeout(timeout_s)
     headers = {"Content-Type": sends, "Accept": expects, "Accept-Encoding": "identity", "User-Agent": "evidence-workbench"}
@@ -41,35 +44,22 @@ def post(url: str, body: bytes, *, sends: str, expects: str, timeout_s: float, m
             client.stream("POST", url, content=body) as answer,
         ):
             if answer.status_code != 200:
-                _fail(code, f"HTTP {answer.status_code}")
+                raise Unanswered(f"HTTP {answer.status_code}")
             if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != expects:
-                _fail(code, "another media type")
+                raise Unanswered("another media type")
             received = bytearray()
             for chunk in answer.iter_raw():
                 received += chunk
                 if len(received) > max_bytes:
-                    _fail(code, f"more than {max_bytes} bytes")
+                    raise Unanswered(f"more than {max_bytes} bytes")
                 if time.monotonic() > ends:  # a slow drip keeps each single wait short
-                    _fail(code, f"not complete after {timeout_s:g} s")
+                    raise Unanswered(f"not complete after {timeout_s:g} s")
             return bytes(received)
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
-        raise _failure(code, type(error).__name__) from error
+        raise Unanswered(type(error).__name__) from error
 
 
 @cache
 def _authorities() -> ssl.SSLContext:
     """The system's certificate authorities, read once: that takes longer than an exchange."""
     return ssl.create_default_context()
-
-
-def _fail(code: str, reason: str) -> NoReturn:
-    raise _failure(code, reason)
-
-
-def _failure(code: str, reason: str) -> PeerUnavailable:
-    return PeerUnavailable(
-        f"外部锚定服务没有给出可用的回答（{reason}）：运维人员检查地址与网络，稍后自动重试",
-        f"the outside anchor gave no usable answer ({reason}): operations check address and network; it is tried again",
-        code=code,
-        details={"reason": reason},
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workbench.contracts import Transaction
 from workbench.crypto import timestamps
-from workbench.errors import InvalidRequest, NotFound, Refused, VerificationError, WorkbenchError
+from workbench.errors import InvalidRequest, NotFound, PeerUnavailable, Refused, VerificationError, WorkbenchError
 from workbench_anchor import http, tables
 from workbench_anchor.house import House
 from workbench_anchor.notes import Note, read_note
@@ -61,15 +61,7 @@ class Stamping:
             row = self._due(force=force)
             if row is None:
                 return None
-            reply = http.post(
-                url,
-                row.request,
-                sends="application/timestamp-query",
-                expects="application/timestamp-reply",
-                timeout_s=float(host.setting("anchor.timeout_s")),
-                max_bytes=timestamps.MAX_REPLY_BYTES,
-                code="TSA_DOWN",
-            )
+            reply = self._fetch(url, row.request)
             return self._accept(row, reply, authority)
         except WorkbenchError as error:
             self._failed(row, error)
@@ -112,6 +104,24 @@ class Stamping:
         )
 
     # ---- private
+
+    def _fetch(self, url: str, request: bytes) -> bytes:
+        try:
+            return http.post(
+                url,
+                request,
+                sends="application/timestamp-query",
+                expects="application/timestamp-reply",
+                timeout_s=float(self._host.setting("anchor.timeout_s")),
+                max_bytes=timestamps.MAX_REPLY_BYTES,
+            )
+        except http.Unanswered as error:
+            raise PeerUnavailable(
+                f"时间戳机构没有给出可用的回答（{error}）：运维人员检查 anchor.tsa_url 与网络；会自动重试",
+                f"the time-stamping authority gave no usable answer ({error}): operations check anchor.tsa_url and the network; "
+                "it is tried again",
+                code="TSA_DOWN",
+            ) from error
 
     def _certificate_file(self) -> Path:
         folder = self._host.folder.resolve()

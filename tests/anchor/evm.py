@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import PeerUnavailable
-from workbench_anchor import contract
+from workbench_anchor import registrar
 from workbench_anchor.chain import Account, EvmChain, TransactionReceipt
 from workbench_anchor.notes import origin_id
 from workbench.domain.party import PartyId
@@ -109,14 +109,14 @@ class Anvil:
 
     def deploy(self) -> bytes:
         """A fresh contract of the regulator; its address."""
-        made = self.send(self.regulator, b"", contract.creation_code())
-        assert made.accepted
-        return made.contract
+        return registrar.deploy(self.chain, self.regulator)
 
     def register(self, address: bytes, project: str, party: str, account: Account) -> None:
         """Give an account money for fees and register it for a log."""
         self.ask("anvil_setBalance", "0x" + account.address.hex(), hex(10**18))
-        self.send(self.regulator, address, contract.register_call(origin_id(project, PartyId(party)), account.address))
+        registrar.register(
+            self.chain, self.regulator, address=address, origin=origin_id(project, PartyId(party)), sender=account.address
+        )
 
 
 def free_port() -> int:

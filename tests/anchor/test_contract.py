@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.anchor.evm import ROOT, Anvil, node_modules
+from tests.anchor.evm import RICH, ROOT, Anvil, node_modules
 from workbench.errors import Refused
-from workbench_anchor import contract
+from workbench_anchor import contract, registrar
 from workbench_anchor.chain import Account
 from workbench_anchor.contract import ChainHead
 
@@ -168,3 +169,23 @@ def test_a_new_account_continues_the_log_and_cannot_turn_it_back(anvil: Anvil, a
     anvil.send(anvil.regulator, address, contract.register_call(ORIGIN, anvil.regulator.address))
     refused(anvil, anvil.regulator, address, contract.anchor_call(ORIGIN, head(4)), "CHAIN_ROLLBACK")
     assert anvil.send(anvil.regulator, address, contract.anchor_call(ORIGIN, head(6))).accepted
+
+
+def test_the_registrar_works_from_a_terminal(anvil: Anvil, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "registrar.key"
+    key.write_text(RICH.hex() + "\n")
+    usual = ["--url", anvil.url, "--key", str(key)]
+    key.chmod(0o644)
+    assert registrar.main(["deploy", *usual]) == 2
+    assert RICH.hex() not in capsys.readouterr().err
+    key.chmod(0o600)
+    assert registrar.main(["deploy", *usual]) == 0
+    made = json.loads(capsys.readouterr().out)["contract"]
+    someone = "0x" + "ab" * 20
+    asked = ["register", *usual, "--contract", made, "--origin-id", ORIGIN.hex(), "--address", someone]
+    assert registrar.main(asked) == 0
+    address = contract.parse_address(made)
+    assert contract.read_sender(anvil.chain.call(address, contract.sender_call(ORIGIN))).hex() == "ab" * 20
+    key.write_text(hashlib.sha256(b"somebody else").hexdigest())
+    assert registrar.main(asked) == 2
+    assert "CHAIN_NOT_REGISTRAR" in capsys.readouterr().err
