@@ -42,7 +42,7 @@ class Wizard(View):
         self.back = layout.button(page, "wizard.back", self._back)
         self.next = layout.button(page, "wizard.next", self._next, primary=True)
         self.propose = layout.button(page, "wizard.propose", self._propose, primary=True)
-        self.leave = layout.button(page, "action.history", go.history)
+        self.leave = layout.button(page, "action.history", self._leave)
         self.discard = layout.button(page, "draft.discard", self._discard)
         self.discard_now = layout.button(page, "draft.discard_now", self._discard_now)
         self.keep = layout.button(page, "draft.keep", self._keep)
@@ -153,6 +153,11 @@ class Wizard(View):
 
     async def _next(self) -> None:
         await self.to(self._at + 1)
+
+    async def _leave(self) -> None:
+        """Save first, so that the history shows the draft as it is."""
+        await self.keeper.flush()
+        self._go.history()
 
     async def key(self, key: str) -> None:
         """Ctrl+Enter is the blue button, where it may be pressed."""

@@ -10,6 +10,10 @@ export class Pages {
     this.tracker = new lab.WidgetTracker({ namespace: 'workbench' });
     this.frames = new Set();
     this.titles = new Map();
+    // What a person opens while Lab still restores its layout is in front afterwards, not the tab of last time.
+    this.early = null;
+    this.isRestored = false;
+    app.restored.then(() => { this.isRestored = true; if (this.early && !this.early.isDisposed) app.shell.activateById(this.early.id); });
     window.addEventListener('message', (event) => this.receive(event));
     look.onChange(() => this.broadcast({ kind: 'look', ...this.look.value() }));
   }
@@ -20,7 +24,7 @@ export class Pages {
     return `${this.lab.URLExt.join(this.lab.PageConfig.getBaseUrl(), 'workbench/app/page')}?${query}`;
   }
 
-  open(page, params = {}, label = page, icon = undefined) {
+  open(page, params = {}, label = page, icon = undefined, restoring = false) {
     const { IFrame, MainAreaWidget } = this.lab;
     const key = JSON.stringify([page, Object.entries(params).sort()]);
     let widget = this.tracker.find((one) => one.workbench?.key === key);
@@ -37,6 +41,7 @@ export class Pages {
       this.tracker.add(widget);
       this.app.shell.add(widget, 'main');
     }
+    if (!this.isRestored && !restoring) this.early = widget;
     this.app.shell.activateById(widget.id);
     return widget;
   }

@@ -31,7 +31,7 @@ export function makePlugin(lab, here) {
       addSidebar(lab, app, { status, look, signIn, t });
       if (statusBar) addStatusLine(lab, statusBar, look, t);
       if (palette) for (const command of ['sign-in', 'sign-out', 'language', 'theme']) palette.addItem({ command: `workbench:${command}`, category: PALETTE_CATEGORY, args: { palette: true } });
-      restorer?.restore(pages.tracker, { command: 'workbench:open', args: (one) => ({ page: one.workbench.page, params: one.workbench.params }), name: (one) => one.workbench.key });
+      restorer?.restore(pages.tracker, { command: 'workbench:open', args: (one) => ({ page: one.workbench.page, params: one.workbench.params, restoring: true }), name: (one) => one.workbench.key });
       status.ask();
     },
   };
@@ -79,7 +79,7 @@ function addCommands(app, { look, status, pages, t, signIn }) {
       const page = status.value?.pages?.pages?.find((one) => one.name === args.page);
       const title = page ? page[look.value().lang === 'zh' ? 'title_zh' : 'title_en'] : String(args.page);
       const own = `workbench:page-${args.page}`;
-      return pages.open(String(args.page), args.params || {}, title, app.commands.hasCommand(own) ? app.commands.icon(own, {}) : undefined);
+      return pages.open(String(args.page), args.params || {}, title, app.commands.hasCommand(own) ? app.commands.icon(own, {}) : undefined, args.restoring === true);
     },
   });
   app.commands.addCommand('workbench:sign-in', { label: named('sign_in'), isVisible: () => !signedIn(), execute: () => signIn.start() });
