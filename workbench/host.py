@@ -360,7 +360,7 @@ class Workbench:
             ) from error
 
         found = self.plugins.collect("workbench_replay", failed=failed, host=self, entries=entries)
-        return [need for _, needs in found for need in needs]
+        return [need for _, needs in found for need in needs] + self.erasure.replay(entries)
 
     def person_named(self, token: str) -> str:
         return self.people.named(token)
