@@ -20,6 +20,7 @@ from workbench.contracts import FindsCustomers, LearnsLists, Transaction
 from workbench.domain.erasure import Customer, ErasureFinding, ErasureRequest
 from workbench.domain.identifiers import IDENTIFIER_SHAPE
 from workbench.errors import NotFound, Refused
+from workbench.flows.endings import RUNNING_STATES
 from workbench.store.frames import get_frame, stage_frame
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def ambiguous() -> Refused:
 
 def erase_from_host(host: Workbench, request: ErasureRequest) -> Iterator[ErasureFinding]:
     """All places of the host, results before lists, because a result is found through its list."""
+    _require_no_run(host, request)
     yield _results(host, request)
     yield _lists_rewritten(host, request)
     yield _downloads(host, request)
@@ -96,6 +98,19 @@ def _rows(host: Workbench, frame: pl.DataFrame, customer: Customer) -> np.ndarra
         if name not in frame.columns:
             frame = frame.with_columns(pl.lit(None, pl.String).alias(name))
     return np.asarray(finds_customers(host).rows_named(frame, customer.names), bool)
+
+
+def _require_no_run(host: Workbench, request: ErasureRequest) -> None:
+    """A run that began before the withdrawal may still bring the customer's row into a result; later ones cannot."""
+    running = [job.job for state in sorted(RUNNING_STATES) for job in host.jobs.in_state(state)]
+    if running:
+        raise Refused(
+            f"擦除 {request.request} 已撤回授权；有 {len(running)} 次求交正在运行，结束后一分钟内自动继续",
+            f"Erasure {request.request}: consent is withdrawn; {len(running)} intersections run, and it goes on by itself within"
+            " a minute of their end",
+            code="ERASURE_WAITS",
+            details={"request": request.request, "jobs": " ".join(running[:20])},
+        )
 
 
 def _results(host: Workbench, request: ErasureRequest) -> ErasureFinding:

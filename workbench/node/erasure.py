@@ -39,7 +39,7 @@ from workbench.store.restricted import Restriction, Taken
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
-SWEEP_S = 3600.0
+SWEEP_S = 60.0
 WAITING_DAYS = 7
 REFERENCES_AN_ENTRY = 300
 NONCE_SIZE = 12
@@ -72,7 +72,8 @@ class Erasure:
     # ---- life
 
     def start(self) -> None:
-        """Go on with what a stop left open, destroy what is due, and look again every hour."""
+        """Go on with what a stop left open, destroy what is due, and look again every minute."""
+        self._host.blobs.sweep()
         self.sweep()
         self._thread = threading.Thread(target=self._look_again, name="erasure", daemon=True)
         self._thread.start()
@@ -88,7 +89,6 @@ class Erasure:
         """Everything that is due by now; how many restrictions ended. A failure is reported and tried again later."""
         ended = 0
         try:
-            self._host.blobs.sweep()
             with self._lock:
                 self._expire()
                 for one in self.requests(states=("RUNNING",)):
@@ -203,8 +203,8 @@ class Erasure:
         findings += erase_from_host(host, asked)
         if failures:
             raise WorkbenchError(
-                f"擦除 {request} 没有做完，启动时与每小时会再试：管理员检查插件",
-                f"Erasure {request} is not finished and is tried again at start and every hour: an administrator checks"
+                f"擦除 {request} 没有做完，启动时与每分钟会再试：管理员检查插件",
+                f"Erasure {request} is not finished and is tried again at start and every minute: an administrator checks"
                 " the plugins",
                 code="ERASURE_UNFINISHED",
                 details={"request": request, "failed": "; ".join(failures)},
