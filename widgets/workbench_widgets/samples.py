@@ -206,7 +206,7 @@ SIGNATURES: list[Data] = [
     {**party, "verdict": "valid", "algorithm": "SM2 与 Ed25519"} for party in (BROKER, BANK, CARDNET)
 ]
 TIMED: list[Data] = [
-    {**party, "verdict": "valid", "time_ms": AT_MS + 1000 * number} for number, party in enumerate((BROKER, BANK, CARDNET))
+    {**party, "verdict": "valid", "time_ms": AT_MS + 1000 * number} for number, party in enumerate(list[Data]((BROKER, BANK, CARDNET)))
 ]
 ANCHORS: list[Data] = [
     {"label": "时间戳 RFC 3161", "word": "已确认", "state": "sealed", "time_ms": AT_MS + 60_000},

@@ -15,7 +15,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop, PeriodicCallback
 
 from workbench.app import SIGN_IN_HEADER, TICKET_HEADER
-from workbench.app.server import PageApplication, build_server
+from workbench.app.server import FileHandler, PageApplication, build_server
 from workbench.app.shell import App
 from workbench.app.signins import SignIns
 from workbench.client.session import Client, sign_in
@@ -70,7 +70,11 @@ def _sign_every_request(app: App, client: Client) -> None:
         request.headers[SIGN_IN_HEADER], request.headers[TICKET_HEADER] = REFERENCE, client.ticket()
         return given(self, request)
 
+    def sign_file(self: FileHandler) -> None:
+        self.request.headers[SIGN_IN_HEADER], self.request.headers[TICKET_HEADER] = REFERENCE, client.ticket()
+
     PageApplication.process_request = signed  # type: ignore[method-assign]  # this process only shows previews
+    FileHandler.prepare = sign_file  # type: ignore[method-assign, assignment]  # downloads take the same way as behind the proxy
 
 
 if __name__ == "__main__":

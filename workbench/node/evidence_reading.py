@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import base64
-import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from workbench.contracts import EvidenceIndex, Ledger, OperationContext
+from workbench.contracts import OperationContext
+from workbench.domain.checkpoint import format_checkpoint
 from workbench.domain.envelope import parse_envelope
 from workbench.domain.intersection import JobState
-from workbench.domain.merkle import SHA256
+from workbench.domain.merkle import SHA256, SM3
 from workbench.domain.party import PartyId, Role
 from workbench.domain.receipt import job_receipt
-from workbench.domain.search import SearchQuery
 from workbench.errors import Denied, NotFound, Refused, VerificationError
 from workbench.node.evidence_audit import AuditReply, AuditRequest, run_audit
 from workbench.node.evidence_checking import (
@@ -28,6 +27,7 @@ from workbench.node.evidence_checking import (
     check_job,
 )
 from workbench.node.evidence_coverage import COVERAGE_OPERATION
+from workbench.node.mirrored_jobs import MirrorIndex
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.verify import verify_receipt
 
@@ -113,7 +113,8 @@ class EntryReply(Reply):
     """Everything about one entry: body as base64, both paths, checkpoint, and what was checked, step by step.
 
     receipt: {} for a body that no receipt can be made of. proof: index, size, path (hex, from the leaf upwards), root and
-    leaf as stored (hex) of the SHA-256 tree; {} when no head covers the entry. problem: of the chain, see PROBLEMS.
+    leaf as stored (hex) of the SHA-256 tree, the same of the SM3 tree with the hashes on the way up, and the signed text;
+    {} when no head covers the entry. problem: of the chain, see PROBLEMS.
     required, at_least: whose co-signatures, and of how many institutions in all, make the entry final.
     """
 
@@ -173,52 +174,6 @@ class StatusReply(Reply):
     inbox: int
     health: list[HealthLine]
     plugins: list[dict[str, str]]
-
-
-class MirrorIndex:
-    """Which entries of a mirrored log belong to which job; grows with the mirror, rebuilt at every start."""
-
-    def __init__(self, ledger: Ledger, log: PartyId) -> None:
-        self._ledger = ledger
-        self._log = log
-        self._size = 0
-        self._by_job: dict[str, list[int]] = {}
-        self._participants: dict[str, frozenset[PartyId]] = {}
-        self._lock = threading.Lock()
-
-    def entries(self, job: str) -> list[int]:
-        """Indices of this job's entries, ascending: from the ledger's search index when that has read everything."""
-        index = getattr(self._ledger, "index", None)
-        if isinstance(index, EvidenceIndex) and index.catch_up():
-            query, found = SearchQuery(log=self._log, job=job, limit=1000), list[int]()
-            while hits := index.search(query):
-                found += [hit.index for hit in hits]
-                query = replace(query, before=hits[-1].key)
-            return sorted(found)
-        with self._lock:  # two readers at once would list the same entries twice
-            self._grow()
-            return list(self._by_job.get(job, []))
-
-    def participants(self, job: str) -> frozenset[PartyId]:
-        """The institutions that entries of this job name, that log's own included; empty for an unknown job."""
-        with self._lock:
-            self._grow()
-            return self._participants.get(job, frozenset())
-
-    def _grow(self) -> None:
-        size = self._ledger.size(self._log)
-        while self._size < size:
-            stop = min(self._size + 500, size)
-            for offset, body in enumerate(self._ledger.entry_bodies(self._log, self._size, stop)):
-                try:
-                    envelope = parse_envelope(body)
-                except VerificationError:
-                    continue  # a damaged copy is the audit's to report
-                if envelope.job:
-                    self._by_job.setdefault(envelope.job, []).append(self._size + offset)
-                    known = self._participants.get(envelope.job, frozenset())
-                    self._participants[envelope.job] = known | envelope.participants
-            self._size = stop
 
 
 def kinds_seen_by(ctx: OperationContext) -> tuple[str, ...]:
@@ -484,13 +439,35 @@ def _info_of(ctx: OperationContext, log: PartyId, index: int) -> EntryInfo:
 def _proof_of(checked: Checked) -> dict[str, Any]:
     if checked.proof is None or checked.note is None:
         return {}
+    checkpoint = checked.note.checkpoint
+    path = [one.hex() for one in checked.proof.sm3_path]
     return {
         "index": checked.index,
         "size": checked.proof.size,
         "path": [one.hex() for one in checked.proof.sha256_path],
-        "root": checked.note.checkpoint.roots[0].hex(),
+        "root": checkpoint.roots[0].hex(),
         "leaf": checked.stored_leaf.hex(),
+        # Browsers have no SM3: the values on the way up are the node's, computed from the body as it lies here.
+        "sm3": {"leaf": SM3.leaf(checked.body).hex(), "path": path, "hashes": _climb(checked), "root": checkpoint.roots[1].hex()},
+        "text": format_checkpoint(checkpoint),
     }
+
+
+def _climb(checked: Checked) -> list[str]:
+    """Hashes from the leaf's parent up to the root in the SM3 tree (RFC 9162 section 2.1.3.2)."""
+    assert checked.proof is not None
+    place, last, now = checked.index, checked.proof.size - 1, SM3.leaf(checked.body)
+    hashes = []
+    for sibling in checked.proof.sm3_path:
+        if place % 2 or place == last:
+            now = SM3.node(sibling, now)
+            while place % 2 == 0 and place:
+                place, last = place // 2, last // 2
+        else:
+            now = SM3.node(now, sibling)
+        place, last = place // 2, last // 2
+        hashes.append(now.hex())
+    return hashes
 
 
 def _compare(ctx: OperationContext, request: EntryRequest) -> Comparison:
@@ -539,7 +516,7 @@ def _receipt(ctx: OperationContext, request: ReceiptRequest) -> ReceiptReply:
             for log, place in places
         ]
     # A receipt is as strong as its weakest entry: an export of a moment ago waits for its co-signatures too.
-    seals = [ledger.seal_state(log, place, required=[job.partner]) for log, place in places]
+    seals = [ledger.seal(log, place) for log, place in places]
     fewest = min(len(seal.cosigners) for seal in seals)
     return ReceiptReply(receipt=job_receipt(parts), sealed=f"{fewest}/{len(host.parties())}")
 

@@ -11,14 +11,14 @@ import panel as pn
 from workbench.app.page import PageContext
 from workbench_ledger.pages.browser import Card, command, meta, pair, text
 from workbench_ledger.pages.words import Words, safe
-from workbench_widgets import DataTable, FieldDiff, ProofChain, formats
+from workbench_widgets import DataTable, FieldDiff, ProofChain, ProofPath, formats
 from workbench_widgets.panel_pane import pane
 
 Reply = Mapping[str, Any]
 
 
 class Inspector:
-    """Shows one entry. act(name) is called with "receipt", "job", "counterpart", "compare" or "close"."""
+    """Shows one entry. act(name) is called with "verify", "receipt", "job", "counterpart", "compare", "log:…" or "close"."""
 
     def __init__(self, page: PageContext, words: Callable[[], Words], act: Callable[[str], Any]) -> None:
         self._page = page
@@ -29,21 +29,25 @@ class Inspector:
         self._fields = page.follow(DataTable(page_size=40, framed=True))
         self._diff = page.follow(FieldDiff())
         self._chain = page.follow(ProofChain())
+        self.path = page.follow(ProofPath())
+        self._anchors: Reply | None = None
+        self._finding: Reply | None = None
         self._after = Card(act)
         self._panes = {
             "fields": pane(self._fields, margin=0),
             "diff": pane(self._diff, margin=0),
             "chain": pane(self._chain, margin=0),
+            "path": pane(self.path, margin=0),
         }
         self.view = pn.Column(
-            self.head, self._panes["diff"], self._panes["fields"], self._panes["chain"], self._after,
+            self.head, self._panes["diff"], self._panes["fields"], self._panes["chain"], self._panes["path"], self._after,
             sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
         )  # fmt: skip
         self.clear()
 
     def clear(self) -> None:
         """No entry is chosen."""
-        self.entry, self._comparison = None, None
+        self.entry, self._comparison, self._finding = None, None, None
         self.head.tell(self._words().t("inspector"), [meta(self._words().t("inspector.empty"))])
         for one in self._panes.values():
             one.visible = False
@@ -57,11 +61,38 @@ class Inspector:
 
     def show(self, reply: Reply, comparison: Reply | None) -> None:
         """Show a reply of evidence.entry; comparison: of evidence.compare, when it was asked for."""
-        self.entry, self._comparison = reply, comparison
+        self.entry, self._comparison, self._finding = reply, comparison, None
+        self._panes["path"].visible = False
         self.redraw()
+
+    def show_path(self, reply: Reply, anchors: Reply | None) -> None:
+        """Draw what was checked, from a reply of evidence.entry; anchors: of ledger.anchors, None when there is none."""
+        self.entry, self._anchors = reply, anchors
+        self._panes["path"].visible = True
+        self.path.turn += 1
+        self.redraw()
+        self.path.take_focus()
+
+    def show_finding(self, finding: Reply) -> None:
+        """A finding that no entry explains: about a tree, a signed head, or the end of a log."""
+        self.clear()
+        self._finding = finding
+        self._draw_finding(self._words(), finding)
+
+    def _draw_finding(self, words: Words, finding: Reply) -> None:
+        t, party = words.t, words.party(str(finding["log"]))
+        lines = [text(words.named(words.both(finding))), meta(t("finding.no_entry", party=party))]
+        todo = t("todo.restore" if finding["log"] == words.own else "todo.restore_mirror", party=words.party(words.own))
+        lines.append(pair(t("findings.todo"), todo))
+        actions = [{"name": f"log:{finding['log']}", "label": t("action.log", party=party), "primary": True}]
+        heading = t("finding.title", party=party, problem=words.problem(str(finding["problem"])))
+        self.head.tell(heading, lines, chip=("tampered", words.problem(str(finding["problem"]))), close=t("close"), actions=actions)
 
     def redraw(self) -> None:
         """The same again, in the language of this moment."""
+        if self._finding is not None:
+            self._draw_finding(self._words(), self._finding)
+            return
         if self.entry is None:
             if not self._panes["fields"].visible:
                 self.clear()
@@ -70,6 +101,7 @@ class Inspector:
         self._draw_head(words, self.entry, entry)
         self._draw_fields(words, self.entry, entry)
         self._draw_chain(words, self.entry)
+        self._draw_path(words, self.entry)
         self._draw_after(words, self.entry, entry)
 
     # ------------------------------------------------------------------ parts
@@ -132,8 +164,28 @@ class Inspector:
             "root": proof["root"], **({"leaf_hash": proof["leaf"]} if proof["leaf"] else {}),
         }  # fmt: skip
         self._chain.signatures = signature_rows(reply["signatures"], words)
-        self._chain.required = max(1, len(reply["required"]))
+        self._chain.required = max(1, int(reply["at_least"]))
         self._chain.remark = words.maybe(f"chain.{broken}", "", party=words.party(reply["entry"]["log"])) if broken else ""
+
+    def _draw_path(self, words: Words, reply: Reply) -> None:
+        proof = reply["proof"]
+        if not self._panes["path"].visible:
+            return
+        t = words.t
+        self.path.state = "done" if proof else "empty"
+        self.path.notice = {} if proof else {"sentence": t("chain.none"), "reason": t("chain.none_reason")}
+        self.path.proof = {} if not proof else {
+            "body_base64": reply["body"], "index": proof["index"], "size": proof["size"], "path": proof["path"], "root": proof["root"],
+            "text": proof["text"], "sm3": proof["sm3"], **({"leaf_hash": proof["leaf"]} if proof["leaf"] else {}),
+        }  # fmt: skip
+        self.path.signatures = [
+            {**words.tiles(one["party"]), "verdict": "valid" if one["valid"] else "missing",
+             **({"time_ms": one["time_ms"]} if one["time_ms"] else {})}
+            for one in sorted(reply["signatures"], key=lambda one: words.ordered().index(one["party"]))
+        ]  # fmt: skip
+        self.path.required = max(1, int(reply["at_least"]))
+        self.path.anchors = anchor_rows(self._anchors, words)
+        self.path.no_anchor = t("anchors.none")
 
     def _draw_after(self, words: Words, reply: Reply, entry: Reply) -> None:
         t = words.t
@@ -149,7 +201,7 @@ class Inspector:
             lines.append(pair(t("effect"), t("effect.text")))
             lines.append(pair(t("who_changed"), t("who_changed.text")))
         lines.append(meta(t("cosign.means")))
-        actions = []
+        actions: list[dict[str, Any]] = [{"name": "verify", "label": t("action.verify"), "primary": True}]
         if reply["receipt"] and not reply["problem"]:
             lines += [meta(t("offline")), command(self.offline_command(entry))]
             actions.append({"name": "receipt", "label": t("action.receipt")})
@@ -237,5 +289,22 @@ def signature_rows(signatures: Sequence[Reply], words: Words) -> list[dict[str, 
     ]
 
 
+_ANCHOR_STATES = {"confirmed": "sealed", "waiting": "pending", "none": "neutral", "conflict": "tampered", "lost": "failed"}
+
+
+def anchor_rows(anchors: Reply | None, words: Words) -> list[dict[str, Any]]:
+    """Anchors as the proof path takes them; those that are switched off are left out."""
+    return [
+        {
+            "label": words.maybe(f"anchor.{one['kind']}", str(one["kind"])),
+            "word": words.maybe(f"anchor.state.{one['state']}", str(one["state"])),
+            "state": _ANCHOR_STATES.get(str(one["state"]), "neutral"),
+            **({"time_ms": one["time_ms"]} if one["time_ms"] else {}),
+        }
+        for one in (anchors["anchors"] if anchors else [])
+        if one["state"] != "off"
+    ]
+
+
 GAPS = ":host { display: flex; flex-direction: column; gap: 12px; } div { flex: none; }"
-__all__ = ["GAPS", "Inspector", "diff_rows", "field_rows", "signature_rows"]
+__all__ = ["GAPS", "Inspector", "anchor_rows", "diff_rows", "field_rows", "signature_rows"]

@@ -121,6 +121,25 @@ def unchecked(total: int, pending: int, words: Words, *, may_audit: bool) -> Ans
     return Answer("info", t("answer.unchecked", count=words.count(total)), t("reason.unchecked"), todo, {}, numbers)
 
 
+def reading(count: int, words: Words) -> Answer:
+    """Entries are listed and nothing has been checked yet: said at once, so that nobody waits before an empty page."""
+    return Answer("info", words.t("answer.reading", count=words.count(count)), words.t("reason.reading"))
+
+
+def hits(found: Reply, words: Words, *, changed: int = 0) -> Answer:
+    """How many entries fit a search, how far the index has read, and what a search is not: a check."""
+    t, index = words.t, found["index"]
+    count, most = int(found["count"]), int(found["counted_to"])
+    sentence = t("answer.hits_page") if count < 0 else t("answer.hits_many" if count > most else "answer.hits", count=words.count(min(count, most)))
+    whole = index["covered"] == index["size"]
+    coverage = t("index.whole" if whole else "index.partial", covered=words.count(index["covered"]), size=words.count(index["size"]))
+    warning = t("reason.also_changed", count=words.count(changed)) if changed else ""
+    back = t("reason.words_back", count=words.count(int(found["words_back"]))) if found["words_back"] else ""
+    todo = t("todo.hits") if whole else t("todo.partial")
+    tab = t("tab.changed", count=words.count(changed)) if changed else ""
+    return Answer("info" if whole else "pending", sentence, _joined(words, warning, coverage, back), todo, tab=tab)
+
+
 def no_hits(text: str, kind: str, words: Words, *, changed: int = 0) -> Answer:
     """Nothing fits a search: which fields were looked at, and which cannot be. changed: entries known to be changed."""
     what = safe(text) or kind
@@ -256,4 +275,4 @@ def checked_at(now_ms: int, seconds: float, words: Words) -> str:
     return words.t("checked_at", time=formats.clock(now_ms, words.lang), seconds=f"{seconds:.1f}")
 
 
-__all__ = ["Answer", "changed_places", "changed_reason", "checked_at", "fork_reason", "head_of", "no_hits", "of_job", "of_log", "restore", "unchecked"]
+__all__ = ["Answer", "changed_places", "changed_reason", "checked_at", "fork_reason", "head_of", "hits", "no_hits", "of_job", "of_log", "reading", "restore", "unchecked"]
