@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from workbench.client.session import Client
@@ -41,7 +45,9 @@ def import_customers(options: Options) -> int:
 
 def import_consents(options: Options) -> int:
     """Upload grants; prints {rows, accepted, rejected, duplicates, rejects_file}."""
-    return _import(options, workspace_of(options), Role.COMPLIANCE, "consent.import", _existing(options.file), {})
+    path = _existing(options.file)
+    with packed_folder(options.documents) as documents:
+        return _import(options, workspace_of(options), Role.COMPLIANCE, "consent.import", path, {}, documents=documents)
 
 
 def withdraw(options: Options) -> int:
@@ -64,13 +70,16 @@ def withdraw(options: Options) -> int:
 
 
 def _import(
-    options: Options, workspace: Workspace, role: Role, operation: str, path: Path, request: dict[str, Any]
-) -> int:
+    options: Options, workspace: Workspace, role: Role, operation: str, path: Path, request: dict[str, Any],
+    *, documents: Path | None = None,
+) -> int:  # fmt: skip
     if options.max_bad_share is not None:
         request["max_bad_share"] = options.max_bad_share
     line = ProgressLine()
     with client_for(workspace, options.party, role) as client:
         try:
+            if documents is not None:
+                request["documents"] = client.upload(documents, progress=line)
             reply = client.call(operation, progress=line, file=client.upload(path, progress=line), **request)
         except Refused as refusal:
             line.end()
@@ -89,6 +98,24 @@ def _import(
         lines.append(f"拒收清单：{saved} / rejects file")
     print_result(options, value, lines)
     return 0
+
+
+@contextmanager
+def packed_folder(name: str | None) -> Iterator[Path | None]:
+    """The files of a folder as one ZIP in a private temporary place, gone afterwards; None without a folder."""
+    if not name:
+        yield None
+        return
+    folder = Path(name)
+    if not folder.is_dir():
+        raise Refused(f"没有文件夹「{folder.name}」", f"There is no folder {folder.name}", code="NO_FILE")
+    with TemporaryDirectory() as place:
+        packed = Path(place) / "documents.zip"
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for path in sorted(folder.iterdir()):
+                if path.is_file() and not path.is_symlink():
+                    archive.write(path, path.name)
+        yield packed
 
 
 def _save_rejects(client: Client, workspace: Workspace, party: str, path: Path, download: str) -> str:

@@ -1,0 +1,44 @@
+"""The command line with signed forms and erasures, against running nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.flows import population
+from tests.processes.live import Live, workbench
+
+NOBODY_ELSE_KNOWS = 9
+"""A customer of the broker alone, so that no other test misses them."""
+
+
+def test_forms_come_with_their_rows_and_go_with_their_customer(live: Live, tmp_path: Path) -> None:
+    phone, number = population.phone(NOBODY_ELSE_KNOWS), population.id_no(NOBODY_ELSE_KNOWS)
+    rows = tmp_path / "rows.csv"
+    rows.write_text(
+        "phone,id_no,purpose,recipient,valid_from,valid_until,channel,document\n"
+        f"{phone},{number},customer-service,bank,2020-01-01,2099-12-31,网点,a.pdf\n",
+        "utf-8",
+    )
+    folder = tmp_path / "forms"
+    folder.mkdir()
+    arguments = ("import", "consents", live.folder, "--party", "broker", "--json", rows)
+    missing = workbench(*arguments, "--documents", folder)
+    assert (missing.status, missing.value["error"]["code"]) == (2, "DOCUMENTS_MISSING")
+    (folder / "a.pdf").write_bytes(b"%PDF form of one customer" * 1000)
+    done = workbench(*arguments, "--documents", folder)
+    assert (done.status, done.value["accepted"]) == (0, 1)
+    assert len(list((live.workspace.node_folder("broker") / "blobs").glob("??/*.blob"))) == 1
+
+    short = workbench("erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "x", "--json")
+    assert (short.status, short.value["error"]["code"]) == (2, "INVALID_REQUEST")
+    erased = workbench(
+        "erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "asked for it in writing", "--json"
+    )
+    assert (erased.status, erased.value["state"]) == (0, "RESTRICTED")
+    by_owner = {one["owner"]: one for one in erased.value["findings"] if one["what"] != "suppression"}
+    assert by_owner["lists"]["erased"] == 1 and by_owner["consent"]["restricted"] > 1
+    assert phone not in str(erased.value) and number not in str(erased.value)
+    again = workbench("erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "asked for it once more")
+    assert again.status == 0
+    audit = workbench("audit", live.folder, "--party", "broker", "--json")
+    assert (audit.status, audit.value["findings"]) == (0, [])
