@@ -72,7 +72,9 @@ _TOLD = {
         "合约里没有为本日志登记这个账户：请登记方登记",
         "the contract knows another account for this log, or none: the registrar registers it",
     ),
-    "NOT_REGISTRAR": _Told("CHAIN_NOT_REGISTRAR", "只有登记方可以登记", "only the registrar of the contract may register"),
+    "NOT_REGISTRAR": _Told(
+        "CHAIN_NOT_REGISTRAR", "只有登记方可以登记", "only the registrar of the contract may register"
+    ),
     "EMPTY_TREE": _Told("CHAIN_EMPTY_TREE", "空日志不能锚定", "an empty log cannot be anchored"),
     "ROLLBACK": _Told(
         "CHAIN_ROLLBACK",
@@ -181,7 +183,9 @@ class EvmChain:
         except Refused as error:
             # Nodes word it differently; whether it is there is asked by its hash afterwards.
             said = error.details["said"]
-            if not any(word in said for word in ("already known", "already imported", "known transaction", "nonce too low")):
+            if not any(
+                word in said for word in ("already known", "already imported", "known transaction", "nonce too low")
+            ):
                 raise
 
     def _ask(self, method: str, *parameters: Any) -> Any:
@@ -190,7 +194,8 @@ class EvmChain:
         except http.Unanswered as error:
             raise PeerUnavailable(
                 f"链节点没有给出可用的回答（{error}）：运维人员检查 anchor.chain_url 与网络；会自动重试",
-                f"the chain's node gave no usable answer ({error}): operations check anchor.chain_url and the network; it is tried again",
+                f"the chain's node gave no usable answer ({error}): operations check anchor.chain_url and the network; "
+                "it is tried again",
                 code="CHAIN_DOWN",
             ) from error
         except self._refused as error:

@@ -47,13 +47,17 @@ def compare_with_chain(
         if chain.chain_id() != chain_id:
             return _verdict("NOT_THERE", 0, 0, "这个节点属于另一条链", "that node is of another chain")
         if chain.code(address) != contract.deployed_code():
-            return _verdict("NOT_THERE", 0, 0, "该地址上不是锚定合约", "what lies at that address is not the anchor contract")
+            return _verdict(
+                "NOT_THERE", 0, 0, "该地址上不是锚定合约", "what lies at that address is not the anchor contract"
+            )
         return _compare(chain, address, note, anchored_note or note, sha256_path, sm3_path, transaction)
     except VerificationError as error:
         return _verdict("NOT_THERE", 0, 0, error.zh, error.en)
     except (WorkbenchError, ValueError) as error:
         text = str(error)
-        return _verdict("UNREACHABLE", 0, 0, f"链没有给出可用的回答：{text}", f"the chain gave no usable answer: {text}")
+        return _verdict(
+            "UNREACHABLE", 0, 0, f"链没有给出可用的回答：{text}", f"the chain gave no usable answer: {text}"
+        )
 
 
 def _compare(
@@ -83,7 +87,10 @@ def _compare(
         return _verdict("ROLLED_BACK" if transaction else "NOT_THERE", *where, zh, en)
     if head.size == held.size:
         if head.roots != (held.checkpoint.sha256_root, held.checkpoint.sm3_root):
-            zh, en = "链上同样条数的树根不同：存在两份历史", "the chain has other roots for the same size: there are two histories"
+            zh, en = (
+                "链上同样条数的树根不同：存在两份历史",
+                "the chain has other roots for the same size: there are two histories",
+            )
             return _verdict("SPLIT_VIEW", *where, zh, en)
         return _confirmed(*where)
     return _by_transaction(chain, address, held.origin_id, contract.head_of(held), transaction, where)

@@ -60,7 +60,10 @@ def describe_anchors(service: AnchorService, checkpoint: Checkpoint | None = Non
     if findings:
         named = "、".join(f"{one.log} {one.problem}" for one in findings)
         zh = f"链与日志互相矛盾（{named}）：合规人员与登记方核对，此前不再锚定"
-        en = f"chain and log contradict each other ({named}): compliance and the registrar compare; nothing is anchored until then"
+        en = (
+            f"chain and log contradict each other ({named}): compliance and the registrar compare; "
+            "nothing is anchored until then"
+        )
         lines.append(AnchorStatus(anchoring.WHAT, "conflict", findings[0].size, 0, "", zh, en))
     else:
         lines.append(_chain_line(service, size, chained, under_way))
@@ -93,21 +96,31 @@ def _stamp_line(service: AnchorService, size: int, row: StampRow | None, waits: 
     if row is not None:
         when, short = _time(row.time_ms), size - row.size
         zh = f"外部时间戳机构在 {when} 见过前 {row.size} 条的检查点与其上的共签；证明它们那时已存在，不证明内容属实"
-        en = f"an outside authority saw the head of the first {row.size} entries and its co-signatures at {when}: they existed then; it does not say that they are true"
+        en = (
+            f"an outside authority saw the head of the first {row.size} entries and its co-signatures at {when}: "
+            "they existed then; it does not say that they are true"
+        )
         if short > 0:
             zh, en = f"{zh}。其后 {short} 条尚无时间戳", f"{en}. The {short} entries after them are not stamped yet"
-        return AnchorStatus(stamping.WHAT, "waiting" if short > 0 and waits else "confirmed", row.size, row.time_ms, "", zh, en)
+        return AnchorStatus(
+            stamping.WHAT, "waiting" if short > 0 and waits else "confirmed", row.size, row.time_ms, "", zh, en
+        )
     if waits:
         zh, en = "时间戳已请求，尚无可采信的答复", "a time stamp was asked for; there is no reply yet that holds"
         return AnchorStatus(stamping.WHAT, "waiting", 0, 0, "", zh, en)
     return _nothing(stamping.WHAT, service.stamping.is_on, "外部时间戳", "Outside time stamps", "anchor.tsa_url")
 
 
-def _chain_line(service: AnchorService, size: int, row: TransactionRow | None, under_way: TransactionRow | None) -> AnchorStatus:
+def _chain_line(
+    service: AnchorService, size: int, row: TransactionRow | None, under_way: TransactionRow | None
+) -> AnchorStatus:
     if row is not None:
         when, short = _time(row.time_ms), size - row.size
         zh = f"监管链区块 {row.block}（{when}）上有前 {row.size} 条的检查点，已读回核对；此后改动这些记录会与链矛盾，不证明内容属实"
-        en = f"block {row.block} of the regulator's chain ({when}) has the head of the first {row.size} entries, read back: changing one of them since contradicts the chain; it does not say that they are true"
+        en = (
+            f"block {row.block} of the regulator's chain ({when}) has the head of the first {row.size} entries, read back: "
+            "changing one of them since contradicts the chain; it does not say that they are true"
+        )
         if short > 0:
             zh, en = f"{zh}。其后 {short} 条尚未上链", f"{en}. The {short} entries after them are not on the chain yet"
         state = "waiting" if short > 0 and under_way is not None else "confirmed"
@@ -116,14 +129,30 @@ def _chain_line(service: AnchorService, size: int, row: TransactionRow | None, u
         zh = f"检查点（{under_way.size} 条）已交给监管链，等待确认"
         en = f"the head of {under_way.size} entries was given to the regulator's chain and waits for confirmation"
         return AnchorStatus(anchoring.WHAT, "waiting", under_way.size, 0, under_way.hash.hex(), zh, en)
-    return _nothing(anchoring.WHAT, service.anchoring.is_on, "监管链锚定", "Anchoring to the regulator's chain", "anchor.chain_url")
+    return _nothing(
+        anchoring.WHAT, service.anchoring.is_on, "监管链锚定", "Anchoring to the regulator's chain", "anchor.chain_url"
+    )
 
 
 def _nothing(kind: str, is_on: bool, zh: str, en: str, setting: str) -> AnchorStatus:
     if is_on:
-        return AnchorStatus(kind, "none", 0, 0, "", f"{zh}已启用，还没有可锚定的记录或尚未成功", f"{en}: on, and nothing is anchored yet")
+        return AnchorStatus(
+            kind,
+            "none",
+            0,
+            0,
+            "",
+            f"{zh}已启用，还没有可锚定的记录或尚未成功",
+            f"{en}: on, and nothing is anchored yet",
+        )
     return AnchorStatus(
-        kind, "off", 0, 0, "", f"{zh}未启用（设置 {setting}）；证据由各机构共签保护", f"{en}: off (setting {setting}); co-signatures protect the evidence"
+        kind,
+        "off",
+        0,
+        0,
+        "",
+        f"{zh}未启用（设置 {setting}）；证据由各机构共签保护",
+        f"{en}: off (setting {setting}); co-signatures protect the evidence",
     )
 
 
@@ -139,7 +168,17 @@ def _stamp_proof(service: AnchorService, size: int, row: StampRow | None) -> Anc
     state = "confirmed" if row.state == "stamped" else "waiting"
     paths = _paths(service.house.ledger, service.host.party, size, row.size)
     return AnchorProof(
-        stamping.WHAT, service.host.party, row.size, state, row.time_ms, row.note, row.digest, *paths, files, line.zh, line.en
+        stamping.WHAT,
+        service.host.party,
+        row.size,
+        state,
+        row.time_ms,
+        row.note,
+        row.digest,
+        *paths,
+        files,
+        line.zh,
+        line.en,
     )
 
 

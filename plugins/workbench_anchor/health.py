@@ -24,7 +24,10 @@ def reports(service: AnchorService) -> list[HealthReport]:
         elif problem is not None:
             lines.append(HealthReport(name, "warning", problem.zh, problem.en))
         elif status.state in ("none", "waiting") and _is_late(service, status.kind):
-            zh, en = f"{status.zh}；已超过约定间隔的 {_LATE_FACTOR} 倍", f"{status.en}; later than {_LATE_FACTOR} times the interval"
+            zh, en = (
+                f"{status.zh}；已超过约定间隔的 {_LATE_FACTOR} 倍",
+                f"{status.en}; later than {_LATE_FACTOR} times the interval",
+            )
             lines.append(HealthReport(name, "warning", zh, en))
         else:
             lines.append(HealthReport(name, "ok", status.zh, status.en))
@@ -33,7 +36,10 @@ def reports(service: AnchorService) -> list[HealthReport]:
         newest = tables.newest_anchored(reader)
     if lost and (newest is None or newest.number < lost[0].number):
         zh = f"锚定过的检查点（{lost[0].size} 条）在链上不见了，正在重新锚定：运维人员与登记方核对链的数据"
-        en = f"an anchored head ({lost[0].size} entries) is gone from the chain and is anchored anew: operations and the registrar look at the chain"
+        en = (
+            f"an anchored head ({lost[0].size} entries) is gone from the chain and is anchored anew: "
+            "operations and the registrar look at the chain"
+        )
         lines.append(HealthReport("anchor.lost", "failed", zh, en))
     return lines
 

@@ -35,7 +35,12 @@ def post(url: str, body: bytes, *, sends: str, expects: str, timeout_s: float, m
     """The body of the answer. sends, expects: media types. Raises Unanswered for anything else."""
     ends = time.monotonic() + timeout_s
     limits = httpx.Timeout(timeout_s)
-    headers = {"Content-Type": sends, "Accept": expects, "Accept-Encoding": "identity", "User-Agent": "evidence-workbench"}
+    headers = {
+        "Content-Type": sends,
+        "Accept": expects,
+        "Accept-Encoding": "identity",
+        "User-Agent": "evidence-workbench",
+    }
     try:
         with (
             httpx.Client(

@@ -146,18 +146,25 @@ def _state(service: AnchorService, request: AnchorsRequest) -> AnchorsReply:
         stamps, sent = tables.last_stamps(reader, _RECENT), tables.last_transactions(reader, _RECENT)
         findings = tables.findings(reader)
     tries = [
-        *(_try(stamping.WHAT, one.state, one.size, one.made_ms, one.time_ms, one.problem, one.digest) for one in stamps),
+        *(
+            _try(stamping.WHAT, one.state, one.size, one.made_ms, one.time_ms, one.problem, one.digest)
+            for one in stamps
+        ),
         *(_try(anchoring.WHAT, one.state, one.size, one.made_ms, one.time_ms, one.problem, one.digest) for one in sent),
     ]
     account = service.anchoring.account() if is_installed() else None
     return AnchorsReply(
         size=service.house.ledger.size(host.party),
         anchors=[
-            AnchorView(kind=one.kind, state=one.state, size=one.size, time_ms=one.time_ms, id=one.id, zh=one.zh, en=one.en)
+            AnchorView(
+                kind=one.kind, state=one.state, size=one.size, time_ms=one.time_ms, id=one.id, zh=one.zh, en=one.en
+            )
             for one in describe_anchors(service, checkpoint)
         ],
         recent=sorted(tries, key=lambda one: one.made_ms, reverse=True)[:_RECENT],
-        findings=[FindingView(log=one.log, problem=one.problem, size=one.size, found_ms=one.found_ms) for one in findings],
+        findings=[
+            FindingView(log=one.log, problem=one.problem, size=one.size, found_ms=one.found_ms) for one in findings
+        ],
         address=checksummed(account.address) if account else "",
         origin_id=origin_id(host.project, host.party).hex(),
     )

@@ -70,11 +70,15 @@ def send(chain: Chain, account: Account, to: bytes, data: bytes, *, wait_s: floa
 def read_key(path: Path) -> Account:
     """The registrar's account from its file. Raises Refused when others may read it, InvalidRequest when it is no key."""
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise Refused("密钥文件可被他人读取：改为 0600", "Others may read the key file: make it 0600", code="KEYS_UNUSABLE")
+        raise Refused(
+            "密钥文件可被他人读取：改为 0600", "Others may read the key file: make it 0600", code="KEYS_UNUSABLE"
+        )
     try:
         return Account.from_key(bytes.fromhex(path.read_text("ascii").strip()))
     except (ValueError, TypeError) as error:
-        raise InvalidRequest("密钥文件里不是 64 位十六进制私钥", "the key file does not hold 64 hexadecimal digits") from error
+        raise InvalidRequest(
+            "密钥文件里不是 64 位十六进制私钥", "the key file does not hold 64 hexadecimal digits"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

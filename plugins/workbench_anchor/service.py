@@ -60,7 +60,11 @@ class AnchorService:
 
     def now(self, *, actor: str) -> list[str]:
         """Anchor at once by every kind that is on; which. Raises Refused (ANCHOR_OFF) when none is."""
-        kinds = [what for what, is_on in ((stamping.WHAT, self.stamping.is_on), (anchoring.WHAT, self.anchoring.is_on)) if is_on]
+        kinds = [
+            what
+            for what, is_on in ((stamping.WHAT, self.stamping.is_on), (anchoring.WHAT, self.anchoring.is_on))
+            if is_on
+        ]
         if not kinds:
             raise Refused(
                 "没有启用任何外部锚定：运维人员设置 anchor.tsa_url 或 anchor.chain_url 后重启节点；离线时用 --request",

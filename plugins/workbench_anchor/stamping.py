@@ -72,7 +72,8 @@ class Stamping:
         note = self._next_note(force=True)
         if note is None:
             raise NotFound(
-                "最新的检查点已经有时间戳，没有新的可盖", "the newest checkpoint is stamped already; there is nothing new to stamp"
+                "最新的检查点已经有时间戳，没有新的可盖",
+                "the newest checkpoint is stamped already; there is nothing new to stamp",
             )
         return self._ask_for(note, "file", actor=actor)
 
@@ -100,7 +101,11 @@ class Stamping:
         """Check a kept token again, with the certificates of its time. Raises VerificationError."""
         note = read_note(row.note)
         return timestamps.verify_response(
-            row.reply, digest=note.digest, nonce=row.nonce, policy=row.policy, authority=timestamps.read_authority(row.authority)
+            row.reply,
+            digest=note.digest,
+            nonce=row.nonce,
+            policy=row.policy,
+            authority=timestamps.read_authority(row.authority),
         )
 
     # ---- private
@@ -127,7 +132,9 @@ class Stamping:
         folder = self._host.folder.resolve()
         path = (folder / str(self._host.setting("anchor.tsa_certificate"))).resolve()
         if not path.is_relative_to(folder):
-            raise InvalidRequest("证书文件须在机构目录之内", "the certificate file must lie below the institution's folder")
+            raise InvalidRequest(
+                "证书文件须在机构目录之内", "the certificate file must lie below the institution's folder"
+            )
         return path
 
     def _due(self, *, force: bool) -> StampRow | None:
@@ -159,10 +166,28 @@ class Stamping:
             request = timestamps.format_request(note.digest, nonce, policy)
         except ValueError as error:
             raise Refused(
-                "设置 anchor.tsa_policy 不是对象标识符", "setting anchor.tsa_policy is no object identifier", code="WRONG_SETTING"
+                "设置 anchor.tsa_policy 不是对象标识符",
+                "setting anchor.tsa_policy is no object identifier",
+                code="WRONG_SETTING",
             ) from error
         row = StampRow(
-            0, note.size, note.text, note.digest, request, nonce, policy, via, now, "waiting", 0, now, "", b"", b"", 0, -1
+            0,
+            note.size,
+            note.text,
+            note.digest,
+            request,
+            nonce,
+            policy,
+            via,
+            now,
+            "waiting",
+            0,
+            now,
+            "",
+            b"",
+            b"",
+            0,
+            -1,
         )
         values = {name: getattr(row, name) for name in StampRow.__slots__ if name != "number"}
 

@@ -109,7 +109,9 @@ def newest_stamp(reader: Reader) -> StampRow | None:
 
 def covering_stamp(reader: Reader, size: int) -> StampRow | None:
     """The first stamp whose note covers `size` entries, with the smallest note."""
-    return next(iter(_stamps(reader, "WHERE state = 'stamped' AND size >= ? ORDER BY size, number LIMIT 1", size)), None)
+    return next(
+        iter(_stamps(reader, "WHERE state = 'stamped' AND size >= ? ORDER BY size, number LIMIT 1", size)), None
+    )
 
 
 def last_stamps(reader: Reader, limit: int) -> list[StampRow]:

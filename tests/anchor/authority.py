@@ -71,7 +71,12 @@ class CertificateAuthority:
         )
 
     def signer(
-        self, name: str, *, from_days: int = -10, to_days: int = 300, purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.TIME_STAMPING
+        self,
+        name: str,
+        *,
+        from_days: int = -10,
+        to_days: int = 300,
+        purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.TIME_STAMPING,
     ) -> Signer:
         """A signer whose certificate is valid between two days counted from now."""
         folder = self.folder / name
@@ -88,7 +93,9 @@ class CertificateAuthority:
         pem = certificate.public_bytes(serialization.Encoding.PEM)
         (folder / "signer.pem").write_bytes(pem)
         (folder / "signer.key").write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
         )
         (folder / "root.pem").write_bytes(self.root.public_bytes(serialization.Encoding.PEM))
         (folder / "serial").write_text("01\n")

@@ -37,7 +37,9 @@ class Anchored:
         """Kinds of the entries that anchoring wrote, oldest first."""
         node = self.house.node
         with node.store.read() as reader:
-            return [one.kind for one in reversed(node.evidence.search(reader, limit=1000)) if one.kind.startswith("anchor.")]
+            return [
+                one.kind for one in reversed(node.evidence.search(reader, limit=1000)) if one.kind.startswith("anchor.")
+            ]
 
 
 Open = Callable[..., Anchored]

@@ -38,7 +38,9 @@ def node_modules() -> Path:
         if npm is None:
             pytest.skip("npm is not installed")
         command = [npm, "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run([*command, "--prefix", str(TOOLS), *PACKAGES], capture_output=True, text=True, timeout=240)
+        done = subprocess.run(
+            [*command, "--prefix", str(TOOLS), *PACKAGES], capture_output=True, text=True, timeout=240
+        )
         if done.returncode:
             pytest.skip(f"npm could not install {' '.join(PACKAGES)}")
         (TOOLS / "installed").write_text(" ".join(PACKAGES))
@@ -115,7 +117,11 @@ class Anvil:
         """Give an account money for fees and register it for a log."""
         self.ask("anvil_setBalance", "0x" + account.address.hex(), hex(10**18))
         registrar.register(
-            self.chain, self.regulator, address=address, origin=origin_id(project, PartyId(party)), sender=account.address
+            self.chain,
+            self.regulator,
+            address=address,
+            origin=origin_id(project, PartyId(party)),
+            sender=account.address,
         )
 
 

@@ -75,7 +75,11 @@ def test_a_head_is_anchored_confirmed_and_read_back(on_chain: Anchored, anvil: A
     assert row.state == "anchored"
     head = head_on(anvil, one)
     assert head is not None
-    assert (head.size, head.note_digest, head.time_s * 1000) == (row.size, hashlib.sha256(row.note.encode()).digest(), row.time_ms)
+    assert (head.size, head.note_digest, head.time_s * 1000) == (
+        row.size,
+        hashlib.sha256(row.note.encode()).digest(),
+        row.time_ms,
+    )
     [entry] = one.house.entries("anchor.anchored")
     assert (entry["transaction"], entry["note_sha256"]) == (row.hash.hex(), row.digest.hex())
     assert entry["contract"] == "0x" + row.contract.hex()
@@ -144,7 +148,8 @@ def test_without_an_account_or_registration_nothing_is_sent(open_house: Open, an
 
 
 @pytest.mark.parametrize(
-    "settings", [{"chain_id": 0}, {"chain_contract": ""}, {"chain_contract": "0x" + "00" * 20}, {"chain_url": "ws://127.0.0.1:1"}]
+    "settings",
+    [{"chain_id": 0}, {"chain_contract": ""}, {"chain_contract": "0x" + "00" * 20}, {"chain_url": "ws://127.0.0.1:1"}],
 )
 def test_incomplete_settings_send_nothing(open_house: Open, settings: dict[str, object]) -> None:
     good = {"chain_url": "http://127.0.0.1:9", "chain_id": CHAIN_ID, "chain_contract": "0x" + "ab" * 20}
@@ -233,7 +238,8 @@ def test_a_log_restored_from_an_older_copy_is_noticed(open_house: Open, anvil: A
     """Nobody else needs to remember: the chain does."""
     one = on_a_chain(open_house, anvil)
     settings = {
-        name: one.house.node.setting(f"anchor.{name}") for name in ("chain_url", "chain_id", "chain_contract", "confirmations")
+        name: one.house.node.setting(f"anchor.{name}")
+        for name in ("chain_url", "chain_id", "chain_contract", "confirmations")
     }
     one.write(2)
     until_anchored(one, anvil)
@@ -362,7 +368,9 @@ def test_a_regulator_compares_a_checkpoint_with_the_chain(on_chain: Anchored, an
     address = one.service.anchoring.place().contract
 
     def asked(**arguments: object) -> str:
-        return compare_with_chain(anvil.chain, **{"chain_id": CHAIN_ID, "address": address, "note": first.note, **arguments}).state  # type: ignore[arg-type]
+        return compare_with_chain(
+            anvil.chain, **{"chain_id": CHAIN_ID, "address": address, "note": first.note, **arguments}
+        ).state  # type: ignore[arg-type]
 
     assert asked() == "CONFIRMED"
     assert asked(chain_id=1) == "NOT_THERE"

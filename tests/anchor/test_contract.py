@@ -97,7 +97,14 @@ def test_answers_in_another_spelling_are_refused() -> None:
     good = word * 2 + b"\x11" * 96
     assert contract.read_latest(good) == ChainHead(1, b"\x11" * 32, b"\x11" * 32, b"\x11" * 32, 1)
     assert contract.read_latest(bytes(160)) is None
-    for odd in (b"", good[:-1], good + b"\0", bytes(32) + word * 4, b"\xff" * 32 + good[32:], word + b"\xff" * 32 + good[64:]):
+    for odd in (
+        b"",
+        good[:-1],
+        good + b"\0",
+        bytes(32) + word * 4,
+        b"\xff" * 32 + good[32:],
+        word + b"\xff" * 32 + good[64:],
+    ):
         with pytest.raises(ValueError, match=r"words|zeros|range"):
             contract.read_latest(odd)
     assert contract.read_sender(bytes(12) + b"\xab" * 20) == b"\xab" * 20
@@ -133,12 +140,16 @@ def test_a_smaller_head_is_refused(anvil: Anvil, address: bytes, sender: Account
 
 
 @pytest.mark.parametrize("other", [head(5, sha256=b"\x12"), head(5, sm3=b"\x23")])
-def test_another_root_for_the_same_size_is_refused(anvil: Anvil, address: bytes, sender: Account, other: ChainHead) -> None:
+def test_another_root_for_the_same_size_is_refused(
+    anvil: Anvil, address: bytes, sender: Account, other: ChainHead
+) -> None:
     anvil.send(sender, address, contract.anchor_call(ORIGIN, head(5)))
     refused(anvil, sender, address, contract.anchor_call(ORIGIN, other), "CHAIN_SPLIT_VIEW")
 
 
-def test_the_same_head_may_come_again_also_with_more_co_signatures(anvil: Anvil, address: bytes, sender: Account) -> None:
+def test_the_same_head_may_come_again_also_with_more_co_signatures(
+    anvil: Anvil, address: bytes, sender: Account
+) -> None:
     for note in (b"\x33", b"\x33", b"\x34"):
         anvil.send(sender, address, contract.anchor_call(ORIGIN, head(5, note=note)))
     found = latest(anvil, address)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.anchor.authority import Server, Signer
 from tests.anchor.conftest import Anchored, Open, on_a_chain, until_anchored
-from tests.anchor.evm import CHAIN_ID, Anvil
+from tests.anchor.evm import Anvil
 from workbench.contracts import AnchorProof
 from workbench.domain.checkpoint import Checkpoint, parse_checkpoint, split_note
 from workbench.domain.merkle import SHA256, SM3, check_consistency
@@ -38,7 +38,9 @@ def by_kind(reply: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def proofs(one: Anchored, size: int, origin: str = "broker") -> list[AnchorProof]:
     node = one.house.node
-    found: list[AnchorProof] = node.plugins.collect_all("workbench_anchors", host=node, origin=PartyId(origin), size=size)
+    found: list[AnchorProof] = node.plugins.collect_all(
+        "workbench_anchors", host=node, origin=PartyId(origin), size=size
+    )
     return found
 
 
@@ -49,7 +51,9 @@ def checkpoint(note: str) -> Checkpoint:
 # --------------------------------------------------------------------------------------- off by default
 
 
-def test_with_default_settings_nothing_is_opened_and_no_thread_runs(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_default_settings_nothing_is_opened_and_no_thread_runs(
+    open_house: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a bank's security asks first. Sockets of any family are counted, resolving a name too."""
     opened: list[object] = []
     one = open_house()
@@ -74,7 +78,9 @@ def test_every_address_is_empty_by_default() -> None:
     assert (defaults["anchor.tsa_url"], defaults["anchor.chain_url"], defaults["anchor.chain_contract"]) == ("", "", "")
 
 
-def test_the_background_work_stamps_by_itself(open_house: Open, server: Server, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_background_work_stamps_by_itself(
+    open_house: Open, server: Server, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("workbench_anchor.service.STAMP_ROUND_S", 0.05)
     one = open_house(pinned=signer.pinned, tsa_url=server.url, every_entries=1)
     one.write()
@@ -98,7 +104,7 @@ def test_an_operator_anchors_now_with_a_fresh_password(
     assert by_kind(reply)["rfc3161"]["state"] == "confirmed"
     anvil.mine(2)
     one.service.round(EVM)
-    reply = call(one, "ledger.anchors", Role.REGULATOR) if Role.REGULATOR in one.house.node.people.everyone()[0].roles else call(one, "ledger.anchors", Role.AUDITOR)
+    reply = call(one, "ledger.anchors", Role.AUDITOR)
     lines = by_kind(reply)
     assert {kind: line["state"] for kind, line in lines.items()} == {"rfc3161": "confirmed", "evm": "confirmed"}
     assert lines["rfc3161"]["size"] > 0
@@ -109,12 +115,16 @@ def test_an_operator_anchors_now_with_a_fresh_password(
     assert one.house.entries("anchor.ordered")[-1]["actor"]
 
 
-@pytest.mark.parametrize("name", ["ledger.anchor_now", "ledger.anchor_account", "ledger.anchor_request", "ledger.anchor_response"])
+@pytest.mark.parametrize(
+    "name", ["ledger.anchor_now", "ledger.anchor_account", "ledger.anchor_request", "ledger.anchor_response"]
+)
 def test_only_operators_act(open_house: Open, name: str) -> None:
     one = open_house()
     for role in (Role.MARKETING, Role.AUDITOR, Role.COMPLIANCE, Role.ADMIN):
         with pytest.raises(Denied):
-            one.house.node.gate.call(name, {"response": "AAAA"} if name.endswith("response") else {}, one.house.caller(role))
+            one.house.node.gate.call(
+                name, {"response": "AAAA"} if name.endswith("response") else {}, one.house.caller(role)
+            )
 
 
 def test_what_leaves_the_trust_boundary_needs_a_fresh_password(open_house: Open) -> None:
@@ -165,7 +175,9 @@ def test_the_plugin_says_plainly_that_its_optional_part_is_missing(
 # --------------------------------------------------------------------------------- words and packages
 
 
-def test_an_anchor_s_files_hold_all_that_a_stranger_needs(open_house: Open, server: Server, signer: Signer, anvil: Anvil) -> None:
+def test_an_anchor_s_files_hold_all_that_a_stranger_needs(
+    open_house: Open, server: Server, signer: Signer, anvil: Anvil
+) -> None:
     one = on_a_chain(open_house, anvil, tsa_url=server.url)
     (one.house.node.folder / "tsa.pem").write_bytes(signer.pinned)
     one.write(9)
@@ -225,4 +237,3 @@ def test_entries_after_the_last_anchor_are_named(open_house: Open, signer: Signe
     line = by_kind(call(one, "ledger.anchors", Role.OPERATOR))["rfc3161"]
     behind = one.house.node.ledger.size(one.house.node.party) - row.size
     assert (line["state"], f"其后 {behind} 条" in line["zh"]) == ("confirmed", True)
-    assert CHAIN_ID > 0

@@ -72,7 +72,9 @@ def test_nothing_is_asked_before_it_is_due_and_own_entries_make_nothing_due(one:
     assert len(server.asked) == 2
 
 
-def test_a_stopped_authority_is_tried_again_later_and_recorded_once(one: Anchored, server: Server, signer: Signer) -> None:
+def test_a_stopped_authority_is_tried_again_later_and_recorded_once(
+    one: Anchored, server: Server, signer: Signer
+) -> None:
     one.write(3)
     server.answer = lambda request: (503, "text/plain", b"not now")
     for _ in range(3):
@@ -137,7 +139,9 @@ def test_a_slow_drip_ends_after_the_time_limit(open_house: Open, signer: Signer)
             connection, _ = listening.accept()
             with connection:
                 connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/timestamp-reply\r\nContent-Length: 60000\r\n\r\n")
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/timestamp-reply\r\nContent-Length: 60000\r\n\r\n"
+                )
                 while not done.wait(0.2):
                     try:
                         connection.sendall(b"x")
@@ -169,7 +173,9 @@ def test_without_a_pinned_certificate_nothing_is_sent(open_house: Open, server: 
     assert {line.name: line.state for line in one.house.node.health()}["anchor.stamps"] == "warning"
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://", "127.0.0.1:80", "http://a:b@127.0.0.1/"])
+@pytest.mark.parametrize(
+    "url", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://", "127.0.0.1:80", "http://a:b@127.0.0.1/"]
+)
 def test_addresses_that_are_none_are_refused(open_house: Open, signer: Signer, url: str) -> None:
     one = open_house(pinned=signer.pinned, tsa_url=url)
     one.write()
@@ -199,7 +205,9 @@ def test_an_isolated_node_gets_its_stamp_by_files(open_house: Open, signer: Sign
     one.service.stamping.check(done)
 
 
-def test_a_reply_to_nobody_s_request_is_refused(open_house: Open, signer: Signer, authority: CertificateAuthority) -> None:
+def test_a_reply_to_nobody_s_request_is_refused(
+    open_house: Open, signer: Signer, authority: CertificateAuthority
+) -> None:
     one = open_house(pinned=signer.pinned)
     with pytest.raises(Refused, match="TSA_NO_REQUEST"):
         one.service.stamping.accept_file(b"", actor="P-1")

@@ -142,11 +142,17 @@ def test_a_partner_who_shows_the_regulator_another_history_is_found(
     house = House(host)  # type: ignore[arg-type]  # as above
     roots = house.roots(BANK, size) if same else (b"\1" * 32, b"\2" * 32)
     anvil.send(anvil.regulator, address, contract.anchor_call(origin, ChainHead(size, *roots, b"\3" * 32)))
-    host.settings |= {"anchor.chain_url": anvil.url, "anchor.chain_id": CHAIN_ID, "anchor.chain_contract": "0x" + address.hex()}
+    host.settings |= {
+        "anchor.chain_url": anvil.url,
+        "anchor.chain_id": CHAIN_ID,
+        "anchor.chain_contract": "0x" + address.hex(),
+    }
     anchoring = Anchoring(house)
     anchoring.account = lambda: Account.from_key(b"\x07" * 32)  # type: ignore[method-assign]  # the vault is another test's
     with pytest.raises(Refused, match="CHAIN_NOT_SENDER"):  # the broker itself is not registered here
         anchoring.round()
     with host.store.read() as reader:
         assert [(one.log, one.problem) for one in tables.findings(reader)] == expected
-    assert [values["origin"] for kind, values in host.recorded if kind == "anchor.conflict"] == [log for log, _ in expected]
+    assert [values["origin"] for kind, values in host.recorded if kind == "anchor.conflict"] == [
+        log for log, _ in expected
+    ]

@@ -17,7 +17,9 @@ DIGEST = hashlib.sha256(b"a signed checkpoint").digest()
 NONCE = timestamps.make_nonce(bytes(range(8)))
 
 
-def verify(reply: bytes, signer: Signer, *, digest: bytes = DIGEST, nonce: int = NONCE, policy: str = "") -> timestamps.Stamp:
+def verify(
+    reply: bytes, signer: Signer, *, digest: bytes = DIGEST, nonce: int = NONCE, policy: str = ""
+) -> timestamps.Stamp:
     authority = timestamps.read_authority(signer.pinned)
     return timestamps.verify_response(reply, digest=digest, nonce=nonce, policy=policy, authority=authority)
 
@@ -34,9 +36,7 @@ def reply(signer: Signer) -> bytes:
 
 
 def test_a_request_is_66_bytes_as_the_document_lists_them() -> None:
-    expected = (
-        "30400201013031300d060960864801650304020105000420" + DIGEST.hex() + "0208" + "4001020304050607"
-    )
+    expected = "30400201013031300d060960864801650304020105000420" + DIGEST.hex() + "0208" + "4001020304050607"
     assert timestamps.format_request(DIGEST, NONCE).hex() == expected
     assert len(expected) == 2 * 66
 
@@ -73,7 +73,11 @@ def test_a_stamp_of_the_pinned_authority_is_accepted_with_its_time(reply: bytes,
     assert stamp.policy == POLICY
     assert stamp.serial > 0
     der = subprocess.run(
-        ["openssl", "x509", "-in", "signer.pem", "-outform", "DER"], cwd=signer.folder, check=True, capture_output=True, timeout=60
+        ["openssl", "x509", "-in", "signer.pem", "-outform", "DER"],
+        cwd=signer.folder,
+        check=True,
+        capture_output=True,
+        timeout=60,
     ).stdout
     assert stamp.signer == hashlib.sha256(der).hexdigest()
 

@@ -67,7 +67,9 @@ def _request(options: Options, client: Any) -> int:
 def _response(options: Options, client: Any) -> int:
     data = _read(options.response, MAX_REPLY_BYTES)
     reply: Record = client.call("ledger.anchor_response", response=base64.b64encode(data).decode())
-    lines = [f"已核对并保存：前 {reply['size']:,} 条在 {_time(reply['time_ms'])} 已存在 / verified and kept, see entry {reply['entry']}"]
+    lines = [
+        f"已核对并保存：前 {reply['size']:,} 条在 {_time(reply['time_ms'])} 已存在 / verified and kept, see entry {reply['entry']}"
+    ]
     print_result(options, reply, lines)
     return 0
 
@@ -83,7 +85,11 @@ def _lines(reply: Record) -> list[str]:
     lines = [f"本机日志 {reply['size']:,} 条 / {reply['size']:,} own entries"]
     for one in reply["anchors"]:
         when = _time(one["time_ms"]) if one["time_ms"] else ""
-        lines += [f"{one['kind']:<8} {STATES[one['state']]:<20} {one['size']:>9,}  {when}", f"  {one['zh']}", f"  {one['en']}"]
+        lines += [
+            f"{one['kind']:<8} {STATES[one['state']]:<20} {one['size']:>9,}  {when}",
+            f"  {one['zh']}",
+            f"  {one['en']}",
+        ]
     for one in reply["findings"]:
         lines.append(f"✗ {one['log']} {one['problem']}（链上 {one['size']:,} 条 / entries on the chain）")
     return lines

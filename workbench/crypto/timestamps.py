@@ -108,7 +108,9 @@ def verify_response(response: bytes, *, digest: bytes, nonce: int, policy: str, 
     except (ValueError, TypeError) as error:
         raise _refusal("TSA_TOKEN", "回复不是时间戳", "the reply is no time stamp") from error
     if status != 0:
-        _refuse("TSA_REJECTED", f"时间戳机构没有签发，状态 {status}", f"the authority did not grant it, status {status}")
+        _refuse(
+            "TSA_REJECTED", f"时间戳机构没有签发，状态 {status}", f"the authority did not grant it, status {status}"
+        )
     chain = _chain(authority.pem)
     try:
         info = parsed.tst_info
@@ -121,7 +123,9 @@ def verify_response(response: bytes, *, digest: bytes, nonce: int, policy: str, 
     if not plain:
         _refuse("TSA_TOKEN", "回复的写法不合规或签名人不止一个", "the reply has another spelling or several signers")
     if not chain[0].not_valid_before_utc <= time <= chain[0].not_valid_after_utc:
-        _refuse("TSA_CERTIFICATE", "时间戳机构的证书在该时刻无效", "the authority's certificate was not valid at that time")
+        _refuse(
+            "TSA_CERTIFICATE", "时间戳机构的证书在该时刻无效", "the authority's certificate was not valid at that time"
+        )
     verifier = rfc3161_client.VerifierBuilder(
         tsa_certificate=chain[0], intermediates=chain[1:-1], roots=[chain[-1]]
     ).build()
@@ -129,7 +133,9 @@ def verify_response(response: bytes, *, digest: bytes, nonce: int, policy: str, 
         verifier.verify(parsed, imprint)
     except (rfc3161_client.VerificationError, ValueError, TypeError, AssertionError) as error:
         raise _refusal(
-            "TSA_SIGNATURE", "签名不是钉住的时间戳机构所作，或内容被改动", "not signed by the pinned authority, or changed"
+            "TSA_SIGNATURE",
+            "签名不是钉住的时间戳机构所作，或内容被改动",
+            "not signed by the pinned authority, or changed",
         ) from error
     if algorithm != _SHA256_OID or imprint != digest:
         _refuse("TSA_IMPRINT", "时间戳盖在别的内容上", "the stamp is on something else")
@@ -150,7 +156,14 @@ def _chain(pem: bytes) -> list[x509.Certificate]:
             raise ValueError("extended key usage")
         for lower, upper in zip(chain, [*chain[1:], chain[-1]], strict=True):
             lower.verify_directly_issued_by(upper)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (
+        ValueError,
+        TypeError,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+    ) as error:
         raise _refusal(
             "TSA_CERTIFICATE",
             "钉住的证书文件不可用：应依次为签发时间戳的证书与其上级，直到自签名证书",
