@@ -107,13 +107,16 @@ class Gate:
         *,
         confirmation: str = "",
         context: OperationContext | None = None,
+        is_confirmed: bool = False,
     ) -> BaseModel:
-        """Run one operation for one caller and return its reply; a refusal is recorded, then raised."""
+        """Run one operation for one caller and return its reply; a refusal is recorded, then raised.
+
+        is_confirmed: `confirm` was called for exactly this when the work was accepted.
+        """
         operation, trusted, request = self.admit(name, raw, caller)
         try:
-            if operation.fresh_password:
-                digest = action_digest(name, request)
-                self._host.people.spend_confirmation(trusted, confirmation, digest)
+            if operation.fresh_password and not is_confirmed:
+                self._host.people.spend_confirmation(trusted, confirmation, action_digest(name, request))
             used = context or self.context(trusted)
             since = self._host.ledger.size(self._host.party)
             reply = operation.run(used, request)
@@ -140,6 +143,15 @@ class Gate:
             return operation, trusted, self.validate(operation, raw)
         except Refused as refusal:
             self.record_refusal(name, caller, refusal)
+            raise
+
+    def confirm(self, operation: Operation, caller: Caller, request: BaseModel, confirmation: str) -> None:
+        """Spend the confirmation of work that runs later, before it is accepted; the refusal is recorded."""
+        try:
+            if operation.fresh_password:
+                self._host.people.spend_confirmation(caller, confirmation, action_digest(operation.name, request))
+        except Refused as refusal:
+            self.record_refusal(operation.name, caller, refusal)
             raise
 
     def context(self, caller: Caller) -> OperationContext:

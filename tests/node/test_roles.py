@@ -22,10 +22,12 @@ from workbench.operations import Operation
 from tests.flows.institutions import Institutions, fresh_workspace, running
 
 HOST = "127.0.0.1:8800"
-PATTERNS = {"^[0-9a-f]{64}$": "0" * 64, "^C[123]$": "C2", "^[a-z][a-z0-9._-]{1,30}$": "somebody"}
+PATTERNS = {
+    "^[0-9a-f]{64}$": "0" * 64, "^C[123]$": "C2", "^[a-z][a-z0-9._-]{1,30}$": "somebody", "^m-[0-9a-f]{32}$": "m-" + "0" * 32,
+}  # fmt: skip
 PAGES = {
     ("GET", "/signin"), ("POST", "/signin"), ("GET", "/style.css"), ("GET", "/confirmations"),
-    ("GET", "/confirm/{action}"), ("POST", "/confirm/{action}"),
+    ("GET", "/confirm/{action}"), ("POST", "/confirm/{action}"), ("GET", "/password"), ("POST", "/password"),
 }  # fmt: skip
 """What a browser gets without a ticket: how to sign in, and one action under an address that nobody can guess."""
 

@@ -49,15 +49,16 @@ class Tasks:
         self._lock = threading.Lock()
 
     def start(self, name: str, raw: Mapping[str, Any], caller: Caller | None, *, confirmation: str = "") -> Task:
-        """Begin an operation; the gate's refusals of person and form are raised here, at once."""
-        _, trusted, _ = self._host.gate.admit(name, raw, caller)
+        """Begin an operation; the gate's refusals of person, form and confirmation are raised here, at once."""
+        operation, trusted, request = self._host.gate.admit(name, raw, caller)
+        self._host.gate.confirm(operation, trusted, request, confirmation)
         task = Task(task="T-" + secrets.token_hex(6), operation=name, person=trusted.person.person)
         with self._lock:
             finished = [one for one in self._tasks.values() if one.state != "running"]
             for old in finished[:-KEEP_FINISHED]:
                 self._tasks.pop(old.task, None)
             self._tasks[task.task] = task
-        self._workers.submit(self._run, task, dict(raw), trusted, confirmation)
+        self._workers.submit(self._run, task, dict(raw), trusted)
         return task
 
     def of(self, caller: Caller, task: str) -> Task:
@@ -72,7 +73,7 @@ class Tasks:
             task.cancel.set()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, task: Task, raw: dict[str, Any], caller: Caller, confirmation: str) -> None:
+    def _run(self, task: Task, raw: dict[str, Any], caller: Caller) -> None:
         def progress(done: int, total: int, zh: str, en: str) -> None:
             task.done, task.total, task.zh, task.en = done, total, zh, en
 
@@ -80,9 +81,7 @@ class Tasks:
             host=self._host, caller=caller, progress=progress, cancelled=task.cancel.is_set
         )
         try:
-            task.reply = self._host.gate.call(
-                task.operation, raw, caller, confirmation=confirmation, context=context
-            )
+            task.reply = self._host.gate.call(task.operation, raw, caller, context=context, is_confirmed=True)
             task.state = "done"
         except WorkbenchError as error:
             task.error = error
