@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+MEMBER_ACTIONS = {"join": ("加入", "join"), "leave": ("退出", "leave")}
 KEYS = {"phone": ("手机号", "phone number"), "id_no": ("身份证号", "identity number")}
 LABELS: Mapping[str, tuple[str, str]] = {
     "job": ("求交", "Intersection"),
@@ -46,6 +47,17 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "recipient": ("接收方", "Recipient"),
     "suppress": ("以后导入的也不再使用", "Keep out what is imported later"),
     "until_ms": ("到何时", "Until"),
+    "request": ("擦除请求", "Request of erasure"),
+    "restriction": ("限制存放编号", "Restriction"),
+    "campaign": ("活动", "Campaign"),
+    "customer": ("客户代号", "Token of the customer"),
+    "from_day": ("自", "From"),
+    "to_day": ("至", "To"),
+    "name_customer": ("包内写明客户标识", "Name the customer in the package"),
+    "action": ("变更", "Change"),
+    "change": ("变更编号", "Change"),
+    "record": ("授权记录", "Grant record"),
+    "entries": ("证据条目", "Entries"),
     "reason": ("理由（留在本机构的证据里）", "Reason (kept in our evidence)"),
 }
 """Words of every field of the operations that need a fresh password; a field of a plugin that is not here shows its name."""
@@ -76,7 +88,7 @@ def confirmation_rows(host: Workbench, values: Mapping[str, Any]) -> list[Row]:
     """
     made: list[Row] = []
     for name, value in values.items():
-        label = LABELS.get(name, (name, name))
+        label = LABELS.get(name, (name, name))  # a later plugin's field keeps its own name rather than being left out
         if value in ("", [], None):
             if name in EMPTY:
                 made.append(Row(*label, *EMPTY[name]))
@@ -107,6 +119,8 @@ def _told(host: Workbench, name: str, value: Any) -> tuple[str, str]:
         return ("是", "yes") if value else ("否", "no")
     if name == "list_id":
         return _list(host, str(value))
+    if name == "action":
+        return MEMBER_ACTIONS.get(str(value), (str(value), ""))
     if name in ("party", "recipient"):
         return _party(host, str(value))
     if name == "purpose":
