@@ -104,10 +104,16 @@ def result_key(scalar: bytes, partner_point: bytes, contract_digest: bytes) -> b
 
 def result_digest(key: bytes, party: str, contract_digest: bytes, identifiers: Sequence[bytes]) -> bytes:
     """The keyed digest of one side's result, 32 bytes; identifiers ascending, 1 to 255 bytes each (section 7.8)."""
-    head = (
-        LABEL + b"result\x00" + contract_digest + party.encode("ascii") + b"\x00" + len(identifiers).to_bytes(8, "big")
-    )
-    return sm3.hmac(key, head + b"".join([_LENGTHS[len(name)] + name for name in identifiers]))
+    return result_digests(key, (party,), contract_digest, identifiers)[0]
+
+
+def result_digests(
+    key: bytes, parties: Sequence[str], contract_digest: bytes, identifiers: Sequence[bytes]
+) -> list[bytes]:
+    """`result_digest` of the same identifiers for each party."""
+    names = len(identifiers).to_bytes(8, "big") + b"".join([_LENGTHS[len(name)] + name for name in identifiers])
+    start = LABEL + b"result\x00" + contract_digest
+    return [sm3.hmac(key, start + party.encode("ascii") + b"\x00" + names) for party in parties]
 
 
 # ------------------------------------------------------------------------------------------------ the tree

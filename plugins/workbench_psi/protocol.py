@@ -425,7 +425,7 @@ def _opened_positions(payload: bytes, expected: ByteRows, usable: npt.NDArray[np
         raise violation(Kind.SLICE, "range")
     if not np.array_equal(commitment.position_leaves(salts, positions), expected):
         raise violation(Kind.SLICE, "opening")
-    if not usable[positions].all() or len(np.unique(positions)) != len(positions):
+    if not usable[positions].all() or _repeats(positions):
         raise violation(Kind.SLICE, "position")
     return positions
 
@@ -474,7 +474,7 @@ def _show_grants(run: Run, hits: RowNumbers) -> Steps[dict[str, str]]:
     expected_bytes = wire.grants_bytes(run.partner.bucket, count)
     payload = yield from swap_list(Kind.GRANTS, own, expected_bytes)
     partner_places, leaves, proof = wire.parse_grants(payload, count)
-    if (partner_places >= run.partner.bucket).any() or len(np.unique(partner_places)) != count:
+    if (partner_places >= run.partner.bucket).any() or _repeats(partner_places):
         raise violation(Kind.GRANTS, "range")
     try:
         root, used = commitment.root_from(leaves, partner_places, run.partner.bucket, proof)
@@ -505,13 +505,12 @@ class _Results:
 def _compare_results(run: Run, hits: RowNumbers) -> Steps[_Results]:
     """Section 7.8: both sides hold the same identifiers, or the run is disputed."""
     yield _phase(8, 0, 1)
-    found = list(map(run.source.identifiers.__getitem__, hits.tolist()))
+    found = _chosen(run.source.identifiers, hits)
     order = sorted(range(len(found)), key=found.__getitem__)
     names = [found[place] for place in order]
     key = commitment.result_key(run.source.scalar.reveal(), run.partner.public_point, run.contract_digest)
-    own, expected = (
-        commitment.result_digest(key, party, run.contract_digest, names) for party in (run.own.party, run.partner.party)
-    )
+    parties = run.own.party, run.partner.party
+    own, expected = commitment.result_digests(key, parties, run.contract_digest, names)
     opening = run.source.random(SALT_BYTES) + own
     partner_commit = yield from swap(Kind.RESULT_COMMIT, run.commit("result", opening), POINT_BYTES)
     partner = yield from swap(Kind.RESULT, opening, len(opening))
@@ -524,6 +523,18 @@ def _compare_results(run: Run, hits: RowNumbers) -> Steps[_Results]:
 
 
 # ------------------------------------------------------------------------------------- small pieces
+
+
+def _repeats(numbers: RowNumbers) -> bool:
+    """Whether a number occurs twice."""
+    ascending = np.sort(numbers)
+    return bool((ascending[1:] == ascending[:-1]).any())
+
+
+def _chosen(identifiers: Sequence[bytes], rows: RowNumbers) -> list[bytes]:
+    """The identifiers of these input rows, at once where the caller's sequence can."""
+    take: Callable[[RowNumbers], list[bytes]] | None = getattr(identifiers, "take", None)
+    return take(rows) if take is not None else [identifiers[row] for row in rows.tolist()]
 
 
 def _phase(number: int, done: int, total: int) -> Phase:

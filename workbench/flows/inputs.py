@@ -49,6 +49,10 @@ class Keys(Sequence[bytes]):
             return _listed(self._rows[place])
         return bytes(self._rows[place])
 
+    def take(self, rows: np.ndarray) -> list[bytes]:
+        """The keys of these rows, int64 (m), in this order."""
+        return _listed(self._rows[rows])
+
     def __iter__(self) -> Iterator[bytes]:
         for start in range(0, len(self), _BLOCK_KEYS):
             yield from _listed(self._rows[start : start + _BLOCK_KEYS])
