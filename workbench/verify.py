@@ -29,6 +29,7 @@ from workbench.domain.envelope import (
 from workbench.domain.listdigest import export_digest
 from workbench.domain.merkle import SHA256, SM3, check_inclusion
 from workbench.domain.party import PartyId
+from workbench.domain.policy import Requirement, requirement
 from workbench.domain.receipt import (
     Receipt,
     format_tlog_proof,
@@ -436,6 +437,30 @@ def _check_links(
     return linked
 
 
+def _requirement(receipt: Receipt, checked: _Checked) -> Requirement:
+    """What the policy asks for this entry, by what is signed in it (docs/protocols/ledger.md section 3)."""
+    return requirement(
+        checked.entry.kind,
+        log=receipt.log,
+        participants=checked.entry.participants,
+        members=_members(receipt, checked),
+        subject=checked.entry.shared.get("party", ""),
+    )
+
+
+def _members(receipt: Receipt, checked: _Checked) -> tuple[PartyId, ...]:
+    """The institutions that belong to the members at this entry, as far as the keys tell, ascending."""
+    return tuple(sorted(party for party, one in checked.keys.items() if one.is_member(receipt.log, receipt.index)))
+
+
+def _counted(receipt: Receipt, checked: _Checked) -> set[PartyId]:
+    """The co-signers who are members at this entry and at the end of the checkpoint, as far as the keys tell."""
+    size = checked.note.checkpoint.size
+    return {
+        party for party in checked.note.cosignatures if checked.keys[party].counts(receipt.log, receipt.index, size)
+    }
+
+
 def _sealed(
     parsed: Receipt,
     checked: _Checked,
@@ -444,15 +469,15 @@ def _sealed(
     findings: _Findings,
 ) -> Verdict:
     """The last step: every required co-signature on the entry's checkpoint and on those of the links."""
-    parties = tuple(sorted(checked.keys))
-    required = set(checked.entry.participants)
-    for link, one in linked:
-        required |= {link.log} | one.entry.participants
-    notes = [checked.note, *(one.note for _, one in linked)]
-    who = sorted({party for note in notes for party in required - note.cosignatures.keys()})
-    cosigners = tuple(sorted(set(parties).intersection(*(note.cosignatures for note in notes))))
+    parties = _members(parsed, checked)
+    needs = [_requirement(parsed, checked), *(_requirement(link, one) for link, one in linked)]
+    required = {party for need in needs for party in need.parties}
+    least = max(need.at_least for need in needs)
+    counted = [_counted(parsed, checked), *(_counted(link, one) for link, one in linked)]
+    who = sorted({party for signers in counted for party in required - signers})
+    cosigners = tuple(sorted(set(parties).intersection(*counted)))
     share = f"{len(cosigners)}/{len(parties)}"
-    if who or len(cosigners) < 2:
+    if who or len(cosigners) < least:
         names = ", ".join(who) or "another institution"
         findings.add(
             "sealed",

@@ -517,6 +517,9 @@ class Ledger:
             ):
                 shown[best[0]] = note
             notes += [note.format() for note in shown.values()]
+            # A head that others showed and that is not held here yet: it may bind a mirror that has forgotten it.
+            waiting = reader.execute("SELECT note FROM ledger_seen WHERE log = ? ORDER BY size DESC LIMIT 1", (log,))
+            notes += [row[0] for row in waiting.fetchall()]
         return notes[: messages.MAX_SEEN]
 
 

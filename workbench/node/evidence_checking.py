@@ -20,6 +20,7 @@ from workbench.domain.evidence import EntryProof, HeadConflict
 from workbench.domain.merkle import SHA256, SM3, TreeHash, check_inclusion
 from workbench.domain.party import PartyId
 from workbench.errors import Cancelled, NotFound, VerificationError, WorkbenchError
+from workbench.node.counterparts import MissingCounterpart, missing_counterparts
 from workbench.operations import Reply, Request
 
 MAX_COMPARED = 3
@@ -106,7 +107,8 @@ class JobCheckReply(Reply):
     """checked = agree + changed + pending. pending: agree with nothing signed yet, or lack a required signature.
 
     without_values: entries of other institutions, of which this node holds commitments instead of some values.
-    conflicts: contradicting signed heads of the logs the job lies in.
+    conflicts: contradicting signed heads of the logs the job lies in. missing: frames that one side recorded and the
+    other did not, each with who must act.
     """
 
     job: str
@@ -120,6 +122,7 @@ class JobCheckReply(Reply):
     problems: list[EntryProblem]
     comparisons: list[Comparison]
     conflicts: list[ConflictInfo] = []
+    missing: list[MissingCounterpart] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +274,16 @@ def check_job(ctx: OperationContext, job: str, places: Iterable[tuple[PartyId, i
         except NotFound:
             continue
     everyone = [one for many in by_log.values() for one in many]
-    required = {log: required_for(host, log, job, (one.body for one in many)) for log, many in by_log.items()}
+    seals = {(one.log, one.index): host.ledger.seal(one.log, one.index) for one in everyone}
+    required = {
+        log: sorted({party for one in many for party in seals[one.log, one.index].required}) for log, many in by_log.items()
+    }
     for one in everyone:
         if one.problem:
             problems.append(EntryProblem(log=one.log, index=one.index, problem=one.problem))
             if len(comparisons) < MAX_COMPARED and one.problem in ("EDITED", "DELETED"):
                 comparisons.append(checker.compare(one))
-    pending = sum(1 for one in everyone if not one.problem and not set(required[one.log]) <= one.signers)
+    pending = sum(1 for one in everyone if not one.problem and seals[one.log, one.index].state == "PENDING")
     return JobCheckReply(
         job=job,
         now_ms=host.now_ms(),
@@ -290,6 +296,7 @@ def check_job(ctx: OperationContext, job: str, places: Iterable[tuple[PartyId, i
         problems=problems,
         comparisons=comparisons,
         conflicts=[conflict_info(one) for one in host.ledger.conflicts() if one.log in by_log],
+        missing=missing_counterparts(host, job),
     )
 
 
@@ -299,22 +306,6 @@ def conflict_info(one: HeadConflict) -> ConflictInfo:
         log=one.log, size=one.size, found_ms=one.found_ms, problem=one.problem, index=one.index, field=one.field,
         held=one.held_note, offered=one.offered_note,
     )  # fmt: skip
-
-
-def required_for(host: Any, log: PartyId, job: str, bodies: Iterable[bytes] = ()) -> list[PartyId]:
-    """Whose co-signatures make an entry of a log final: the job's participants, or every institution without a job."""
-    everyone: list[PartyId] = list(host.parties())
-    if not job:
-        return everyone
-    try:
-        return sorted({host.party, host.jobs.get(job).partner, log})
-    except NotFound:
-        pass  # a job of others, seen from outside
-    for body in bodies:
-        partner = _readable(body).get("shared:partner")
-        if partner in everyone:
-            return sorted({log, PartyId(partner)})
-    return everyone
 
 
 def _log_check(checker: Checker, log: PartyId, many: list[Checked], required: list[PartyId]) -> LogCheck:
@@ -416,5 +407,4 @@ __all__ = [
     "check_job",
     "conflict_info",
     "difference_rows",
-    "required_for",
 ]
