@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from workbench.crypto import canonical, sm3
+from workbench.crypto import canonical, sm2, sm3
+from workbench.crypto.random import SeededSource
 from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.envelope import Opening
 from workbench.domain.package import Container, KindText, PackageOrder, PackageSummary, Place, Selection
@@ -26,14 +27,14 @@ NAMED = {
 }
 
 
+CONTRACT_KEYS = {party: sm2.generate(SeededSource(b"contract " + party.encode())).public for party in PINNED}
+
+
 def trust_bytes(**changed: Mapping[str, str]) -> bytes:
     """The trust file of the world; changed: party -> other members."""
-    from workbench.crypto import sm2
-    from workbench.crypto.random import SeededSource
-
     parties = []
     for party, keys in sorted(PINNED.items()):
-        contract = sm2.generate(SeededSource(b"contract " + party.encode())).public
+        contract = CONTRACT_KEYS[party]
         members = {
             "party": party, "name_zh": NAMES[party][0], "name_en": NAMES[party][1], "contract_key": contract.format(),
             "cosign_ed25519": keys.ed25519.format(), "cosign_sm2": keys.sm2.format(),
@@ -57,6 +58,7 @@ def order_of(places: list[Place], openings: Mapping[int, Mapping[str, Opening]] 
         "keys": NAMED,
         "kinds": KINDS,
         "step": lambda done: None,
+        "font": "no such font",  # a PDF takes seconds; tests/package/test_report.py makes one
         **changed,
     }
     return PackageOrder(**values)  # type: ignore[arg-type]  # a table of arguments

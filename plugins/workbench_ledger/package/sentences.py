@@ -5,7 +5,7 @@ from __future__ import annotations
 SENTENCES: dict[str, tuple[str, str]] = {
     "title": ("证据包报告", "Evidence report"),
     "final": ("已定稿：{total} 条记录均由必需的机构共签", "Final: all {total} entries are co-signed by every institution required"),
-    "final_why": ("其中 {full} 条由全部机构共签。共签表示“此后没有改过，且各家都持有副本”，不表示内容一定为真。", "{full} of {total} are co-signed by every institution. A co-signature says that nothing was changed since and that the signer holds a copy; it does not say that an entry is true."),
+    "final_why": ("{total} 条中有 {full} 条由全部机构共签。共签表示“此后没有改过，且各家都持有副本”，不表示内容一定为真。", "{full} of {total} are co-signed by every institution. A co-signature says that nothing was changed since and that the signer holds a copy; it does not say that an entry is true."),
     "not_final": ("未定稿 NOT_FINAL：{total} 条记录中有 {count} 条缺少必需的共签", "NOT_FINAL: {count} of {total} entries lack a required co-signature"),
     "not_final_why": ("不可据此采信。缺少共签的机构恢复后，请重新导出。", "Do not rely on it. Export again when the missing institutions have co-signed."),
     "synthetic": ("合成数据，无真人", "Synthetic data, nobody in it is real"),

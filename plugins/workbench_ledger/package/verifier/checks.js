@@ -191,6 +191,7 @@ function countsOf(files) {
 
 function isSameKeys(inside, pinned) {
   if (!inside || !pinned || !["ed25519", "sm2", "contract"].every((name) => sameBytes(inside[name], pinned[name]))) return false;
+  if (inside.names !== pinned.names) return false;
   return !(inside.mldsa44 && pinned.mldsa44) || sameBytes(inside.mldsa44, pinned.mldsa44);
 }
 

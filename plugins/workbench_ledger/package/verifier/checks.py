@@ -504,7 +504,7 @@ def _counts(names: list[str]) -> dict[str, int]:
 
 def _same_keys(inside: Keys | None, pinned: Keys | None) -> bool:
     """An ML-DSA key may be younger than the reader's trust file; two different ones are a contradiction."""
-    if inside is None or pinned is None or inside[:3] != pinned[:3]:
+    if inside is None or pinned is None or (inside[:3], inside.names) != (pinned[:3], pinned.names):
         return False
     return not (inside.mldsa44 and pinned.mldsa44) or inside.mldsa44 == pinned.mldsa44
 

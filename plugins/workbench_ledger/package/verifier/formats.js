@@ -351,9 +351,10 @@ function parseTrust(data) {
         sm2: readKey(one.cosign_sm2, true),
         contract: readKey(one.contract_key, true),
         mldsa44: "cosign_mldsa44" in one ? readLatticeKey(one.cosign_mldsa44) : null,
+        names: [one.name_zh, one.name_en].join("\n"),
       });
     }
-    const everything = [...found.values()].flatMap((keys) => Object.values(keys).filter(Boolean).map(toHex));
+    const everything = [...found.values()].flatMap((keys) => [keys.ed25519, keys.sm2, keys.contract, keys.mldsa44].filter(Boolean).map(toHex));
     demand(new Set(everything).size === everything.length);
     demand((value.v === 2) === [...found.values()].some((keys) => keys.mldsa44));
   } catch (error) {

@@ -350,12 +350,16 @@ def hashes(lines: list[str]) -> list[bytes]:
 
 
 class Keys(NamedTuple):
-    """Keys of one institution. contract and ML-DSA key: only compared; b"" where only a receipt names the keys."""
+    """Keys of one institution. contract and ML-DSA key: only compared; b"" where only a receipt names the keys.
+
+    names: in Chinese and English, compared as well.
+    """
 
     ed25519: bytes
     sm2: bytes
     contract: bytes = b""
     mldsa44: bytes = b""
+    names: tuple[str, str] = ("", "")
 
 
 class Note(NamedTuple):
@@ -403,8 +407,9 @@ def parse_trust(data: bytes) -> dict[str, Keys]:
                 read_key(one["cosign_sm2"], point=True),
                 read_key(one["contract_key"], point=True),
                 _lattice_key(one["cosign_mldsa44"]) if "cosign_mldsa44" in one else b"",
+                (one["name_zh"], one["name_en"]),
             )
-        everything = [key for keys in found.values() for key in keys if key]
+        everything = [key for keys in found.values() for key in keys[:4] if key]
         if (value["v"] == 2) is not any(keys.mldsa44 for keys in found.values()):
             raise ValueError("version")
         if len(set(everything)) != len(everything):

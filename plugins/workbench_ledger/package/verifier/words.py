@@ -42,7 +42,7 @@ PROBLEMS: Words = {
     "PROOF_STRAY": ("{file} 没有对应的记录：请出具机构说明记录去向", "{file} has no entry: the exporter must say where the entry went"),
     "COUNT": ("package.json 所称与包内实际不符：请出具机构的合规人员说明", "package.json says something else than what is here: compliance of the exporter must explain"),
     "TRUST_FORM": ("{file} 不是信任文件，或自相矛盾：请重新取得", "{file} is no trust file, or contradicts itself: obtain it again"),
-    "KEY_DIFFERS": ("{party} 的公钥与你钉住的不同：不可采信，请 {party} 的合规人员核查", "the keys of {party} are not the pinned ones: do not trust this, compliance of {party} must look into it"),
+    "KEY_DIFFERS": ("{party} 的公钥或名称与你钉住的不同：不可采信，请 {party} 的合规人员核查", "the keys or names of {party} are not the pinned ones: do not trust this, compliance of {party} must look into it"),
     "KEY_FILE": ("公钥文件 {file} 与信任文件不符：请出具机构重新导出", "the key file {file} does not follow from the trust file: the exporter must export again"),
     "CHECKPOINT_FORM": ("检查点 {file} 格式不符：请 {log} 重新出具", "the checkpoint {file} is malformed: {log} must issue it again"),
     "CHECKPOINT_OF_OTHERS": ("检查点 {file} 属于别的项目、机构或大小：请出具机构说明", "the checkpoint {file} is of another project, institution or size: the exporter must explain"),
