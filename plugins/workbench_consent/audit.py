@@ -121,6 +121,12 @@ def _rows_of(reader: sqlite3.Connection, terms: tuple[Term, ...], event: _Event,
         int(first): bytes(hash_)
         for first, hash_ in reader.execute("SELECT first, hash FROM consent_leaf WHERE first >= ? AND first < ?", span)
     }
+    after = {
+        int(first): bytes(hash_)
+        for first, hash_ in reader.execute(
+            "SELECT first, hash FROM consent_leaf_after WHERE first >= ? AND first < ? ORDER BY seq", span
+        )
+    }
     for chunk in tables.chunks(reader, seq=event.seq):
         if chunk.first != expected:
             yield Finding(event.seq, expected, "MISSING")
@@ -138,7 +144,9 @@ def _rows_of(reader: sqlite3.Connection, terms: tuple[Term, ...], event: _Event,
             return
         hashes = rows.import_leaves(chunk)
         for leaf in {row // merkle.ROWS_PER_LEAF for row in gone}:
-            hashes[leaf] = kept.get(chunk.first + leaf * merkle.ROWS_PER_LEAF, b"")
+            first = chunk.first + leaf * merkle.ROWS_PER_LEAF
+            # The rows that stayed are bound by the newest erasure that touched their leaf, the old hash by the root.
+            hashes[leaf] = kept.get(first, b"") if hashes[leaf] == after.get(first) else b""
         leaves += hashes
         expected += chunk.rows
     if expected != event.first + event.rows:
@@ -153,7 +161,9 @@ def _withdrawn_by(reader: sqlite3.Connection, event: _Event) -> Iterator[Finding
         if event.kind == "withdrawn":
             root = withdrawal_digest(event.salt, tables.withdrawals_of(reader, event.seq))
         elif event.kind == "erased":
-            root = erasure_digest(event.salt, tables.erased_by(reader, event.seq))
+            root = erasure_digest(
+                event.salt, tables.erased_by(reader, event.seq), tables.leaves_after(reader, event.seq)
+            )
         else:
             root = lifting_digest(event.salt, tables.lifted_by(reader, event.seq))
     except (TypeError, AttributeError, ValueError, OverflowError):  # a cell of another type
@@ -169,6 +179,7 @@ def _stray(reader: sqlite3.Connection) -> Iterator[Finding]:
         ("consent_suppression", "seq", "0", "withdrawn"),
         ("consent_suppression", "lifted_seq", "0", "lifted"),
         ("consent_erased", "seq", "record", "erased"),
+        ("consent_leaf_after", "seq", "first", "erased"),
     ):
         for seq, record in reader.execute(
             f"SELECT {column}, {first} FROM {table} WHERE {column} IS NOT NULL"

@@ -100,6 +100,7 @@ def _live(tx: Transaction, names: Sequence[str]) -> bool:
 def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> ErasureFinding:
     values: dict[str, bytes] = {}
     records: list[int] = []
+    leaves: list[tuple[int, bytes]] = []
     for chunk in list(tables.chunks(tx)):
         columns = _subjects(chunk)
         chosen = np.flatnonzero(rows_named(columns, request.customer.names)).tolist()
@@ -109,7 +110,10 @@ def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> ErasureFi
         for row in chosen:
             values[str(chunk.first + row)] = packed(chunk, row)
         records += [chunk.first + row for row in chosen]
-        tables.replace_chunk(tx, emptied(chunk, chosen))
+        rest = emptied(chunk, chosen)
+        tables.replace_chunk(tx, rest)
+        hashes = rows.import_leaves(rest)
+        leaves += [(chunk.first + leaf * merkle.ROWS_PER_LEAF, hashes[leaf]) for leaf in _leaves(chosen)]
     if not records:
         return _finding(0, 0, 0, 0)
     stored = records_with_forms(tx)
@@ -120,7 +124,7 @@ def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> ErasureFi
     )  # fmt: skip
     seq = tables.newest_event(tx) + 1
     salt = host.random(SALT_SIZE)
-    root = erasure_digest(salt, records)
+    root = erasure_digest(salt, records, leaves)
     entry = host.evidence.append(
         tx, "consent.erased",
         {"root": root.hex(), "event": str(seq), "request": request.request, "records": str(len(records))},
@@ -130,6 +134,9 @@ def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> ErasureFi
         tx, "erased", seq=seq, entry=entry.index, at_ms=now, actor=request.actor, rows=len(records), root=root, salt=salt
     )
     tx.executemany("INSERT INTO consent_erased (record, seq) VALUES (?, ?)", [(record, seq) for record in records])
+    tx.executemany(
+        "INSERT INTO consent_leaf_after (seq, first, hash) VALUES (?, ?, ?)", [(seq, first, hash_) for first, hash_ in leaves]
+    )
     return _finding(len(records), taken.erased_items, taken.restricted_items, taken.until_ms)
 
 
@@ -174,12 +181,14 @@ def is_emptied(chunk: Chunk, row: int) -> bool:
 def _keep_leaves(tx: Transaction, chunk: Chunk, chosen: Sequence[int]) -> None:
     """The hashes of the leaves that can be computed for the last time now; one kept earlier stays."""
     hashes = rows.import_leaves(chunk)
-    per = merkle.ROWS_PER_LEAF
-    leaves = sorted({row // per for row in chosen})
     tx.executemany(
         "INSERT OR IGNORE INTO consent_leaf (first, hash) VALUES (?, ?)",
-        [(chunk.first + leaf * per, hashes[leaf]) for leaf in leaves],
+        [(chunk.first + leaf * merkle.ROWS_PER_LEAF, hashes[leaf]) for leaf in _leaves(chosen)],
     )
+
+
+def _leaves(chosen: Sequence[int]) -> list[int]:
+    return sorted({row // merkle.ROWS_PER_LEAF for row in chosen})
 
 
 def _subjects(chunk: Chunk) -> Subjects:

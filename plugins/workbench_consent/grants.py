@@ -155,9 +155,13 @@ def lifting_digest(salt: bytes, entries: Sequence[int]) -> bytes:
     return sm3.digest(LIFTING_LABEL + salt + b"".join(number.to_bytes(8, "big") for number in entries))
 
 
-def erasure_digest(salt: bytes, records: Sequence[int]) -> bytes:
-    """What the evidence of one erasure shares: 32 bytes over the numbers of the grants taken out, ascending."""
-    return sm3.digest(ERASURE_LABEL + salt + b"".join(number.to_bytes(8, "big") for number in records))
+def erasure_digest(salt: bytes, records: Sequence[int], leaves: Sequence[tuple[int, bytes]]) -> bytes:
+    """What the evidence of one erasure shares: 32 bytes over the grants taken out, ascending, and what their leaves became.
+
+    leaves: first record and new hash of every leaf touched, ascending; so the rows that stay are bound again.
+    """
+    taken = len(records).to_bytes(4, "big") + b"".join(number.to_bytes(8, "big") for number in records)
+    return sm3.digest(ERASURE_LABEL + salt + taken + b"".join(first.to_bytes(8, "big") + hash_ for first, hash_ in leaves))
 
 
 def fits_customer(grant: Subject, customer: Subject) -> bool:

@@ -98,6 +98,18 @@ MIGRATIONS = (
         );
         """,
     ),
+    Migration(
+        OWNER,
+        4,
+        """
+        CREATE TABLE consent_leaf_after (
+            seq   INTEGER NOT NULL,
+            first INTEGER NOT NULL,
+            hash  BLOB NOT NULL,
+            PRIMARY KEY (seq, first)
+        ) WITHOUT ROWID;
+        """,
+    ),
 )
 
 

@@ -168,6 +168,12 @@ def erased_by(reader: Reader, seq: int) -> list[int]:
     return [int(record) for (record,) in rows]
 
 
+def leaves_after(reader: Reader, seq: int) -> list[tuple[int, bytes]]:
+    """First record and hash of the leaves event `seq` touched, as they were after it, ascending."""
+    rows = reader.execute("SELECT first, hash FROM consent_leaf_after WHERE seq = ? ORDER BY first", (seq,))
+    return [(int(first), bytes(hash_)) for first, hash_ in rows]
+
+
 def lift(tx: Transaction, subject: Subject, seq: int) -> list[int]:
     """Mark every entry that names one of the identifiers as lifted by event `seq`; returns their numbers."""
     tx.execute(
