@@ -112,7 +112,7 @@ def test_javascript_gives_the_published_digests_and_those_of_hashlib(engine: Eng
 
 
 def test_plain_sm3_is_that_of_the_libraries_at_every_length_of_two_blocks() -> None:
-    for size in range(0, 130):
+    for size in range(130):
         data = bytes(range(size))
         assert arithmetic.sm3_plain(data) == sm3.digest(data)
 

@@ -31,7 +31,7 @@ EXPLAINED = ("README.txt", "report.html", "report.pdf", "verify.html", "verify.p
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """Two logs, two heads of one of them, references, openings: one of everything, and little of it."""
     world = World(tmp_path_factory.mktemp("small") / "world")
     world.broker.write(3)
@@ -44,7 +44,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
     files = files_of(build(world, order_of(places, opened))[0])
     world.close()
     # What only explains is cut short here: it would be hashed anew for every change of something else.
-    yield {name: data[:9] if name in EXPLAINED else data for name, data in files.items() if name != "manifest.json"}
+    return {name: data[:9] if name in EXPLAINED else data for name, data in files.items() if name != "manifest.json"}
 
 
 @pytest.fixture(scope="module", autouse=True)
