@@ -299,9 +299,11 @@ class Anchoring:
         """The row after one look at the chain (document section 3.3)."""
         if not _is_at(row, place):
             return self._end(row, "dropped", "CHAIN_DROPPED")
+        # Asked before the receipt: a transaction that runs between the two questions is not taken for a lost one.
+        used = chain.used_nonces(row.sender, pending=False)
         receipt = chain.receipt(row.hash)
         if receipt is None or not self._is_canonical(chain, receipt):
-            return self._not_in_a_block(chain, row)
+            return self._not_in_a_block(chain, row, used)
         if not receipt.accepted:
             return self._end(row, "failed", "CHAIN_REVERTED")
         block = chain.block(receipt.block)
@@ -333,17 +335,18 @@ class Anchoring:
         self._house.succeeded(WHAT)
         return replace(row, state="anchored")
 
-    def _not_in_a_block(self, chain: Chain, row: TransactionRow) -> TransactionRow:
-        """Waiting, put out by a reorganisation, or never to come."""
+    def _not_in_a_block(self, chain: Chain, row: TransactionRow, used: int) -> TransactionRow:
+        """Waiting, put out by a reorganisation, or never to come. used: transactions of the account that are in blocks."""
         now = self._host.now_ms()
-        used = chain.used_nonces(row.sender, pending=False)
-        if used != row.nonce:
-            # Larger: another transaction took its number. Smaller: the chain lost earlier ones, so this can never run.
-            return self._end(row, "dropped", "CHAIN_DROPPED")
-        if row.state == "mined" or now >= row.next_ms:
+        if row.state == "mined" or (used == row.nonce and now >= row.next_ms):
             change = {"state": "sent", "next_ms": now + SEND_AGAIN_MS, "block": 0, "block_hash": b"", "time_ms": 0}
             self._host.store.write(lambda tx: tables.change(tx, "transaction", row.number, **change))
-            chain.send(row.raw)
+            if used == row.nonce:
+                chain.send(row.raw)
+        elif used != row.nonce and now >= row.next_ms:
+            # Larger: another transaction took its number. Smaller: the chain lost earlier ones, so it can never run. A node
+            # may be late with one answer or the other, so this has to last.
+            return self._end(row, "dropped", "CHAIN_DROPPED")
         return replace(row, state="sent")
 
     def _read_back(self, chain: Chain, place: Place, row: TransactionRow, receipt: TransactionReceipt) -> None:

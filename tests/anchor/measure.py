@@ -43,7 +43,9 @@ def main() -> None:
 def measured(one: Anchored, anvil: Anvil) -> dict[str, float]:
     """Milliseconds and anchors a second, one after the other."""
     project = one.house.node.project
-    anvil.register(one.service.anchoring.place().contract, project, "broker", one.service.anchoring.make_account(actor="P-1"))
+    anvil.register(
+        one.service.anchoring.place().contract, project, "broker", one.service.anchoring.make_account(actor="P-1")
+    )
     stamp_ms, anchor_ms = [], []
     for _ in range(ROUNDS):
         one.write()

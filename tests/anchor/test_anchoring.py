@@ -13,12 +13,14 @@ from tests.anchor.conftest import Anchored, Open, on_a_chain, until_anchored
 from tests.anchor.evm import CHAIN_ID, Anvil, free_port
 from tests.host.house import copied
 from workbench.errors import PeerUnavailable, Refused, StartRefused, WorkbenchError
+from workbench.settings import Settings
 from workbench_anchor import contract, tables
 from workbench_anchor.anchoring import WHAT
 from workbench_anchor.chain import Account
 from workbench_anchor.checking import compare_with_chain
 from workbench_anchor.contract import ChainHead
 from workbench_anchor.notes import origin_id
+from workbench_anchor.schema import SETTINGS
 from workbench_anchor.tables import TransactionRow
 
 
@@ -147,16 +149,21 @@ def test_without_an_account_or_registration_nothing_is_sent(open_house: Open, an
     assert states(one) == ["anchored"]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"chain_id": 0}, {"chain_contract": ""}, {"chain_contract": "0x" + "00" * 20}, {"chain_url": "ws://127.0.0.1:1"}],
-)
-def test_incomplete_settings_send_nothing(open_house: Open, settings: dict[str, object]) -> None:
+def test_incomplete_settings_send_nothing(open_house: Open) -> None:
     good = {"chain_url": "http://127.0.0.1:9", "chain_id": CHAIN_ID, "chain_contract": "0x" + "ab" * 20}
-    one = open_house(**{**good, **settings})
+    one = open_house(**good)
     one.service.anchoring.make_account(actor="P-1")
-    with pytest.raises(StartRefused):
-        one.service.round(WHAT)
+    for odd in (
+        {"chain_id": 0},
+        {"chain_contract": ""},
+        {"chain_contract": "0x" + "00" * 20},
+        {"chain_url": "ws://127.0.0.1:1"},
+    ):
+        named = {f"anchor.{name}": value for name, value in {**good, **odd}.items()}
+        one.house.node.settings = Settings([*SETTINGS], named)
+        with pytest.raises(StartRefused):
+            one.service.round(WHAT)
+    assert one.kinds() == ["anchor.key_made", "anchor.failed"]
 
 
 def test_the_account_key_lies_in_the_vault_alone(on_chain: Anchored) -> None:
@@ -311,6 +318,54 @@ def test_a_reorganisation_before_the_confirmations_only_takes_longer(open_house:
     one.service.round(WHAT)
     assert states(one) == ["anchored"]
     assert "anchor.lost" not in one.kinds()
+
+
+def test_a_transaction_whose_number_another_one_took_is_given_up_and_made_anew(on_chain: Anchored, anvil: Anvil) -> None:
+    """Only when that lasts: a node may be late with a receipt."""
+    one = on_chain
+    account = one.service.anchoring.account()
+    assert account is not None
+    one.write()
+    anvil.ask("evm_setAutomine", False)
+    try:
+        one.service.round(WHAT, force=True)
+        [row] = rows(one)
+        anvil.ask("anvil_dropTransaction", "0x" + row.hash.hex())
+        other = account.sign(
+            chain_id=CHAIN_ID, nonce=row.nonce, to=account.address, data=b"", gas=30_000, gas_price=anvil.chain.gas_price()
+        )
+        anvil.chain.send(other.raw)
+        anvil.mine(1)
+    finally:
+        anvil.ask("evm_setAutomine", True)
+    one.service.round(WHAT)
+    assert states(one) == ["sent"]
+    one.house.clock.forward(minutes=2)
+    one.service.round(WHAT, force=True)
+    assert states(one)[-1] == "dropped"
+    assert {"what": "evm", "code": "CHAIN_DROPPED"}.items() <= one.house.entries("anchor.failed")[-1].items()
+    anvil.mine(2)
+    one.service.round(WHAT)
+    assert states(one) == ["anchored", "dropped"]
+
+
+def test_a_transaction_that_the_chain_forgot_is_sent_again_as_it_was(on_chain: Anchored, anvil: Anvil) -> None:
+    one = on_chain
+    one.write()
+    anvil.ask("evm_setAutomine", False)
+    try:
+        one.service.round(WHAT, force=True)
+        [row] = rows(one)
+        anvil.ask("anvil_dropTransaction", "0x" + row.hash.hex())
+    finally:
+        anvil.ask("evm_setAutomine", True)
+    one.service.round(WHAT)
+    assert anvil.chain.receipt(row.hash) is None
+    one.house.clock.forward(minutes=2)
+    one.service.round(WHAT)
+    anvil.mine(2)
+    one.service.round(WHAT)
+    assert [(found.hash, found.state) for found in rows(one)] == [(row.hash, "anchored")]
 
 
 def test_an_anchor_that_the_chain_lost_is_noticed_and_made_anew(open_house: Open, tmp_path: Path) -> None:
