@@ -344,8 +344,12 @@ class Ledger:
         self._mirror.observe(note)
 
     def conflicts(self) -> list[HeadConflict]:
-        """Contradicting signed heads found so far, oldest first; they are kept for ever."""
-        return self._mirror.conflicts()
+        """Contradicting signed heads found so far, oldest first; they are kept for ever.
+
+        A proof that this log lacked entries contradicts nothing any more once they are back; `ledger.restored` tells of it.
+        """
+        found = self._mirror.conflicts()
+        return found if self.exchange.lost() else [one for one in found if one.problem != ROLLED_BACK]
 
     # ---- receipts and audit
 
