@@ -167,7 +167,7 @@ def test_a_customer_s_package_holds_their_consent_and_the_jobs_that_used_them(th
     three.call("broker", Role.COMPLIANCE, "consent.check", **asked)
     three.call("broker", Role.COMPLIANCE, "consent.check", **{**asked, "phone": population.phone(PERSON + 1)})
     settle(three)
-    reply, data = customer_package(three)
+    _, data = customer_package(three)
     kinds = {json.loads(data_)["kind"] for name, data_ in files_of(data).items() if name.startswith("entries/")}
     assert {"consent.checked", "intersection.released", "intersection.exported"} <= kinds and "intersection.message" not in kinds
     checked = [one for one in three.entries("broker", kind="consent.checked")]
