@@ -9,11 +9,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.ledger.world import BANK, BROKER, PARTIES, PINNED, World
+from tests.ledger import world as worlds
+from tests.ledger.test_mldsa import THIRD, WITH_THIRD
+from tests.ledger.world import BANK, BROKER, KEYS, PARTIES, PINNED, World
 from workbench.crypto import sm2
 from workbench.domain import checkpoint as notes
 
@@ -79,6 +84,59 @@ def test_go_refuses_what_was_changed(sealed: World, verifier: Path, tmp_path: Pa
         (proof.replace("\n21\n", "\n22\n"), entry),
     ]:
         assert run_go(verifier, tmp_path, bad_proof, bad_entry).returncode == 1
+
+
+@pytest.fixture(scope="module")
+def third(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """As `sealed`, every co-signature with an ML-DSA-44 line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worlds, "PINNED", WITH_THIRD)
+        made = World(tmp_path_factory.mktemp("third") / "world")
+        for party, node in made.nodes.items():
+            node.close()
+            node.keys = replace(KEYS[party], mldsa44=THIRD[party])
+            node.open()
+        made.broker.write(21)
+        made.settle()
+        yield made
+        made.close()
+
+
+@needs_go
+@pytest.mark.timeout(300)
+def test_go_accepts_a_checkpoint_with_ml_dsa_lines_and_refuses_it_when_altered(
+    third: World, verifier: Path, tmp_path: Path
+) -> None:
+    """The note package skips lines of keys that it was not given, whatever their size."""
+    receipt = third.broker.ledger.receipt(BROKER, 5)
+    note = notes.verify_note(receipt["checkpoint"], WITH_THIRD, project="evidence")
+    assert all(one.mldsa_line is not None for one in note.cosignatures.values())
+    assert len(receipt["checkpoint"].encode()) < 12_000
+    result = run_go(verifier, tmp_path, receipt["tlog_proof"], receipt["entry"])
+    assert (result.returncode, result.stdout.strip()) == (0, "3"), result.stderr
+    bad = receipt["tlog_proof"].replace("\n21\n", "\n22\n")
+    assert run_go(verifier, tmp_path, bad, receipt["entry"]).returncode == 1
+
+
+@needs_openssl
+def test_openssl_verifies_the_ml_dsa_co_signature_where_it_knows_the_algorithm(third: World, tmp_path: Path) -> None:
+    """OpenSSL 3.5 and later; the one on this machine may be older."""
+    known = subprocess.run(["openssl", "list", "-signature-algorithms"], check=False, capture_output=True, text=True)
+    if "ML-DSA-44" not in known.stdout:
+        pytest.skip("this OpenSSL does not know ML-DSA-44")
+    note = notes.verify_note(third.broker.ledger.own_checkpoint(), WITH_THIRD, project="evidence")
+    one = note.cosignatures[BANK]
+    assert one.mldsa_line is not None
+    message, signature, key = tmp_path / "message", tmp_path / "signature", tmp_path / "key.pem"
+    message.write_bytes(notes.mldsa_message(notes.origin_of("evidence", BANK), note.checkpoint, one.time_s))
+    signature.write_bytes(one.mldsa_line.payload[8:])
+    public = MLDSA44PublicKey.from_public_bytes(THIRD[BANK].public.raw)
+    key.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(key), "-rawin", "-in", str(message)]
+    command += ["-sigfile", str(signature)]
+    assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
+    message.write_bytes(message.read_bytes()[:-1] + b"\x00")
+    assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode != 0
 
 
 @needs_openssl
