@@ -397,6 +397,7 @@ function checkSealed(entries, notes, keys, about, counts, result, story) {
     const note = notes.get(`${log}/${head}`);
     if (!note) { // its proof does not hold, which is said above; nothing is known of who signed it
       unproven++;
+      story.push({ log, index, kind: envelope.kind, time: envelope.time, job: envelope.job, shared: envelope.shared, opened, state: "BROKEN", signers: 0 });
       continue;
     }
     const signers = new Set(note.cosigners.keys());

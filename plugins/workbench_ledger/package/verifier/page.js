@@ -26,6 +26,10 @@ const PAGE = {
   kind: ["种类", "Kind"],
   fields: ["共享与开示（*）的字段", "Shared and opened (*) fields"],
   state: ["共签", "Co-signed"],
+  FULL: ["全部共签", "all"],
+  SEALED: ["已封存", "sealed"],
+  PENDING: ["待封存", "pending"],
+  BROKEN: ["✗ 不可信", "✗ do not trust"],
   unreadable: ["文件读不出", "The file cannot be read"],
   bad_trust: ["信任文件不可用：不是信任文件，或自相矛盾", "The trust file cannot be used: it is none, or contradicts itself"],
   more: ["另有 {count} 处", "{count} more"],
@@ -97,7 +101,7 @@ function startPage() {
         make("td", { text: `${one.log} ${one.index}`, className: "nowrap" }),
         make("td", { text: one.kind, className: "mono" }),
         make("td", { text: fields.join("; ") }),
-        make("td", {}, make("span", { className: `chip ${one.state}`, text: `${one.state} ${one.signers}/${outcome.result.parties}` })));
+        make("td", {}, make("span", { className: `chip ${one.state}`, text: `${say(one.state)}${one.state === "BROKEN" ? "" : ` ${one.signers}/${outcome.result.parties}`}` })));
     });
     const head = make("tr", {}, ...["time", "log", "kind", "fields", "state"].map((name) => make("th", { text: say(name) })));
     const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));

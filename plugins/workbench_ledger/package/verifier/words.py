@@ -20,7 +20,7 @@ STEPS: Words = {
     "sm2": ("{count} 份 SM2 签名的 DER 与原文均与检查点一致", "{count} SM2 signatures as DER and their messages are those of the checkpoints"),
     "lists": ("{count} 份名单与开示的摘要一致", "{count} lists fit an opened digest"),
     "export": ("这个 ZIP 正是 {party} 日志第 {index} 条登记的导出，时间 {time}", "this ZIP is the one that entry {index} of the log of {party} recorded as exported, {time}"),
-    "sealed": ("全部定稿：{full} 条由全部机构共签，{sealed} 条由必需的机构共签", "all final: {full} entries co-signed by every institution, {sealed} by all that are required"),
+    "sealed": ("定稿：{full} 条由全部机构共签，{sealed} 条由必需的机构共签", "final: {full} entries co-signed by every institution, {sealed} by all that are required"),
     "format": ("收据格式为第 1 版", "the receipt has the format of version 1"),
     "entry": ("记录为规范写法：{log} 日志第 {index} 条，{kind}，{time}", "canonical: entry {index} of the log of {log}, {kind}, {time}"),
     "tlog_proof": ("tlog-proof 文本与收据一致", "the tlog-proof text agrees with the receipt"),
