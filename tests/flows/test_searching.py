@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_everything_typed_becomes_a_condition_that_every_hit_meets(house: Instit
     own = {(one.log, one.index) for one in story}
     found = search(house, job)
     assert found.asked.job == job and found.count == len(own) and places(found) <= own and len(found.entries) == 200
-    second = search(house, before=found.next, **{"job": job})
+    second = search(house, before=found.next, job=job)
     assert not places(found) & places(second) and second.count == -1
     [proposed] = [one for one in story if one.kind == "intersection.proposed"]
     [contract] = [one for one in story if one.kind == "intersection.contract" and one.log == "bank"]
@@ -97,6 +98,38 @@ def test_the_index_says_how_far_it_is(house: Institutions, job: str) -> None:
     reply = house.call("broker", Role.COMPLIANCE, "evidence.index_status")
     assert reply.size > 300 and {one.log for one in reply.logs} == {"bank", "broker", "cardnet"}
     house.wait_until(lambda: (s := house.call("broker", Role.COMPLIANCE, "evidence.index_status")).covered == s.size)
+
+
+def test_a_row_that_was_taken_out_is_shown_as_deleted_and_takes_nothing_else_away(house: Institutions, job: str) -> None:
+    before = house.call("broker", Role.COMPLIANCE, "evidence.timeline", job=job, limit=1000).entries
+    [contract] = [one for one in before if one.kind == "intersection.contract" and one.log == "broker"]
+    path = house.nodes["broker"].folder / "evidence.db"
+    with sqlite3.connect(path, timeout=30) as database:
+        [body] = database.execute("SELECT body FROM entry WHERE idx = ?", (contract.index,)).fetchone()
+        database.execute("DELETE FROM entry WHERE idx = ?", (contract.index,))
+    try:
+        after = house.call("broker", Role.COMPLIANCE, "evidence.timeline", job=job, limit=1000).entries
+        [gone] = [one for one in after if (one.log, one.index) == ("broker", contract.index)]
+        assert len(after) == len(before) and (gone.problem, gone.kind) == ("DELETED", "intersection.contract")
+        assert [one.problem for one in after].count("DELETED") == 1
+        assert contract.index in {one.index for one in search(house, kinds=["intersection.contract"]).entries}
+    finally:
+        with sqlite3.connect(path, timeout=30) as database:
+            triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE tbl_name = 'entry' AND type = 'trigger'").fetchall()
+            for name, _ in triggers:
+                database.execute(f"DROP TRIGGER {name}")
+            database.execute("INSERT INTO entry VALUES (?, ?)", (contract.index, body))
+            for _, sql in triggers:
+                database.execute(sql)
+
+
+def test_many_entries_read_together_are_as_read_one_by_one(house: Institutions, job: str) -> None:
+    """The seal is asked for once for entries that must share it; nobody may see another one for that."""
+    ledger = house.nodes["broker"].ledger
+    for text in (job, "people.", "bank", "pending"):
+        for one in search(house, text).entries:
+            seal = ledger.seal(one.log, one.index)
+            assert (one.seal, one.cosigners, one.missing) == (seal.state, list(seal.cosigners), list(seal.missing))
 
 
 # ---------------------------------------------------------------------------------------------- customers

@@ -17,8 +17,8 @@ class JobGraph(Component):
 
     lanes: parties ``{party, tile, name, mine?}`` in the fixed order of the letters.
     stages: ``{key, label, acts, flows}`` from the first to the last. acts: ``{party, text, state, id, count?, time_ms?}``.
-    flows: ``{from, to, text, state, id, count, missing?, missing_count?}``: ``count`` messages of which ``missing_count`` have no
-    record at the institution ``missing``; the arrow then ends in a gap. States are those of :class:`Lanes`.
+    flows: ``{from, to, text, state, id, count, both?, missing?, missing_count?}``: ``count`` messages, with ``both`` in both
+    directions, of which ``missing_count`` have no record at the institution ``missing``: there the arrow ends in a gap. States are those of :class:`Lanes`.
     selected: id of the chosen act or flow, set by both sides. Event ``select`` with ``{id}``.
     """
 
@@ -54,7 +54,7 @@ class JobGraph(Component):
                     flow,
                     name,
                     required=("from", "to", "text", "state", "id", "count"),
-                    optional=("missing", "missing_count"),
+                    optional=("missing", "missing_count", "both"),
                 )
                 _check_state(flow, name)
                 _check_gap(flow, name)

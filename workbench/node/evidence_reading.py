@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from workbench.contracts import OperationContext
 from workbench.domain.checkpoint import format_checkpoint
-from workbench.domain.envelope import parse_envelope
 from workbench.domain.intersection import JobState
-from workbench.domain.merkle import SHA256, SM3
+from workbench.domain.merkle import SM3
 from workbench.domain.party import PartyId, Role
 from workbench.domain.receipt import job_receipt
 from workbench.errors import Denied, NotFound, Refused, VerificationError
@@ -27,6 +25,7 @@ from workbench.node.evidence_checking import (
     check_job,
 )
 from workbench.node.evidence_coverage import COVERAGE_OPERATION
+from workbench.node.evidence_entries import CHECKS, READS, EntryInfo, Place, entries_at, entry_at, kinds_seen_by
 from workbench.node.mirrored_jobs import MirrorIndex
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.verify import verify_receipt
@@ -34,10 +33,7 @@ from workbench.verify import verify_receipt
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
-READS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR, Role.APPROVER, Role.MARKETING})
-CHECKS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR})
 SHOWN_IN_RECEIPTS = ("list_digest", "list_key", "file_sm3")
-AREAS_OF_MARKETING = ("intersection.", "lists.")
 MIRROR_SEARCH = 20_000
 
 
@@ -54,33 +50,6 @@ class TimelineRequest(Request):
     text: str = Field(default="", max_length=120)
     before: int | None = Field(default=None, ge=0)
     limit: int = Field(default=200, ge=1, le=1000)
-
-
-class EntryInfo(Reply):
-    """One entry: values in clear as far as this node can open them; closed: fields only committed here.
-
-    seal: PENDING, SEALED (whoever is required has signed) or FULL (everybody); counterpart: log and index of the
-    partner's entry about the same frame, "" when none. problem: "" or why the body cannot be trusted as it lies here:
-    EDITED (it does not give the stored leaf), UNREADABLE (no envelope any more), OPENING (a value does not fit).
-    """
-
-    log: str
-    index: int
-    kind: str
-    zh: str
-    en: str
-    time_ms: int
-    job: str
-    actor: str
-    values: dict[str, str]
-    closed: list[str]
-    refs: list[str]
-    seal: str
-    cosigners: list[str]
-    missing: list[str]
-    counterpart: str = ""
-    problem: str = ""
-    actor_token: str = ""
 
 
 class TimelineReply(Reply):
@@ -176,109 +145,9 @@ class StatusReply(Reply):
     plugins: list[dict[str, str]]
 
 
-def kinds_seen_by(ctx: OperationContext) -> tuple[str, ...]:
-    """Areas of kinds that this person may read: marketing and approvers jobs and lists; () for everything."""
-    return () if ctx.caller.person.roles & CHECKS else AREAS_OF_MARKETING
-
-
 def _may_see(ctx: OperationContext, kind: str) -> bool:
     areas = kinds_seen_by(ctx)
     return not areas or kind.startswith(areas)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What an index says of an entry, for the case that its body no longer says it."""
-
-    index: int
-    kind: str
-    time_ms: int
-    job: str
-
-
-def entry_at(ctx: OperationContext, log: PartyId, index: int, *, kind: str = "", time_ms: int = 0, job: str = "") -> EntryInfo:
-    """One entry of any log held here, as far as it can be read; kind, time and job stand in for a damaged body's.
-
-    Raises NotFound for an entry this node never held.
-    """
-    if log != ctx.host.party:
-        return _mirrored_entry(ctx, log, index)
-    with ctx.host.store.read() as reader:
-        return _own_entry(ctx, reader, _Place(index, kind, time_ms, job))
-
-
-def _own_entry(ctx: OperationContext, reader: Any, row: Any) -> EntryInfo:
-    """row: where the search index says the entry lies; what it says of kind and job stands in for a damaged body."""
-    host = ctx.host
-    try:
-        view = host.evidence.entry(reader, row.index, required=[])
-    except VerificationError:
-        return _damaged_entry(host, host.party, row.index, row.kind, row.time_ms, row.job)
-    problem = "" if view.ref.leaf == _stored_leaf(host, host.party, row.index) else "EDITED"
-    return _entry_info(
-        host, host.party, row.index, view.kind, view.time_ms, view.job, view.actor, dict(view.values),
-        list(view.closed), list(view.refs), problem,
-    )  # fmt: skip
-
-
-def _mirrored_entry(ctx: OperationContext, log: PartyId, index: int) -> EntryInfo:
-    host = ctx.host
-    bodies = host.ledger.entry_bodies(log, index, index + 1)
-    if not bodies:
-        raise NotFound(f"没有 {log} 的第 {index} 条", f"There is no entry {index} of {log}", code="NO_SUCH_ENTRY")
-    try:
-        envelope = parse_envelope(bodies[0])
-    except VerificationError:
-        return _damaged_entry(host, log, index, "", 0, "")
-    problem = "" if SHA256.leaf(bodies[0]) == _stored_leaf(host, log, index) else "EDITED"
-    return _entry_info(
-        host, log, index, envelope.kind, envelope.time_ms, envelope.job, envelope.actor, dict(envelope.shared),
-        sorted(envelope.committed), list(envelope.refs), problem,
-    )  # fmt: skip
-
-
-def _damaged_entry(host: Workbench, log: PartyId, index: int, kind: str, time_ms: int, job: str) -> EntryInfo:
-    """An entry whose body is no envelope, or whose values do not fit: what can still be said of it."""
-    try:
-        envelope = parse_envelope((host.ledger.entry_bodies(log, index, index + 1) or [b""])[0])
-    except VerificationError:
-        return _entry_info(host, log, index, kind, time_ms, job, "", {}, [], [], "UNREADABLE")
-    return _entry_info(
-        host, log, index, envelope.kind, envelope.time_ms, envelope.job, envelope.actor, dict(envelope.shared),
-        sorted(envelope.committed), list(envelope.refs), "OPENING",
-    )  # fmt: skip
-
-
-def _stored_leaf(host: Workbench, log: PartyId, index: int) -> bytes:
-    leaves = host.ledger.leaves(log, index, index + 1)
-    return leaves[0][0] if leaves else b""
-
-
-def _entry_info(
-    host: Any, log: PartyId, index: int, kind: str, time_ms: int, job: str, actor: str,
-    values: dict[str, str], closed: list[str], refs: list[str], problem: str = "",
-) -> EntryInfo:  # fmt: skip
-    known = host.kinds.get(kind)
-    seal = host.ledger.seal(log, index)
-    values.pop("list_key", None)
-    return EntryInfo(
-        log=log,
-        index=index,
-        kind=kind,
-        zh=known.zh if known else kind,
-        en=known.en if known else kind,
-        time_ms=time_ms,
-        job=job,
-        actor=host.person_named(actor) if actor and log == host.party else actor,
-        values=values,
-        closed=closed,
-        refs=refs,
-        seal=seal.state,
-        cosigners=list(seal.cosigners),
-        missing=list(seal.missing),
-        problem=problem,
-        actor_token=actor,
-    )
 
 
 def _others(host: Any) -> list[PartyId]:
@@ -300,15 +169,15 @@ def _timeline(ctx: OperationContext, request: TimelineRequest) -> TimelineReply:
             before=request.before,
             limit=request.limit,
         )
-        mine = [_own_entry(ctx, reader, row) for row in reversed(rows) if _may_see(ctx, row.kind)]
+    mine = entries_at(ctx, host.party, [row for row in reversed(rows) if _may_see(ctx, row.kind)])
     more = len(rows) == request.limit
     total = host.ledger.size(host.party)
     if not request.job:
         return TimelineReply(entries=mine, one_sided=[], more=more, total=total)
     theirs = []
     for party in _others(host):
-        indices = host.mirror_index(party).entries(request.job)
-        theirs += [_mirrored_entry(ctx, party, index) for index in indices[-1000:]]
+        indices = host.mirror_index(party).entries(request.job)[-1000:]
+        theirs += entries_at(ctx, party, [Place(index) for index in indices])
     theirs = [one for one in theirs if _may_see(ctx, one.kind)]
     entries, one_sided = join_frames(mine, theirs)
     fitting = [one for one in entries if _fits(one, request.kind, text)]
@@ -324,7 +193,7 @@ def _mirror_timeline(ctx: OperationContext, log: PartyId, request: TimelineReque
     found: list[EntryInfo] = []
     while stop > last and len(found) < request.limit:
         stop -= 1
-        one = _mirrored_entry(ctx, log, stop)
+        one = entry_at(ctx, log, stop)
         if _may_see(ctx, one.kind) and _fits(one, request.kind, text):
             found.append(one)
     return TimelineReply(entries=found[::-1], one_sided=[], more=stop > 0, total=total)
@@ -427,13 +296,11 @@ def _entry(ctx: OperationContext, request: EntryRequest) -> EntryReply:
 
 def _info_of(ctx: OperationContext, log: PartyId, index: int) -> EntryInfo:
     host = ctx.host
-    if log != host.party:
-        return _mirrored_entry(ctx, log, index)
-    with host.store.read() as reader:
-        rows = host.evidence.search(reader, after=index - 1, before=index + 1, limit=1)
-        if not rows:
-            return _damaged_entry(host, log, index, "", 0, "")
-        return _own_entry(ctx, reader, rows[0])
+    row = None
+    if log == host.party:
+        with host.store.read() as reader:
+            row = next(iter(host.evidence.search(reader, after=index - 1, before=index + 1, limit=1)), None)
+    return entries_at(ctx, log, [row or Place(index)])[0]
 
 
 def _proof_of(checked: Checked) -> dict[str, Any]:
@@ -487,7 +354,7 @@ def _check_job(ctx: OperationContext, request: JobCheckRequest) -> JobCheckReply
     places = [(host.party, row.index) for row in reversed(own) if _may_see(ctx, row.kind)]
     for party in _others(host):
         indices = host.mirror_index(party).entries(request.job)[-1000:]
-        entries = [_mirrored_entry(ctx, party, index) for index in indices]
+        entries = entries_at(ctx, party, [Place(index) for index in indices])
         places += [(party, one.index) for one in entries if _may_see(ctx, one.kind)]
     if not places:
         raise NotFound("没有这个任务的记录", "There are no entries about that job", code="NO_JOB")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.party import PartyId, Role
 from workbench.domain.search import COUNTED, SearchHit, SearchQuery, parse_page_key
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused
-from workbench.node.evidence_reading import CHECKS, READS, EntryInfo, entry_at, kinds_seen_by
+from workbench.node.evidence_entries import CHECKS, READS, EntryInfo, entries_at, entry_at, kinds_seen_by
 from workbench.node.evidence_words import Asked, Surroundings, understand
 from workbench.operations import NoInput, Operation, Reply, Request, View
 
@@ -96,7 +97,7 @@ class SearchReply(Reply):
     """entries: newest first. next: key of the following page, "" when there is none.
 
     count: entries that fit, up to `counted_to` and one more; counted for the first page only (else -1). words_back: how
-    many of the newest own entries were searched for words, 0 when there were none.
+    many of the newest own entries were searched for words, 0 when there were none. persons, kinds: names of those asked.
     """
 
     entries: list[EntryInfo]
@@ -105,6 +106,7 @@ class SearchReply(Reply):
     counted_to: int
     asked: Conditions
     persons: dict[str, str]
+    kinds: dict[str, tuple[str, str]]
     words_back: int
     index: IndexStatusReply
 
@@ -142,7 +144,7 @@ def _search(ctx: OperationContext, request: SearchRequest) -> SearchReply:
     elif query is not None:
         hits = list(index.search(query))
         count = index.count(query) if query.before is None else -1
-        entries = [entry_at(ctx, hit.log, hit.index, kind=hit.kind, time_ms=hit.time_ms, job=hit.job) for hit in hits]
+        entries = _entries(ctx, hits)
     people = {token: host.person_named(token) for token in asked.persons}
     return SearchReply(
         entries=entries,
@@ -151,9 +153,19 @@ def _search(ctx: OperationContext, request: SearchRequest) -> SearchReply:
         counted_to=COUNTED,
         asked=_as_reply(asked),
         persons={token: name for token, name in people.items() if name != token},
+        kinds={name: (host.kinds[name].zh, host.kinds[name].en) for name in asked.kinds if name in host.kinds},
         words_back=min(WORDS_BACK, host.ledger.size(host.party)) if asked.words else 0,
         index=index_status(host),
     )
+
+
+def _entries(ctx: OperationContext, hits: Sequence[SearchHit]) -> list[EntryInfo]:
+    """The entries behind hits, in their order; those of one log are read together."""
+    found: dict[tuple[str, int], EntryInfo] = {}
+    for log in {hit.log for hit in hits}:
+        for one in entries_at(ctx, log, [hit for hit in hits if hit.log == log]):
+            found[log, one.index] = one
+    return [found[hit.log, hit.index] for hit in hits]
 
 
 def _single(ctx: OperationContext, log: str, index: int) -> list[EntryInfo]:

@@ -200,6 +200,10 @@ class EvidenceLog:
         """
         return self._open(reader, index, self._envelope(index)[0])
 
+    def opened(self, reader: Reader, index: int, envelope: Envelope) -> dict[str, str]:
+        """As `view`, for an envelope that has been read already. Raises VerificationError as `view`."""
+        return self._open(reader, index, envelope)
+
     def openings(self, reader: Reader, index: int, names: Iterable[str]) -> dict[str, Opening]:
         """Salt and value of some committed fields of an own entry, for a receipt that shows them; erased ones are absent.
 

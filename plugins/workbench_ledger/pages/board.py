@@ -16,7 +16,7 @@ import panel as pn
 from workbench.app.page import PageContext
 from workbench.errors import WorkbenchError
 from workbench_ledger.pages import verdict
-from workbench_ledger.pages.browser import Card, FindBar, item, meta
+from workbench_ledger.pages.browser import Card, FindBar, Later, item, meta
 from workbench_ledger.pages.finding import Asked, chips_of
 from workbench_ledger.pages.graph import stages_of
 from workbench_ledger.pages.inspector import GAPS, Inspector, signature_rows
@@ -62,8 +62,6 @@ CORNER = """
 :host { margin-top: 6px !important; }
 @media (max-width: 1199px) { :host { position: absolute !important; top: 0; right: 0; } }
 """
-HIDDEN = ("numbers", "progress", "graph", "receipt", "findings", "heads")
-"""Parts that take no room until there is something to show."""
 
 
 class Seen(Protocol):
@@ -116,15 +114,13 @@ class Board:
         self.receipt_card.on_action(lambda name, _: told("act", {"name": name}))
         for component, event in ((self.lanes, "select"), (self.graph, "select"), (self.findings, "open")):
             component.on_action(lambda _, payload: told("select", {"id": str(payload.get("id") or "")}), event)
-        self.panes = {
-            name: pane(widget, margin=0)
-            for name, widget in (
-                ("answer", self.answer), ("numbers", self.numbers), ("progress", self.progress), ("lanes", self.lanes),
-                ("graph", self.graph), ("receipt", self.receipt_card), ("findings", self.findings), ("heads", self.heads),
-            )
-        }  # fmt: skip
-        for name in HIDDEN:
-            self.panes[name].visible = False
+        self.panes = {name: pane(widget, margin=0) for name, widget in
+                      (("answer", self.answer), ("numbers", self.numbers), ("lanes", self.lanes))}  # fmt: skip
+        self.panes["numbers"].visible = False
+        self.later = {name: Later(widget) for name, widget in (
+            ("progress", self.progress), ("graph", self.graph), ("receipt", self.receipt_card), ("findings", self.findings),
+            ("heads", self.heads),
+        )}  # fmt: skip
 
     def view(self, more: Sequence[Any] = ()) -> pn.viewable.Viewable:
         """The layout: head, answer, numbers, then the story beside the entry that was chosen; `more` below the story."""
@@ -135,16 +131,16 @@ class Board:
             if self._page.me["workspace"] == "test":
                 badge.label = self._page.t("badge.test")
             top.append(pane(badge, margin=0, sizing_mode="fixed", width=126, stylesheets=[CORNER]))
-        panes = self.panes
+        panes, later = self.panes, {name: one.view for name, one in self.later.items()}
         left = pn.Column(
-            self.shapes, panes["graph"], panes["lanes"], self.pager, panes["findings"], panes["heads"], panes["receipt"], *more,
+            self.shapes, later["graph"], panes["lanes"], self.pager, later["findings"], later["heads"], later["receipt"], *more,
             self.checked, self.promise,
             sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
         )  # fmt: skip
         self.side = pn.Column(self.inspector.view, sizing_mode="stretch_width", margin=0, stylesheets=[SIDE])
         return pn.Column(
             pn.Row(*top, sizing_mode="stretch_width", margin=0, stylesheets=[TOP]),
-            self.seat, panes["answer"], panes["progress"], panes["numbers"],
+            self.seat, panes["answer"], later["progress"], panes["numbers"],
             pn.Column(left, self.side, sizing_mode="stretch_width", margin=0, stylesheets=[LAYOUT]),
             sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
         )  # fmt: skip
@@ -304,7 +300,7 @@ class Board:
         words, timeline, lanes = self._words(), seen.timeline, self.lanes
         whole_job = bool(seen.asked.job) and not seen.asked.is_search
         shows_graph = whole_job and seen.shape == "graph" and timeline is not None and bool(timeline["entries"])
-        self.panes["graph"].visible, self.panes["lanes"].visible = shows_graph, not shows_graph
+        self.later["graph"].visible, self.panes["lanes"].visible = shows_graph, not shows_graph
         if timeline is None:
             lanes.state = "failed" if seen.problem is not None else "loading"
             return
@@ -403,7 +399,7 @@ class Board:
     def _draw_findings(self, seen: Seen, words: Words) -> None:
         t = words.t
         findings = list(seen.audit["findings"]) if seen.audit else []
-        self.panes["findings"].visible = bool(findings)
+        self.later["findings"].visible = bool(findings)
         self.findings.heading = t("findings")
         self.findings.columns = [
             {"key": "place", "label": t("findings.place")}, {"key": "problem", "label": t("findings.problem")},
@@ -419,7 +415,7 @@ class Board:
             for number, one in enumerate(findings)
         ]  # fmt: skip
         conflicts = list(seen.audit["conflicts"]) if seen.audit else list(seen.check["conflicts"]) if seen.check else []
-        self.panes["heads"].visible = bool(conflicts)
+        self.later["heads"].visible = bool(conflicts)
         self.heads.heading = t("heads")
         self.heads.columns = [
             {"key": "log", "label": t("heads.log")}, {"key": "held", "label": t("heads.held")},
@@ -435,7 +431,7 @@ class Board:
 
     def _draw_receipt(self, seen: Seen, words: Words) -> None:
         shown = bool(seen.asked.job and seen.receipt is not None and seen.check is not None)
-        self.panes["receipt"].visible = shown
+        self.later["receipt"].visible = shown
         if not shown or seen.receipt is None or seen.check is None:
             return
         receipt = seen.receipt["receipt"]

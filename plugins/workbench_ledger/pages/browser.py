@@ -14,6 +14,9 @@ from typing import Any
 import panel as pn
 import param
 
+from workbench_widgets.component import Component
+from workbench_widgets.panel_pane import pane
+
 Told = Callable[[str, Mapping[str, Any]], Any]
 
 
@@ -27,6 +30,28 @@ def _read(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) and isinstance(value.get("name"), str) else {}
+
+
+class Later:
+    """A component that takes no room and no bytes until it is first shown: each brings 56 KB of script along.
+
+    `view` goes into the layout at once; `visible` is set as of any Panel object.
+    """
+
+    def __init__(self, widget: Component) -> None:
+        self._widget = widget
+        self.view = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
+
+    @property
+    def visible(self) -> bool:
+        return bool(self.view.visible)
+
+    @visible.setter
+    def visible(self, shown: bool) -> None:
+        if shown and not self.view.objects:
+            self.view.append(pane(self._widget, margin=0))
+        if self.view.visible != shown:
+            self.view.visible = shown
 
 
 class FindBar(pn.custom.JSComponent):
@@ -147,4 +172,4 @@ def command(words: str) -> dict[str, Any]:
     return {"kind": "command", "text": words}
 
 
-__all__ = ["Card", "FindBar", "command", "item", "meta", "pair", "text"]
+__all__ = ["Card", "FindBar", "Later", "command", "item", "meta", "pair", "text"]

@@ -267,7 +267,7 @@ class EvidencePage:
             done, total = int(str(told["done"])), int(str(told["total"]))
             self.progress.done, self.progress.total = done, max(total, 0)
             self.progress.phase = str(told[page.lang])
-            board.panes["progress"].visible = time.monotonic() - began > 1
+            board.later["progress"].visible = time.monotonic() - began > 1
             page.notify_lab(title=page.t(tab, share=f"{100 * done // total} %" if total else ""), running=True)
 
         stop = page.refresh_every(0.4, follow)
@@ -275,7 +275,7 @@ class EvidencePage:
             return await page.run(page.client.call, operation, progress=progress, cancelled=lambda: self._stop, **request)
         finally:
             stop()
-            board.panes["progress"].visible = False
+            board.later["progress"].visible = False
 
     # ------------------------------------------------------------------ what people do
 

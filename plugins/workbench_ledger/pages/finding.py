@@ -103,7 +103,8 @@ def chips_of(asked: Asked, reply: Reply | None, words: Words) -> list[tuple[str,
     if said.get("persons"):
         told.append(("persons", t("chip.person", name=safe("、".join(names.get(one, one) for one in said["persons"][:3])))))
     if said.get("kinds"):
-        kinds = "、".join(words.maybe(f"name.{one}", words.maybe(f"kind.{one}", one)) for one in said["kinds"][:2])
+        plain = {name: both[0 if words.lang == "zh" else 1] for name, both in (reply["kinds"] if reply else {}).items()}
+        kinds = "、".join(words.maybe(f"name.{one}", words.maybe(f"kind.{one}", plain.get(one, one))) for one in said["kinds"][:2])
         told.append(("kinds", t("chip.kinds", kinds=kinds + ("…" if len(said["kinds"]) > 2 else ""))))
     if said.get("party"):
         told.append(("party", t("chip.party", party=words.party(str(said["party"])))))

@@ -35,10 +35,14 @@ class _Many:
     state: str = "sealed"
     count: int = 0
     missing: dict[str, int] = field(default_factory=dict)
+    ways: set[tuple[str, str]] = field(default_factory=set)
 
 
 def stages_of(entries: Sequence[Entry], words: Words, *, changed: Set[str] = frozenset()) -> list[dict[str, Any]]:
-    """One band for each stage; equal acts and equal messages of a stage are counted, a record that one side lacks is a gap."""
+    """One band for each stage; equal acts and equal messages between two institutions are counted, both ways together.
+
+    A record that one side lacks is a gap on that side.
+    """
     kinds = {f"{one['log']}/{one['index']}": one for one in entries}
     acts: dict[str, dict[tuple[str, str], _Many]] = {stage: {} for stage in STAGES}
     flows: dict[str, dict[tuple[str, str, str], _Many]] = {stage: {} for stage in STAGES}
@@ -46,7 +50,9 @@ def stages_of(entries: Sequence[Entry], words: Words, *, changed: Set[str] = fro
         entry = kinds[step.records[0]]
         if step.recipient:
             stage = _STAGE_OF_FRAME.get(step.frame, "exchange")
-            here = flows[stage].setdefault((step.sender, step.recipient, step.frame), _Many(step, words.frame(step.frame)))
+            between = sorted((step.sender, step.recipient))
+            here = flows[stage].setdefault((between[0], between[1], step.frame), _Many(step, words.frame(step.frame)))
+            here.ways.add((step.sender, step.recipient))
             if len(step.records) == 1:
                 lacking = step.recipient if entry["log"] == step.sender else step.sender
                 here.missing[lacking] = here.missing.get(lacking, 0) + 1
@@ -61,7 +67,7 @@ def stages_of(entries: Sequence[Entry], words: Words, *, changed: Set[str] = fro
             "key": stage,
             "label": words.t(f"stage.{stage}"),
             "acts": [_act(party, one) for (party, _), one in acts[stage].items()],
-            "flows": [_flow(sender, recipient, one) for (sender, recipient, _), one in flows[stage].items()],
+            "flows": [_flow(one) for one in flows[stage].values()],
         }
         for stage in STAGES
     ]
@@ -73,13 +79,15 @@ def _act(party: str, one: _Many) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _flow(sender: str, recipient: str, one: _Many) -> dict[str, Any]:
+def _flow(one: _Many) -> dict[str, Any]:
+    sender, recipient = one.first.sender, one.first.recipient
     gap: dict[str, Any] = {}
     if one.missing:
         party = max(one.missing, key=lambda name: one.missing[name])
         gap = {"missing": party, "missing_count": one.missing[party]}
     return {
-        "from": sender, "to": recipient, "text": one.text, "state": one.state, "id": one.first.id, "count": one.count, **gap,
+        "from": sender, "to": recipient, "text": one.text, "state": one.state, "id": one.first.id, "count": one.count,
+        **({"both": True} if len(one.ways) > 1 else {}), **gap,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
-from workbench_ledger.pages.browser import Card, command, meta, pair, text
+from workbench_ledger.pages.browser import Card, Later, command, meta, pair, text
 from workbench_ledger.pages.words import Words, safe
 from workbench_widgets import DataTable, FieldDiff, ProofChain, ProofPath, formats
 from workbench_widgets.panel_pane import pane
@@ -33,14 +33,14 @@ class Inspector:
         self._anchors: Reply | None = None
         self._finding: Reply | None = None
         self._after = Card(act)
-        self._panes = {
+        self._panes: dict[str, Any] = {
             "fields": pane(self._fields, margin=0),
-            "diff": pane(self._diff, margin=0),
+            "diff": Later(self._diff),
             "chain": pane(self._chain, margin=0),
-            "path": pane(self.path, margin=0),
+            "path": Later(self.path),
         }
         self.view = pn.Column(
-            self.head, self._panes["diff"], self._panes["fields"], self._panes["chain"], self._panes["path"], self._after,
+            self.head, self._panes["diff"].view, self._panes["fields"], self._panes["chain"], self._panes["path"].view, self._after,
             sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
         )  # fmt: skip
         self.clear()

@@ -12,11 +12,10 @@ import panel as pn
 
 from workbench.app.page import PageContext
 from workbench.errors import WorkbenchError
-from workbench_ledger.pages.browser import Card, meta, pair
+from workbench_ledger.pages.browser import Card, Later, meta, pair
 from workbench_ledger.pages.inspector import GAPS, diff_rows
 from workbench_ledger.pages.words import Words
 from workbench_widgets import FieldDiff
-from workbench_widgets.panel_pane import pane
 
 Reply = Mapping[str, Any]
 
@@ -32,10 +31,9 @@ class Laboratory:
         self.panel = Card(lambda name: page.start(self.run, name))
         self.told = Card()
         self.diff = page.follow(FieldDiff())
-        self._diff_pane = pane(self.diff, margin=0)
-        self._diff_pane.visible = False
-        self.view = pn.Column(self.panel, self.told, self._diff_pane, sizing_mode="stretch_width", margin=0, stylesheets=[GAPS])
-        self.view.visible = False
+        self._diff_pane = Later(self.diff)
+        inside = pn.Column(self.panel, self.told, self._diff_pane.view, sizing_mode="stretch_width", margin=0, stylesheets=[GAPS])
+        self.view = pn.Column(inside, sizing_mode="stretch_width", margin=0, visible=False)
 
     async def open(self) -> None:
         """Ask which attacks there are; production workspaces and other roles have none."""

@@ -1,6 +1,6 @@
 // A job from consent to result. Arrows are as bad as the worse of their records; a record that one side lacks is a gap.
-const FLOW = 44;
-const WAY = 33;
+const FLOW = 40;
+const WAY = 30;
 function laneAt(ctx, party) {
   const lanes = ctx.get("lanes");
   const at = lanes.findIndex((lane) => lane.party === party);
@@ -28,14 +28,16 @@ function flow(ctx, one, i) {
     : h("circle", { key, cx: `${at}%`, cy: y, r: "4.5", style: { fill: tone } }));
   // An arrow that crosses a lane in between stays in one piece: the lane's own line lies under it.
   const head = right ? (to === gap ? `M-14 ${WAY - 5}l6 5l-6 5` : `M-11 ${WAY - 5}l6 5l-6 5`) : to === gap ? `M14 ${WAY - 5}l-6 5l6 5` : `M11 ${WAY - 5}l-6 5l6 5`;
+  const tail = right ? (from === gap ? `M14 ${WAY - 5}l-6 5l6 5` : `M11 ${WAY - 5}l-6 5l6 5`) : from === gap ? `M-14 ${WAY - 5}l6 5l-6 5` : `M-11 ${WAY - 5}l6 5l-6 5`;
   const text = counted(ctx, one.text, one.count);
   const told = one.missing ? ctx.t("job_graph.gap", { party: nameOf(ctx, one.missing), count: formats.count(one.missing_count, ctx.lang) }) : "";
-  const spoken = [`${nameOf(ctx, one.from)} → ${nameOf(ctx, one.to)}`, text, told, ctx.t(`common.${one.state}`)].filter(Boolean).map(plain).join(ctx.lang === "zh" ? "，" : ", ");
+  const spoken = [`${nameOf(ctx, one.from)} ${one.both ? "⇄" : "→"} ${nameOf(ctx, one.to)}`, text, told, ctx.t(`common.${one.state}`)].filter(Boolean).map(plain).join(ctx.lang === "zh" ? "，" : ", ");
   const middle = (from + to) / 2;
   return h("button", { key: `f${i}${one.id}`, type: "button", class: `flow ${one.state}${one.missing ? " lonely" : ""}`, "aria-label": spoken, "aria-pressed": String(ctx.get("selected") === one.id), "data-id": one.id, on: { click: () => pick(ctx, one.id) } },
     h("svg", { key: "way", class: "way", "aria-hidden": "true" },
       h("line", { key: "l", x1: `${from}%`, x2: `${to}%`, y1: y, y2: y, style: { stroke: tone, "stroke-width": one.state === "tampered" ? "2.6" : "1.8", ...(dash ? { "stroke-dasharray": dash } : {}) } }),
       end(from, "from"), end(to, "to"),
+      one.both ? h("svg", { key: "tail", x: `${from}%`, y: "0", width: "1", height: String(FLOW), style: { overflow: "visible" } }, h("path", { d: tail, style: { fill: "none", stroke: tone, "stroke-width": "1.8" } })) : null,
       h("svg", { key: "tip", x: `${to}%`, y: "0", width: "1", height: String(FLOW), style: { overflow: "visible" } }, h("path", { d: head, style: { fill: "none", stroke: tone, "stroke-width": "1.8" } }))),
     h("span", { key: "t", class: "label", style: { left: `${middle}%` } }, icon(one.missing ? "hourglass" : STATE_ICONS[one.state] || "info", true), h("span", null, say(ctx, told ? `${text} · ${told}` : text))));
 }
