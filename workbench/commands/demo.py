@@ -268,6 +268,7 @@ def _terms(partner: str, audience: str) -> argparse.Namespace:
         min_crowd=50,
         timeout_s=600,
         columns="资产档,城市",
+        campaign="",
     )
 
 
