@@ -198,6 +198,7 @@ def _ledger_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     steps.add_argument("--request", metavar="FILE.tsq", help="离线：写出时间戳请求 / offline: write a time stamp request")
     steps.add_argument("--response", metavar="FILE.tsr", help="离线：交回时间戳答复 / offline: hand the reply in")
     steps.add_argument("--check", metavar="NOTE", help="与监管链核对检查点文件 / compare a checkpoint file with the chain")
+    anchor.add_argument("--new-account", dest="anew", action="store_true", help="与 --init：换一个账户 / with --init: another account")
     anchor.add_argument("--transaction", metavar="HASH", help="该检查点的锚定交易 / transaction of that checkpoint's anchor")
 
 
