@@ -61,10 +61,13 @@ class Anchoring:
 
     # ---- the account
 
-    def make_account(self, *, actor: str) -> Account:
-        """The account of this node, made if there is none. The key lies in the vault and nowhere else."""
+    def make_account(self, *, actor: str, anew: bool = False) -> Account:
+        """The account of this node, made if there is none. The key lies in the vault and nowhere else.
+
+        anew: make another one in its place; the old key is destroyed. Anchors wait until the registrar has registered it.
+        """
         host = self._host
-        account = self.account()
+        account = None if anew else self.account()
         if account is not None:
             values = {"what": "account", "size": str(self._house.ledger.size(host.party))}
             host.store.write(lambda tx: self._house.record(tx, "anchor.ordered", values, actor=actor))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from workbench.contracts import AnchorProof, Ledger
 from workbench.crypto import canonical
 from workbench.domain.checkpoint import Checkpoint, origin_of
-from workbench.domain.merkle import SHA256, SM3, NodeOf, TreeHash, consistency_proof, root_of_leaves
+from workbench.domain.merkle import SHA256, SM3, Frontier, NodeOf, TreeHash, consistency_proof
 from workbench.domain.party import PartyId
 from workbench_anchor import anchoring, contract, stamping, tables
 from workbench_anchor.notes import origin_id, read_note
@@ -18,6 +18,7 @@ from workbench_anchor.service import AnchorService
 from workbench_anchor.tables import StampRow, TransactionRow
 
 TRANSACTION_VERSION = "workbench/v1/anchor-transaction"
+_CHUNK = 4096
 NOTE_FILE, REQUEST_FILE, TOKEN_FILE = "checkpoint.note", "request.tsq", "token.tsr"
 AUTHORITY_FILE, TRANSACTION_FILE = "tsa.pem", "transaction.json"
 
@@ -219,19 +220,23 @@ def _transaction_file(service: AnchorService, row: TransactionRow) -> bytes:
 
 
 def _paths(ledger: Ledger, log: PartyId, old: int, new: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Consistency paths in both trees. Cost: two hashes an entry, from the stored leaves."""
-    if old == new:
-        return (), ()
-    leaves = ledger.leaves(log, 0, new)
-    sha256, sm3 = ([pair[place] for pair in leaves] for place in (0, 1))
-    return (
-        tuple(consistency_proof(SHA256, old, new, _nodes(SHA256, sha256))),
-        tuple(consistency_proof(SM3, old, new, _nodes(SM3, sm3))),
+    """Consistency paths in both trees. Cost: two hashes an entry in each, from the stored leaves, a few thousand at a time."""
+    sha256, sm3 = (
+        tuple(consistency_proof(tree, old, new, _nodes(ledger, log, tree, place)))
+        for place, tree in enumerate((SHA256, SM3))
     )
+    return sha256, sm3
 
 
-def _nodes(tree: TreeHash, leaves: Sequence[bytes]) -> NodeOf:
-    return lambda level, index: root_of_leaves(tree, leaves[index << level : (index + 1) << level])
+def _nodes(ledger: Ledger, log: PartyId, tree: TreeHash, place: int) -> NodeOf:
+    def node(level: int, index: int) -> bytes:
+        frontier, stop = Frontier(), (index + 1) << level
+        for start in range(index << level, stop, _CHUNK):
+            leaves = ledger.leaves(log, start, min(stop, start + _CHUNK))
+            frontier = frontier.extended(tree, [pair[place] for pair in leaves])[0]
+        return frontier.root(tree)
+
+    return node
 
 
 def _time(time_ms: int) -> str:

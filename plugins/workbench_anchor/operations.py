@@ -80,6 +80,12 @@ class AnchorsReply(Reply):
     origin_id: str
 
 
+class AccountRequest(Request):
+    """anew: make another account in place of the one there is, after its key may have become known."""
+
+    anew: bool = False
+
+
 class AccountReply(Reply):
     """What the registrar of the contract is told: address and the log's number."""
 
@@ -182,9 +188,9 @@ def _now(ctx: OperationContext, request: NoInput) -> AnchorsReply:
     return _state(service, AnchorsRequest())
 
 
-def _account(ctx: OperationContext, request: NoInput) -> AccountReply:
+def _account(ctx: OperationContext, request: AccountRequest) -> AccountReply:
     service = service_of(ctx.host)
-    account = service.anchoring.make_account(actor=ctx.caller.person.token)
+    account = service.anchoring.make_account(actor=ctx.caller.person.token, anew=request.anew)
     return AccountReply(address=checksummed(account.address), origin_id=service.anchoring.origin.hex())
 
 
@@ -235,7 +241,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         name="ledger.anchor_account", zh="生成或查看链上锚定账户", en="make or read the account on the chain",
-        request=NoInput, reply=AccountReply, roles=OPERATORS, run=_account, fresh_password=True,
+        request=AccountRequest, reply=AccountReply, roles=OPERATORS, run=_account, fresh_password=True,
         evidence=("anchor.key_made", "anchor.ordered"),
     ),
     Operation(

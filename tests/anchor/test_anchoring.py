@@ -178,6 +178,19 @@ def test_the_account_key_lies_in_the_vault_alone(on_chain: Anchored) -> None:
             assert account.key.hex().encode() not in data
 
 
+def test_a_new_account_takes_the_place_of_one_whose_key_may_be_known(on_chain: Anchored, anvil: Anvil) -> None:
+    one = on_chain
+    old = one.service.anchoring.account()
+    new = one.service.anchoring.make_account(actor="P-1", anew=True)
+    assert new != old
+    assert one.service.anchoring.account() == new
+    one.write()
+    fails(one, "CHAIN_NOT_SENDER")
+    anvil.register(one.service.anchoring.place().contract, one.house.node.project, "broker", new)
+    until_anchored(one, anvil)
+    assert states(one) == ["anchored"]
+
+
 def test_a_price_above_the_limit_is_not_paid(open_house: Open, anvil: Anvil) -> None:
     one = on_a_chain(open_house, anvil, largest_gas_price=1)
     one.write()
@@ -389,6 +402,7 @@ def test_an_anchor_that_the_chain_lost_is_noticed_and_made_anew(open_house: Open
     try:
         one.service.round(WHAT)
         assert {row.number: row.state for row in rows(one)}[newest.number] == "lost"
+        assert health(one)["anchor.lost"] == "failed"
         [entry] = one.house.entries("anchor.lost")
         assert entry["transaction"] == newest.hash.hex()
         place = one.service.anchoring.place()
@@ -398,6 +412,7 @@ def test_an_anchor_that_the_chain_lost_is_noticed_and_made_anew(open_house: Open
         assert asked.state == "ROLLED_BACK"
         until_anchored(one, chain)
         assert states(one)[0] == "anchored"
+        assert "anchor.lost" not in health(one)
         assert rows(one)[0].size >= newest.size
         assert first.number in [row.number for row in rows(one) if row.state == "anchored"]
     finally:

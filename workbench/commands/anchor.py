@@ -36,8 +36,10 @@ def anchor(options: Options) -> int:
             return _check(options, client)
         if options.init or options.now:
             _, password = credentials(workspace, options.party, Role.OPERATOR)
-            name = "ledger.anchor_account" if options.init else "ledger.anchor_now"
-            reply = client.confirmed(name, password=password)
+            if options.init:
+                reply = client.confirmed("ledger.anchor_account", password=password, anew=options.anew)
+            else:
+                reply = client.confirmed("ledger.anchor_now", password=password)
         else:
             reply = client.call("ledger.anchors")
     if options.init:
