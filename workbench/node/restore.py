@@ -18,7 +18,7 @@ from workbench.contracts import Transaction
 from workbench.domain.envelope import format_time, parse_envelope
 from workbench.domain.evidence import ReplayNeed, Restored, RestoredEntry
 from workbench.domain.party import PartyId
-from workbench.errors import PeerError, VerificationError, WorkbenchError
+from workbench.errors import PeerError, StartRefused, VerificationError, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -81,15 +81,23 @@ class Restoring:
                 elif not answered and self._others() and not (alone and self._may_start_alone()):
                     return self._closed(None)
                 self._account()
-                host.ledger.open()
-                if not self._has_begun:
-                    self._has_begun = True
-                    self._begin()
-                self.problem = None
-                self._announce()
-                return True
             except WorkbenchError as error:
                 return self._closed(error)
+            self._open()
+            return True
+
+    def _open(self) -> None:
+        """Let the ledger take entries, and begin once. What fails there ends the start, and leaves the ledger shut."""
+        self._host.ledger.open()
+        if not self._has_begun:
+            self._has_begun = True
+            try:
+                self._begin()
+            except BaseException:
+                self._host.ledger.shut()
+                raise
+        self.problem = None
+        self._announce()
 
     # ---- steps
 
@@ -173,8 +181,12 @@ class Restoring:
             try:
                 if self.attempt(automatic=self._is_automatic() or self._was_asked()):
                     return
-            except Exception as fault:  # noqa: BLE001  the next attempt may go better; the ledger stays shut
+            except Exception as fault:  # noqa: BLE001  the ledger is shut; what has begun and failed is not begun again
                 self._host.log_fault(fault)
+                if self._has_begun:
+                    self.problem = fault if isinstance(fault, WorkbenchError) else _start_failed(self._host.party)
+                    self._announce()
+                    return
 
     def _closed(self, error: WorkbenchError | None) -> bool:
         if error is not None and (self.problem is None or error.code != self.problem.code):
@@ -254,6 +266,14 @@ def _recorder(host: Workbench, values: dict[str, str]) -> Callable[[Transaction]
         host.evidence.append(tx, "ledger.restored", values)
 
     return record
+
+
+def _start_failed(party: PartyId) -> StartRefused:
+    return StartRefused(
+        f"{party} 的账本已确认，但节点启动时出错。运维查看节点日志后重启",
+        f"the ledger of {party} was confirmed, but the node failed while starting. Operations read its log and restart it",
+        code="START_FAILED",
+    )
 
 
 def _waits_for_person(party: PartyId) -> VerificationError:

@@ -200,6 +200,8 @@ class Sealing:
             self._wake.wait(timeout=1.0)
             self._wake.clear()
             self._follow_partners()
+            if not self._host.ledger.is_open():
+                continue
             try:
                 self._host.flow.complete_seals()
                 self._host.members.settle()
