@@ -25,13 +25,13 @@ from workbench.domain.checkpoint import (
 )
 from workbench.domain.envelope import (
     MAX_BODY_BYTES,
+    BuiltBody,
     Opening,
     check_opening,
     parse_envelope,
 )
 from workbench.domain.evidence import AuditReport, EntryProof, EntryRef, HeadConflict, SealState
 from workbench.domain.membership import MemberEntry
-from workbench.domain.merkle import SHA256, SM3, inclusion_proof
 from workbench.domain.package import PackageOrder, PackageSummary
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, VerificationError
@@ -406,11 +406,8 @@ class Ledger:
             note = tables.read_note(reader, log, note_size)
             if note is None:
                 raise tables.damaged(log)
-            sha256, sm3 = (
-                tuple(inclusion_proof(tree, index, note_size, tables.node_lookup(reader, log, tree)))
-                for tree in (SHA256, SM3)
-            )
-        return EntryProof(note_size, sha256, sm3, note.format())
+            sha256, sm3 = tables.inclusion_paths(reader, log, index, note_size)
+        return EntryProof(note_size, tuple(sha256), tuple(sm3), note.format())
 
     def audit(
         self,
@@ -440,7 +437,8 @@ class Ledger:
         return not self._is_shut and find_lost(self._context, tx) is None
 
     def _check_body(self, body: bytes) -> None:
-        if len(body) > MAX_BODY_BYTES or parse_envelope(body).log != self._party:
+        log = body.log if isinstance(body, BuiltBody) else parse_envelope(body).log
+        if len(body) > MAX_BODY_BYTES or log != self._party:
             raise ValueError("not an envelope of this log")
 
     def _check_not_rolled_back(self, reader: tables.Reader) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
 
 from workbench.contracts import Transaction
 from workbench.domain.checkpoint import (
@@ -29,11 +31,15 @@ from workbench.domain.merkle import (
     Frontier,
     NodeOf,
     TreeHash,
+    consistency_proof,
+    inclusion_proof,
     root_of_leaves,
     root_of_nodes,
 )
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
+
+T = TypeVar("T")
 
 Reader = sqlite3.Connection | Transaction
 Roots = tuple[bytes, bytes]
@@ -103,7 +109,7 @@ def grow(head: Head, bodies: Sequence[bytes]) -> Growth:
 
 def write_growth(tx: Transaction, log: PartyId, growth: Growth, *, own: bool) -> None:
     """Store bodies, leaves, subtrees and head of one append."""
-    numbered = list(enumerate(growth.bodies, start=growth.start))
+    numbered = list(enumerate(map(bytes, growth.bodies), start=growth.start))  # SQLite takes longer over a subclass
     if own:
         tx.executemany("INSERT INTO entry (idx, body) VALUES (?, ?)", numbered)
     else:
@@ -148,11 +154,69 @@ def node_lookup(reader: Reader, log: PartyId, tree: TreeHash) -> NodeOf:
 
 
 def roots_at(reader: Reader, log: PartyId, size: int) -> Roots:
-    """Both roots of the first `size` entries, from stored nodes. Cost: about 30 look-ups at 10^6 entries."""
-    return (
-        root_of_nodes(SHA256, size, node_lookup(reader, log, SHA256)),
-        root_of_nodes(SM3, size, node_lookup(reader, log, SM3)),
-    )
+    """Both roots of the first `size` entries, from stored nodes. Cost: about 0.1 ms at 10^6 entries."""
+    return _in_both(reader, log, lambda tree, node: root_of_nodes(tree, size, node))
+
+
+def inclusion_paths(reader: Reader, log: PartyId, index: int, size: int) -> tuple[list[bytes], list[bytes]]:
+    """The paths of an entry in both trees, see merkle.inclusion_proof. Cost: about 0.2 ms at 10^6 entries."""
+    return _in_both(reader, log, lambda tree, node: inclusion_proof(tree, index, size, node))
+
+
+def consistency_paths(reader: Reader, log: PartyId, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
+    """What shows in both trees that `new` continues `old`, see merkle.consistency_proof. Cost: as `inclusion_paths`."""
+    return _in_both(reader, log, lambda tree, node: consistency_proof(tree, old, new, node))
+
+
+_UNHASHED = TreeHash("none", lambda data: b"")
+
+
+def _in_both(reader: Reader, log: PartyId, make: Callable[[TreeHash, NodeOf], T]) -> tuple[T, T]:
+    """What `make` makes of each tree, with one query for all nodes: it is first made of nothing, to see what it asks for.
+
+    Raises VerificationError when a node is missing.
+    """
+    wanted: set[tuple[int, int]] = set()
+
+    def note(level: int, index: int) -> bytes:
+        wanted.update(_stored_places(level, index))
+        return b""
+
+    make(_UNHASHED, note)
+    found = _fetch(reader, log, sorted(wanted))
+    if len(found) != len(wanted) or any(len(one) != HASH_SIZE for pair in found.values() for one in pair):
+        raise damaged(log)
+
+    def of(tree: TreeHash, side: int) -> T:
+        def node(level: int, index: int) -> bytes:
+            hashes = [found[place][side] for place in _stored_places(level, index)]
+            return hashes[0] if len(hashes) == 1 else root_of_leaves(tree, hashes)
+
+        return make(tree, node)
+
+    return of(SHA256, 0), of(SM3, 1)
+
+
+def _stored_places(level: int, index: int) -> list[tuple[int, int]]:
+    """Where a perfect subtree lies: itself, or its leaves where it is too small to be stored."""
+    if 0 < level < STORED_LEVEL:
+        return [(0, leaf) for leaf in range(index << level, (index + 1) << level)]
+    return [(level, index)]
+
+
+def _fetch(reader: Reader, log: PartyId, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Roots]:
+    found: dict[tuple[int, int], Roots] = {}
+    for start in range(0, len(places), _CHUNK):
+        part = places[start : start + _CHUNK]
+        rows = reader.execute(
+            # The cross join keeps the order: for each place wanted one search by the whole key.
+            f"WITH wanted (level, idx) AS (VALUES {','.join(['(?, ?)'] * len(part))}) "
+            "SELECT node.level, node.idx, CAST(node.sha256 AS BLOB), CAST(node.sm3 AS BLOB) FROM wanted CROSS JOIN "
+            "ledger_node AS node ON node.log = ? AND node.level = wanted.level AND node.idx = wanted.idx",
+            (*chain.from_iterable(part), log),
+        )
+        found.update(((level, index), (sha256, sm3)) for level, index, sha256, sm3 in rows)
+    return found
 
 
 def read_bodies(reader: Reader, log: PartyId, start: int, stop: int, *, own: bool) -> list[bytes]:

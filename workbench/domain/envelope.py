@@ -6,13 +6,16 @@ exactly the bytes `build_envelope` writes.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import NoReturn
 
-from workbench.crypto import canonical, compare, sm3
+from workbench.crypto import compare, sm3
 from workbench.domain.evidence import EntryRef, EvidenceKind, Visibility
 from workbench.domain.party import PartyId, parse_party_id
 from workbench.errors import VerificationError
@@ -40,6 +43,9 @@ _ENTRY_REF = re.compile(r"entry:([a-z][a-z0-9-]{1,30}):(0|[1-9][0-9]{0,15}):([0-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_TIME_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
+_quoted: Callable[[str], str] = encode_basestring
+"""A text as RFC 8785 section 3.2.2.2 writes it: the short escapes, \\u00xx for other control characters, all else as it is."""
+
 Opening = tuple[bytes, str]
 """What opens a commitment: the 32-byte salt and the value. Secret: it belongs into the vault."""
 
@@ -65,6 +71,12 @@ class Envelope:
         return frozenset([self.log, *(PartyId(one) for one in named if one)])
 
 
+class BuiltBody(bytes):
+    """What `build_envelope` has just written: bytes that need not be parsed again to be believed. log: whose entry."""
+
+    log: PartyId
+
+
 def build_envelope(
     kind: EvidenceKind,
     values: Mapping[str, str],
@@ -80,7 +92,7 @@ def build_envelope(
 
     values: exactly the fields of `kind`, all strings. salts: called with 32 once per committed field; must be random.
     The openings are secret and belong into the vault. Raises ValueError, a programming mistake, for other fields or
-    anything beyond the limits of the document, TypeError for a value that is no string. Cost: about 30 microseconds.
+    anything beyond the limits of the document, TypeError for a value that is no string. Cost: about 15 microseconds.
     """
     if set(values) != {one.name for one in kind.fields}:
         raise ValueError(
@@ -103,41 +115,42 @@ def build_envelope(
     problem = _problem(envelope)
     if problem:
         raise ValueError(f"entry {kind.name}: {problem}")
-    body = format_envelope(envelope)
+    body = BuiltBody(format_envelope(envelope))
+    body.log = log
     if len(body) > MAX_BODY_BYTES:
         raise ValueError(f"entry {kind.name}: the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
     return body, openings
 
 
 def format_envelope(envelope: Envelope) -> bytes:
-    """The canonical body of an envelope that keeps the limits of the document."""
-    return canonical.format(
-        {
-            "v": VERSION,
-            "kind": envelope.kind,
-            "time": format_time(envelope.time_ms),
-            "log": envelope.log,
-            "job": envelope.job,
-            "actor": envelope.actor,
-            "refs": list(envelope.refs),
-            "shared": dict(envelope.shared),
-            "committed": {name: digest.hex() for name, digest in envelope.committed.items()},
-        }
-    )
+    """The canonical body of an envelope that keeps the limits of the document. Cost: about 5 microseconds.
+
+    Written out for this one schema: members in the order of RFC 8785 section 3.2.3, which for names of ASCII letters,
+    digits and underscores is that of the code points, texts as section 3.2.2.2 has them. A test holds it together with
+    the `rfc8785` package, byte for byte.
+    """
+    committed = ",".join([f'"{name}":"{digest.hex()}"' for name, digest in sorted(envelope.committed.items())])
+    refs = ",".join(map(_quoted, envelope.refs))
+    shared = ",".join([f'"{name}":{_quoted(value)}' for name, value in sorted(envelope.shared.items())])
+    return (
+        f'{{"actor":{_quoted(envelope.actor)},"committed":{{{committed}}},"job":{_quoted(envelope.job)},'
+        f'"kind":{_quoted(envelope.kind)},"log":{_quoted(envelope.log)},"refs":[{refs}],"shared":{{{shared}}},'
+        f'"time":"{format_time(envelope.time_ms)}","v":"{VERSION}"}}'
+    ).encode()
 
 
 def parse_envelope(body: bytes) -> Envelope:
     """The entry whose canonical body this is.
 
-    Raises VerificationError (code ENVELOPE) for any other spelling, member, type or size. Cost: about 40 microseconds.
+    Raises VerificationError (code ENVELOPE) for any other spelling, member, type or size. Cost: about 20 microseconds.
     """
     if len(body) > MAX_BODY_BYTES:
         _refuse("too long")
     try:
-        value = canonical.parse_object(body)
-    except VerificationError as error:
-        raise _not_an_envelope("not canonical JSON") from error
-    if set(value) != _MEMBERS or value["v"] != VERSION:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _not_an_envelope("not JSON") from error
+    if not isinstance(value, dict) or value.keys() != _MEMBERS or value["v"] != VERSION:
         _refuse("other members than an entry of version 1 has")
     texts = [value["kind"], value["time"], value["log"], value["job"], value["actor"]]
     refs, shared, committed = value["refs"], value["shared"], value["committed"]
@@ -163,6 +176,12 @@ def parse_envelope(body: bytes) -> Envelope:
     problem = _problem(envelope)
     if problem:
         _refuse(problem)
+    try:
+        spelling = format_envelope(envelope)
+    except ValueError as error:  # half of a surrogate pair, which no UTF-8 has
+        raise _not_an_envelope("a value is not text") from error
+    if spelling != body:  # blanks, another order, other escapes, a member twice
+        _refuse("not canonical JSON")
     return envelope
 
 
@@ -195,6 +214,7 @@ def check_opening(envelope: Envelope, field: str, salt: bytes, value: str) -> No
         )
 
 
+@lru_cache(maxsize=1024)
 def format_time(time_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, e.g. 2026-11-21T06:05:41.007Z. time_ms: 1970 to 9999; ValueError otherwise."""
     if not 0 <= time_ms <= _MAX_TIME_MS:
