@@ -57,7 +57,7 @@ class EvidencePage:
         self._stop = False
         self._turn = 0
         self.board = Board(page, self.words, self._heard)
-        self.laboratory = Laboratory(page, self.words, self._after_attack)
+        self.laboratory = Laboratory(page, self.words)
         self.bar, self.answer, self.numbers = self.board.bar, self.board.answer, self.board.numbers
         self.progress, self.lanes, self.inspector = self.board.progress, self.board.lanes, self.board.inspector
         self.findings, self.receipt_card = self.board.findings, self.board.receipt_card
@@ -448,13 +448,6 @@ class EvidencePage:
             self.inspector.show_finding(findings[int(number)])
             self.board.side.css_classes = ["open"]
             self.inspector.head.take_focus()
-
-    async def _after_attack(self, finding: Reply | None) -> None:
-        """After an attack of the laboratory: what is shown may have changed, and the located entry is opened."""
-        self.audit = self.check = None
-        await self.load()
-        if finding is not None and finding.get("index") is not None:
-            await self._select(f"{finding['log']}/{finding['index']}", True)
 
     # ------------------------------------------------------------------ choosing
 

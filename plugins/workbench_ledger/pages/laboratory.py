@@ -1,6 +1,6 @@
-"""The attack laboratory: in demonstration and test workspaces staff try to cheat, and see where it is found.
+"""The attack laboratory: in demonstration and test workspaces staff try to cheat on a copy, and see where it is found.
 
-The attacks are the node's (attack.list, attack.run); where a node has none, there is no panel.
+The attacks are the node's (attack.list, attack.run); where a node has none, or a role may not run them, there is no panel.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Reply = Mapping[str, Any]
 
 
 class Laboratory:
-    """A panel of buttons. after(finding) is awaited when an attack was run, with what located it."""
+    """A panel of buttons, and what the last attack came to."""
 
-    def __init__(self, page: PageContext, words: Callable[[], Words], after: Callable[[Reply | None], Any]) -> None:
-        self._page, self._words, self._after = page, words, after
+    def __init__(self, page: PageContext, words: Callable[[], Words]) -> None:
+        self._page, self._words = page, words
         self.attacks: list[Reply] = []
         self.outcome: Reply | None = None
         self._running = ""
@@ -43,7 +43,7 @@ class Laboratory:
         self.draw()
 
     async def run(self, name: str) -> None:
-        """Run one attack, show what was found, and let the page look again."""
+        """Rehearse one attack and show what was found."""
         if self._running or name not in {str(one["name"]) for one in self.attacks}:
             return
         self._running = name
@@ -56,7 +56,7 @@ class Laboratory:
         finally:
             self._running = ""
             self.draw()
-        await self._after(self._finding())
+        self.told.take_focus()
 
     def _finding(self) -> Reply | None:
         """The first finding that says where the attack was noticed; one with an entry before one without."""
@@ -94,6 +94,7 @@ class Laboratory:
             lines += [
                 pair(t("findings.place"), where), pair(t("findings.problem"), words.problem(str(finding["problem"]))),
                 pair(t("lab.field"), str(finding.get("field") or t("lab.no_field"))),
+                pair(t("lab.who"), words.party(str(finding.get("party") or finding["log"]))),
                 pair(t("findings.told"), words.named(words.both(finding))),
             ]  # fmt: skip
             self.told.tell(t("lab.found", attack=done), lines, chip=("tampered", t("lab.located")))
@@ -101,7 +102,7 @@ class Laboratory:
         self._diff_pane.visible = bool(comparisons)
         if comparisons:
             self.diff.heading = t("lab.diff", place=words.place(comparisons[0]))
-            self.diff.here_label = t("diff.here")
+            self.diff.here_label = t("lab.here")
             others = [party for party, state in comparisons[0]["copies"].items() if state == "cosigned"]
             self.diff.cosigned_label = t("diff.cosigned", tiles=words.letters(others))
             self.diff.rows = diff_rows(comparisons[0]["rows"], words)

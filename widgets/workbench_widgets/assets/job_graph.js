@@ -18,7 +18,7 @@ function flow(ctx, one, i) {
   const [from, to] = [laneAt(ctx, one.from), laneAt(ctx, one.to)];
   if (from === null || to === null) return null;
   const right = to > from;
-  const mine = ctx.get("lanes").find((lane) => lane.party === one.from)?.mine;
+  const mine = !one.both && ctx.get("lanes").find((lane) => lane.party === one.from)?.mine;
   const tone = one.state === "tampered" ? "var(--tampered)" : one.missing ? "var(--pending)" : mine ? "var(--primary)" : "var(--text2)";
   const gap = one.missing ? laneAt(ctx, one.missing) : null;
   const dash = one.state === "pending" || one.missing ? "5 4" : null;
