@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -14,8 +15,18 @@ import pytest
 from tests.ledger.world import BANK, BROKER, World
 from tests.package.package_world import build, order_of, write_verifier
 from workbench_ledger.package.assemble import engine_js
+from workbench_ledger.package.verifier import formats
 
 Cases = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def remembered() -> Iterator[None]:
+    """Most cases share most signatures: each is computed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("verify_sm2", "verify_ed25519", "is_on_sm2_curve"):
+            patch.setattr(formats, name, functools.cache(getattr(formats, name)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ const fs = require("fs");
 const vm = require("vm");
 
 const asked = JSON.parse(fs.readFileSync(0, "utf8"));
-const bytes = (hex) => (hex ? new Uint8Array(Buffer.from(hex, "hex")) : null);
+const bytes = (hex) => (typeof hex === "string" ? new Uint8Array(Buffer.from(hex, "hex")) : null);
 vm.runInThisContext(fs.readFileSync(asked.engine, "utf8") + "\n;globalThis.ENGINE = { verifyEvidence, verifySm2, verifyEd25519, sm3, sha256, sha512, toHex, derOf, parseCsv, canonical, parseCanonical };");
 const { verifyEvidence } = globalThis.ENGINE;
 
@@ -21,7 +21,7 @@ for (const name of ["verifySm2", "verifyEd25519", "isOnSm2Curve"]) {
 
 const results = asked.cases.map((one) => {
   if (one.call) {
-    const answer = globalThis.ENGINE[one.call](...one.args.map((hex) => bytes(hex) ?? new Uint8Array(0)));
+    const answer = globalThis.ENGINE[one.call](...one.args.map((hex) => bytes(hex)));
     return answer instanceof Uint8Array ? Buffer.from(answer).toString("hex") : answer;
   }
   const data = one.path ? new Uint8Array(fs.readFileSync(one.path)) : bytes(one.data);

@@ -6,7 +6,6 @@ commitments can tell. What only the manifest covers (README, reports, claims of 
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import re
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.ledger.world import BANK, BROKER, CARDNET, World
-from tests.package.package_world import build, files_of, order_of, packed, trust_bytes
+from tests.package.package_world import EXPLAINED, build, files_of, order_of, packed, trust_bytes
 from workbench.crypto import canonical
 from workbench.domain.package import Selection
 from workbench_ledger.package.verifier import formats
@@ -25,10 +24,6 @@ from workbench_ledger.package.verifier.checks import Package, check_package
 
 Files = dict[str, bytes]
 Engine = Callable[[list[dict[str, Any]]], list[Any]]
-
-EXPLAINED = ("README.txt", "report.html", "report.pdf", "verify.html", "verify.py", "keys/COMPARE.txt")
-"""Only the manifest covers them; section 0 of the document says so, and the receipt of the export covers them too."""
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Files:
@@ -45,16 +40,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Files:
     world.close()
     # What only explains is cut short here: it would be hashed anew for every change of something else.
     return {name: data[:9] if name in EXPLAINED else data for name, data in files.items() if name != "manifest.json"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def remembered() -> Iterator[None]:
-    """Most changes leave most signatures alone: each is computed once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "verify_sm2", functools.cache(formats.verify_sm2))
-        patch.setattr(formats, "verify_ed25519", functools.cache(formats.verify_ed25519))
-        patch.setattr(formats, "is_on_sm2_curve", functools.cache(formats.is_on_sm2_curve))
-        yield
 
 
 def checked(files: Mapping[str, bytes], *, trust: bytes | None = b"", manifest: bool = True) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from importlib import resources
 from workbench_ledger.package.verifier import words
 
 _PACKAGE = "workbench_ledger.package.verifier"
+_GUARD = """if sys.version_info < (3, 9):
+    sys.stderr.write("Python 3.9 or newer is needed\\n")
+    sys.exit(64)"""
 _PYTHON_PARTS = ("words", "arithmetic", "formats", "result", "lists", "receipts", "checks")
 _SCRIPTS = ("arithmetic.js", "formats.js", "checks.js", "receipts.js")
 
@@ -36,7 +39,7 @@ def verify_py() -> bytes:
         assert names.isdisjoint(defined), (part, names & defined)  # in one file the second would silently replace the first
         names |= defined
         bodies.append(body.strip("\n"))
-    lines = [*head, "", "from __future__ import annotations", "", *sorted(imports), "", ""]
+    lines = [*head, "", "from __future__ import annotations", "", *sorted(imports), "", _GUARD, "", ""]
     return ("\n".join(lines) + "\n\n\n".join(bodies) + "\n").encode("utf-8")
 
 

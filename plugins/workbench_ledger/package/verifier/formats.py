@@ -87,8 +87,11 @@ def parse_once(data: bytes) -> dict[str, Any]:
             raise ValueError("member")
         return dict(pairs)
 
+    def no_number(text: str) -> None:
+        raise ValueError(text)  # NaN and Infinity, which JSON does not have and Python reads
+
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=once)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=no_number)
     except RecursionError as error:
         raise ValueError("nesting") from error
     if not isinstance(value, dict):
@@ -414,7 +417,7 @@ def parse_trust(data: bytes) -> dict[str, Keys]:
             raise ValueError("version")
         if len(set(everything)) != len(everything):
             raise ValueError("shared keys")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Bad("TRUST_FORM", file="keys/trust.json") from error
     return found
 

@@ -123,9 +123,6 @@ def as_text(result: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the files named on the command line, print the result, return the exit status."""
-    if sys.version_info < (3, 9):  # noqa: UP036  it runs on machines that are not ours
-        print("Python 3.9 or newer is needed / 需要 Python 3.9 或更新版本", file=sys.stderr)
-        return 64
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8")  # a console of another code page must not end the verification
