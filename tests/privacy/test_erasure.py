@@ -247,6 +247,33 @@ def test_an_emptied_field_that_no_entry_tells_of_is_found(erased: Erased) -> Non
     assert list(node.erasure.check()) == []
 
 
+def test_a_form_changed_on_disk_is_in_the_report_of_every_audit(erased: Erased, tmp_path: Path) -> None:
+    """What `workbench audit` calls: entry, grant, party, and who acts."""
+    three, folder = erased.three, erased.three.workspace.folder / "broker" / "blobs"
+    phone, number = population.phone(88), population.id_no(88)
+    (tmp_path / "rows.csv").write_text(
+        "phone,id_no,purpose,recipient,valid_from,valid_until,document\n"
+        f"{phone},{number},{PURPOSE},bank,2021-01-01,2098-12-31,x.pdf\n",
+        "utf-8",
+    )
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("x.pdf", FORM)
+    three.call(
+        "broker", Role.COMPLIANCE, "consent.import", file=three.upload("broker", tmp_path / "rows.csv"),
+        documents=three.upload("broker", tmp_path / "x.zip"),
+    )  # fmt: skip
+    entry = three.entries("broker", kind="consent.imported")[-1].ref.index
+    (path,) = folder.glob("??/*.blob")
+    kept = path.read_bytes()
+    path.write_bytes(kept[:500] + bytes([kept[500] ^ 4]) + kept[501:])
+    report = three.call("broker", Role.COMPLIANCE, "evidence.audit", compare=False)
+    [found] = report.findings
+    assert (report.holds, found.problem, found.log, found.index) == (False, "DOCUMENT_CHANGED", "broker", entry)
+    assert "合规" in found.zh and "compliance" in found.en and found.field.startswith("root (grant ")
+    path.write_bytes(kept)
+    assert three.call("broker", Role.COMPLIANCE, "evidence.audit", compare=False).holds
+
+
 def test_a_phone_of_two_persons_needs_the_number_and_the_other_stays(erased: Erased) -> None:
     shared = population.phone(population.SHARED_PHONE)
     with pytest.raises(Refused) as refused:

@@ -189,3 +189,9 @@ def test_records_and_their_documents_go_the_same_way(place: Place) -> None:
             place.blobs.named(reader, "consent", "7")
     place.database.write(lambda tx: place.restricted.destroy(tx, kept.restricted[0]))
     assert list((place.folder / "blobs").glob("??/*")) == []
+
+
+def test_a_kind_cannot_share_what_concerns_a_customer(place: Place) -> None:
+    wrong = kind("rights.wrong", Field("noted", Visibility.SHARED, "记", "noted", subject=True))
+    with pytest.raises(ValueError, match="concerns a customer"):
+        EvidenceLog([wrong], place.ledger, place.vault, now_ms=lambda: 0, random=secrets.token_bytes, party=BROKER)  # type: ignore[arg-type]

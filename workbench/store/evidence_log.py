@@ -17,7 +17,7 @@ from typing import Protocol
 from workbench.contracts import Ledger, Transaction
 from workbench.crypto import aead, random
 from workbench.domain.envelope import SALT_SIZE, Envelope, Opening, build_envelope, check_opening, parse_envelope
-from workbench.domain.evidence import AuditFinding, EntryRef, EntryView, EvidenceKind
+from workbench.domain.evidence import AuditFinding, EntryRef, EntryView, EvidenceKind, Visibility
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, VerificationError
 from workbench.store.vault import Reader, Vault, mark_erased_in
@@ -84,6 +84,8 @@ class EvidenceLog:
         for kind in kinds:
             if self.kinds.setdefault(kind.name, kind) is not kind:
                 raise ValueError(f"evidence kind {kind.name} is declared twice")
+            if any(one.subject and one.visibility is not Visibility.COMMITTED for one in kind.fields):
+                raise ValueError(f"evidence kind {kind.name} would share what concerns a customer")
         self._ledger, self._vault, self._party = ledger, vault, party
         self._now_ms, self._random = now_ms, random
         self._key = vault.evidence_key()
