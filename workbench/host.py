@@ -38,7 +38,8 @@ from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node import first_passwords
 from workbench.node.drafts import DRAFT_OPERATIONS
-from workbench.node.erasure import ERASURE_OPERATIONS, Erasure
+from workbench.node.erasure import Erasure
+from workbench.node.erasure_operations import ERASURE_OPERATIONS
 from workbench.node.evidence_export import EXPORT_OPERATIONS
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
 from workbench.node.evidence_search import SEARCH_OPERATIONS

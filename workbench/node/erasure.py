@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from workbench.contracts import OperationContext, Transaction
-from workbench.domain.envelope import SALT_SIZE
+from workbench.contracts import Transaction
 from workbench.domain.erasure import (
     DAY_MS,
     Customer,
@@ -30,10 +28,9 @@ from workbench.domain.erasure import (
 )
 from workbench.domain.evidence import AuditFinding, ReplayNeed, RestoredEntry
 from workbench.domain.identifiers import parse_id_no, parse_phone
-from workbench.domain.party import Caller, Role
+from workbench.domain.party import Caller
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, VerificationError, WorkbenchError
 from workbench.node.erasing import erase_from_host, finds_customers, identify
-from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.store.restricted import Restriction, Taken
 
 if TYPE_CHECKING:
@@ -88,17 +85,24 @@ class Erasure:
     def sweep(self) -> int:
         """Everything that is due by now; how many restrictions ended. A failure is reported and tried again later."""
         ended = 0
-        try:
-            with self._lock:
-                self._expire()
-                for one in self.requests(states=("RUNNING",)):
-                    self._first_stage(one.request, actor="")
-                ended = self._end_terms()
-        except WorkbenchError as failure:
-            self._host.log_fault(failure)
+        with self._lock:
+            self._try(self._expire)
+            for one in self.requests(states=("RUNNING",)):
+                self._try(partial(self._first_stage, one.request, actor=""))
+            for request, group in self._due().items():
+                ended += len(group) if self._try(partial(self._end, request, group)) else 0
         if ended:
             self._host.store.checkpoint()
         return ended
+
+    def _try(self, step: Callable[[], None]) -> bool:
+        """One request that fails keeps no other from its end."""
+        try:
+            step()
+        except WorkbenchError as failure:
+            self._host.log_fault(failure)
+            return False
+        return True
 
     # ---- asking
 
@@ -291,16 +295,14 @@ class Erasure:
 
             host.store.write(change)
 
-    def _end_terms(self) -> int:
+    def _due(self) -> dict[str, list[Restriction]]:
         host = self._host
         with host.store.read() as reader:
             due = host.restricted.due(reader, host.now_ms())
         by_request: dict[str, list[Restriction]] = {}
         for one in due:
             by_request.setdefault(one.request, []).append(one)
-        for request, group in by_request.items():
-            self._end(request, group)
-        return len(due)
+        return by_request
 
     def _end(self, request: str, group: Sequence[Restriction]) -> None:
         host = self._host
@@ -440,173 +442,4 @@ def _openings_finding(taken: Taken) -> ErasureFinding:
     )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------ operations
-
-COMPLIANCE = frozenset({Role.COMPLIANCE})
-MAY_READ = frozenset({Role.COMPLIANCE, Role.AUDITOR})
-
-
-class EraseRequest(Request):
-    """phone, id_no: at least one. reason: why, kept in evidence under the customer's key."""
-
-    phone: str = ""
-    id_no: str = ""
-    reason: str = Field(min_length=5, max_length=500)
-
-
-class ConfirmRequest(Request):
-    request: str
-
-
-class FindingInfo(Reply):
-    """found = erased + restricted + left, of one owner."""
-
-    owner: str
-    what: str
-    found: int
-    erased: int
-    restricted: int
-    left: int
-    until_ms: int
-    zh: str
-    en: str
-    names: list[str]
-
-
-class RestrictionInfo(Reply):
-    """One thing set aside; place: reference of an entry with its fields, or a kind and count."""
-
-    restriction: str
-    owner: str
-    kind: str
-    place: str
-    items: int
-    until_ms: int
-    basis_zh: str
-    basis_en: str
-
-
-class ErasureReply(Reply):
-    """state: WAITING, RUNNING, RESTRICTED, ERASED or EXPIRED. until_ms: the last term, 0 for none."""
-
-    request: str
-    state: str
-    created_ms: int
-    until_ms: int
-    findings: list[FindingInfo]
-    restrictions: list[RestrictionInfo]
-    log_emptied: bool = True
-
-
-class ErasuresReply(Reply):
-    erasures: list[ErasureReply]
-
-
-class RestrictedRequest(Request):
-    """restriction: one id; or phone, id_no: everything of one customer. reason: kept in evidence."""
-
-    restriction: str = ""
-    phone: str = ""
-    id_no: str = ""
-    reason: str = Field(min_length=5, max_length=500)
-
-
-class RestrictedValue(Reply):
-    """values: field -> value of an entry; record -> hex of a record that is no entry."""
-
-    restriction: RestrictionInfo
-    values: dict[str, str]
-
-
-class RestrictedReply(Reply):
-    found: list[RestrictedValue]
-
-
-def _restriction(one: Restriction) -> RestrictionInfo:
-    return RestrictionInfo(
-        restriction=one.id, owner=one.owner, kind=one.kind, place=one.place, items=one.items, until_ms=one.until_ms,
-        basis_zh=one.basis_zh, basis_en=one.basis_en,
-    )  # fmt: skip
-
-
-def _reply(host: Workbench, asked: Asked, *, log_emptied: bool = True) -> ErasureReply:
-    with host.store.read() as reader:
-        lying = host.restricted.restrictions(reader, request=asked.request)
-    return ErasureReply(
-        request=asked.request,
-        state=asked.state,
-        created_ms=asked.created_ms,
-        until_ms=asked.until_ms,
-        findings=[FindingInfo(**one) for one in asked.report],
-        restrictions=[_restriction(one) for one in lying],
-        log_emptied=log_emptied,
-    )
-
-
-def _erase(ctx: OperationContext, request: EraseRequest) -> ErasureReply:
-    host = ctx.host
-    asked = host.erasure.ask(ctx.caller, phone=request.phone, id_no=request.id_no, reason=request.reason)
-    return _reply(host, asked, log_emptied=host.store.checkpoint())
-
-
-def _confirm(ctx: OperationContext, request: ConfirmRequest) -> ErasureReply:
-    host = ctx.host
-    asked = host.erasure.confirm(ctx.caller, request.request)
-    return _reply(host, asked, log_emptied=host.store.checkpoint())
-
-
-def _erasures(ctx: OperationContext, request: NoInput) -> ErasuresReply:
-    return ErasuresReply(erasures=[_reply(ctx.host, one) for one in ctx.host.erasure.requests()])
-
-
-def _restricted(ctx: OperationContext, request: RestrictedRequest) -> RestrictedReply:
-    host = ctx.host
-    if request.restriction:
-        ids = [request.restriction]
-    else:
-        if not request.phone.strip() and not request.id_no.strip():
-            raise InvalidRequest("请填写编号、手机号或身份证号", "give an id, a phone number or an identity number")
-        ids = [one.id for one in host.erasure.find(phone=request.phone, id_no=request.id_no)]
-    with host.store.read() as reader:
-        opened = [host.restricted.open(reader, one) for one in ids]
-    values = {"restrictions": " ".join(ids), "reason": request.reason}
-    host.store.write(
-        lambda tx: host.evidence.append(tx, "evidence.restricted_read", values, actor=ctx.caller.person.token)
-    )
-    return RestrictedReply(
-        found=[
-            RestrictedValue(
-                restriction=_restriction(one),
-                values={
-                    name: value[SALT_SIZE:].decode("utf-8", "replace") if one.entry >= 0 else value.hex()
-                    for name, value in found.items()
-                },
-            )
-            for one, found in opened
-        ]
-    )
-
-
-ERASURE_OPERATIONS = (
-    Operation(
-        name="customers.erase", zh="擦除一位客户", en="erase a customer", request=EraseRequest, reply=ErasureReply,
-        roles=COMPLIANCE, run=_erase, fresh_password=True, long=True,
-        evidence=("customers.erasure_asked", "evidence.restricted", "evidence.erased"),
-    ),
-    Operation(
-        name="customers.confirm_erasure", zh="确认擦除一位客户", en="confirm the erasure of a customer",
-        request=ConfirmRequest, reply=ErasureReply, roles=COMPLIANCE, run=_confirm, fresh_password=True, long=True,
-        evidence=("customers.erasure_confirmed", "evidence.restricted", "evidence.erased"),
-    ),
-    Operation(
-        name="customers.erasures", zh="查看擦除与到期日", en="read erasures and their terms", request=NoInput,
-        reply=ErasuresReply, roles=MAY_READ, run=_erasures, reads_only=True,
-    ),
-    Operation(
-        name="customers.restricted", zh="查看限制存放的内容", en="read what is in restricted storage",
-        request=RestrictedRequest, reply=RestrictedReply, roles=MAY_READ, run=_restricted, fresh_password=True,
-        evidence=("evidence.restricted_read",),
-    ),
-)  # fmt: skip
-
-__all__ = ["ERASURE_OPERATIONS", "Erasure"]
+__all__ = ["Asked", "Erasure"]
