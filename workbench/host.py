@@ -48,6 +48,7 @@ from workbench.node.heartbeat import Heartbeat
 from workbench.node.intersections import INTERSECTION_OPERATIONS
 from workbench.node.keys import InstitutionKeys
 from workbench.node.kinds import HOST_KINDS
+from workbench.node.laboratory import Laboratory
 from workbench.node.ledger_operations import LEDGER_OPERATIONS
 from workbench.node.links import Links, NoLinks
 from workbench.node.lists import LIST_OPERATIONS, Lists
@@ -182,7 +183,14 @@ class Workbench:
         self._mirrors: dict[PartyId, MirrorIndex] = {}
         self.peer_api = PeerApi(self)
         operations = [*HOST_OPERATIONS, *self.plugins.collect_all("workbench_operations")]
-        self.gate = Gate(self, Registry(operations))
+        self.gate = Gate(self, Registry(one for one in operations if kind in one.workspaces))
+        self.laboratory = Laboratory(
+            self,
+            lambda at, clock: Workbench(
+                folder=at, kind=kind, project=project, keys=keys, vault_key=vault_key, settings=settings,
+                plugins=self.plugins, now_ms=clock, random=random,
+            ),
+        )  # fmt: skip
         self.links: Links = NoLinks()
         self._without_background: list[str] = []
         self.background: list[BackgroundWork] = self._background_of_plugins()

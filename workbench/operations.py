@@ -48,6 +48,9 @@ class View:
     is_recorded: bool = False
 
 
+ALL_WORKSPACES = frozenset({"demo", "test", "production"})
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One action of the node.
@@ -58,6 +61,7 @@ class Operation:
     bound to the digest of the request (decision 18). reads_only: leaves no entry when it succeeds; a refusal always
     does. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents. view: what a look is
     recorded as, for operations that only read; without it the digest of the request and the number of things shown.
+    workspaces: the kinds of workspace in which it exists at all; in others no gate knows its name.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Operation:
     takes_file: bool = False
     evidence: tuple[str, ...] = ()
     view: Callable[[OperationContext, Any, Any], View] | None = None
+    workspaces: frozenset[str] = ALL_WORKSPACES
 
 
 class Registry:

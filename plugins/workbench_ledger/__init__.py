@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, Ledger, Migration, Setting, view_at
-from workbench.domain.evidence import EvidenceKind
+from workbench.domain.evidence import AuditFinding, EvidenceKind
 from workbench.hookspecs import hookimpl
-from workbench_ledger import kinds, ledger, provider, schema, search_keeper, search_schema, settings
+from workbench.operations import Operation
+from workbench_ledger import attacks, kinds, ledger, provider, schema, search_keeper, search_schema, settings, times
 
 WORKBENCH_API = 1
 
@@ -19,7 +20,19 @@ def workbench_migrations() -> Sequence[Migration]:
 
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
-    return kinds.KINDS
+    return [*kinds.KINDS, *attacks.KINDS]
+
+
+@hookimpl
+def workbench_operations() -> Sequence[Operation]:
+    """The laboratory of attacks, in demo and test workspaces."""
+    return attacks.OPERATIONS
+
+
+@hookimpl
+def workbench_audit(host: Host) -> Sequence[AuditFinding]:
+    """Whether the own clock ran forward, and was not ahead of those who co-signed."""
+    return times.find(host.store, host.party, tolerance_ms=1000 * int(host.setting("node.max_skew_s")))
 
 
 @hookimpl

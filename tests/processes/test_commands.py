@@ -166,3 +166,17 @@ def test_a_folder_without_a_workspace_and_a_node_that_is_down_are_named(live: Li
     down = workbench("evidence", tmp_path / "idle", "--party", "alpha", "--json")
     assert down.status == 2 and down.value["error"]["code"] == "NODE_DOWN"
     assert workbench("down", tmp_path / "idle", "--json").value == {"stopped": []}
+
+
+def test_an_attack_is_rehearsed_on_a_copy_and_located(live: Live) -> None:
+    """A real node in its own process, which goes on meanwhile; partners are asked for their copies over mutual TLS."""
+    listed = workbench("attack", live.folder, "--party", "broker", "list", "--json")
+    assert listed.status == 0 and len(listed.value["attacks"]) == 12
+    for name in ("edited-row", "split-view"):
+        outcome = workbench("attack", live.folder, "--party", "broker", name, "--json")
+        assert outcome.status == 0, outcome
+        found = outcome.value["findings"][0]
+        assert outcome.value["is_found"] and found["log"] == "broker" and found["index"] is not None and found["field"]
+        assert found["zh"] and found["en"]
+    assert workbench("attack", live.folder, "--party", "broker", "no-such-attack", "--json").status == 2
+    assert workbench("audit", live.folder, "--party", "broker", "--json").value["holds"] is True

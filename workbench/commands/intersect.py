@@ -136,13 +136,16 @@ def take_results(workspace: Workspace, options: Options, client: Client, job: Re
     return taken | {"receipt": str(path), "sealed": receipt.sealed}
 
 
-def wait_for_receipt(client: Client, job: str, *, limit_s: float = 10.0) -> Record:
-    """The receipt; a few seconds are given to the institution outside the job to co-sign as well."""
-    limit = time.monotonic() + limit_s
+def wait_for_receipt(client: Client, job: str, *, limit_s: float = 10.0, final_limit_s: float = 60.0) -> Record:
+    """The receipt: once both participants have co-signed all of it, an export of a moment ago too; without them it is not
+    final, and they get up to a minute. A few seconds are given to the institution outside the job.
+    """
+    began = time.monotonic()
     while True:
         receipt: Record = client.evidence.receipt(job=job)
         have, _, all_of = receipt.sealed.partition("/")
-        if have == all_of or time.monotonic() > limit:
+        waited_s = time.monotonic() - began
+        if have == all_of or waited_s > (limit_s if receipt.is_final else final_limit_s):
             return receipt
         time.sleep(POLL_S)
 

@@ -105,10 +105,13 @@ class ReceiptRequest(Request):
 
 
 class ReceiptReply(Reply):
-    """receipt: workbench/v1/receipt with the partner's release entry as a link."""
+    """receipt: workbench/v1/receipt with the partner's release entry as a link. is_final: every required co-signature is
+    in it; sealed counts who has signed, which may be somebody else.
+    """
 
     receipt: dict[str, Any]
     sealed: str
+    is_final: bool
 
 
 class NodeState(Reply):
@@ -385,7 +388,8 @@ def _receipt(ctx: OperationContext, request: ReceiptRequest) -> ReceiptReply:
     # A receipt is as strong as its weakest entry: an export of a moment ago waits for its co-signatures too.
     seals = [ledger.seal(log, place) for log, place in places]
     fewest = min(len(seal.cosigners) for seal in seals)
-    return ReceiptReply(receipt=job_receipt(parts), sealed=f"{fewest}/{len(host.parties())}")
+    is_final = all({host.party, job.partner} <= set(seal.cosigners) for seal in seals)
+    return ReceiptReply(receipt=job_receipt(parts), sealed=f"{fewest}/{len(host.parties())}", is_final=is_final)
 
 
 def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
