@@ -6,18 +6,19 @@ stored hash only helps to say which entry differs.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.domain.checkpoint import PartyKeys, verify_note
 from workbench.domain.envelope import Envelope, check_opening, parse_envelope
 from workbench.domain.evidence import AuditFinding, AuditReport
-from workbench.domain.merkle import SHA256, SM3, Frontier
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError, WorkbenchError
 from workbench_ledger import tables
 from workbench_ledger.context import Context
 from workbench_ledger.mirror import ROLLED_BACK, differing_fields
+from workbench_ledger.rehash import Hashed, in_processes
 from workbench_ledger.restore import find_lost
 
 StoredOpening = tuple[int, str, bytes, str]
@@ -28,7 +29,6 @@ FetchBodies = Callable[[PartyId, PartyId, int, int], Sequence[bytes]]
 
 MAX_FINDINGS = 200
 _NEWEST_SIGNATURES = 8
-_BATCH = 1_000
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class _Count:
 # ------------------------------------------------------------------------------------------- one log
 
 
-def _audit_log(context: Context, reader: tables.Reader, log: PartyId, count: _Count) -> _Log:
+def _audit_log(context: Context, reader: sqlite3.Connection, log: PartyId, count: _Count) -> _Log:
     result = _Log(log, own=log == context.party)
     try:
         head = tables.read_head(reader, log)
@@ -117,66 +117,40 @@ class _Recomputed:
 
 
 def _rehash(
-    context: Context, reader: tables.Reader, result: _Log, expected: int, signed: Sequence[int], count: _Count
+    context: Context, reader: sqlite3.Connection, result: _Log, expected: int, signed: Sequence[int], count: _Count
 ) -> _Recomputed:
     """Hash every body; find missing, extra, edited and reordered ones by the stored leaves."""
     log = result.log
-    stored = _StoredLeaves(reader, log)
-    sha256, sm3 = Frontier(), Frontier()
-    roots: dict[int, tables.Roots] = {}
-    nodes: dict[tuple[int, int], tables.Roots] = {}
-    wrong: dict[int, tuple[bytes, bytes]] = {}
-    complete = True
-    present = 0
-    for chunk in _batches(tables.numbered_bodies(reader, log, 0, 1 << 62, own=result.own)):
-        leaves: list[tuple[bytes, bytes]] = []
-        for index, body in chunk:
-            if index != present:
-                result.findings += _missing(context, log, present, min(index, expected))
-                complete = False
-            present = index + 1
-            if index >= expected:
-                result.findings.append(_extra(context, log, index))
-                complete = False
-                continue
-            pair = (SHA256.leaf(body), SM3.leaf(body))
-            kept = stored.at(index)
-            if kept != pair:
-                wrong[index] = pair
-            # A changed body is counted with what it is now: the signed roots must then disagree.
-            leaves.append(pair)
-        if complete:
-            sha256, sm3 = _extend(sha256, sm3, leaves, signed, roots, nodes)
-        count.add(len(chunk))
-    if present < expected:
+    hashed = Hashed(0, 0)
+    path = getattr(context.store, "path", None)
+    for block in in_processes(reader, path, log, expected, own=result.own, sizes=[*signed, expected]):
+        present = block.stop - block.start - sum(stop - start for start, stop in block.gaps)
+        hashed.add(block)
+        count.add(present)
+    missing = hashed.gaps
+    if missing and missing[-1][1] == expected:
+        *missing, (present, _) = missing
         result.findings.append(_truncated(context, log, present, expected))
-        complete = False
-    _report_wrong(context, reader, result, wrong, stored)
-    return _Recomputed(tables.Head(sha256, sm3), roots, nodes, complete)
+    result.findings[:0] = [one for start, stop in missing for one in _missing(context, log, start, stop)]
+    extra = _indices_from(reader, log, expected, own=result.own)
+    result.findings += [_extra(context, log, index) for index in extra]
+    _report_wrong(context, reader, result, hashed.wrong)
+    # A changed body is counted with what it is now: the signed roots must then disagree.
+    roots = {size: hashed.head(size).roots for size in signed if size <= hashed.whole}
+    complete = not hashed.gaps and not extra
+    head = hashed.head(expected) if complete else tables.Head()
+    return _Recomputed(head, roots, hashed.nodes, complete)
 
 
-def _extend(
-    sha256: Frontier,
-    sm3: Frontier,
-    leaves: Sequence[tuple[bytes, bytes]],
-    signed: Sequence[int],
-    roots: dict[int, tables.Roots],
-    nodes: dict[tuple[int, int], tables.Roots],
-) -> tuple[Frontier, Frontier]:
-    """Append leaves, stopping at every signed size to note the roots there."""
-    start = 0
-    stops = [size - sha256.size for size in signed if sha256.size < size <= sha256.size + len(leaves)]
-    for stop in [*stops, len(leaves)]:
-        part = leaves[start:stop]
-        sha256, first = sha256.extended(SHA256, [pair[0] for pair in part])
-        sm3, second = sm3.extended(SM3, [pair[1] for pair in part])
-        for (level, index, one), (_, _, other) in zip(first, second, strict=True):
-            if level >= tables.STORED_LEVEL:
-                nodes[level, index] = (one, other)
-        if stop in stops:
-            roots[sha256.size] = (sha256.root(SHA256), sm3.root(SM3))
-        start = stop
-    return sha256, sm3
+def _indices_from(reader: tables.Reader, log: PartyId, start: int, *, own: bool) -> list[int]:
+    """Indices of bodies beyond what the log has, as many as are reported."""
+    rows = reader.execute(
+        "SELECT idx FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?"
+        if own
+        else "SELECT idx FROM ledger_mirror_entry WHERE origin = ? AND idx >= ? ORDER BY idx LIMIT ?",
+        (start, MAX_FINDINGS) if own else (log, start, MAX_FINDINGS),
+    )
+    return [row[0] for row in rows.fetchall()]
 
 
 def _report_wrong(
@@ -184,10 +158,10 @@ def _report_wrong(
     reader: tables.Reader,
     result: _Log,
     wrong: Mapping[int, tuple[bytes, bytes]],
-    stored: _StoredLeaves,
 ) -> None:
     """Tell reordered bodies from edited ones: a reordered body carries the stored leaf of another wrong place."""
-    places = {stored.at(index): index for index in wrong}
+    stored = _stored_leaves(reader, result.log, wrong)
+    places = {pair: index for index, pair in stored.items()}
     for index, pair in wrong.items():
         origin = places.get(pair)
         if origin is not None and origin != index:
@@ -292,35 +266,16 @@ def _signed_sizes(reader: tables.Reader, log: PartyId) -> list[int]:
     return [row[0] for row in rows]
 
 
-class _StoredLeaves:
-    """Leaves as stored, read a batch at a time in ascending order, with random access for what was asked before."""
-
-    def __init__(self, reader: tables.Reader, log: PartyId) -> None:
-        self._reader, self._log = reader, log
-        self._start = 0
-        self._leaves: dict[int, tuple[bytes, bytes]] = {}
-
-    def at(self, index: int) -> tuple[bytes, bytes] | None:
-        """Both leaves of an entry, or None when they are missing."""
-        if not self._start <= index < self._start + _BATCH or not self._leaves:
-            self._start = index
-            rows = self._reader.execute(
-                "SELECT idx, sha256, sm3 FROM ledger_node WHERE log = ? AND level = 0 AND idx >= ? AND idx < ?",
-                (self._log, index, index + _BATCH),
-            ).fetchall()
-            self._leaves = {one: (sha256, sm3) for one, sha256, sm3 in rows}
-        return self._leaves.get(index)
-
-
-def _batches(rows: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    batch: list[tuple[int, bytes]] = []
-    for index, body in rows:
-        batch.append((index, body))
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _stored_leaves(reader: tables.Reader, log: PartyId, indices: Iterable[int]) -> dict[int, tuple[bytes, bytes]]:
+    """Both leaves of some entries, as stored; missing ones are left out."""
+    stored = {}
+    for index in indices:
+        row = reader.execute(
+            "SELECT sha256, sm3 FROM ledger_node WHERE log = ? AND level = 0 AND idx = ?", (log, index)
+        ).fetchone()
+        if row is not None:
+            stored[index] = (row[0], row[1])
+    return stored
 
 
 # --------------------------------------------------------------------------- openings, peers, conflicts
