@@ -217,6 +217,9 @@ def save(keys: InstitutionKeys, folder: Path, passphrase: str, *, source: random
     _write(folder / "unlock.json", wrap.wrap(folder_key, passphrase, purpose=_purpose(keys.party), source=source))
     for name in _KEY_NAMES:
         _write(folder / f"{name}.key", _seal(folder_key, keys.party, name, secrets[name], source))
+    if keys.cosign_mldsa44 is not None:
+        third = keys.cosign_mldsa44.secret_bytes()
+        _write(folder / _MLDSA_FILE, _seal(folder_key, keys.party, "cosign-mldsa44", third, source))
     _write(folder / "certificate.pem", keys.tls.certificate_pem)
     # Last, because a folder without the bundle is not complete and does not load.
     _write(folder / "public.json", format_bundle(keys.bundle))

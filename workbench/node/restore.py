@@ -27,6 +27,9 @@ ASK_TIMEOUT_S = 3.0
 FETCH_TIMEOUT_S = 30.0
 AGAIN_S = 2.0
 PATIENCE_S = 10.0
+"""How long a start waits for any partner before the settings decide."""
+HEARING_S = 2.0
+"""How long a start waits for all partners once one has answered."""
 PAUSE_S = 0.2
 AUTOMATIC = "automatic"
 STATE_FILE = "ledger.json"
@@ -54,20 +57,27 @@ class Restoring:
         """
         self._begin = begin
         self._host.ledger.shut()
-        patience = time.monotonic() + (PATIENCE_S if self._host.ledger.exchange.was_cosigned() else 0)
-        while not self.attempt(automatic=self._is_automatic(), alone=time.monotonic() >= patience):
-            if time.monotonic() >= patience or self._stop.wait(PAUSE_S):
+        start = time.monotonic()
+        has_signers = self._host.ledger.exchange.was_cosigned()
+        patience = start + (PATIENCE_S if has_signers else 0)
+        hearing = start + (HEARING_S if has_signers else 0)
+        while True:
+            now = time.monotonic()
+            if self.attempt(automatic=self._is_automatic(), alone=now >= patience, some=now >= hearing):
+                return
+            if now >= patience or self._stop.wait(PAUSE_S):
                 threading.Thread(target=self._keep_trying, name="restore", daemon=True).start()
                 return
 
     def stop(self) -> None:
         self._stop.set()
 
-    def attempt(self, *, automatic: bool, alone: bool = True) -> bool:
+    def attempt(self, *, automatic: bool, alone: bool = True, some: bool = True) -> bool:
         """Confirm the own log with its mirrors, restore it where that is needed and allowed; True when it is open.
 
         automatic: may entries be fetched back without a person? Called by an operator's catch-up with True. alone: may
-        the settings decide already that nobody answers?
+        the settings decide already that nobody answers? some: is it enough already that not all have answered? The one
+        that is silent may be the one that holds the most.
         """
         host = self._host
         with self._lock:
@@ -78,7 +88,9 @@ class Restoring:
                         return self._closed(_waits_for_person(host.party))
                     self._fetch()
                     host.ledger.exchange.take_staged()
-                elif not answered and self._others() and not (alone and self._may_start_alone()):
+                elif answered < len(self._others()) and not (
+                    (some and answered) or (alone and self._may_start_alone())
+                ):
                     return self._closed(None)
                 self._account()
             except WorkbenchError as error:
@@ -101,8 +113,8 @@ class Restoring:
 
     # ---- steps
 
-    def _confirm(self) -> bool:
-        """Ask every partner how much of the own log it holds; True when at least one has answered.
+    def _confirm(self) -> int:
+        """Ask every partner how much of the own log it holds; how many have answered.
 
         A proof that the own log once had more is kept by the ledger.
         """
@@ -116,7 +128,7 @@ class Restoring:
                     fault = error
         if fault is not None:
             raise fault
-        return bool(answers)
+        return len(answers)
 
     def _fetch(self) -> None:
         """Fetch the missing own bodies, from one mirror after the other, until all lie ready."""

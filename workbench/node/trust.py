@@ -9,6 +9,7 @@ Everything here is a function of plain values; who stores the changes and writes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -24,6 +25,7 @@ from workbench.node.keys import PublicBundle, check_source_address, parse_bundle
 _KIND = "trust-change"
 _TRUST_KIND = "trust"
 _MAX_SOURCES = 16
+_INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 class TrustAction(StrEnum):
@@ -351,10 +353,10 @@ def _indices(value: canonical.Json) -> dict[PartyId, int]:
     """The inverse of `_places` for one member; {} when it is absent. Raises ValueError."""
     if value is None:
         return {}
-    found = {parse_party_id(log): int(_text(index)) for log, index in _mapping(value).items()}
-    if not found or any(str(index) != value[log] for log, index in found.items()):  # type: ignore[call-overload,index]
+    texts = {parse_party_id(log): _text(index) for log, index in _mapping(value).items()}
+    if not texts or not all(_INDEX.fullmatch(text) for text in texts.values()):
         raise ValueError("indices are decimal text")
-    return found
+    return {log: int(text) for log, text in texts.items()}
 
 
 def _shares_keys(pinned: Sequence[PinnedKeys]) -> bool:
