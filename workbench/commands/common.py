@@ -125,5 +125,14 @@ def each(function: Callable[[Options], int]) -> Callable[[Options], int]:
         except WorkbenchError as error:
             print_error(options, error)
             return error.exit_status
+        except OSError as error:
+            name = Path(str(error.filename)).name if error.filename else ""
+            why = error.strerror or type(error).__name__
+            failed = WorkbenchError(
+                f"读写文件或连接时出错{f'「{name}」' if name else ''}：{why}", f"A file or connection failed{f' ({name})' if name else ''}: {why}",
+                code="SYSTEM_ERROR",
+            )  # fmt: skip
+            print_error(options, failed)
+            return failed.exit_status
 
     return run

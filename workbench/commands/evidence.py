@@ -18,8 +18,8 @@ from workbench.commands.common import (
 )
 from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.party import PartyId, Role
-from workbench.errors import Refused
-from workbench.node.trust import parse_trust
+from workbench.errors import Refused, VerificationError
+from workbench.node.trust import PinnedKeys, parse_trust
 from workbench.verify import StepState, verify_receipt_file
 from workbench.workspace import Workspace
 
@@ -39,9 +39,10 @@ def verify(options: Options) -> int:
     """
     trust: dict[PartyId, PartyKeys] | None = None
     if options.trust:
-        pinned = parse_trust(_read(options.trust))
-        trust = {party: keys.for_notes() for party, keys in pinned.items()}
+        trust = {party: keys.for_notes() for party, keys in _pinned(options.trust).items()}
     list_path = Path(options.list) if options.list else None
+    for name in filter(None, (options.receipt, options.list)):  # named before anything is checked
+        _read(name)
     verdict = verify_receipt_file(Path(options.receipt), trust=trust, csv_path=list_path)
     lines = [f"{STEP_MARKS[step.state]} {step.zh} / {step.en}" for step in verdict.steps]
     if not verdict.pinned:
@@ -122,6 +123,17 @@ def call(options: Options) -> int:
     json.dump(reply, sys.stdout, ensure_ascii=False, sort_keys=True)
     print()
     return 0
+
+
+def _pinned(name: str) -> dict[PartyId, PinnedKeys]:
+    try:
+        return parse_trust(_read(name))
+    except VerificationError as error:
+        raise Refused(
+            f"「{Path(name).name}」不是信任文件。用 workbench trust export 导出，或向各机构合规岗索取",
+            f"{Path(name).name} is no trust file. Make one with workbench trust export, or ask each institution's compliance",
+            code="TRUST_FILE",
+        ) from error
 
 
 def _read(name: str) -> bytes:

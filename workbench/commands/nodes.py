@@ -216,7 +216,7 @@ def export_trust_file(options: Options) -> int:
     data = export_trust([load_bundle(workspace.node_folder(party) / "keys") for party in workspace.parties])
     if options.out:
         write_private(Path(options.out), data)
-        say(f"已写入 {options.out}")
+        print_result(options, {"file": options.out, "parties": list(workspace.parties)}, [f"已写入 / written: {options.out}"])
     else:
         sys.stdout.write(data.decode() + "\n")
     return 0
