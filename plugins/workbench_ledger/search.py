@@ -325,7 +325,7 @@ class SearchIndex:
                     return None
                 one = _Driver((_equal(column, number),))
                 rest.append((one, one.walks[0]))
-        for column, names in (("actor", query.actors), ("kind", query.kinds)):
+        for column, names in (("actor", query.actors), ("kind", query.kinds), ("job", query.jobs)):
             if names:
                 numbers = self._numbers(reader, column, names)
                 if not numbers:

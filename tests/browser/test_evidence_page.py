@@ -242,6 +242,7 @@ def test_the_proof_path_is_computed_here_and_the_graph_leads_to_its_entries(open
     page.wait_for_selector(".sum:has-text('核对通过')")
     assert page.locator(".checks > li.ink-sealed").count() == 5
     page.get_by_role("button", name="从授权到结果").click()
+    page.wait_for_selector(".stage .flow")
     assert page.locator(".stage .flow").count() > 10 and page.locator(".flow.lonely").count() == 0
     page.locator(".stage .act", has_text="授权筛选").first.click()
     page.wait_for_selector("h2:has-text('授权筛选')")

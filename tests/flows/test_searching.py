@@ -80,6 +80,13 @@ def test_the_same_conditions_sent_back_ask_the_same(house: Institutions, job: st
         assert search(house, **first.asked.model_dump()).asked == first.asked
 
 
+def test_a_campaign_is_found_by_the_name_its_proposals_carry(house: Institutions, job: str) -> None:
+    named = house.propose("broker", "bank", population.SPARE[0], campaign="autumn-2026")
+    found = search(house, "autumn-2026")
+    assert found.asked.campaign == "autumn-2026" and {one.job for one in found.entries} == {named}
+    assert search(house, "活动：没有这个").entries == []
+
+
 def test_a_mirrored_entry_of_a_third_institution_is_found(house: Institutions, job: str) -> None:
     assert search(house, party="cardnet").count > 0
     with pytest.raises(WorkbenchError):

@@ -48,7 +48,7 @@ class SearchQuery:
     """Everything that is set must hold.
 
     log: entries of this institution's log. kinds: names, or areas with a dot at the end; any of them. job, campaign:
-    exact. actors: tokens of persons, any of them. digest: the first 8 to 128 hex digits of a leaf (SHA-256 or SM3) or
+    exact. jobs: any of them. actors: tokens of persons, any of them. digest: the first 8 to 128 hex digits of a leaf (SHA-256 or SM3) or
     of a digest in references and shared fields. from_ms, until_ms: first instant included, first one not. state: one
     of STATES. places: indices of own entries, any of them. before: hits after the page that ended there.
     """
@@ -56,6 +56,7 @@ class SearchQuery:
     log: str = ""
     kinds: tuple[str, ...] = ()
     job: str = ""
+    jobs: tuple[str, ...] = ()
     campaign: str = ""
     actors: tuple[str, ...] = ()
     digest: str = ""

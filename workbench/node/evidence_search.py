@@ -21,6 +21,7 @@ from workbench.domain.party import PartyId, Role
 from workbench.domain.search import COUNTED, SearchHit, SearchQuery, parse_page_key
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused
 from workbench.node.evidence_entries import CHECKS, READS, EntryInfo, entries_at, entry_at, kinds_seen_by
+from workbench.node.evidence_export import jobs_of_campaign
 from workbench.node.evidence_words import Asked, Surroundings, understand
 from workbench.operations import NoInput, Operation, Reply, Request, View
 
@@ -239,7 +240,15 @@ def _surroundings(ctx: OperationContext) -> Surroundings:
         people=host.people.names(),
         kinds={name: (kind.zh, kind.en) for name, kind in host.kinds.items()},
         parties={party: host.names(party) for party in host.parties()},
+        campaigns=_campaigns(host),
     )
+
+
+def _campaigns(host: Workbench) -> frozenset[str]:
+    """Names of campaigns that proposals made here carry."""
+    with host.store.read() as reader:
+        rows = reader.execute("SELECT DISTINCT json_extract(request, '$.campaign') FROM host_job WHERE side = 'initiator'")
+        return frozenset(name for (name,) in rows if name)
 
 
 def _query(ctx: OperationContext, asked: Asked, request: SearchRequest) -> SearchQuery | None:
@@ -266,8 +275,10 @@ def _query(ctx: OperationContext, asked: Asked, request: SearchRequest) -> Searc
         before = parse_page_key(request.before) if request.before else None
     except ValueError:
         raise InvalidRequest("翻页位置的写法不对，请重新检索", "The place of the page is malformed; search again") from None
+    # A campaign is known by the jobs proposed under its name; entries of later kinds may carry it themselves.
+    jobs = tuple(jobs_of_campaign(host, asked.campaign)) if asked.campaign else ()
     return SearchQuery(
-        log=asked.party, kinds=kinds, job=asked.job, campaign=asked.campaign, actors=asked.persons, digest=asked.digest,
+        log=asked.party, kinds=kinds, job=asked.job, jobs=jobs, campaign="" if jobs else asked.campaign, actors=asked.persons, digest=asked.digest,
         from_ms=asked.from_ms, until_ms=asked.until_ms, state=asked.state,
         places=None if places is None else tuple(sorted(places)), before=before, limit=request.limit,
     )  # fmt: skip

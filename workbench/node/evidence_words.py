@@ -7,7 +7,7 @@ kept apart, so that it cannot end up in a condition, an error or a reply; the ca
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -32,11 +32,15 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What words may name. people: token -> names of the person. kinds: name -> (zh, en). parties: id -> names."""
+    """What words may name. people: token -> names of the person. kinds: name -> (zh, en). parties: id -> names.
+
+    campaigns: names that proposals carry.
+    """
 
     people: Mapping[str, Sequence[str]]
     kinds: Mapping[str, tuple[str, str]]
     parties: Mapping[str, Sequence[str]]
+    campaigns: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,8 @@ def _named(word: str, known: Surroundings, asked: Asked) -> Asked | None:
     low = word.casefold()
     if _JOB.fullmatch(word):
         return replace(asked, job=word)
+    if word in known.campaigns:
+        return replace(asked, campaign=word)
     if low in _STATES:
         return replace(asked, state=_STATES[low])
     if reference := _ENTRY_REF.fullmatch(word):

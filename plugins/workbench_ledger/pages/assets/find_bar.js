@@ -66,7 +66,8 @@ export default {
     head.append(title, form, chips, element("span", "grow"), status, help);
     el.replaceChildren(head);
 
-    const ask = () => tell("find", { text: input.value, kind: kind.value, log: log.value, job: job.value });
+    // What was asked for stays in the box only if the page says so: it leaves out what names a person.
+    const ask = () => { asked = input.value; tell("find", { text: input.value, kind: kind.value, log: log.value, job: job.value }); };
     form.addEventListener("submit", (event) => { event.preventDefault(); ask(); });
     input.addEventListener("search", ask);
     for (const one of [kind, log, job]) one.addEventListener("change", ask);
