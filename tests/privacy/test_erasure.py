@@ -284,6 +284,31 @@ def test_a_phone_of_two_persons_needs_the_number_and_the_other_stays(erased: Era
     assert frame.filter(frame["phone"] == shared)["customer_id"].to_list() == [f"broker-{population.SHARED_PHONE}"]
 
 
+def test_an_erasure_cut_off_in_the_middle_goes_on_at_the_next_start(
+    erased: Erased, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists and grants are done, the openings are not; identifiers wait sealed, and go when it is finished."""
+    three, phone = erased.three, population.phone(84)
+    three.call("broker", Role.COMPLIANCE, "consent.check", phone=phone, purpose=PURPOSE, recipient="bank")
+    looked_up = three.entries("broker", kind="consent.checked")[-1]
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(erased.node.restricted, "take_openings", stop)
+    with pytest.raises(KeyboardInterrupt):
+        three.call("broker", Role.COMPLIANCE, "customers.erase", phone=phone, reason="asked for it by mail")
+    [left] = erased.node.erasure.requests(states=("RUNNING",))
+    three.stop("broker")
+    three.start("broker")
+    three.wait_until(lambda: erased.node.erasure.asked(left.request).state == "RESTRICTED")
+    with erased.node.store.read() as reader:
+        assert "outcome" not in erased.node.evidence.view(reader, looked_up.ref.index)
+        assert phone.encode() not in erased.node.vault.get(reader, f"erasure/{left.request}")
+    assert erased.hits(Search({name: form for name, form in forms(phone).items()})) == []
+    assert list(erased.node.erasure.check()) == []
+
+
 def test_a_restored_copy_brings_neither_the_erased_nor_the_withdrawn_back(erased: Erased) -> None:
     """The copy is older than an erasure and a withdrawal; the mirrors give the entries back, and nobody asks people."""
     three, folder = erased.three, erased.three.workspace.folder / "broker"
