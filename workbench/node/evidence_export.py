@@ -23,9 +23,10 @@ from workbench.domain.envelope import Opening, parse_envelope
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.intersection import JobState
 from workbench.domain.package import KindText, PackageOrder, PackageSummary, Place, Selection
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError
 from workbench.node.evidence_reading import kinds_seen_by
+from workbench.node.keys import PublicBundle
 from workbench.node.trust import export_trust, parse_trust
 from workbench.operations import Operation, Reply, Request
 from workbench.store.frames import get_frame
@@ -115,7 +116,7 @@ def export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
     ctx.progress(0, 0, "查找记录", "finding the entries")
     chosen = choose(ctx, request)
     openings, withheld = _openings(ctx, chosen) if opens else ({}, 0)
-    trust = export_trust([host.keys.bundle, *(host.partner(one).bundle for one in host.parties() if one != host.party)])
+    trust = export_trust(_bundles(host), host.ledger.keys())
     total = STEPS_PER_ENTRY * len(chosen.places)
 
     def step(done: int) -> None:
@@ -195,6 +196,17 @@ def choose(ctx: OperationContext, request: ExportRequest) -> _Chosen:
     return chosen
 
 
+def _logs(host: Workbench) -> list[PartyId]:
+    """Every log held here: the own one, those of the partners, and those of institutions that have left."""
+    return [*host.parties(), *(one for one in host.partners.former() if one not in host.parties())]
+
+
+def _bundles(host: Workbench) -> list[PublicBundle]:
+    """Keys of all members, former ones too: who left still vouches for what was signed before; the file says until where."""
+    others = [one for one in _logs(host) if one != host.party]
+    return [host.keys.bundle, *(host.partners.known(one).bundle for one in others)]
+
+
 def jobs_of_campaign(host: Workbench, campaign: str) -> list[str]:
     """Jobs proposed here under this campaign name, oldest first."""
     with host.store.read() as reader:
@@ -222,7 +234,7 @@ def _of_job(host: Workbench, job: str, *, messages: bool = True) -> list[Place]:
     with host.store.read() as reader:
         rows = reader.execute("SELECT entry_idx FROM evidence_index WHERE job = ? ORDER BY entry_idx", (job,)).fetchall()
     places = [(host.party, int(row[0])) for row in rows]
-    for party in host.parties():
+    for party in _logs(host):
         if party != host.party:
             places += [(party, index) for index in host.mirror_index(party).entries(job)]
     return places if messages else [place for place in places if _kind_at(host, place) != MESSAGES]
@@ -250,7 +262,7 @@ def _of_period(ctx: OperationContext, from_day: str, to_day: str) -> _Chosen:
         raise InvalidRequest("时段的起止颠倒了", "The period ends before it begins")
     start_ms, stop_ms = (int(one.timestamp() * 1000) for one in (start, stop))
     places: list[Place] = []
-    for party in host.parties():
+    for party in _logs(host):
         size = host.ledger.size(party)
         for at in range(0, size, SLICE):
             if ctx.cancelled():
