@@ -70,3 +70,16 @@ def test_a_folder_that_cannot_be_read_as_a_file_is_one_object_too(
     error = value["error"]
     assert isinstance(error, dict)
     assert status != 0 and "no-such-passphrase" in error["en"]
+
+
+@pytest.mark.parametrize("out", ["no-such-folder/list.csv", "."])
+def test_nothing_is_started_when_the_list_could_not_be_written(
+    out: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, value = answered(
+        capsys, "intersect", folder, "--party", "alpha", "--with", "beta", "--purpose", "wealth-marketing",
+        "--auto-approve", "--out", tmp_path / out, "--json",
+    )  # fmt: skip
+    error = value["error"]
+    assert isinstance(error, dict)
+    assert (status, error["code"]) == (1, "FILE_NOT_WRITTEN") and "nothing was started" in error["en"]

@@ -149,6 +149,20 @@ def test_files_that_cannot_be_imported_are_refused_by_name(live: Live, tmp_path:
     assert workbench("call", live.folder, "--party", "broker", "lists.all").value["lists"] == lists
 
 
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        ("NO_JOB", ["evidence", "--party", "broker", "--job", "J-20260101-00000000"]),
+        ("NO_OPERATION", ["call", "--party", "broker", "../people"]),
+        ("BAD_REQUEST", ["call", "--party", "broker", "intersection.jobs", "[1]"]),
+        ("BAD_REQUEST", ["call", "--party", "broker", "intersection.jobs", '{"x"']),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_object(live: Live, code: str, arguments: list[str]) -> None:
+    outcome = workbench(arguments[0], live.folder, *arguments[1:], "--json")
+    assert outcome.status == 2 and outcome.value["error"]["code"] == code
+
+
 def test_a_withdrawal_by_the_command_is_in_force_at_once(live: Live) -> None:
     before = intersect(live, purpose="test-40").value["released"]
     done = workbench(

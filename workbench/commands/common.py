@@ -102,6 +102,16 @@ def exports_folder(workspace: Workspace, party: str) -> Path:
     return folder
 
 
+def require_place(path: Path) -> None:
+    """Raise WorkbenchError (FILE_NOT_WRITTEN) when no file can be written there; looks only, writes nothing."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise WorkbenchError(
+            f"写不了文件「{path.name}」：文件夹不存在或不可写，任务没有开始",
+            f"Cannot write {path.name}: the folder is missing or not writable; nothing was started",
+            code="FILE_NOT_WRITTEN",
+        )
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a file of mode 0600 in one step; the old file stays when the disk is full."""
     staged = path.with_name(path.name + ".part")

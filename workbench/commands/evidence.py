@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from workbench.commands.common import (
 )
 from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.party import PartyId, Role
-from workbench.errors import Refused, VerificationError
+from workbench.errors import NotFound, Refused, VerificationError
 from workbench.node.trust import PinnedKeys, parse_trust
 from workbench.verify import StepState, verify_receipt_file
 from workbench.workspace import Workspace
@@ -97,6 +98,8 @@ def evidence(options: Options) -> int:
     workspace = workspace_of(options)
     with client_for(workspace, options.party, Role.COMPLIANCE) as client:
         reply: Record = client.evidence.timeline(job=options.job or "", limit=1000)
+    if options.job and not reply["entries"]:
+        raise NotFound("没有这个任务的记录", "There are no entries about that job", code="NO_JOB")
     lines = [
         f"{entry['log']:>8} {entry['index']:>6} {entry['seal']:<7} {entry['kind']:<32} {entry['zh']}"
         for entry in reply["entries"]
@@ -110,8 +113,14 @@ def call(options: Options) -> int:
     try:
         request = json.loads(options.request)
         role = Role(options.role)
+        if not isinstance(request, dict):
+            raise ValueError("the request is not an object")  # noqa: TRY004 - told as any other request that does not parse
     except ValueError as error:
-        raise Refused("请求不是 JSON，或岗位不认识", f"Not JSON, or an unknown role: {error}", code="BAD_REQUEST") from error
+        raise Refused(
+            "请求不是 JSON 对象，或岗位不认识", f"Not a JSON object, or an unknown role: {error}", code="BAD_REQUEST"
+        ) from error
+    if not re.fullmatch(r"[a-z_]+(?:\.[a-z_]+)+", options.operation):
+        raise NotFound(f"没有操作「{options.operation}」", f"There is no operation {options.operation}", code="NO_OPERATION")
     workspace = workspace_of(options)
     with client_for(workspace, options.party, role) as client:
         if options.confirm:

@@ -15,6 +15,7 @@ from workbench.commands.common import (
     credentials,
     exports_folder,
     print_result,
+    require_place,
     say,
     workspace_of,
     write_private,
@@ -42,6 +43,8 @@ def intersect(options: Options) -> int:
     workspace = workspace_of(options)
     if options.auto_approve and workspace.kind == "production":
         raise Refused("生产工作区没有自动批准", "There is no automatic approval in production", code="NOT_IN_PRODUCTION")
+    if options.out:
+        require_place(Path(options.out))  # a job released in vain would spend budget and reveal a list
     with client_for(workspace, options.party, Role.MARKETING) as client:
         job = propose(client, options)
         say(f"{job.job} 已提议，等待 {options.partner} 批准 / proposed")
