@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import intersections, machine, report, secretflow, stores
+from tests.bench import intersections, ledger, machine, report, secretflow, stores
 
 SIZES = (1 << 16, 1 << 18)
 LARGE = 1 << 20
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"import and consent filter of {options.rows:,}")
             result["imports"] = stores.measure_imports(options.rows, folder)
         if "ledger" in options.parts:
-            _say("evidence")
-            result["ledger"] = stores.measure_ledger()
+            _say(f"a log of {options.entries:,}")
+            result["ledger"] = ledger.measure(options.entries)
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--large", action="store_true", help="2^20 as well: about five minutes more")
     parser.add_argument("--odd", action="store_true", help="sizes that are no bucket as well")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the imports and of the consent filter")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="entries of the log that is proved and audited")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--without-spu", action="store_true", help="do not install or run SecretFlow SPU")
     parser.add_argument("--pages", action="store_true", help="time the pages of JupyterLab in Chromium")

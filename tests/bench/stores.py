@@ -1,7 +1,7 @@
-"""Lists, consent and evidence at a million rows, and the figures of the ledger under the headings of JR/T 0193-2020.
+"""Lists and consent at a million rows.
 
-What needs a node's own objects runs in a process of its own: `python -m tests.bench.stores MODE DIR PARTY [...]` opens
-the nodes of a workspace that does not run and prints one JSON object.
+The filter runs in a process of its own: `python -m tests.bench.stores DIR` opens a node of a workspace that does not run
+and prints one JSON object.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,19 +25,7 @@ from workbench.domain.party import PartyId, Role
 from workbench.host import Workbench
 from workbench.workspace import Workspace, load_workspace, open_node
 
-APPEND_S = 3.0
-THREADS = (1, 4, 16)
 CHILD_S = 300
-MESSAGE = {
-    "partner": "bank",
-    "attempt": "1",
-    "direction": "sent",
-    "message": "points",
-    "round": "17",
-    "size": "1048892",
-    "digest": "00" * 32,
-}
-"""An entry of the kind a run writes most."""
 
 
 def measure_imports(rows: int, folder: Path) -> dict[str, Any]:
@@ -51,28 +38,7 @@ def measure_imports(rows: int, folder: Path) -> dict[str, Any]:
             "consents": _import(workspace, grants, Role.COMPLIANCE, "consent.import"),
         }
         nodes.stop(workspace)
-        result["filter"] = _in_child("filter", workspace)
-    return result
-
-
-def measure_ledger() -> dict[str, Any]:
-    """The ledger's figures: writing, reading, mirroring, starting, growing."""
-    began = time.perf_counter()
-    with nodes.workspace_of() as workspace:
-        made_s = time.perf_counter() - began
-        began = time.perf_counter()
-        running = nodes.start(workspace)
-        ready_s = time.perf_counter() - began
-        start_cpu_s = max(nodes.processor(node.pid).total_s for node in running.values())
-        idle_mb = max(nodes.resident_mb(node.pid) for node in running.values())
-        nodes.stop(workspace)
-        result = _in_child("ledger", workspace)
-    result["deployment"] = {
-        "workspace_s": round(made_s, 2),
-        "ready_s": round(ready_s, 2),
-        "start_cpu_s": round(start_cpu_s, 2),
-        "idle_mb": round(idle_mb),
-    }
+        result["filter"] = _in_child(workspace)
     return result
 
 
@@ -134,9 +100,9 @@ def _import(workspace: Workspace, path: Path, role: Role, operation: str, **requ
 # ------------------------------------------------------------------------------------------ in a process of its own
 
 
-def _in_child(mode: str, workspace: Workspace) -> dict[str, Any]:
+def _in_child(workspace: Workspace) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.stores", mode, str(workspace.folder)],
+        [sys.executable, "-m", "tests.bench.stores", str(workspace.folder)],
         capture_output=True,
         text=True,
         timeout=CHILD_S,
@@ -145,7 +111,7 @@ def _in_child(mode: str, workspace: Workspace) -> dict[str, Any]:
         env={**os.environ, "NUMBA_CACHE_DIR": str(nodes.COMPILED)},
     )
     if done.returncode:
-        raise RuntimeError(f"{mode} failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"the filter failed:\n{done.stderr[-2000:]}")
     value: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return value
 
@@ -163,80 +129,6 @@ def filter_list(broker: Workbench) -> dict[str, Any]:
     return {"rows": frame.height, "usable": usable, "first": first, "further": second}
 
 
-def ledger_figures(broker: Workbench, bank: Workbench) -> dict[str, Any]:
-    """JR/T 0193-2020 sections 7.1, 7.2, 7.3 and 7.5, between the objects of two nodes in one process."""
-    size_before, entries_before = _database_bytes(broker), broker.ledger.size(broker.party)
-    appends = {str(threads): _appends(broker, threads) for threads in THREADS}
-    written = broker.ledger.size(broker.party) - entries_before
-    own_bytes = (_database_bytes(broker) - size_before) / written
-    mirror_before = _database_bytes(bank)
-    sync = _timed(lambda: _mirror(broker, bank))
-    mirrored = bank.ledger.size(broker.party)
-    return {
-        "appends": appends,
-        "queries": _queries(broker, entries_before, written),
-        "sync": {
-            "entries": mirrored,
-            "entries_per_s": round(mirrored / sync["wall_s"]),
-            "cpu_us": round(sync["cpu_s"] / mirrored * 1e6, 1),
-        },
-        "growth": {
-            "own_bytes_per_entry": round(own_bytes),
-            "mirror_bytes_per_entry": round((_database_bytes(bank) - mirror_before) / mirrored),
-        },
-    }
-
-
-def _appends(node: Workbench, threads: int) -> dict[str, float]:
-    """Entries a second, each in a transaction of its own and on disk before the next of the same thread."""
-    counts = [0] * threads
-    until = time.perf_counter() + APPEND_S
-
-    def work(number: int) -> None:
-        while time.perf_counter() < until:
-            node.store.write(lambda tx: node.evidence.append(tx, "intersection.message", MESSAGE, job=f"J-{number}"))
-            counts[number] += 1
-
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    used = _timed(lambda: [*map(threading.Thread.start, workers), *map(threading.Thread.join, workers)])
-    return {
-        "per_s": round(sum(counts) / used["wall_s"]),
-        "cpu_us": round(used["cpu_s"] / sum(counts) * 1e6, 1),
-        "entries": sum(counts),
-    }
-
-
-def _queries(node: Workbench, first: int, count: int) -> dict[str, float]:
-    """Entries read, openings included, and searches by job, a second, by one thread."""
-    indices = (first + np.random.default_rng(3).integers(0, count, 500)).tolist()
-
-    def read_entries() -> None:
-        with node.store.read() as reader:
-            for index in indices:
-                node.evidence.entry(reader, index, required=())
-
-    def search() -> None:
-        with node.store.read() as reader:
-            for number in range(100):
-                node.evidence.search(reader, job=f"J-{number % 16}", limit=20)
-
-    return {
-        "entries_per_s": round(500 / _timed(read_entries)["wall_s"]),
-        "searches_per_s": round(100 / _timed(search)["wall_s"]),
-    }
-
-
-def _mirror(origin: Workbench, witness: Workbench) -> None:
-    """Send everything to one witness until it holds and co-signed all; without the network between them."""
-    while (request := origin.ledger.next_request(witness.party)) is not None:
-        origin.ledger.accept_reply(witness.party, witness.ledger.witness(origin.party, request))
-
-
-def _database_bytes(node: Workbench) -> int:
-    node.store.checkpoint()
-    return node.store.path.stat().st_size
-
-
 def _timed(work: Callable[[], object]) -> dict[str, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     work()
@@ -244,18 +136,11 @@ def _timed(work: Callable[[], object]) -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> int:
-    mode, folder = arguments
+    (folder,) = arguments
     workspace = load_workspace(Path(folder))
     broker = open_node(workspace, "broker")
     try:
-        if mode == "filter":
-            result = filter_list(broker)
-        else:
-            bank = open_node(workspace, "bank")
-            try:
-                result = ledger_figures(broker, bank)
-            finally:
-                bank.close()
+        result = filter_list(broker)
     finally:
         broker.close()
     print(json.dumps(result))
