@@ -27,6 +27,7 @@ from workbench.domain.membership import (
 )
 from workbench.domain.merkle import SHA256
 from workbench.domain.party import PartyId
+from workbench.domain.policy import LEAST_INSTITUTIONS
 from workbench.errors import VerificationError
 from workbench_ledger import tables
 
@@ -135,7 +136,7 @@ class Members:
 
     def _holds(self, reader: tables.Reader, log: PartyId, index: int, known: set[PartyId]) -> bool:
         entry = self._entry(reader, log, index)
-        if entry is None:
+        if entry is None or self._spent(reader, log, index, entry):
             return False
         approvals = {}
         for ref in entry.approvals:
@@ -149,8 +150,22 @@ class Members:
                        and other == log and place < index}  # fmt: skip
         joined_before = {party for other, place, action, party in self._valid() if action is MemberAction.JOIN
                          and other == log and place < index}  # fmt: skip
-        members = ((known - joined_later) | joined_before) - left_before - {entry.party}
-        return is_complete(entry, members | {log}, approvals)
+        members = (((known - joined_later) | joined_before) - left_before - {entry.party}) | {log}
+        if len(members - {entry.party}) < LEAST_INSTITUTIONS:
+            return False  # one institution alone decides nothing, not even about the other one
+        return is_complete(entry, members, approvals)
+
+    def _spent(self, reader: tables.Reader, log: PartyId, index: int, entry: ChangedEntry) -> bool:
+        """Whether an earlier entry of this log named one of these approvals: who approved once approved one change.
+
+        Without this, whoever left and whoever joined could be put back by one institution alone, as the id is the same.
+        """
+        rows = reader.execute(
+            "SELECT idx FROM ledger_membership WHERE log = ? AND idx < ? AND kind = ? AND change = ?",
+            (log, index, CHANGED, entry.change),
+        ).fetchall()
+        earlier = [self._entry(reader, log, row[0]) for row in rows]
+        return any(one is not None and not set(one.approvals).isdisjoint(entry.approvals) for one in earlier)
 
     def _entry(self, reader: tables.Reader, log: PartyId, index: int) -> ChangedEntry | None:
         bodies = tables.read_bodies(reader, log, index, index + 1, own=log == self._party)

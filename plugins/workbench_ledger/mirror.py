@@ -279,7 +279,7 @@ class Mirror:
     ) -> None:
         """Keep two contradicting heads for ever, and an evidence entry the first time, if the own log takes any now."""
         kept = tx.execute("SELECT count(*) FROM ledger_conflict WHERE log = ?", (log,)).fetchone()[0]
-        if kept >= MAX_KEPT:
+        if kept >= MAX_KEPT and not (problem == ROLLED_BACK and _is_larger(tx, log, size)):
             return  # proven a hundred times over; a peer must not be able to fill the disk
         added = tx.execute(
             "INSERT INTO ledger_conflict (log, size, found_ms, problem, idx, field, held_note, offered_note) "
@@ -315,6 +315,15 @@ class Mirror:
                 self._context.record(tx, "ledger.witness_refused", values)
 
         self._context.store.write(keep)
+
+
+def _is_larger(tx: Transaction, log: PartyId, size: int) -> bool:
+    """Whether no proof that the own log once had this many entries is kept yet.
+
+    Such a one is always kept: a mirror that shows many small heads first must not hide how much is missing.
+    """
+    found = tx.execute("SELECT max(size) FROM ledger_conflict WHERE log = ? AND problem = ?", (log, ROLLED_BACK)).fetchone()
+    return found[0] is None or size > int(found[0])
 
 
 def differing_fields(first: bytes, second: bytes) -> str:

@@ -12,7 +12,7 @@ from tests.ledger.world import BANK, BROKER, CARDNET, KEYS, PARTIES, World
 from workbench.domain import checkpoint as notes
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
-from workbench_ledger import exchange
+from workbench_ledger import exchange, mirror
 
 
 def pull(world: World, mirror: PartyId, log: PartyId, *, limit: int = 50) -> int:
@@ -344,3 +344,24 @@ def test_messages_have_one_spelling_and_refuse_every_other(world: World) -> None
             with pytest.raises(VerificationError) as refused:
                 parse(bad)  # type: ignore[operator]
             assert refused.value.code == code
+
+
+def test_many_small_heads_shown_first_do_not_hide_how_much_is_missing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror that shows old heads until no more is kept must not let the log write on from the last of them."""
+    monkeypatch.setattr(mirror, "MAX_KEPT", 3)
+    shutil.copy(world.broker.path, tmp_path / "copy.db")
+    heads = []
+    for _ in range(5):
+        world.broker.write(1)
+        world.exchange(BROKER, BANK)
+        heads.append(world.bank.ledger.exchange.held(BROKER))
+    restore_file(world, BROKER, tmp_path / "copy.db")
+    ledger = world.broker.ledger
+    for head in heads:
+        with pytest.raises(VerificationError, match="ROLLED_BACK|lacks"):
+            ledger.exchange.learn_held(BANK, head)
+    lost = ledger.exchange.lost()
+    assert lost is not None
+    assert lost.signed == world.bank.ledger.size(BROKER)

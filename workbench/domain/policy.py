@@ -96,9 +96,7 @@ def requirement(
     mldsa = any(kind.startswith(prefix) for prefix in mldsa_kinds)
     match policy_of(kind).signers:
         case Signers.MEMBERS_BUT_SUBJECT:
-            # A change in a project of two leaves nobody else to sign; then the one institution that stays decides.
-            needed = frozenset(members) - {PartyId(subject)} | {log}
-            return Requirement(needed, min(LEAST_INSTITUTIONS, len(needed)), mldsa)
+            return Requirement(frozenset(members) - {PartyId(subject)} | {log}, mldsa=mldsa)
         case Signers.OWN_AND_ONE:
             return Requirement(frozenset({log}), mldsa=mldsa)
         case Signers.PARTICIPANTS:

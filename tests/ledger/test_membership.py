@@ -1,0 +1,77 @@
+"""Changes of members that one institution alone writes into its own log, with approvals that others gave for another time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.ledger.world import BANK, BROKER, CARDNET, World
+from workbench.crypto import canonical
+from workbench.domain.evidence import EntryRef
+from workbench.domain.membership import APPROVED, CHANGED, MemberAction, MemberChange, format_approvals
+from workbench.domain.party import PartyId
+
+LEAVES = MemberChange("evidence", MemberAction.LEAVE, CARDNET, "", (BANK, BROKER, CARDNET))
+JOINS = MemberChange("evidence", MemberAction.JOIN, CARDNET, "aa" * 32, (BANK, BROKER))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path / "world")
+    yield made
+    made.close()
+
+
+def write(world: World, log: PartyId, kind: str, change: MemberChange, **more: str) -> EntryRef:
+    shared = {
+        "change": change.id, "action": change.action.value, "party": str(change.party), "bundle_sm3": change.bundle_sm3, **more,
+    }  # fmt: skip
+    node = world.nodes[log]
+    value = json.loads(node.body(0)[0]) | {"kind": kind, "job": "", "shared": shared, "committed": {}}
+    return node.append(canonical.format(value), {})
+
+
+def change_members(world: World, change: MemberChange, approvals: Mapping[PartyId, EntryRef]) -> tuple[int, bool]:
+    """Where the broker's log changed, and whether the bank takes it for valid."""
+    ref = write(world, BROKER, CHANGED, change, approvals=format_approvals(approvals.values()))
+    world.exchange(BROKER, BANK)
+    world.bank.ledger.judge_members()
+    world.broker.ledger.judge_members()
+    found = [{one.index: one.valid for one in node.ledger.member_entries() if one.kind == CHANGED and one.log == BROKER}
+             for node in (world.bank, world.broker)]  # fmt: skip
+    assert found[0] == found[1]
+    return ref.index, found[0][ref.index]
+
+
+def test_an_approval_is_spent_by_the_change_it_carried(world: World) -> None:
+    """Leaving and joining of the same institution have the same id each time: old approvals must not serve again."""
+    leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+    joining = {log: write(world, log, APPROVED, JOINS) for log in (BANK, BROKER)}
+    world.settle(BANK, BROKER)
+    left_at, is_valid = change_members(world, LEAVES, leaving)
+    assert is_valid
+    assert not world.bank.ledger.keys()[CARDNET].is_member(BROKER, left_at)
+    joined_at, is_valid = change_members(world, JOINS, joining)
+    assert is_valid
+    assert world.bank.ledger.keys()[CARDNET].is_member(BROKER, joined_at)
+    for change, approvals in ((LEAVES, leaving), (JOINS, joining)):
+        again, is_valid = change_members(world, change, approvals)
+        assert not is_valid
+        assert world.bank.ledger.keys()[CARDNET].is_member(BROKER, again)
+
+
+def test_with_two_members_left_neither_can_be_dropped_by_the_other(world: World) -> None:
+    leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+    world.settle(BANK, BROKER)
+    assert change_members(world, LEAVES, leaving)[1]
+    alone = MemberChange("evidence", MemberAction.LEAVE, BANK, "", (BANK, BROKER))
+    approval = write(world, BROKER, APPROVED, alone)
+    index, is_valid = change_members(world, alone, {BROKER: approval})
+    assert not is_valid
+    assert world.broker.ledger.keys()[BANK].is_member(BROKER, index)
+    write(world, BROKER, APPROVED, alone)  # nobody but the broker has signed this one
+    world.broker.ledger.own_checkpoint()
+    assert world.broker.ledger.seal(BROKER, index + 1).state == "PENDING"
