@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from workbench.crypto import canonical, sm2, sm3
 from workbench.crypto.random import SeededSource
@@ -33,7 +34,7 @@ EXPLAINED = ("README.txt", "report.html", "report.pdf", "verify.html", "verify.p
 CONTRACT_KEYS = {party: sm2.generate(SeededSource(b"contract " + party.encode())).public for party in PINNED}
 
 
-def trust_bytes(**changed: Mapping[str, str]) -> bytes:
+def trust_bytes(version: int = 1, **changed: Mapping[str, Any]) -> bytes:
     """The trust file of the world; changed: party -> other members."""
     parties = []
     for party, keys in sorted(PINNED.items()):
@@ -43,7 +44,7 @@ def trust_bytes(**changed: Mapping[str, str]) -> bytes:
             "cosign_ed25519": keys.ed25519.format(), "cosign_sm2": keys.sm2.format(),
         }  # fmt: skip
         parties.append({**members, **changed.get(party, {})})
-    return canonical.format({"v": 1, "kind": "trust", "parties": parties})
+    return canonical.format({"v": version, "kind": "trust", "parties": parties})
 
 
 def order_of(places: list[Place], openings: Mapping[int, Mapping[str, Opening]] | None = None, **changed: object) -> PackageOrder:

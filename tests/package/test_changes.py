@@ -19,6 +19,7 @@ from tests.ledger.world import BANK, BROKER, CARDNET, World
 from tests.package.package_world import EXPLAINED, build, files_of, order_of, packed, trust_bytes
 from workbench.crypto import canonical
 from workbench.domain.package import Selection
+from workbench.node.trust import parse_trust
 from workbench_ledger.package.verifier import formats
 from workbench_ledger.package.verifier.checks import Package, check_package
 
@@ -269,6 +270,27 @@ def test_a_package_signed_by_made_up_institutions_holds_under_its_own_keys_only(
     """Why keys must be pinned: a forger with three own keys makes a package that is sound in itself."""
     assert checked(small, trust=None)["verdict"] == "KEYS_NOT_PINNED"
     assert any("whose the keys are" in one["en"] for one in checked(small, trust=None)["unchecked"])
+
+
+def test_a_removed_member_s_co_signature_counts_for_nothing_in_either_verifier(tmp_path: Path, engine: Engine) -> None:
+    world = World(tmp_path / "world")
+    world.broker.write(3)
+    world.settle()
+    world.broker.write(2)
+    world.exchange(BROKER, BANK)
+    left = trust_bytes(2, bank={"left": {"broker": "3"}})
+    keys = {party: one.for_notes() for party, one in parse_trust(left).items()}
+    told = build(world, order_of([(BROKER, index) for index in range(5)], trust=left, keys=keys))[0]
+    untold = build(world, order_of([(BROKER, index) for index in range(5)]))[0]
+    world.close()
+    cases = [(told, left), (told, trust_bytes()), (untold, left), (untold, trust_bytes())]
+    found = [checked(files_of(data), trust=trust, manifest=False) for data, trust in cases]
+    # Of entries 3 and 4 the broker and a former member signed the head: with nobody else that is one institution.
+    assert [(one["verdict"], one["pending"]) for one in found] == [("NOT_FINAL", 2), ("NOT_FINAL", 2), ("FAILED", 2), ("OK", 0)]
+    assert codes(found[2]) == {"NOT_FINAL", "COUNT"}
+    pages = engine([{"data": data.hex(), "trust": trust.hex()} for data, trust in cases])
+    assert [one["verdict"] for one in pages] == [one["verdict"] for one in found]
+    assert [one["pending"] for one in pages] == [2, 2, 2, 0]
 
 
 def test_history_rewritten_between_two_heads_of_a_log_is_found(small: Files) -> None:

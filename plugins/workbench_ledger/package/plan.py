@@ -6,11 +6,11 @@ and hashed anew: an entry whose body does not lead to its signed head ends the b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.contracts import Store
-from workbench.domain.checkpoint import VerifiedNote, verify_note
+from workbench.domain.checkpoint import PartyKeys, VerifiedNote, verify_note
 from workbench.domain.envelope import parse_envelope
 from workbench.domain.merkle import SHA256, SM3, check_inclusion, consistency_proof, inclusion_proof
 from workbench.domain.package import MAX_ENTRIES, PackageOrder, Place
@@ -33,14 +33,16 @@ class Planned:
     time_ms: int
     job: str
     participants: frozenset[PartyId]
+    subject: str
     frame: tuple[str, str, str] | None = None
     """Of a protocol message: digest, direction, partner."""
 
 
 @dataclass(slots=True)
 class Plan:
-    """notes: verified, by log and size. pending: places that are not final, in the order of entries."""
+    """keys: of the order. notes: verified, by log and size. pending: places that are not final, in the order of entries."""
 
+    keys: Mapping[PartyId, PartyKeys]
     entries: list[Planned] = field(default_factory=list)
     uncovered: list[Place] = field(default_factory=list)
     notes: dict[Head, VerifiedNote] = field(default_factory=dict)
@@ -50,26 +52,37 @@ class Plan:
 
     def missing(self, entry: Planned) -> frozenset[PartyId]:
         """Whose required co-signatures an entry lacks."""
-        return self.required(entry) - self.notes[entry.log, entry.head].cosignatures.keys()
+        return self.required(entry) - self.signers(entry)
+
+    def signers(self, entry: Planned) -> frozenset[PartyId]:
+        """Who has co-signed an entry's head and is a member of its log both there and at the entry."""
+        note = self.notes[entry.log, entry.head]
+        return frozenset(one for one in note.cosignatures if self.keys[one].counts(entry.log, entry.index, entry.head))
+
+    def members(self, entry: Planned) -> frozenset[PartyId]:
+        """The members of its log at an entry."""
+        return frozenset(party for party, one in self.keys.items() if one.is_member(entry.log, entry.index))
 
     def required(self, entry: Planned) -> frozenset[PartyId]:
         """Document section 6; two institutions in all are needed besides."""
+        if entry.kind.startswith("ledger.member_"):
+            return self.members(entry) - {entry.subject} | {entry.log}
         if entry.kind.startswith("ledger."):
             return frozenset({entry.log})
         return self._of_jobs[entry.job] if entry.job else entry.participants
 
-    def settle(self, parties: frozenset[PartyId]) -> None:
+    def settle(self) -> None:
         """Decide what is final, once all entries and notes are here."""
         jobs: dict[str, set[PartyId]] = {}
         for entry in self.entries:
             jobs.setdefault(entry.job, set()).update(entry.participants)
         self._of_jobs = {job: frozenset(named) for job, named in jobs.items()}
         for entry in self.entries:
-            signers = self.notes[entry.log, entry.head].cosignatures.keys()
+            signers = self.signers(entry)
             missing = self.missing(entry)
             if missing or len(signers) < 2:
                 self.pending.add((entry.log, entry.index))
-            elif parties <= signers:
+            elif self.members(entry) <= signers:
                 self.full += 1
 
     _of_jobs: dict[str, frozenset[PartyId]] = field(default_factory=dict)
@@ -91,13 +104,14 @@ class Shelf:
                 f"{len(order.places)} entries were selected, a package holds at most {MAX_ENTRIES}: choose a shorter period, or a job",
                 code="PACKAGE_TOO_LARGE",
             )
-        plan = Plan()
+        plan = Plan(order.keys)
         logs = sorted({log for log, _ in order.places})
         seals = {log: self._seals(log, [index for owner, index in order.places if owner == log]) for log in logs}
         plan.held = {log: size for log, (size, _) in seals.items()}
         for place, body in self.bodies(sorted(order.places)):
             log, index = place
-            head = max((one for one in seals[log][1] if one[0] > index), key=lambda one: (one[1], one[0]), default=None)
+            heads = (one for one in seals[log][1] if one[0] > index)
+            head = max(heads, key=lambda one: (_weight(order.keys, log, index, *one), one[0]), default=None)
             if head is None:
                 plan.uncovered.append(place)
                 continue
@@ -107,7 +121,7 @@ class Shelf:
             raise Refused("没有可以导出的记录", "There is no entry to export", code="NOTHING_SELECTED")
         for log, covered in sorted({(one.log, one.head) for one in plan.entries}):
             plan.notes[log, covered] = self._note(order, log, covered)
-        plan.settle(frozenset(order.keys))
+        plan.settle()
         return plan
 
     def bodies(self, places: Sequence[Place]) -> Iterator[tuple[Place, bytes]]:
@@ -155,15 +169,15 @@ class Shelf:
             )
         return first, second
 
-    def _seals(self, log: PartyId, indices: Iterable[int]) -> tuple[int, list[tuple[int, int]]]:
-        """Entries held of a log, and size and number of signers of its heads; an own head is made where one is needed."""
+    def _seals(self, log: PartyId, indices: Iterable[int]) -> tuple[int, list[tuple[int, frozenset[PartyId]]]]:
+        """Entries held of a log, and size and signers of its heads; an own head is made where one is needed."""
         with self._store.read() as reader:
             size = tables.read_head(reader, log).size
-            found = [(covered, len(signers)) for covered, signers in tables.seals(reader, log, -1)]
+            found = list(tables.seals(reader, log, -1))
         if log == self._party and max(indices) >= max((covered for covered, _ in found), default=0):
             self._own_note(size)
             with self._store.read() as reader:
-                found = [(covered, len(signers)) for covered, signers in tables.seals(reader, log, -1)]
+                found = list(tables.seals(reader, log, -1))
         return size, found
 
     def _note(self, order: PackageOrder, log: PartyId, size: int) -> VerifiedNote:
@@ -172,6 +186,11 @@ class Shelf:
         if stored is None:
             raise tables.damaged(log)
         return verify_note(stored.format(), order.keys, project=order.project)
+
+
+def _weight(keys: Mapping[PartyId, PartyKeys], log: PartyId, index: int, size: int, signers: Collection[PartyId]) -> int:
+    """How many signers of a head count for an entry."""
+    return sum(one in keys and keys[one].counts(log, index, size) for one in signers)
 
 
 def _planned(log: PartyId, index: int, head: int, body: bytes) -> Planned:
@@ -185,7 +204,7 @@ def _planned(log: PartyId, index: int, head: int, body: bytes) -> Planned:
     frame = None
     if envelope.kind == "intersection.message":
         frame = (shared.get("digest", ""), shared.get("direction", ""), shared.get("partner", ""))
-    return Planned(log, index, head, envelope.kind, envelope.time_ms, envelope.job, envelope.participants, frame)
+    return Planned(log, index, head, envelope.kind, envelope.time_ms, envelope.job, envelope.participants, shared.get("party", ""), frame)
 
 
 def _does_not_hold(log: PartyId, index: int) -> VerificationError:

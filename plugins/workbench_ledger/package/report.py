@@ -230,7 +230,7 @@ def _story(
         else:
             detail, place, who = _detail(order, row, at), str(entry.index), called(entry.log)
         is_pending = (entry.log, entry.index) in plan.pending
-        share = f"{len(plan.notes[entry.log, entry.head].cosignatures)}/{len(order.keys)}"
+        share = f"{len(plan.signers(entry))}/{len(plan.members(entry))}"
         state = say("pending" if is_pending else "sealed", share=share)
         table.append((local_time(entry.time_ms), who, place, sentence, detail, state))
     columns = tuple(say(f"column_{name}") for name in ("time", "who", "place", "what", "detail", "state"))

@@ -219,7 +219,8 @@ function checkKeys(files, trust, about, result) {
     }
   }
   step.end({ parties: [...inside.keys()].sort().join(", ") }, trust ? "keys_pinned" : "keys_unpinned");
-  return trust ?? inside;
+  // The package can only take a co-signature's weight away: a pinned file may be older than a change of members.
+  return trust ? new Map([...trust].map(([party, one]) => [party, { ...one, spans: [...one.spans, ...(inside.get(party)?.spans ?? [])] }])) : inside;
 }
 
 function checkCheckpoints(files, keys, project, result) {
@@ -390,7 +391,9 @@ function checkSealed(entries, notes, keys, about, counts, result, story) {
     if (!ofJobs.has(envelope.job)) ofJobs.set(envelope.job, new Set());
     for (const party of envelope.participants) ofJobs.get(envelope.job).add(party);
   }
-  const required = ({ kind, log, job, participants }) => (kind.startsWith("ledger.") ? new Set([log]) : job ? ofJobs.get(job) : participants);
+  const others = ({ log, shared }, members) => new Set([...members].filter((party) => party !== shared.party).concat(log));
+  const required = (one, members) => (one.kind.startsWith("ledger.member_") ? others(one, members) : plainly(one));
+  const plainly = ({ kind, log, job, participants }) => (kind.startsWith("ledger.") ? new Set([log]) : job ? ofJobs.get(job) : participants);
   const step = result.begin("sealed");
   const ordered = [...entries.values()].sort((one, two) => (one.log === two.log ? one.index - two.index : one.log < two.log ? -1 : 1));
   for (const { log, index, envelope, head, opened } of ordered) {
@@ -400,9 +403,9 @@ function checkSealed(entries, notes, keys, about, counts, result, story) {
       story.push({ log, index, kind: envelope.kind, time: envelope.time, job: envelope.job, shared: envelope.shared, opened, state: "BROKEN", signers: 0 });
       continue;
     }
-    const signers = new Set(note.cosigners.keys());
-    const missing = [...required(envelope)].filter((party) => !signers.has(party)).sort();
-    const isFull = !missing.length && [...keys.keys()].every((party) => signers.has(party));
+    const signers = counting(note, keys, index), members = membersAt(keys, log, index);
+    const missing = [...required(envelope, members)].filter((party) => !signers.has(party)).sort();
+    const isFull = !missing.length && [...members].every((party) => signers.has(party));
     const state = isFull ? "FULL" : !missing.length && signers.size >= 2 ? "SEALED" : "PENDING";
     states[state]++;
     if (state === "PENDING") step.problem("NOT_FINAL", { file: `entries/${log}/${padIndex(index)}.json`, log, index, party: missing.join(", ") || "—" }, false);

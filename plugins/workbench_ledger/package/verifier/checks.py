@@ -19,10 +19,12 @@ from workbench_ledger.package.verifier.formats import (
     Keys,
     Note,
     continues,
+    counting,
     hashes,
     is_name,
     is_time,
     leads,
+    members_at,
     number,
     opens,
     origin,
@@ -236,7 +238,10 @@ def _check_keys(
             if name not in found or package.read(name) != expected.get(name, "").encode():
                 step.problem("KEY_FILE", file=name)
     step.end("keys_pinned" if trust is not None else "keys_unpinned", parties=", ".join(sorted(inside)))
-    return inside if trust is None else trust
+    if trust is None:
+        return inside
+    # The package can only take a co-signature's weight away: a pinned file may be older than a change of members.
+    return {party: one._replace(spans=one.spans + inside[party].spans if party in inside else one.spans) for party, one in trust.items()}
 
 
 def _check_checkpoints(package: Package, keys: dict[str, Keys], project: str, result: Result) -> dict[Place, Note]:
@@ -460,7 +465,6 @@ def _check_sealed(
     counts: dict[str, int],
     result: Result,
 ) -> None:
-    everybody = set(keys)
     required: dict[str, set[str]] = {}
     for entry in entries.values():
         required.setdefault(entry.envelope.job, set()).update(entry.envelope.participants())
@@ -472,9 +476,9 @@ def _check_sealed(
         if note is None:  # its proof does not hold, which is said above; nothing is known of who signed it
             unproven += 1
             continue
-        signers = set(note.cosigners)
-        missing = _required(entry.envelope, required) - signers
-        if everybody <= signers and not missing:
+        signers, members = counting(note, keys, index), members_at(keys, log, index)
+        missing = _required(entry.envelope, required, members) - signers
+        if members <= signers and not missing:
             states["FULL"] += 1
         elif not missing and len(signers) >= 2:
             states["SEALED"] += 1
@@ -509,8 +513,10 @@ def _same_keys(inside: Keys | None, pinned: Keys | None) -> bool:
     return not (inside.mldsa44 and pinned.mldsa44) or inside.mldsa44 == pinned.mldsa44
 
 
-def _required(envelope: Envelope, of_jobs: dict[str, set[str]]) -> set[str]:
+def _required(envelope: Envelope, of_jobs: dict[str, set[str]], members: set[str]) -> set[str]:
     """Whose co-signatures an entry needs (section 6); two institutions in all are needed besides."""
+    if envelope.kind.startswith("ledger.member_"):
+        return members - {envelope.shared.get("party", "")} | {envelope.log}
     if envelope.kind.startswith("ledger."):
         return {envelope.log}
     return of_jobs[envelope.job] if envelope.job else envelope.participants()

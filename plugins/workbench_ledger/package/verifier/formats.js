@@ -337,6 +337,28 @@ function readLatticeKey(text) {
   return raw;
 }
 
+/** Map of log to index: from which entry on an institution is a member, or no longer. Throws Invalid. */
+function indicesOf(one, name) {
+  if (!(name in one)) return new Map();
+  demand(isObject(one[name]) && Object.keys(one[name]).length);
+  return new Map(Object.entries(one[name]).map(([log, index]) => {
+    demand(PARTY.test(log) && isText(index));
+    return [log, parseNumber(index)];
+  }));
+}
+
+/** Whether an institution belongs to the members of a log at an entry (ledger.md section 7.3). */
+function isMember(party, { joined, left }, log, index) {
+  if (log === party) return true;
+  return index < (left.get(log) ?? Number.MAX_SAFE_INTEGER) && (!joined.size || index >= (joined.get(log) ?? Number.MAX_SAFE_INTEGER));
+}
+
+const membersAt = (keys, log, index) => new Set([...keys].filter(([party, one]) => isMember(party, one.spans[0], log, index)).map(([party]) => party));
+
+/** Co-signers of a head who are members both at the entry and at the head's last one, whoever tells of members. */
+const counting = (note, keys, index) => new Set([...note.cosigners.keys()].filter((party) =>
+  keys.get(party).spans.every((span) => [index, note.size - 1].every((at) => isMember(party, span, note.log, at)))));
+
 /** Map of party to keys, from a trust file. Throws Bad. */
 function parseTrust(data) {
   const found = new Map();
@@ -352,11 +374,12 @@ function parseTrust(data) {
         contract: readKey(one.contract_key, true),
         mldsa44: "cosign_mldsa44" in one ? readLatticeKey(one.cosign_mldsa44) : null,
         names: [one.name_zh, one.name_en].join("\n"),
+        spans: [{ joined: indicesOf(one, "joined"), left: indicesOf(one, "left") }],
       });
     }
     const everything = [...found.values()].flatMap((keys) => [keys.ed25519, keys.sm2, keys.contract, keys.mldsa44].filter(Boolean).map(toHex));
     demand(new Set(everything).size === everything.length);
-    demand((value.v === 2) === [...found.values()].some((keys) => keys.mldsa44));
+    demand((value.v === 2) === [...found.values()].some((keys) => keys.mldsa44 || keys.spans[0].joined.size || keys.spans[0].left.size));
   } catch (error) {
     if (error instanceof Invalid) throw new Bad("TRUST_FORM", { file: "keys/trust.json" });
     throw error;

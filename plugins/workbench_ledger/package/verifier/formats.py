@@ -355,7 +355,8 @@ def hashes(lines: list[str]) -> list[bytes]:
 class Keys(NamedTuple):
     """Keys of one institution. contract and ML-DSA key: only compared; b"" where only a receipt names the keys.
 
-    names: in Chinese and English, compared as well.
+    names: in Chinese and English, compared as well. spans: pairs (joined, left), log -> index from which the institution
+    belongs to that log's members and from which no longer (ledger.md section 7.3); what the package says follows the pin.
     """
 
     ed25519: bytes
@@ -363,6 +364,7 @@ class Keys(NamedTuple):
     contract: bytes = b""
     mldsa44: bytes = b""
     names: tuple[str, str] = ("", "")
+    spans: tuple[tuple[dict[str, int], dict[str, int]], ...] = (({}, {}),)
 
 
 class Note(NamedTuple):
@@ -393,6 +395,35 @@ def _lattice_key(text: Any) -> bytes:
     return raw
 
 
+def _indices(one: dict[str, Any], name: str) -> dict[str, int]:
+    if name not in one:
+        return {}
+    if not one[name] or not all(PARTY.fullmatch(log) for log in one[name]):
+        raise ValueError("members")
+    return {log: number(index) for log, index in one[name].items()}
+
+
+def is_member(party: str, span: tuple[dict[str, int], dict[str, int]], log: str, index: int) -> bool:
+    """Whether an institution belongs to the members of a log at an entry (ledger.md section 7.3)."""
+    joined, left = span
+    if log == party:
+        return True
+    return index < left.get(log, MAX_INTEGER) and (not joined or index >= joined.get(log, MAX_INTEGER))
+
+
+def members_at(keys: dict[str, Keys], log: str, index: int) -> set[str]:
+    return {party for party, one in keys.items() if is_member(party, one.spans[0], log, index)}
+
+
+def counting(note: Note, keys: dict[str, Keys], index: int) -> set[str]:
+    """Co-signers of a head who are members both at the entry and at the head's last one, whoever tells of members."""
+    return {
+        party
+        for party in note.cosigners
+        if all(is_member(party, span, note.log, at) for span in keys[party].spans for at in (index, note.size - 1))
+    }
+
+
 def parse_trust(data: bytes) -> dict[str, Keys]:
     """The pinned keys of a trust file by party. Raises Bad."""
     try:
@@ -411,9 +442,10 @@ def parse_trust(data: bytes) -> dict[str, Keys]:
                 read_key(one["contract_key"], point=True),
                 _lattice_key(one["cosign_mldsa44"]) if "cosign_mldsa44" in one else b"",
                 (one["name_zh"], one["name_en"]),
+                ((_indices(one, "joined"), _indices(one, "left")),),
             )
         everything = [key for keys in found.values() for key in keys[:4] if key]
-        if (value["v"] == 2) is not any(keys.mldsa44 for keys in found.values()):
+        if (value["v"] == 2) is not any(keys.mldsa44 or any(keys.spans[0]) for keys in found.values()):
             raise ValueError("version")
         if len(set(everything)) != len(everything):
             raise ValueError("shared keys")

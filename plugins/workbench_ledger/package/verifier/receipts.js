@@ -125,7 +125,7 @@ function parseReceipt(value, isLinked) {
   const keys = new Map();
   for (const [party, one] of Object.entries(value.keys)) {
     demand(PARTY.test(party) && isObject(one) && members(one) === "ed25519 sm2");
-    keys.set(party, { ed25519: readKey(one.ed25519, false), sm2: readKey(one.sm2, true) });
+    keys.set(party, { ed25519: readKey(one.ed25519, false), sm2: readKey(one.sm2, true), spans: [{ joined: new Map(), left: new Map() }] });
   }
   demand([log, entry, checkpoint, value.tlog_proof].every(isText) && PARTY.test(log) && !HALF_PAIR.test(entry));
   return {
@@ -195,14 +195,16 @@ function checkJobs(checked, result) {
 function checkAllSealed(checked, keys, result) {
   const required = new Set(), missing = new Set();
   for (const { receipt, envelope } of checked) for (const party of [receipt.log, ...envelope.participants]) required.add(party);
-  for (const { note } of checked) for (const party of required) if (!note.cosigners.has(party)) missing.add(party);
-  const signers = [...keys.keys()].filter((party) => checked.every(({ note }) => note.cosigners.has(party)));
-  const isFinal = !missing.size && signers.length >= 2, isFull = isFinal && signers.length === keys.size;
+  const counted = checked.map(({ receipt, note }) => counting(note, keys, receipt.index));
+  for (const one of counted) for (const party of required) if (!one.has(party)) missing.add(party);
+  const members = membersAt(keys, checked[0].receipt.log, checked[0].receipt.index);
+  const signers = [...members].filter((party) => counted.every((one) => one.has(party)));
+  const isFinal = !missing.size && signers.length >= 2, isFull = isFinal && signers.length === members.size;
   const step = result.begin("sealed"), { log, index } = checked[0].receipt;
   if (!isFinal) step.problem("NOT_FINAL", { log, index, party: [...missing].sort().join(", ") || "—" }, false);
   result.entries = 1;
   result.states = { FULL: Number(isFull), SEALED: Number(isFinal && !isFull), PENDING: Number(!isFinal) };
-  step.end({ share: `${signers.length}/${keys.size}` }, "receipt_sealed");
+  step.end({ share: `${signers.length}/${members.size}` }, "receipt_sealed");
 }
 
 /**

@@ -13,8 +13,10 @@ from workbench_ledger.package.verifier.formats import (
     Keys,
     Note,
     b64,
+    counting,
     hashes,
     leads,
+    members_at,
     opens,
     parse_envelope,
     parse_opened,
@@ -76,7 +78,7 @@ def check_receipt(
     keys = trust or receipt.keys
     result.parties = len(keys)
     if main is not None and len(found) == len(checked):
-        _check_all_sealed(found, set(keys), result)
+        _check_all_sealed(found, keys, result)
     if trust is None:
         result.leave("keys")
     for left in ("time", "truth"):
@@ -187,12 +189,14 @@ def _check_jobs(checked: list[_Checked | None], result: Result) -> None:
         seen.add(place)
 
 
-def _check_all_sealed(checked: list[_Checked], everybody: set[str], result: Result) -> None:
+def _check_all_sealed(checked: list[_Checked], keys: dict[str, Keys], result: Result) -> None:
     required: set[str] = set()
     for one in checked:
         required |= {one.receipt.log} | one.envelope.participants()
-    signers = set.intersection(*(set(one.note.cosigners) for one in checked)) & everybody
-    missing = sorted({party for one in checked for party in required - set(one.note.cosigners)})
+    counted = [counting(one.note, keys, one.receipt.at) for one in checked]
+    everybody = members_at(keys, checked[0].receipt.log, checked[0].receipt.at)
+    signers = set.intersection(*counted) & everybody
+    missing = sorted({party for one in counted for party in required - one})
     step = result.begin("sealed")
     final = not missing and len(signers) >= 2
     first = checked[0].receipt
