@@ -208,7 +208,10 @@ class Ledger(Protocol):
     """The log of this institution and its mirrors of the others (hook workbench_ledger, exactly one)."""
 
     name: str
-    exchange: LedgerExchange
+
+    @property
+    def exchange(self) -> LedgerExchange:
+        """What logs and mirrors ask each other besides co-signing."""
 
     def shut(self) -> None:
         """Take no entry until `open`: nobody has confirmed yet that this log is complete."""

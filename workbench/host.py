@@ -59,7 +59,7 @@ from workbench.node.partners import PARTNER_OPERATIONS, Partners
 from workbench.node.peer import PeerApi
 from workbench.node.people import People
 from workbench.node.people_operations import PEOPLE_OPERATIONS
-from workbench.node.restore import Restoring
+from workbench.node.restore import RESTORE_MIGRATIONS, Restoring
 from workbench.node.schema import HOST_MIGRATIONS
 from workbench.node.sealing import Sealing
 from workbench.node.tasks import TASK_OPERATIONS, Tasks
@@ -143,7 +143,7 @@ class Workbench:
         require_providers(self.plugins)
         self.settings = Settings([*HOST_SETTINGS, *self.plugins.collect_all("workbench_settings")], settings)
         self.store = Database(
-            folder / "evidence.db", [*HOST_MIGRATIONS, *BLOB_MIGRATIONS, *ERASURE_MIGRATIONS, *self.plugins.collect_all("workbench_migrations")], now_ms=now_ms
+            folder / "evidence.db", [*HOST_MIGRATIONS, *RESTORE_MIGRATIONS, *BLOB_MIGRATIONS, *ERASURE_MIGRATIONS, *self.plugins.collect_all("workbench_migrations")], now_ms=now_ms
         )
         self.vault = Vault(self.store, vault_key)
         self.partners = Partners(self)

@@ -14,6 +14,7 @@ import pytest
 from tests.flows import population
 from tests.flows.institutions import Institutions, fresh_workspace, running, write_settings
 from workbench.contracts import PeerCall
+from workbench.domain.evidence import RestoredEntry
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused, VerificationError
 from workbench.node import counterparts, restore
@@ -110,8 +111,6 @@ def test_a_node_restored_from_an_older_copy_gets_its_entries_back_before_it_writ
 def test_a_withdrawal_that_cannot_be_opened_keeps_filter_and_export_closed_until_people_have_entered_it(
     trio: Institutions, purpose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workbench.domain.evidence import RestoredEntry
-
     node = trio.nodes["broker"]
     index = node.ledger.size("broker") - 1
     entry = RestoredEntry(index, "consent.withdrawn", node.now_ms(), "", "", {"root": "00" * 32, "recovery": ""}, ("subject",))
@@ -126,6 +125,25 @@ def test_a_withdrawal_that_cannot_be_opened_keeps_filter_and_export_closed_until
     trio.call("broker", Role.COMPLIANCE, "consent.replay_confirm", entries=[index], reason="entered from the counter's list")
     assert trio.entries("broker", kind="consent.replayed")[-1].values["left"] == "0"
     trio.propose("broker", "bank", purpose)
+
+
+def test_attempts_of_after_the_copy_stay_spent(trio: Institutions, purpose: str) -> None:
+    """Otherwise a restore would give a partner new attempts to compare lists with."""
+    node = trio.nodes["broker"]
+    before = node.flow._rules.attempts_left(PartyId("bank"), purpose)
+
+    def entry(index: int, kind: str, **shared: str) -> RestoredEntry:
+        return RestoredEntry(index, kind, node.now_ms(), "J-lost", "", shared, ())
+
+    came_back = [
+        entry(1, "consent.snapshot", purpose=purpose, recipient="bank", attempt="1"),
+        entry(2, "intersection.attempt_started", partner="bank", attempt="1"),
+        entry(3, "intersection.attempt_started", partner="bank", attempt="2"),
+    ]
+    for _ in range(2):  # safe to repeat
+        assert restore.count_attempts(node, came_back) == 2
+    assert node.flow._rules.attempts_left(PartyId("bank"), purpose) == before - 2
+    assert node.flow._rules.attempts_left(PartyId("cardnet"), purpose) == before
 
 
 def test_a_manual_node_waits_closed_until_its_operator_asks(

@@ -10,11 +10,11 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from workbench.contracts import Transaction
+from workbench.contracts import Migration, Transaction
 from workbench.domain.envelope import format_time, parse_envelope
 from workbench.domain.evidence import ReplayNeed, Restored, RestoredEntry
 from workbench.domain.party import PartyId
@@ -36,6 +36,25 @@ STATE_FILE = "ledger.json"
 REQUEST_FILE = "catch-up"
 MAX_NAMED = 200
 """Jobs named in the evidence of a restore."""
+
+
+RESTORE_MIGRATIONS = (
+    Migration(
+        owner="restore",
+        number=1,
+        sql="""
+        -- Attempts that came back as entries only: they count against the budget, their jobs are gone.
+        CREATE TABLE restore_attempt (
+            job        TEXT NOT NULL,
+            attempt    INTEGER NOT NULL,
+            started_ms INTEGER NOT NULL,
+            partner    TEXT NOT NULL,
+            purpose    TEXT NOT NULL,
+            PRIMARY KEY (job, attempt)
+        ) WITHOUT ROWID;
+        """,
+    ),
+)
 
 
 class Restoring:
@@ -168,7 +187,9 @@ class Restoring:
         host = self._host
         while (restored := host.ledger.exchange.unfinished()) is not None:
             lost = host.evidence.readmit(restored.start, restored.stop)
-            self.needs = host.replay(list(_entries(host, restored)))
+            entries = list(_entries(host, restored))
+            count_attempts(host, entries)
+            self.needs = host.replay(entries)
             values = _summary(host, restored, lost)
             host.ledger.exchange.finish(restored, _recorder(host, values))
 
@@ -238,6 +259,28 @@ class Restoring:
 
     def _others(self) -> list[PartyId]:
         return [party for party in self._host.parties() if party != self._host.party]
+
+
+def count_attempts(host: Workbench, entries: Sequence[RestoredEntry]) -> int:
+    """Let attempts that came back count against their budgets again (decision 13); how many. Safe to repeat.
+
+    The purpose of a job stands in its snapshot and in an own proposal; an attempt without either counts for no purpose.
+    """
+    purposes = {one.job: one.shared["purpose"] for one in entries if one.job and "purpose" in one.shared}
+    rows = [
+        (one.job, int(one.shared["attempt"]), one.time_ms, one.shared["partner"], purposes.get(one.job, ""))
+        for one in entries
+        if one.kind == "intersection.attempt_started"
+    ]
+    host.store.write(
+        lambda tx: tx.executemany(
+            "INSERT INTO restore_attempt (job, attempt, started_ms, partner, purpose) "
+            "SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM host_attempt WHERE job = ?1 AND attempt = ?2) "
+            "ON CONFLICT DO NOTHING",
+            rows,
+        )
+    )
+    return len(rows)
 
 
 def _entries(host: Workbench, restored: Restored) -> Iterator[RestoredEntry]:
