@@ -180,3 +180,33 @@ def test_the_nodes_page_leads_from_the_one_time_password_to_ones_own(node: Workb
     assert post("/password", person="admin1", password=first, new=new, again=new).status_code == 200
     assert not first_passwords.read(node.folder, "admin1")
     assert post("/signin", person="admin1", password=new).status_code == 303
+
+
+def test_operations_issue_an_expired_one_anew_while_the_node_is_stopped(
+    template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a node whose first administrators came too late would be closed to everybody for ever."""
+    import shutil
+
+    from tests.processes.live import workbench
+
+    shutil.copytree(template.folder, tmp_path / "workspace")
+    secret = tmp_path / "passphrase"
+    secret.write_text(PASSPHRASE, "utf-8")
+    secret.chmod(0o600)
+    monkeypatch.setenv("WORKBENCH_PASSPHRASE_FILE", str(secret))
+    folder = tmp_path / "workspace" / "broker"
+    old = first_passwords.read(folder, "admin1")
+    done = workbench("first-password", tmp_path / "workspace", "--party", "broker", "--account", "admin1", "--json")
+    assert done.status == 0, done
+    new = first_passwords.read(folder, "admin1")
+    assert new and new != old and new not in done.out + done.err
+    assert stat.S_IMODE(os.stat(folder / "first-password-admin1.txt").st_mode) == 0o600
+    assert workbench("first-password", tmp_path / "workspace", "--party", "broker", "--account", "nobody", "--json").status == 2
+    opened = open_node(Workspace(tmp_path / "workspace", "production", template.project, template.parties), "broker", passphrase=PASSPHRASE)
+    try:
+        assert signed_in(opened, "admin1", new).first_password
+        with pytest.raises(SignInRequired, match="SIGN_IN_FAILED"):
+            signed_in(opened, "admin1", old)
+    finally:
+        opened.close()
