@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.ledger.world import BANK, BROKER, CARDNET, KEYS, PARTIES, World
 from workbench.domain import checkpoint as notes
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
+from workbench.node.restore import Restoring
 from workbench_ledger import exchange, mirror
 
 
@@ -365,3 +368,25 @@ def test_many_small_heads_shown_first_do_not_hide_how_much_is_missing(
     lost = ledger.exchange.lost()
     assert lost is not None
     assert lost.signed == world.bank.ledger.size(BROKER)
+
+
+def test_a_partner_that_gives_one_false_entry_and_then_nothing_does_not_keep_the_log_from_becoming_whole(
+    world: World, tmp_path: Path
+) -> None:
+    rolled_back(world, tmp_path)
+    ledger = world.broker.ledger
+    with pytest.raises(VerificationError):
+        ledger.exchange.learn_held(CARDNET, world.cardnet.ledger.exchange.held(BROKER))
+
+    def call(party: PartyId, path: str, question: bytes, *, timeout_s: float) -> bytes:
+        asked = json.loads(question)
+        if party == BANK:  # the first to be asked
+            bodies = [world.broker.body(99)[0]] if asked["start"] == 40 else []
+        else:
+            bodies = world.cardnet.ledger.entry_bodies(BROKER, asked["start"], asked["stop"])
+        return json.dumps([one.hex() for one in bodies]).encode()
+
+    node = SimpleNamespace(ledger=ledger, party=BROKER, parties=lambda: (BROKER, BANK, CARDNET), links=SimpleNamespace(call=call))
+    Restoring(node)._fetch()  # type: ignore[arg-type]  # as much of a node as fetching needs
+    assert ledger.exchange.lost() is None
+    assert ledger.entry_bodies(BROKER, 40, 45) == world.cardnet.ledger.entry_bodies(BROKER, 40, 45)

@@ -156,7 +156,8 @@ class Restoring:
         last: WorkbenchError = PeerError(
             "没有伙伴给出缺少的记录", "no partner gave the missing entries", code="NOTHING_TO_RESTORE"
         )
-        for party in self._others():
+        # Twice each: what an earlier one gave before it fell silent must not spoil what this one gives.
+        for party in (one for one in self._others() for _ in range(2)):
             try:
                 while (span := exchange.wanted()) is not None and not self._stop.is_set():
                     bodies = self._bodies(party, *span)
