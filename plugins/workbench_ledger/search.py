@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import heapq
 import json
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -26,6 +24,7 @@ from workbench.errors import StorageFailed
 from workbench_ledger import tables
 from workbench_ledger.context import Context
 from workbench_ledger.policy import members_at
+from workbench_ledger.search_reading import ReadEntry, digests_of, load, read_body, term, term_range
 
 VERSION = 1
 """Another number makes every index anew at the next step."""
@@ -36,28 +35,9 @@ SLICE_ENTRIES = 500
 FEW = 5_000
 """How many rows a search may sort instead of walking along an index."""
 
-_HEX = re.compile(r"[0-9a-f]{32,128}")
-_PARTY = re.compile(r"[a-z][a-z0-9-]{1,30}")
-_WORD = re.compile(r"[!-~]{1,160}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = "time_ms, log, idx, kind, job, actor, need"
 
 _Row = tuple[int, str, int, int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What the index takes from one body."""
-
-    index: int
-    time_ms: int = 0
-    kind: str = ""
-    job: str = ""
-    actor: str = ""
-    campaign: str = ""
-    named: frozenset[str] = frozenset()
-    subject: str = ""
-    digests: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +123,7 @@ class SearchIndex:
             if stop == start and not afresh:
                 return 0
             bodies = tables.numbered_bodies(reader, log, start, stop, own=log == context.party)
-            found = {index: _read_body(index, body) for index, body in bodies}
+            found = {index: read_body(index, body) for index, body in bodies}
             leaves = {
                 index: (bytes(first), bytes(second))
                 for index, first, second in reader.execute(
@@ -152,7 +132,7 @@ class SearchIndex:
                 )
             }
             # A row that was taken out is read as one that says nothing: the audit reports it, the counter goes on.
-            reads = [found.get(index, _Read(index)) for index in range(start, stop)]
+            reads = [found.get(index, ReadEntry(index)) for index in range(start, stop)]
             needs = self._needs(reader, log, reads)
         change = partial(self._keep, log=log, start=start, reads=reads, needs=needs, leaves=leaves)
         return context.store.write(change)
@@ -163,7 +143,7 @@ class SearchIndex:
         *,
         log: PartyId,
         start: int,
-        reads: Sequence[_Read],
+        reads: Sequence[ReadEntry],
         needs: Sequence[str],
         leaves: dict[int, tuple[bytes, bytes]],
     ) -> int:
@@ -181,7 +161,7 @@ class SearchIndex:
             rows.append((log, one.index, one.time_ms, kind, job, actor, campaign, word(need)))
             if job and len(one.named | {log}) > 1:
                 named[job] = one.named | {log}
-            digests = set(one.digests) | {_term(leaf) for leaf in leaves.get(one.index, ())}
+            digests = set(one.digests) | {term(leaf) for leaf in leaves.get(one.index, ())}
             terms |= {(digest, log, one.index) for digest in digests}
         self._name_partners(tx, log, named)
         tx.executemany("INSERT INTO ledger_search_entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -197,7 +177,7 @@ class SearchIndex:
         )
         return len(reads)
 
-    def _needs(self, reader: tables.Reader, log: PartyId, reads: Sequence[_Read]) -> list[str]:
+    def _needs(self, reader: tables.Reader, log: PartyId, reads: Sequence[ReadEntry]) -> list[str]:
         """What makes each entry sealed, by the policy of its kind (docs/protocols/ledger.md section 3), as a word."""
         context = self._context
         keys, mldsa_kinds = context.pinned(), context.mldsa_kinds()
@@ -352,7 +332,7 @@ class SearchIndex:
             )  # fmt: skip
             rest.append((one, one.walks[0]))
         if query.digest:
-            low, high = _term_range(query.digest)
+            low, high = term_range(query.digest)
             inside = "(log, idx) IN (SELECT log, idx FROM ledger_search_term WHERE term >= ? AND term <= ?)"
             one = _Driver((_Filter((inside,), (low, high)),), sorts=True)
             rest.append((one, one.walks[0]))
@@ -490,62 +470,12 @@ class SearchIndex:
         if leaves and any(str(one).lower().startswith(digest) for one in leaves):
             return True
         bodies = tables.read_bodies(reader, log, index, index + 1, own=log == self._context.party)
-        return bool(bodies) and any(one.startswith(digest) for one in _digests(_loaded(bodies[0])))
-
-
-# ---------------------------------------------------------------------------------------------- reading a body
-
-
-def _read_body(index: int, body: bytes) -> _Read:
-    """What the index takes from a body; an entry that says nothing when it is no envelope."""
-    value = _loaded(body)
-    shared = value.get("shared")
-    fields = shared if isinstance(shared, dict) else {}
-    time_ms = _time_ms(value.get("time"))
-    kind = _word_of(value.get("kind"))
-    if time_ms is None or not kind:
-        return _Read(index)
-    return _Read(
-        index,
-        time_ms,
-        kind,
-        _word_of(value.get("job")),
-        _word_of(value.get("actor")),
-        _word_of(fields.get("campaign")),
-        _parties_of(fields),
-        _word_of(fields.get("party")),
-        frozenset(_term_of_hex(one) for one in _digests(value)),
-    )
+        return bool(bodies) and any(one.startswith(digest) for one in digests_of(load(bodies[0])))
 
 
 def _equal(column: str, number: int) -> _Filter:
     # The second condition lets SQLite use an index that leaves out rows without the word.
     return _Filter((f"{column} = ?", f"{column} > 0"), (number,))
-
-
-def _loaded(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _digests(value: dict[str, Any]) -> Iterator[str]:
-    """Hex digests in references and shared fields: of documents, messages, contracts and other entries."""
-    refs, shared = value.get("refs"), value.get("shared")
-    words = [*(refs if isinstance(refs, list) else ()), *(shared.values() if isinstance(shared, dict) else ())]
-    for word in words:
-        last = word.rpartition(":")[2] if isinstance(word, str) else ""
-        if _HEX.fullmatch(last):
-            yield last
-
-
-def _parties_of(fields: dict[str, Any]) -> frozenset[str]:
-    """The institutions that the shared fields name as taking part (docs/protocols/evidence.md section 1)."""
-    words = [fields.get("initiator"), fields.get("partner")]
-    words += str(fields.get("participants", "")).split(" ")
-    return frozenset(word for word in words if isinstance(word, str) and _PARTY.fullmatch(word))
 
 
 def _need_word(need: Requirement) -> str:
@@ -556,32 +486,6 @@ def _need_word(need: Requirement) -> str:
 def _need_of(word: str) -> Requirement:
     number, *parties = word.split(" ")
     return Requirement(frozenset(PartyId(one) for one in parties), int(number.rstrip("+")), number.endswith("+"))
-
-
-def _word_of(value: object) -> str:
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
-
-
-def _time_ms(value: object) -> int | None:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        found = None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return found if found is not None and found >= 0 else None
-
-
-def _term(digest: bytes) -> int:
-    return int.from_bytes(digest[:8].ljust(8, b"\0"), "big", signed=True)
-
-
-def _term_of_hex(digest: str) -> int:
-    return _term(bytes.fromhex(digest[:16]))
-
-
-def _term_range(digest: str) -> tuple[int, int]:
-    """The smallest and the largest number of a digest that begins so: the same sign, as 8 digits are given at least."""
-    return _term_of_hex(digest[:16].ljust(16, "0")), _term_of_hex(digest[:16].ljust(16, "f"))
 
 
 def _range_of(state: str, sealed: int, full: int) -> tuple[int, int | None]:
