@@ -112,6 +112,7 @@ def test_members_change_only_when_two_people_of_every_institution_want_it(four: 
         for role in (Role.OPERATOR, Role.ADMIN):
             approve_when_sealed(four, party, role, leaving)
     four.wait_until(lambda: all("cardnet" not in four.nodes[party].parties() for party in deciding))
+    four.wait_until(lambda: "broker" in broker.ledger.keys()["cardnet"].left)  # judged just after the allow-list changed
     left_at = broker.ledger.keys()["cardnet"].left["broker"]
 
     # nothing of the one that left counts from there on, and its calls are refused; its log and old proofs still verify

@@ -123,3 +123,11 @@ def test_other_readers_leave_nothing_unless_they_look_at_one_customer(house: Hou
             gate.call("evidence.search", {"text": "19912345678"}, house.caller(role))
     with pytest.raises(Denied):
         gate.call("evidence.search", {"customers": ["ab" * 16]}, house.caller(Role.MARKETING))
+
+
+@pytest.mark.parametrize(
+    "odd", [{"place": "broker/²"}, {"place": "broker/" + "9" * 20}, {"from_ms": 2**63}, {"until_ms": 2**63}]
+)
+def test_a_place_or_time_that_no_log_can_have_is_refused_and_breaks_nothing(house: House, odd: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest):
+        house.node.gate.call("evidence.search", odd, house.caller(Role.COMPLIANCE))

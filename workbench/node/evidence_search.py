@@ -53,8 +53,8 @@ class SearchRequest(Request):
     party: str = Field(default="", max_length=31)
     digest: str = Field(default="", max_length=128)
     state: str = Field(default="", max_length=10)
-    from_ms: int | None = Field(default=None, ge=0)
-    until_ms: int | None = Field(default=None, ge=0)
+    from_ms: int | None = Field(default=None, ge=0, le=2**53 - 1)
+    until_ms: int | None = Field(default=None, ge=0, le=2**53 - 1)
     place: str = Field(default="", max_length=60)
     words: str = Field(default="", max_length=120)
     before: str = Field(default="", max_length=80)
@@ -188,7 +188,7 @@ def _conditions(ctx: OperationContext, request: SearchRequest) -> Asked:
     if request.state not in ("", "pending", "sealed", "full") or any(not re.match(_TOKEN, one) for one in request.customers):
         raise InvalidRequest("检索条件的写法不对", "A condition of the search is malformed")
     log, _, number = request.place.partition("/")
-    if request.place and (log not in parties or not number.isdigit()):
+    if request.place and (log not in parties or not re.fullmatch(r"[0-9]{1,16}", number)):
         raise InvalidRequest("位置写作 机构/序号", "A place is written as institution/index")
     if request.digest and not re.fullmatch(r"[0-9a-f]{8,128}", request.digest):
         raise InvalidRequest("摘要至少给出前 8 位十六进制", "A digest is given by its first 8 hex digits or more")
