@@ -63,10 +63,11 @@ class Rules:
     def partner(self, name: str) -> PartyId:
         """A partner of the project; Refused UNKNOWN_PARTY otherwise."""
         if name == self._host.party or name not in self._host.parties():
-            known = "、".join(one for one in self._host.parties() if one != self._host.party)
+            known = [one for one in self._host.parties() if one != self._host.party]
             raise Refused(
-                f"没有这个伙伴机构。可选：{known}", f"There is no such partner. Known: {known}", code="UNKNOWN_PARTY"
-            )
+                f"没有这个伙伴机构。可选：{'、'.join(known)}", f"There is no such partner. Known: {', '.join(known)}",
+                code="UNKNOWN_PARTY",
+            )  # fmt: skip
         return PartyId(name)
 
     def purpose(self, code: str) -> None:

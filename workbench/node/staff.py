@@ -23,6 +23,7 @@ from workbench.domain.party import Caller
 from workbench.errors import (
     Denied,
     InvalidRequest,
+    NotFound,
     Refused,
     SignInRequired,
     TooLarge,
@@ -214,6 +215,12 @@ def _add_errors(app: FastAPI, host: Workbench) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
+        name = request.url.path.removeprefix("/api/v1/operations/")
+        if error.status_code == NotFound.http_status and name != request.url.path:
+            try:  # the registry's own refusal, recorded as the gate records it
+                host.gate.registry.named(name)
+            except NotFound as unknown:
+                return await _refuse(host, request, unknown)
         body = ErrorBody(code="HTTP", zh="没有这个地址或方法", en=str(error.detail))
         return JSONResponse(body.model_dump(), status_code=error.status_code, headers=error.headers)
 
