@@ -35,8 +35,8 @@ HOST_SETTINGS = (
     Setting("people.slowest_sign_in_s", int, 60, "s", "连错密码后两次尝试之间的最长等待", "longest pause between attempts after wrong passwords"),
     Setting("erasure.retention", dict, {
         "consent.": [1096, "网络数据安全管理条例第十二条：提供记录至少保存三年（是否及于授权证据待律师确认）",
-                     "network data regulation article 12: records of provision for three years; that it covers consent evidence"
-                     " is our reading"],
+                     ("network data regulation article 12: records of provision for three years; that it covers consent evidence"
+                     " is our reading")],
         "consent.checked": [0, "没有保存期要求", "nothing demands retention"],
         "customers.": [1096, "权利请求的办理记录保存三年（凭记忆，待核对）",
                        "records of rights requests for three years (from memory, needs a person's check)"],
