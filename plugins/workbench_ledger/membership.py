@@ -53,7 +53,6 @@ class Members:
         for log, index, action, party in rows:
             if action is MemberAction.JOIN:
                 joined.setdefault(party, {})[log] = index
-                left.get(party, {}).pop(log, None)
             else:
                 left.setdefault(party, {})[log] = index
         return {
@@ -144,13 +143,15 @@ class Members:
             if envelope is None:
                 return False  # not held yet, or another entry than the one that was named
             approvals[ref.log] = envelope
-        joined_later = {party for other, place, action, party in self._valid() if action is MemberAction.JOIN
-                        and (other != log or place >= index)}  # fmt: skip
-        left_before = {party for other, place, action, party in self._valid() if action is MemberAction.LEAVE
-                       and other == log and place < index}  # fmt: skip
-        joined_before = {party for other, place, action, party in self._valid() if action is MemberAction.JOIN
-                         and other == log and place < index}  # fmt: skip
-        members = (((known - joined_later) | joined_before) - left_before - {entry.party}) | {log}
+        rows = self._valid()
+        members = known - {
+            party for other, place, action, party in rows
+            if action is MemberAction.JOIN and (other != log or place >= index)
+        }  # fmt: skip
+        for other, place, action, party in rows:  # in the order of each log: who left may have come back
+            if other == log and place < index:
+                members = members | {party} if action is MemberAction.JOIN else members - {party}
+        members = members - {entry.party} | {log}
         if len(members - {entry.party}) < LEAST_INSTITUTIONS:
             return False  # one institution alone decides nothing, not even about the other one
         return is_complete(entry, members, approvals)

@@ -13,6 +13,7 @@ from workbench.crypto import canonical
 from workbench.domain.evidence import EntryRef
 from workbench.domain.membership import APPROVED, CHANGED, MemberAction, MemberChange, format_approvals
 from workbench.domain.party import PartyId
+from workbench_ledger.package.verifier.formats import is_member
 
 LEAVES = MemberChange("evidence", MemberAction.LEAVE, CARDNET, "", (BANK, BROKER, CARDNET))
 JOINS = MemberChange("evidence", MemberAction.JOIN, CARDNET, "aa" * 32, (BANK, BROKER))
@@ -75,3 +76,26 @@ def test_with_two_members_left_neither_can_be_dropped_by_the_other(world: World)
     write(world, BROKER, APPROVED, alone)  # nobody but the broker has signed this one
     world.broker.ledger.own_checkpoint()
     assert world.broker.ledger.seal(BROKER, index + 1).state == "PENDING"
+
+
+def test_what_was_final_stays_final_when_who_left_comes_back(world: World) -> None:
+    world.broker.write(2, partner="cardnet")
+    leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+    joining = {log: write(world, log, APPROVED, JOINS) for log in (BANK, BROKER)}
+    world.settle()
+    left_at = change_members(world, LEAVES, leaving)[0]
+    joined_at = change_members(world, JOINS, joining)[0]
+    world.settle()
+    key = world.broker.ledger.keys()[CARDNET]
+    span = (dict(key.joined), dict(key.left))
+    for index in range(joined_at + 2):
+        expected = index < left_at or index >= joined_at
+        assert key.is_member(BROKER, index) is expected
+        assert is_member(CARDNET, span, BROKER, index) is expected  # type: ignore[arg-type]  # party ids are text
+    assert [world.broker.ledger.seal(BROKER, index).state for index in (0, 1)] == ["FULL", "FULL"]
+    without = MemberChange("evidence", MemberAction.LEAVE, BANK, "", (BANK, BROKER, CARDNET))
+    alone = {BROKER: write(world, BROKER, APPROVED, without)}
+    assert not change_members(world, without, alone)[1]  # who came back has a voice again
+    asked = {log: write(world, log, APPROVED, without) for log in (BROKER, CARDNET)}
+    world.settle()
+    assert change_members(world, without, asked)[1]

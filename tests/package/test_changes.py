@@ -283,14 +283,15 @@ def test_a_removed_member_s_co_signature_counts_for_nothing_in_either_verifier(t
     told = build(world, order_of([(BROKER, index) for index in range(5)], trust=left, keys=keys))[0]
     untold = build(world, order_of([(BROKER, index) for index in range(5)]))[0]
     world.close()
-    cases = [(told, left), (told, trust_bytes()), (untold, left), (untold, trust_bytes())]
+    again = trust_bytes(2, bank={"left": {"broker": "1"}, "joined": {"broker": "4"}})
+    cases = [(told, left), (told, trust_bytes()), (untold, left), (untold, trust_bytes()), (untold, again)]
     found = [checked(files_of(data), trust=trust, manifest=False) for data, trust in cases]
     # Of entries 3 and 4 the broker and a former member signed the head: with nobody else that is one institution.
-    assert [(one["verdict"], one["pending"]) for one in found] == [("NOT_FINAL", 2), ("NOT_FINAL", 2), ("FAILED", 2), ("OK", 0)]
+    assert [(one["verdict"], one["pending"]) for one in found] == [("NOT_FINAL", 2), ("NOT_FINAL", 2), ("FAILED", 2), ("OK", 0), ("FAILED", 4)]
     assert codes(found[2]) == {"NOT_FINAL", "COUNT"}
     pages = engine([{"data": data.hex(), "trust": trust.hex()} for data, trust in cases])
     assert [one["verdict"] for one in pages] == [one["verdict"] for one in found]
-    assert [one["pending"] for one in pages] == [2, 2, 2, 0]
+    assert [one["pending"] for one in pages] == [2, 2, 2, 0, 4]
 
 
 def test_history_rewritten_between_two_heads_of_a_log_is_found(small: Files) -> None:

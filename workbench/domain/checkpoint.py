@@ -60,9 +60,12 @@ class PartyKeys:
         """Whether this institution belongs to the members of a log at one of its entries."""
         if log == self.party:
             return True
-        if log in self.left and index >= self.left[log]:
-            return False
-        return not self.joined or (log in self.joined and index >= self.joined[log])
+        joined, left = self.joined.get(log), self.left.get(log)
+        if left is not None and (joined is None or left < joined):  # it left, and perhaps came back
+            return index < left or (joined is not None and index >= joined)
+        if joined is None:
+            return not self.joined
+        return joined <= index and (left is None or index < left)
 
     def counts(self, log: PartyId, index: int, size: int) -> bool:
         """Whether its co-signature of the head of `size` entries counts for the entry at `index`."""

@@ -348,9 +348,12 @@ function indicesOf(one, name) {
 }
 
 /** Whether an institution belongs to the members of a log at an entry (ledger.md section 7.3). */
-function isMember(party, { joined, left }, log, index) {
+function isMember(party, span, log, index) {
+  const joined = span.joined.get(log) ?? null, left = span.left.get(log) ?? null;
   if (log === party) return true;
-  return index < (left.get(log) ?? Number.MAX_SAFE_INTEGER) && (!joined.size || index >= (joined.get(log) ?? Number.MAX_SAFE_INTEGER));
+  if (left !== null && (joined === null || left < joined)) return index < left || (joined !== null && index >= joined); // it left, and perhaps came back
+  if (joined === null) return !span.joined.size;
+  return joined <= index && (left === null || index < left);
 }
 
 const membersAt = (keys, log, index) => new Set([...keys].filter(([party, one]) => isMember(party, one.spans[0], log, index)).map(([party]) => party));

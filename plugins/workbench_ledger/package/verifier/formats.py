@@ -405,10 +405,14 @@ def _indices(one: dict[str, Any], name: str) -> dict[str, int]:
 
 def is_member(party: str, span: tuple[dict[str, int], dict[str, int]], log: str, index: int) -> bool:
     """Whether an institution belongs to the members of a log at an entry (ledger.md section 7.3)."""
-    joined, left = span
+    joined, left = span[0].get(log), span[1].get(log)
     if log == party:
         return True
-    return index < left.get(log, MAX_INTEGER) and (not joined or index >= joined.get(log, MAX_INTEGER))
+    if left is not None and (joined is None or left < joined):  # it left, and perhaps came back
+        return index < left or (joined is not None and index >= joined)
+    if joined is None:
+        return not span[0]
+    return joined <= index and (left is None or index < left)
 
 
 def members_at(keys: dict[str, Keys], log: str, index: int) -> set[str]:
