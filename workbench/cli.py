@@ -100,7 +100,7 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     for command in (customers, consents):
         command.add_argument("--party", required=True, help="机构 / institution")
         command.add_argument("file", metavar="FILE", help="CSV, XLSX, Parquet")
-        command.add_argument("--max-bad-share", type=float, metavar="X", help="坏行上限 0 到 1 / largest share of bad rows")
+        command.add_argument("--max-bad-share", type=_share, metavar="X", help="坏行上限 0 到 1 / largest share of bad rows")
     customers.add_argument("--map", nargs="*", default=[], metavar="FIELD=HEADER", help="phone=手机")
     customers.add_argument("--name", help="名单名 / name of the list")
     customers.add_argument("--owner", help="责任部门 / owner")
@@ -209,6 +209,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("1 or more / 至少为 1")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:  # NaN is neither
+        raise argparse.ArgumentTypeError("0 to 1 / 须在 0 与 1 之间")
     return value
 
 

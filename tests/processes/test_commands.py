@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from workbench.cli import WRONG_USAGE
+from workbench.commands import intersect as intersect_command
+from workbench.errors import WorkbenchError
 
 from tests.flows import population
 from tests.processes.live import Live, workbench
@@ -130,7 +132,9 @@ def test_a_crowd_below_the_floor_leaves_with_two_and_no_count(live: Live) -> Non
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["gossip"], ["intersect"], ["intersect", "DIR", "--min-crowd", "0"], ["import", "customers"], ["verify"]],
+    [[], ["gossip"], ["intersect"], ["intersect", "DIR", "--min-crowd", "0"], ["import", "customers"], ["verify"],
+     ["import", "customers", "DIR", "--party", "broker", "FILE", "--max-bad-share", "7"],
+     ["import", "consents", "DIR", "--party", "broker", "FILE", "--max-bad-share", "nan"]],
 )
 def test_wrong_usage_leaves_with_64_and_prints_nothing(arguments: list[str]) -> None:
     outcome = workbench(*arguments)
@@ -154,6 +158,7 @@ def test_files_that_cannot_be_imported_are_refused_by_name(live: Live, tmp_path:
     [
         ("NO_JOB", ["evidence", "--party", "broker", "--job", "J-20260101-00000000"]),
         ("NO_OPERATION", ["call", "--party", "broker", "../people"]),
+        ("UNKNOWN_OPERATION", ["call", "--party", "broker", "lists.invent"]),
         ("BAD_REQUEST", ["call", "--party", "broker", "intersection.jobs", "[1]"]),
         ("BAD_REQUEST", ["call", "--party", "broker", "intersection.jobs", '{"x"']),
     ],
@@ -161,6 +166,23 @@ def test_files_that_cannot_be_imported_are_refused_by_name(live: Live, tmp_path:
 def test_what_is_not_there_is_refused_in_one_object(live: Live, code: str, arguments: list[str]) -> None:
     outcome = workbench(arguments[0], live.folder, *arguments[1:], "--json")
     assert outcome.status == 2 and outcome.value["error"]["code"] == code
+
+
+def test_a_file_that_cannot_be_written_after_the_release_leaves_job_state_and_error_in_the_one_object(
+    live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = intersect_command.write_private
+
+    def full(path: Path, data: bytes) -> None:
+        if path.parent == tmp_path:
+            raise WorkbenchError("磁盘已满", "The disk is full", code="FILE_NOT_WRITTEN")
+        kept(path, data)
+
+    monkeypatch.setattr(intersect_command, "write_private", full)
+    outcome = intersect(live, "--out", tmp_path / "list.csv", purpose="customer-service")
+    assert outcome.status == 1
+    assert outcome.value["state"] == "RELEASED" and outcome.value["job"].startswith("J-")
+    assert outcome.value["error"]["code"] == "FILE_NOT_WRITTEN" and Path(outcome.value["receipt"]).is_file()
 
 
 def test_a_withdrawal_by_the_command_is_in_force_at_once(live: Live) -> None:

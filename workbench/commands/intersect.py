@@ -21,7 +21,7 @@ from workbench.commands.common import (
     write_private,
 )
 from workbench.domain.party import Role
-from workbench.errors import Refused
+from workbench.errors import Refused, WorkbenchError
 from workbench.workspace import Workspace
 
 POLL_S = 0.15
@@ -45,6 +45,7 @@ def intersect(options: Options) -> int:
         raise Refused("生产工作区没有自动批准", "There is no automatic approval in production", code="NOT_IN_PRODUCTION")
     if options.out:
         require_place(Path(options.out))  # a job released in vain would spend budget and reveal a list
+    failure: WorkbenchError | None = None
     with client_for(workspace, options.party, Role.MARKETING) as client:
         job = propose(client, options)
         say(f"{job.job} 已提议，等待 {options.partner} 批准 / proposed")
@@ -53,8 +54,11 @@ def intersect(options: Options) -> int:
         done = wait(client, job.job, limit_s=options.timeout_s + 60)
         value = summary(done)
         if done.state == "RELEASED":
-            value |= take_results(workspace, options, client, done)
+            failure = take_results(workspace, options, client, done, value)
     print_result(options, value, report_lines(value))
+    if failure is not None:
+        say(f"{failure.zh} [{failure.code}]\n{failure.en}")
+        return failure.exit_status
     if done.state == "RELEASED":
         return 0
     return 2 if done.state in RULE_STATES else 1
@@ -122,8 +126,31 @@ def summary(job: Record) -> dict[str, Any]:
     }
 
 
-def take_results(workspace: Workspace, options: Options, client: Client, job: Record) -> dict[str, Any]:
-    """Export to --out where asked, and save the receipt beside the institution's exports."""
+def take_results(
+    workspace: Workspace, options: Options, client: Client, job: Record, value: dict[str, Any]
+) -> WorkbenchError | None:
+    """Export to --out where asked, save the receipt beside the institution's exports, and write both into `value`.
+
+    The job is released whatever happens here: a failure is kept in `value["error"]` and returned, so that who reads the
+    one object still knows which job it was and that its list exists. The receipt is taken even when the export failed.
+    """
+    failure: WorkbenchError | None = None
+    for step in (_export, _save_receipt):
+        try:
+            value |= step(workspace, options, client, job)
+        except WorkbenchError as error:
+            failure = failure or error
+        except OSError as error:
+            failure = failure or WorkbenchError(
+                f"{job.job} 已放行，但写不了文件：{error.strerror}", f"{job.job} is released, but a file failed: {error.strerror}",
+                code="SYSTEM_ERROR",
+            )  # fmt: skip
+    if failure is not None:
+        value["error"] = failure.as_dict()
+    return failure
+
+
+def _export(workspace: Workspace, options: Options, client: Client, job: Record) -> dict[str, Any]:
     taken: dict[str, Any] = {}
     if options.out:
         _, password = credentials(workspace, options.party, Role.MARKETING)
@@ -133,10 +160,14 @@ def take_results(workspace: Workspace, options: Options, client: Client, job: Re
         )
         write_private(Path(options.out), client.download(export.download))
         taken |= {"out": options.out, "exported": export.customers, "withheld": export.withheld}
+    return taken
+
+
+def _save_receipt(workspace: Workspace, options: Options, client: Client, job: Record) -> dict[str, Any]:
     receipt = wait_for_receipt(client, job.job)
     path = exports_folder(workspace, options.party) / f"R-{job.job[2:]}.json"
     write_private(path, json.dumps(receipt.receipt, ensure_ascii=False, indent=1).encode())
-    return taken | {"receipt": str(path), "sealed": receipt.sealed}
+    return {"receipt": str(path), "sealed": receipt.sealed}
 
 
 def wait_for_receipt(client: Client, job: str, *, limit_s: float = 10.0, final_limit_s: float = 60.0) -> Record:
@@ -168,9 +199,10 @@ def report_lines(value: dict[str, Any]) -> list[str]:
             f"{value['released']:,} 位客户可用：双方都认得，此刻都有授权",
             f"{value['released']:,} customers can be used: known to both, consented right now",
             f"对方名单大小只知道不超过 {value['partner_bucket']:,}（含补齐）；用时 {value['seconds']} 秒，{value['bytes']:,} 字节",
-            f"结果摘要 SM3 {value['result_digest'][:16]}…；收据 {value['receipt']}（{value['sealed']} 共签）",
+            f"结果摘要 SM3 {value['result_digest'][:16]}…"
+            + (f"；收据 {value['receipt']}（{value['sealed']} 共签）" if value["receipt"] else "；收据未取得 / no receipt was saved"),
         ]
-    elif value["error"]:
+    if value["error"]:
         lines += ["", value["error"]["zh"], value["error"]["en"], f"[{value['error']['code']}]"]
     return lines
 
