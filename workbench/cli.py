@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from datetime import date
 from importlib import import_module
 from typing import NoReturn
 
@@ -108,6 +109,7 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     customers.add_argument("--subjects", default="个人客户 individual customers", help="数据主体 / data subjects")
     customers.add_argument("--method", default="开户与服务中收集 collected in service", help="收集方式 / how collected")
     customers.add_argument("--data-class", default="C2", choices=("C1", "C2", "C3"), help="JR/T 0171 类别 / class")
+    customers.add_argument("--as-of", metavar="DAY", type=_day, help="数据日期 YYYY-MM-DD / day of the data")
     customers.add_argument("--lawful-basis", default="consent", help="处理的合法性基础 / lawful basis")
     erase = _add(commands, "erase", "erasing:erase", "擦除一位客户 / erase one customer")
     erase.add_argument("--party", required=True, help="机构 / institution")
@@ -210,6 +212,13 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("1 or more / 至少为 1")
     return value
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError("YYYY-MM-DD") from None
 
 
 def _share(text: str) -> float:

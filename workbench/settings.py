@@ -21,6 +21,7 @@ HOST_SETTINGS = (
     Setting("node.seal_interval_ms", int, 1000, "ms", "送共签的间隔", "pause between co-signing rounds"),
     Setting("node.threads", int, 0, "1", "计算线程数，0 为处理器数", "threads for arithmetic, 0 for one per processor"),
     Setting("lists.max_bad_share", float, 0.05, "1", "坏行超过此比例则整份不导入", "a file with a larger share of bad rows is refused"),
+    Setting("lists.stale_days", int, 365, "d", "客户资料超过此天数未更新即提示", "customer data not updated for longer is pointed out"),
     Setting("intersection.minimum_crowd", int, 50, "1", "本机构的最小人群", "this institution's smallest crowd"),
     Setting("intersection.minimum_input", int, 50, "1", "参与求交的最少真实客户", "fewest real customers in an intersection"),
     Setting("intersection.largest_partner_list", int, 1 << 22, "1", "对方名单规模档位的上限", "largest size class of a partner's list"),

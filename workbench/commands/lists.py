@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +39,8 @@ def import_customers(options: Options) -> int:
         "data_class": options.data_class,
         "lawful_basis": options.lawful_basis,
     }
+    if options.as_of:
+        catalogue["as_of"] = options.as_of
     request = {"catalogue": catalogue, "mapping": _mapping(options.map)}
     return _import(options, workspace, Role.MARKETING, "lists.import", path, request)
 
@@ -94,10 +96,33 @@ def _import(
     value = {name: reply[name] for name in ("rows", "accepted", "rejected", "duplicates", "reasons")}
     value |= {"rejects_file": saved} | {name: reply[name] for name in ("list_id", "suppressed", "shared_keys") if name in reply}
     lines = [f"导入 {value['accepted']:,} 行，{value['rejected']:,} 行未导入，合并重复 {value['duplicates']:,} 行 / imported"]
+    report = reply.get("report", {})
+    if "age" in report:
+        value |= {name: report[name] for name in ("age", "class_conflicts", "conflicts")}
+        lines += quality_lines(report)
     if saved:
         lines.append(f"拒收清单：{saved} / rejects file")
     print_result(options, value, lines)
     return 0
+
+
+def quality_lines(report: Mapping[str, Any]) -> list[str]:
+    """What the quality report points out besides refused rows: the age of the data, and customers of two classes."""
+    age, lines = report["age"], []
+    if not age["source"]:
+        lines.append("资料日期不明：文件没有更新日期列，登记也没有写 / age unknown: no date column, none declared (--as-of)")
+    else:
+        lines.append(f"资料日期 {age['oldest'] or '-'} 至 {age['newest'] or '-'} / data of these days")
+        if age["stale"]:
+            lines.append(f"{age['stale']:,} 行超过 {age['days']} 天未更新 / rows are older than {age['days']} days")
+        if age["undated"]:
+            lines.append(f"{age['undated']:,} 行没有可用的日期 / rows have no date that can be read")
+    if report["class_conflicts"]:
+        lines.append(f"{report['class_conflicts']:,} 位客户的各行风险等级不一致，以最后一行为准 / customers with different risk levels; the last row stands")
+        for one in report["conflicts"]:
+            told = " → ".join(f"{level or '-'} ({line})" for level, line in zip(one["levels"], one["lines"], strict=True))
+            lines.append(f"  {one['customer']}: {told}")
+    return lines
 
 
 @contextmanager

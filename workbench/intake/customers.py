@@ -16,6 +16,7 @@ from typing import Final
 import polars as pl
 
 from workbench.domain.identifiers import KEY_KINDS, mask_id_no, mask_phone, mask_unknown
+from workbench.intake.ageing import ClassConflict, class_conflicts, data_age
 from workbench.intake.formats import open_table, read_table
 from workbench.intake.mapping import CUSTOMER_FIELDS, ColumnMapping, propose_mapping, require_fields
 from workbench.intake.normalise import (
@@ -106,8 +107,13 @@ def read_customers(
     limits: Limits | None = None,
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
+    as_of: date | None = None,
+    stale_days: int = 365,
 ) -> CustomerTable:
-    """As `import_customers` without the limit on bad rows: call `require_quality` before any row is used."""
+    """As `import_customers` without the limit on bad rows: call `require_quality` before any row is used.
+
+    as_of: the day of the data by the catalogue, for files that have no such column. stale_days: see `data_age`.
+    """
     path = Path(path)
     reader = open_table(path, sheet=sheet, limits=limits)
     columns = propose_mapping(reader.info.header, fields=CUSTOMER_FIELDS, chosen=mapping, path=path)
@@ -128,6 +134,11 @@ def read_customers(
     keys = pl.concat([part.select("customer_id", "phone", "id_no", LINE, SUSPECT) for part in parts], rechunk=True)
     usable = ~refuse_suspects(keys["id_no"], keys[SUSPECT], keys[LINE], columns, rejects)
     usable &= ~_refuse_conflicts(keys, usable, columns, rejects)
+    conflicts = 0
+    shown_conflicts: tuple[ClassConflict, ...] = ()
+    if (usable & keys["customer_id"].is_duplicated()).any():
+        levels = pl.concat([part["risk_level"] for part in parts])
+        conflicts, shown_conflicts = class_conflicts(keys["customer_id"], levels, keys[LINE], usable)
     kept = usable & _are_last(keys["customer_id"], usable)
     duplicates = kept.filter(usable & ~kept).len()
     shared = _shared_keys(keys.filter(kept))
@@ -148,6 +159,9 @@ def read_customers(
         sheet=reader.info.sheet,
         sheets=reader.info.sheets,
         columns=tuple(columns.as_list()),
+        age=data_age(frame, list(columns.tags()), today=today, days=stale_days, as_of=as_of),
+        class_conflicts=conflicts,
+        conflicts=shown_conflicts,
     )
     return CustomerTable(frame, report, rejects.frame(), shared.drop("key"), columns)
 

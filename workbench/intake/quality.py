@@ -13,6 +13,7 @@ from typing import IO, Final
 import polars as pl
 
 from workbench.errors import Cancelled
+from workbench.intake.ageing import ClassConflict, DataAge
 from workbench.intake.mapping import ColumnMapping
 from workbench.intake.normalise import mask_unknown_cells
 from workbench.intake.reasons import ROW_REASONS, refuse_file, shown_text
@@ -32,7 +33,8 @@ class QualityReport:
     rows: records behind the header, blank ones left out. accepted: rows that are imported. rejected: rows refused for
     at least one reason. duplicates: rows merged into an equal one. shared_keys: distinct keys that several of the
     accepted customers hold. reasons: refused cells by reason, most frequent first. missing: accepted rows without a
-    value, by field and tag. file: the last part of the path. columns: the use of every column.
+    value, by field and tag. file: the last part of the path. columns: the use of every column. age: how old the accepted
+    rows are. class_conflicts: customers whose merged rows disagree about the risk level; conflicts: the first of them.
     """
 
     file: str
@@ -49,6 +51,9 @@ class QualityReport:
     sheet: str = ""
     sheets: tuple[str, ...] = ()
     columns: tuple[dict[str, object], ...] = ()
+    age: DataAge = field(default_factory=DataAge)
+    class_conflicts: int = 0
+    conflicts: tuple[ClassConflict, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rows != self.accepted + self.rejected + self.duplicates:
@@ -60,7 +65,7 @@ class QualityReport:
         return self.rejected / self.rows if self.rows else 0.0
 
     def as_dict(self) -> dict[str, object]:
-        """The form that replies, pages and `--json` output carry: counts and headers, no value of any cell."""
+        """The form that replies, pages and `--json` output carry: counts and headers, no identifier; risk levels and masked names."""
         return asdict(self) | {
             "bad_share": round(self.bad_share, 6),
             "reason_texts": {code: {"zh": ROW_REASONS[code][0], "en": ROW_REASONS[code][1]} for code in self.reasons},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -34,7 +35,10 @@ LAWFUL_BASES = ("consent", "contract", "legal-duty", "public-health", "news", "p
 
 
 class CatalogueEntry(Request):
-    """What must be declared about a list before anyone can use it (JR/T 0171 class from memory, to be checked)."""
+    """What must be declared about a list before anyone can use it (JR/T 0171 class from memory, to be checked).
+
+    as_of: the day on which the data was right, for files without a column that says so.
+    """
 
     name: str = Field(min_length=1, max_length=120)
     owner: str = Field(min_length=1, max_length=120)
@@ -43,6 +47,7 @@ class CatalogueEntry(Request):
     method: str = Field(min_length=1, max_length=200)
     data_class: str = Field(pattern="^C[123]$")
     lawful_basis: str = Field(min_length=1, max_length=60)
+    as_of: date | None = None
 
 
 class ImportCustomers(Request):
@@ -188,7 +193,7 @@ class Lists:
                 "lists.imported",
                 {
                     "list": list_id,
-                    "catalogue": json.dumps(catalogue.model_dump(), ensure_ascii=False, sort_keys=True),
+                    "catalogue": json.dumps(catalogue.model_dump(mode="json", exclude_none=True), ensure_ascii=False, sort_keys=True),
                     "rows": str(table.frame.height),
                     "rejected": str(table.report.rejected),
                     "root": root,
@@ -287,6 +292,8 @@ def _import(ctx: OperationContext, request: ImportCustomers) -> ImportReply:
             today=host.today(),
             progress=lambda done, total: ctx.progress(done, total or 0, "读取名单", "reading the list"),
             cancelled=ctx.cancelled,
+            as_of=request.catalogue.as_of,
+            stale_days=int(host.setting("lists.stale_days")),
         )
         limit = host.setting("lists.max_bad_share") if request.max_bad_share is None else request.max_bad_share
         try:
