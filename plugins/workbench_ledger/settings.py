@@ -22,7 +22,7 @@ SETTINGS = (
     ),
     Setting(
         "ledger.start_alone", bool, False, "",
-        "没有任何伙伴应答时也允许写入（演示与测试工作区总是允许）；若本机是旧副本，事后会被镜像拒绝",
-        "write even when no partner answers (demo and test workspaces always may); an older copy is refused by mirrors later",
+        "有伙伴未应答时也允许写入（演示与测试工作区总是允许）；若本机是旧副本，事后会被镜像拒绝",
+        "write although a partner does not answer (demo and test workspaces always may); an older copy is refused by mirrors later",
     ),
 )  # fmt: skip

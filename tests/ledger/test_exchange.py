@@ -11,9 +11,10 @@ import pytest
 
 from tests.ledger.test_attacks import Liar, rolled_back
 from tests.ledger.world import BANK, BROKER, CARDNET, KEYS, PARTIES, World
+from workbench.crypto import canonical
 from workbench.domain import checkpoint as notes
 from workbench.domain.party import PartyId
-from workbench.errors import VerificationError
+from workbench.errors import PeerError, VerificationError
 from workbench.node.restore import Restoring
 from workbench_ledger import exchange, mirror
 
@@ -390,3 +391,29 @@ def test_a_partner_that_gives_one_false_entry_and_then_nothing_does_not_keep_the
     Restoring(node)._fetch()  # type: ignore[arg-type]  # as much of a node as fetching needs
     assert ledger.exchange.lost() is None
     assert ledger.entry_bodies(BROKER, 40, 45) == world.cardnet.ledger.entry_bodies(BROKER, 40, 45)
+
+
+@pytest.mark.parametrize(
+    ("kind", "start_alone", "opens"), [("production", False, False), ("production", True, True), ("test", False, True)]
+)
+def test_a_production_node_does_not_write_on_the_word_of_one_mirror_while_another_is_silent(
+    world: World, tmp_path: Path, kind: str, start_alone: bool, opens: bool
+) -> None:
+    """The silent one holds more than this older copy has; the one that answers says it holds nothing."""
+    rolled_back(world, tmp_path)
+    ledger = world.broker.ledger
+    ledger.shut()
+    hides = canonical.format({"log": "broker", "note": "", "size": "0", "v": "workbench/v1/held"})
+
+    def call(party: PartyId, path: str, question: bytes, *, timeout_s: float) -> bytes:
+        if party == BANK:
+            return hides
+        raise PeerError("没有应答", "no answer", code="PEER_UNAVAILABLE")
+
+    node = SimpleNamespace(
+        ledger=ledger, party=BROKER, parties=lambda: (BROKER, BANK, CARDNET), links=SimpleNamespace(call=call),
+        kind=kind, setting={"ledger.start_alone": start_alone}.__getitem__, folder=tmp_path, log_fault=lambda fault: None,
+    )  # fmt: skip
+    restoring = Restoring(node)  # type: ignore[arg-type]  # as much of a node as confirming needs
+    assert restoring.attempt(automatic=True) is opens
+    assert ledger.is_open() is opens
