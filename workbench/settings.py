@@ -26,6 +26,8 @@ HOST_SETTINGS = (
     Setting("intersection.minimum_input", int, 50, "1", "参与求交的最少真实客户", "fewest real customers in an intersection"),
     Setting("intersection.largest_partner_list", int, 1 << 22, "1", "对方名单规模档位的上限", "largest size class of a partner's list"),
     Setting("intersection.attempts_per_period", int, 200, "1", "每个伙伴、目的、周期内的尝试上限", "attempts per partner, purpose and period"),
+    Setting("intersection.baseline_jobs", int, 10, "1", "与最近多少次放行的中位数比较", "released jobs whose median a result is compared with"),
+    Setting("intersection.baseline_deviation", float, 0.1, "1", "占比与中位数相差超过此值即提示", "difference of a share to that median that is pointed out"),
     Setting("intersection.period_days", int, 30, "d", "预算周期", "length of the budget period"),
     Setting("intersection.proposal_days", int, 7, "d", "提议的有效期", "how long a proposal stays open"),
     Setting("intersection.seal_hours", float, 24.0, "h", "放行后等待对方放行记录与共签的时限", "how long a release waits for the partner's entry and co-signature"),

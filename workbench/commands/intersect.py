@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from workbench.commands.common import (
 )
 from workbench.domain.party import Role
 from workbench.errors import Refused, WorkbenchError
+from workbench.flows.baseline import MATCH
 from workbench.workspace import Workspace
 
 POLL_S = 0.15
@@ -122,6 +124,7 @@ def summary(job: Record) -> dict[str, Any]:
         "receipt": None,
         "seconds": result.get("seconds"),
         "bytes": result.get("bytes"),
+        "baseline": result.get("baseline"),
         "error": job.error or None,
     }
 
@@ -202,9 +205,23 @@ def report_lines(value: dict[str, Any]) -> list[str]:
             f"结果摘要 SM3 {value['result_digest'][:16]}…"
             + (f"；收据 {value['receipt']}（{value['sealed']} 共签）" if value["receipt"] else "；收据未取得 / no receipt was saved"),
         ]
+    lines += baseline_lines(value.get("baseline") or {})
     if value["error"]:
         lines += ["", value["error"]["zh"], value["error"]["en"], f"[{value['error']['code']}]"]
     return lines
+
+
+def baseline_lines(baseline: Mapping[str, Any]) -> list[str]:
+    """How this result differs from the usual one with this partner and purpose; nothing when it does not."""
+    lines = []
+    for one in baseline.get("deviations", []):
+        zh, en = ("命中占比", "match share") if one["code"] == MATCH else (f"{one['code']} 占比", f"share of {one['code']}")
+        most_zh, most_en = ("不超过 ", "at most ") if one["is_below"] else ("", "")
+        lines.append(
+            f"⚠ {zh}{most_zh}{one['share']:.1%}，近 {baseline['earlier']} 次中位数 {one['median']:.1%} / "
+            f"{en} {most_en}{one['share']:.1%}, median of the last {baseline['earlier']} is {one['median']:.1%}"
+        )
+    return ["", *lines] if lines else []
 
 
 __all__ = ["approve", "intersect", "propose", "report_lines", "summary", "take_results", "wait"]

@@ -134,6 +134,16 @@ class JobRows:
             rows = reader.execute("SELECT * FROM host_job WHERE state = ? ORDER BY updated_ms", (state,)).fetchall()
         return [_job(row) for row in rows]
 
+    def earlier_waterfalls(self, partner: PartyId, purpose: str, *, limit: int) -> list[list[dict[str, Any]]]:
+        """Waterfalls of the newest released jobs with this partner for this purpose, the newest first."""
+        with self.store.read() as reader:
+            rows = reader.execute(
+                "SELECT waterfall FROM host_job WHERE state = ? AND partner = ? AND json_extract(terms, '$.purpose') = ?"
+                " ORDER BY updated_ms DESC, job LIMIT ?",
+                (S.RELEASED, partner, purpose, limit),
+            ).fetchall()
+        return [json.loads(row["waterfall"]) for row in rows]
+
     def _set(self, tx: Transaction, job: str, now_ms: int, changes: Mapping[str, Any]) -> None:
         columns = {name: _text(value) if name in _JSON_COLUMNS else value for name, value in changes.items()}
         columns["updated_ms"] = now_ms

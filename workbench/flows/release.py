@@ -16,6 +16,7 @@ from workbench.domain.listdigest import export_digest
 from workbench.domain.party import PartyId
 from workbench.errors import Disputed, PeerUnavailable, ProtocolViolation
 from workbench.flows import waterfall
+from workbench.flows.baseline import compare_with_baseline
 from workbench.flows.endings import RUNNING_STATES, Endings
 from workbench.flows.inputs import Inputs, released_frame
 from workbench.flows.jobs import Job, with_phase
@@ -75,6 +76,12 @@ class Releases:
             "bytes": talk.bytes_sent + talk.bytes_received,
             "seconds": round((host.now_ms() - contract.started_ms) / 1000, 3),
             "contract": contract.digest().hex(),
+            "baseline": compare_with_baseline(
+                rows,
+                host.jobs.earlier_waterfalls(job.partner, job.terms.purpose, limit=int(host.setting("intersection.baseline_jobs"))),
+                threshold=float(host.setting("intersection.baseline_deviation")),
+                floor=max(job.terms.minimum_crowd, int(host.setting("intersection.minimum_crowd"))),
+            ),
         }
         now = host.now_ms()
         staged = stage_frame(host.vault, f"result/{job.job}", frame)

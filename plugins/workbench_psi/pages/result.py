@@ -34,6 +34,7 @@ class ResultPanel:
         self.venn, self.fall = Venn(), Waterfall()
         self.table, self.receipt = DataTable(page_size=PAGE_ROWS, state="loading"), ReceiptCard(state="loading")
         self.next, self.contract, self.learns, self.limits, self.call, self.near = Notes(), Notes(), Notes(), Notes(), Notes(), Notes()
+        self.unusual = Notes()
         self.phases = DataTable(page_size=20)
         self._phases = pane(self.phases)
         self.table.on_action(lambda _name, told: on_page(int(told.get("offset", 0)), PAGE_ROWS), "page")
@@ -42,6 +43,7 @@ class ResultPanel:
         self.root = layout.stack(
             layout.split(pane(self.fall), pane(self.venn), side_px=400, side_first=True, from_px=PAIRS_PX),
             layout.split(pane(self.table), pane(self.receipt), side_px=360, from_px=PAIRS_PX),
+            self.unusual,
             self.next,
             self.near,
             layout.split(layout.stack(self.learns, self.limits), layout.stack(self.contract, self._phases, self.call), drawer=(page, "drawer.contract")),
@@ -82,6 +84,7 @@ class ResultPanel:
         self.limits.tell(*sidecards.not_promised(t, workspace=self._page.me["workspace"], after_run=True))
         self.call.tell(*sidecards.call_in_notebook(job, t))
         self.near.tell(*sidecards.near_duplicates(rows.near_duplicates(job, entries), job["partner"], names, t, before=False))
+        self.unusual.tell(*sidecards.deviations(result.get("baseline", {}), t))
         show_phases(self.phases, self._phases, job, names, entries, t)
         self.table.heading = t("list.title")
         self.receipt.heading = t("receipt.title")

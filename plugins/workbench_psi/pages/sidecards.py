@@ -9,7 +9,7 @@ from workbench_psi.pages import notes
 from workbench_psi.pages.answers import Job
 from workbench_psi.pages.names import Names, Translate
 from workbench_psi.pages.notes import Block
-from workbench_psi.pages.rows import kept_at
+from workbench_psi.pages.rows import kept_at, reason_label
 from workbench_widgets import formats
 
 
@@ -112,6 +112,50 @@ def near_duplicates(found: Sequence[Mapping[str, Any]], partner: str, names: Nam
         notes.bullets([t("near.wait"), t("near.use_last")] if before else [t("near.next_time")], title=t("near.todo")),
         notes.text(t("near.recorded", partner=theirs), meta=True),
     ]
+
+
+def deviations(baseline: Mapping[str, Any], t: Translate) -> list[Block]:
+    """Shares of this result that are far from the median of earlier ones; [] when none is. baseline: of the job's result."""
+    found = baseline.get("deviations", [])
+    if not found:
+        return []
+    told = [
+        t(
+            "baseline.below" if one["is_below"] else "baseline.one",
+            name=t("baseline.matched") if one["code"] == "MATCHED" else reason_label(one["code"], t),
+            share=formats.share(one["share"]),
+            median=formats.share(one["median"]),
+        )
+        for one in found
+    ]
+    return [
+        notes.heading(t("baseline.title"), t("baseline.hint", count=baseline["earlier"])),
+        notes.bullets(told, mark="warn", tone="pending"),
+        notes.text(t("baseline.todo"), meta=True),
+    ]
+
+
+def pointed_out(report: Mapping[str, Any], t: Translate) -> list[Block]:
+    """What the quality report says besides refused rows: the age of the data, and customers whose rows disagree."""
+    age = report.get("age")
+    if not age:  # a list of before these were counted
+        return []
+    told = [] if age["source"] else [t("quality.age_unknown")]
+    if age["stale"]:
+        told.append(t("quality.stale", count=formats.count(age["stale"]), days=age["days"], oldest=age["oldest"]))
+    if age["source"] and age["undated"]:
+        told.append(t("quality.undated", count=formats.count(age["undated"])))
+    if report["class_conflicts"]:
+        told.append(t("quality.conflicts", count=formats.count(report["class_conflicts"])))
+        for one in report["conflicts"]:
+            lines = " → ".join(
+                t("quality.conflict_line", level=level or t("quality.no_level"), line=line)
+                for level, line in zip(one["levels"], one["lines"], strict=True)
+            )
+            told.append(f"{one['customer']}　{lines}")
+    span = [notes.text(t("quality.age", oldest=age["oldest"], newest=age["newest"]), meta=True)] if age["oldest"] else []
+    points = [notes.bullets(told, mark="warn", tone="pending")] if told else []
+    return [notes.heading(t("quality.pointed_out")), *points, *span] if points or span else []
 
 
 def interrupted(job: Job, names: Names, t: Translate) -> list[Block]:

@@ -11,7 +11,7 @@ import panel as pn
 
 from workbench.app.page import PageContext
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import layout, notes, rows
+from workbench_psi.pages import layout, notes, rows, sidecards
 from workbench_psi.pages.answers import Answer
 from workbench_psi.pages.names import Names
 from workbench_psi.pages.notes import Notes
@@ -325,7 +325,7 @@ class QualityStep:
             self.rejects.accepted, self.rejects.rejected = int(known.get("accepted", 0)), int(known.get("rejected", self._details("rejected")))
             self.rejects.rows = rows.reject_rows(self._refused_rows, names, t)
             self.rejects.downloadable = bool(self._refused_rows or self._rejects_id())
-        blocks = [notes.heading(t("quality.rule_title")), notes.bullets([t("quality.rule_1"), t("quality.rule_2"), t("quality.rule_3"), t("quality.rule_4")])]
+        blocks = [*sidecards.pointed_out(report, t), notes.heading(t("quality.rule_title")), notes.bullets([t("quality.rule_1"), t("quality.rule_2"), t("quality.rule_3"), t("quality.rule_4")])]
         self._note.tell(*blocks)
 
     def _details(self, name: str) -> int:
