@@ -98,6 +98,13 @@ def evidence(options: Options) -> int:
     workspace = workspace_of(options)
     with client_for(workspace, options.party, Role.COMPLIANCE) as client:
         reply: Record = client.evidence.timeline(job=options.job or "", limit=1000)
+        pages, older = [reply["entries"]], reply["older"]
+        while older:  # a job of many attempts has more entries than one reply carries
+            before = client.evidence.timeline(job=options.job, limit=1000, older=older)
+            pages.append(before["entries"])
+            older = before["older"]
+    reply |= {"older": {}, "more": reply["more"] and not options.job}
+    reply["entries"] = sorted((one for page in pages for one in page), key=lambda one: (one["time_ms"], one["log"], one["index"]))
     if options.job and not reply["entries"]:
         raise NotFound("没有这个任务的记录", "There are no entries about that job", code="NO_JOB")
     lines = [

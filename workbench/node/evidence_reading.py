@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -35,13 +36,16 @@ if TYPE_CHECKING:
 
 SHOWN_IN_RECEIPTS = ("list_digest", "list_key", "file_sm3")
 MIRROR_SEARCH = 20_000
+OTHERS_ON_PAGE = 1000
+OWN_AT_ONCE = 1000
 
 
 class TimelineRequest(Request):
     """job: only this job, joined from all participants' logs; "" for one log. before: index in that log.
 
     log: whose log without a job, the own one by default, or a mirror. text: part of a shared value, a kind, a job, a
-    person's token or display name.
+    person's token or display name. older: with a job, the next page: of each log only what lies below this index, as the
+    reply before said. limit: own entries of one page; of every other log up to OTHERS_ON_PAGE come with them.
     """
 
     job: str = ""
@@ -50,10 +54,12 @@ class TimelineRequest(Request):
     text: str = Field(default="", max_length=120)
     before: int | None = Field(default=None, ge=0)
     limit: int = Field(default=200, ge=1, le=1000)
+    older: dict[str, int] = {}
 
 
 class TimelineReply(Reply):
-    """entries: oldest first. one_sided: frames that one participant recorded and the other did not (digest).
+    """entries: oldest first. one_sided: frames that one participant recorded and the other did not (digest), of the whole
+    job and not of this page alone. older: what to ask with for the page before this one of a job, {} with its last page.
 
     total: entries of the log that was read, whatever was asked for.
     """
@@ -62,6 +68,7 @@ class TimelineReply(Reply):
     one_sided: list[str]
     more: bool
     total: int = 0
+    older: dict[str, int] = {}
 
 
 class EntryRequest(Request):
@@ -161,30 +168,69 @@ def _timeline(ctx: OperationContext, request: TimelineRequest) -> TimelineReply:
     host = ctx.host
     log = _log_named(host, request.log)
     text = _token_of(host, request.text)
-    if not request.job and log != host.party:
+    if request.job:
+        return _job_timeline(ctx, request, text)
+    if log != host.party:
         return _mirror_timeline(ctx, log, request, text)
     with host.store.read() as reader:
         rows = host.evidence.search(
-            reader,
-            job=request.job or None,
-            kind=request.kind or None,
-            text=text or None,
-            before=request.before,
-            limit=request.limit,
+            reader, kind=request.kind or None, text=text or None, before=request.before, limit=request.limit
         )
     mine = entries_at(ctx, host.party, [row for row in reversed(rows) if _may_see(ctx, row.kind)])
-    more = len(rows) == request.limit
-    total = host.ledger.size(host.party)
-    if not request.job:
-        return TimelineReply(entries=mine, one_sided=[], more=more, total=total)
-    theirs = []
+    return TimelineReply(
+        entries=mine, one_sided=[], more=len(rows) == request.limit, total=host.ledger.size(host.party)
+    )
+
+
+def _job_timeline(ctx: OperationContext, request: TimelineRequest, text: str) -> TimelineReply:
+    """A page of a job's story. All of its entries are read each time: a frame's other record may lie on another page.
+    Cost: that of reading every entry of the job, whatever the page.
+    """
+    host = ctx.host
+    mine = entries_at(ctx, host.party, [row for row in own_rows(host, request.job) if _may_see(ctx, row.kind)])
+    theirs: list[EntryInfo] = []
     for party in _others(host):
-        indices = host.mirror_index(party).entries(request.job)[-1000:]
-        theirs += entries_at(ctx, party, [Place(index) for index in indices])
-    theirs = [one for one in theirs if _may_see(ctx, one.kind)]
-    entries, one_sided = join_frames(mine, theirs)
+        theirs += entries_at(ctx, party, [Place(index) for index in host.mirror_index(party).entries(request.job)])
+    entries, one_sided = join_frames(mine, [one for one in theirs if _may_see(ctx, one.kind)])
     fitting = [one for one in entries if _fits(one, request.kind, text)]
-    return TimelineReply(entries=fitting, one_sided=one_sided, more=more, total=total)
+    below: dict[str, int] = dict(request.older)
+    if request.before is not None:
+        below[host.party] = min(request.before, below.get(host.party, request.before))
+    page, older, more = page_of(fitting, below, {host.party: request.limit}, others=OTHERS_ON_PAGE)
+    return TimelineReply(
+        entries=page, one_sided=one_sided, more=more, total=host.ledger.size(host.party), older=older if more else {}
+    )
+
+
+def page_of(
+    entries: list[EntryInfo], below: Mapping[str, int], limits: Mapping[str, int], *, others: int
+) -> tuple[list[EntryInfo], dict[str, int], bool]:
+    """Of each log the newest entries below an index: the page in its old order, where the next begins, and if there is one.
+
+    entries: in any order that keeps the indices of each log rising. below: by log, without a bound where none is given.
+    limits: entries of one log on a page, `others` for a log not named there.
+    """
+    by_log: dict[str, list[int]] = {}
+    for one in entries:
+        if one.index < below.get(one.log, one.index + 1):
+            by_log.setdefault(one.log, []).append(one.index)
+    shown = {log: sorted(indices)[-limits.get(log, others) :] for log, indices in by_log.items()}
+    # A log without anything left is named too: asked without a bound it would begin anew.
+    older = {**{one.log: below.get(one.log, 0) for one in entries}, **{log: indices[0] for log, indices in shown.items()}}
+    more = any(len(shown[log]) < len(indices) for log, indices in by_log.items())
+    wanted = {(log, index) for log, indices in shown.items() for index in indices}
+    return [one for one in entries if (one.log, one.index) in wanted], older, more
+
+
+def own_rows(host: Workbench, job: str) -> list[Any]:
+    """Every own entry of a job, oldest first, read page by page."""
+    found: list[Any] = []
+    with host.store.read() as reader:
+        while rows := host.evidence.search(
+            reader, job=job, before=found[-1].index if found else None, limit=OWN_AT_ONCE
+        ):
+            found += rows
+    return found[::-1]
 
 
 def _mirror_timeline(ctx: OperationContext, log: PartyId, request: TimelineRequest, text: str) -> TimelineReply:
@@ -352,11 +398,9 @@ def _compare(ctx: OperationContext, request: EntryRequest) -> Comparison:
 
 def _check_job(ctx: OperationContext, request: JobCheckRequest) -> JobCheckReply:
     host = ctx.host
-    with host.store.read() as reader:
-        own = host.evidence.search(reader, job=request.job, limit=1000)
-    places = [(host.party, row.index) for row in reversed(own) if _may_see(ctx, row.kind)]
+    places = [(host.party, row.index) for row in own_rows(host, request.job) if _may_see(ctx, row.kind)]
     for party in _others(host):
-        indices = host.mirror_index(party).entries(request.job)[-1000:]
+        indices = host.mirror_index(party).entries(request.job)
         entries = entries_at(ctx, party, [Place(index) for index in indices])
         places += [(party, one.index) for one in entries if _may_see(ctx, one.kind)]
     if not places:
