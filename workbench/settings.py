@@ -34,6 +34,7 @@ HOST_SETTINGS = (
     Setting("intersection.sketch_days", int, 180, "d", "用过名单的草图保留多久", "how long sketches of used lists are kept"),
     Setting("intersection.parallel_attempts", int, 4, "1", "与一家伙伴同时运行的求交上限", "intersections that run with one partner at the same time"),
     Setting("node.max_queued_bytes", int, 256 << 20, "B", "等待处理的对方消息的总上限", "messages of all partners together that wait to be read"),
+    Setting("members.agreement_days", int, 7, "d", "成员变更第一人同意的有效期", "how long the first person's agreement to a change of members counts"),
     Setting("people.first_password_hours", int, 72, "h", "一次性密码的有效期", "how long a one-time password can be used"),
     Setting("people.slowest_sign_in_s", int, 60, "s", "连错密码后两次尝试之间的最长等待", "longest pause between attempts after wrong passwords"),
     Setting("erasure.retention", dict, {

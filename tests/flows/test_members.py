@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.flows.institutions import Institutions, fresh_workspace, running, wri
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Denied, NotFound, PeerError, Refused
 from workbench.node.keys import format_bundle, load_bundle
+from workbench.node.people import DAY_MS
 from workbench.node.trust import parse_trust
 from workbench.verify import verify_receipt
 from workbench.workspace import create_workspace, open_node
@@ -134,16 +136,74 @@ def test_members_change_only_when_two_people_of_every_institution_want_it(four: 
     assert four.nodes["telecom"].ledger.audit().holds
 
 
+def decide(four: Institutions, deciding: tuple[str, ...], **request: str) -> str:
+    """Propose at the bank, and approve by two people of each institution; the id."""
+    change = str(four.call("bank", Role.OPERATOR, "ledger.member_propose", **request).change)
+    for party in deciding:
+        members = four.nodes[party].members
+        four.wait_until(lambda members=members: any(one.change.id == change and one.is_open for one in members.all()))
+        for role, state in ((Role.ADMIN, "agreed"), (Role.OPERATOR, "approved")):  # who agreed earlier was the operator
+            assert approve_when_sealed(four, party, role, change) == state
+    return change
+
+
+def test_who_left_can_join_and_leave_again_and_no_earlier_agreement_or_approval_serves_twice(four: Institutions) -> None:
+    """After the story above: every change but the first has an id that was used before."""
+    deciding = ("broker", "bank", "telecom")
+    bundle = format_bundle(four.nodes["cardnet"].keys.bundle).decode()
+    made: list[str] = []
+    for action in ("join", "leave", "join"):
+        request = {"action": action, **({"bundle": bundle} if action == "join" else {"party": "cardnet"})}
+        if len(made) == 1:  # in force once, undone since: nobody has proposed it again
+            old = next(one.change.id for one in four.nodes["broker"].members.all() if one.change.action == "leave")
+            with pytest.raises(Refused) as stale:
+                four.call("broker", Role.OPERATOR, "ledger.member_approve", change=old)
+            assert stale.value.code == "STALE_PROPOSAL"
+        made.append(decide(four, deciding, **request))
+        four.wait_until(
+            lambda action=action: all(("cardnet" in four.nodes[party].parties()) is (action == "join") for party in deciding)
+        )
+        four.wait_until(lambda: all(sorted(row_of(four, party, made[-1]).in_force) == sorted(deciding) for party in deciding))
+        four.wait_until(lambda: settled_of(four, deciding))
+        assert row_of(four, "broker", made[-1]).state == "in force"
+    assert made[0] == made[2]
+    assert made[1] == old
+
+
+def row_of(four: Institutions, party: str, change: str) -> Any:
+    rows = four.call(party, Role.COMPLIANCE, "ledger.members").changes
+    return next(one for one in rows if one.change == change)
+
+
+def test_an_agreement_ends_with_its_person_and_after_some_days(apart: Institutions) -> None:
+    """Otherwise one administrator could complete what a colleague wanted long ago, or before they were dismissed."""
+    broker, bank = apart.nodes["broker"], apart.nodes["bank"]
+    change = apart.call("broker", Role.OPERATOR, "ledger.member_propose", action="leave", party="cardnet").change
+    apart.wait_until(lambda: bool(bank.members.all()))
+    clock = broker.now_ms
+    for party in ("broker", "bank"):
+        assert approve_when_sealed(apart, party, Role.OPERATOR, change) == "agreed"
+    bank.people.disable("operator", by=apart.caller("bank", Role.ADMIN))
+    assert approve_when_sealed(apart, "bank", Role.ADMIN, change) == "agreed"
+    with pytest.raises(Denied) as alone:
+        approve_when_sealed(apart, "bank", Role.ADMIN, change)
+    assert alone.value.code == "SELF_APPROVAL"
+    broker.now_ms = lambda: clock() + 7 * DAY_MS + 1
+    assert approve_when_sealed(apart, "broker", Role.ADMIN, change) == "agreed"
+    broker.now_ms = lambda: clock() + 6 * DAY_MS  # the operator's counts still
+    assert approve_when_sealed(apart, "broker", Role.ADMIN, change) == "approved"
+
+
 def in_force(four: Institutions, party: str, change: str) -> bool:
     rows = four.call(party, Role.COMPLIANCE, "ledger.members").changes
     return any(one.change == change and one.state == "in force" for one in rows)
 
 
-def approve_when_sealed(four: Institutions, party: str, role: Role, change: str) -> None:
+def approve_when_sealed(four: Institutions, party: str, role: Role, change: str) -> str:
     node = four.nodes[party]
     state = next(one for one in node.members.all() if one.change.id == change)
     four.wait_until(lambda: state.proposal.log == party or node.members._is_final(state.proposal))
-    four.call(party, role, "ledger.member_approve", change=change)
+    return str(four.call(party, role, "ledger.member_approve", change=change).state)
 
 
 def settled_of(four: Institutions, parties: tuple[str, ...]) -> bool:

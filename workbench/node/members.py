@@ -7,6 +7,7 @@ people who approve here are the proposer and the approver of its change, which i
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,10 @@ from workbench.domain.membership import (
     PROPOSED,
     MemberAction,
     MemberChange,
+    MemberEntry,
     approves,
     format_approvals,
+    read_changed,
     read_proposal,
 )
 from workbench.domain.merkle import SHA256
@@ -30,24 +33,31 @@ from workbench.domain.party import PartyId, Person, PersonId
 from workbench.errors import Denied, NotFound, Refused, VerificationError, WorkbenchError
 from workbench.node import trust as allow_list
 from workbench.node.keys import parse_bundle
+from workbench.node.partners import ADMINS
+from workbench.node.people import DAY_MS
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
 FINAL = frozenset({"SEALED", "FULL"})
 
+_Told = tuple[MemberEntry, Envelope, EntryRef]
+
 
 @dataclass(slots=True)
 class ChangeState:
     """One change as this node sees it.
 
-    proposal: where it was proposed first. agreed: token of the first person here, "" none. approvals: log -> entry.
-    changed: logs in which it is in force.
+    Who leaves, comes back and leaves again does so by a change of the same id; with is_open only the entries of this time
+    are told, otherwise the change has taken effect here and was not proposed again.
+    proposal: where it was proposed first. agreed: token of the first person here, "" none or no longer. approvals: log ->
+    entry. changed: logs in which it is in force.
     """
 
     change: MemberChange
     bundle: str
     proposal: EntryRef
+    is_open: bool
     agreed: str = ""
     approvals: dict[PartyId, EntryRef] = field(default_factory=dict)
     changed: dict[PartyId, int] = field(default_factory=dict)
@@ -55,6 +65,29 @@ class ChangeState:
     def missing(self) -> tuple[PartyId, ...]:
         """Institutions that have not approved, ascending."""
         return tuple(one for one in self.change.deciding if one not in self.approvals)
+
+
+@dataclass(slots=True)
+class _Past:
+    """What a change of the same id used up when it took effect here before.
+
+    approvals: named by own changed entries. ends: log -> last changed entry that named one of them. ended_ms: time of the
+    last own one.
+    """
+
+    approvals: set[EntryRef] = field(default_factory=set)
+    ends: dict[PartyId, int] = field(default_factory=dict)
+    ended_ms: int = -1
+
+    def has(self, told: _Told) -> bool:
+        """Whether this entry belongs to an earlier time.
+
+        A log that does not tell of the effect, as that of the institution that left, is judged by time: the change can
+        only be proposed again after others have undone it.
+        """
+        entry, envelope, ref = told
+        end = self.ends.get(entry.log)
+        return ref in self.approvals or (envelope.time_ms <= self.ended_ms if end is None else entry.index <= end)
 
 
 class MemberChanges:
@@ -70,26 +103,28 @@ class MemberChanges:
 
     def all(self) -> list[ChangeState]:
         """Every change proposed in any log that this node holds, by id. Entries that contradict themselves are left out."""
+        told = [
+            (one, *read) for one in self._host.ledger.member_entries() if (read := self._read(one.log, one.index)) is not None
+        ]
+        pasts = self._pasts(told)
         found: dict[str, ChangeState] = {}
-        entries = self._host.ledger.member_entries()
-        for one in entries:
+        for entry in told:
+            one, envelope, ref = entry
             if one.kind == PROPOSED:
-                read = self._read(one.log, one.index)
-                if read is None:
-                    continue
                 try:
-                    change, bundle = read_proposal(read[0], self._host.project)
+                    change, bundle = read_proposal(envelope, self._host.project)
                 except VerificationError:
                     continue
-                found.setdefault(change.id, ChangeState(change, bundle, read[1]))
-        for one in entries:
+                is_open = change.id not in pasts or not pasts[change.id].has(entry)
+                if change.id not in found or (is_open and not found[change.id].is_open):
+                    found[change.id] = ChangeState(change, bundle, ref, is_open)
+        for entry in told:
+            one, envelope, ref = entry
             state = found.get(one.change)
-            read = self._read(one.log, one.index) if state is not None and one.kind != PROPOSED else None
-            if state is None or read is None:
+            if state is None or (state.is_open and one.change in pasts and pasts[one.change].has(entry)):
                 continue
-            envelope, ref = read
             if one.kind == AGREED and one.log == self._host.party:
-                state.agreed = state.agreed or envelope.actor
+                state.agreed = state.agreed or (envelope.actor if self._agrees(envelope) else "")
             elif one.kind == APPROVED and approves(envelope, state.change):
                 state.approvals.setdefault(one.log, ref)
             elif one.kind == CHANGED and one.valid:
@@ -108,7 +143,7 @@ class MemberChanges:
             bundle,
             by,
         )
-        if any(one.change.id == change.id and not one.changed for one in self.all()):
+        if any(one.change.id == change.id and one.is_open and not one.changed for one in self.all()):
             raise Refused("同一变更已有提议，请批准", "This change is proposed already; approve it", code="MEMBER_PROPOSED")
         values = {
             "change": change.id,
@@ -126,7 +161,8 @@ class MemberChanges:
         """As first person agree, as second one approve; "agreed" or "approved".
 
         Raises NotFound, Denied for the person who agreed already, Refused when the proposal is not sealed here, is not
-        about the members of now, or was approved before.
+        about the members of now, or was approved before. An agreement counts while its person is an administrator here
+        and for `members.agreement_days`; after that the next person agrees as the first one.
         """
         host = self._host
         with self._lock:
@@ -139,6 +175,8 @@ class MemberChanges:
                     "此变更关于本机构，由其他机构决定", "This change is about this institution; the others decide",
                     code="NOT_DECIDING",
                 )  # fmt: skip
+            if not state.is_open and change.members == self.members():
+                raise _other_members()  # undone since: it is to be proposed again
             if host.party in state.approvals:
                 raise Refused("本机构已批准", "This institution has approved already", code="MEMBER_APPROVED")
             if state.proposal.log != host.party and not self._is_final(state.proposal):
@@ -175,7 +213,8 @@ class MemberChanges:
         done = []
         with self._lock:
             for state in self.all():
-                is_mine = self._host.party in state.approvals and self._host.party not in state.changed
+                own = self._host.party
+                is_mine = state.is_open and own in state.approvals and own not in state.changed
                 if not is_mine or state.missing() or not all(map(self._is_final, state.approvals.values())):
                     continue
                 try:
@@ -190,6 +229,29 @@ class MemberChanges:
         return done
 
     # ---- private
+
+    def _pasts(self, told: Sequence[_Told]) -> dict[str, _Past]:
+        """By id, what the changes that took effect here have used up; nothing for those that never did."""
+        pasts: dict[str, _Past] = {}
+        changed = [(one, envelope, set(read_changed(envelope).approvals)) for one, envelope, _ in told if one.kind == CHANGED]
+        for one, envelope, approvals in changed:
+            if one.log == self._host.party:
+                past = pasts.setdefault(one.change, _Past())
+                past.approvals |= approvals
+                past.ended_ms = max(past.ended_ms, envelope.time_ms)
+        for one, _, approvals in changed:
+            if one.change in pasts and not approvals.isdisjoint(pasts[one.change].approvals):
+                ends = pasts[one.change].ends
+                ends[one.log] = max(one.index, ends.get(one.log, -1))
+        return pasts
+
+    def _agrees(self, envelope: Envelope) -> bool:
+        """Whether an agreement still counts: not too old, and given by who may still decide here."""
+        now = self._host.now_ms()
+        return now - envelope.time_ms <= self._host.setting("members.agreement_days") * DAY_MS and any(
+            one.token == envelope.actor and one.roles & ADMINS and (one.until_ms is None or now < one.until_ms)
+            for one in self._host.people.everyone()
+        )
 
     def _take_effect(self, state: ChangeState) -> None:
         host = self._host
