@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import sqlite3
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -325,19 +326,19 @@ def test_differing_results_are_disputed_on_both_sides(three: Institutions) -> No
     import workbench_psi.commitment as commitment
 
     job = three.propose("broker", "bank", "investor-education")
-    true_digest = commitment.result_digest
+    true_digests = commitment.result_digests
 
-    def falsified(key: bytes, party: str, contract: bytes, names: list[bytes]) -> bytes:
+    def falsified(key: bytes, parties: Sequence[str], contract: bytes, names: Sequence[bytes]) -> list[bytes]:
         if threading.current_thread().name.startswith(job) and _is_thread_of(three, "bank", job):
             names = names[1:]
-        return true_digest(key, party, contract, names)
+        return true_digests(key, parties, contract, names)
 
-    commitment.result_digest = falsified
+    commitment.result_digests = falsified  # type: ignore[assignment]  # a program that was changed
     try:
         three.approve("bank", job)
         found = three.both("broker", "bank", job, "DISPUTED")
     finally:
-        commitment.result_digest = true_digest
+        commitment.result_digests = true_digests
     for party, one in zip(("broker", "bank"), found, strict=True):
         assert one.error["code"] == "DISPUTED"
         assert three.entries(party, job, "intersection.ended")[-1].values["state"] == "DISPUTED"

@@ -15,6 +15,7 @@ from workbench.node.people import DAY_MS, LONGEST_DAYS, REGULATOR_DAYS
 __all__ = ["house", "institution", "workspace"]
 
 OWN_PASSWORD = {"people.change_password"}
+EXPORTS = {"evidence.export", "evidence.export_opened"}
 """The one thing a regulator writes: their own password."""
 
 
@@ -33,7 +34,9 @@ def extend(house: House, **request: Any) -> Any:
 def test_no_operation_of_a_regulator_writes_anything(house: House) -> None:
     open_to = [one for one in house.node.gate.registry if Role.REGULATOR in one.roles]
     assert len(open_to) > 8
-    assert {one.name for one in open_to if not one.reads_only} == OWN_PASSWORD
+    writing = {one.name: set(one.evidence) for one in open_to if not one.reads_only}
+    assert set(writing) == OWN_PASSWORD | EXPORTS
+    assert all(writing[name] == {"evidence.exported"} for name in EXPORTS), "an export leaves its entry and nothing else"
 
 
 def test_after_the_until_date_sign_in_tickets_and_renewal_end_and_say_who_acts(house: House) -> None:

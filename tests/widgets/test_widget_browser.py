@@ -33,7 +33,7 @@ Open = Callable[..., WatchedPage]
 HAN = re.compile("[\u3400-\u9fff]")
 PAYLOAD = "\"'><img src=x onerror=window.hit=1><script>window.hit=1</script><svg onload=window.hit=1>{{7*7}}"
 # Keys whose values are not shown as they are: names of states and columns, bytes, ids the code compares.
-STRUCTURE = {"state", "kind", "verdict", "theme", "lang", "join", "op", "key", "party", "from", "to", "tile", "path", "root", "leaf_hash", "body_base64", "align", "viewer", "outcome", "stopped", "record", "icon"}  # fmt: skip
+STRUCTURE = {"state", "kind", "verdict", "theme", "lang", "join", "op", "key", "party", "from", "to", "tile", "path", "root", "leaf_hash", "body_base64", "align", "viewer", "outcome", "stopped", "record", "icon", "missing"}  # fmt: skip
 SHADOWS = """() => { const found = []; const walk = (root) => { for (const el of root.querySelectorAll("*")) {
   found.push(el); if (el.shadowRoot) walk(el.shadowRoot); } }; walk(document.getElementById("all")); return found; }"""
 

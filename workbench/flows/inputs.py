@@ -123,6 +123,8 @@ class Inputs:
 
     def packed(self) -> Inputs:
         """The same customers for the time the engine works: rows compressed, and nothing that only its start needs."""
+        if isinstance(self._frame, bytes) and not len(self._reason):
+            return self
         nothing = np.empty(0, object)
         return replace(
             self.compressed(), decision_digests=np.empty((0, 32), np.uint8), usable=nothing, _reason=nothing

@@ -32,6 +32,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "list_id": ("我方名单", "Our list"),
     "audience": ("我方受众规则", "Our audience rule"),
     "columns": ("附带的列（只在本机构）", "Further columns (stay here)"),
+    "anew": ("作废原账户，另建一个", "Replace the account there is"),
     "automatic": ("由命令自动执行", "Done by a command"),
     "bundle": ("伙伴公开资料", "Partner's public bundle"),
     "party": ("机构", "Institution"),
