@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,22 +87,29 @@ _running: list[Institutions] = []
 
 
 @pytest.fixture(scope="session")
-def institutions(request: pytest.FixtureRequest) -> Institutions:
-    """Started once, whichever folder's tests ask first; stopped at the end of the run."""
-    if not _running:
+def institutions() -> Iterator[Institutions]:
+    """Started once, whichever folder's tests ask first; stopped at the end of the run, before a worker says it is done."""
+    if _running:
+        yield _running[0]
+        return
+    folder = Path(tempfile.mkdtemp(prefix="workbench-test-"))
+    try:
         # Compiled arithmetic of earlier runs: nodes would spend a minute of processor time making it again.
         compiled = Path(tempfile.gettempdir()) / f"workbench-tests-compiled-{os.getuid()}"
         compiled.mkdir(mode=0o700, exist_ok=True)
         os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
-        folder = Path(tempfile.mkdtemp(prefix="workbench-test-"))
         workspace = create_workspace(folder / "ws", kind="test")
         populate(workspace, customers=CUSTOMERS, seed=20261121, say=lambda text: None)
         free_ports(workspace)
         start_nodes(workspace)
         made = Institutions(workspace, running_nodes(workspace))
         _running.append(made)
-        request.config.add_cleanup(lambda: (made.stop(), shutil.rmtree(folder, ignore_errors=True)))
-    return _running[0]
+        try:
+            yield made
+        finally:
+            made.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Browser:

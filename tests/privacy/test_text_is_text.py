@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ EVIL = [
 ]
 ALLOWED = {
     "html", "head", "meta", "title", "link", "body", "main", "header", "b", "div", "h1", "h2", "p", "span", "form", "input",
-    "label", "button", "dl", "dt", "dd", "pre", "code", "section", "small",
+    "label", "button", "dl", "dt", "dd", "pre", "code", "section", "small", "br",
 }  # fmt: skip
 
 
@@ -114,10 +113,9 @@ def test_the_page_that_asks_for_the_password_shows_the_request_as_text(
         url = made.json()["url"]
         page = checked(http.get(url))
         if operation != "people.add":
-            # Shown as the JSON text that it is.
-            assert json.dumps(evil, ensure_ascii=False) in page.text
+            assert evil in page.text
         else:
-            assert page.text.count(json.dumps(evil, ensure_ascii=False)[1:-1]) == 1, "the new password is not shown"
+            assert page.text.count(evil) == 1, "the name is shown, the new password is not"
         declined = http.post(url, data={"decision": "no"}, headers={"Origin": f"http://{HOST}"})
         assert declined.status_code == 200 and checked(declined)
         assert http.get(url).status_code == 404, "a decided action is gone"
