@@ -175,7 +175,9 @@ def show_main_job(children: Children, *, anew: bool) -> tuple[dict[str, Any], in
         status = 0 if done.state == "RELEASED" else 2 if done.error else 1
         verdict = None
         if done.state == "RELEASED":
-            value |= take_results(workspace, argparse.Namespace(out=None, party=own, columns=""), client, done)
+            failure = take_results(workspace, argparse.Namespace(out=None, party=own, columns=""), client, done, value)
+            if failure is not None:
+                raise failure
             verdict = verify_with_workspace_keys(workspace, own, Path(value["receipt"]))
             status = 0 if verdict.holds else 2
     value |= {
