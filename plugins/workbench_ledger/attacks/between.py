@@ -201,8 +201,8 @@ def split_view(bench: Bench) -> Outcome:
                 raise AssertionError("the mirror refused for another reason") from refused
         found = [_split(all_of, one, size, first, second) for one in all_of.ledgers[second].conflicts()]
     return Outcome(
-        f"{own} 以同一把密钥给 {first} 和 {second} 看了两份不同的第 {size} 条",
-        f"{own} showed {first} and {second} two different entries {size} under one key",
+        f"用 {own} 的同一把密钥给 {first} 和 {second} 看了两份不同的第 {size} 条",
+        f"showed {first} and {second} two different entries {size} under one key of {own}",
         GOSSIP,
         found,
     )
