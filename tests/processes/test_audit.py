@@ -45,7 +45,12 @@ def test_an_edited_row_is_located(live: Live, change) -> None:  # type: ignore[n
             edit(live, "cardnet", "UPDATE entry SET body = ? WHERE idx = ?", change(body), index)
         found = workbench("audit", live.folder, "--party", "cardnet", "--json")
         assert found.status == 2 and not found.value["holds"]
-        located = {one["index"] for one in found.value["findings"] if one["log"] == "cardnet" and one["index"] is not None}
+        # A changed year also makes the next entry look older than the one before it: named as CLOCK, beside the edits.
+        located = {
+            one["index"]
+            for one in found.value["findings"]
+            if one["log"] == "cardnet" and one["index"] is not None and one["problem"] != "CLOCK"
+        }
         assert located == chosen
     finally:
         for index, body in kept.items():

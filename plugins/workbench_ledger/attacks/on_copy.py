@@ -119,8 +119,7 @@ def forged_cosignature(bench: Bench) -> Outcome:
 def missing_cosignature(bench: Bench) -> Outcome:
     """Every co-signature of a partner taken out; a receipt is then made of what is left."""
     database, party = bench.copy(), bench.host.party
-    signer, size = _newest_cosignature(bench, database)
-    released = _newest_with(database, signer, size)
+    signer, released = _newest_that_needs(bench, database)
     tamper(database, ("DELETE FROM ledger_cosignature WHERE log = ? AND signer = ?", (party, signer)))
     with bench.opened() as node:
         receipt = node.ledger.receipt(party, released)
@@ -249,6 +248,14 @@ def _import_forms(bench: Bench, node: Any) -> None:
 
 def _newest_cosignature(bench: Bench, database: Any) -> tuple[str, int]:
     """A partner, and the largest own head it has co-signed; Refused before anybody has."""
+    found = _cosigners(bench, database)
+    if not found:
+        raise _nothing_cosigned()
+    return found[0]
+
+
+def _cosigners(bench: Bench, database: Any) -> list[tuple[str, int]]:
+    """Every partner that has co-signed this log, with its largest head; the largest first."""
     party = bench.host.party
     found = rows(
         database,
@@ -257,23 +264,26 @@ def _newest_cosignature(bench: Bench, database: Any) -> tuple[str, int]:
         party,
         party,
     )
-    if not found:
-        raise Refused(
-            "还没有机构为本机日志共签，先跑一次求交再演练", "Nobody has co-signed this log yet; run an intersection first",
-            code="TOO_FEW_ENTRIES",
-        )  # fmt: skip
-    return str(found[0][0]), int(found[0][1])
+    return [(str(signer), int(size)) for signer, size in found]
 
 
-def _newest_with(database: Any, signer: str, size: int) -> int:
-    """The newest entry under that head in which the signer takes part; else the newest one."""
-    for index, body in rows(
-        database, "SELECT idx, CAST(body AS BLOB) FROM entry WHERE idx < ? ORDER BY idx DESC LIMIT 5000", size
-    ):
-        envelope = parse_envelope(body)
-        if signer in envelope.participants:
-            return int(index)
-    return size - 1
+def _newest_that_needs(bench: Bench, database: Any) -> tuple[str, int]:
+    """A partner and the newest entry that is not final without its co-signature: one in which it takes part."""
+    for signer, size in _cosigners(bench, database):
+        for index, body in rows(
+            database, "SELECT idx, CAST(body AS BLOB) FROM entry WHERE idx < ? ORDER BY idx DESC LIMIT 5000", size
+        ):
+            if signer in parse_envelope(body).participants:
+                return signer, int(index)
+    raise _nothing_cosigned()
+
+
+def _nothing_cosigned() -> Refused:
+    return Refused(
+        "还没有机构为本机构的求交记录共签，先跑一次求交再演练",
+        "Nobody has co-signed an intersection of this log yet; run one first",
+        code="TOO_FEW_ENTRIES",
+    )
 
 
 def _last(database: Any) -> int:
