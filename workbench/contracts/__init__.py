@@ -1,0 +1,101 @@
+"""What the host and its plugins offer one another: the public contracts, as Protocol classes and plain values.
+
+A plugin may import this package, workbench.domain, workbench.crypto, workbench.operations, workbench.hookspecs and
+workbench.errors, and nothing else of the host. No behaviour lives here. Import names from the package itself; the
+modules are for reading: storing, evidence, consent, engine, links, hosting.
+"""
+
+from __future__ import annotations
+
+from workbench.contracts.consent import (
+    ConsentDecision,
+    ConsentRegistry,
+    FindsCustomers,
+    GrantQuery,
+    LearnsLists,
+    NamesCustomers,
+)
+from workbench.contracts.engine import (
+    AskDropped,
+    AskStruck,
+    EngineGuarantees,
+    IntersectionEngine,
+    IntersectionOutcome,
+    Mark,
+    Phase,
+    Prepared,
+    Receive,
+    Send,
+    Session,
+    SessionRequest,
+)
+from workbench.contracts.evidence import AnchorProof, EvidenceIndex, EvidenceLog, Ledger, LedgerExchange
+from workbench.contracts.hosting import (
+    BackgroundWork,
+    Dashboard,
+    HealthReport,
+    Host,
+    OperationContext,
+    Setting,
+    view_at,
+)
+from workbench.contracts.links import (
+    Channel,
+    ChannelIdentity,
+    ChannelServer,
+    PeerAddress,
+    PeerCall,
+    PeerHandler,
+    PeerLink,
+)
+from workbench.contracts.storing import BlobStore, Migration, RestrictedStore, Store, Transaction, Vault
+
+API_MAJOR = 1
+"""Plugins state the major version they were written for as WORKBENCH_API; another one is not loaded."""
+
+__all__ = [
+    "API_MAJOR",
+    "AnchorProof",
+    "AskDropped",
+    "AskStruck",
+    "BackgroundWork",
+    "BlobStore",
+    "Channel",
+    "ChannelIdentity",
+    "ChannelServer",
+    "ConsentDecision",
+    "ConsentRegistry",
+    "Dashboard",
+    "EngineGuarantees",
+    "EvidenceIndex",
+    "EvidenceLog",
+    "FindsCustomers",
+    "GrantQuery",
+    "HealthReport",
+    "Host",
+    "IntersectionEngine",
+    "IntersectionOutcome",
+    "LearnsLists",
+    "Ledger",
+    "LedgerExchange",
+    "Mark",
+    "Migration",
+    "NamesCustomers",
+    "OperationContext",
+    "PeerAddress",
+    "PeerCall",
+    "PeerHandler",
+    "PeerLink",
+    "Phase",
+    "Prepared",
+    "Receive",
+    "RestrictedStore",
+    "Send",
+    "Session",
+    "SessionRequest",
+    "Setting",
+    "Store",
+    "Transaction",
+    "Vault",
+    "view_at",
+]

@@ -1,0 +1,119 @@
+"""What a plugin gives to the node it runs in, and what the node gives to it and to operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from workbench.contracts.evidence import EvidenceLog
+from workbench.contracts.storing import BlobStore, RestrictedStore, Store, Vault
+from workbench.domain.party import Caller, PartyId
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
+
+T = TypeVar("T")
+
+
+class BackgroundWork(Protocol):
+    """Work of a plugin that goes on while the node runs (hook workbench_background)."""
+
+    name: str
+
+    def start(self) -> None:
+        """Begin, without waiting for anything; also called when there is nothing to do."""
+
+    def stop(self) -> None:
+        """End within seconds; called once, also when `start` was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """One line on the health page: what was looked at, "ok" | "warning" | "failed", a sentence and who acts."""
+
+    name: str
+    state: str
+    zh: str
+    en: str
+    owner: str = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of the host or a plugin; values live in the workspace's settings file, never in code."""
+
+    name: str
+    kind: type
+    default: Any
+    unit: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """One page of a plugin: `name` is its address, `view` takes a client and returns a Panel object.
+
+    icon: name of a Material icon. roles: who may open it; order: place in the menu.
+    """
+
+    name: str
+    title_zh: str
+    title_en: str
+    icon: str
+    roles: frozenset[str]
+    order: int
+    view: Callable[..., Any]
+
+
+def view_at(place: str) -> Callable[..., Any]:
+    """The view "package.module:function", imported when a page is opened: a node lists pages and never loads Panel."""
+    module, _, name = place.partition(":")
+
+    def view(page: Any) -> Any:
+        return getattr(import_module(module), name)(page)
+
+    return view
+
+
+class Host(Protocol):
+    """What an operation or a provider may use of the node it runs in."""
+
+    party: PartyId
+    kind: str  # "demo" | "test" | "production"
+    store: Store
+    vault: Vault
+    evidence: EvidenceLog
+    blobs: BlobStore
+    restricted: RestrictedStore
+
+    def now_ms(self) -> int: ...
+
+    def random(self, size_bytes: int) -> bytes: ...
+
+    def setting(self, name: str) -> Any: ...
+
+    def today(self) -> date:
+        """The calendar day in Asia/Shanghai."""
+
+    def parties(self) -> Sequence[PartyId]:
+        """All institutions of the project, this one included, sorted."""
+
+    def provider(self, contract: type[T]) -> T:
+        """The one provider of a contract: Ledger or ConsentRegistry."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationContext:
+    """What a running operation gets besides its request: the node, the caller, progress and cancel.
+
+    progress(done, total, zh, en): cheap, may be called often. cancelled(): True once a person asked to stop.
+    """
+
+    host: Workbench
+    caller: Caller
+    progress: Callable[[int, int, str, str], None]
+    cancelled: Callable[[], bool]
