@@ -204,6 +204,7 @@ def _claims(operation: Operation) -> str:
         "notebook token suffices 笔记本令牌可用": operation.weak_token,
         "fresh password 须重输密码": operation.fresh_password,
         "reads only 只读": operation.reads_only,
+        "keeps only one's own draft or task, no evidence 只动自己的草稿或任务，不留证": operation.own_only,
         "long 长任务": operation.long,
         "takes a file 带文件": operation.takes_file,
     }

@@ -1,7 +1,8 @@
 """The gate: authenticate, authorise with default deny, validate, run, record, answer. Every action passes here.
 
-Refusals are evidence too, and so is every view of the regulator (decision 5). Reading operations leave nothing else when
-they succeed; all others write their own entry in the transaction of their change.
+Refusals are evidence too, and so is every view of the regulator (decision 5). Operations that only read, or change only a
+draft or a task of their caller, leave nothing else when they succeed; all others write their own entry in the transaction of
+their change.
 """
 
 from __future__ import annotations
@@ -39,9 +40,7 @@ def action_digest(operation: str, request: BaseModel) -> str:
     return sm3.digest(canonical.format({"operation": operation, "request": text})).hex()
 
 
-POLLED = frozenset(
-    {"people.me", "pages.list", "tasks.get", "tasks.cancel", "node.status", "evidence.index_status", "attack.list"}
-)
+POLLED = frozenset({"people.me", "pages.list", "tasks.get", "node.status", "evidence.index_status", "attack.list"})
 """What pages ask for by themselves, and what shows no evidence: no entry even when the regulator's page does (decision 5)."""
 VIEW_AGAIN_MS = 5 * 60_000
 LISTED = frozenset({"entries", "jobs", "rows", "people", "records", "pages"})
@@ -118,9 +117,10 @@ class Gate:
             if operation.fresh_password and not is_confirmed:
                 self._host.people.spend_confirmation(trusted, confirmation, action_digest(name, request))
             used = context or self.context(trusted)
-            since = self._host.ledger.size(self._host.party)
+            since = self._host.ledger.size(self._host.party) if operation.leaves_entry else 0
             reply = operation.run(used, request)
-            self._require_entry(operation, trusted, since)
+            if operation.leaves_entry:
+                self._require_entry(operation, trusted, since)
             if operation.reads_only and name not in POLLED:
                 self._record_view(operation, used, request, reply)
             return reply
@@ -166,7 +166,7 @@ class Gate:
         In a test workspace it is a fault, so that every test which acts proves the rule. The change itself stays: it is on
         disk by now, and the entry says so.
         """
-        if operation.reads_only or not operation.evidence or left_entry(self._host, operation, caller.person.token, since):
+        if not operation.evidence or left_entry(self._host, operation, caller.person.token, since):
             return
         values = {"operation": operation.name}
         self._host.store.write(

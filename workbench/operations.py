@@ -1,4 +1,4 @@
-"""Operations and the gate: the one way in for actions.
+"""Operations: what can be done here, and who may do it.
 
 An operation has a name, a request and a reply type, the roles that may call it, and the evidence it leaves. HTTP routes,
 OpenAPI, the Python client, the command line and the role table in docs/operations.md all derive from the same registry.
@@ -58,8 +58,9 @@ class Operation:
     name: dotted, area first, e.g. "intersection.propose". roles: who may call it; empty means nobody.
     run: takes the context and the validated request and returns the reply; it writes its evidence in the transaction of
     its change. weak_token: may a notebook's token call it (reads, proposes, runs)? fresh_password: needs a confirmation
-    bound to the digest of the request (decision 18). reads_only: leaves no entry when it succeeds; a refusal always
-    does. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents. view: what a look is
+    bound to the digest of the request (decision 18). reads_only: changes nothing and leaves no entry when it succeeds; a
+    refusal always does. own_only: changes nothing but a draft or a task that its caller alone has, so that its success leaves
+    no entry either. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents. view: what a look is
     recorded as, for operations that only read; without it the digest of the request and the number of things shown.
     workspaces: the kinds of workspace in which it exists at all; in others no gate knows its name.
     """
@@ -74,11 +75,17 @@ class Operation:
     weak_token: bool = False
     fresh_password: bool = False
     reads_only: bool = False
+    own_only: bool = False
     long: bool = False
     takes_file: bool = False
     evidence: tuple[str, ...] = ()
     view: Callable[[OperationContext, Any, Any], View] | None = None
     workspaces: frozenset[str] = ALL_WORKSPACES
+
+    @property
+    def leaves_entry(self) -> bool:
+        """Whether its success must be in the log."""
+        return not self.reads_only and not self.own_only
 
 
 class Registry:

@@ -14,6 +14,9 @@ from workbench.operations import NoInput, Operation, Registry, Reply
 from tests.host.house import House
 
 
+OWN_DRAFT_OR_TASK = {"intersection.draft_discard", "intersection.draft_save", "tasks.cancel"}
+
+
 class Done(Reply):
     """Nothing to say."""
 
@@ -58,7 +61,8 @@ def test_the_report_lists_every_operation_and_proves_the_newest_entry_of_each(ho
         house.node.gate.call("people.disable", {"account": "nobody"}, house.caller(Role.MARKETING))
     report = house.node.gate.call("evidence.coverage", {}, house.caller(Role.COMPLIANCE))
     assert [row.name for row in report.operations] == [one.name for one in house.node.gate.registry]
-    assert {row.leaves for row in report.operations if not row.kinds} == {"read"}
+    assert {row.leaves for row in report.operations if not row.kinds} == {"read", "own"}
+    assert {row.name for row in report.operations if row.leaves == "own"} == OWN_DRAFT_OR_TASK
     assert report.holds
     assert report.refused == 1
     left = [row for row in report.operations if row.entries]

@@ -203,7 +203,7 @@ def test_operations_name_only_kinds_of_evidence_that_exist(house: House) -> None
 
 
 def test_an_operation_that_changes_something_names_its_evidence(house: House) -> None:
-    silent = {one.name for one in house.node.gate.registry if not one.reads_only and not one.evidence}
+    silent = {one.name for one in house.node.gate.registry if one.leaves_entry and not one.evidence}
     assert silent - {one.name for one in OPERATIONS} == set()
 
 

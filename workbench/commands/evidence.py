@@ -79,8 +79,12 @@ def _coverage(options: Options, workspace: Workspace) -> int:
     with client_for(workspace, options.party, Role.COMPLIANCE) as client:
         report = client.call("evidence.coverage")
     lines = []
+    silent = {
+        "read": "只读：仅拒绝与监管查看留痕 / reads only: refusals and the regulator's views",
+        "own": "只动自己的草稿或任务，不留证；拒绝留痕 / keeps only one's own draft or task, no evidence; refusals",
+    }
     for one in report["operations"]:
-        leaves = " ".join(one["kinds"]) or "只读：仅拒绝与监管查看留痕 / reads: refusals and the regulator's views only"
+        leaves = " ".join(one["kinds"]) or silent.get(one["leaves"], "—")
         mark = "✗" if one["problem_en"] else "✓" if one["proven"] else "·"
         lines.append(f"{mark} {one['name']:<34} {one['entries']:>7}  {leaves}")
         if one["problem_en"]:

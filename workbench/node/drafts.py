@@ -159,11 +159,10 @@ def _discard(ctx: OperationContext, request: DiscardDraft) -> Discarded:
     return Discarded(discarded=bool(ctx.host.store.write(lambda tx: ctx.host.vault.shred(tx, name))))
 
 
-# `reads_only` says that success leaves no entry (operations.Operation), as with tasks.cancel; refusals always do.
 DRAFT_OPERATIONS = (
     Operation(
         name="intersection.draft_save", zh="保存求交草稿", en="save a draft of an intersection", request=SaveDraft,
-        reply=DraftInfo, roles=frozenset({Role.MARKETING}), run=_save, reads_only=True,
+        reply=DraftInfo, roles=frozenset({Role.MARKETING}), run=_save, own_only=True,
     ),
     Operation(
         name="intersection.draft_get", zh="读取自己的求交草稿", en="read one's own drafts of intersections", request=GetDrafts,
@@ -171,7 +170,7 @@ DRAFT_OPERATIONS = (
     ),
     Operation(
         name="intersection.draft_discard", zh="丢弃求交草稿", en="discard a draft of an intersection", request=DiscardDraft,
-        reply=Discarded, roles=frozenset({Role.MARKETING}), run=_discard, reads_only=True,
+        reply=Discarded, roles=frozenset({Role.MARKETING}), run=_discard, own_only=True,
     ),
 )  # fmt: skip
 

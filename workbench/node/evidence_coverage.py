@@ -1,9 +1,10 @@
 """Does every action leave evidence? The registry's promise beside what this node's log really holds.
 
-The promise: an operation either reads only, and then its refusals and each view of the regulator are entries, or it names the
-kinds of entry that it writes. The proof has two halves. `left_entry` is asked by the gate after every action that changes
-something; one that left nothing is an `action.unrecorded` entry itself, and a fault in a test workspace. `run_coverage` lists
-every registered operation with the entries of its kinds and checks that the newest lies in the tree under both roots.
+The promise: an operation either reads only, and then its refusals and each view of the regulator are entries; or it changes
+only a draft or a task of its caller, and then its refusals are; or it names the kinds of entry that it writes. The proof has
+two halves. `left_entry` is asked by the gate after every action that changes something else; one that left nothing is an
+`action.unrecorded` entry itself, and a fault in a test workspace. `run_coverage` lists every registered operation with the
+entries of its kinds and checks that the newest lies in the tree under both roots.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ VIEWED = ("evidence.viewed", "regulator.viewed")
 
 
 class CoveredOperation(Reply):
-    """leaves: "entry" (a kind of `kinds` each time it succeeds) or "read" (nothing but refusals and views of the regulator).
+    """leaves: "entry" (a kind of `kinds` each time it succeeds), "read" (reads only: nothing but refusals and views of the
+    regulator) or "own" (keeps only one's own draft or task: nothing but refusals).
 
     entries: of these kinds in the own log; newest: index of the last of them, null when there is none; proven: whether the
     newest one's inclusion in the tree was computed anew and held, null when there is none. problem: "" or what is wrong.
@@ -86,7 +88,7 @@ def run_coverage(ctx: OperationContext, request: NoInput) -> CoverageReply:
 def _covered(host: Workbench, operation: Operation) -> CoveredOperation:
     kinds = list(operation.evidence)
     problem = ("", "")
-    if not operation.reads_only and not kinds:
+    if operation.leaves_entry and not kinds:
         problem = ("会改动数据，却没有登记证据种类", "it changes something and names no kind of evidence")
     elif unknown := [kind for kind in kinds if kind not in host.kinds]:
         problem = (f"登记的证据种类不存在：{'、'.join(unknown)}", f"it names kinds that do not exist: {', '.join(unknown)}")
@@ -98,7 +100,7 @@ def _covered(host: Workbench, operation: Operation) -> CoveredOperation:
         name=operation.name,
         zh=operation.zh,
         en=operation.en,
-        leaves="read" if operation.reads_only else "entry",
+        leaves="read" if operation.reads_only else "own" if operation.own_only else "entry",
         kinds=kinds,
         entries=entries,
         newest=newest,

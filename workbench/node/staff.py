@@ -364,6 +364,8 @@ def _description(operation: Operation) -> str:
         notes.append("Open to a notebook's token.")
     if operation.reads_only:
         notes.append("Reads only.")
+    if operation.own_only:
+        notes.append("Changes only one's own draft or task; leaves no evidence.")
     if operation.evidence:
         notes.append(f"Evidence: {', '.join(operation.evidence)}.")
     return " ".join(notes)

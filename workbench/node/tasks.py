@@ -155,6 +155,6 @@ TASK_OPERATIONS = (
         roles=frozenset(Role),
         run=_cancel,
         weak_token=True,
-        reads_only=True,
+        own_only=True,
     ),
 )
