@@ -175,7 +175,9 @@ def test_a_proposal_whose_acknowledgement_was_lost_is_taken_back(three: Institut
     real = three.links["broker"].call
 
     def loses_the_reply(party: Any, path: str, body: bytes, *, timeout_s: float) -> bytes:
-        real(party, path, body, timeout_s=timeout_s)
+        reply = real(party, path, body, timeout_s=timeout_s)
+        if path != "message":  # mirrors and heartbeats come in between
+            return reply
         three.links["broker"].call = real  # type: ignore[method-assign]  # once
         raise StorageFailed("答复丢失", "the reply was lost")
 
