@@ -18,12 +18,14 @@ if TYPE_CHECKING:
         Host,
         IntersectionEngine,
         Ledger,
+        LetterKind,
         Migration,
         Setting,
     )
     from workbench.domain.erasure import ErasureFinding, ErasureRequest
     from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
     from workbench.domain.party import PartyId
+    from workbench.domain.subject import SubjectRecord, SubjectRequest
     from workbench.operations import Operation
 
 hookspec = pluggy.HookspecMarker("workbench")
@@ -110,8 +112,23 @@ class HookSpecs:
         raise NotImplementedError
 
     @hookspec
+    def workbench_subject_records(self, host: Host, request: SubjectRequest) -> Sequence[SubjectRecord]:
+        """Everything this plugin keeps about one customer, record by record; what is set aside is named as such."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_restricted_customers(self, host: Host) -> Sequence[str]:
+        """Names (tokens in hex) of customers who restrict processing now; the consent registry refuses them."""
+        raise NotImplementedError
+
+    @hookspec
     def workbench_background(self, host: Host) -> Sequence[BackgroundWork]:
         """Work that goes on while the node runs: started when everything else is, stopped first."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_letters(self, host: Host) -> Sequence[LetterKind]:
+        """Kinds of letter from other institutions that this plugin receives (docs/protocols/letters.md)."""
         raise NotImplementedError
 
     @hookspec

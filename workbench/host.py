@@ -24,13 +24,16 @@ from workbench.contracts import (
     HealthReport,
     IntersectionEngine,
     Ledger,
+    LetterKind,
 )
 from workbench.crypto import ed25519, mldsa, sm2
 from workbench.domain.checkpoint import PartyKeys
+from workbench.domain.erasure import Customer
 from workbench.domain.erasure import Terms as RetentionTerms
 from workbench.domain.evidence import ReplayNeed, RestoredEntry
 from workbench.domain.intersection import JobId, new_job_id
 from workbench.domain.party import PartyId
+from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.errors import NotFound, Refused, StartRefused, WorkbenchError
 from workbench.flows.intersection import IntersectionFlow
 from workbench.flows.jobs import JobRows
@@ -39,6 +42,7 @@ from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node import first_passwords
 from workbench.node.drafts import DRAFT_OPERATIONS
 from workbench.node.erasure import Erasure
+from workbench.node.erasing import identify
 from workbench.node.erasure_operations import ERASURE_OPERATIONS
 from workbench.node.evidence_export import EXPORT_OPERATIONS
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
@@ -50,6 +54,7 @@ from workbench.node.keys import InstitutionKeys
 from workbench.node.kinds import HOST_KINDS
 from workbench.node.laboratory import Laboratory
 from workbench.node.ledger_operations import LEDGER_OPERATIONS
+from workbench.node.letters import LetterService
 from workbench.node.links import Links, NoLinks
 from workbench.node.lists import LIST_OPERATIONS, Lists
 from workbench.node.members import MemberChanges
@@ -62,6 +67,7 @@ from workbench.node.people_operations import PEOPLE_OPERATIONS
 from workbench.node.restore import RESTORE_MIGRATIONS, Restoring
 from workbench.node.schema import HOST_MIGRATIONS
 from workbench.node.sealing import Sealing
+from workbench.node.subject_records import subject_records
 from workbench.node.tasks import TASK_OPERATIONS, Tasks
 from workbench.node.trust import Partner
 from workbench.operations import Registry
@@ -175,6 +181,7 @@ class Workbench:
         self.tasks = Tasks(self)
         self.flow = IntersectionFlow(self)
         self.negotiations = Negotiations(self, Outbox(self.store, now_ms=now_ms))
+        self.letters = LetterService(self, Outbox(self.store, now_ms=now_ms), self._letter_kinds())
         self.sealing = Sealing(self)
         self.heartbeat = Heartbeat(self)
         self.erasure = Erasure(self)
@@ -214,10 +221,11 @@ class Workbench:
         loaded = ", ".join(f"{one.name} {one.version} {one.state}" for one in self.plugins.plugins)
         values = {"version": __version__, "plugins": loaded, "workspace": self.kind}
         self.store.write(lambda tx: self.evidence.append(tx, "node.started", values))
-        first_passwords.remove_changed(self.folder, self.people.with_own_password(), now_ms=self.now_ms())
+        first_passwords.remove_ended(self.folder, self.people.past_first_password(), now_ms=self.now_ms())
         self.erasure.start()
         self.flow.recover()
         self.negotiations.start()
+        self.letters.start()
         for work in self.background:
             work.start()
 
@@ -232,6 +240,7 @@ class Workbench:
             self.heartbeat.stop()
             self.sealing.stop()
             self.negotiations.stop()
+            self.letters.stop()
         self.tasks.close()
         self.peer_api.close()
         self.links.close()
@@ -371,12 +380,34 @@ class Workbench:
         found = self.plugins.collect("workbench_replay", failed=failed, host=self, entries=entries)
         return [need for _, needs in found for need in needs] + self.erasure.replay(entries)
 
+    def identify_customer(self, phone: str | None, id_no: str | None) -> Customer:
+        """Everything known to be this person's, from normalised identifiers; Refused AMBIGUOUS_CUSTOMER."""
+        return identify(self, phone, id_no)
+
+    def subject_records(self, request: SubjectRequest) -> list[SubjectRecord]:
+        """Every record about one customer, of host and plugins; Refused when somebody cannot answer (docs/rights.md)."""
+        return subject_records(self, request)
+
+    def restricted_customers(self) -> frozenset[str]:
+        """Names of the customers who restrict processing now; Refused when a plugin cannot say: then nobody is used."""
+
+        def failed(plugin: str, error: Exception) -> None:
+            self.log_fault(error)
+            raise Refused(
+                f"插件「{plugin}」说不出谁限制了处理，因此谁都不能使用。管理员检查该插件",
+                f"Plugin {plugin} cannot say who restricts processing, so nobody is used. An administrator checks it",
+                code="RESTRICTIONS_UNKNOWN",
+            ) from error
+
+        found = self.plugins.collect("workbench_restricted_customers", failed=failed, host=self)
+        return frozenset(name for _, names in found for name in names)
+
     def person_named(self, token: str) -> str:
         return self.people.named(token)
 
     def health(self) -> list[HealthReport]:
         """Lines of host and plugins; a plugin whose check fails becomes a failed line of its own."""
-        lines: list[HealthReport] = []
+        lines: list[HealthReport] = self.letters.health()
 
         def failed(plugin: str, error: Exception) -> None:
             self.log_fault(error)
@@ -393,6 +424,11 @@ class Workbench:
             if plugin.state != "ok":
                 lines.append(HealthReport(plugin.name, "failed", plugin.problem, plugin.problem, "admin"))
         return lines
+
+    def _letter_kinds(self) -> list[LetterKind]:
+        """Kinds of letter that plugins receive; those of a plugin that fails here are unknown, and refused."""
+        found = self.plugins.collect("workbench_letters", failed=lambda plugin, error: self.log_fault(error), host=self)
+        return [kind for _, kinds in found for kind in kinds]
 
     def _background_of_plugins(self) -> list[BackgroundWork]:
         """What plugins do while the node runs; a plugin that fails here is named on the health page."""

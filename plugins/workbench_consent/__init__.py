@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from workbench.contracts import ConsentRegistry, HealthReport, Host, Migration, Setting
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
+from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_consent import documents, health, operations, replaying, schema
+from workbench_consent import documents, health, operations, replaying, schema, subject_records
 from workbench_consent.registry import Registry
 
 WORKBENCH_API = 1
@@ -39,6 +40,12 @@ def workbench_guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
 def workbench_erase_customer(host: Host, request: ErasureRequest) -> Sequence[ErasureFinding]:
     registry: object = host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
     return registry.erase(request) if isinstance(registry, Registry) else []
+
+
+@hookimpl
+def workbench_subject_records(host: Host, request: SubjectRequest) -> Sequence[SubjectRecord]:
+    registry: object = host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
+    return subject_records.records(host, registry.state(), request.customer.names) if isinstance(registry, Registry) else []
 
 
 @hookimpl

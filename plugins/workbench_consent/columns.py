@@ -207,11 +207,15 @@ def decide(
     withdrawals: WithdrawalColumns,
     query: GrantQuery,
     among: Flags | None = None,
+    restrictions: WithdrawalColumns | None = None,
 ) -> Verdicts:
     """`grants.decide` for a whole list. links: `subjects.links_of` of the list and these grants."""
     best = _best(index, links, (_standing(grants, terms, query).astype(np.int64) << 32) | grants.rank)
     reason = (best >> 32).astype(np.uint8)
     reason[suppressed(index.subjects, withdrawals, query) & (reason != Reason.WITHDRAWN)] = Reason.SUPPRESSED
+    if restrictions is not None and len(restrictions):
+        held = suppressed(index.subjects, restrictions, query)
+        reason[held & (reason < Reason.SUPPRESSED) & (reason != Reason.WITHDRAWN)] = Reason.RESTRICTED
     reason[~is_named(index.subjects.of(query.key_kind))] = Reason.MISSING_KEY
     grant = np.full(len(best), -1, np.int64)
     speaks = reason < Reason.NO_GRANT

@@ -40,6 +40,7 @@ class Reason(IntEnum):
     SUPPRESSED = 8
     DUPLICATE_KEY = 9
     MISSING_KEY = 10
+    RESTRICTED = 11
 
     @property
     def code(self) -> str:
@@ -220,14 +221,18 @@ def decide(
     withdrawals: Sequence[Withdrawal],
     query: GrantQuery,
     among: Sequence[bool] | None = None,
+    restrictions: Sequence[Withdrawal] = (),
 ) -> list[Verdict]:
     """The verdict for every customer of a list, in order. Cost: customers times grants; for tests and explanations.
 
     among: who belongs to the audience, None for everybody; one of them stands for a shared key where possible.
+    restrictions: who restricts processing now, written like withdrawals; they end no grant.
     """
     fold = [(grant, was_withdrawn(grant, withdrawals)) for grant in grants]
     persons_by_phone = _persons_by_phone(customers)
-    verdicts = [_decide_alone(customer, fold, withdrawals, query, persons_by_phone) for customer in customers]
+    verdicts = [
+        _decide_alone(customer, fold, withdrawals, query, persons_by_phone, restrictions) for customer in customers
+    ]
     return _settle_shared_keys(customers, verdicts, query.key_kind, among or [True] * len(customers))
 
 
@@ -237,6 +242,7 @@ def _decide_alone(
     withdrawals: Sequence[Withdrawal],
     query: GrantQuery,
     persons_by_phone: dict[bytes, int],
+    restrictions: Sequence[Withdrawal],
 ) -> Verdict:
     if customer.key(query.key_kind) is None:
         return Verdict(Reason.MISSING_KEY)
@@ -253,6 +259,8 @@ def _decide_alone(
             rank, best = candidate, Verdict(reason, grant)
     if best.reason is not Reason.WITHDRAWN and is_suppressed(customer.subject, query, withdrawals):
         return Verdict(Reason.SUPPRESSED)
+    if best.reason is not Reason.WITHDRAWN and is_suppressed(customer.subject, query, restrictions):
+        return Verdict(Reason.RESTRICTED)
     if best.reason is Reason.OK and best.grant is not None:
         return Verdict(Reason.OK, best.grant, best.grant.until_ms)
     return best

@@ -21,5 +21,9 @@ SENTENCES: dict[Reason, tuple[str, str]] = {
         "同一标识已由另一客户号代表，只计一次",
         "another customer number already stands for this key, which counts once",
     ),
+    Reason.RESTRICTED: (
+        "客户行使限制处理的权利，办结前不使用",
+        "the customer restricts processing and is not used while that lasts",
+    ),
     Reason.MISSING_KEY: ("没有所比对的标识", "the customer has no value for the identifier compared"),
 }

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from workbench.contracts import ConsentDecision, GrantQuery, Host, Transaction
+from workbench.contracts import ConsentDecision, CustomerDecision, GrantQuery, Host, Transaction
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding
 from workbench.domain.intersection import KeyKind
 from workbench.domain.party import PartyId
 from workbench.errors import Refused
 from workbench.intake import GrantTable, read_grant_rows, require_quality
-from workbench_consent import columns, documents, erasing, importing, snapshots, tables, withdrawing
+from workbench_consent import columns, documents, erasing, importing, restricting, snapshots, subject_records, tables, withdrawing
 from workbench_consent.audit import AuditResult, audit
 from workbench_consent.columns import Verdicts
 from workbench_consent.grants import Reason, Subject
@@ -91,8 +91,18 @@ class Registry:
             raise ValueError(f"a list of customers has the columns {', '.join(missing)} too")
         state = self._projection.state()
         known = self._lists.find(customers, state)
-        verdicts = columns.decide(known.index, known.links, state.grants, state.terms, state.withdrawals, query, among)
+        held = restricting.restrictions(self._host.restricted_customers())
+        verdicts = columns.decide(
+            known.index, known.links, state.grants, state.terms, state.withdrawals, query, among, held
+        )
         return verdicts, state
+
+    def explain_customer(
+        self, customers: pl.DataFrame, row: int, query: GrantQuery, *, names: Sequence[str]
+    ) -> CustomerDecision:
+        """Why the customer in this row may or may not be used; fulfils workbench.contracts.ExplainsCustomers."""
+        verdicts, state = self.explain(customers, query)
+        return subject_records.customer_decision(verdicts, state, row, query, names)
 
     def learn(self, customers: pl.DataFrame, *, list_id: str) -> Callable[[Transaction], None]:
         """Make the tokens of a list and write them ahead; call the result in the change that stores the list.
@@ -108,9 +118,12 @@ class Registry:
         self._projection.forget_large()
 
     def changed_since(self, as_of: int) -> bool:
-        """True when a consent event after `as_of` exists, so that a decision must be taken anew."""
+        """True when a consent event after `as_of` exists, so that a decision must be taken anew.
+
+        A restriction is no consent event and may have begun since: while anybody restricts, every check decides anew.
+        """
         with self._host.store.read() as reader:
-            return tables.newest_event(reader) > as_of
+            return tables.newest_event(reader) > as_of or bool(self._host.restricted_customers())
 
     def state(self) -> State:
         """Everything the registry knows now, as columns."""

@@ -140,6 +140,9 @@ class House:
     def today(self) -> date:
         return datetime.fromtimestamp(self.time_ms / 1000, BEIJING).date()
 
+    def restricted_customers(self) -> frozenset[str]:
+        return frozenset()
+
     def parties(self) -> Sequence[PartyId]:
         return [PartyId("bank"), PartyId("broker"), PartyId("cardnet")]
 

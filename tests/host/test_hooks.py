@@ -385,6 +385,62 @@ def test_hook_workbench_erase_customer(workspace: Workspace) -> None:
     assert {"owner": "extra", "what": "notes"}.items() <= next(one for one in done.report if one["owner"] == "extra").items()
 
 
+def test_hook_workbench_subject_records(workspace: Workspace) -> None:
+    """Every owner is asked with tokens and identifiers; one that fails leaves no answer at all."""
+    from workbench.domain.subject import SubjectRecord, SubjectRequest
+
+    asked: list[SubjectRequest] = []
+    fails = [False]
+
+    @hookimpl
+    def workbench_subject_records(host: Any, request: SubjectRequest) -> Sequence[SubjectRecord]:
+        asked.append(request)
+        if fails[0]:
+            raise RuntimeError("customer 10000000001")
+        return [SubjectRecord("extra", "extra.note", "note 1", "一条备注", "a note", values={"text": "hello"})]
+
+    with use(workspace, workbench_subject_records=workbench_subject_records) as house:
+        request = SubjectRequest(house.node.identify_customer("10000000001", None))
+        found = house.node.subject_records(request)
+        assert [one.place for one in found if one.owner == "extra"] == ["note 1"]
+        fails[0] = True
+        with pytest.raises(Refused) as refused:
+            house.node.subject_records(request)
+    assert (refused.value.code, "10000000001" in str(refused.value)) == ("SUBJECT_RECORDS_FAILED", False)
+    assert asked[0].customer.phones == ("10000000001",) and "10000000001" not in repr(asked[0])
+
+
+def test_hook_workbench_restricted_customers(workspace: Workspace) -> None:
+    """Who is named is refused in every decision, and a plugin that cannot say stops all of them."""
+    import polars as pl
+
+    from workbench.contracts import GrantQuery
+    from workbench.domain.intersection import KeyKind
+    from workbench.domain.party import PartyId
+
+    named: list[str] = []
+    fails = [False]
+
+    @hookimpl
+    def workbench_restricted_customers(host: Any) -> Sequence[str]:
+        if fails[0]:
+            raise RuntimeError("customer 10000000001")
+        return named
+
+    with use(workspace, workbench_restricted_customers=workbench_restricted_customers) as house:
+        house.node.parties = lambda: [PartyId("bank"), PartyId("broker")]
+        people = pl.DataFrame({"customer_id": ["1", "2"], "phone": ["10000000001", "10000000002"], "id_no": [None, None]})
+        people = people.with_columns(pl.col("id_no").cast(pl.String))
+        query = GrantQuery("customer-service", PartyId("bank"), house.clock(), KeyKind.PHONE)
+        assert list(house.node.consent.decide(people, query).reason) == ["NO_GRANT", "NO_GRANT"]
+        named += house.node.identify_customer("10000000002", None).names
+        assert list(house.node.consent.decide(people, query).reason) == ["NO_GRANT", "RESTRICTED"]
+        fails[0] = True
+        with pytest.raises(Refused) as refused:
+            house.node.consent.decide(people, query)
+    assert (refused.value.code, "10000000001" in str(refused.value)) == ("RESTRICTIONS_UNKNOWN", False)
+
+
 def test_hook_workbench_audit(workspace: Workspace) -> None:
     """What a plugin finds in its own records stands in the report of every audit."""
     from workbench.domain.evidence import AuditFinding

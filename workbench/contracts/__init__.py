@@ -2,7 +2,7 @@
 
 A plugin may import this package, workbench.domain, workbench.crypto, workbench.operations, workbench.hookspecs and
 workbench.errors, and nothing else of the host. No behaviour lives here. Import names from the package itself; the
-modules are for reading: storing, evidence, consent, engine, links, hosting.
+modules are for reading: storing, evidence, consent, engine, links, letters, hosting.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from workbench.contracts.consent import (
     ConsentDecision,
     ConsentRegistry,
+    CustomerDecision,
+    ExplainsCustomers,
     FindsCustomers,
     GrantQuery,
     LearnsLists,
@@ -39,6 +41,7 @@ from workbench.contracts.hosting import (
     Setting,
     view_at,
 )
+from workbench.contracts.letters import Letter, LetterKind, Letters, LetterState
 from workbench.contracts.links import (
     Channel,
     ChannelIdentity,
@@ -65,10 +68,12 @@ __all__ = [
     "ChannelServer",
     "ConsentDecision",
     "ConsentRegistry",
+    "CustomerDecision",
     "Dashboard",
     "EngineGuarantees",
     "EvidenceIndex",
     "EvidenceLog",
+    "ExplainsCustomers",
     "FindsCustomers",
     "GrantQuery",
     "HealthReport",
@@ -78,6 +83,10 @@ __all__ = [
     "LearnsLists",
     "Ledger",
     "LedgerExchange",
+    "Letter",
+    "LetterKind",
+    "LetterState",
+    "Letters",
     "Mark",
     "Migration",
     "NamesCustomers",

@@ -88,6 +88,36 @@ class FindsCustomers(Protocol):
         """bool (n): rows (columns phone, id_no) of this person: the number agrees, or there is none and the phone does."""
 
 
+@dataclass(frozen=True, slots=True)
+class CustomerDecision:
+    """Why one customer was or was not usable. code: "OK" or a reason; zh, en: its sentence.
+
+    record: number of the grant that speaks for it, 0 for none; from_ms, until_ms, channel, digest (hex): of that grant.
+    """
+
+    code: str
+    zh: str
+    en: str
+    record: int = 0
+    from_ms: int = 0
+    until_ms: int = 0
+    channel: str = ""
+    digest: str = ""
+
+
+@runtime_checkable
+class ExplainsCustomers(Protocol):
+    """What a consent registry may offer besides: the decision about one customer, in words, with the grant behind it."""
+
+    def explain_customer(
+        self, customers: pl.DataFrame, row: int, query: GrantQuery, *, names: Sequence[str]
+    ) -> CustomerDecision:
+        """The customer in `row` of a list, at the instant of the query, by what is known today; names: its tokens.
+
+        A grant withdrawn since is named all the same: past use rested on it.
+        """
+
+
 @runtime_checkable
 class LearnsLists(Protocol):
     """What a consent registry may offer besides: to prepare for a list while it is imported."""

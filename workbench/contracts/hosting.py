@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from workbench.contracts.evidence import EvidenceLog
+from workbench.contracts.letters import Letters
 from workbench.contracts.storing import BlobStore, RestrictedStore, Store, Vault
 from workbench.domain.party import Caller, PartyId
 
@@ -90,6 +91,10 @@ class Host(Protocol):
     blobs: BlobStore
     restricted: RestrictedStore
 
+    @property
+    def letters(self) -> Letters:
+        """Durable signed messages to other institutions."""
+
     def now_ms(self) -> int: ...
 
     def random(self, size_bytes: int) -> bytes: ...
@@ -101,6 +106,9 @@ class Host(Protocol):
 
     def parties(self) -> Sequence[PartyId]:
         """All institutions of the project, this one included, sorted."""
+
+    def restricted_customers(self) -> frozenset[str]:
+        """Names (tokens in hex) of the customers whose data must not be used now (hook workbench_restricted_customers)."""
 
     def provider(self, contract: type[T]) -> T:
         """The one provider of a contract: Ledger or ConsentRegistry."""

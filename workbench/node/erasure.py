@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -380,11 +380,16 @@ class Erasure:
                 id_nos=(parse_id_no(id_no, today=host.today()),) if id_no.strip() else (),
             )
         )
+        return self.of_names(names)
+
+    def of_names(self, names: Collection[str]) -> list[Restriction]:
+        """Restrictions of whoever has one of these tokens."""
+        host, wanted = self._host, set(names)
         with host.store.read() as reader:
             return [
                 one
                 for asked in self.requests(states=("RESTRICTED",))
-                if names & set(_unpacked(host.vault.get(reader, _object(asked.request)))[0].names)
+                if wanted & set(_unpacked(host.vault.get(reader, _object(asked.request)))[0].names)
                 for one in host.restricted.restrictions(reader, request=asked.request)
             ]
 
