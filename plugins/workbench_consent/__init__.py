@@ -10,7 +10,8 @@ from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, Re
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_consent import documents, health, operations, replaying, schema, subject_records
+from workbench_consent import documents, health, operations, outlook, replaying, schema, subject_records
+from workbench_consent.notices import operations as notices
 from workbench_consent.registry import Registry
 
 WORKBENCH_API = 1
@@ -23,7 +24,7 @@ def workbench_consent_registry(host: Host) -> ConsentRegistry:
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return [*operations.OPERATIONS, *replaying.REPLAY_OPERATIONS]
+    return [*operations.OPERATIONS, *outlook.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS]
 
 
 @hookimpl
@@ -60,7 +61,7 @@ def workbench_migrations() -> Sequence[Migration]:
 
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
-    return schema.EVIDENCE_KINDS
+    return [*schema.EVIDENCE_KINDS, *outlook.EVIDENCE_KINDS]
 
 
 @hookimpl

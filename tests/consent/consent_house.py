@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from workbench_consent import schema
+import workbench_consent
 from workbench_consent.registry import Registry
 
 from workbench.contracts import ConsentRegistry, Ledger, OperationContext, Transaction
@@ -107,11 +107,11 @@ class House:
         self.path = folder / "evidence.db"
         self.folder = folder
         self.source = random_sources.SeededSource(b"consent tests")
-        self.store = Database(self.path, [*BLOB_MIGRATIONS, *ERASURE_MIGRATIONS, *schema.MIGRATIONS], reserve_bytes=0)
+        self.store = Database(self.path, [*BLOB_MIGRATIONS, *ERASURE_MIGRATIONS, *workbench_consent.workbench_migrations()], reserve_bytes=0)
         self.vault = Vault(self.store, b"\x07" * 32, source=self.source)
         self.ledger = MemoryLedger(self.party)
         self.evidence = EvidenceLog(
-            schema.EVIDENCE_KINDS,
+            workbench_consent.workbench_evidence_kinds(),
             self.ledger,  # type: ignore[arg-type]  # only what this plugin uses of a ledger
             self.vault,
             now_ms=self.now_ms,
@@ -135,7 +135,7 @@ class House:
         return self.source(size_bytes)
 
     def setting(self, name: str) -> Any:
-        return {one.name: one.default for one in schema.SETTINGS}[name]
+        return {one.name: one.default for one in workbench_consent.workbench_settings()}[name]
 
     def today(self) -> date:
         return datetime.fromtimestamp(self.time_ms / 1000, BEIJING).date()
