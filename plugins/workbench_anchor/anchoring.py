@@ -181,7 +181,7 @@ class Anchoring:
             if head.size > self._house.ledger.size(party):
                 if party == host.party:
                     found.append(self._finding(party, "ROLLED_BACK", head.size, shown))
-            elif self._house.roots(party, head.size) != head.roots:
+            elif self._house.ledger.roots_at(party, head.size) != head.roots:
                 found.append(self._finding(party, "SPLIT_VIEW", head.size, shown))
         return found
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from workbench.contracts import AnchorProof, Ledger
+from workbench.contracts import AnchorProof
 from workbench.crypto import canonical
 from workbench.domain.checkpoint import Checkpoint, origin_of
-from workbench.domain.merkle import SHA256, SM3, Frontier, NodeOf, TreeHash, consistency_proof
 from workbench.domain.party import PartyId
 from workbench_anchor import anchoring, contract, stamping, tables
 from workbench_anchor.notes import origin_id, read_note
@@ -18,7 +17,6 @@ from workbench_anchor.service import AnchorService
 from workbench_anchor.tables import StampRow, TransactionRow
 
 TRANSACTION_VERSION = "workbench/v1/anchor-transaction"
-_CHUNK = 4096
 NOTE_FILE, REQUEST_FILE, TOKEN_FILE = "checkpoint.note", "request.tsq", "token.tsr"
 AUTHORITY_FILE, TRANSACTION_FILE = "tsa.pem", "transaction.json"
 
@@ -167,7 +165,7 @@ def _stamp_proof(service: AnchorService, size: int, row: StampRow | None) -> Anc
     if row.state == "stamped":
         files |= {TOKEN_FILE: row.reply, AUTHORITY_FILE: row.authority}
     state = "confirmed" if row.state == "stamped" else "waiting"
-    paths = _paths(service.house.ledger, service.host.party, size, row.size)
+    paths = service.house.ledger.consistency(service.host.party, size, row.size)
     return AnchorProof(
         stamping.WHAT,
         service.host.party,
@@ -189,7 +187,7 @@ def _chain_proof(service: AnchorService, size: int, row: TransactionRow) -> Anch
     files = {NOTE_FILE: row.note.encode()}
     if is_there:
         files[TRANSACTION_FILE] = _transaction_file(service, row)
-    paths = _paths(service.house.ledger, service.host.party, size, row.size)
+    paths = service.house.ledger.consistency(service.host.party, size, row.size)
     return AnchorProof(
         anchoring.WHAT, service.host.party, row.size, "confirmed" if is_there else "waiting", row.time_ms, row.note, row.digest,
         *paths, files, line.zh, line.en,
@@ -217,26 +215,6 @@ def _transaction_file(service: AnchorService, row: TransactionRow) -> bytes:
             "code_sha256": hashlib.sha256(contract.deployed_code()).hexdigest(),
         }
     )
-
-
-def _paths(ledger: Ledger, log: PartyId, old: int, new: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Consistency paths in both trees. Cost: two hashes an entry in each, from the stored leaves, a few thousand at a time."""
-    sha256, sm3 = (
-        tuple(consistency_proof(tree, old, new, _nodes(ledger, log, tree, place)))
-        for place, tree in enumerate((SHA256, SM3))
-    )
-    return sha256, sm3
-
-
-def _nodes(ledger: Ledger, log: PartyId, tree: TreeHash, place: int) -> NodeOf:
-    def node(level: int, index: int) -> bytes:
-        frontier, stop = Frontier(), (index + 1) << level
-        for start in range(index << level, stop, _CHUNK):
-            leaves = ledger.leaves(log, start, min(stop, start + _CHUNK))
-            frontier = frontier.extended(tree, [pair[place] for pair in leaves])[0]
-        return frontier.root(tree)
-
-    return node
 
 
 def _time(time_ms: int) -> str:

@@ -1,4 +1,4 @@
-"""What anchoring uses of the node it runs in: its log, its evidence, roots at a size, the note to be anchored next."""
+"""What anchoring uses of the node it runs in: its log, its evidence, the note to be anchored next."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from workbench.contracts import BackgroundWork, Host, Ledger, Transaction
-from workbench.domain.merkle import SHA256, SM3, Frontier
-from workbench.domain.party import PartyId
 from workbench.errors import NotFound
 from workbench_anchor import tables
 from workbench_anchor.notes import GATHER_MS, Note, is_due, read_note
-
-_CHUNK = 4096
 
 
 class AnchorHost(Host, Protocol):
@@ -32,7 +28,6 @@ class House:
 
     def __init__(self, host: AnchorHost) -> None:
         self.host = host
-        self._frontiers: dict[PartyId, tuple[Frontier, Frontier]] = {}
         self._due_since: dict[str, int] = {}
         self._told: set[tuple[str, str]] = set()
 
@@ -90,20 +85,6 @@ class House:
         with self.host.store.read() as reader:
             own = tables.own_entries_from(reader, size)
         return max(0, self.ledger.size(self.host.party) - size - own)
-
-    def roots(self, log: PartyId, size: int) -> tuple[bytes, bytes]:
-        """Both roots of the first `size` entries as held here. Cost: two hashes an entry not looked at before."""
-        sha256, sm3 = self._frontiers.get(log, (Frontier(), Frontier()))
-        if sha256.size > size:
-            sha256, sm3 = Frontier(), Frontier()
-        while sha256.size < size:
-            leaves = self.ledger.leaves(log, sha256.size, min(size, sha256.size + _CHUNK))
-            if not leaves:
-                raise NotFound(f"本机没有 {log} 的前 {size} 条", f"the first {size} entries of {log} are not here")
-            sha256 = sha256.extended(SHA256, [one for one, _ in leaves])[0]
-            sm3 = sm3.extended(SM3, [one for _, one in leaves])[0]
-        self._frontiers[log] = (sha256, sm3)
-        return sha256.root(SHA256), sm3.root(SM3)
 
     def _best_note(self, covered: int) -> Note:
         if len(self.host.parties()) == 1:  # nobody asks for checkpoints to co-sign them, so one is made here

@@ -163,6 +163,22 @@ class Ledger:
             head = tables.read_head(reader, log)
         return head.size, *head.roots
 
+    def roots_at(self, log: PartyId, size: int) -> tuple[bytes, bytes]:
+        """Both roots of the first `size` entries of the own log or of a mirror. Cost: about 0.1 ms at 10^6 entries.
+
+        Raises NotFound when fewer are held, VerificationError (TREE) when the stored tree is damaged.
+        """
+        with self._store.read() as reader:
+            self._check_held(reader, log, size)
+            return tables.roots_at(reader, log, size)
+
+    def consistency(self, log: PartyId, old: int, new: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Paths in both trees from the first `old` to the first `new` entries, 0 <= old <= new. Cost, errors: as `roots_at`."""
+        with self._store.read() as reader:
+            self._check_held(reader, log, new)
+            sha256, sm3 = tables.consistency_paths(reader, log, old, new)
+        return tuple(sha256), tuple(sm3)
+
     def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState:
         """As `seal`, for exactly these required institutions instead of the policy."""
         with self._store.read() as reader:
@@ -440,6 +456,10 @@ class Ledger:
         log = body.log if isinstance(body, BuiltBody) else parse_envelope(body).log
         if len(body) > MAX_BODY_BYTES or log != self._party:
             raise ValueError("not an envelope of this log")
+
+    def _check_held(self, reader: tables.Reader, log: PartyId, size: int) -> None:
+        if tables.read_head(reader, log).size < size:
+            raise NotFound(f"本机没有 {log} 的前 {size} 条", f"the first {size} entries of {log} are not here")
 
     def _check_not_rolled_back(self, reader: tables.Reader) -> None:
         row = reader.execute(

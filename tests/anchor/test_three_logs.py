@@ -113,17 +113,6 @@ def test_the_digest_of_a_note_covers_every_signature_line(world: World) -> None:
         assert fewer.digest != note.digest
 
 
-def test_roots_at_every_size_are_those_of_the_log(world: World, host: Host) -> None:
-    house = House(host)  # type: ignore[arg-type]  # as above
-    seen = {}
-    for _ in range(9):
-        world.broker.write(1)
-        size, *roots = world.broker.ledger.roots(BROKER)
-        seen[size] = tuple(roots)
-    for size in (9, 1, 5, 6, 2, 9):
-        assert house.roots(BROKER, size) == seen[size]
-
-
 @pytest.mark.parametrize(
     ("size", "same", "expected"),
     [(3, True, []), (3, False, [("bank", "SPLIT_VIEW")]), (99, False, [])],
@@ -140,7 +129,7 @@ def test_a_partner_who_shows_the_regulator_another_history_is_found(
     origin = origin_id("evidence", BANK)
     anvil.send(anvil.regulator, address, contract.register_call(origin, anvil.regulator.address))
     house = House(host)  # type: ignore[arg-type]  # as above
-    roots = house.roots(BANK, size) if same else (b"\1" * 32, b"\2" * 32)
+    roots = world.broker.ledger.roots_at(BANK, size) if same else (b"\1" * 32, b"\2" * 32)
     anvil.send(anvil.regulator, address, contract.anchor_call(origin, ChainHead(size, *roots, b"\3" * 32)))
     host.settings |= {
         "anchor.chain_url": anvil.url,

@@ -10,7 +10,7 @@ from workbench_ledger import tables
 
 from tests.ledger.world import BROKER, World
 from workbench.domain.merkle import SHA256, SM3, check_consistency, check_inclusion, root_of_leaves
-from workbench.errors import VerificationError
+from workbench.errors import NotFound, VerificationError
 
 COUNT = 70
 
@@ -36,6 +36,29 @@ def test_every_proof_of_a_small_log_holds_in_both_trees(tmp_path: Path) -> None:
                 for side, (tree, proof) in enumerate(zip((SHA256, SM3), paths, strict=True)):
                     leaf = leaves[index][side]
                     check_inclusion(tree, index=index, size=size, leaf=leaf, proof=proof, root=roots[size][side])
+    world.close()
+
+
+def test_roots_and_paths_of_what_is_not_held_are_refused_and_others_are_those_of_the_log(tmp_path: Path) -> None:
+    """What anchoring compares with a chain and gives to packages."""
+    world = World(tmp_path / "world")
+    seen = {}
+    for _ in range(9):
+        world.broker.write(1)
+        size, *roots = world.broker.ledger.roots(BROKER)
+        seen[size] = tuple(roots)
+    world.settle(BROKER)
+    for ledger in (world.broker.ledger, world.bank.ledger):
+        for size in (9, 1, 5, 6, 2):
+            assert ledger.roots_at(BROKER, size) == seen[size]
+            for side, (tree, proof) in enumerate(zip((SHA256, SM3), ledger.consistency(BROKER, size, 9), strict=True)):
+                check_consistency(
+                    tree, old=size, new=9, old_root=seen[size][side], new_root=seen[9][side], proof=proof
+                )
+        with pytest.raises(NotFound):
+            ledger.roots_at(BROKER, 10)
+        with pytest.raises(NotFound):
+            ledger.consistency(BROKER, 3, 10)
     world.close()
 
 

@@ -141,6 +141,12 @@ class Ledger(Protocol):
 
     def size(self, log: PartyId) -> int: ...
 
+    def roots_at(self, log: PartyId, size: int) -> tuple[bytes, bytes]:
+        """SHA-256 and SM3 root of the first `size` entries as held here; NotFound when fewer are."""
+
+    def consistency(self, log: PartyId, old: int, new: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Paths in both trees that show that `new` entries continue `old` (RFC 9162 section 2.1.4); NotFound as `roots_at`."""
+
     def seal_state(self, log: PartyId, index: int, *, required: Sequence[PartyId]) -> SealState:
         """As `seal`, for exactly these required institutions instead of the policy."""
 
