@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from workbench.crypto import canonical
+from workbench.crypto import canonical, compare
+from workbench.domain.checkpoint import Checkpoint
+from workbench.domain.merkle import HASH_SIZE, SHA256, SM3, check_consistency
 from workbench.domain.party import PartyId, parse_party_id
 from workbench.errors import VerificationError
 from workbench_ledger.messages import MAX_MESSAGE_BYTES
@@ -18,9 +20,12 @@ from workbench_ledger.messages import MAX_MESSAGE_BYTES
 PULL_VERSION = "workbench/v1/pull"
 HELD_VERSION = "workbench/v1/held"
 CONFLICTS_VERSION = "workbench/v1/conflicts"
+CONFLICTS_WITH_PREFIX = "workbench/v2/conflicts"
 MAX_CONFLICTS = 8
+MAX_PATH = 64
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,43 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefix:
+    """What the larger head's tree gives at the smaller head's size: in each tree the root, then the consistency path.
+
+    With it two heads of different sizes contradict each other for whoever holds no entry: the larger one was signed over
+    a tree whose first entries have another root than the smaller one says.
+    """
+
+    sha256: tuple[bytes, ...]
+    sm3: tuple[bytes, ...]
+
+    @property
+    def roots(self) -> tuple[bytes, bytes]:
+        """The SHA-256 and the SM3 root."""
+        return self.sha256[0], self.sm3[0]
+
+    def check(self, first: Checkpoint, second: Checkpoint) -> None:
+        """Return if two heads of one log contradict each other by this. Raises VerificationError (CONFLICT_PROOF)."""
+        smaller, larger = sorted((first, second), key=lambda head: head.size)
+        if smaller.size == larger.size or all(map(compare.equal, self.roots, smaller.roots)):
+            _refuse("CONFLICT_PROOF")
+        try:
+            for tree, path, root in ((SHA256, self.sha256, larger.sha256_root), (SM3, self.sm3, larger.sm3_root)):
+                check_consistency(
+                    tree, old=smaller.size, new=larger.size, old_root=path[0], new_root=root, proof=path[1:]
+                )
+        except VerificationError as error:
+            raise _malformed("CONFLICT_PROOF") from error
+
+
+@dataclass(frozen=True, slots=True)
 class ConflictProof:
-    """Two heads of one log that contradict each other, as signed notes."""
+    """Two heads of one log that contradict each other, as signed notes. prefix: of different sizes, where it is known."""
 
     log: PartyId
     held: str
     offered: str
+    prefix: Prefix | None = None
 
 
 def format_pull(pull: Pull) -> bytes:
@@ -66,7 +102,7 @@ def format_pull(pull: Pull) -> bytes:
 
 def parse_pull(data: bytes) -> Pull:
     """The question `format_pull` wrote. Raises VerificationError (code PULL)."""
-    value = _object(data, "PULL", PULL_VERSION, {"held", "log", "note", "reply", "v"})
+    value = _object(data, "PULL", (PULL_VERSION,), {"held", "log", "note", "reply", "v"})
     try:
         return Pull(_party(value["log"]), _number(value["held"]), _text(value["note"]), _text(value["reply"]).encode())
     except ValueError as error:
@@ -80,7 +116,7 @@ def format_held(held: Held) -> bytes:
 
 def parse_held(data: bytes) -> Held:
     """The answer `format_held` wrote. Raises VerificationError (code HELD)."""
-    value = _object(data, "HELD", HELD_VERSION, {"log", "note", "size", "v"})
+    value = _object(data, "HELD", (HELD_VERSION,), {"log", "note", "size", "v"})
     try:
         return Held(_party(value["log"]), _number(value["size"]), _text(value["note"]))
     except ValueError as error:
@@ -88,38 +124,78 @@ def parse_held(data: bytes) -> Held:
 
 
 def format_conflicts(proofs: Sequence[ConflictProof]) -> bytes:
-    """The bytes of at most MAX_CONFLICTS proofs."""
-    rows: list[canonical.Json] = [{"held": one.held, "log": one.log, "offered": one.offered} for one in proofs]
-    return canonical.format({"conflicts": rows, "v": CONFLICTS_VERSION})
+    """The bytes of at most MAX_CONFLICTS proofs, all of them with a prefix or none."""
+    rows: list[canonical.Json] = []
+    for one in proofs:
+        row: dict[str, canonical.Json] = {"held": one.held, "log": one.log, "offered": one.offered}
+        rows.append(row if one.prefix is None else row | {"prefix": _prefix_value(one.prefix)})
+    with_prefix = {one.prefix is not None for one in proofs}
+    if len(with_prefix) != 1:
+        raise ValueError("one message has one version")
+    return canonical.format({"conflicts": rows, "v": CONFLICTS_WITH_PREFIX if with_prefix.pop() else CONFLICTS_VERSION})
+
+
+def format_prefix(prefix: Prefix) -> str:
+    """How a prefix is kept: the text of its member in the message."""
+    return canonical.format(_prefix_value(prefix)).decode()
+
+
+def parse_prefix(text: str) -> Prefix:
+    """The prefix `format_prefix` wrote. Raises VerificationError (CONFLICT_PROOF)."""
+    try:
+        return _prefix(canonical.parse_object(text.encode()))
+    except (ValueError, VerificationError) as error:
+        raise _malformed("CONFLICT_PROOF") from error
 
 
 def parse_conflicts(data: bytes) -> list[ConflictProof]:
     """The proofs `format_conflicts` wrote; nothing in them is verified. Raises VerificationError (code CONFLICT_PROOF)."""
-    value = _object(data, "CONFLICT_PROOF", CONFLICTS_VERSION, {"conflicts", "v"})
-    rows = value["conflicts"]
+    value = _object(data, "CONFLICT_PROOF", (CONFLICTS_VERSION, CONFLICTS_WITH_PREFIX), {"conflicts", "v"})
+    rows, with_prefix = value["conflicts"], value["v"] == CONFLICTS_WITH_PREFIX
+    members = {"held", "log", "offered"} | ({"prefix"} if with_prefix else set())
     try:
         if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_CONFLICTS:
             raise ValueError("none or too many")
         found = []
         for row in rows:
-            if not isinstance(row, dict) or set(row) != {"held", "log", "offered"}:
+            if not isinstance(row, dict) or set(row) != members:
                 raise ValueError("other members")
-            found.append(ConflictProof(_party(row["log"]), _text(row["held"]), _text(row["offered"])))
+            prefix = _prefix(row["prefix"]) if with_prefix else None
+            found.append(ConflictProof(_party(row["log"]), _text(row["held"]), _text(row["offered"]), prefix))
     except ValueError as error:
         raise _malformed("CONFLICT_PROOF") from error
     return found
 
 
-def _object(data: bytes, code: str, version: str, members: set[str]) -> dict[str, canonical.Json]:
+def _object(data: bytes, code: str, versions: Sequence[str], members: set[str]) -> dict[str, canonical.Json]:
     if len(data) > MAX_MESSAGE_BYTES:
         _refuse(code)
     try:
         value = canonical.parse_object(data)
     except VerificationError as error:
         raise _malformed(code) from error
-    if set(value) != members or value["v"] != version:
+    if set(value) != members or value["v"] not in versions:
         _refuse(code)
     return value
+
+
+def _prefix_value(prefix: Prefix) -> dict[str, canonical.Json]:
+    return {"sha256": [one.hex() for one in prefix.sha256], "sm3": [one.hex() for one in prefix.sm3]}
+
+
+def _prefix(value: object) -> Prefix:
+    if not isinstance(value, dict) or set(value) != {"sha256", "sm3"}:
+        raise ValueError("other members")
+    return Prefix(_hashes(value["sha256"]), _hashes(value["sm3"]))
+
+
+def _hashes(value: object) -> tuple[bytes, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PATH:
+        raise ValueError("no path")
+    texts = [_text(one) for one in value]
+    if not all(map(_HASH.fullmatch, texts)):
+        raise ValueError(f"a hash has {HASH_SIZE} bytes in lower-case hex")
+    return tuple(map(bytes.fromhex, texts))
 
 
 def _party(value: object) -> PartyId:

@@ -6,6 +6,7 @@ Document: docs/protocols/ledger.md sections 4 to 6. Fulfils workbench.contracts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from workbench.contracts import Transaction
@@ -22,9 +23,11 @@ from workbench_ledger.exchange import (
     Pull,
     format_conflicts,
     format_held,
+    format_prefix,
     format_pull,
     parse_conflicts,
     parse_held,
+    parse_prefix,
     parse_pull,
 )
 from workbench_ledger.mirror import ROLLED_BACK, Mirror
@@ -93,13 +96,15 @@ class ExchangeDesk:
         """Contradictions that this partner has not been told by us: their numbers and the message; None without any."""
         with self._context.store.read() as reader:
             rows = reader.execute(
-                "SELECT number, log, held_note, offered_note FROM ledger_conflict WHERE problem <> ? AND held_note <> '' "
+                "SELECT number, log, held_note, offered_note, prefix FROM ledger_conflict WHERE problem <> ? AND held_note <> '' "
                 "AND number NOT IN (SELECT number FROM ledger_conflict_told WHERE party = ?) ORDER BY number LIMIT ?",
                 (ROLLED_BACK, party, MAX_CONFLICTS),
             ).fetchall()
         if not rows:
             return None
-        return [row[0] for row in rows], format_conflicts([ConflictProof(PartyId(r[1]), r[2], r[3]) for r in rows])
+        rows = list(takewhile(lambda row: bool(row[4]) == bool(rows[0][4]), rows))  # a message has one version
+        proofs = [ConflictProof(PartyId(r[1]), r[2], r[3], parse_prefix(r[4]) if r[4] else None) for r in rows]
+        return [row[0] for row in rows], format_conflicts(proofs)
 
     def told(self, party: PartyId, numbers: Sequence[int]) -> None:
         """The partner has taken these."""
@@ -130,13 +135,19 @@ class ExchangeDesk:
         first, second = held.checkpoint, offered.checkpoint
         if first.log != proof.log or second.log != proof.log:
             raise _odd("CONFLICT_PROOF", sender)
-        if first.size == second.size:
-            if first.roots != second.roots and not self._is_known({held.text, offered.text}):
+        prefix = ""
+        if proof.prefix is not None:
+            proof.prefix.check(first, second)
+            prefix = format_prefix(proof.prefix)
+        if prefix or (first.size == second.size and first.roots != second.roots):
+            if not self._is_known({held.text, offered.text}):
                 context.store.write(
                     lambda tx: self._mirror.keep_conflict(
-                        tx, first.log, first.size, "SPLIT_VIEW", None, "", held.format(), offered.format()
+                        tx, first.log, second.size, "SPLIT_VIEW", None, "", held.format(), offered.format(), prefix
                     )
                 )
+            return
+        if first.size == second.size:
             return
         for note in (held, offered):
             try:

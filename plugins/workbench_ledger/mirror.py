@@ -24,11 +24,14 @@ from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
 from workbench_ledger import messages, tables
 from workbench_ledger.context import Context
+from workbench_ledger.exchange import Prefix, format_prefix
 from workbench_ledger.messages import MirrorReply, MirrorRequest
 
 ROLLED_BACK = "ROLLED_BACK"
 MAX_KEPT = 100
 """Conflicts, refusals, and heads waiting for comparison, kept for one log: a peer must not fill the disk."""
+KEPT_FOR_NEW_SIZES = 50
+"""From this many conflicts of one log on only those of a size that none of them has are kept."""
 
 
 class Mirror:
@@ -236,10 +239,11 @@ class Mirror:
         with context.store.read() as reader:
             same_size = tables.read_note(reader, log, size)
             held = same_size or tables.newest_note(reader, log)
+            prefix = "" if held_note or held is None else _prefix_of(reader, held.checkpoint, checkpoint)
         held_note = held_note or (held.format() if held else "")
         offered_note = offered.format()
         context.store.write(
-            lambda tx: self.keep_conflict(tx, log, size, problem, index, field, held_note, offered_note)
+            lambda tx: self.keep_conflict(tx, log, size, problem, index, field, held_note, offered_note, prefix)
         )
         where_zh = f"第 {index} 条（{field or '全文'}）起" if index is not None else f"{size} 条以内"
         where_en = f"from entry {index} ({field or 'whole'}) on" if index is not None else f"within its {size} entries"
@@ -276,15 +280,18 @@ class Mirror:
         field: str,
         held_note: str,
         offered_note: str,
+        prefix: str = "",
     ) -> None:
-        """Keep two contradicting heads for ever, and an evidence entry the first time, if the own log takes any now."""
-        kept = tx.execute("SELECT count(*) FROM ledger_conflict WHERE log = ?", (log,)).fetchone()[0]
-        if kept >= MAX_KEPT and not (problem == ROLLED_BACK and _is_larger(tx, log, size)):
-            return  # proven a hundred times over; a peer must not be able to fill the disk
+        """Keep two contradicting heads for ever, and an evidence entry the first time, if the own log takes any now.
+
+        The same head signed once more is no further contradiction. prefix: see `exchange.Prefix`, as text.
+        """
+        if not _has_room(tx, log, size, problem, split_note(offered_note)[0]):
+            return
         added = tx.execute(
-            "INSERT INTO ledger_conflict (log, size, found_ms, problem, idx, field, held_note, offered_note) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (log, size, self._context.now_ms(), problem, index, field, held_note, offered_note),
+            "INSERT INTO ledger_conflict (log, size, found_ms, problem, idx, field, held_note, offered_note, prefix) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (log, size, self._context.now_ms(), problem, index, field, held_note, offered_note, prefix),
         ).rowcount
         if added and self._context.may_write(tx):
             self._context.record(
@@ -315,6 +322,36 @@ class Mirror:
                 self._context.record(tx, "ledger.witness_refused", values)
 
         self._context.store.write(keep)
+
+
+def _has_room(tx: Transaction, log: PartyId, size: int, problem: str, text: str) -> bool:
+    """Whether a contradiction with this offered head, given by its signed text, is still to be kept.
+
+    Whoever has the log's key can sign any number of heads, and one head any number of times: neither may fill the disk,
+    nor take the room of a size at which nothing is proven yet.
+    """
+    rows = tx.execute("SELECT size, problem, offered_note FROM ledger_conflict WHERE log = ?", (log,)).fetchall()
+    here = [row for row in rows if row[0] == size]
+    if any(row[1] == problem and split_note(row[2])[0] == text for row in here):
+        return False
+    if len(rows) < (KEPT_FOR_NEW_SIZES if here else MAX_KEPT):
+        return True
+    return problem == ROLLED_BACK and _is_larger(tx, log, size)
+
+
+def _prefix_of(reader: tables.Reader, held: Checkpoint, offered: Checkpoint) -> str:
+    """What proves to others that the offered head contradicts the larger one held here; "" where nothing does."""
+    log, size = offered.log, offered.size
+    if not size < held.size:
+        return ""
+    try:
+        roots = tables.roots_at(reader, log, size)
+        sha256, sm3 = tables.consistency_paths(reader, log, size, held.size)
+    except VerificationError:  # a damaged tree is for others to report; both heads are kept all the same
+        return ""
+    if roots == offered.roots:  # other entries came with a head that is the same
+        return ""
+    return format_prefix(Prefix((roots[0], *sha256), (roots[1], *sm3)))
 
 
 def _is_larger(tx: Transaction, log: PartyId, size: int) -> bool:

@@ -184,8 +184,14 @@ CREATE TABLE ledger_conflict_told (
 ) WITHOUT ROWID;
 """
 
+_THIRD = """
+-- What shows to everybody that two heads of different sizes contradict each other (section 6), "" where nothing does.
+ALTER TABLE ledger_conflict ADD COLUMN prefix TEXT NOT NULL DEFAULT '';
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(OWNER, 1, _TABLES + _guards()),
     Migration(OWNER, 2, _SECOND),
+    Migration(OWNER, 3, _THIRD),
 )
 """The steps of this plugin's tables; a released step is never changed, only followed."""

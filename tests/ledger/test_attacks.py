@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from workbench_ledger import messages, tables
+from workbench_ledger import messages, mirror, tables
 from workbench_ledger.ledger import Ledger
 from workbench_ledger.schema import MIGRATIONS
 
@@ -476,18 +476,33 @@ def test_a_head_seen_before_its_entries_keeps_another_history_from_being_held(wo
         liar.other_store.close()
 
 
-def test_contradictions_are_kept_once_and_not_without_end(world: World) -> None:
-    """A peer must not be able to fill the disk with proofs of its own dishonesty."""
-    world.broker.write(2)
-    world.settle()
+def contradict(world: World, size: int, root: int, *, time_s: int = 1) -> None:
+    """Show the bank a head of the broker's log with this root, signed by the broker."""
     keys = KEYS[BROKER]
-    for time_s in range(1, 140):
-        head = notes.Checkpoint("evidence", BROKER, 2, bytes(32), bytes(32))
-        pair = notes.cosign(head, party=BROKER, ed25519_key=keys.ed25519, sm2_key=keys.sm2, time_s=time_s)
-        lines = [notes.sign_log(head, keys.ed25519), pair.ed25519_line, pair.sm2_line]
-        with pytest.raises(VerificationError):
-            world.bank.ledger.observe(notes.format_note(notes.format_checkpoint(head), lines))
-    assert len(world.bank.ledger.conflicts()) == 100
+    head = notes.Checkpoint("evidence", BROKER, size, bytes([root]) * 32, bytes(32))
+    pair = notes.cosign(head, party=BROKER, ed25519_key=keys.ed25519, sm2_key=keys.sm2, time_s=time_s)
+    lines = [notes.sign_log(head, keys.ed25519), pair.ed25519_line, pair.sm2_line]
+    with pytest.raises(VerificationError):
+        world.bank.ledger.observe(notes.format_note(notes.format_checkpoint(head), lines))
+
+
+def test_contradictions_are_kept_once_and_not_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer must not be able to fill the disk with proofs of its own dishonesty, nor hide one behind many others."""
+    monkeypatch.setattr(mirror, "MAX_KEPT", 6)
+    monkeypatch.setattr(mirror, "KEPT_FOR_NEW_SIZES", 3)
+    world.broker.write(9)
+    world.settle()
+    kept = world.bank.ledger.conflicts
+    for time_s in range(1, 6):
+        contradict(world, 9, 0, time_s=time_s)
+    assert len(kept()) == 1, "the same head signed again is the same contradiction"
+    for root in range(1, 6):
+        contradict(world, 9, root)
+    assert [one.size for one in kept()] == [9, 9, 9]
+    for size in range(1, 6):
+        contradict(world, size, 0)
+        contradict(world, size, 1)
+    assert [one.size for one in kept()] == [9, 9, 9, 1, 2, 3]
 
 
 # ---- openings

@@ -290,6 +290,78 @@ def test_two_heads_prove_a_split_view_to_who_holds_neither_history(world: World,
         liar.other_store.close()
 
 
+def split_at_different_sizes(world: World, folder: Path) -> Liar:
+    """The bank has mirrored eight entries of one history, the card network five of another; the bank has seen both heads."""
+    liar = Liar(world, folder)
+    world.broker.write(3)
+    liar.show(world.broker.ledger, BANK)
+    liar.show(liar.other, CARDNET)
+    with pytest.raises(VerificationError, match="FORK|differs"):
+        world.bank.ledger.observe(world.cardnet.ledger.receipt(BROKER, 4)["checkpoint"])
+    return liar
+
+
+def test_heads_of_different_sizes_prove_a_split_view_to_who_holds_neither_history(world: World, tmp_path: Path) -> None:
+    """The card network holds too little to compare the larger head, a newcomer nothing at all."""
+    liar = split_at_different_sizes(world, tmp_path)
+    try:
+        assert tell(world, BANK, CARDNET) == 1
+        (kept,) = world.cardnet.ledger.conflicts()
+        sizes = [notes.parse_checkpoint(notes.split_note(one)[0]).size for one in (kept.held_note, kept.offered_note)]
+        assert (kept.problem, kept.log, sizes) == ("SPLIT_VIEW", BROKER, [8, 5])
+        passed_on = world.cardnet.ledger.exchange.untold(BANK)
+        assert passed_on is not None
+        fresh = World(tmp_path / "fresh")
+        try:
+            assert fresh.bank.ledger.exchange.hear_conflicts(CARDNET, passed_on[1]) == 1
+            assert fresh.bank.ledger.exchange.hear_conflicts(CARDNET, passed_on[1]) == 0
+        finally:
+            fresh.close()
+        for _ in range(2):
+            for sender in PARTIES:
+                for receiver in PARTIES:
+                    if sender != receiver:
+                        tell(world, sender, receiver)
+        assert [len(world.nodes[party].ledger.conflicts()) for party in PARTIES] == [1, 1, 1]
+    finally:
+        liar.other_store.close()
+
+
+def test_a_prefix_that_proves_nothing_is_refused(world: World, tmp_path: Path) -> None:
+    """Neither a changed hash, nor the prefix that both heads agree on, nor the larger head as its own prefix."""
+    liar = split_at_different_sizes(world, tmp_path)
+    try:
+        untold = world.bank.ledger.exchange.untold(CARDNET)
+        assert untold is not None
+        (proof,) = exchange.parse_conflicts(untold[1])
+        assert proof.prefix is not None
+        larger, smaller = (notes.parse_checkpoint(notes.split_note(one)[0]) for one in (proof.held, proof.offered))
+        paths = (proof.prefix.sha256, proof.prefix.sm3)
+        wrong = [exchange.Prefix(larger.roots[:1], larger.roots[1:]), exchange.Prefix(smaller.roots[:1], smaller.roots[1:])]
+        for side in (0, 1):
+            for place in range(len(paths[side])):
+                changed = [list(one) for one in paths]
+                changed[side][place] = bytes(32)
+                wrong.append(exchange.Prefix(tuple(changed[0]), tuple(changed[1])))
+        for prefix in wrong:
+            message = exchange.format_conflicts([exchange.ConflictProof(BROKER, proof.held, proof.offered, prefix)])
+            with pytest.raises(VerificationError) as refused:
+                world.cardnet.ledger.exchange.hear_conflicts(BANK, message)
+            assert refused.value.code == "CONFLICT_PROOF"
+        honest = exchange.ConflictProof(
+            BROKER, proof.held, exchange_note(world, 4),
+            exchange.Prefix(*((root, *path) for root, path in zip(
+                world.bank.ledger.roots_at(BROKER, 4), world.bank.ledger.consistency(BROKER, 4, 8), strict=True
+            ))),
+        )  # fmt: skip
+        with pytest.raises(VerificationError) as refused:
+            world.cardnet.ledger.exchange.hear_conflicts(BANK, exchange.format_conflicts([honest]))
+        assert refused.value.code == "CONFLICT_PROOF"
+        assert world.cardnet.ledger.conflicts() == []
+    finally:
+        liar.other_store.close()
+
+
 def test_a_false_accusation_leaves_nothing(world: World) -> None:
     world.broker.write(3)
     world.settle()
@@ -333,16 +405,18 @@ def test_messages_have_one_spelling_and_refuse_every_other(world: World) -> None
     world.broker.write(1)
     world.settle()
     note = world.bank.ledger.receipt(BROKER, 0)["checkpoint"]
+    prefix = exchange.Prefix((bytes(32), b"\1" * 32), (bytes(32),))
     cases = [
         (exchange.format_pull(exchange.Pull(BROKER, 1, note, b"")), exchange.parse_pull, "PULL"),
         (exchange.format_held(exchange.Held(BROKER, 1, note)), exchange.parse_held, "HELD"),
         (exchange.format_conflicts([exchange.ConflictProof(BROKER, note, note)]), exchange.parse_conflicts, "CONFLICT_PROOF"),
+        (exchange.format_conflicts([exchange.ConflictProof(BROKER, note, note, prefix)]), exchange.parse_conflicts, "CONFLICT_PROOF"),
     ]
     formats = {"PULL": exchange.format_pull, "HELD": exchange.format_held, "CONFLICT_PROOF": exchange.format_conflicts}
     for data, parse, code in cases:
         assert formats[code](parse(data)) == data  # type: ignore[operator]  # each goes with its own parser
         for bad in (
-            data[:-1], data + b"\n", b" " + data, data.replace(b"workbench/v1/", b"workbench/v2/"), b"{}", b"[]", b"",
+            data[:-1], data + b"\n", b" " + data, data.replace(b"/v1/", b"/v3/").replace(b"/v2/", b"/v1/"), b"{}", b"[]", b"",
             data.replace(b'"broker"', b'"Broker"'), data.replace(b'"1"', b'"01"') if b'"1"' in data else b"\xff",
         ):  # fmt: skip
             with pytest.raises(VerificationError) as refused:
