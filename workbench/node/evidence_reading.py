@@ -141,7 +141,20 @@ class HealthLine(Reply):
 
 
 class StatusReply(Reply):
-    """sealed, pending: entries of the own log; running: jobs with their progress; nodes: every institution."""
+    """sealed, pending: entries of the own log; running: jobs with their progress; nodes: every institution.
+
+    letters: partners to whom letters wait or who refused some.
+    """
+class LetterLine(Reply):
+    """Letters to one partner: waiting since oldest_ms (0 for none), refused, and the code of the last failed delivery."""
+
+    partner: str
+    waiting: int
+    oldest_ms: int
+    refused: int
+    last_error: str
+
+
 
     party: str
     workspace: str
@@ -154,6 +167,7 @@ class StatusReply(Reply):
     health: list[HealthLine]
     plugins: list[dict[str, str]]
 
+    letters: list[LetterLine]
 
 def _may_see(ctx: OperationContext, kind: str) -> bool:
     areas = kinds_seen_by(ctx)
@@ -458,6 +472,12 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
         plugins=[
             {"name": one.name, "version": one.version, "state": one.state, "problem": one.problem}
             for one in host.plugins.plugins
+        letters=[
+            LetterLine(
+                partner=one.partner, waiting=one.waiting, oldest_ms=one.oldest_ms, refused=one.refused, last_error=one.last_error
+            )
+            for one in host.letters.counts()
+        ],
         ],
     )
 

@@ -24,6 +24,11 @@ _PARTNER = _shared("partner", "对方机构", "the other institution")
 _CONTRACT = _shared("contract", "约定摘要 SM3", "SM3 of the contract")
 _ATTEMPT = _shared("attempt", "第几次尝试", "number of the attempt", "1")
 _CODE = _shared("code", "结果代码", "code of the outcome")
+_LETTER = (
+    _shared("kind", "信函种类", "kind of letter"), _shared("letter", "信函编号", "id of the letter"),
+    _shared("digest", "信函摘要 SM3", "SM3 of the letter"),
+)  # fmt: skip
+_ANSWER = (_shared("answer", "回执摘要 SM3", "SM3 of the acknowledgement"), _CODE)
 
 HOST_KINDS = (
     _kind(
@@ -116,6 +121,18 @@ HOST_KINDS = (
     ),
     _kind(
         "files.taken", "取走文件", "a person took a file", _closed("name", "文件名", "name of the file"),
+    ),
+    _kind(
+        "letter.posted", "写信函给另一机构", "a letter to another institution was posted",
+        _PARTNER, *_LETTER, _closed("size", "大小", "size", "B"),
+    ),
+    _kind(
+        "letter.received", "收到另一机构的信函并签了回执", "a letter of another institution arrived and was answered",
+        _PARTNER, *_LETTER, *_ANSWER, _closed("size", "大小", "size", "B"),
+    ),
+    _kind(
+        "letter.acknowledged", "信函得到签名回执或被拒收", "a letter was acknowledged, or refused, under signature",
+        _PARTNER, *_LETTER, *_ANSWER,
     ),
     _kind(
         "intersection.proposed", "提议求交", "an intersection was proposed",

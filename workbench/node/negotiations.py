@@ -165,7 +165,7 @@ class Negotiations:
         """One partner that is silent, or whose answer makes us stumble, must not hold up messages to the others."""
         host = self._host
         silent: set[str] = set()
-        for item in self._outbox.due(host.now_ms()):
+        for item in self._outbox.due(host.now_ms(), path=PATH):
             if self._stop.is_set():
                 return
             if item.peer in silent:

@@ -1,6 +1,7 @@
 """The peer API: what another institution may ask of this node, after the channel has established who calls.
 
-Paths below /peer/v1/: message (signed frames), mirror (co-signing), hello (time and sizes), bodies (mirrored entries).
+Paths below /peer/v1/: message (signed frames), letter (signed letters), mirror (co-signing), hello (time and sizes), bodies
+(mirrored entries).
 Every refusal is recorded, by code, without the content.
 """
 
@@ -39,6 +40,7 @@ class PeerApi:
         self._lock = threading.Lock()
         self._paths: dict[str, Callable[[PeerCall], bytes]] = {
             "message": self._message,
+            "letter": self._letter,
             "mirror": self._mirror,
             "hello": self._hello,
             "bodies": self._bodies,
@@ -103,6 +105,9 @@ class PeerApi:
             self._host.flow.on_attempt_frame(call.peer, header.job, header.attempt, call.body)
         return b""
 
+    def _letter(self, call: PeerCall) -> bytes:
+        return self._host.letters.receive(call)
+
     def _mirror(self, call: PeerCall) -> bytes:
         ledger = self._host.ledger
         reply = ledger.witness(call.peer, call.body)
@@ -111,6 +116,7 @@ class PeerApi:
 
     def _hello(self, call: PeerCall) -> bytes:
         ledger = self._host.ledger
+        self._host.letters.heard(call.peer)
         return json.dumps(
             {
                 "party": self._host.party,

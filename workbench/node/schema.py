@@ -123,4 +123,30 @@ HOST_MIGRATIONS = (
         UPDATE host_action SET reply = NULL;
         """,
     ),
+    # Letters to and from other institutions (docs/protocols/letters.md). The body of one that waits lies in the vault. An
+    # incoming one keeps the header of its acknowledgement, an outgoing one the signed acknowledgement as it came.
+    Migration(
+        owner="host",
+        number=4,
+        sql="""
+        CREATE TABLE host_letter (
+            direction TEXT NOT NULL,
+            peer TEXT NOT NULL,
+            letter TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            job TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            header BLOB NOT NULL,
+            posted_ms INTEGER NOT NULL,
+            acknowledged_ms INTEGER,
+            code TEXT NOT NULL DEFAULT '',
+            acknowledgement BLOB NOT NULL DEFAULT x'',
+            answer BLOB NOT NULL DEFAULT x'',
+            outbox INTEGER,
+            PRIMARY KEY (direction, peer, letter)
+        );
+        CREATE UNIQUE INDEX host_letter_sent ON host_letter (letter) WHERE direction = 'out';
+        CREATE INDEX host_letter_taken ON host_letter (peer, acknowledged_ms) WHERE direction = 'in';
+        """,
+    ),
 )

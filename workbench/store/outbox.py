@@ -65,13 +65,16 @@ class Outbox:
             raise ValueError("the outbox did not take the message")
         return cursor.lastrowid
 
-    def due(self, now_ms: int, *, limit: int = 100) -> list[Message]:
-        """Messages to be sent now, oldest first; each comes again until `done` or the time `failed` sets."""
+    def due(self, now_ms: int, *, path: str = "", limit: int = 100) -> list[Message]:
+        """Messages to be sent now, oldest first; each comes again until `done` or the time `failed` sets.
+
+        path: only those for this path, so that each kind of message has its own sender.
+        """
         with self._database.read() as reader:
             rows = reader.execute(
                 "SELECT id, peer, path, body, created_ms, tries, next_ms, last_error FROM outbox"
-                " WHERE done_ms IS NULL AND next_ms <= ? ORDER BY id LIMIT ?",
-                (now_ms, limit),
+                " WHERE done_ms IS NULL AND next_ms <= ? AND (? = '' OR path = ?) ORDER BY id LIMIT ?",
+                (now_ms, path, path, limit),
             )
             return [Message(*row) for row in rows]
 
@@ -111,10 +114,10 @@ class Outbox:
             "UPDATE outbox SET next_ms = ? WHERE peer = ? AND done_ms IS NULL AND next_ms > ?", (now_ms, peer, now_ms)
         ).rowcount
 
-    def waiting(self) -> list[Waiting]:
-        """What waits for whom, for the health page."""
+    def waiting(self, *, path: str = "") -> list[Waiting]:
+        """What waits for whom, for the health page; path: only messages for this path."""
         with self._database.read() as reader:
-            return _waiting(reader)
+            return _waiting(reader, path)
 
     def forget(self, tx: Transaction, before_ms: int) -> int:
         """Delete the rows of messages acknowledged before an instant; returns how many."""
@@ -126,10 +129,11 @@ def pause_ms(tries: int) -> int:
     return min(FIRST_PAUSE_MS << min(tries, 20), LONGEST_PAUSE_MS)
 
 
-def _waiting(reader: sqlite3.Connection) -> list[Waiting]:
+def _waiting(reader: sqlite3.Connection, path: str) -> list[Waiting]:
     # With max(id), SQLite takes the bare column from the row of the newest message (sqlite.org/lang_select.html 2.5).
     rows = reader.execute(
-        "SELECT peer, count(*), min(created_ms), last_error, max(id) FROM outbox WHERE done_ms IS NULL"
-        " GROUP BY peer ORDER BY peer"
+        "SELECT peer, count(*), min(created_ms), last_error, max(id) FROM outbox"
+        " WHERE done_ms IS NULL AND (? = '' OR path = ?) GROUP BY peer ORDER BY peer",
+        (path, path),
     )
     return [Waiting(peer, count, oldest, error) for peer, count, oldest, error, _ in rows]
