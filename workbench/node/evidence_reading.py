@@ -140,11 +140,6 @@ class HealthLine(Reply):
     owner: str
 
 
-class StatusReply(Reply):
-    """sealed, pending: entries of the own log; running: jobs with their progress; nodes: every institution.
-
-    letters: partners to whom letters wait or who refused some.
-    """
 class LetterLine(Reply):
     """Letters to one partner: waiting since oldest_ms (0 for none), refused, and the code of the last failed delivery."""
 
@@ -155,6 +150,11 @@ class LetterLine(Reply):
     last_error: str
 
 
+class StatusReply(Reply):
+    """sealed, pending: entries of the own log; running: jobs with their progress; nodes: every institution.
+
+    letters: partners to whom letters wait or who refused some.
+    """
 
     party: str
     workspace: str
@@ -165,9 +165,9 @@ class LetterLine(Reply):
     running: list[dict[str, Any]]
     inbox: int
     health: list[HealthLine]
+    letters: list[LetterLine]
     plugins: list[dict[str, str]]
 
-    letters: list[LetterLine]
 
 def _may_see(ctx: OperationContext, kind: str) -> bool:
     areas = kinds_seen_by(ctx)
@@ -469,15 +469,15 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
         running=running,
         inbox=sum(1 for job in jobs if job.side == "partner" and job.state is JobState.PROPOSED),
         health=[HealthLine(name=h.name, state=h.state, zh=h.zh, en=h.en, owner=h.owner) for h in host.health()],
-        plugins=[
-            {"name": one.name, "version": one.version, "state": one.state, "problem": one.problem}
-            for one in host.plugins.plugins
         letters=[
             LetterLine(
                 partner=one.partner, waiting=one.waiting, oldest_ms=one.oldest_ms, refused=one.refused, last_error=one.last_error
             )
             for one in host.letters.counts()
         ],
+        plugins=[
+            {"name": one.name, "version": one.version, "state": one.state, "problem": one.problem}
+            for one in host.plugins.plugins
         ],
     )
 
