@@ -10,8 +10,9 @@ from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, Re
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_consent import documents, health, operations, outlook, replaying, schema, subject_records
+from workbench_consent import documents, health, lifeline, operations, outlook, replaying, schema, subject_records
 from workbench_consent.notices import operations as notices
+from workbench_consent.receipts import operations as receipts
 from workbench_consent.registry import Registry
 
 WORKBENCH_API = 1
@@ -24,7 +25,7 @@ def workbench_consent_registry(host: Host) -> ConsentRegistry:
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return [*operations.OPERATIONS, *outlook.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS]
+    return [*operations.OPERATIONS, *outlook.OPERATIONS, *lifeline.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS, *receipts.OPERATIONS]
 
 
 @hookimpl
@@ -61,7 +62,7 @@ def workbench_migrations() -> Sequence[Migration]:
 
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
-    return [*schema.EVIDENCE_KINDS, *outlook.EVIDENCE_KINDS]
+    return [*schema.EVIDENCE_KINDS, *outlook.EVIDENCE_KINDS, *lifeline.EVIDENCE_KINDS]
 
 
 @hookimpl
