@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from workbench_ledger.pages import verdict
+from workbench_ledger.pages import evidence, verdict
 from workbench_ledger.pages.evidence import EvidencePage
 from workbench_ledger.pages.finding import CONDITIONS, Asked, chips_of
 from workbench_ledger.pages.graph import stages_of
+from workbench_ledger.pages.story import place
 from workbench_widgets import JobGraph
 
-from tests.app.test_evidence_page import Desk, buttons, entry, frame, opened, words
+from tests.app.desk import LANGUAGES, Desk, buttons, entry, frame, opened, words
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
-from tests.flows.test_evidence_reading import change_body, index_of, signed_by_all
+from tests.flows.institutions import Institutions, fresh_institutions
+from tests.flows.evidence import change_body, index_of, sealed_job
 from workbench.app.page import PageContext, SilentSurroundings
 from workbench.domain.party import Role
 from workbench.errors import PeerUnavailable
 
-LANGUAGES = ("zh", "en")
-
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace) as made:
+    with fresh_institutions() as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 @pytest.fixture(scope="module")
 def job(house: Institutions) -> str:
-    mine, _ = house.run("broker", "bank", population.RICH)
-    house.wait_until(lambda: signed_by_all(house, mine.job))
-    return str(mine.job)
+    return sealed_job(house)
 
 
 def find(made: EvidencePage, text: str, **fields: str) -> None:
@@ -150,6 +144,58 @@ def test_a_typed_phone_is_forgotten_and_goes_on_as_a_token(house: Institutions, 
 def test_a_search_that_names_only_a_job_is_the_job(house: Institutions, job: str) -> None:
     made, _ = opened(house, Role.COMPLIANCE, text=job)
     assert made.asked == Asked(job=job) and made.answer.state == "sealed"
+
+
+# ---------------------------------------------------------------------------------------------- long stories
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_story_longer_than_a_page_is_loaded_backwards_and_says_how_much_of_it_is_shown(
+    house: Institutions, job: str, lang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = opened(house, Role.COMPLIANCE, lang=lang, job=job)
+    assert shown(whole, "pager")["lines"] == []
+    monkeypatch.setattr(evidence, "STORY_ROWS", 80)
+    made, _ = opened(house, Role.COMPLIANCE, lang=lang, job=job)
+    made.selected = chosen = place(made._entries()[-1])
+    count, seen = f"{len(whole._entries())}", len(made._entries())
+    assert made.timeline is not None and seen < len(whole._entries())
+    turned = 0
+    while made.timeline["older"]:
+        pager = shown(made, "pager")
+        assert [one["name"] for one in pager["actions"]] == ["older"]
+        for told in (pager["lines"][0]["text"], made.lanes.hint):
+            assert f"{seen}" in told and count in told
+        # The other record of many frames is on a page that is not here: that is no missing record.
+        assert not [one for one in made.board.steps(made, made.words()) if one.is_lonely]
+        asyncio.run(made._turn_page("older"))
+        assert len(made._entries()) > seen and made.selected == chosen
+        seen, turned = len(made._entries()), turned + 1
+    assert turned > 1 and [place(one) for one in made._entries()] == [place(one) for one in whole._entries()]
+    assert shown(made, "pager")["actions"] == [] and count in shown(made, "pager")["lines"][0]["text"]
+    assert made.lanes.hint == whole.lanes.hint and made.lanes.rows == whole.lanes.rows
+    asyncio.run(made._read(made._turn))
+    assert len(made._entries()) == seen
+    asyncio.run(made._find({"text": "", "kind": "", "log": "", "job": job}))
+    assert len(made._entries()) < seen
+
+
+def test_a_page_that_fails_to_load_leaves_what_is_shown_and_the_button(house: Institutions, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "STORY_ROWS", 80)
+    made, _ = opened(house, Role.COMPLIANCE, job=job)
+    before = made._entries()
+    monkeypatch.setattr(made.page, "client", Away())
+    with pytest.raises(PeerUnavailable):
+        asyncio.run(made._turn_page("older"))
+    assert made._entries() == before and not made.reaching_back
+    assert [one["label"] for one in shown(made, "pager")["actions"]] == ["载入更早的"]
+
+
+class Away:
+    """A node that answers nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise PeerUnavailable("没有回应", "no answer")
 
 
 # ---------------------------------------------------------------------------------------------- rows first

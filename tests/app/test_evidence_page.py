@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -13,51 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from workbench_ledger.pages import verdict
-from workbench_ledger.pages.evidence import Asked, EvidencePage
+from workbench_ledger.pages.evidence import Asked
 from workbench_ledger.pages.inspector import diff_rows, field_rows
 from workbench_ledger.pages.story import LONG_RUN, RUN, folded, lane_rows, place, steps
-from workbench_ledger.pages.words import Words, safe
+from workbench_ledger.pages.words import safe
 from workbench_widgets import FieldDiff, Lanes
 
-from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
-from tests.flows.test_evidence_reading import change_body, index_of, signed_by_all
-from workbench.app.page import PageContext, SilentSurroundings
-from workbench.app.texts import texts_of, translate
-from workbench.client.session import Namespace, Record
+from tests.app.desk import LANGUAGES, PARTIES, buttons, entry, frame, opened, words
+from tests.flows.institutions import Institutions, fresh_institutions
+from tests.flows.evidence import change_body, index_of, sealed_job
 from workbench.domain.party import Role
 from workbench.loading import load_plugins
 from workbench.node.kinds import HOST_KINDS
 
-PARTIES = (("bank", "乙银行", "Yi Bank"), ("broker", "甲证券", "Jia Securities"), ("cardnet", "丙卡组织", "Bing Card Network"))
-LANGUAGES = ("zh", "en")
-
-
-def words(lang: Any = "zh", own: str = "broker") -> Words:
-    texts = texts_of("workbench_ledger")
-    return Words(lambda key, /, **fields: translate(texts, lang, key, fields), lang, PARTIES, own)
-
-
 # ---------------------------------------------------------------------------------------------- rows of a story
-
-
-def entry(log: str, index: int, kind: str = "intersection.sealed", **other: Any) -> dict[str, Any]:
-    made = {
-        "log": log, "index": index, "kind": kind, "zh": "双方共签完成", "en": "sealed", "time_ms": 1000 + index, "job": "J-1",
-        "actor": "", "actor_token": "", "values": {}, "closed": [], "refs": [], "seal": "FULL",
-        "cosigners": ["bank", "broker", "cardnet"], "missing": [], "counterpart": "", "problem": "",
-    }  # fmt: skip
-    return {**made, **other}
-
-
-def frame(number: int, kind: str, sender: str = "broker", recipient: str = "bank") -> list[dict[str, Any]]:
-    """Both records of one frame; the recipient's a moment later."""
-    def record(log: str, partner: str, direction: str, late: int) -> dict[str, Any]:
-        other = f"{partner}/{number}"
-        values = {"message": kind, "direction": direction, "partner": partner, "digest": f"{number:064x}"}
-        return entry(log, number, "intersection.message", values=values, counterpart=other, time_ms=1000 + 10 * number + late)
-
-    return [record(sender, recipient, "sent", 0), record(recipient, sender, "received", 4)]
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -76,6 +44,12 @@ def test_a_frame_with_one_record_says_whose_it_is_and_is_not_sealed() -> None:
     assert "乙银行" in step.text and step.state == "pending" and (step.sender, step.recipient) == ("broker", "bank")
     [alone] = steps([lonely], words(), joined=False)
     assert alone.state == "sealed"
+
+
+def test_a_frame_whose_other_record_is_on_another_page_lacks_nothing() -> None:
+    for one in frame(1, "points"):
+        [step] = steps([one], words(), joined=True)
+        assert step.state == "sealed" and not step.is_lonely and "只有" not in step.text
 
 
 def test_an_arrow_is_as_bad_as_the_worse_of_its_records() -> None:
@@ -287,51 +261,15 @@ def test_no_hits_say_what_was_searched_and_what_cannot_be(lang: str) -> None:
 # ---------------------------------------------------------------------------------------------- the page
 
 
-class Desk:
-    """A client of one person that calls the node in this process instead of over HTTP."""
-
-    def __init__(self, house: Institutions, party: str, role: Role) -> None:
-        self._house, self._party, self._role = house, party, role
-        self.called: list[str] = []
-
-    def call(self, operation: str, /, *, progress: Any = None, cancelled: Any = None, **request: Any) -> Any:
-        self.called.append(operation)
-        reply = self._house.call(self._party, self._role, operation, **request)
-        return json.loads(reply.model_dump_json(), object_hook=Record)
-
-    def __getattr__(self, name: str) -> Namespace:
-        return Namespace(self, name)  # type: ignore[arg-type]  # it only calls `call`
-
-
 @pytest.fixture(scope="module")
 def house() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace) as made:
+    with fresh_institutions() as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 @pytest.fixture(scope="module")
 def job(house: Institutions) -> str:
-    mine, _ = house.run("broker", "bank", population.RICH)
-    house.wait_until(lambda: signed_by_all(house, mine.job))
-    return str(mine.job)
-
-
-def opened(house: Institutions, role: Role, *, party: str = "broker", lang: str = "zh", **params: str) -> tuple[EvidencePage, SilentSurroundings]:
-    desk, around = Desk(house, party, role), SilentSurroundings()
-    page = PageContext(
-        client=desk,  # type: ignore[arg-type]
-        me=desk.call("people.me"), package="workbench_ledger", params=params, lang=lang, surroundings=around,
-    )  # fmt: skip
-    made = EvidencePage(page)
-    made.view()
-    asyncio.run(made.open())
-    return made, around
-
-
-def buttons(made: EvidencePage) -> list[str]:
-    return [one["name"] for one in made.answer.actions]
+    return sealed_job(house)
 
 
 def test_a_job_is_answered_with_its_story_its_proof_and_its_receipt(house: Institutions, job: str) -> None:

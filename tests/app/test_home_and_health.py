@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +11,10 @@ from workbench_ledger.pages import agenda
 from workbench_ledger.pages.health import HealthPage
 from workbench_ledger.pages.home import HomePage
 
-from tests.app.test_evidence_page import LANGUAGES, Desk, words
+from tests.app.desk import LANGUAGES, Desk, words
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
-from tests.flows.test_evidence_reading import change_body
+from tests.flows.institutions import Institutions, fresh_institutions
+from tests.flows.evidence import change_body
 from workbench.app.page import PageContext, SilentSurroundings
 from workbench.domain.party import Role
 
@@ -87,10 +86,8 @@ def test_running_jobs_show_their_share() -> None:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace) as made:
+    with fresh_institutions() as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 def opened(house: Institutions, kind: Any, role: Role, party: str = "broker") -> tuple[Any, SilentSurroundings]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,9 +18,10 @@ from workbench_psi.pages.keys import PAGE_OF_LETTER, Keys
 from workbench_psi.pages.running import PhaseClock
 from workbench_psi.pages.wizard import Wizard
 
-from tests.app.test_intersection_page import LANGUAGES, Desk, Going, a_job, context, names, texts, walk
+from tests.app.desk import LANGUAGES, Desk
+from tests.app.test_intersection_page import Going, a_job, context, names, texts, walk
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.flows.institutions import Institutions, fresh_institutions
 from workbench.app.page import PageContext
 from workbench.domain.party import Role
 from workbench.errors import Refused
@@ -29,10 +29,8 @@ from workbench.errors import Refused
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace, ("broker", "bank")) as made:
+    with fresh_institutions("broker", "bank") as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,6 @@ import asyncio
 import base64
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,17 +27,17 @@ from workbench_psi.protocol import PHASES as ENGINE_PHASES
 from workbench_psi.wire import Kind
 from workbench_widgets import PhaseList, ReceiptCard, RuleBuilder, Waterfall
 
+from tests.app.desk import LANGUAGES, Desk
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.flows.institutions import Institutions, fresh_institutions
 from workbench.app.page import PageContext, SilentSurroundings
 from workbench.app.texts import texts_of, translate
-from workbench.client.session import Namespace, Record
+from workbench.client.session import Record
 from workbench.domain.intersection import JobState
 from workbench.domain.party import Role
 from workbench.errors import Refused
 from workbench.node.lists import LAWFUL_BASES as NODE_BASES
 
-LANGUAGES = ("zh", "en")
 SOURCES = Path(str(asset.__globals__["__file__"])).parent
 ME = {
     "me": {"party": "broker"},
@@ -311,39 +309,6 @@ def test_an_upload_takes_only_the_next_piece_of_the_file_being_sent() -> None:
 # ---------------------------------------------------------------------------------------------- over real nodes
 
 
-class Desk:
-    """A client of one person that calls the node in this process instead of over HTTP."""
-
-    def __init__(self, house: Institutions, party: str, role: Role) -> None:
-        self._house, self._party, self._role = house, party, role
-        self.prepared: list[tuple[str, dict[str, Any]]] = []
-
-    def call(self, operation: str, /, *, progress: Any = None, cancelled: Any = None, **request: Any) -> Any:
-        reply = self._house.call(self._party, self._role, operation, **request)
-        return json.loads(reply.model_dump_json(), object_hook=Record)
-
-    def upload_bytes(self, name: str, content: bytes) -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, name)
-            path.write_bytes(content)
-            return str(self._house.nodes[self._party].uploads.adopt(path))
-
-    def download(self, download: str) -> bytes:
-        node = self._house.nodes[self._party]
-        content: bytes = node.downloads.take(self._house.caller(self._party, self._role), download)[1]
-        return content
-
-    def prepare_action(self, operation: str, /, **request: Any) -> Record:
-        self.prepared.append((operation, request))
-        return Record(action="A-1", url="http://node/confirm/A-1")
-
-    def openapi(self) -> dict[str, Any]:
-        return {"paths": {}}
-
-    def __getattr__(self, name: str) -> Namespace:
-        return Namespace(self, name)  # type: ignore[arg-type]  # it only calls `call`
-
-
 class Going:
     """Where a view wanted to go."""
 
@@ -364,10 +329,8 @@ class Going:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace) as made:
+    with fresh_institutions() as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 def context(house: Institutions, party: str, role: Role, *, lang: str = "zh", **params: str) -> tuple[PageContext, Desk]:
@@ -526,6 +489,42 @@ def test_a_file_that_is_too_bad_is_named_and_nothing_of_it_is_imported(house: In
     assert [row["line"] for row in shown] == [2, 3, 4, 5, 6] and all(row["reason"] and row["fix"] for row in shown)
     assert "1.38E+10" not in json.dumps(shown), "masked by the node"
     assert len(page.client.call("lists.all").lists) == before
+
+
+def type_in(field: Any, text: str) -> None:
+    """As a browser does: each key changes `value_input`, leaving the field `value`."""
+    field.value_input = text
+    field.value = text
+
+
+def test_a_file_without_a_day_column_is_as_old_as_its_person_says(house: Institutions) -> None:
+    page, _ = context(house, "cardnet", Role.MARKETING)
+    wizard = Wizard(page, Going())
+    lists = wizard.lists
+    lines = ["客户号,手机号", *(f"D{number},{population.phone(number)}" for number in range(20))]
+
+    async def bring() -> None:
+        await wizard.open()
+        await lists._take("名单.csv", "\n".join(lines).encode())
+        assert lists.is_ready() and "as_of" not in lists.catalogue()
+        for wrong in ("2026-13-01", "20260101", "昨天", "2999-01-01"):
+            type_in(lists.as_of, wrong)
+            assert wizard.next.disabled and wizard.strip.state == "pending" and wrong in wizard.strip.sentence
+        type_in(lists.as_of, "2020-02-29")
+        assert not wizard.next.disabled and lists.catalogue()["as_of"] == "2020-02-29"
+        type_in(lists.entry["owner"], " ")
+        assert wizard.next.disabled and "责任部门" in wizard.strip.sentence
+        type_in(lists.entry["owner"], "营销部")
+        await wizard.to(1)
+        await wizard.quality._import()
+
+    asyncio.run(bring())
+    assert wizard.draft.chosen is not None and wizard.draft.chosen["name"] == "名单"
+    age = wizard.draft.chosen["report"]["age"]
+    assert (age["source"], age["newest"], age["stale"]) == ("catalogue", "2020-02-29", 20)
+    asyncio.run(wizard.to(0))
+    asyncio.run(lists._take("另一份.csv", "\n".join(lines).encode()))
+    assert "as_of" not in lists.catalogue() and lists.catalogue()["name"] == "另一份"
 
 
 def test_what_the_node_refuses_at_once_is_raised_and_the_button_comes_back(house: Institutions) -> None:

@@ -15,7 +15,7 @@ import pytest
 from lab_fixtures import Institutions, wait_for
 from workbench.domain.party import Role
 
-from tests.flows.test_evidence_reading import edit_row
+from tests.flows.evidence import edit_row
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.flows.institutions import Institutions, fresh_institutions, fresh_workspace, running
 
 _SPARE = iter(population.SPARE)
 
@@ -33,10 +32,8 @@ def three(shared: Institutions) -> Iterator[Institutions]:
 @pytest.fixture
 def apart() -> Iterator[Institutions]:
     """Institutions of this test alone."""
-    workspace = fresh_workspace()
-    with running(workspace) as made:
+    with fresh_institutions() as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 @pytest.fixture

@@ -290,6 +290,15 @@ def fresh_workspace(name: str = "") -> Workspace:
     return load_workspace(folder)
 
 
+@contextmanager
+def fresh_institutions(*parties: str) -> Iterator[Institutions]:
+    """Institutions with customers and grants that nobody else uses, all three or those named; their folder goes at the end."""
+    workspace = fresh_workspace()
+    with running(workspace, parties) as made:
+        yield made
+    shutil.rmtree(workspace.folder)
+
+
 CATALOGUE = {
     "name": "测试名单",
     "owner": "测试部",

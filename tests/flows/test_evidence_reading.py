@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,68 +12,20 @@ from workbench.domain.party import Role
 from workbench.errors import Cancelled, NotFound, WorkbenchError
 
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.flows.evidence import change_body, index_of, sealed_job, timeline
+from tests.flows.institutions import Institutions, fresh_institutions
 
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Institutions]:
     """Institutions of this file alone: their databases are edited by hand."""
-    workspace = fresh_workspace()
-    with running(workspace) as made:
+    with fresh_institutions() as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 @pytest.fixture(scope="module")
 def job(house: Institutions) -> str:
-    mine, _ = house.run("broker", "bank", population.RICH)
-    house.wait_until(lambda: signed_by_all(house, mine.job))
-    return str(mine.job)
-
-
-def signed_by_all(house: Institutions, job: str) -> bool:
-    """Whether the broker holds both ends of the job and every institution's co-signature on both logs."""
-    if len(timeline(house, job, kind="intersection.sealed").entries) < 2:
-        return False
-    logs = house.call("broker", Role.COMPLIANCE, "evidence.check", job=job).logs
-    return all(one.valid for log in logs for one in log.signatures)
-
-
-def edit_row(path: Path, index: int, change: Callable[[bytes], bytes]) -> Callable[[], None]:
-    """Edit a row of an evidence.db as somebody with the file and the sqlite3 tool would; returns how to put it back."""
-
-    def write(change: Callable[[bytes], bytes]) -> bytes:
-        with sqlite3.connect(path, timeout=30) as database:
-            triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE tbl_name = 'entry' AND type = 'trigger'")
-            kept = triggers.fetchall()
-            [before] = database.execute("SELECT body FROM entry WHERE idx = ?", (index,)).fetchone()
-            for name, _ in kept:
-                database.execute(f"DROP TRIGGER {name}")
-            database.execute("UPDATE entry SET body = ? WHERE idx = ?", (change(before), index))
-            for _, sql in kept:
-                database.execute(sql)
-        database.close()
-        return bytes(before)
-
-    before = write(change)
-
-    def undo() -> None:
-        write(lambda _: before)
-
-    return undo
-
-
-def change_body(house: Institutions, party: str, index: int, change: Callable[[bytes], bytes]) -> Callable[[], None]:
-    """As `edit_row`, in the database of a running node."""
-    return edit_row(house.nodes[party].folder / "evidence.db", index, change)
-
-
-def index_of(house: Institutions, party: str, job: str, kind: str) -> int:
-    return int(house.entries(party, job, kind)[0].ref.index)
-
-
-def timeline(house: Institutions, job: str = "", role: Role = Role.COMPLIANCE, **request: Any) -> Any:
-    return house.call("broker", role, "evidence.timeline", job=job, limit=1000, **request)
+    return sealed_job(house)
 
 
 def test_a_job_reads_as_one_story_in_which_every_frame_has_both_records(house: Institutions, job: str) -> None:

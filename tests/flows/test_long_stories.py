@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from workbench.client.notebook import NotebookWorkbench
+from workbench.client.timeline import read_story
 from workbench.domain.party import Role
 from workbench.node.evidence_entries import EntryInfo
 from workbench.node.evidence_reading import own_rows, page_of
 
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.app.desk import Desk
+from tests.flows.institutions import Institutions, fresh_institutions
 
 JOB = "J-20260101-0000abcd"
 FRAMES = 1_050
@@ -19,10 +22,12 @@ FRAMES = 1_050
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace, ("broker", "bank")) as made:
+    """Two institutions with a job of many frames, on both sides."""
+    with fresh_institutions("broker", "bank") as made:
+        write_frames(made, "broker", "bank", "sent")
+        write_frames(made, "bank", "broker", "received")
+        made.wait_until(lambda: len(made.nodes["broker"].mirror_index("bank").entries(JOB)) == FRAMES, timeout_s=120)
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 def write_frames(pair: Institutions, party: str, partner: str, direction: str) -> None:
@@ -39,17 +44,14 @@ def write_frames(pair: Institutions, party: str, partner: str, direction: str) -
 
 
 def test_every_entry_of_a_long_job_is_reached_once_and_pairs_hold_across_pages(pair: Institutions) -> None:
-    write_frames(pair, "broker", "bank", "sent")
-    write_frames(pair, "bank", "broker", "received")
     broker = pair.nodes["broker"]
-    pair.wait_until(lambda: len(broker.mirror_index("bank").entries(JOB)) == FRAMES, timeout_s=120)
     seen: list[tuple[str, int]] = []
     older: dict[str, int] = {}
     pages = 0
     while pages == 0 or older:
         reply = pair.call("broker", Role.COMPLIANCE, "evidence.timeline", job=JOB, limit=600, older=older)
         assert reply.one_sided == [] and all(one.counterpart for one in reply.entries)
-        assert reply.more == bool(reply.older)
+        assert reply.more == bool(reply.older) and reply.count == 2 * FRAMES
         seen += [(one.log, one.index) for one in reply.entries]
         older, pages = reply.older, pages + 1
     assert pages == 2
@@ -57,6 +59,26 @@ def test_every_entry_of_a_long_job_is_reached_once_and_pairs_hold_across_pages(p
     expected += [("bank", index) for index in broker.mirror_index("bank").entries(JOB)]
     assert len(seen) == len(set(seen)) == 2 * FRAMES and set(seen) == set(expected)
     assert pair.call("broker", Role.COMPLIANCE, "evidence.check", job=JOB).checked == 2 * FRAMES
+
+
+def test_a_notebook_reads_a_long_story_backwards_and_says_how_much_it_has(pair: Institutions) -> None:
+    client: Any = Desk(pair, "broker", Role.COMPLIANCE)
+    for lang, told in (("zh", "已读最新 1,600 条，共 2,100 条"), ("en", "the newest 1,600 of 2,100 entries")):
+        timeline = NotebookWorkbench(client, lang=lang).evidence(JOB, limit=600)
+        assert told in repr(timeline) and told in timeline._repr_html_()
+        assert (len(timeline), timeline.count, timeline.is_whole) == (1_600, 2_100, False)
+    whole = timeline.older()
+    assert whole.is_whole and len(whole) == whole.count == len({(one.log, one.index) for one in whole}) and whole.older() is whole
+    assert all(one in whole for one in timeline)
+    assert "older" not in repr(whole)
+    assert [(one.log, one.index) for one in read_story(client, JOB).entries] == [(one.log, one.index) for one in whole]
+
+
+def test_a_notebook_pages_through_the_own_log(pair: Institutions) -> None:
+    log = NotebookWorkbench(Desk(pair, "broker", Role.COMPLIANCE)).evidence(limit=30)  # type: ignore[arg-type]
+    further = log.older().older()
+    assert [one.index for one in further] == list(range(log[-1].index - 89, log[-1].index + 1))
+    assert not further.is_whole and f"{log.count:,}" in repr(further)
 
 
 def entry(log: str, index: int) -> EntryInfo:

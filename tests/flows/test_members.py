@@ -193,6 +193,27 @@ def test_an_agreement_ends_with_its_person_and_after_some_days(apart: Institutio
     broker.now_ms = lambda: clock() + 6 * DAY_MS  # the operator's counts still
     assert approve_when_sealed(apart, "broker", Role.ADMIN, change) == "approved"
 
+    # Nor does an approval count at home once one of its two people was disabled before it took effect.
+    seconds = {
+        node: node.people.add(person="second", display_name="另一位", roles=[Role.OPERATOR], password="Korrekt-Pferd-7-Batterie")
+        for node in (broker, bank)
+    }
+    broker.people.disable("operator", by=apart.caller("broker", Role.ADMIN))
+    row = row_of(apart, "broker", change)
+    assert (row.state, row.lapsed, row.approved) == ("agreed", True, [])  # what the admin agreed to above counts still
+    assert bank.members.approve(change, by=seconds[bank]) == "approved"
+    apart.wait_until(lambda: "cardnet" not in bank.parties())  # the bank cannot know: it has the broker's signed word
+    apart.wait_until(lambda: "bank" in row_of(apart, "broker", change).in_force)
+    broker.members.settle()
+    assert "cardnet" in broker.parties()
+    assert broker.members.approve(change, by=seconds[broker]) == "approved"
+    apart.wait_until(lambda: "cardnet" not in broker.parties())
+    row = row_of(apart, "broker", change)
+    assert (row.state, row.lapsed) == ("in force", False)
+    by = [one for one in broker.partners.trust.changes if one.proposal.party == "cardnet"][-1]
+    assert (by.proposal.proposed_by, by.approved_by) == ("admin", "second")
+    apart.wait_until(lambda: sorted(row_of(apart, "bank", change).in_force) == ["bank", "broker"])
+
 
 def in_force(four: Institutions, party: str, change: str) -> bool:
     rows = four.call(party, Role.COMPLIANCE, "ledger.members").changes

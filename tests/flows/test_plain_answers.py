@@ -15,7 +15,7 @@ from workbench.domain.party import Role
 from workbench.errors import Refused
 from workbench.node.staff import build_staff_app
 
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.flows.institutions import Institutions, fresh_institutions
 
 HOST = "127.0.0.1:8800"
 ROOT = Path(__file__).parents[2]
@@ -23,10 +23,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace, ("broker",)) as made:
+    with fresh_institutions("broker") as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 def test_an_operation_that_does_not_exist_is_named_over_http_and_the_refusal_recorded(alone: Institutions) -> None:

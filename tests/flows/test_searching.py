@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.flows.institutions import Institutions, fresh_institutions
 from workbench.clock import SHANGHAI
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, WorkbenchError
@@ -23,10 +22,8 @@ STRANGER = "19955500001"
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Institutions]:
-    workspace = fresh_workspace()
-    with running(workspace) as made:
+    with fresh_institutions() as made:
         yield made
-    shutil.rmtree(workspace.folder)
 
 
 @pytest.fixture(scope="module")
