@@ -6,6 +6,7 @@ notebook that somebody else wrote cannot do them (decision 18). Every value show
 
 from __future__ import annotations
 
+import html
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 
 from workbench.client.display import Rows, make_widget, show
 from workbench.client.session import Client, Record
+from workbench.client.timeline import PAGE_ROWS, join_pages
 from workbench.errors import Cancelled, Refused, WorkbenchError
 
 POLL_S = 0.25
@@ -79,11 +81,13 @@ class NotebookWorkbench:
         """One intersection by its id."""
         return IntersectionJob(self, Record(self.client.call("intersection.job", job=job)))
 
-    def evidence(self, job: IntersectionJob | str = "", *, limit: int = 200) -> Rows:
-        """The timeline of a job, joined from both institutions' logs; of the own log without a job."""
+    def evidence(self, job: IntersectionJob | str = "", *, limit: int = PAGE_ROWS) -> Timeline:
+        """The newest entries of a job, joined from both institutions' logs; of the own log without a job.
+
+        limit: own entries of one page, at most 1,000. A longer story says so; `older()` reads the page before it.
+        """
         named = job.job if isinstance(job, IntersectionJob) else job
-        entries = self.client.call("evidence.timeline", job=named, limit=limit).entries
-        return Rows(entries, ("log", "index", "zh" if self.lang == "zh" else "en", "seal", "cosigners"))
+        return Timeline(self, named, limit, self.client.call("evidence.timeline", job=named, limit=limit))
 
     def estimate(
         self, partner: str, *, purpose: str, audience: str = "", key_kind: str = "phone", list_id: str = ""
@@ -129,6 +133,48 @@ class NotebookWorkbench:
         """What the institution is called in this language."""
         names = {one: (zh, en) for one, zh, en in self.me.parties}
         return str(names.get(party, (party, party))[0 if self.lang == "zh" else 1])
+
+
+class Timeline(Rows):
+    """Entries of a job or of the own log, the oldest of those read so far first; `count` says how many there are in all."""
+
+    def __init__(self, workbench: NotebookWorkbench, job: str, limit: int, reply: Record) -> None:
+        super().__init__(reply.entries, ("log", "index", "zh" if workbench.lang == "zh" else "en", "seal", "cosigners"))
+        self._workbench, self._job, self._limit, self._reply = workbench, job, limit, reply
+
+    @property
+    def count(self) -> int:
+        """Entries of the whole job in all logs; without a job, of the whole own log."""
+        return int(self._reply["count"] if self._job else self._reply["total"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing older is left to read."""
+        return not (self._reply["more"] and self)
+
+    def older(self) -> Timeline:
+        """These entries and those of the page before them; the same when nothing is older."""
+        if self.is_whole:
+            return self
+        further = {"older": self._reply["older"]} if self._job else {"before": self[0]["index"]}
+        before = self._workbench.client.call("evidence.timeline", job=self._job, limit=self._limit, **further)
+        # A log has an order of its own, a job only that of time.
+        joined = join_pages(before, self._reply) if self._job else {**self._reply, "entries": [*before["entries"], *self], "more": before["more"]}
+        return Timeline(self._workbench, self._job, self._limit, Record(joined))
+
+    def __repr__(self) -> str:
+        return "\n".join(filter(None, (super().__repr__(), self._rest())))
+
+    def _repr_html_(self) -> str:
+        rest = self._rest()
+        return super()._repr_html_() + (f"<p>{html.escape(rest)}</p>" if rest else "")
+
+    def _rest(self) -> str:
+        if self.is_whole:
+            return ""
+        if self._workbench.lang == "zh":
+            return f"已读最新 {len(self):,} 条，共 {self.count:,} 条；用 .older() 读更早的"
+        return f"the newest {len(self):,} of {self.count:,} entries; .older() reads the page before"
 
 
 class IntersectionJob:
@@ -300,4 +346,4 @@ class _Progress:
             time.sleep(2 * POLL_S)
 
 
-__all__ = ["IntersectionJob", "NotebookWorkbench"]
+__all__ = ["IntersectionJob", "NotebookWorkbench", "Timeline"]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from workbench.client.session import Record
+from workbench.client.timeline import PAGE_ROWS, read_story
 from workbench.commands.common import (
     Options,
     ProgressLine,
@@ -100,21 +101,19 @@ def _coverage(options: Options, workspace: Workspace) -> int:
 def evidence(options: Options) -> int:
     """The timeline of a job joined from all participants, or of the node's own log."""
     workspace = workspace_of(options)
+    reply: Record
     with client_for(workspace, options.party, Role.COMPLIANCE) as client:
-        reply: Record = client.evidence.timeline(job=options.job or "", limit=1000)
-        pages, older = [reply["entries"]], reply["older"]
-        while older:  # a job of many attempts has more entries than one reply carries
-            before = client.evidence.timeline(job=options.job, limit=1000, older=older)
-            pages.append(before["entries"])
-            older = before["older"]
-    reply |= {"older": {}, "more": reply["more"] and not options.job}
-    reply["entries"] = sorted((one for page in pages for one in page), key=lambda one: (one["time_ms"], one["log"], one["index"]))
+        # A job of many attempts has more entries than one reply carries; of the own log the newest page is enough here.
+        reply = read_story(client, options.job) if options.job else client.evidence.timeline(limit=PAGE_ROWS)
     if options.job and not reply["entries"]:
         raise NotFound("没有这个任务的记录", "There are no entries about that job", code="NO_JOB")
     lines = [
         f"{entry['log']:>8} {entry['index']:>6} {entry['seal']:<7} {entry['kind']:<32} {entry['zh']}"
         for entry in reply["entries"]
     ]
+    if reply["more"]:
+        shown, total = len(reply["entries"]), reply["total"]
+        lines.append(f"最新 {shown:,} 条，日志共 {total:,} 条；用 --job 看一个任务 / the newest {shown:,} of {total:,}; --job shows one job")
     print_result(options, reply, lines)
     return 0
 

@@ -61,7 +61,8 @@ class TimelineReply(Reply):
     """entries: oldest first. one_sided: frames that one participant recorded and the other did not (digest), of the whole
     job and not of this page alone. older: what to ask with for the page before this one of a job, {} with its last page.
 
-    total: entries of the log that was read, whatever was asked for.
+    total: entries of the log that was read, whatever was asked for. count: with a job, entries of its whole story that fit,
+    on this page and all others; 0 without a job.
     """
 
     entries: list[EntryInfo]
@@ -69,6 +70,7 @@ class TimelineReply(Reply):
     more: bool
     total: int = 0
     older: dict[str, int] = {}
+    count: int = 0
 
 
 class EntryRequest(Request):
@@ -212,8 +214,9 @@ def _job_timeline(ctx: OperationContext, request: TimelineRequest, text: str) ->
         below[host.party] = min(request.before, below.get(host.party, request.before))
     page, older, more = page_of(fitting, below, {host.party: request.limit}, others=OTHERS_ON_PAGE)
     return TimelineReply(
-        entries=page, one_sided=one_sided, more=more, total=host.ledger.size(host.party), older=older if more else {}
-    )
+        entries=page, one_sided=one_sided, more=more, total=host.ledger.size(host.party), older=older if more else {},
+        count=len(fitting),
+    )  # fmt: skip
 
 
 def page_of(

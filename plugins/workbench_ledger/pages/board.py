@@ -83,6 +83,7 @@ class Seen(Protocol):
     took_s: float
     auditing: bool
     exporting: bool
+    reaching_back: bool
     problem: WorkbenchError | None
 
 
@@ -312,7 +313,9 @@ class Board:
         lanes.lanes = tiles
         lanes.rows, lanes.offset, lanes.total = rows, 0, len(rows)
         records = len(timeline["entries"])
-        hint = words.t("lanes.hint", steps=words.count(len(made)), records=words.count(records), day=_days(timeline))
+        said = {"steps": words.count(len(made)), "records": words.count(records), "day": _days(timeline)}
+        is_part = bool(seen.asked.job) and not seen.asked.is_find and int(timeline["count"]) > records
+        hint = words.t("lanes.hint_part", count=words.count(int(timeline["count"])), **said) if is_part else words.t("lanes.hint", **said)
         lanes.hint = hint
         lanes.notice = {"sentence": words.t("lanes.empty")} if not rows else {}
         lanes.state = "done" if rows else "empty"
@@ -347,8 +350,11 @@ class Board:
 
     def _draw_pager(self, seen: Seen, words: Words) -> None:
         timeline = seen.timeline
-        if timeline is None or not timeline["entries"] or (seen.asked.job and not seen.asked.is_find):
+        if timeline is None or not timeline["entries"]:
             self.pager.clear()
+            return
+        if seen.asked.job and not seen.asked.is_find:
+            self._draw_reach(seen, timeline, words)
             return
         if seen.asked.is_find and seen.found is not None:
             turned = bool(seen.asked.pages)
@@ -368,6 +374,18 @@ class Board:
         ]
         told = words.t("pager", first=words.count(first), last=words.count(last), total=words.count(int(timeline["total"])))
         self.pager.tell("", [meta(told)], actions=actions)
+
+    def _draw_reach(self, seen: Seen, timeline: Reply, words: Words) -> None:
+        """Of a job longer than one page: how much of it is shown, and the button for what is older."""
+        if not timeline["older"] and seen.asked.depth == 1:
+            self.pager.clear()
+            return
+        shown, count = words.count(len(timeline["entries"])), words.count(int(timeline["count"]))
+        if not timeline["older"]:
+            self.pager.tell("", [meta(words.t("pager.story_whole", count=count))])
+            return
+        label = words.t("pager.loading" if seen.reaching_back else "pager.load")
+        self.pager.tell("", [meta(words.t("pager.story", shown=shown, count=count))], actions=[{"name": "older", "label": label}])
 
     def _draw_checked(self, seen: Seen, words: Words) -> None:
         """What was checked and what not; findings that no field names; contradictory heads; what nobody can promise."""

@@ -15,6 +15,8 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext, is_offline
+from workbench.client.timeline import PAGE_ROWS as STORY_ROWS
+from workbench.client.timeline import join_pages, read_story
 from workbench.errors import WorkbenchError
 from workbench_ledger.pages.board import Board
 from workbench_ledger.pages.finding import JOB, Asked
@@ -53,6 +55,7 @@ class EvidencePage:
         self.took_s = 0.0
         self.auditing = False
         self.exporting = False
+        self.reaching_back = False
         self.problem: WorkbenchError | None = None
         self._stop = False
         self._turn = 0
@@ -128,7 +131,7 @@ class EvidencePage:
 
     async def _read(self, turn: int) -> None:
         """The timeline or a page of hits, drawn as soon as it is here."""
-        page, asked = self.page, self.asked
+        page, asked, depth = self.page, self.asked, self.asked.depth
         if asked.is_find:
             found = await page.run(page.client.evidence.search, limit=HITS, **asked.request())
             index: Reply | None = found["index"]
@@ -140,13 +143,16 @@ class EvidencePage:
                 await self._read(turn)
                 return
             timeline: Reply = {"entries": found["entries"], "one_sided": [], "more": bool(found["next"]), "total": index["size"] if index else 0}
+        elif asked.job:
+            # Pages that were loaded are read again too: their seals may have come meanwhile.
+            found, index = None, self.index
+            timeline = await page.run(read_story, page.client, asked.job, kind=asked.kind, pages=depth, limit=STORY_ROWS)
         else:
             found, index = None, self.index
             timeline = await page.run(
-                page.client.evidence.timeline, job=asked.job, log="" if asked.job else asked.log, kind=asked.kind,
-                before=asked.before, limit=1000 if asked.job else PAGE_ROWS,
-            )  # fmt: skip
-        if turn == self._turn:
+                page.client.evidence.timeline, log=asked.log, kind=asked.kind, before=asked.before, limit=PAGE_ROWS
+            )
+        if turn == self._turn and depth == asked.depth:
             self.problem, self.timeline, self.found, self.index = None, timeline, found, index
             self.draw()
 
@@ -329,12 +335,33 @@ class EvidencePage:
                 asked.pages.pop()
             elif name == "newest":
                 asked.pages.clear()
+        elif asked.job:
+            await self._reach_back()
+            return
         else:
             first, last = int(timeline["entries"][0]["index"]), int(timeline["entries"][-1]["index"])
             newer = last + 1 + PAGE_ROWS
             asked.before = {"older": first, "newer": newer if newer < timeline["total"] else None}.get(name)
         self.selected = ""
         await self.load()
+
+    async def _reach_back(self) -> None:
+        """Add the page before the oldest one that is shown of a job's story; what is chosen stays chosen."""
+        page, asked, turn, timeline = self.page, self.asked, self._turn, self.timeline
+        if timeline is None or self.reaching_back or not timeline["older"]:
+            return
+        self.reaching_back = True
+        self.draw()
+        try:
+            before = await page.run(
+                page.client.evidence.timeline, job=asked.job, kind=asked.kind, limit=STORY_ROWS, older=timeline["older"]
+            )
+            if turn == self._turn:
+                asked.depth += 1
+                self.timeline = join_pages(before, self.timeline or timeline)
+        finally:
+            self.reaching_back = False
+            self.draw()
 
     async def _key(self, key: str) -> None:
         if key == "v":
@@ -391,7 +418,7 @@ class EvidencePage:
         elif name == "job":
             await self._ask(Asked(job=str(entry["job"])))
         elif name == "counterpart":
-            there = next((str(one["counterpart"]) for one in self._entries() if place(one) == place(entry)), "")
+            there = self._other_record(place(entry))
             if there:
                 await self._select(there, True)
             elif entry["job"] and (entry["job"] != self.asked.job or self.asked.is_find):
@@ -400,6 +427,15 @@ class EvidencePage:
         elif name == "compare":
             comparison = await self.page.run(self.page.client.evidence.compare, log=entry["log"], index=entry["index"])
             self.inspector.show(reply, comparison)
+
+    def _other_record(self, here: str) -> str:
+        """Where the other record of a frame lies, as far as one of its two is shown; "" otherwise."""
+        for one in self._entries():
+            if place(one) == here:
+                return str(one["counterpart"])
+            if one["counterpart"] == here:
+                return place(one)
+        return ""
 
     async def _verify(self, log: str, index: int) -> None:
         """Everything about one entry once more, computed anew, and drawn from its body up to the co-signatures."""

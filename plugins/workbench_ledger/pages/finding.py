@@ -23,7 +23,7 @@ class Asked:
     """One job; or a page of one log narrowed by kind; or a search. before: last index of a log's page, exclusive.
 
     text: what a person typed, until the node has understood it; conditions: what it understood, which holds no phone and
-    no identity number. pages: keys of the pages of hits turned so far.
+    no identity number. pages: keys of the pages of hits turned so far. depth: pages of a job's story shown, from the newest on.
     """
 
     job: str = ""
@@ -33,6 +33,7 @@ class Asked:
     before: int | None = None
     conditions: dict[str, Any] | None = None
     pages: list[str] = field(default_factory=list)
+    depth: int = 1
 
     @property
     def is_search(self) -> bool:

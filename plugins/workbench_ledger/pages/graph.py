@@ -53,7 +53,7 @@ def stages_of(entries: Sequence[Entry], words: Words, *, changed: Set[str] = fro
             between = sorted((step.sender, step.recipient))
             here = flows[stage].setdefault((between[0], between[1], step.frame), _Many(step, words.frame(step.frame)))
             here.ways.add((step.sender, step.recipient))
-            if len(step.records) == 1:
+            if step.is_lonely:
                 lacking = step.recipient if entry["log"] == step.sender else step.sender
                 here.missing[lacking] = here.missing.get(lacking, 0) + 1
         else:

@@ -18,7 +18,10 @@ MESSAGE = "intersection.message"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One row before it is numbered. frame: kind of message, "" for acts; records: entries behind it."""
+    """One row before it is numbered. frame: kind of message, "" for acts; records: entries behind it, of those read.
+
+    is_lonely: a message that only one side recorded; its other record is not merely on another page.
+    """
 
     id: str
     time_ms: int
@@ -29,6 +32,7 @@ class Step:
     frame: str
     index: int
     records: tuple[str, ...]
+    is_lonely: bool = False
 
 
 def place(entry: Entry) -> str:
@@ -48,7 +52,8 @@ def steps(
 ) -> list[Step]:
     """One step for each act and each frame, in the order of time.
 
-    joined: the entries are one job's from all logs, so a frame with a single record is worth a remark.
+    joined: the entries are one job's from all logs, so a frame with a single record is worth a remark. A record whose
+    counterpart is known but not among the entries has it on another page.
     """
     known = {place(entry): entry for entry in entries}
     told: set[str] = set()
@@ -76,7 +81,8 @@ def _step(
     own = next((one for one in both if one["log"] == words.own), both[0])
     text = words.name(entry)
     state = "tampered" if "tampered" in states else "pending" if "pending" in states else "sealed"
-    if is_frame and joined and len(both) == 1:
+    is_lonely = is_frame and joined and not entry.get("counterpart")
+    if is_lonely:
         text = words.t("one_record", text=text, party=words.party(str(entry["log"])))
         state = "pending" if state == "sealed" else state
     return Step(
@@ -89,6 +95,7 @@ def _step(
         frame=str(entry["values"].get("message", "")) if is_frame else "",
         index=int(own["index"]),
         records=tuple(records),
+        is_lonely=is_lonely,
     )
 
 

@@ -68,6 +68,8 @@ export default {
     const press = (name) => { counter += 1; model.pressed = JSON.stringify({ name, counter }); };
     const draw = () => {
       const told = JSON.parse(model.shown);
+      const had = el.getRootNode().activeElement;
+      const held = had && el.contains(had) ? had.dataset.name || "" : null;
       el.replaceChildren();
       if (!told.heading && !told.lines.length) return;
       const card = element("section", told.heading ? "note" : "note bare");
@@ -90,6 +92,7 @@ export default {
         for (const one of told.actions) {
           const button = element("button", one.primary ? "btn go" : "btn", one.label);
           button.type = "button";
+          button.dataset.name = one.name;
           button.disabled = Boolean(one.disabled);
           button.addEventListener("click", () => press(one.name));
           bar.append(button);
@@ -105,6 +108,12 @@ export default {
       } else if (told.heading) card.append(head, body);
       else card.append(body);
       el.append(card);
+      // Whoever works with the keyboard stays on the button that was pressed, or on the card once that button is gone.
+      if (held !== null) {
+        const again = [...card.querySelectorAll("button")].find((one) => one.dataset.name === held && !one.disabled);
+        if (!again) card.tabIndex = -1;
+        (again || card).focus({ preventScroll: true });
+      }
       if (model.focus_count !== focused) { focused = model.focus_count; title.focus(); }
     };
     model.on("shown", draw);
