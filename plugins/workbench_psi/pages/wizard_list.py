@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import panel as pn
@@ -60,9 +62,12 @@ class ListStep:
         self._sample = pane(self.sample, visible=False)
         made = {name: layout.field(pn.widgets.TextInput, page, f"entry.{name}") for name in ENTRY_FIELDS}
         self.entry: dict[str, Any] = made
+        self.as_of = layout.field(pn.widgets.TextInput, page, "entry.as_of", placeholder=page.label("entry.as_of_hint"), max_length=10)
         self.data_class = layout.select(page, "entry.data_class", options={})
         self.basis = layout.select(page, "entry.lawful_basis", options={})
-        self._form = layout.card(self._entry_title, layout.fields(*made.values(), self.data_class, self.basis))
+        for widget in (*made.values(), self.as_of):
+            widget.param.watch(lambda _event: self._changed(), "value")
+        self._form = layout.card(self._entry_title, layout.fields(*made.values(), self.data_class, self.basis, self.as_of))
         self._form.visible = False
         self.root = layout.stack(
             layout.split(
@@ -90,6 +95,10 @@ class ListStep:
         t, draft = self._page.t, self._draft
         if self._sending:
             return Answer("running", t("list.sending", name=self._sending), t("list.sending_reason"))
+        if draft.file and self._lacking():
+            return Answer("pending", t("list.lacking", fields=t("word.comma").join(self._lacking())), t("list.lacking_reason"))
+        if draft.file and self._is_wrong_day():
+            return Answer("pending", t("list.wrong_day", day=_typed(self.as_of)), t("list.wrong_day_reason"), t("list.wrong_day_todo"))
         if draft.file:
             return Answer(
                 "info", t("list.read", name=draft.file["name"], columns=len(draft.file["columns"]), rows=formats.count(draft.file["rows_estimate"])),
@@ -103,12 +112,27 @@ class ListStep:
         return Answer("info", t("list.none"), t("list.none_reason"))
 
     def is_ready(self) -> bool:
+        if self._draft.file and (self._lacking() or self._is_wrong_day()):
+            return False
         return bool(self._draft.file or self._draft.chosen) and not self._sending
+
+    def _lacking(self) -> list[str]:
+        """Names of the fields that an entry of the catalogue cannot do without and that are empty."""
+        return [self._page.t(f"entry.{name}") for name, widget in self.entry.items() if not _typed(widget)]
+
+    def _is_wrong_day(self) -> bool:
+        """Whether the day of the data is no day, or has not come yet; the node would not count with it."""
+        typed = _typed(self.as_of)
+        try:
+            return bool(typed) and (len(typed) != 10 or date.fromisoformat(typed).isoformat() > formats.date(int(time.time() * 1000)))
+        except ValueError:
+            return True
 
     def catalogue(self) -> dict[str, str]:
         """The entry as the person filled it in."""
-        values = {name: str(widget.value_input or widget.value).strip() for name, widget in self.entry.items()}
-        return {**values, "data_class": str(self.data_class.value), "lawful_basis": str(self.basis.value)}
+        values = {name: _typed(widget) for name, widget in self.entry.items()}
+        as_of = {"as_of": _typed(self.as_of)} if _typed(self.as_of) else {}
+        return {**values, **as_of, "data_class": str(self.data_class.value), "lawful_basis": str(self.basis.value)}
 
     def draw(self) -> None:
         page, t, draft = self._page, self._page.t, self._draft
@@ -161,6 +185,7 @@ class ListStep:
         self._changed()
         try:
             file_id = await page.run(page.client.upload_bytes, name, content)
+            _fill(self.as_of, "")  # what stands there is the day of another file
             self._draft.file = {"file": file_id, "name": name, "sheet": "", "sheets": []}
             self._draft.mapping, self._draft.imported = {}, None
             await self._read_head()
@@ -185,12 +210,22 @@ class ListStep:
         stem = str(file["name"]).rpartition(".")[0] or str(file["name"])
         defaults = {"name": stem, "owner": self._owner(), **{name: page.t(f"entry.default_{name}") for name in ("source", "subjects", "method")}}
         for name, widget in self.entry.items():
-            if not widget.value or name == "name":
-                widget.value = defaults[name]
+            if not _typed(widget) or name == "name":
+                _fill(widget, defaults[name])
         layout.set_options(self.sheet, {one: one for one in seen["sheets"]}, seen["sheet"] or None)
 
     def _owner(self) -> str:
         return str(self._page.me["party_zh"] if self._page.lang == "zh" else self._page.me["party_en"])
+
+
+def _typed(widget: Any) -> str:  # Any: a widget of Panel
+    """What stands in a field, also before its person has left it."""
+    return str(widget.value_input or widget.value or "").strip()
+
+
+def _fill(widget: Any, text: str) -> None:  # Any: as above
+    """Put a text into a field; what was typed there before is forgotten with it."""
+    widget.param.update(value=text, value_input=text)
 
 
 def entry_facts(one: Mapping[str, Any], page: PageContext) -> notes.Block:
