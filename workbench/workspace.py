@@ -299,7 +299,7 @@ def _populate_node(workspace: Workspace, party: PartyId, bundles: Sequence[bytes
     node = open_node(workspace, party, passphrase=passphrase)
     try:
         wanted = STAFF_ROLES if workspace.kind != "production" else PRODUCTION_STAFF
-        passwords = {name: secrets.token_urlsafe(12) for name, _, _ in wanted}
+        passwords = {name: first_passwords.generate(node.random) for name, _, _ in wanted}
         is_real = workspace.kind == "production"
         first_until_ms = node.now_ms() + node.setting("people.first_password_hours") * first_passwords.HOUR_MS
         made = {

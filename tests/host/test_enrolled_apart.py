@@ -25,7 +25,6 @@ from workbench.workspace import Workspace, create_workspace, open_node
 
 PASSPHRASE = "a passphrase for two tests 8162"
 PASSWORD = "long enough for staff 5937"
-FIRST_PASSWORD = "only for the first time 3841"
 STAFF = {"marketing": "marketing", "approver": "approver", "compliance": "compliance"}
 
 
@@ -55,11 +54,9 @@ class Institution:
 
     def add(self, account: str, role: str) -> None:
         """One administrator adds, the other confirms, the person takes over."""
-        self.confirmed(
-            "admin1", "people.add", person=account, display_name=account, roles=[role], password=FIRST_PASSWORD
-        )
+        self.confirmed("admin1", "people.add", person=account, display_name=account, roles=[role])
         self.confirmed("admin2", "people.confirm", person=account)
-        self.take_over(account, FIRST_PASSWORD)
+        self.take_over(account, first_passwords.read(self.workspace.node_folder(self.party), account))
 
     def call(self, account: str, operation: str, **request: Any) -> Any:
         with self.client(account) as client:

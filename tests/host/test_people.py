@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.host.house import PASSWORD, House
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, SignInRequired
+from workbench.node import first_passwords
+from workbench.node.keys import InstitutionKeys, format_bundle
 from workbench.node.people import STRANGERS_A_MINUTE, Ticket
+from workbench.node.trust import propose_bundle
 
 ACTION = "ab" * 32
 
@@ -203,6 +208,22 @@ def test_a_disabled_account_loses_tickets_and_confirmations_at_once(house: House
         people.disable("nobody", by=admin)
 
 
+def test_what_a_disabled_person_proposed_for_the_allow_list_is_confirmed_by_nobody(house: House) -> None:
+    """One person alone would have decided, and perhaps not even the one whose account it was."""
+    partners, admin = house.node.partners, house.caller(Role.ADMIN)
+    operator = house.caller(Role.OPERATOR)
+    other = InstitutionKeys.create(
+        PartyId("bank"), name_zh="银行", name_en="bank", host="10.0.0.3", port=8900, now=datetime(2026, 9, 1, tzinfo=UTC)
+    )
+    bundle = format_bundle(other.bundle)
+    proposal = propose_bundle(partners.trust, bundle, by=operator.person.person, at_ms=house.node.now_ms())
+    digest = partners.propose(proposal, by=operator.person)
+    house.node.people.disable("operator", by=admin)
+    with pytest.raises(Refused, match="PROPOSER_GONE"):
+        partners.confirm(digest, by=admin.person)
+    assert "bank" not in partners.parties()
+
+
 def test_a_new_account_needs_a_role_a_good_password_and_a_free_name(house: House) -> None:
     people = house.node.people
     with pytest.raises(InvalidRequest):
@@ -217,6 +238,21 @@ def test_a_new_account_needs_a_role_a_good_password_and_a_free_name(house: House
         Role.APPROVER,
     }
     assert [one["account"] for one in house.entries("people.added")][-1] == "zhao"
+
+
+def test_a_demo_administrator_may_give_a_password_and_without_one_the_node_makes_it(house: House) -> None:
+    def add(**request: Any) -> Any:
+        operation = house.node.gate.registry.named("people.add")
+        confirmation = house.confirmation(Role.ADMIN, operation, request)
+        return house.node.gate.call("people.add", request, house.caller(Role.ADMIN), confirmation=confirmation)
+
+    given = add(person="zhao", display_name="赵", roles=["marketing"], password=PASSWORD)
+    made = add(person="qian", display_name="钱", roles=["marketing"])
+    first = first_passwords.read(house.node.folder, "qian")
+    assert (given.first_password_file, made.first_password_file) == ("", "first-password-qian.txt")
+    for person, password, is_first in (("zhao", PASSWORD, False), ("qian", first, True)):
+        ticket = house.node.people.sign_in(person=person, password=password, audience="command")
+        assert house.node.people.caller(ticket.secret).first_password == is_first
 
 
 def test_another_password_ends_the_old_one_with_every_ticket_and_confirmation(house: House) -> None:

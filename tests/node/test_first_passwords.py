@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from workbench.domain.party import Caller, Role
-from workbench.errors import Denied, Refused, SignInRequired
+from workbench.errors import Denied, InvalidRequest, Refused, SignInRequired, StorageFailed
 from workbench.gate import action_digest
 from workbench.host import Workbench
 from workbench.node import first_passwords
@@ -109,7 +109,7 @@ def test_a_file_that_a_stop_left_behind_is_emptied_at_the_next_start(node: Workb
     first = first_passwords.read(node.folder, "admin1")
     node.people.change_password(signed_in(node, "admin1", first), OWN_PASSWORD)
     assert first_passwords.read(node.folder, "admin1") == first
-    first_passwords.remove_changed(node.folder, node.people.with_own_password(), now_ms=node.now_ms())
+    first_passwords.remove_ended(node.folder, node.people.past_first_password(), now_ms=node.now_ms())
     assert not first_passwords.read(node.folder, "admin1") and first_passwords.read(node.folder, "admin2")
 
 
@@ -134,8 +134,8 @@ def test_a_one_time_password_expires_and_can_be_issued_again_only_while_it_was_n
 def test_one_administrator_cannot_make_a_second_person_of_themselves(node: Workbench) -> None:
     """The second person of every act for two must be one whom two established people let in."""
     one, other = established(node, "admin1"), established(node, "admin2")
-    password = "puppet-of-admin1-66"
-    call(node, one, OWN_PASSWORD + "admin1", "people.add", person="puppet", display_name="P", roles=["admin"], password=password)
+    call(node, one, OWN_PASSWORD + "admin1", "people.add", person="puppet", display_name="P", roles=["admin"])
+    password = first_passwords.read(node.folder, "puppet")
     with pytest.raises(SignInRequired, match="ACCOUNT_WAITS"):
         signed_in(node, "puppet", password)
     listed = node.gate.call("people.all", {}, other)
@@ -148,7 +148,34 @@ def test_one_administrator_cannot_make_a_second_person_of_themselves(node: Workb
     assert [(row["account"], row["added_by"], row["actor"]) for row in confirmed] == [
         ("puppet", one.person.token, other.person.token)
     ]
-    assert signed_in(node, "puppet", password).first_password, "and who added it does not know the password for long"
+    assert signed_in(node, "puppet", password).first_password
+
+
+def test_the_node_makes_the_one_time_password_and_no_administrator_sees_it(node: Workbench) -> None:
+    one = established(node, "admin1")
+    request = {"person": "zhao", "display_name": "赵", "roles": ["marketing"]}
+    with pytest.raises(InvalidRequest, match="PASSWORD_GIVEN"):
+        call(node, one, OWN_PASSWORD + "admin1", "people.add", **request, password="chosen-by-admin1-66")
+    added = call(node, one, OWN_PASSWORD + "admin1", "people.add", **request)
+    path = node.folder / added.first_password_file
+    assert path.name == "first-password-zhao.txt" and stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    first = first_passwords.read(node.folder, "zhao")
+    assert len(first.replace("-", "")) == 24 and first not in added.model_dump_json()
+    with pytest.raises(InvalidRequest, match="ACCOUNT_EXISTS"):
+        call(node, one, OWN_PASSWORD + "admin1", "people.add", **request)
+    assert first_passwords.read(node.folder, "zhao") == first, "a second try does not take the file of the first"
+    call(node, one, OWN_PASSWORD + "admin1", "people.disable", person="zhao")
+    assert path.exists() and not first_passwords.read(node.folder, "zhao")
+
+
+def test_an_account_whose_file_cannot_be_written_says_who_acts(node: Workbench) -> None:
+    """The account is there by then: somebody must know that nobody has its password."""
+    one = established(node, "admin1")
+    (node.folder / "first-password-qian.txt.new").mkdir()
+    with pytest.raises(StorageFailed, match="FIRST_PASSWORD_NOT_WRITTEN"):
+        call(node, one, OWN_PASSWORD + "admin1", "people.add", person="qian", display_name="钱", roles=["marketing"])
+    assert [person.person for person, _ in node.people.waiting()] == ["qian"]
+    assert entries(node, "action.refused")[-1]["code"] == "FIRST_PASSWORD_NOT_WRITTEN"
 
 
 def test_the_last_two_administrators_stay(node: Workbench) -> None:

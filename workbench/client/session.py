@@ -135,7 +135,7 @@ class Client:
     def confirmed(self, operation: str, /, *, password: str, **request: Any) -> Any:
         """Run an operation that needs a fresh password. Not open to notebooks' tokens.
 
-        For a request with a field `password` of its own, such as people.add: `confirmation` and then `call`.
+        For a request with a field `password` of its own, such as people.change_password: `confirmation` and then `call`.
         """
         return self.call(operation, confirmation=self.confirmation(operation, request, password=password), **request)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import secrets
 import shutil
 import signal
 import stat
@@ -76,7 +75,7 @@ def first_password(options: Options) -> int:
         raise Refused("先停止节点（workbench down）", "Stop the node first (workbench down)", code="NODE_RUNS")
     node = open_node(workspace, options.party, passphrase=_passphrase() if workspace.kind == "production" else "")
     try:
-        secret = secrets.token_urlsafe(12)
+        secret = first_passwords.generate(node.random)
         until_ms = node.now_ms() + node.setting("people.first_password_hours") * first_passwords.HOUR_MS
         node.people.reissue_first_password(options.account, password=secret, first_until_ms=until_ms)
     finally:

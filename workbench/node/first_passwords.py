@@ -1,15 +1,17 @@
-"""One-time passwords of the first administrators: one file for each person, emptied once the password was changed.
+"""One-time passwords of new accounts: one file for each person, emptied once the password opens nothing any more.
 
-    DIR/PARTY/first-password-ACCOUNT.txt      0600, production only
+    DIR/PARTY/first-password-ACCOUNT.txt      0600
 
-Two files, so that they can be handed to two people; whoever reads both before they are changed is both people, and the
-sentence in the file says so.
+The node makes each of them. Whoever adds an account never sees its password: the operator of the machine hands the file to
+its person. The first two administrators have one file each, to be handed to two people; whoever reads both before they are
+changed is both people.
 """
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +19,12 @@ from workbench.clock import SHANGHAI
 
 HOUR_MS = 3_600_000
 PASSWORD_LINE = "password: "
+
+
+def generate(random: Callable[[int], bytes]) -> str:
+    """A password of 120 random bits in six groups of four letters and digits, to be read from paper."""
+    text = base64.b32encode(random(15)).decode().lower()
+    return "-".join(text[start : start + 4] for start in range(0, len(text), 4))
 
 
 def write(folder: Path, *, account: str, password: str, until_ms: int) -> Path:
@@ -43,18 +51,19 @@ def read(folder: Path, account: str) -> str:
 
 
 def remove(folder: Path, account: str, *, now_ms: int) -> None:
-    """Take the password out of the file, which then says that it was changed; without a file nothing happens."""
+    """Take a password that opens nothing any more out of its file, which then says so; without a file nothing happens."""
     path = _path(folder, account)
     if read(folder, account):
         _replace(
             path,
-            f"account: {account}\n密码已由本人更换，{_shown(now_ms)} 清除。本文件可以删除。\n"
-            f"The password was changed by its person and removed at {_shown(now_ms)}. This file can be deleted.\n",
+            f"account: {account}\n密码已由本人更换或账号已停用，{_shown(now_ms)} 清除。本文件可以删除。\n"
+            f"The password was changed by its person, or the account was disabled; removed at {_shown(now_ms)}. "
+            "This file can be deleted.\n",
         )
 
 
-def remove_changed(folder: Path, accounts: Iterable[str], *, now_ms: int) -> None:
-    """At a start: what a stop left between the change of a password and the change of its file."""
+def remove_ended(folder: Path, accounts: Iterable[str], *, now_ms: int) -> None:
+    """At a start: what a stop left between the end of a one-time password and the change of its file."""
     for account in accounts:
         remove(folder, account, now_ms=now_ms)
 

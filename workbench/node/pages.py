@@ -282,7 +282,7 @@ def _shown_request(host: Workbench, row: Any) -> dict[str, Any]:
     """The request as its person sees it again; a field that is not for showing (a new password) stays hidden."""
     fields = host.gate.registry.named(row["operation"]).request.model_fields
     kept = _kept_request(host, row["action"])
-    return {name: kept[name] if one.repr else "••••" for name, one in fields.items() if name in kept}
+    return {name: kept[name] if one.repr or not kept[name] else "••••" for name, one in fields.items() if name in kept}
 
 
 def _action_row(host: Workbench, action: str) -> Any:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from workbench.contracts import OperationContext, PeerAddress, Transaction
 from workbench.domain.party import PartyId, Person, PersonId, Role
-from workbench.errors import Denied, NotFound
+from workbench.errors import Denied, NotFound, Refused
 from workbench.node import trust as allow_list
 from workbench.node.keys import format_bundle
 from workbench.operations import NoInput, Operation, Reply, Request
@@ -92,7 +92,10 @@ class Partners:
         return [allow_list.parse_proposal(row["body"]) for row in rows]
 
     def confirm(self, digest: str, *, by: Person) -> allow_list.TrustChange:
-        """Apply a proposal as the second person; Denied for the person who proposed it."""
+        """Apply a proposal as the second person; Denied for the person who proposed it.
+
+        Refused PROPOSER_GONE when the proposer may not decide any more: one person alone would have decided.
+        """
         host = self._host
         with self._lock:
             proposal = next((one for one in self.waiting() if one.digest() == digest), None)
@@ -102,6 +105,11 @@ class Partners:
                 raise Denied(
                     "这是你自己提出的，须由另一位确认", "You proposed this; another person must confirm", code="SELF_APPROVAL"
                 )
+            if not any(one.person == proposal.proposed_by and one.roles & ADMINS for one in host.people.everyone()):
+                raise Refused(
+                    "提议人的账号已停用，请重新提议", "The account that proposed this was disabled; propose it again",
+                    code="PROPOSER_GONE",
+                )  # fmt: skip
             changed = allow_list.approve(
                 self._trust, proposal, confirmed=digest, by=by.person, at_ms=host.now_ms(), key=host.keys.contract
             )

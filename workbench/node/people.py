@@ -231,10 +231,11 @@ class People:
 
         return self._store.write(change)
 
-    def with_own_password(self) -> list[str]:
-        """Names of the accounts whose person has set the password."""
+    def past_first_password(self) -> list[str]:
+        """Names of the accounts whose person has set the password, and of the disabled ones."""
+        query = "SELECT person FROM host_person WHERE first_until_ms IS NULL OR disabled_ms IS NOT NULL"
         with self._store.read() as reader:
-            rows = reader.execute("SELECT person FROM host_person WHERE first_until_ms IS NULL").fetchall()
+            rows = reader.execute(query).fetchall()
         return [str(row["person"]) for row in rows]
 
     def named(self, token: str) -> str:

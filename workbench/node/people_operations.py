@@ -6,7 +6,7 @@ from pydantic import Field
 
 from workbench.contracts import OperationContext
 from workbench.domain.party import ROLE_NAMES, Person, Role
-from workbench.errors import Denied
+from workbench.errors import Denied, InvalidRequest, StorageFailed
 from workbench.node import first_passwords
 from workbench.node.first_passwords import HOUR_MS
 from workbench.operations import NoInput, Operation, Reply, Request
@@ -49,13 +49,23 @@ class WhoAmI(Reply):
     operations: list[str]
 
 
+class AddedPerson(PersonInfo):
+    """first_password_file: name of the file in the node's folder that holds the one-time password; "" for a given password."""
+
+    first_password_file: str = ""
+
+
 class AddPerson(Request):
-    """until_ms: when the account ends by itself; a regulator's ends after 90 days without it."""
+    """until_ms: when the account ends by itself; a regulator's ends after 90 days without it.
+
+    password: for demo and test workspaces only. Without it the node makes a one-time password and writes it to a file for
+    that person; nobody who adds or confirms the account sees it.
+    """
 
     person: str = Field(pattern="^[a-z][a-z0-9._-]{1,30}$")
     display_name: str = Field(min_length=1, max_length=60)
     roles: list[Role] = Field(min_length=1)
-    password: str = Field(max_length=256, repr=False)
+    password: str = Field(default="", max_length=256, repr=False)
     until_ms: int | None = Field(default=None, ge=0)
 
 
@@ -125,22 +135,42 @@ def _all(ctx: OperationContext, request: NoInput) -> PeopleReply:
     return PeopleReply(people=[person_info(one) for one in people.everyone()], waiting=waiting)
 
 
-def _add(ctx: OperationContext, request: AddPerson) -> PersonInfo:
-    """Outside demo and test the password is a one-time one, and another administrator confirms the account."""
+def _add(ctx: OperationContext, request: AddPerson) -> AddedPerson:
+    """Outside demo and test nobody gives a password, and another administrator confirms the account.
+
+    Raises InvalidRequest PASSWORD_GIVEN, StorageFailed FIRST_PASSWORD_NOT_WRITTEN (then the account exists).
+    """
     host = ctx.host
     is_real = host.kind == "production"
+    if is_real and request.password:
+        raise InvalidRequest(
+            "一次性密码由节点生成，请不要填密码", "The node makes the one-time password; give none", code="PASSWORD_GIVEN"
+        )
+    password = request.password or first_passwords.generate(host.random)
     first_until_ms = host.now_ms() + host.setting("people.first_password_hours") * HOUR_MS
-    made = ctx.host.people.add(
+    made = host.people.add(
         person=request.person,
         display_name=request.display_name,
         roles=request.roles,
-        password=request.password,
+        password=password,
         by=ctx.caller.person.token,
         until_ms=request.until_ms,
-        first_until_ms=first_until_ms if is_real else None,
+        first_until_ms=None if request.password else first_until_ms,
         waits=is_real,
     )
-    return person_info(made)
+    info = person_info(made).model_dump()
+    if request.password:
+        return AddedPerson(**info)
+    try:  # after the account exists: a name that is taken must not lose the file of its owner
+        path = first_passwords.write(host.folder, account=request.person, password=password, until_ms=first_until_ms)
+    except OSError as error:
+        raise StorageFailed(
+            "账号已新增，但一次性密码没有写成文件。请运维清理磁盘后用 workbench first-password 重新签发",
+            "The account was added, but the file of its one-time password was not written. Operations make room and issue another"
+            " one with workbench first-password",
+            code="FIRST_PASSWORD_NOT_WRITTEN",
+        ) from error
+    return AddedPerson(**info, first_password_file=path.name)
 
 
 def _confirm(ctx: OperationContext, request: ConfirmPerson) -> PersonInfo:
@@ -161,7 +191,9 @@ def _disable(ctx: OperationContext, request: DisablePerson) -> Done:
             "A production node needs two administrators: add and confirm another one first",
             code="LAST_ADMINISTRATORS",
         )
-    ctx.host.people.disable(request.person, by=ctx.caller)
+    host = ctx.host
+    host.people.disable(request.person, by=ctx.caller)
+    first_passwords.remove(host.folder, request.person, now_ms=host.now_ms())
     return Done()
 
 
@@ -199,7 +231,7 @@ PEOPLE_OPERATIONS = (
         zh="新增账号",
         en="add an account",
         request=AddPerson,
-        reply=PersonInfo,
+        reply=AddedPerson,
         roles=frozenset({Role.ADMIN}),
         run=_add,
         fresh_password=True,
