@@ -29,6 +29,10 @@ from workbench.supervisor import running_nodes
 from workbench.workspace import Workspace
 
 WAIT_S = 120.0
+LAPSED = (
+    "本机构的批准已失效（批准人之一已停用），须由两人重新批准 / our approval carries nothing any more: one of the two people who "
+    "approved may not decide now; two people approve again"
+)
 
 
 def status(options: Options) -> int:
@@ -74,6 +78,8 @@ def members(options: Options) -> int:
             f"{one['change']}  {one['action']} {one['party']}  {one['state']}  已批准 / approved: {' '.join(one['approved']) or '—'}"
             f"  缺 / missing: {' '.join(one['missing']) or '—'}"
         )
+        if one["lapsed"]:
+            lines.append(f"  {LAPSED}")
     print_result(options, dict(value), lines)
     return 0
 

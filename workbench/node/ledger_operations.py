@@ -115,7 +115,8 @@ class CatchUpReply(Reply):
 class MemberState(Reply):
     """One change of members as this node sees it. state: "proposed", "agreed", "approved" or "in force", here.
 
-    approved: institutions that have; missing: those that have not. in_force: logs in which it holds already.
+    approved: institutions that have; missing: those that have not. lapsed: it was approved here, but one of the two people
+    may not decide any more: two people approve again. in_force: logs in which it holds already.
     """
 
     change: str
@@ -126,6 +127,7 @@ class MemberState(Reply):
     approved: list[str]
     missing: list[str]
     in_force: list[str]
+    lapsed: bool = False
 
 
 class MembersReply(Reply):
@@ -247,7 +249,7 @@ def _members(ctx: OperationContext, request: NoInput) -> MembersReply:
             MemberState(
                 change=one.change.id, action=one.change.action.value, party=one.change.party, state=state,
                 proposed_by=one.proposal.log, approved=sorted(one.approvals), missing=list(one.missing()),
-                in_force=sorted(one.changed),
+                in_force=sorted(one.changed), lapsed=one.lapsed,
             )
         )  # fmt: skip
     former = list(host.former_parties())

@@ -7,7 +7,7 @@ people who approve here are the proposer and the approver of its change, which i
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,8 @@ class ChangeState:
     Who leaves, comes back and leaves again does so by a change of the same id; with is_open only the entries of this time
     are told, otherwise the change has taken effect here and was not proposed again.
     proposal: where it was proposed first. agreed: token of the first person here, "" none or no longer. approvals: log ->
-    entry. changed: logs in which it is in force.
+    entry. people: the two who approved here, as the allow-list names them. lapsed: approved here, but one of the two may not
+    decide any more, so that the approval carries nothing here. changed: logs in which it is in force.
     """
 
     change: MemberChange
@@ -60,6 +61,8 @@ class ChangeState:
     is_open: bool
     agreed: str = ""
     approvals: dict[PartyId, EntryRef] = field(default_factory=dict)
+    people: tuple[PersonId, PersonId] | None = None
+    lapsed: bool = False
     changed: dict[PartyId, int] = field(default_factory=dict)
 
     def missing(self) -> tuple[PartyId, ...]:
@@ -118,14 +121,20 @@ class MemberChanges:
                 is_open = change.id not in pasts or not pasts[change.id].has(entry)
                 if change.id not in found or (is_open and not found[change.id].is_open):
                     found[change.id] = ChangeState(change, bundle, ref, is_open)
+        deciders = self._deciders()
         for entry in told:
             one, envelope, ref = entry
             state = found.get(one.change)
             if state is None or (state.is_open and one.change in pasts and pasts[one.change].has(entry)):
                 continue
             if one.kind == AGREED and one.log == self._host.party:
-                state.agreed = state.agreed or (envelope.actor if self._agrees(envelope) else "")
+                state.agreed = state.agreed or (envelope.actor if self._agrees(envelope, deciders) else "")
             elif one.kind == APPROVED and approves(envelope, state.change):
+                if one.log == self._host.party and state.is_open and one.log not in state.approvals:
+                    state.people = self._approvers(ref, deciders)
+                    state.lapsed = state.people is None
+                    if state.lapsed:
+                        continue
                 state.approvals.setdefault(one.log, ref)
             elif one.kind == CHANGED and one.valid:
                 state.changed.setdefault(one.log, one.index)
@@ -162,7 +171,8 @@ class MemberChanges:
 
         Raises NotFound, Denied for the person who agreed already, Refused when the proposal is not sealed here, is not
         about the members of now, or was approved before. An agreement counts while its person is an administrator here
-        and for `members.agreement_days`; after that the next person agrees as the first one.
+        and for `members.agreement_days`; after that the next person agrees as the first one. An approval counts here, until
+        it takes effect, while both its people are administrators here; after that two people approve anew.
         """
         host = self._host
         with self._lock:
@@ -214,7 +224,7 @@ class MemberChanges:
         with self._lock:
             for state in self.all():
                 own = self._host.party
-                is_mine = state.is_open and own in state.approvals and own not in state.changed
+                is_mine = state.is_open and state.people is not None and own not in state.changed
                 if not is_mine or state.missing() or not all(map(self._is_final, state.approvals.values())):
                     continue
                 try:
@@ -245,20 +255,37 @@ class MemberChanges:
                 ends[one.log] = max(one.index, ends.get(one.log, -1))
         return pasts
 
-    def _agrees(self, envelope: Envelope) -> bool:
-        """Whether an agreement still counts: not too old, and given by who may still decide here."""
+    def _deciders(self) -> Mapping[str, PersonId]:
+        """Token -> account of everybody who may decide about members here now."""
         now = self._host.now_ms()
-        return now - envelope.time_ms <= self._host.setting("members.agreement_days") * DAY_MS and any(
-            one.token == envelope.actor and one.roles & ADMINS and (one.until_ms is None or now < one.until_ms)
+        return {
+            one.token: one.person
             for one in self._host.people.everyone()
-        )
+            if one.roles & ADMINS and (one.until_ms is None or now < one.until_ms)
+        }
+
+    def _agrees(self, envelope: Envelope, deciders: Mapping[str, PersonId]) -> bool:
+        """Whether an agreement still counts: not too old, and given by who may still decide here."""
+        age_ms = self._host.now_ms() - envelope.time_ms
+        return age_ms <= self._host.setting("members.agreement_days") * DAY_MS and envelope.actor in deciders
+
+    def _approvers(self, ref: EntryRef, deciders: Mapping[str, PersonId]) -> tuple[PersonId, PersonId] | None:
+        """The two people of an own approval; None when one of them may not decide any more, or a restore lost who it was.
+
+        Who is dismissed, or whose account was taken over, must not have decided what takes effect only now.
+        """
+        with self._host.store.read() as reader:
+            values = self._host.evidence.view(reader, ref.index)
+        first, second = (deciders.get(values.get(name, "")) for name in ("first", "second"))
+        return (first, second) if first is not None and second is not None else None
 
     def _take_effect(self, state: ChangeState) -> None:
         host = self._host
         change = state.change
         if change.members != self.members():
             raise _other_members()
-        first, second = self._people(state)
+        assert state.people is not None, "settle asks for it"
+        first, second = state.people
         approvals = [state.approvals[one] for one in change.deciding]
         values = {
             "change": change.id,
@@ -297,20 +324,6 @@ class MemberChanges:
                 "只剩两家时不能再退出一家", "With two members left none can leave", code="TOO_FEW_MEMBERS"
             )
         return change
-
-    def _people(self, state: ChangeState) -> tuple[PersonId, PersonId]:
-        """The two people of this institution who approved, as the allow-list names them."""
-        host = self._host
-        ref = state.approvals[host.party]
-        with host.store.read() as reader:
-            values = host.evidence.view(reader, ref.index)
-        people = {one.token: one.person for one in host.people.everyone()}
-        try:
-            return people[values["first"]], people[values["second"]]
-        except KeyError:
-            raise Refused(
-                "批准人已不在册，须重新批准", "A person who approved is no longer known; approve again", code="UNKNOWN_PERSON"
-            ) from None
 
     def _is_final(self, ref: EntryRef) -> bool:
         return self._host.ledger.seal(ref.log, ref.index).state in FINAL
