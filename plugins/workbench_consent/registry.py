@@ -260,6 +260,10 @@ class Registry:
         """Institutions a grant of this one can name: all others."""
         return tuple(party for party in self._host.parties() if party != self._host.party)
 
+    def processors(self) -> tuple[str, ...]:
+        """Entrusted processors under a contract in force: never recipients (PIPL 21)."""
+        return ()
+
     def require_known(self, purpose: str | None, recipient: str | None) -> None:
         """Refused UNKNOWN_PURPOSE or UNKNOWN_RECIPIENT; None is not looked at."""
         if purpose is not None and purpose not in self.purposes():

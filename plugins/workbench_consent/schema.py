@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
 from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench_consent.notices import schema as notices
 
 OWNER = "consent"
 
@@ -110,6 +111,7 @@ MIGRATIONS = (
         ) WITHOUT ROWID;
         """,
     ),
+    Migration(OWNER, 5, notices.TABLES),
 )
 
 
@@ -246,6 +248,7 @@ EVIDENCE_KINDS = (
         "核对授权登记与其摘要",
         "the consent records were checked against their digests",
     ),
+    *notices.EVIDENCE_KINDS,
 )
 
 SETTINGS = (
@@ -277,4 +280,5 @@ SETTINGS = (
         "授权文件中不合格行超过此比例时整份不导入",
         "a consent file with a larger share of bad rows is not imported at all",
     ),
+    *notices.SETTINGS,
 )

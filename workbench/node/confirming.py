@@ -59,6 +59,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "change": ("变更编号", "Change"),
     "record": ("授权记录", "Grant record"),
     "entries": ("证据条目", "Entries"),
+    "notice": ("告知书", "Notice"),
+    "version": ("版本", "Version"),
     "reason": ("理由（留在本机构的证据里）", "Reason (kept in our evidence)"),
 }
 """Words of every field of the operations that need a fresh password; a field of a plugin that is not here shows its name."""
