@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.ledger.world import KEYS, PARTIES, Node
+from workbench.domain.merkle import SHA256
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
 
@@ -31,8 +32,8 @@ def answer_to(node: Node, order: dict[str, Any]) -> dict[str, Any]:
     ledger = node.ledger
     match order["do"]:
         case "write":
-            node.write(order["count"])
-            return {"size": ledger.size(node.party)}
+            refs = node.write(order["count"])
+            return {"written": {ref.index: ref.leaf.hex() for ref in refs}}
         case "request":
             request = ledger.next_request(PartyId(order["witness"]))
             return {"data": None if request is None else b64encode(request).decode()}
@@ -42,6 +43,10 @@ def answer_to(node: Node, order: dict[str, Any]) -> dict[str, Any]:
         case "accept":
             ledger.accept_reply(PartyId(order["witness"]), b64decode(order["data"]))
             return {}
+        case "leaves":
+            # Of the bodies as they lie here: not of what was stored about them.
+            bodies = ledger.entry_bodies(PartyId(order["log"]), 0, ledger.size(PartyId(order["log"])))
+            return {"leaves": [SHA256.leaf(body).hex() for body in bodies]}
         case "state":
             report = ledger.audit()
             last = ledger.size(node.party) - 1
