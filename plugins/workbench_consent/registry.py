@@ -28,7 +28,18 @@ from workbench_consent.grants import Reason, Subject
 from workbench_consent.list_tokens import ListTokens
 from workbench_consent.projection import KnownLists, Projection, State
 from workbench_consent.replaying import require_replayed
-from workbench_consent.subjects import ABSENT, TOKEN_PURPOSE, Subjects, distinct, meant, token, token_at, words_of
+from workbench_consent.subjects import (
+    ABSENT,
+    TOKEN_PURPOSE,
+    Subjects,
+    distinct,
+    holds_any,
+    is_named,
+    meant,
+    token,
+    token_at,
+    words_of,
+)
 
 _CODES = np.array([reason.code for reason in Reason], object)
 _COLUMNS = ("customer_id", "phone", "id_no")
@@ -125,6 +136,11 @@ class Registry:
         with self._host.store.read() as reader:
             return tables.newest_event(reader) > as_of or bool(self._host.restricted_customers())
 
+    @property
+    def token_key(self) -> bytes:
+        """The key of the tokens, for bulk work inside this process only."""
+        return self._token_key
+
     def state(self) -> State:
         """Everything the registry knows now, as columns."""
         return self._projection.state()
@@ -135,7 +151,10 @@ class Registry:
         self, tx: Transaction, *, job: str, attempt: int, query: GrantQuery, decision: ConsentDecision, actor: str = ""
     ) -> str:
         """Write down what a decision allows for one attempt of one job; returns the snapshot's id."""
-        return snapshots.take(tx, self._host, job=job, attempt=attempt, query=query, decision=decision, actor=actor)
+        grants = self._projection.state().grants
+        return snapshots.take(
+            tx, self._host, job=job, attempt=attempt, query=query, decision=decision, actor=actor, grants=grants
+        )
 
     def use_snapshot(self, tx: Transaction, snapshot: str, *, job: str, attempt: int, query: GrantQuery) -> None:
         """Spend a snapshot on the attempt it was taken for; Refused SNAPSHOT_USED, SNAPSHOT_STALE or SNAPSHOT_OTHER_USE."""
@@ -299,6 +318,18 @@ class Registry:
         named = [subject.id_no, subject.phone]
         named += [token_at(words, row) for words in (theirs.id_no, theirs.phone) for row in range(min(50, len(theirs)))]
         return list(dict.fromkeys(one.hex() for one in named if one is not None))[:100]
+
+    def imports_of(self, names: Sequence[str]) -> list[int]:
+        """Entries of the own log whose imports brought a grant of the person with these tokens (hex), ascending.
+
+        Fulfils workbench.contracts.NamesImports. A phone alone means whoever has it, as in `subjects.meant`.
+        """
+        wanted = words_of(b"".join(bytes.fromhex(one) for one in names))
+        grants = self.state().grants.subjects
+        by_id, by_phone = holds_any(grants.id_no, wanted), holds_any(grants.phone, wanted)
+        theirs = by_id | (by_phone & ~is_named(grants.id_no)) if by_id.any() else by_phone
+        with self._host.store.read() as reader:
+            return tables.entries_of_imports(reader, np.flatnonzero(theirs) + 1)
 
     # ---- signed forms
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.contracts import Migration, Setting
 from workbench.domain.evidence import EvidenceKind, Field, Visibility
 from workbench_consent.notices import schema as notices
+from workbench_consent.receipts import schema as receipts
 
 OWNER = "consent"
 
@@ -112,6 +113,7 @@ MIGRATIONS = (
         """,
     ),
     Migration(OWNER, 5, notices.TABLES),
+    *receipts.MIGRATIONS,
 )
 
 
@@ -249,6 +251,7 @@ EVIDENCE_KINDS = (
         "the consent records were checked against their digests",
     ),
     *notices.EVIDENCE_KINDS,
+    *receipts.EVIDENCE_KINDS,
 )
 
 SETTINGS = (
@@ -281,4 +284,5 @@ SETTINGS = (
         "a consent file with a larger share of bad rows is not imported at all",
     ),
     *notices.SETTINGS,
+    *receipts.SETTINGS,
 )

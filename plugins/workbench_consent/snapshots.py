@@ -8,14 +8,25 @@ from workbench.contracts import ConsentDecision, GrantQuery, Host, Transaction
 from workbench.crypto import sm3
 from workbench.errors import NotFound, Refused
 from workbench_consent import merkle, tables
+from workbench_consent.columns import GrantColumns
+from workbench_consent.receipts import uses
 
 
 def take(
-    tx: Transaction, host: Host, *, job: str, attempt: int, query: GrantQuery, decision: ConsentDecision, actor: str
+    tx: Transaction,
+    host: Host,
+    *,
+    job: str,
+    attempt: int,
+    query: GrantQuery,
+    decision: ConsentDecision,
+    actor: str,
+    grants: GrantColumns,
 ) -> str:
-    """Write down what a decision allows for this attempt; returns the id of the snapshot.
+    """Write down what a decision allows for this attempt, and which grants speak in it; returns the id of the snapshot.
 
-    The root is over the grant digests of the usable customers in list order. Cost: about 0.3 µs per usable customer.
+    grants: of the registry, among them those of the decision. The root is over the grant digests of the usable customers
+    in list order. Cost: about 0.6 µs per usable customer.
     """
     snapshot = "S-" + host.random(8).hex()
     digests, until = decision.grant_digest, decision.valid_until_ms
@@ -42,7 +53,7 @@ def take(
             root,
         ),
     )
-    host.evidence.append(
+    entry = host.evidence.append(
         tx,
         "consent.snapshot",
         {
@@ -60,6 +71,7 @@ def take(
         job=job,
         actor=actor,
     )
+    uses.remember(tx, snapshot, entry, digests, grants)
     return snapshot
 
 

@@ -1,0 +1,1 @@
+"""Consent receipts: what a customer can hold in their hand. Document: docs/protocols/consent-receipt.md."""
