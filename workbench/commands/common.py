@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.client.session import Client, sign_in
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused, WorkbenchError
 from workbench.supervisor import running_nodes
 from workbench.workspace import Workspace, load_workspace
@@ -51,7 +51,7 @@ def client_for(workspace: Workspace, party: str, role: Role) -> Client:
     asked for, never taken from the command line.
     """
     workspace.node_folder(party)
-    node = next((one for name, one in running_nodes(workspace).items() if name == party), None)
+    node = running_nodes(workspace).get(PartyId(party))
     if node is None:
         raise Refused(
             f"{party} 的节点没有运行。先运行 workbench up", f"The node of {party} does not run. Run workbench up first",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.client.notebook import PHASES
 from workbench.client.session import Client, Record
 from workbench.commands.common import (
     Options,
@@ -28,16 +29,6 @@ from workbench.workspace import Workspace
 
 POLL_S = 0.15
 RULE_STATES = frozenset({"REFUSED_SMALL", "REJECTED", "WITHDRAWN", "EXPIRED", "CANCELLED"})
-PHASES = {
-    "prepare": ("准备", "preparing"),
-    "mask": ("遮蔽标识", "masking"),
-    "compare": ("比对密文", "comparing ciphertext"),
-    "count": ("核对人数", "counting"),
-    "strike": ("剔除已撤回", "striking withdrawn"),
-    "reveal": ("揭示", "revealing"),
-    "check": ("放行前复核", "last check"),
-    "compare-results": ("核对结果", "comparing results"),
-}
 
 
 def intersect(options: Options) -> int:

@@ -117,7 +117,7 @@ def _closed_state(workspace: Workspace, party: str) -> dict[str, Any] | None:
     """What a running node says of itself while it is closed; None when it is open or does not run."""
     folder = workspace.node_folder(party)
     path = folder / "run" / STATE_FILE
-    if not any(name == party for name in running_nodes(workspace)) or not path.exists():
+    if party not in running_nodes(workspace) or not path.exists():
         return None
     value: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return None if value["open"] else {"party": party, **value}
