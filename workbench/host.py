@@ -40,6 +40,7 @@ from workbench.flows.jobs import JobRows
 from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node import first_passwords
+from workbench.node.accounts_again import replay_accounts, sealed_name
 from workbench.node.drafts import DRAFT_OPERATIONS
 from workbench.node.erasure import Erasure
 from workbench.node.erasing import identify
@@ -172,6 +173,7 @@ class Workbench:
             evidence=self.evidence,
             now_ms=now_ms,
             random=random,
+            sealed_name=lambda token: sealed_name(self, token),
             slowest_s=lambda: self.setting("people.slowest_sign_in_s"),
         )
         self.uploads = Uploads(folder / "uploads", max_bytes=self.setting("node.max_upload_bytes"))
@@ -378,7 +380,7 @@ class Workbench:
             ) from error
 
         found = self.plugins.collect("workbench_replay", failed=failed, host=self, entries=entries)
-        return [need for _, needs in found for need in needs] + self.erasure.replay(entries)
+        return [need for _, needs in found for need in needs] + self.erasure.replay(entries) + replay_accounts(self, entries)
 
     def identify_customer(self, phone: str | None, id_no: str | None) -> Customer:
         """Everything known to be this person's, from normalised identifiers; Refused AMBIGUOUS_CUSTOMER."""

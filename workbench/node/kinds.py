@@ -24,6 +24,7 @@ _PARTNER = _shared("partner", "对方机构", "the other institution")
 _CONTRACT = _shared("contract", "约定摘要 SM3", "SM3 of the contract")
 _ATTEMPT = _shared("attempt", "第几次尝试", "number of the attempt", "1")
 _CODE = _shared("code", "结果代码", "code of the outcome")
+_RECOVERY = _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
 _LETTER = (
     _shared("kind", "信函种类", "kind of letter"), _shared("letter", "信函编号", "id of the letter"),
     _shared("digest", "信函摘要 SM3", "SM3 of the letter"),
@@ -57,7 +58,9 @@ HOST_KINDS = (
         "people.first_password_issued", "重新签发一次性密码", "another one-time password was issued",
         _closed("person", "证据代号", "token in evidence"),
     ),
-    _kind("people.disabled", "停用账号", "an account was disabled", _closed("person", "证据代号", "token in evidence")),
+    _kind(
+        "people.disabled", "停用账号", "an account was disabled", _closed("person", "证据代号", "token in evidence"), _RECOVERY,
+    ),
     _kind(
         "people.extended", "延长账号期限", "an account was given another end",
         _closed("person", "证据代号", "token in evidence"), _closed("until", "新的期限", "new end", "ms"),
@@ -216,6 +219,12 @@ HOST_KINDS = (
         _closed("request", "擦除编号", "number of the erasure"),
     ),
     _kind(
+        "lists.corrected", "名单中一位客户的信息更正", "a customer's row of a list was corrected",
+        _closed("list", "名单", "list"), _closed("request", "权利请求编号", "number of the rights request"),
+        _closed("rows", "更正的行数", "rows corrected", "1"), _closed("columns", "更正的列", "columns corrected"),
+        Field("was", COMMITTED, "原值", "old values", subject=True), Field("now", COMMITTED, "新值", "new values", subject=True),
+    ),
+    _kind(
         "customers.erasure_asked", "提出擦除一位客户", "the erasure of a customer was asked for",
         _closed("request", "擦除编号", "number of the erasure"),
         Field("reason", COMMITTED, "理由", "reason", subject=True),
@@ -231,14 +240,14 @@ HOST_KINDS = (
         _closed("entries", "涉及的记录与字段", "entries and fields concerned"),
         _closed("records", "其他记录的数量", "other records, by count"),
         _closed("until", "最后的到期时刻", "end of the last term", "ms"), _closed("basis", "保存依据", "ground of retention"),
-        _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
+        _RECOVERY,
     ),
     _kind(
         "evidence.erased", "字段与密钥已销毁", "values and their keys were destroyed",
         _closed("request", "擦除编号", "number of the erasure"),
         _closed("entries", "涉及的记录与字段", "entries and fields concerned"),
         _closed("records", "其他记录的数量", "other records, by count"),
-        _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
+        _RECOVERY,
     ),
     _kind(
         "evidence.restricted_read", "查看限制存放的内容", "restricted values were read",

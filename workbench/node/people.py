@@ -65,8 +65,10 @@ class People:
         evidence: EvidenceLog,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
+        sealed_name: Callable[[str], str],
         slowest_s: Callable[[], int] = lambda: 60,
     ) -> None:
+        self._sealed_name = sealed_name
         self._slowest_s = slowest_s
         self._slow = SlowDown()
         self._strangers = (0, 0)
@@ -402,7 +404,8 @@ class People:
             tx.execute("UPDATE host_person SET disabled_ms = ? WHERE person = ?", (now, person))
             tx.execute("DELETE FROM host_ticket WHERE person = ?", (person,))
             tx.execute("DELETE FROM host_confirmation WHERE person = ?", (person,))
-            self._evidence.append(tx, "people.disabled", {"person": row["token"]}, actor=by.person.token)
+            values = {"person": row["token"], "recovery": self._sealed_name(row["token"])}
+            self._evidence.append(tx, "people.disabled", values, actor=by.person.token)
 
         self._store.write(change)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from workbench.contracts import Migration, Transaction
 from workbench.domain.envelope import format_time, parse_envelope
-from workbench.domain.evidence import ReplayNeed, Restored, RestoredEntry
+from workbench.domain.evidence import Restored, RestoredEntry
 from workbench.domain.party import PartyId
 from workbench.errors import PeerError, StartRefused, VerificationError, WorkbenchError
 
@@ -67,7 +67,6 @@ class Restoring:
         self._begin: Callable[[], None] = lambda: None
         self._has_begun = False
         self.problem: WorkbenchError | None = None
-        self.needs: list[ReplayNeed] = []
 
     def start(self, begin: Callable[[], None]) -> None:
         """Open the ledger and call `begin`; waits a little for a partner to answer, then goes on in the background.
@@ -193,7 +192,7 @@ class Restoring:
             lost = host.evidence.readmit(restored.start, restored.stop)
             entries = list(_entries(host, restored))
             count_attempts(host, entries)
-            self.needs = host.replay(entries)
+            host.replay(entries)
             values = _summary(host, restored, lost)
             host.ledger.exchange.finish(restored, _recorder(host, values))
 
