@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.app.page import PageContext
-from workbench_psi.pages import layout
+from workbench.app.parts import layout
+from workbench.app.parts.keys import Keys, go_to
 from workbench_psi.pages.history import History
 from workbench_psi.pages.inbox import Inbox
 from workbench_psi.pages.jobview import JobView
-from workbench_psi.pages.keys import Keys, go_to
 from workbench_psi.pages.wizard import Wizard
 
 

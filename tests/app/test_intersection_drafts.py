@@ -14,7 +14,7 @@ from workbench_psi.pages.answers import PHASES
 from workbench_psi.pages.history import History
 from workbench_psi.pages.inbox import Inbox
 from workbench_psi.pages.jobview import JobView
-from workbench_psi.pages.keys import PAGE_OF_LETTER, Keys
+from workbench.app.parts.keys import PAGE_OF_LETTER, Keys
 from workbench_psi.pages.running import PhaseClock
 from workbench_psi.pages.wizard import Wizard
 

@@ -19,8 +19,9 @@ from workbench_psi.pages.answers import PHASES, Circumstances
 from workbench_psi.pages.inbox import Inbox
 from workbench_psi.pages.jobview import JobView
 from workbench_psi.pages.names import CHIP_OF_STATE, NO_RESULT, WORKING, Names
-from workbench_psi.pages.notes import asset
-from workbench_psi.pages.upload import PIECE_BYTES, Upload
+from workbench.app import parts
+from workbench.app.parts.notes import asset
+from workbench.app.parts.upload import PIECE_BYTES, Upload
 from workbench_psi.pages.wizard import Wizard
 from workbench_psi.pages.wizard_list import DATA_CLASSES, LAWFUL_BASES, split_reason
 from workbench_psi.protocol import PHASES as ENGINE_PHASES
@@ -38,7 +39,8 @@ from workbench.domain.party import Role
 from workbench.errors import Refused
 from workbench.node.lists import LAWFUL_BASES as NODE_BASES
 
-SOURCES = Path(str(asset.__globals__["__file__"])).parent
+SOURCES = Path(str(result.__file__)).parent
+PARTS = Path(parts.__file__).parent
 ME = {
     "me": {"party": "broker"},
     "parties": [["bank", "乙银行", "Yi Bank"], ["broker", "甲证券", "Jia Securities"], ["cardnet", "丙卡组织", "Bing Card Network"]],
@@ -187,7 +189,7 @@ def test_ids_of_institutions_become_names_only_as_whole_words() -> None:
 def test_every_key_the_pages_ask_for_exists() -> None:
     known = texts_of("workbench_psi")["zh"].keys()
     asked = set()
-    for path in SOURCES.glob("*.py"):
+    for path in [*SOURCES.glob("*.py"), *PARTS.glob("*.py")]:
         source = path.read_text("utf-8")
         asked |= set(re.findall(r'\bt\(\s*"([a-z_]+\.[\w-]+)"', source)) | set(re.findall(r'(?:label|button|select)\((?:page, )?"([a-z_]+\.\w+)"', source))
     assert len(asked) > 250 and asked <= known, asked - known

@@ -9,11 +9,12 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
-from workbench_psi.pages import layout, notes, rows
+from workbench.app.parts import layout, notes
+from workbench.app.parts.notes import Notes
+from workbench_psi.pages import rows
 from workbench_psi.pages.answers import Action, Answer
 from workbench_psi.pages.keeping import draft_columns, draft_rows
 from workbench_psi.pages.names import OPEN_STATES
-from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.view import Navigator, View, origin_badge
 from workbench_widgets import DataTable, formats
 from workbench_widgets.panel_pane import pane

@@ -10,12 +10,13 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.keys import go_to
+from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import layout, notes, rows, sidecards
+from workbench_psi.pages import rows, sidecards
 from workbench_psi.pages.answers import Answer, Circumstances, answer_for
-from workbench_psi.pages.keys import go_to
 from workbench_psi.pages.names import CHIP_OF_STATE, NO_RESULT
-from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.view import View, origin_badge
 from workbench_psi.pages.wizard_terms import DEBOUNCE_S
 from workbench_widgets import DataTable, RuleBuilder, TwoPersonAction, Waterfall, formats

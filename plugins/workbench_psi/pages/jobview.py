@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import answers, layout, notes, rows, sidecards
+from workbench_psi.pages import answers, rows, sidecards
 from workbench_psi.pages.names import NO_RESULT, WORKING
-from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.result import PAGE_ROWS, EndPanel, ResultPanel
 from workbench_psi.pages.running import RunPanel
 from workbench_psi.pages.view import Navigator, View, origin_badge

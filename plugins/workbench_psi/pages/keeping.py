@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from workbench.app.page import PageContext
+from workbench.app.parts import notes
+from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import notes
 from workbench_psi.pages.names import Names
-from workbench_psi.pages.notes import Notes
 from workbench_widgets import formats
 
 AUTOSAVE_S = 1.0

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from workbench.app.page import PageContext
-from workbench_psi.pages import layout, notes, rows, sidecards
+from workbench.app.parts import layout, notes
+from workbench.app.parts.notes import Notes
+from workbench_psi.pages import rows, sidecards
 from workbench_psi.pages.answers import Job
 from workbench_psi.pages.names import Names, Translate
-from workbench_psi.pages.notes import Notes
 from workbench_widgets import DataTable, ReceiptCard, Venn, Waterfall, formats
 from workbench_widgets.panel_pane import ComponentPane, pane
 

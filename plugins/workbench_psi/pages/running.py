@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.app.page import PageContext
-from workbench_psi.pages import layout, rows, sidecards
+from workbench.app.parts import layout
+from workbench.app.parts.notes import Notes
+from workbench_psi.pages import rows, sidecards
 from workbench_psi.pages.answers import PHASES, Job, phase_number
 from workbench_psi.pages.names import Names
-from workbench_psi.pages.notes import Notes
 from workbench_widgets import DataTable, PhaseList, Waterfall, formats
 from workbench_widgets.panel_pane import pane
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench_psi.pages import notes
+from workbench.app.parts import notes
+from workbench.app.parts.notes import Block
 from workbench_psi.pages.answers import Job
 from workbench_psi.pages.names import Names, Translate
-from workbench_psi.pages.notes import Block
 from workbench_psi.pages.rows import kept_at, reason_label
 from workbench_widgets import formats
 

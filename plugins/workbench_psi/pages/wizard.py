@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import layout, notes
 from workbench_psi.pages.jobview import STEPS
 from workbench_psi.pages.keeping import DraftKeeper
-from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.view import Navigator, View, origin_badge
 from workbench_psi.pages.wizard_list import Draft, ListStep, QualityStep
 from workbench_psi.pages.wizard_terms import AudienceStep, Direction, TermsStep

@@ -12,12 +12,13 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.notes import Notes
+from workbench.app.parts.upload import LIMIT_BYTES, Upload
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import layout, notes, rows, sidecards
+from workbench_psi.pages import rows, sidecards
 from workbench_psi.pages.answers import Answer
 from workbench_psi.pages.names import Names
-from workbench_psi.pages.notes import Notes
-from workbench_psi.pages.upload import LIMIT_BYTES, Upload
 from workbench_widgets import DataTable, KeyNumbers, ProgressCancel, RejectsTable, formats
 from workbench_widgets.panel_pane import pane
 

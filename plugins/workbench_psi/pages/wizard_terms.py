@@ -9,11 +9,12 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
-from workbench_psi.pages import layout, notes, rows, sidecards
+from workbench_psi.pages import rows, sidecards
 from workbench_psi.pages.answers import Answer
 from workbench_psi.pages.names import Names
-from workbench_psi.pages.notes import Notes
 from workbench_psi.pages.wizard_list import Draft
 from workbench_widgets import KeyNumbers, RuleBuilder, Waterfall, formats
 from workbench_widgets.panel_pane import pane

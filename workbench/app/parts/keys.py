@@ -10,7 +10,7 @@ import panel as pn
 import param
 
 from workbench.app.page import PageContext
-from workbench_psi.pages.notes import asset
+from workbench.app.parts.notes import asset
 
 PAGE_OF_LETTER: Mapping[str, str] = {
     "h": "home", "i": "intersection", "n": "inbox", "e": "evidence", "c": "consent", "q": "quantum", "a": "ask", "l": "leases",

@@ -8,7 +8,7 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
-from workbench_psi.pages.drawer import DRAWER_PX, Drawer
+from workbench.app.parts.drawer import DRAWER_PX, Drawer
 
 BADGE_PX = 126
 """As wide as the longer of the two languages' words."""

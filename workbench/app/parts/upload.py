@@ -11,7 +11,7 @@ from typing import Any
 import panel as pn
 import param
 
-from workbench_psi.pages.notes import asset
+from workbench.app.parts.notes import asset
 
 LIMIT_BYTES = 256 << 20
 """A page keeps the file in memory once; a larger one is imported with the command line, which streams it."""

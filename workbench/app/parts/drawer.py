@@ -8,7 +8,7 @@ import panel as pn
 import param
 
 from workbench.app.page import PageContext
-from workbench_psi.pages.notes import asset
+from workbench.app.parts.notes import asset
 
 DRAWER_PX = 720
 """Below this width of the page a side column becomes a drawer; drawer.js and the style of `layout.split` use it."""

@@ -16,7 +16,7 @@ Block = Mapping[str, Any]
 
 def asset(name: str) -> str:
     """One file of this package's assets."""
-    return files("workbench_psi.pages").joinpath("assets", name).read_text("utf-8")
+    return files("workbench.app.parts").joinpath("assets", name).read_text("utf-8")
 
 
 class Notes(pn.custom.JSComponent):
