@@ -174,11 +174,14 @@ class _Checked:
     keys: TrustKeys
 
 
-def verify_receipt(receipt: object, *, trust: TrustKeys | None, csv_path: Path | None = None) -> Verdict:
+def verify_receipt(
+    receipt: object, *, trust: TrustKeys | None, csv_path: Path | None = None, mldsa_kinds: Sequence[str] = ()
+) -> Verdict:
     """Check everything in a receipt's JSON object and say what holds.
 
     trust: pinned keys; None leaves the verdict at "keys not pinned" at best. csv_path: the exported file whose key
-    column the receipt vouches for. Never raises for anything in the receipt or the file. Cost: about 5 ms a receipt,
+    column the receipt vouches for. mldsa_kinds: prefixes of kinds for which only co-signatures with an ML-DSA-44 line
+    count (docs/protocols/ledger.md section 3); a receipt does not say what its project demands. Never raises for anything in the receipt or the file. Cost: about 5 ms a receipt,
     and 2 microseconds a row of the file.
     """
     findings = _Findings()
@@ -194,10 +197,12 @@ def verify_receipt(receipt: object, *, trust: TrustKeys | None, csv_path: Path |
         _check_list([*([(parsed, checked)] if checked else []), *logs], csv_path, findings)
     if checked is None or findings.failed:
         return _failed(findings, parsed, checked, pinned=trust is not None)
-    return _sealed(parsed, checked, logs, trust, findings)
+    return _sealed(parsed, checked, logs, trust, mldsa_kinds, findings)
 
 
-def verify_receipt_file(path: Path, *, trust: TrustKeys | None, csv_path: Path | None = None) -> Verdict:
+def verify_receipt_file(
+    path: Path, *, trust: TrustKeys | None, csv_path: Path | None = None, mldsa_kinds: Sequence[str] = ()
+) -> Verdict:
     """As `verify_receipt`, for a receipt in a file. Raises OSError when the receipt cannot be read."""
     try:
         value = load_receipt(path.read_bytes())
@@ -205,7 +210,7 @@ def verify_receipt_file(path: Path, *, trust: TrustKeys | None, csv_path: Path |
         findings = _Findings()
         findings.add("format", False, error.zh, error.en)
         return _failed(findings)
-    return verify_receipt(value, trust=trust, csv_path=csv_path)
+    return verify_receipt(value, trust=trust, csv_path=csv_path, mldsa_kinds=mldsa_kinds)
 
 
 def read_identifiers(path: Path, key_kind: str) -> list[str]:
@@ -437,7 +442,7 @@ def _check_links(
     return linked
 
 
-def _requirement(receipt: Receipt, checked: _Checked) -> Requirement:
+def _requirement(receipt: Receipt, checked: _Checked, mldsa_kinds: Sequence[str]) -> Requirement:
     """What the policy asks for this entry, by what is signed in it (docs/protocols/ledger.md section 3)."""
     return requirement(
         checked.entry.kind,
@@ -445,6 +450,7 @@ def _requirement(receipt: Receipt, checked: _Checked) -> Requirement:
         participants=checked.entry.participants,
         members=_members(receipt, checked),
         subject=checked.entry.shared.get("party", ""),
+        mldsa_kinds=mldsa_kinds,
     )
 
 
@@ -453,11 +459,16 @@ def _members(receipt: Receipt, checked: _Checked) -> tuple[PartyId, ...]:
     return tuple(sorted(party for party, one in checked.keys.items() if one.is_member(receipt.log, receipt.index)))
 
 
-def _counted(receipt: Receipt, checked: _Checked) -> set[PartyId]:
-    """The co-signers who are members at this entry and at the end of the checkpoint, as far as the keys tell."""
+def _counted(receipt: Receipt, checked: _Checked, need: Requirement) -> set[PartyId]:
+    """The co-signers who are members at this entry and at the end of the checkpoint, as far as the keys tell.
+
+    Where ML-DSA-44 lines are needed, those with one.
+    """
     size = checked.note.checkpoint.size
     return {
-        party for party in checked.note.cosignatures if checked.keys[party].counts(receipt.log, receipt.index, size)
+        party
+        for party, one in checked.note.cosignatures.items()
+        if checked.keys[party].counts(receipt.log, receipt.index, size) and (one.mldsa_line or not need.mldsa)
     }
 
 
@@ -466,24 +477,28 @@ def _sealed(
     checked: _Checked,
     linked: Sequence[tuple[Receipt, _Checked]],
     trust: TrustKeys | None,
+    mldsa_kinds: Sequence[str],
     findings: _Findings,
 ) -> Verdict:
     """The last step: every required co-signature on the entry's checkpoint and on those of the links."""
     parties = _members(parsed, checked)
-    needs = [_requirement(parsed, checked), *(_requirement(link, one) for link, one in linked)]
+    everything = [(parsed, checked), *linked]
+    needs = [_requirement(receipt, one, mldsa_kinds) for receipt, one in everything]
     required = {party for need in needs for party in need.parties}
     least = max(need.at_least for need in needs)
-    counted = [_counted(parsed, checked), *(_counted(link, one) for link, one in linked)]
+    counted = [_counted(receipt, one, need) for (receipt, one), need in zip(everything, needs, strict=True)]
     who = sorted({party for signers in counted for party in required - signers})
     cosigners = tuple(sorted(set(parties).intersection(*counted)))
     share = f"{len(cosigners)}/{len(parties)}"
     if who or len(cosigners) < least:
         names = ", ".join(who) or "another institution"
+        third = any(need.mldsa for need in needs)
+        third_zh, third_en = ("（须带 ML-DSA-44 行）", " (with an ML-DSA-44 line)") if third else ("", "")
         findings.add(
             "sealed",
             False,
-            f"共签 {share}，缺少：{', '.join(who) or '另一家机构'}。该记录未定稿",
-            f"co-signed {share}, missing: {names}. The entry is not final",
+            f"共签 {share}，缺少：{', '.join(who) or '另一家机构'}{third_zh}。该记录未定稿",
+            f"co-signed {share}, missing: {names}{third_en}. The entry is not final",
         )
         word = VerdictWord.NOT_FINAL
         zh = f"未定稿：内容成立，但缺少 {', '.join(who) or '另一家机构'} 的共签，不可据此导出或采信"

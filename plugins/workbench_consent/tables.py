@@ -162,6 +162,14 @@ def lifted_by(reader: Reader, seq: int) -> list[int]:
     return [int(number) for (number,) in rows]
 
 
+def entries_of_imports(reader: Reader, records: np.ndarray) -> list[int]:
+    """Indices in the own log of the entries of the imports that brought these records, ascending."""
+    rows = reader.execute(
+        "SELECT first, rows, entry FROM consent_event WHERE kind = 'imported' AND rows > 0 ORDER BY first"
+    ).fetchall()
+    return sorted(int(entry) for first, count, entry in rows if ((records >= first) & (records < first + count)).any())
+
+
 def erased_by(reader: Reader, seq: int) -> list[int]:
     """Records that event `seq` took out, ascending."""
     rows = reader.execute("SELECT record FROM consent_erased WHERE seq = ? ORDER BY record", (seq,))

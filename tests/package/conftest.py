@@ -24,7 +24,7 @@ Cases = list[dict[str, Any]]
 def remembered() -> Iterator[None]:
     """Most cases share most signatures: each is computed once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("verify_sm2", "verify_ed25519", "is_on_sm2_curve"):
+        for name in ("verify_sm2", "verify_ed25519", "verify_mldsa44", "is_on_sm2_curve"):
             patch.setattr(formats, name, functools.cache(getattr(formats, name)))
         yield
 

@@ -16,6 +16,9 @@ from workbench.contracts.consent import (
     GrantQuery,
     LearnsLists,
     NamesCustomers,
+    NamesImports,
+    TakenBack,
+    TellsWithdrawals,
 )
 from workbench.contracts.engine import (
     AskDropped,
@@ -90,6 +93,7 @@ __all__ = [
     "Mark",
     "Migration",
     "NamesCustomers",
+    "NamesImports",
     "OperationContext",
     "PeerAddress",
     "PeerCall",
@@ -104,6 +108,8 @@ __all__ = [
     "SessionRequest",
     "Setting",
     "Store",
+    "TakenBack",
+    "TellsWithdrawals",
     "Transaction",
     "Vault",
     "view_at",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GrantQuery:
-    """Which customers may be used: for this purpose, towards this recipient, at this instant."""
+    """Which customers may be used: for this purpose, towards this recipient, at this instant.
+
+    categories: personal information needed besides the identifier compared. contact: channel by which customers will be
+    contacted, "" while none is chosen. job: whose own uses do not count against a grant's largest number of uses.
+    """
 
     purpose: str
     recipient: PartyId
     at_ms: int
     key_kind: KeyKind
+    categories: frozenset[str] = frozenset()
+    contact: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,14 @@ class NamesCustomers(Protocol):
 
 
 @runtime_checkable
+class NamesImports(Protocol):
+    """What a consent registry may offer besides: which imports brought the grants of a customer."""
+
+    def imports_of(self, names: Sequence[str]) -> Sequence[int]:
+        """Indices in the own log of the entries that recorded these imports, ascending; names: tokens in hex."""
+
+
+@runtime_checkable
 class FindsCustomers(Protocol):
     """What a consent registry offers for erasures: customers by token, never by identifier."""
 
@@ -116,6 +132,31 @@ class ExplainsCustomers(Protocol):
 
         A grant withdrawn since is named all the same: past use rested on it.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """One withdrawal as the registry keeps it. event: its number; entry: of the own log; purpose, recipient: "" for all."""
+
+    event: int
+    at_ms: int
+    entry: int
+    purpose: str
+    recipient: str
+
+
+@runtime_checkable
+class TellsWithdrawals(Protocol):
+    """What a consent registry offers so that withdrawals reach partners and exports: by number, never by identifier."""
+
+    def withdrawals_after(self, event: int) -> Sequence[TakenBack]:
+        """Withdrawals with a higher number, ascending."""
+
+    def newest_event(self, reader: sqlite3.Connection | Transaction) -> int:
+        """Number of the newest consent event as this reader sees it, inside a change that of the change."""
+
+    def rows_meant(self, customers: pl.DataFrame, events: Sequence[int]) -> np.ndarray:
+        """bool (n): rows (columns phone, id_no) whose person one of these withdrawals means."""
 
 
 @runtime_checkable

@@ -55,12 +55,46 @@ class KindText:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageAnchor:
+    """What a node knows of one outside anchor of a log (docs/protocols/anchor.md section 5; contracts.AnchorProof).
+
+    state: "confirmed" or one that proves nothing. size: entries its note covers. time_ms: outside time, 0 unless confirmed.
+    digest: SHA-256 of the note. files: name -> bytes.
+    """
+
+    kind: str
+    log: PartyId
+    state: str
+    size: int
+    time_ms: int
+    digest: bytes
+    files: Mapping[str, bytes] = field(repr=False)
+
+
+ANCHOR_FILES: Mapping[str, frozenset[str]] = {
+    "rfc3161": frozenset({"checkpoint.note", "request.tsq", "token.tsr", "tsa.pem"}),
+    "evm": frozenset({"checkpoint.note", "transaction.json"}),
+}
+"""Files of a confirmed anchor by kind (section 4.2); anchors of other kinds have no place in a package."""
+
+ANCHOR_STATES = ("confirmed", "waiting", "lost", "conflict")
+MLDSA_PREFIX = re.compile(r"[a-z0-9_.-]{0,64}")
+"""Prefixes of kinds under `mldsa_required`; any other string is the prefix of no kind."""
+
+
+def no_anchors(log: PartyId, size: int) -> Sequence[PackageAnchor]:
+    """For an order whose node anchors nothing."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class PackageOrder:
     """Everything a package is made of besides what the ledger holds.
 
     places: distinct, in any order. openings: of an entry of the exporter's log, already reduced to what may be shown.
     trust: the trust file; keys: the same keys as values, with the names of their institutions. font: a font file with
-    Chinese characters for the PDF, "" to look for one in the usual places.
+    Chinese characters for the PDF, "" to look for one in the usual places. anchors: of the first entries of a log.
+    mldsa_required: prefixes of kinds that need ML-DSA-44 lines, ascending, each as MLDSA_PREFIX.
     step(done): called now and then with the number of entries done; what it raises ends the building.
     """
 
@@ -78,6 +112,8 @@ class PackageOrder:
     kinds: Mapping[str, KindText]
     step: Callable[[int], None] = field(repr=False)
     font: str = ""
+    mldsa_required: tuple[str, ...] = ()
+    anchors: Callable[[PartyId, int], Sequence[PackageAnchor]] = field(default=no_anchors, repr=False)
 
 
 @dataclass(slots=True)
@@ -92,6 +128,7 @@ class PackageSummary:
     not_final: int = 0
     uncovered: int = 0
     opened: int = 0
+    anchors: int = 0
     report_pdf: str = ""
     package_sm3: str = ""
     verify_py_sm3: str = ""
@@ -193,8 +230,11 @@ def format_openings(openings: Mapping[str, Opening]) -> bytes:
 
 
 def format_description(order: PackageOrder, summary: PackageSummary, *, made: str, held: Mapping[PartyId, int]) -> bytes:
-    """package.json (section 4). made: as in an envelope."""
+    """package.json (sections 4 and 4.1). made: as in an envelope."""
     chosen = order.selection
+    grown: dict[str, canonical.Json] = {}
+    if order.mldsa_required or summary.anchors:
+        grown = {"v": "workbench/v2/package", "anchors": summary.anchors, "mldsa_required": list(order.mldsa_required)}
     return canonical.format(
         {
             "v": "workbench/v1/package",
@@ -218,6 +258,27 @@ def format_description(order: PackageOrder, summary: PackageSummary, *, made: st
             "opened": summary.opened,
             "withheld": order.withheld,
             "report_pdf": summary.report_pdf,
+            **grown,
+        }
+    )
+
+
+def format_anchor(
+    anchor: PackageAnchor, *, time: str, checkpoint: int, sha256_path: Iterable[bytes], sm3_path: Iterable[bytes]
+) -> bytes:
+    """anchor.json (section 4.2). time: as in an envelope, "" unless confirmed; checkpoint: 0 unless confirmed."""
+    return canonical.format(
+        {
+            "v": "workbench/v1/package-anchor",
+            "kind": anchor.kind,
+            "log": anchor.log,
+            "state": anchor.state,
+            "size": anchor.size,
+            "time": time,
+            "digest": anchor.digest.hex(),
+            "checkpoint": checkpoint,
+            "sha256": [_b64(one) for one in sha256_path],
+            "sm3": [_b64(one) for one in sm3_path],
         }
     )
 

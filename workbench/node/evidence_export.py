@@ -18,11 +18,19 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from pydantic import Field
 
-from workbench.contracts import NamesCustomers, OperationContext, Transaction
+from workbench.contracts import AnchorProof, NamesCustomers, NamesImports, OperationContext, Transaction
 from workbench.domain.envelope import Opening, parse_envelope
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.intersection import JobState
-from workbench.domain.package import KindText, PackageOrder, PackageSummary, Place, Selection
+from workbench.domain.package import (
+    MLDSA_PREFIX,
+    KindText,
+    PackageAnchor,
+    PackageOrder,
+    PackageSummary,
+    Place,
+    Selection,
+)
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError
 from workbench.node.evidence_reading import kinds_seen_by
@@ -139,6 +147,8 @@ def export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
         kinds=_kinds(host),
         step=step,
         font=host.setting("evidence.report_font"),
+        mldsa_required=_mldsa_required(host),
+        anchors=lambda log, size: _anchors(host, log, size),
     )
     summary = PackageSummary()
     draft = host.downloads.stage(host.ledger.package(order, summary))
@@ -288,12 +298,16 @@ def _midnight(day: str) -> datetime:
 
 
 def _of_customer(ctx: OperationContext, request: ExportRequest) -> _Chosen:
-    """Own entries sealed under the customer's key, and the story of every job whose target list names the customer."""
+    """Own entries sealed under the customer's key, the imports that brought their consent, and the story of every job
+    whose target list names the customer.
+    """
     host = ctx.host
     tokens, column, identifier = _customer_tokens(ctx, request)
     with host.store.read() as reader:
         sealed = {one: host.evidence.entries_about(reader, one) for one in tokens}
     places: dict[Place, None] = {(host.party, index): None for indices in sealed.values() for index in indices}
+    if isinstance(host.consent, NamesImports):
+        places |= {(host.party, index): None for index in host.consent.imports_of(tokens)}
     if column:
         for job in _jobs_naming(ctx, column, identifier):
             places |= dict.fromkeys(_of_job(host, job, messages=False))
@@ -382,6 +396,18 @@ def _may_open(name: str, value: str, chosen: _Chosen) -> bool:
         return True  # a run of eleven digits in a digest is chance
     named = chosen.selection.identifier
     return not IDENTIFIER.search(value.replace(named, "") if named else value)
+
+
+def _mldsa_required(host: Workbench) -> tuple[str, ...]:
+    """Prefixes of kinds that need ML-DSA-44 lines here; a string that begins no kind demands nothing."""
+    given = {str(one) for one in host.setting("ledger.mldsa_required")}
+    return tuple(sorted(one for one in given if MLDSA_PREFIX.fullmatch(one)))
+
+
+def _anchors(host: Workbench, log: PartyId, size: int) -> list[PackageAnchor]:
+    """What plugins anchored outside of the first `size` entries of a log."""
+    found: list[AnchorProof] = host.plugins.collect_all("workbench_anchors", host=host, origin=log, size=size)
+    return [PackageAnchor(one.kind, one.log, one.state, one.size, one.time_ms, one.digest, one.files) for one in found]
 
 
 def _kinds(host: Workbench) -> Mapping[str, KindText]:

@@ -5,7 +5,7 @@ Memory: one file of the package and a few hundred bytes an entry. The same order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from workbench.contracts import Store
 from workbench.crypto import sm2, sm3
@@ -15,6 +15,7 @@ from workbench.domain.package import (
     Container,
     PackageOrder,
     PackageSummary,
+    format_anchor,
     format_consistency,
     format_description,
     format_openings,
@@ -25,6 +26,7 @@ from workbench.domain.party import PartyId
 from workbench.domain.receipt import format_tlog_proof
 from workbench.errors import Refused
 from workbench_ledger.package import assemble
+from workbench_ledger.package.anchors import Anchored, anchors_of
 from workbench_ledger.package.pdf import render_pdf
 from workbench_ledger.package.plan import Plan, Planned, Shelf
 from workbench_ledger.package.readme import compare_text, readme_text
@@ -54,12 +56,14 @@ def build_package(
         summary.entries[one.log] = summary.entries.get(one.log, 0) + 1
     summary.not_final, summary.uncovered = len(plan.pending), len(plan.uncovered)
     summary.opened = sum(len(opened) for opened in openings.values())
-    report = tell(order, plan, shelf, openings, summary)
+    anchors = anchors_of(order, plan, shelf)
+    summary.anchors = len(anchors)
+    report = tell(order, plan, shelf, openings, summary, anchors)
     pdf, summary.report_pdf = render_pdf(report, order.font)
     container = Container()
     done = len(plan.entries)
     try:
-        for name, data in _files(order, summary, plan, shelf, openings, report, pdf):
+        for name, data in _files(order, summary, plan, shelf, openings, anchors, report, pdf):
             yield container.add(name, data)
             if name.startswith(("entries/", "proofs/")) and not name.endswith(".tlog-proof"):
                 done += 1
@@ -86,12 +90,14 @@ def _files(
     plan: Plan,
     shelf: Shelf,
     openings: Mapping[int, Mapping[str, Opening]],
+    anchors: Sequence[Anchored],
     report: Report,
     pdf: bytes | None,
 ) -> Iterator[File]:
     """All files but the manifest, ascending by name."""
     entries = sorted(plan.entries, key=lambda one: place_name("entries", one.log, one.index, "json"))
     yield "README.txt", readme_text(order, summary, plan)
+    yield from _anchors(anchors)
     yield from _checkpoints(plan, shelf)
     for (log, index), body in shelf.bodies([(one.log, one.index) for one in entries]):
         yield place_name("entries", log, index, "json"), body
@@ -108,6 +114,16 @@ def _files(
     yield from _signatures(plan)
     yield "verify.html", assemble.verify_html()
     yield "verify.py", assemble.verify_py()
+
+
+def _anchors(anchors: Iterable[Anchored]) -> Iterable[File]:
+    files: list[File] = []
+    for one in anchors:
+        about = format_anchor(
+            one.anchor, time=one.time, checkpoint=one.checkpoint, sha256_path=one.sha256_path, sm3_path=one.sm3_path
+        )
+        files += [(f"{one.folder}/anchor.json", about), *((f"{one.folder}/{name}", data) for name, data in one.files.items())]
+    return sorted(files)
 
 
 def _checkpoints(plan: Plan, shelf: Shelf) -> Iterator[File]:

@@ -7,7 +7,7 @@ and hashed anew: an entry whose body does not lead to its signed head ends the b
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from workbench.contracts import Store
 from workbench.domain.checkpoint import PartyKeys, VerifiedNote, verify_note
@@ -15,6 +15,7 @@ from workbench.domain.envelope import parse_envelope
 from workbench.domain.merkle import SHA256, SM3, check_inclusion, consistency_proof, inclusion_proof
 from workbench.domain.package import MAX_ENTRIES, PackageOrder, Place
 from workbench.domain.party import PartyId
+from workbench.domain.policy import LEAST_INSTITUTIONS
 from workbench.errors import Refused, VerificationError
 from workbench_ledger import tables
 
@@ -24,7 +25,10 @@ SLICE_ENTRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One entry of the package without its body. head: size of the checkpoint it is proven with."""
+    """One entry of the package without its body. head: size of the checkpoint it is proven with.
+
+    third: only co-signatures with an ML-DSA-44 line count.
+    """
 
     log: PartyId
     index: int
@@ -34,6 +38,7 @@ class Planned:
     job: str
     participants: frozenset[PartyId]
     subject: str
+    third: bool = False
     frame: tuple[str, str, str] | None = None
     """Of a protocol message: digest, direction, partner."""
 
@@ -52,7 +57,12 @@ class Plan:
 
     def missing(self, entry: Planned) -> frozenset[PartyId]:
         """Whose required co-signatures an entry lacks."""
-        return self.required(entry) - self.signers(entry)
+        return self.required(entry) - self.counting(entry)
+
+    def counting(self, entry: Planned) -> frozenset[PartyId]:
+        """The signers that make an entry final: where ML-DSA-44 lines are demanded, those with one."""
+        signers, found = self.signers(entry), self.notes[entry.log, entry.head].cosignatures
+        return frozenset(one for one in signers if found[one].mldsa_line) if entry.third else signers
 
     def signers(self, entry: Planned) -> frozenset[PartyId]:
         """Who has co-signed an entry's head and is a member of its log both there and at the entry."""
@@ -78,11 +88,9 @@ class Plan:
             jobs.setdefault(entry.job, set()).update(entry.participants)
         self._of_jobs = {job: frozenset(named) for job, named in jobs.items()}
         for entry in self.entries:
-            signers = self.signers(entry)
-            missing = self.missing(entry)
-            if missing or len(signers) < 2:
+            if self.missing(entry) or len(self.counting(entry)) < LEAST_INSTITUTIONS:
                 self.pending.add((entry.log, entry.index))
-            elif self.members(entry) <= signers:
+            elif self.members(entry) <= self.signers(entry):
                 self.full += 1
 
     _of_jobs: dict[str, frozenset[PartyId]] = field(default_factory=dict)
@@ -107,15 +115,18 @@ class Shelf:
         plan = Plan(order.keys)
         logs = sorted({log for log, _ in order.places})
         seals = {log: self._seals(log, [index for owner, index in order.places if owner == log]) for log in logs}
+        thirds = {log: self._read_seals(log, mldsa=True) for log in logs} if order.mldsa_required else {}
         plan.held = {log: size for log, (size, _) in seals.items()}
         for place, body in self.bodies(sorted(order.places)):
             log, index = place
-            heads = (one for one in seals[log][1] if one[0] > index)
+            entry = _planned(log, index, body, order.mldsa_required)
+            heads = [one for one in thirds[log] if one[0] > index] if entry.third else []
+            heads = heads or [one for one in seals[log][1] if one[0] > index]
             head = max(heads, key=lambda one: (_weight(order.keys, log, index, *one), one[0]), default=None)
             if head is None:
                 plan.uncovered.append(place)
                 continue
-            plan.entries.append(_planned(log, index, head[0], body))
+            plan.entries.append(replace(entry, head=head[0]))
             order.step(len(plan.entries))
         if not plan.entries:
             raise Refused("没有可以导出的记录", "There is no entry to export", code="NOTHING_SELECTED")
@@ -173,12 +184,15 @@ class Shelf:
         """Entries held of a log, and size and signers of its heads; an own head is made where one is needed."""
         with self._store.read() as reader:
             size = tables.read_head(reader, log).size
-            found = list(tables.seals(reader, log, -1))
+        found = self._read_seals(log)
         if log == self._party and max(indices) >= max((covered for covered, _ in found), default=0):
             self._own_note(size)
-            with self._store.read() as reader:
-                found = list(tables.seals(reader, log, -1))
+            found = self._read_seals(log)
         return size, found
+
+    def _read_seals(self, log: PartyId, *, mldsa: bool = False) -> list[tuple[int, frozenset[PartyId]]]:
+        with self._store.read() as reader:
+            return tables.seals(reader, log, -1, mldsa=mldsa)
 
     def _note(self, order: PackageOrder, log: PartyId, size: int) -> VerifiedNote:
         with self._store.read() as reader:
@@ -193,7 +207,8 @@ def _weight(keys: Mapping[PartyId, PartyKeys], log: PartyId, index: int, size: i
     return sum(one in keys and keys[one].counts(log, index, size) for one in signers)
 
 
-def _planned(log: PartyId, index: int, head: int, body: bytes) -> Planned:
+def _planned(log: PartyId, index: int, body: bytes, mldsa_kinds: Iterable[str]) -> Planned:
+    """An entry whose head is not chosen yet."""
     try:
         envelope = parse_envelope(body)
     except VerificationError as error:
@@ -204,7 +219,9 @@ def _planned(log: PartyId, index: int, head: int, body: bytes) -> Planned:
     frame = None
     if envelope.kind == "intersection.message":
         frame = (shared.get("digest", ""), shared.get("direction", ""), shared.get("partner", ""))
-    return Planned(log, index, head, envelope.kind, envelope.time_ms, envelope.job, envelope.participants, shared.get("party", ""), frame)
+    third = any(envelope.kind.startswith(prefix) for prefix in mldsa_kinds)
+    subject = shared.get("party", "")
+    return Planned(log, index, 0, envelope.kind, envelope.time_ms, envelope.job, envelope.participants, subject, third, frame)
 
 
 def _does_not_hold(log: PartyId, index: int) -> VerificationError:

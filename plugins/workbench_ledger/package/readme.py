@@ -35,6 +35,9 @@ def readme_text(order: PackageOrder, summary: PackageSummary, plan: Plan) -> byt
         "index": f"{first.index:012d}",
         "size": f"{first.head:012d}",
         "signer": signer,
+        "version": "v2" if order.mldsa_required or summary.anchors else "v1",
+        "anchors_zh": "anchors/（外部锚定，核对方法见报告）、" if summary.anchors else "",
+        "anchors_en": "anchors/ (outside anchors; the report says how to check them), " if summary.anchors else "",
         "synthetic_zh": "" if order.workspace == "production" else "合成数据，无真人。\n",
         "synthetic_en": "" if order.workspace == "production" else "Synthetic data, nobody in it is real.\n",
     }

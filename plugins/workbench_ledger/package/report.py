@@ -15,6 +15,7 @@ from importlib import resources
 from workbench.domain.envelope import Envelope, Opening, format_time, parse_envelope
 from workbench.domain.package import PackageOrder, PackageSummary
 from workbench_ledger.package import sentences
+from workbench_ledger.package.anchors import Anchored, how_to_check
 from workbench_ledger.package.plan import Plan, Planned, Shelf
 
 MAX_ROWS = 400
@@ -80,13 +81,14 @@ def tell(
     shelf: Shelf,
     openings: Mapping[int, Mapping[str, Opening]],
     summary: PackageSummary,
+    anchors: Sequence[Anchored] = (),
 ) -> Report:
     """The report of a package. Memory: a few hundred rows, however large the package is."""
     rows, left = _rows(order, plan, shelf, openings)
     alone = one_sided(plan)
     made = datetime.fromtimestamp(order.made_ms / 1000, UTC)
     blocks = [
-        tuple(_blocks(order, plan, summary, rows, left, alone, language)) for language in ("zh", "en")
+        tuple(_blocks(order, plan, summary, rows, left, alone, anchors, language)) for language in ("zh", "en")
     ]
     return Report(blocks[0], blocks[1], made)
 
@@ -162,6 +164,7 @@ def _blocks(
     rows: Sequence[_Row],
     left: int,
     alone: Sequence[tuple[str, str]],
+    anchors: Sequence[Anchored],
     language: str,
 ) -> list[Block]:
     at = 0 if language == "zh" else 1
@@ -195,6 +198,8 @@ def _blocks(
         (say("entries"), say("entries_of", total=total, logs="; ".join(f"{called(log)} {count}" for log, count in sorted(summary.entries.items())))),
         (say("opened"), say("opened_of", opened=summary.opened, withheld=order.withheld)),
     ]
+    if order.mldsa_required:
+        facts.append(("ML-DSA-44", say("mldsa", kinds="; ".join(f"{one}…" for one in order.mldsa_required))))
     if summary.uncovered:
         facts.append((say("uncovered"), str(summary.uncovered)))
     blocks.append(Table(("", ""), tuple(facts), (22, 78)))
@@ -206,6 +211,8 @@ def _blocks(
         named = ", ".join(f"{called(log)} {digest[:16]}…" for log, digest in alone[:MAX_NAMED])
         blocks.append(Notice("failed", say("one_sided", count=len(alone)), say("one_sided_why", named=named)))
     blocks += [Heading(say("witnesses")), Paragraph(say("witnesses_how")), _witnesses(plan, called, say)]
+    if anchors:
+        blocks += [Heading(say("anchors")), Paragraph(say("anchors_how")), *_anchored(anchors, called, say)]
     blocks += [Heading(say("limits")), *(Paragraph(f"• {one}") for one in sentences.LIMITS[at])]
     blocks += [Heading(say("check")), *(Paragraph(f"{number}. {one}") for number, one in enumerate(sentences.CHECK[at], 1))]
     return blocks
@@ -268,9 +275,24 @@ def _witnesses(plan: Plan, called: Callable[[str], str], say: Callable[..., str]
     for (log, size), note in sorted(plan.notes.items()):
         for party, one in sorted(note.cosignatures.items()):
             root = note.checkpoint.sm3_root.hex()
-            rows.append((called(log), f"{size:,}", called(party), local_time(one.time_s * 1000), f"{root[:8]}…{root[-4:]}"))
+            signer = called(party) + (" + ML-DSA-44" if one.mldsa_line else "")
+            rows.append((called(log), f"{size:,}", signer, local_time(one.time_s * 1000), f"{root[:8]}…{root[-4:]}"))
     columns = tuple(say(f"column_{name}") for name in ("log", "size", "signer", "signed", "root"))
     return Table(columns, tuple(rows), (25, 12, 25, 20, 18), mono=(4,))
+
+
+def _anchored(anchors: Sequence[Anchored], called: Callable[[str], str], say: Callable[..., str]) -> list[Block]:
+    """Every anchor as a row, and below the table what a reader does about those with proof."""
+    rows, orders = [], []
+    for one in anchors:
+        anchor = one.anchor
+        when = local_time(anchor.time_ms) if one.is_confirmed else "—"
+        state = say(f"anchor_{anchor.state}", folder=f"{one.folder}/")
+        rows.append((called(anchor.log), say(f"kind_{anchor.kind}"), f"{anchor.size:,}", when, state))
+        if one.is_confirmed:
+            orders.append(Paragraph(say(f"do_{anchor.kind}", log=called(anchor.log), folder=one.folder, **how_to_check(one))))
+    columns = tuple(say(f"column_{name}") for name in ("log", "anchor", "covers", "outside", "state"))
+    return [Table(columns, tuple(rows), (20, 20, 13, 17, 30)), *orders]
 
 
 # -------------------------------------------------------------------------------------------- drawing

@@ -73,34 +73,43 @@ function tried(step, code, where, work) {
 
 /**
  * The result for a package. files: Map of name to bytes; whole: the ZIP's bytes, or null for a folder; trust: Map of
- * pinned keys or null; lists: [{name, data}]; receipt: parsed object or null. story, when given, collects entries.
+ * pinned keys or null; lists: [{name, data}]; receipt: parsed object or null; mldsa: prefixes of kinds for which the reader
+ * demands ML-DSA-44 lines, besides those that the package names. story, when given, collects entries.
  */
-function checkPackage(files, whole, trust, lists, receipt, story = []) {
+function checkPackage(files, whole, trust, lists, receipt, mldsa, story = []) {
   const result = new Result();
   const step = result.begin("container");
   for (const file of files.damaged ?? []) step.problem("FILE_CRC", { file });
   step.end({ count: files.size });
   checkManifest(files, result);
   const about = checkDescription(files, result);
-  const keys = checkKeys(files, trust, about, result);
+  const demanded = [...new Set([...mldsa, ...(about?.mldsa_required ?? [])])].sort();
+  const keys = checkKeys(files, trust, about, demanded.length > 0, result);
   if (!about || !keys.size) return result.finish("FAILED");
   const notes = checkCheckpoints(files, keys, about.project, result);
   const entries = checkEntries(files, notes, about.exporter, result);
   checkConsistency(files, notes, result);
   checkReferences(entries, result);
   checkSm2Files(files, notes, result);
+  let left = [];
+  if (about.anchors) {
+    const covered = new Map();
+    for (const { log, index } of entries.values()) covered.set(log, Math.max(covered.get(log) ?? 0, index + 1));
+    left = checkAnchors(files, notes, keys, about.project, covered, about.anchors, result);
+  }
   if (lists.length) {
     const vouching = [...entries.values()].map((one) => ({ keyKind: one.envelope.shared.key_kind ?? "", opened: one.opened }));
     checkLists(vouching, lists, result);
   }
   if (receipt) checkExport(receipt, trust ?? keys, about, whole, result);
-  checkSealed(entries, notes, keys, about, countsOf(files), result, story);
+  checkSealed(entries, notes, keys, about, demanded, countsOf(files), result, story);
   result.parties = keys.size;
   const unknown = [...notes.values()].reduce((sum, note) => sum + note.unknown, 0);
   if (!trust) result.leave("keys");
   result.leave("time");
   result.leave("truth");
   if (!receipt) result.leave("claims");
+  for (const [name, values] of left) result.leave(name, values);
   result.leave("verifier");
   if (unknown) result.leave("foreign", { count: unknown });
   return result.finish(trust ? "OK" : "KEYS_NOT_PINNED");
@@ -141,10 +150,11 @@ function checkDescription(files, result) {
   if (!isReadable) about = null;
   const names = [...files.keys()].sort(), places = new Set();
   const fixed = about?.report_pdf === "yes" ? [...FIXED_FILES, "report.pdf"] : FIXED_FILES;
+  const patterns = [PROOF_FILE, NOTE_FILE, KEY_FILE, SM2_FILE, ...(about?.anchors ? [ANCHOR_FILE] : [])];
   for (const file of names) {
     const entry = ENTRY_FILE.exec(file);
     if (entry) places.add(`${entry[1]}/${entry[2]}`);
-    else if (!fixed.includes(file) && ![PROOF_FILE, NOTE_FILE, KEY_FILE, SM2_FILE].some((one) => one.test(file))) step.problem("FILE_UNKNOWN", { file });
+    else if (!fixed.includes(file) && !patterns.some((one) => one.test(file))) step.problem("FILE_UNKNOWN", { file });
   }
   for (const file of [...fixed].sort()) if (!files.has(file)) step.problem("FILE_MISSING", { file });
   for (const place of [...places].sort()) {
@@ -162,11 +172,17 @@ function checkDescription(files, result) {
 }
 
 function isDescription(about) {
-  const { selection } = about;
-  if (members(about) !== DESCRIPTION || !isObject(selection)) return false;
-  const texts = ["v", "project", "exporter", "actor", "workspace", "state", "report_pdf"].map((name) => about[name]);
+  const { selection, v: version, mldsa_required: required, anchors } = about;
+  let expected = DESCRIPTION;
+  if (version === "workbench/v2/package") {
+    if (!Array.isArray(required) || !required.every((one) => isText(one) && /^[a-z0-9_.-]{0,64}$/.test(one))) return false;
+    if (canonical(required) !== canonical([...new Set(required)].sort()) || !isCount(anchors) || !(required.length || anchors)) return false;
+    expected = [...DESCRIPTION.split(" "), "anchors", "mldsa_required"].sort().join(" ");
+  } else if (version !== "workbench/v1/package") return false;
+  if (members(about) !== expected || !isObject(selection)) return false;
+  const texts = ["project", "exporter", "actor", "workspace", "state", "report_pdf"].map((name) => about[name]);
   return [...texts, ...Object.values(selection)].every(isText)
-    && about.v === "workbench/v1/package" && PARTY.test(about.exporter)
+    && PARTY.test(about.exporter)
     && members(selection) === "by from identifier to value"
     && ["job", "campaign", "period", "customer"].includes(selection.by)
     && (selection.by === "customer" || !selection.identifier)
@@ -195,7 +211,7 @@ function isSameKeys(inside, pinned) {
   return !(inside.mldsa44 && pinned.mldsa44) || sameBytes(inside.mldsa44, pinned.mldsa44);
 }
 
-function checkKeys(files, trust, about, result) {
+function checkKeys(files, trust, about, hasThirds, result) {
   const step = result.begin("keys");
   let inside = new Map();
   const file = "keys/trust.json";
@@ -203,6 +219,7 @@ function checkKeys(files, trust, about, result) {
   if (trust) {
     for (const party of [...new Set([...inside.keys(), ...trust.keys()])].sort()) {
       if (!isSameKeys(inside.get(party), trust.get(party))) step.problem("KEY_DIFFERS", { file, party });
+      else if (hasThirds && inside.get(party).mldsa44 && !trust.get(party).mldsa44) step.problem("MLDSA_UNPINNED", { file, party });
     }
   }
   if (about) {
@@ -377,16 +394,16 @@ function checkSm2Files(files, notes, result) {
 
 function checkExport(receipt, keys, about, whole, result) {
   const step = result.begin("export"), party = about.exporter;
-  const found = checkReceipt(receipt, keys, []), entry = found.entry;
+  const found = checkReceipt(receipt, keys, [], []), entry = found.entry;
   if (!whole) step.problem("EXPORT_FOLDER", { file: "manifest.json" });
   else if (found.verdict !== "OK" || !entry) step.problem("EXPORT_RECEIPT", { party });
   else if (entry.kind !== "evidence.exported" || entry.log !== party || entry.shared.package_sm3 !== toHex(sm3(whole))) step.problem("EXPORT_OTHER", { party });
   else step.end({ party, index: found.index, time: entry.time });
 }
 
-function checkSealed(entries, notes, keys, about, counts, result, story) {
+function checkSealed(entries, notes, keys, about, demanded, counts, result, story) {
   const ofJobs = new Map(), states = { FULL: 0, SEALED: 0, PENDING: 0 };
-  let unproven = 0;
+  let unproven = 0, claimed = 0;
   for (const { envelope } of entries.values()) {
     if (!ofJobs.has(envelope.job)) ofJobs.set(envelope.job, new Set());
     for (const party of envelope.participants) ofJobs.get(envelope.job).add(party);
@@ -404,16 +421,19 @@ function checkSealed(entries, notes, keys, about, counts, result, story) {
       continue;
     }
     const signers = counting(note, keys, index), members = membersAt(keys, log, index);
-    const missing = [...required(envelope, members)].filter((party) => !signers.has(party)).sort();
-    const isFull = !missing.length && [...members].every((party) => signers.has(party));
-    const state = isFull ? "FULL" : !missing.length && signers.size >= 2 ? "SEALED" : "PENDING";
+    const needed = [...required(envelope, members)], lacking = (some) => needed.filter((party) => !some.has(party)).sort();
+    const asSaid = weighty(envelope.kind, signers, note, about.mldsa_required ?? []), counted = weighty(envelope.kind, signers, note, demanded);
+    if (lacking(asSaid).length || asSaid.size < 2) claimed++;
+    const missing = lacking(counted), isFinal = !missing.length && counted.size >= 2;
+    const state = isFinal ? ([...members].every((party) => signers.has(party)) ? "FULL" : "SEALED") : "PENDING";
     states[state]++;
-    if (state === "PENDING") step.problem("NOT_FINAL", { file: `entries/${log}/${padIndex(index)}.json`, log, index, party: missing.join(", ") || "—" }, false);
+    const code = !lacking(signers).length && signers.size >= 2 ? "MLDSA_MISSING" : "NOT_FINAL";
+    if (state === "PENDING") step.problem(code, { file: `entries/${log}/${padIndex(index)}.json`, log, index, party: missing.join(", ") || "—" }, false);
     story.push({ log, index, kind: envelope.kind, time: envelope.time, job: envelope.job, shared: envelope.shared, opened, state, signers: signers.size });
   }
   const opened = [...entries.values()].reduce((sum, one) => sum + one.opened.size, 0);
   const isCounted = canonical(about.entries) === canonical(counts) && about.opened === opened;
-  const isAsSaid = about.state === (states.PENDING ? "NOT_FINAL" : "FINAL") && about.not_final === states.PENDING;
+  const isAsSaid = about.state === (claimed ? "NOT_FINAL" : "FINAL") && about.not_final === claimed;
   if (!isCounted || (!unproven && !isAsSaid)) step.problem("COUNT", { file: "package.json" });
   result.entries = entries.size;
   result.states = states;

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from workbench_ledger.package.verifier.anchors import ANCHOR_FILE, check_anchors
 from workbench_ledger.package.verifier.arithmetic import der_of
 from workbench_ledger.package.verifier.formats import (
     COSIGN_TYPE,
@@ -37,6 +38,7 @@ from workbench_ledger.package.verifier.formats import (
     time_of,
     verify_note,
     vkey,
+    weighty,
 )
 from workbench_ledger.package.verifier.lists import Csv, check_list
 from workbench_ledger.package.verifier.receipts import check_receipt
@@ -57,6 +59,7 @@ _PACKAGE = {
     "v", "project", "exporter", "made", "actor", "workspace", "selection", "entries", "held", "state", "not_final",
     "uncovered", "opened", "withheld", "report_pdf",
 }  # fmt: skip
+_PREFIX = re.compile(r"[a-z0-9_.-]{0,64}")
 
 
 class Package(NamedTuple):
@@ -88,8 +91,12 @@ def check_package(
     trust: dict[str, Keys] | None,
     lists: list[tuple[str, Csv]],
     receipt: dict[str, Any] | None,
+    mldsa: list[str] | None = None,
 ) -> dict[str, Any]:
-    """The result of all steps. trust: pinned keys; lists: name and content of exported files; receipt: of the export."""
+    """The result of all steps. trust: pinned keys; lists: name and content of exported files; receipt: of the export.
+
+    mldsa: prefixes of kinds for which the reader demands ML-DSA-44 lines, besides those that the package names.
+    """
     result = Result()
     step = result.begin("container")
     for name in package.damaged:
@@ -97,7 +104,8 @@ def check_package(
     step.end(count=len(package.names))
     _check_manifest(package, result)
     about = _check_description(package, result)
-    keys = _check_keys(package, trust, about, result)
+    demanded = sorted({*(mldsa or []), *(about.get("mldsa_required", []) if about else [])})
+    keys = _check_keys(package, trust, about, bool(demanded), result)
     if about is None or not keys:
         return result.finish("FAILED")
     notes = _check_checkpoints(package, keys, about["project"], result)
@@ -105,11 +113,17 @@ def check_package(
     _check_consistency(package, notes, result)
     _check_references(entries, result)
     _check_sm2(package, notes, result)
+    left: list[tuple[str, dict[str, str]]] = []
+    if about.get("anchors"):
+        covered: dict[str, int] = {}
+        for log, index in entries:
+            covered[log] = max(covered.get(log, 0), index + 1)
+        left = check_anchors(package.names, package.read, notes, keys, about["project"], covered, about["anchors"], result)
     if lists:
         _check_lists(entries, lists, result)
     if receipt is not None:
         _check_export(receipt, trust or keys, about, package.whole, result)
-    _check_sealed(entries, notes, keys, about, _counts(package.names), result)
+    _check_sealed(entries, notes, keys, about, demanded, _counts(package.names), result)
     unknown = sum(note.unknown for note in notes.values())
     result.parties = len(keys)
     if trust is None:
@@ -118,6 +132,8 @@ def check_package(
         result.leave(name)
     if receipt is None:
         result.leave("claims")
+    for name, values in left:
+        result.leave(name, **values)
     result.leave("verifier")
     if unknown:
         result.leave("foreign", count=unknown)
@@ -164,11 +180,12 @@ def _check_description(package: Package, result: Result) -> dict[str, Any] | Non
         about = None
     names, places = set(package.names), set()
     fixed = _FIXED | ({"report.pdf"} if about and about["report_pdf"] == "yes" else set())
+    patterns = [_PROOF, _NOTE, _KEY_FILE, _SM2_FILE, *([ANCHOR_FILE] if about and about.get("anchors") else [])]
     for name in package.names:
         entry = _ENTRY.fullmatch(name)
         if entry:
             places.add(f"{entry[1]}/{entry[2]}")
-        elif name not in fixed and not any(one.fullmatch(name) for one in (_PROOF, _NOTE, _KEY_FILE, _SM2_FILE)):
+        elif name not in fixed and not any(one.fullmatch(name) for one in patterns):
             step.problem("FILE_UNKNOWN", file=name)
     for name in sorted(fixed):
         if name not in names:
@@ -187,14 +204,22 @@ def _check_description(package: Package, result: Result) -> dict[str, Any] | Non
 
 
 def _is_description(about: dict[str, Any]) -> bool:
-    """The form of package.json (section 4)."""
-    selection = about.get("selection")
-    if set(about) != _PACKAGE or not isinstance(selection, dict):
+    """The form of package.json (sections 4 and 4.1)."""
+    selection, version = about.get("selection"), about.get("v")
+    if version == "workbench/v2/package":
+        required = about.get("mldsa_required")
+        if not isinstance(required, list) or not all(isinstance(one, str) and _PREFIX.fullmatch(one) for one in required):
+            return False
+        if required != sorted(set(required)) or not _is_count(about.get("anchors")) or not (required or about["anchors"]):
+            return False
+    elif version != "workbench/v1/package":
         return False
-    texts = [about[name] for name in ("v", "project", "exporter", "actor", "workspace", "state", "report_pdf")]
+    grown = {"anchors", "mldsa_required"} if version == "workbench/v2/package" else set()
+    if set(about) != _PACKAGE | grown or not isinstance(selection, dict):
+        return False
+    texts = [about[name] for name in ("project", "exporter", "actor", "workspace", "state", "report_pdf")]
     return (
         all(isinstance(one, str) for one in [*texts, *selection.values()])
-        and about["v"] == "workbench/v1/package"
         and bool(PARTY.fullmatch(about["exporter"]))
         and set(selection) == {"by", "value", "from", "to", "identifier"}
         and selection["by"] in ("job", "campaign", "period", "customer")
@@ -213,9 +238,9 @@ def _is_description(about: dict[str, Any]) -> bool:
 
 
 def _check_keys(
-    package: Package, trust: dict[str, Keys] | None, about: dict[str, Any] | None, result: Result
+    package: Package, trust: dict[str, Keys] | None, about: dict[str, Any] | None, thirds: bool, result: Result
 ) -> dict[str, Keys]:
-    """The keys to verify with: pinned where there are any."""
+    """The keys to verify with: pinned where there are any. thirds: whether ML-DSA-44 lines are demanded."""
     step = result.begin("keys")
     try:
         inside = parse_trust(package.read("keys/trust.json"))
@@ -226,6 +251,8 @@ def _check_keys(
         for party in sorted(set(inside) | set(trust)):
             if not _same_keys(inside.get(party), trust.get(party)):
                 step.problem("KEY_DIFFERS", file="keys/trust.json", party=party)
+            elif thirds and inside[party].mldsa44 and not trust[party].mldsa44:
+                step.problem("MLDSA_UNPINNED", file="keys/trust.json", party=party)
     if about is not None:
         expected = {}
         for party, keys in inside.items():
@@ -462,6 +489,7 @@ def _check_sealed(
     notes: dict[Place, Note],
     keys: dict[str, Keys],
     about: dict[str, Any],
+    demanded: list[str],
     counts: dict[str, int],
     result: Result,
 ) -> None:
@@ -470,26 +498,28 @@ def _check_sealed(
         required.setdefault(entry.envelope.job, set()).update(entry.envelope.participants())
     states = {"FULL": 0, "SEALED": 0, "PENDING": 0}
     step = result.begin("sealed")
-    unproven = 0
+    unproven = claimed = 0
     for (log, index), entry in sorted(entries.items()):
         note = notes.get((log, entry.head))
         if note is None:  # its proof does not hold, which is said above; nothing is known of who signed it
             unproven += 1
             continue
         signers, members = counting(note, keys, index), members_at(keys, log, index)
-        missing = _required(entry.envelope, required, members) - signers
-        if members <= signers and not missing:
-            states["FULL"] += 1
-        elif not missing and len(signers) >= 2:
-            states["SEALED"] += 1
+        needed = _required(entry.envelope, required, members)
+        as_said = weighty(entry.envelope.kind, signers, note, about.get("mldsa_required", []))
+        claimed += int(bool(needed - as_said) or len(as_said) < 2)
+        counted = weighty(entry.envelope.kind, signers, note, demanded)
+        missing = needed - counted
+        if not missing and len(counted) >= 2:
+            states["FULL" if members <= signers else "SEALED"] += 1
         else:
             states["PENDING"] += 1
             names = ", ".join(sorted(missing)) or "—"
-            step.problem("NOT_FINAL", final=False, file=f"entries/{log}/{index:012d}.json", log=log, index=index, party=names)
+            code = "MLDSA_MISSING" if needed <= signers and len(signers) >= 2 else "NOT_FINAL"
+            step.problem(code, final=False, file=f"entries/{log}/{index:012d}.json", log=log, index=index, party=names)
     opened = sum(len(entry.opened) for entry in entries.values())
-    state = "NOT_FINAL" if states["PENDING"] else "FINAL"
     said = (about["entries"], about["opened"], about["state"], about["not_final"])
-    found = (counts, opened, state, states["PENDING"])
+    found = (counts, opened, "NOT_FINAL" if claimed else "FINAL", claimed)
     if said[:2] != found[:2] or (not unproven and said != found):
         step.problem("COUNT", file="package.json")
     result.counted(len(entries), states)

@@ -22,7 +22,7 @@ const KEY_NAME = /^[^+\0-\x20\x7f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u
 const HALF_PAIR = /[\ud800-\udfff]/u; // in this mode only a surrogate without its other half
 const ENVELOPE = ["actor", "committed", "job", "kind", "log", "refs", "shared", "time", "v"];
 
-const LOG_TYPE = Uint8Array.of(1), COSIGN_TYPE = Uint8Array.of(4);
+const LOG_TYPE = Uint8Array.of(1), COSIGN_TYPE = Uint8Array.of(4), MLDSA_TYPE = Uint8Array.of(6);
 const utf8 = (text) => new TextEncoder().encode(text);
 const SM2_TYPE = joined(Uint8Array.of(0xff), utf8("workbench/v1/sm2-cosign\n"));
 const TREES = { sha256, sm3 };
@@ -362,6 +362,10 @@ const membersAt = (keys, log, index) => new Set([...keys].filter(([party, one]) 
 const counting = (note, keys, index) => new Set([...note.cosigners.keys()].filter((party) =>
   keys.get(party).spans.every((span) => [index, note.size - 1].every((at) => isMember(party, span, note.log, at)))));
 
+/** The signers that make an entry of this kind final: those with an ML-DSA-44 line where a prefix demands it. */
+const weighty = (kind, signers, note, prefixes) =>
+  (prefixes.some((one) => kind.startsWith(one)) ? new Set([...signers].filter((party) => note.thirds.has(party))) : signers);
+
 /** Map of party to keys, from a trust file. Throws Bad. */
 function parseTrust(data) {
   const found = new Map();
@@ -395,6 +399,14 @@ const vkeyOf = (name, type, key) => `${name}+${keyId(name, type, key)}+${b64(joi
 const originOf = (project, party) => `workbench.example/${project}/${party}`;
 const cosignedBytes = (text, time) => utf8(`cosignature/v1\ntime ${time}\n${text}`);
 const sm2SignedBytes = (party, text, time) => joined(utf8(`workbench/v1/cosign\n${party}\n\n`), cosignedBytes(text, time));
+
+const u64 = (value) => bytesOf(BigInt(value), 8);
+const withLength = (text) => joined(Uint8Array.of(text.length), utf8(text));
+
+/** What an ML-DSA-44 co-signature signs (ledger.md section 1): the whole tree by its SHA-256 root. */
+const mldsaSignedBytes = (party, { project, log, size, roots }, time) => joined(
+  utf8("subtree/v1\n\0"), withLength(originOf(project, party)), u64(time), withLength(originOf(project, log)), u64(0), u64(size), roots.sha256,
+);
 
 /** SubjectPublicKeyInfo of an SM2 key x || y, PEM. */
 function sm2Pem(key) {
@@ -435,26 +447,32 @@ function verifyNote(note, keys, project) {
   const name = originOf(found.project, log), own = keys.get(log);
   const mine = lines.filter((line) => line.name === name && line.id === keyId(name, LOG_TYPE, own.ed25519));
   if (mine.length !== 1 || !verifyEd25519(own.ed25519, utf8(text), mine[0].payload)) throw new Bad("LOG_SIGNATURE", { party: log });
-  const cosigners = new Map();
+  const cosigners = new Map(), thirds = new Set();
   for (const party of [...keys.keys()].sort()) {
     const one = cosignature(party, keys.get(party), found);
-    if (one) cosigners.set(party, one);
+    if (!one) continue;
+    cosigners.set(party, one);
+    if (one.hasThird) thirds.add(party);
   }
-  return { ...found, note, cosigners, unknown: lines.length - 1 - 2 * cosigners.size };
+  return { ...found, note, cosigners, thirds, unknown: lines.length - 1 - 2 * cosigners.size - thirds.size };
 }
 
-/** Both halves of an institution's co-signature, or null when it has neither. Throws Bad. */
-function cosignature(party, keys, { project, text, lines }) {
-  const name = originOf(project, party);
+/** Both halves of an institution's co-signature and whether a third line stands beside them, or null when it has none. */
+function cosignature(party, keys, note) {
+  const { project, text, lines } = note, name = originOf(project, party);
   const of = (type, key) => lines.filter((line) => line.name === name && line.id === keyId(name, type, key)).map((line) => line.payload);
-  const plain = of(COSIGN_TYPE, keys.ed25519), national = of(SM2_TYPE, keys.sm2);
-  if (!plain.length && !national.length) return null;
+  const plain = of(COSIGN_TYPE, keys.ed25519), national = of(SM2_TYPE, keys.sm2), third = keys.mldsa44 ? of(MLDSA_TYPE, keys.mldsa44) : [];
+  if (!plain.length && !national.length && !third.length) return null;
   const half = new Bad("COSIGNATURE_HALF", { party });
-  if (plain.length !== 1 || national.length !== 1) throw half;
-  if (!sameBytes(plain[0].subarray(0, 8), national[0].subarray(0, 8)) || plain[0].length !== 72 || national[0].length !== 72) throw half;
+  if (plain.length !== 1 || national.length !== 1 || third.length > 1) throw half;
+  if (![...national, ...third].every((one) => sameBytes(one.subarray(0, 8), plain[0].subarray(0, 8)))) throw half;
   const time = Number(bigOf(plain[0].subarray(0, 8)));
+  if (plain[0].length !== 72 || national[0].length !== 72 || third.some((one) => one.length !== 2428)) throw half;
   if (!Number.isSafeInteger(time) || time < 1) throw half;
   if (!verifyEd25519(keys.ed25519, cosignedBytes(text, time), plain[0].subarray(8))) throw new Bad("COSIGNATURE", { party });
   if (!verifySm2(keys.sm2, sm2SignedBytes(party, text, time), national[0].subarray(8))) throw new Bad("COSIGNATURE", { party });
-  return { time, signature: national[0].subarray(8) };
+  for (const one of third) {
+    if (!verifyMldsa44(keys.mldsa44, mldsaSignedBytes(party, note, time), one.subarray(8))) throw new Bad("COSIGNATURE_MLDSA", { party });
+  }
+  return { time, signature: national[0].subarray(8), hasThird: third.length === 1 };
 }

@@ -19,6 +19,7 @@ from workbench_ledger.package.verifier.arithmetic import (
     verify_ed25519,
     verify_sm2,
 )
+from workbench_ledger.package.verifier.lattice import MLDSA_KEY_SIZE, MLDSA_SIGNATURE_SIZE, verify_mldsa44
 
 MAX_INTEGER = 2**53 - 1
 MAX_BODY = 65535
@@ -38,7 +39,7 @@ _KEY_NAME = re.compile(r"[^\s+\x00-\x20\x7f]{1,255}")
 _ENVELOPE = {"v", "kind", "time", "log", "job", "actor", "refs", "shared", "committed"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017  Python 3.9 has no datetime.UTC
 
-LOG_TYPE, COSIGN_TYPE, SM2_TYPE = b"\x01", b"\x04", b"\xffworkbench/v1/sm2-cosign\n"
+LOG_TYPE, COSIGN_TYPE, SM2_TYPE, MLDSA_TYPE = b"\x01", b"\x04", b"\xffworkbench/v1/sm2-cosign\n", b"\x06"
 
 
 class Bad(Exception):
@@ -353,7 +354,7 @@ def hashes(lines: list[str]) -> list[bytes]:
 
 
 class Keys(NamedTuple):
-    """Keys of one institution. contract and ML-DSA key: only compared; b"" where only a receipt names the keys.
+    """Keys of one institution. contract: only compared. It and the ML-DSA key: b"" where only a receipt names the keys.
 
     names: in Chinese and English, compared as well. spans: pairs (joined, left), log -> index from which the institution
     belongs to that log's members and from which no longer (ledger.md section 7.3); what the package says follows the pin.
@@ -368,7 +369,7 @@ class Keys(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A verified checkpoint. cosigners: party -> (time, r || s of its SM2 co-signature)."""
+    """A verified checkpoint. cosigners: party -> (time, r || s of its SM2 co-signature); thirds: who has an ML-DSA line too."""
 
     note: str
     text: str
@@ -377,6 +378,7 @@ class Note(NamedTuple):
     size: int
     roots: dict[str, bytes]
     cosigners: dict[str, tuple[int, bytes]]
+    thirds: set[str]
     unknown: int
 
 
@@ -390,7 +392,7 @@ def read_key(text: Any, *, point: bool) -> bytes:
 
 def _lattice_key(text: Any) -> bytes:
     raw = bytes.fromhex(text) if isinstance(text, str) else b""
-    if len(raw) != 1312 or raw.hex() != text:
+    if len(raw) != MLDSA_KEY_SIZE or raw.hex() != text:
         raise ValueError("key")
     return raw
 
@@ -426,6 +428,11 @@ def counting(note: Note, keys: dict[str, Keys], index: int) -> set[str]:
         for party in note.cosigners
         if all(is_member(party, span, note.log, at) for span in keys[party].spans for at in (index, note.size - 1))
     }
+
+
+def weighty(kind: str, signers: set[str], note: Note, prefixes: list[str]) -> set[str]:
+    """The signers that make an entry of this kind final: those with an ML-DSA-44 line where a prefix demands it."""
+    return signers & note.thirds if any(kind.startswith(one) for one in prefixes) else signers
 
 
 def parse_trust(data: bytes) -> dict[str, Keys]:
@@ -489,6 +496,12 @@ def sm2_signed(party: str, text: str, time_s: int) -> bytes:
     return f"workbench/v1/cosign\n{party}\n\n".encode() + cosigned(text, time_s)
 
 
+def mldsa_signed(party: str, project: str, log: str, time_s: int, size: int, root: bytes) -> bytes:
+    """What an ML-DSA-44 co-signature signs (ledger.md section 1): the whole tree by its SHA-256 root."""
+    signer, of = (bytes([len(one)]) + one.encode() for one in (origin(project, party), origin(project, log)))
+    return b"subtree/v1\n\0" + signer + struct.pack(">Q", time_s) + of + struct.pack(">QQ", 0, size) + root
+
+
 def _split(note: str) -> tuple[str, str, str, int, dict[str, bytes], list[tuple[str, bytes]]]:
     """Text, project, log, size, roots and lines of a note. Raises ValueError."""
     text, separator, block = note.rpartition("\n\n")
@@ -529,29 +542,37 @@ def verify_note(note: str, keys: dict[str, Keys], project: str | None) -> Note:
     if len(mine) != 1 or not verify_ed25519(keys[log].ed25519, text.encode(), mine[0]):
         raise Bad("LOG_SIGNATURE", party=log)
     cosigners: dict[str, tuple[int, bytes]] = {}
+    found = Note(note, text, named, log, size, roots, cosigners, set(), 0)
     for party in sorted(keys):
-        found = _cosignature(party, keys[party], named, text, lines)
-        if found is not None:
-            cosigners[party] = found
-    return Note(note, text, named, log, size, roots, cosigners, len(lines) - 1 - 2 * len(cosigners))
+        one = _cosignature(party, keys[party], found, lines)
+        if one is not None:
+            cosigners[party] = one
+    return found._replace(unknown=len(lines) - 1 - 2 * len(cosigners) - len(found.thirds))
 
 
-def _cosignature(
-    party: str, keys: Keys, project: str, text: str, lines: list[tuple[str, bytes]]
-) -> tuple[int, bytes] | None:
-    """Both halves of an institution's co-signature, or None when it has neither. Raises Bad."""
-    name = origin(project, party)
-    ids = key_id(name, COSIGN_TYPE, keys.ed25519), key_id(name, SM2_TYPE, keys.sm2)
-    plain, national = ([data[4:] for owner, data in lines if owner == name and data[:4] == one] for one in ids)
-    if not plain and not national:
+def _cosignature(party: str, keys: Keys, note: Note, lines: list[tuple[str, bytes]]) -> tuple[int, bytes] | None:
+    """Both halves of an institution's co-signature, or None when it has neither; a third line is noted. Raises Bad."""
+    name = origin(note.project, party)
+    kinds = [(COSIGN_TYPE, keys.ed25519), (SM2_TYPE, keys.sm2), *([(MLDSA_TYPE, keys.mldsa44)] if keys.mldsa44 else [])]
+    ids = [key_id(name, *one) for one in kinds]
+    plain, national, *thirds = ([data[4:] for owner, data in lines if owner == name and data[:4] == one] for one in ids)
+    third = thirds[0] if thirds else []
+    if not plain and not national and not third:
         return None
-    if len(plain) != 1 or len(national) != 1 or plain[0][:8] != national[0][:8]:
+    if len(plain) != 1 or len(national) != 1 or len(third) > 1:
+        raise Bad("COSIGNATURE_HALF", party=party)
+    if len({one[:8] for one in (*plain, *national, *third)}) != 1 or len(plain[0]) != 72 or len(national[0]) != 72:
         raise Bad("COSIGNATURE_HALF", party=party)
     time_s = int.from_bytes(plain[0][:8], "big")
-    if len(plain[0]) != 72 or len(national[0]) != 72 or not 1 <= time_s <= MAX_INTEGER:
+    if not 1 <= time_s <= MAX_INTEGER or any(len(one) != 8 + MLDSA_SIGNATURE_SIZE for one in third):
         raise Bad("COSIGNATURE_HALF", party=party)
-    if not verify_ed25519(keys.ed25519, cosigned(text, time_s), plain[0][8:]):
+    if not verify_ed25519(keys.ed25519, cosigned(note.text, time_s), plain[0][8:]):
         raise Bad("COSIGNATURE", party=party)
-    if not verify_sm2(keys.sm2, sm2_signed(party, text, time_s), national[0][8:]):
+    if not verify_sm2(keys.sm2, sm2_signed(party, note.text, time_s), national[0][8:]):
         raise Bad("COSIGNATURE", party=party)
+    if third:
+        message = mldsa_signed(party, note.project, note.log, time_s, note.size, note.roots["sha256"])
+        if not verify_mldsa44(keys.mldsa44, message, third[0][8:]):
+            raise Bad("COSIGNATURE_MLDSA", party=party)
+        note.thirds.add(party)
     return time_s, national[0][8:]

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Checks an evidence package, or a receipt, with nothing but Python 3.9. 核对证据包或收据，只需 Python 3.9。
 
-usage: verify.py PACKAGE [--trust FILE] [--list FILE]... [--receipt FILE] [--json]
+usage: verify.py PACKAGE [--trust FILE] [--list FILE]... [--receipt FILE] [--mldsa PREFIX]... [--json]
 
 PACKAGE  the ZIP, the unpacked folder, or a receipt (JSON)      证据包 ZIP、解压后的文件夹，或收据
 --trust  pinned keys that came to you by another way            经另一途径取得的信任文件
 --list   an exported list to be checked too, may be repeated    一并核对的导出名单，可多次
 --receipt  the receipt of the export, which covers the whole ZIP 导出收据，覆盖整个 ZIP
+--mldsa  entries of kinds that begin so count only co-signatures  这些前缀的种类只认带
+         with an ML-DSA-44 line, besides what the package names    ML-DSA-44 行的共签
 --json   the result as one JSON object                          结果为一个 JSON 对象
 
 Exit status 0: everything holds (read the verdict: keys pinned or not). 2: not final, or failed. 64: wrong usage.
@@ -82,6 +84,7 @@ def verify(
     trust: dict[str, Keys] | None,
     lists: list[tuple[str, bytes]],
     receipt: dict[str, Any] | None,
+    mldsa: list[str] | None = None,
 ) -> dict[str, Any]:
     """The result for a package or a receipt (package.md section 7). Raises OSError when it cannot be read."""
     if path.is_file():
@@ -90,11 +93,11 @@ def verify(
         if not is_zip and path.stat().st_size <= MAX_RECEIPT:
             value = _receipt(path)
             if value is not None:
-                found = check_receipt(value, trust, lists)
+                found = check_receipt(value, trust, lists, mldsa)
                 return {name: one for name, one in found.items() if name not in ("entry", "index")}
     try:
         package = open_folder(path) if path.is_dir() else open_zip(path)
-        return check_package(package, trust, lists, receipt)
+        return check_package(package, trust, lists, receipt, mldsa)
     except Bad as bad:
         result = Result()
         result.begin("container").problem(bad.code)
@@ -131,6 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trust", type=Path)
     parser.add_argument("--list", type=Path, action="append", default=[])
     parser.add_argument("--receipt", type=Path)
+    parser.add_argument("--mldsa", action="append", default=[], metavar="PREFIX")
     parser.add_argument("--json", action="store_true")
     try:
         options = parser.parse_args(arguments)
@@ -142,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         receipt = (_receipt(options.receipt) or {}) if options.receipt else None
         if options.receipt and not options.receipt.is_file():
             raise FileNotFoundError(options.receipt.name)
-        result = verify(options.package, trust, lists, receipt)
+        result = verify(options.package, trust, lists, receipt, options.mldsa)
     except OSError as error:
         print(f"读不了文件 / cannot read: {error.filename}: {error.strerror}", file=sys.stderr)
         return 64

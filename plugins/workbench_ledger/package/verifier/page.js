@@ -10,6 +10,7 @@ const PAGE = {
   trust: ["信任文件（钉住的公钥）", "Trust file (pinned keys)"],
   lists: ["一并核对的导出名单 CSV（可不选）", "Exported lists to check too, CSV (optional)"],
   receipt: ["导出收据（可不选，覆盖整个 ZIP）", "Receipt of the export (optional, covers the whole ZIP)"],
+  mldsa: ["要求 ML-DSA-44 的种类前缀（可不填，空格分隔，* 为全部）", "Kinds that must have ML-DSA-44 (optional; prefixes with blanks between, * for all)"],
   folder: ["或：解压后的文件夹", "Or: the unpacked folder"],
   clear: ["清空", "Clear"],
   choose: ["选择…", "Choose…"],
@@ -43,7 +44,7 @@ const MAX_SHOWN = 300;
 
 function startPage() {
   let at = (navigator.language || "zh").toLowerCase().startsWith("zh") ? 0 : 1;
-  const given = { data: null, files: null, trust: null, lists: [], receipt: null };
+  const given = { data: null, files: null, trust: null, lists: [], receipt: null, mldsa: [] };
   let outcome = null, turn = 0;
   const byId = (id) => document.getElementById(id);
   const say = (name, values = {}) => filled(PAGE[name][at], values);
@@ -84,7 +85,7 @@ function startPage() {
   }
 
   function stepRow(step) {
-    const waits = !step.ok && step.problems.every((one) => one.code === "NOT_FINAL");
+    const waits = !step.ok && step.problems.every((one) => ["NOT_FINAL", "MLDSA_MISSING"].includes(one.code));
     const body = make("div", {}, make("span", { text: inWords(step) }), make("span", { className: "dim mono", text: `  ${step.name}` }));
     const others = step.problems.slice(1).map((one) => make("li", { text: inWords(one) }));
     if (step.more) others.push(make("li", { text: say("more", { count: step.more }) }));
@@ -183,9 +184,13 @@ function startPage() {
 
   for (const role of ["package", "trust", "lists", "receipt"]) byId(role).addEventListener("change", (event) => takeAll(event.target.files, role));
   byId("folder").addEventListener("change", (event) => takeFolder(event.target.files));
+  byId("mldsa").addEventListener("change", (event) => {
+    given.mldsa = event.target.value.split(/\s+/).filter(Boolean).map((one) => (one === "*" ? "" : one));
+    check();
+  });
   byId("language").addEventListener("click", () => { at = 1 - at; draw(); });
   byId("clear").addEventListener("click", () => {
-    Object.assign(given, { data: null, files: null, trust: null, lists: [], receipt: null });
+    Object.assign(given, { data: null, files: null, trust: null, lists: [], receipt: null, mldsa: [] });
     outcome = null;
     turn++;
     for (const node of document.querySelectorAll(".inputs input")) node.value = "";

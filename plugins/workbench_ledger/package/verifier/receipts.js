@@ -89,8 +89,8 @@ function listProblem(vouching, data) {
   return isReadable ? "LIST_OTHER" : "LIST_FILE";
 }
 
-/** The result for a receipt; besides, `entry` (the envelope or null) and `index`. keys: Map of pinned keys or null. */
-function checkReceipt(value, trust, lists) {
+/** The result for a receipt; besides, `entry` (the envelope or null) and `index`. trust: Map of pinned keys or null. */
+function checkReceipt(value, trust, lists, mldsa) {
   const result = new Result(), step = result.begin("format");
   let receipt;
   if (!tried(step, "RECEIPT_FORM", {}, () => { receipt = parseReceipt(value, false); })) {
@@ -108,7 +108,7 @@ function checkReceipt(value, trust, lists) {
   }
   const keys = trust ?? receipt.keys;
   result.parties = keys.size;
-  if (main && found.length === checked.length) checkAllSealed(found, keys, result);
+  if (main && found.length === checked.length) checkAllSealed(found, keys, mldsa, result);
   if (!trust) result.leave("keys");
   result.leave("time");
   result.leave("truth");
@@ -192,16 +192,18 @@ function checkJobs(checked, result) {
   });
 }
 
-function checkAllSealed(checked, keys, result) {
+function checkAllSealed(checked, keys, mldsa, result) {
   const required = new Set(), missing = new Set();
   for (const { receipt, envelope } of checked) for (const party of [receipt.log, ...envelope.participants]) required.add(party);
-  const counted = checked.map(({ receipt, note }) => counting(note, keys, receipt.index));
+  const signed = checked.map(({ receipt, note }) => counting(note, keys, receipt.index));
+  const counted = checked.map(({ envelope, note }, at) => weighty(envelope.kind, signed[at], note, mldsa));
   for (const one of counted) for (const party of required) if (!one.has(party)) missing.add(party);
+  const lacksThird = counted.some((one, at) => one.size !== signed[at].size) && signed.every((one) => [...required].every((party) => one.has(party)));
   const members = membersAt(keys, checked[0].receipt.log, checked[0].receipt.index);
   const signers = [...members].filter((party) => counted.every((one) => one.has(party)));
   const isFinal = !missing.size && signers.length >= 2, isFull = isFinal && signers.length === members.size;
   const step = result.begin("sealed"), { log, index } = checked[0].receipt;
-  if (!isFinal) step.problem("NOT_FINAL", { log, index, party: [...missing].sort().join(", ") || "—" }, false);
+  if (!isFinal) step.problem(lacksThird ? "MLDSA_MISSING" : "NOT_FINAL", { log, index, party: [...missing].sort().join(", ") || "—" }, false);
   result.entries = 1;
   result.states = { FULL: Number(isFull), SEALED: Number(isFinal && !isFull), PENDING: Number(!isFinal) };
   step.end({ share: `${signers.length}/${members.size}` }, "receipt_sealed");
@@ -209,22 +211,22 @@ function checkAllSealed(checked, keys, result) {
 
 /**
  * What both ways in come to. data: bytes of a ZIP or of a receipt, or files: Map of an unpacked folder; trust: bytes or null;
- * lists: [{name, data}]; receipt: bytes or null. Returns {result, story}; throws Bad for a trust file that is none.
+ * lists: [{name, data}]; receipt: bytes or null; mldsa: as in `checkPackage`. Returns {result, story}; throws Bad for a trust file that is none.
  */
-function verifyEvidence({ data = null, files = null, trust = null, lists = [], receipt = null }) {
+function verifyEvidence({ data = null, files = null, trust = null, lists = [], receipt = null, mldsa = [] }) {
   const pinned = trust ? parseTrust(trust) : null, story = [];
   const parsed = (bytes) => { try { return parseOnce(bytes); } catch (error) { if (error instanceof Invalid) return null; throw error; } };
   if (data && !(data[0] === 0x50 && data[1] === 0x4b) && data.length <= 4 * 1024 * 1024) {
     const value = parsed(data);
     if (value) {
-      const { entry, index, ...result } = checkReceipt(value, pinned, lists);
+      const { entry, index, ...result } = checkReceipt(value, pinned, lists, mldsa);
       return { result, story };
     }
   }
   try {
     const found = files ?? readContainer(data);
     if (files && ![...files.keys()].every(isName)) throw new Bad("CONTAINER");
-    return { result: checkPackage(found, files ? null : data, pinned, lists, receipt ? parsed(receipt) ?? {} : null, story), story };
+    return { result: checkPackage(found, files ? null : data, pinned, lists, receipt ? parsed(receipt) ?? {} : null, mldsa, story), story };
   } catch (error) {
     if (!(error instanceof Bad)) throw error;
     const result = new Result();

@@ -23,6 +23,7 @@ from workbench_ledger.package.verifier.formats import (
     read_key,
     time_of,
     verify_note,
+    weighty,
 )
 from workbench_ledger.package.verifier.lists import Csv, check_list
 from workbench_ledger.package.verifier.result import Result
@@ -49,9 +50,9 @@ class _Checked(NamedTuple):
 
 
 def check_receipt(
-    value: Any, trust: dict[str, Keys] | None, lists: list[tuple[str, Csv]] | None = None
+    value: Any, trust: dict[str, Keys] | None, lists: list[tuple[str, Csv]] | None = None, mldsa: list[str] | None = None
 ) -> dict[str, Any]:
-    """The result of all steps; besides, `entry` (the envelope or None) and `index`."""
+    """The result of all steps; besides, `entry` (the envelope or None) and `index`. mldsa: as in `check_package`."""
     result = Result()
     step = result.begin("format")
     try:
@@ -78,7 +79,7 @@ def check_receipt(
     keys = trust or receipt.keys
     result.parties = len(keys)
     if main is not None and len(found) == len(checked):
-        _check_all_sealed(found, keys, result)
+        _check_all_sealed(found, keys, mldsa or [], result)
     if trust is None:
         result.leave("keys")
     for left in ("time", "truth"):
@@ -189,19 +190,21 @@ def _check_jobs(checked: list[_Checked | None], result: Result) -> None:
         seen.add(place)
 
 
-def _check_all_sealed(checked: list[_Checked], keys: dict[str, Keys], result: Result) -> None:
+def _check_all_sealed(checked: list[_Checked], keys: dict[str, Keys], mldsa: list[str], result: Result) -> None:
     required: set[str] = set()
     for one in checked:
         required |= {one.receipt.log} | one.envelope.participants()
-    counted = [counting(one.note, keys, one.receipt.at) for one in checked]
+    signed = [counting(one.note, keys, one.receipt.at) for one in checked]
+    counted = [weighty(one.envelope.kind, found, one.note, mldsa) for one, found in zip(checked, signed)]  # noqa: B905  new in 3.10
     everybody = members_at(keys, checked[0].receipt.log, checked[0].receipt.at)
     signers = set.intersection(*counted) & everybody
     missing = sorted({party for one in counted for party in required - one})
+    lacks_third = counted != signed and not any(required - one for one in signed)
     step = result.begin("sealed")
     final = not missing and len(signers) >= 2
     first = checked[0].receipt
     if not final:
-        step.problem("NOT_FINAL", final=False, log=first.log, index=first.index, party=", ".join(missing) or "—")
+        step.problem("MLDSA_MISSING" if lacks_third else "NOT_FINAL", final=False, log=first.log, index=first.at, party=", ".join(missing) or "—")
     full = final and signers >= everybody
     result.counted(1, {"FULL": int(full), "SEALED": int(final and not full), "PENDING": int(not final)})
     step.end("receipt_sealed", share=f"{len(signers)}/{len(everybody)}")
