@@ -181,6 +181,15 @@ def check_party(value: Any, where: str, *, extra: tuple[str, ...] = ()) -> None:
         raise ValueError(f"{where}.tile: one letter is needed")
 
 
+def check_lanes(lanes: Any) -> Any:  # Any: checked here
+    """Return ``lanes`` if each is a party with its id, as diagrams of several institutions need; else raise ``ValueError``."""
+    for number, lane in enumerate(lanes):
+        check_party(lane, f"lanes[{number}]")
+        if not lane.get("party"):
+            raise ValueError(f"lanes[{number}].party: missing")
+    return lanes
+
+
 def _literal(value: object) -> str:
     # JSON is a JavaScript literal; the two line separators and "<" are escaped so the text can stand in any page.
     text = json.dumps(value, ensure_ascii=False)
@@ -200,6 +209,7 @@ __all__ = [
     "check_actions",
     "check_count",
     "check_keys",
+    "check_lanes",
     "check_party",
     "esm",
     "locale_table",

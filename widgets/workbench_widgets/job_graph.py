@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import traitlets
 
-from .component import Component, check_count, check_keys, check_party
+from .component import Component, check_count, check_keys, check_lanes
 from .lanes import ROW_STATES
 from .plain import PlainList
 
@@ -32,11 +32,7 @@ class JobGraph(Component):
 
     @traitlets.validate("lanes")
     def _lanes_are_parties(self, proposal: Mapping[str, Any]) -> Any:  # Any: plain data, checked here
-        for number, lane in enumerate(proposal["value"]):
-            check_party(lane, f"lanes[{number}]")
-            if not lane.get("party"):
-                raise ValueError(f"lanes[{number}].party: missing")
-        return proposal["value"]
+        return check_lanes(proposal["value"])
 
     @traitlets.validate("stages")
     def _stages_are_sound(self, proposal: Mapping[str, Any]) -> Any:  # Any: plain data, checked here
