@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -41,6 +41,7 @@ from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node import first_passwords
 from workbench.node.accounts_again import replay_accounts, sealed_name
+from workbench.node.correcting import Correction, correct
 from workbench.node.drafts import DRAFT_OPERATIONS
 from workbench.node.erasure import Erasure
 from workbench.node.erasing import identify
@@ -389,6 +390,12 @@ class Workbench:
     def subject_records(self, request: SubjectRequest) -> list[SubjectRecord]:
         """Every record about one customer, of host and plugins; Refused when somebody cannot answer (docs/rights.md)."""
         return subject_records(self, request)
+
+    def correct_customer(
+        self, customer: Customer, changes: Mapping[str, str], *, actor: str, case: str
+    ) -> list[Correction]:
+        """Write new values into every list row of a customer; see workbench.node.correcting.correct."""
+        return correct(self, customer, changes, actor=actor, case=case)
 
     def restricted_customers(self) -> frozenset[str]:
         """Names of the customers who restrict processing now; Refused when a plugin cannot say: then nobody is used."""
