@@ -1,5 +1,5 @@
 // Runs the engine of verify.html under Node: reads one JSON object from standard input, prints the result as JSON.
-// {"engine": file, "cases": [{"data": hex or "", "path": file or "", "trust": hex, "lists": [{name, data}], "receipt": hex, "mldsa": [text]}]}
+// {"engine": file, "cases": [{"data": hex or "", "path": file or "", "trust": hex, "lists": [{name, data}], "receipt": hex, "form": hex, "now": ms, "mldsa": [text]}]}
 "use strict";
 const fs = require("fs");
 const vm = require("vm");
@@ -27,7 +27,7 @@ const results = asked.cases.map((one) => {
   const data = one.path ? new Uint8Array(fs.readFileSync(one.path)) : bytes(one.data);
   const lists = (one.lists ?? []).map(({ name, data: hex }) => ({ name, data: bytes(hex) }));
   try {
-    return verifyEvidence({ data, trust: bytes(one.trust), lists, receipt: bytes(one.receipt), mldsa: one.mldsa ?? [] }).result;
+    return verifyEvidence({ data, trust: bytes(one.trust), lists, receipt: bytes(one.receipt), form: bytes(one.form), now: one.now ?? null, mldsa: one.mldsa ?? [] }).result;
   } catch (error) {
     return { error: error.code ?? String(error.stack) };
   }
