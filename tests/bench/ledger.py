@@ -1,8 +1,9 @@
 """The ledger under the headings of JR/T 0193-2020 section 7: throughput, queries, synchronisation, deployment, growth.
 
-What needs nodes' own objects runs in a process of its own, `python -m tests.bench.ledger DIR ENTRIES`: it opens the three
-nodes of a workspace that does not run, with their real keys and databases, and prints one JSON object. Between them are
-function calls: the network is not measured here. Document: docs/benchmarks.md section 3.4.
+Co-signing rounds are those of three running nodes (`rounds`). What needs nodes' own objects runs in a process of its own,
+`python -m tests.bench.ledger DIR ENTRIES`: it opens the three nodes of a workspace that does not run, with their real keys
+and databases, and prints one JSON object. Between them are function calls: the network is not measured there.
+Document: docs/benchmarks.md section 3.4.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -31,6 +33,8 @@ THREADS = (1, 4, 16)
 BATCH = 1_000
 CATCH_UP = 100_000
 ROUNDS = 40
+ROUNDS_S = 300
+_BOTH = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 PROOFS = 2_000
 CHILD_S = 1_200
 MESSAGE = {
@@ -66,8 +70,10 @@ def measure(entries: int) -> dict[str, Any]:
         ready_s = time.perf_counter() - began
         start_cpu_s = max(nodes.processor(node.pid).total_s for node in running.values())
         idle_mb = max(nodes.resident_mb(node.pid) for node in running.values())
+        network_ms = _rounds_of_nodes(workspace, ROUNDS if entries >= CATCH_UP else ROUNDS // 4)
         nodes.stop(workspace)
         result = _in_child(workspace, entries)
+    result["network_ms"] = network_ms
     result["deployment"] = {
         "workspace_s": round(made_s, 2),
         "ready_s": round(ready_s, 2),
@@ -76,6 +82,27 @@ def measure(entries: int) -> dict[str, Any]:
     }
     result["published"] = [list(one) for one in PUBLISHED]
     return result
+
+
+def _rounds_of_nodes(workspace: Workspace, count: int) -> dict[str, float]:
+    """From before the append until the entry is sealed, and until all three have signed: real processes on loopback."""
+    from tests.bench import rounds
+
+    nodes.start(workspace, "tests.bench.rounds")
+    folder = workspace.node_folder(BROKER)
+    time.sleep(3.0)  # what the start itself wrote is co-signed first
+    (folder / rounds.ORDER).write_text(str(count))
+    limit = time.monotonic() + ROUNDS_S
+    while not (folder / rounds.FIGURES).exists():
+        if time.monotonic() > limit:
+            raise RuntimeError(f"the rounds did not end:\n{(folder / 'run' / 'node.log').read_text('utf-8', 'replace')[-2000:]}")
+        time.sleep(0.2)
+    found = json.loads((folder / rounds.FIGURES).read_text("utf-8"))
+    return {
+        f"{name}_{label}": _part(found[f"{name}_ms"], part)
+        for name in ("sealed", "full")
+        for label, part in (("p50", 0.5), ("p95", 0.95))
+    }
 
 
 def _in_child(workspace: Workspace, entries: int) -> dict[str, Any]:
@@ -113,6 +140,8 @@ def figures(open_nodes: dict[PartyId, Workbench], entries: int) -> dict[str, Any
     result["proofs"] = _proofs(broker)
     result["queries"] = _queries(broker, first)
     result["audit"] = _audit(broker)
+    # Of this process and of the audit's second one: at most what both ever took together.
+    result["peak_mb"] = round(sum(resource.getrusage(who).ru_maxrss for who in _BOTH) * 1024 / 1e6)
     return result
 
 

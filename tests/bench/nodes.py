@@ -42,10 +42,13 @@ def workspace_of(parties: tuple[str, ...] = PARTIES) -> Iterator[Workspace]:
         shutil.rmtree(folder)
 
 
-def start(workspace: Workspace) -> dict[str, RunningNode]:
-    """A fresh process for every node, with meters; returns when all are ready."""
+def start(workspace: Workspace, program: str = "tests.bench.metered") -> dict[str, RunningNode]:
+    """A fresh process for every node, with meters; returns when all are ready.
+
+    program: module that is the node with something added, see `metered`.
+    """
     stop_nodes(workspace)
-    children = {str(party): _spawn(workspace, party) for party in workspace.parties}
+    children = {str(party): _spawn(workspace, party, program) for party in workspace.parties}
     limit = time.monotonic() + READY_S
     while len(nodes := running_nodes(workspace)) < len(children):
         for party, child in children.items():
@@ -95,7 +98,7 @@ def resident_mb(pid: int, field: str = "VmRSS") -> float:
     raise RuntimeError(f"no {field}")
 
 
-def _spawn(workspace: Workspace, party: str) -> subprocess.Popen[bytes]:
+def _spawn(workspace: Workspace, party: str, program: str) -> subprocess.Popen[bytes]:
     folder = workspace.node_folder(party) / "run"
     folder.mkdir(mode=0o700, exist_ok=True)
     for name in ("node.json", "meter.json"):
@@ -103,7 +106,7 @@ def _spawn(workspace: Workspace, party: str) -> subprocess.Popen[bytes]:
     COMPILED.mkdir(parents=True, exist_ok=True)
     with (folder / "node.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.metered", "workbench.node.service", str(workspace.folder.resolve()), party],
+            [sys.executable, "-m", program, "workbench.node.service", str(workspace.folder.resolve()), party],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

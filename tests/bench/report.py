@@ -136,7 +136,7 @@ def _ledger(value: Value) -> str:
         [f"{name} proof at {value['entries']:,}", one["p50_ms"], one["p99_ms"], one["cpu_p50_ms"], one["cpu_p99_ms"]]
         for name, one in value["proofs"].items()
     ]
-    caught, growth, audit = value["catch_up"], value["growth"], value["audit"]
+    caught, growth, audit, network = value["catch_up"], value["growth"], value["audit"], value["network_ms"]
     parts = [
         "7.1 transaction throughput: evidence entries with both trees, on disk before they count (aims: 15,000/s, 1,000/s\n"
         "with four callers, no wait above 0.5 s)\n"
@@ -145,10 +145,13 @@ def _ledger(value: Value) -> str:
         + table(["", "p50 ms", "p99 ms", "CPU p50", "CPU p99"], proofs)
         + f"\n{value['queries']['entries_per_s']:,} entries/s read with their openings,"
         f" {value['queries']['searches_per_s']:,} searches/s by job;"
-        f"\nfull audit of {value['entries']:,}: {audit['wall_s']:.1f} s, {audit['cpu_s']:.1f} CPU s of two processes",
+        f"\nfull audit of {value['entries']:,}: {audit['wall_s']:.1f} s, {audit['cpu_s']:.1f} CPU s of two processes;"
+        f" peak memory of the measuring processes together {value['peak_mb']} MB",
         f"7.3 synchronisation: catch-up of {caught['entries']:,} entries {caught['wall_s']:.1f} s ({caught['per_s']:,}/s,"
-        f" {caught['cpu_us']} CPU µs each, both sides, without the network; aim 15 s);\nco-signing round of three nodes"
-        f" p50 {value['round_ms']['p50']} ms, p99 {value['round_ms']['p99']} ms, {value['round_ms']['cpu_p50']} CPU ms (aim 150 ms)",
+        f" {caught['cpu_us']} CPU µs each, both sides, without the network; aim 15 s);\nco-signing round of three node processes on loopback, from"
+        f" append to sealed p50 {network['sealed_p50']} ms, p95 {network['sealed_p95']} ms, to full p50 {network['full_p50']} ms,"
+        f" p95 {network['full_p95']} ms (aim: p50 150 ms);\nthe same with function calls between the nodes, to full: p50"
+        f" {value['round_ms']['p50']} ms, p99 {value['round_ms']['p99']} ms, {value['round_ms']['cpu_p50']} CPU ms",
         (f"7.4 deployment: workspace of three institutions {value['deployment']['workspace_s']} s, all nodes ready"
         f" {value['deployment']['ready_s']} s later ({value['deployment']['start_cpu_s']} CPU s and"
         f" {value['deployment']['idle_mb']} MB each)"),

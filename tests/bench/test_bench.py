@@ -70,6 +70,23 @@ def test_the_curves_account_counts_rows_of_all_calls(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "meter.json").read_text())["curve"]["x25519"]["rows"] == 7
 
 
+def test_the_ledger_s_table_tells_rounds_between_processes_from_rounds_of_calls() -> None:
+    rate, proof = {"per_s": 1, "cpu_us": 2.0, "longest_s": 0.5}, dict.fromkeys(("p50_ms", "p99_ms", "cpu_p50_ms", "cpu_p99_ms"), 0.1)
+    value = {
+        "batches": rate, "single": {"4": rate}, "proofs": {"inclusion": proof}, "entries": 1_000_000, "peak_mb": 777,
+        "queries": {"entries_per_s": 1, "searches_per_s": 2}, "audit": {"wall_s": 8.0, "cpu_s": 15.0},
+        "catch_up": {"entries": 100_000, "wall_s": 3.0, "per_s": 33_333, "cpu_us": 30.0},
+        "round_ms": {"p50": 20.5, "p99": 28.5, "cpu_p50": 22.5},
+        "network_ms": {"sealed_p50": 74.1, "sealed_p95": 147.1, "full_p50": 83.1, "full_p95": 148.1},
+        "deployment": dict.fromkeys(("workspace_s", "ready_s", "start_cpu_s", "idle_mb"), 1),
+        "growth": dict.fromkeys(("body", "trees", "mirror_trees", "search", "openings"), 100), "published": [["a", "b", "c"]],
+    }  # fmt: skip
+    text = report._ledger(value)
+    processes, calls = text[text.index("three node processes") :].split("function calls")
+    assert all(one in processes for one in ("74.1", "147.1", "83.1", "148.1")) and "20.5" in calls
+    assert "777 MB" in text and "at 1,000,000" in text
+
+
 def test_the_table_says_what_was_skipped_and_what_was_wrong() -> None:
     phases = [{"name": "mask", "cpu_s": 1.0, "thread_s": 1.0, "wall_s": 1.0, "peak_mb": 300.0}]
     run = {
