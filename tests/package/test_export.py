@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.flows import population
-from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.flows.institutions import Institutions, fresh_workspace, running, write_consents
 from tests.package.package_world import files_of
 from workbench.contracts import OperationContext
 from workbench.crypto import sm3
@@ -182,6 +183,31 @@ def test_a_customer_s_package_holds_their_consent_and_the_jobs_that_used_them(th
     assert phone.encode() not in data and population.id_no(PERSON).encode() not in data
     again, _ = exported(three, opened=True, customer=about["selection"]["value"])
     assert again.entries["broker"] >= 1
+
+
+def test_the_story_of_a_customer_begins_with_the_imports_that_brought_their_consent(three: Institutions, job: str, tmp_path: Path) -> None:
+    """Consent, use, result: of all imports exactly those with a grant of this customer, by phone, number or token alike."""
+    other = write_consents(tmp_path / "other.csv", [(population.phone(PERSON - 60), "bank")], purpose=population.SPARE[-1])
+    three.call("broker", Role.COMPLIANCE, "consent.import", file=three.upload("broker", other))
+    mine = write_consents(tmp_path / "mine.csv", [(population.phone(PERSON), "bank"), (population.phone(PERSON - 60), "bank")], purpose=population.SPARE[-2])
+    three.call("broker", Role.COMPLIANCE, "consent.import", file=three.upload("broker", mine))
+    settle(three)
+    imports = [one.ref.index for one in three.entries("broker", kind="consent.imported")]
+    assert len(imports) >= 3
+
+    def held(data: bytes) -> set[int]:
+        kinds = {name: json.loads(body)["kind"] for name, body in files_of(data).items() if name.startswith("entries/broker/")}
+        return {int(name[-17:-5]) for name, kind in kinds.items() if kind == "consent.imported"}
+
+    _, data = customer_package(three)
+    assert held(data) == {*imports[:-2], imports[-1]}, "the import about somebody else alone stays out"
+    assert verdict(three, data)["verdict"] == "OK"
+    token = json.loads(files_of(data)["package.json"])["selection"]["value"]
+    assert held(exported(three, customer=token)[1]) == held(data)
+    assert held(exported(three, opened=True, id_no=population.id_no(PERSON))[1]) == held(data)
+    for party in ("cardnet", "bank"):
+        bodies = three.nodes[party].ledger.entry_bodies("broker", 0, three.nodes[party].ledger.size("broker"))
+        assert not any(token.encode() in body for body in bodies), "no token of a customer in what partners hold"
 
 
 def test_a_customer_is_named_only_when_asked_for(three: Institutions, job: str) -> None:
