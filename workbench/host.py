@@ -37,14 +37,15 @@ from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.errors import NotFound, Refused, StartRefused, WorkbenchError
 from workbench.flows.intersection import IntersectionFlow
 from workbench.flows.jobs import JobRows
+from workbench.flows.withdrawal import Withdrawals
 from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
 from workbench.node import first_passwords
 from workbench.node.accounts_again import replay_accounts, sealed_name
 from workbench.node.correcting import Correction, correct
 from workbench.node.drafts import DRAFT_OPERATIONS
-from workbench.node.erasure import Erasure
 from workbench.node.erasing import identify
+from workbench.node.erasure import Erasure
 from workbench.node.erasure_operations import ERASURE_OPERATIONS
 from workbench.node.evidence_export import EXPORT_OPERATIONS
 from workbench.node.evidence_reading import EVIDENCE_OPERATIONS, MirrorIndex
@@ -72,6 +73,8 @@ from workbench.node.sealing import Sealing
 from workbench.node.subject_records import subject_records
 from workbench.node.tasks import TASK_OPERATIONS, Tasks
 from workbench.node.trust import Partner
+from workbench.node.withdrawals import WITHDRAWAL_OPERATIONS
+from workbench.node.withdrawals import health as withdrawal_health
 from workbench.operations import Registry
 from workbench.settings import HOST_SETTINGS, Settings
 from workbench.store import Database
@@ -90,6 +93,7 @@ HOST_OPERATIONS = (
     *DRAFT_OPERATIONS,
     *EVIDENCE_OPERATIONS,
     *ERASURE_OPERATIONS,
+    *WITHDRAWAL_OPERATIONS,
     *EXPORT_OPERATIONS,
     *SEARCH_OPERATIONS,
     *PARTNER_OPERATIONS,
@@ -184,6 +188,7 @@ class Workbench:
         self.tasks = Tasks(self)
         self.flow = IntersectionFlow(self)
         self.negotiations = Negotiations(self, Outbox(self.store, now_ms=now_ms))
+        self.withdrawals = Withdrawals(self)
         self.letters = LetterService(self, Outbox(self.store, now_ms=now_ms), self._letter_kinds())
         self.sealing = Sealing(self)
         self.heartbeat = Heartbeat(self)
@@ -229,6 +234,7 @@ class Workbench:
         self.flow.recover()
         self.negotiations.start()
         self.letters.start()
+        self.withdrawals.start()
         for work in self.background:
             work.start()
 
@@ -243,6 +249,7 @@ class Workbench:
             self.heartbeat.stop()
             self.sealing.stop()
             self.negotiations.stop()
+            self.withdrawals.stop()
             self.letters.stop()
         self.tasks.close()
         self.peer_api.close()
@@ -416,7 +423,7 @@ class Workbench:
 
     def health(self) -> list[HealthReport]:
         """Lines of host and plugins; a plugin whose check fails becomes a failed line of its own."""
-        lines: list[HealthReport] = self.letters.health()
+        lines: list[HealthReport] = [*self.letters.health(), *withdrawal_health(self)]
 
         def failed(plugin: str, error: Exception) -> None:
             self.log_fault(error)
@@ -435,9 +442,9 @@ class Workbench:
         return lines
 
     def _letter_kinds(self) -> list[LetterKind]:
-        """Kinds of letter that plugins receive; those of a plugin that fails here are unknown, and refused."""
+        """Kinds of letter that host and plugins receive; those of a plugin that fails here are unknown, and refused."""
         found = self.plugins.collect("workbench_letters", failed=lambda plugin, error: self.log_fault(error), host=self)
-        return [kind for _, kinds in found for kind in kinds]
+        return [*self.withdrawals.letter_kinds(), *(kind for _, kinds in found for kind in kinds)]
 
     def _background_of_plugins(self) -> list[BackgroundWork]:
         """What plugins do while the node runs; a plugin that fails here is named on the health page."""

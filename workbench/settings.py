@@ -37,6 +37,8 @@ HOST_SETTINGS = (
     Setting("members.agreement_days", int, 7, "d", "成员变更第一人同意的有效期", "how long the first person's agreement to a change of members counts"),
     Setting("people.first_password_hours", int, 72, "h", "一次性密码的有效期", "how long a one-time password can be used"),
     Setting("people.slowest_sign_in_s", int, 60, "s", "连错密码后两次尝试之间的最长等待", "longest pause between attempts after wrong passwords"),
+    Setting("consent.acknowledgement_hours", int, 72, "h", "对方机构确认一次撤回的时限，逾期即提示（本项目的数字，不是法律期限）",
+            "how long a partner has to acknowledge a withdrawal before it is shown as overdue (our figure, not the law's)"),
     Setting("letters.most_an_hour", int, 20_000, "1", "一小时内最多收下一个伙伴的信函", "letters taken from one partner within an hour"),
     Setting("erasure.retention", dict, {
         "consent.": [1096, "网络数据安全管理条例第十二条：提供记录至少保存三年（是否及于授权证据待律师确认）",

@@ -21,7 +21,7 @@ from workbench_consent.projection import State
 from workbench_consent.reasons import SENTENCES
 from workbench_consent.registry import Registry, counts_of
 from workbench_consent.subjects import meant, token_at
-from workbench_consent.withdrawing import columns_of_subject, evidence_name
+from workbench_consent.withdrawing import SUBJECT, WHO, columns_of_subject, evidence_name
 
 COMPLIANCE: Final = frozenset({Role.COMPLIANCE})
 READERS: Final = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role.AUDITOR})
@@ -58,13 +58,18 @@ class ImportConsentsReply(Reply):
 
 
 class WithdrawConsent(Request):
-    """phone, id_no: at least one. purpose, recipient: "" means every one. suppress: also keep out what comes later."""
+    """phone, id_no: at least one. purpose, recipient: "" means every one. suppress: also keep out what comes later.
+
+    by: the customer, an agent, a guardian or next of kin; proof: reference of the document that allows it, for the last three.
+    """
 
     phone: str = ""
     id_no: str = ""
     purpose: str = ""
     recipient: str = ""
     suppress: bool = True
+    by: str = Field(default=SUBJECT, pattern=f"^({'|'.join(WHO)})$")
+    proof: str = Field(default="", max_length=200)
     reason: str = Field(default="", max_length=500)
 
 
@@ -296,6 +301,8 @@ def _withdraw(ctx: OperationContext, request: WithdrawConsent) -> WithdrawReply:
         suppress=request.suppress,
         actor=ctx.caller.person.token,
         reason=request.reason,
+        by=request.by,
+        proof=request.proof,
     )
     return WithdrawReply(event=done.event, grants=done.grants, records=list(done.records), entry=done.entry.index)
 

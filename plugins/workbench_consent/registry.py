@@ -14,14 +14,24 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from workbench.contracts import ConsentDecision, CustomerDecision, GrantQuery, Host, Transaction
+from workbench.contracts import ConsentDecision, CustomerDecision, GrantQuery, Host, TakenBack, Transaction
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding
 from workbench.domain.intersection import KeyKind
 from workbench.domain.party import PartyId
 from workbench.errors import Refused
 from workbench.intake import GrantTable, read_grant_rows, require_quality
-from workbench_consent import columns, documents, erasing, importing, restricting, snapshots, subject_records, tables, withdrawing
+from workbench_consent import (
+    columns,
+    documents,
+    erasing,
+    importing,
+    restricting,
+    snapshots,
+    subject_records,
+    tables,
+    withdrawing,
+)
 from workbench_consent.audit import AuditResult, audit
 from workbench_consent.columns import Verdicts
 from workbench_consent.grants import Reason, Subject
@@ -40,6 +50,7 @@ from workbench_consent.subjects import (
     token_at,
     words_of,
 )
+from workbench_consent.withdrawal import telling
 
 _CODES = np.array([reason.code for reason in Reason], object)
 _COLUMNS = ("customer_id", "phone", "id_no")
@@ -226,12 +237,14 @@ class Registry:
         suppress: bool = True,
         actor: str = "",
         reason: str = "",
+        by: str = withdrawing.SUBJECT,
+        proof: str = "",
         tx: Transaction | None = None,
     ) -> withdrawing.Withdrawn:
         """Take back what a person allowed, at once.
 
         phone, id_no: normalised; at least one. purpose, recipient: None means every one. suppress: also keep the
-        person out of what is imported later. tx: take part in this transaction instead of an own one.
+        person out of what is imported later. by, proof: who asked, see withdrawing.withdraw. tx: take part in this transaction instead of an own one.
         """
         if purpose is not None:
             self.require_known(purpose, None)
@@ -249,6 +262,8 @@ class Registry:
                 suppress=suppress,
                 actor=actor,
                 reason=reason,
+                by=by,
+                proof=proof,
             )
 
         return change(tx) if tx is not None else self._host.store.write(change)
@@ -351,10 +366,29 @@ class Registry:
 
     def rows_named(self, customers: pl.DataFrame, names: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Rows of a person with these tokens. Cost: two HMACs a row where the tokens of the list are not stored."""
+        return erasing.rows_named(self._tokens_of(customers), names)
+
+    def _tokens_of(self, customers: pl.DataFrame) -> Subjects:
         stored = None
         if "customer_id" in customers.columns:
             stored = self._list_tokens.stored(self._list_tokens.digest(customers))
-        return erasing.rows_named(stored or self._list_tokens.make(customers), names)
+        return stored or self._list_tokens.make(customers)
+
+    # ---- what the host follows to partners and exports (docs/protocols/withdrawal.md)
+
+    def withdrawals_after(self, event: int) -> list[TakenBack]:
+        """Withdrawals with a higher number; see telling.withdrawals_after."""
+        with self._host.store.read() as reader:
+            return telling.withdrawals_after(reader, event)
+
+    def newest_event(self, reader: tables.Reader) -> int:
+        """Number of the newest consent event as this reader sees it."""
+        return tables.newest_event(reader)
+
+    def rows_meant(self, customers: pl.DataFrame, events: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Rows whose person one of these withdrawals means. Cost: as `rows_named`."""
+        with self._host.store.read() as reader:
+            return telling.rows_meant(reader, self._tokens_of(customers), events)
 
     def erase(self, request: ErasureRequest) -> list[ErasureFinding]:
         """Withdraw and keep out, then set aside or erase grants and signed forms. See erasing.erase."""

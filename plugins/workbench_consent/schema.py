@@ -220,6 +220,8 @@ EVIDENCE_KINDS = (
         ),
         "恢复后，撤回已补录并确认",
         "after a restore, withdrawals were entered again and confirmed",
+            _personal("by", "由谁撤回：本人、受托人、监护人或近亲属", "who withdrew: subject, agent, guardian or kin"),
+            _personal("proof", "证明文件编号", "reference of the proof"),
     ),
     EvidenceKind(
         "consent.erased",

@@ -46,6 +46,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "id_no": ("客户身份证号", "Customer's identity number"),
     "purpose": ("用途", "Purpose"),
     "recipient": ("接收方", "Recipient"),
+    "by": ("由谁提出", "On behalf of"),
+    "proof": ("证明文件编号", "Reference of the proof"),
     "suppress": ("以后导入的也不再使用", "Keep out what is imported later"),
     "until_ms": ("到何时", "Until"),
     "request": ("擦除请求", "Request of erasure"),

@@ -204,6 +204,7 @@ class Erasure:
 
         for _, answer in host.plugins.collect("workbench_erase_customer", failed=failed, host=host, request=asked):
             findings += answer
+        host.withdrawals.settle()  # partners are told, and exports found, while the rows are still there
         findings += erase_from_host(host, asked)
         if failures:
             raise WorkbenchError(

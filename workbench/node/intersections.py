@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 WORKS = frozenset({Role.MARKETING})
 READS = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role.OPERATOR, Role.AUDITOR, Role.REGULATOR})
 APPROVES = frozenset({Role.APPROVER})
+EXPORT_TRIES = 5
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -170,7 +171,8 @@ class ExportRequest(Request):
 
 
 class ExportReply(Reply):
-    """download: id of the file, to be taken once. withheld: customers without a live grant at this moment."""
+    """download: id of the file, to be taken once. withheld: customers without a live grant at this moment, or of whose
+    withdrawal the partner has told."""
 
     job: str
     customers: int
@@ -344,7 +346,7 @@ def _jobs(ctx: OperationContext, request: Request) -> JobsReply:
     return JobsReply(jobs=[job_info(ctx.host, job) for job in ctx.host.jobs.all()])
 
 
-def _released(host: Workbench, job_id: str) -> tuple[Job, pl.DataFrame]:
+def released_list(host: Workbench, job_id: str) -> tuple[Job, pl.DataFrame]:
     job = host.jobs.get(job_id)
     if job.state is not JobState.RELEASED:
         why = "还没有共签封存" if job.state is JobState.SEALING else "没有放行"
@@ -358,7 +360,7 @@ def _released(host: Workbench, job_id: str) -> tuple[Job, pl.DataFrame]:
 
 def _result(ctx: OperationContext, request: ResultRequest) -> ResultReply:
     host = ctx.host
-    job, frame = _released(host, request.job)
+    job, frame = released_list(host, request.job)
     page = frame.slice(request.offset, request.limit)
     mask = mask_phone if job.terms.key_kind is KeyKind.PHONE else mask_id_no
     key = job.terms.key_kind.value
@@ -382,17 +384,38 @@ def _shown(text: str) -> str:
 
 
 def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
-    """Consent is checked once more at this very moment; who has withdrawn since is left out (decision 10)."""
+    """Consent is checked once more at this very moment; who has withdrawn since is left out (decision 10).
+
+    A withdrawal, here or told by the partner, that comes while the file is made starts it anew: nobody is in a file whose
+    entry follows that of their withdrawal.
+    """
+    for _ in range(EXPORT_TRIES):
+        reply = _export_once(ctx, request)
+        if reply is not None:
+            ctx.host.sealing.wake()
+            return reply
+    raise Refused(
+        f"{request.job} 导出时不断有撤回到来，没有导出。请稍后再试",
+        f"withdrawals kept arriving while {request.job} was exported; nothing was exported. Try again later",
+        code="EXPORT_BUSY",
+    )
+
+
+def _export_once(ctx: OperationContext, request: ExportRequest) -> ExportReply | None:
+    """One try; None when somebody withdrew meanwhile, and nothing was written."""
     host = ctx.host
     if request.automatic and host.kind == "production":
         raise Refused("生产环境不能由命令直接导出", "The command cannot export in production", code="NOT_IN_PRODUCTION")
-    job, frame = _released(host, request.job)
+    job, frame = released_list(host, request.job)
     key_kind = job.terms.key_kind
     registry = host.consent
+    with host.store.read() as reader:
+        told = host.withdrawals.state_of_stops(reader, job.job)
     customers = host.lists.frame(job.request["list_id"])  # all of it: others may share a key (decision 16)
     decision = registry.decide(customers, GrantQuery(job.terms.purpose, job.partner, host.now_ms(), key_kind))
     live = customers.filter(pl.Series(decision.usable)).select("customer_id", key_kind.value)
     kept = frame.join(live, on=["customer_id", key_kind.value], how="semi").sort(key_kind.value)
+    kept = kept.filter(~pl.Series(host.withdrawals.stopped(job.job, kept[key_kind.value].to_list()), dtype=pl.Boolean))
     columns = ["customer_id", key_kind.value, *[name for name in request.columns if name not in ("customer_id", key_kind.value)]]
     unknown = [name for name in columns if name not in frame.columns]
     if unknown:
@@ -409,6 +432,8 @@ def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
     name = f"{job.job}.csv"
 
     def change(tx: Transaction) -> str:
+        if host.withdrawals.newest_event(tx) > decision.as_of or host.withdrawals.state_of_stops(tx, job.job) != told:
+            return ""
         host.evidence.append(
             tx,
             "intersection.exported",
@@ -428,7 +453,8 @@ def _export(ctx: OperationContext, request: ExportRequest) -> ExportReply:
         return str(host.downloads.offer(tx, ctx.caller, name, data))
 
     download = host.store.write(change)
-    host.sealing.wake()
+    if not download:
+        return None
     return ExportReply(
         job=job.job, customers=kept.height, withheld=frame.height - kept.height, download=download, name=name
     )

@@ -126,6 +126,21 @@ HOST_KINDS = (
         "files.taken", "取走文件", "a person took a file", _closed("name", "文件名", "name of the file"),
     ),
     _kind(
+        "consent.withdrawal_followed", "一次撤回：找到所涉名单与导出，告知对方机构",
+        "a withdrawal was followed: lists and exports were found, partners told",
+        _closed("event", "授权事件序号", "number of the consent event"), _closed("partners", "告知的机构", "partners told"),
+        _closed("jobs", "所涉求交", "intersections concerned"), _closed("exports", "所涉导出文件", "exported files concerned", "1"),
+    ),
+    _kind(
+        "consent.withdrawal_received", "收到对方客户的撤回并标记", "a partner's withdrawal arrived and was marked",
+        _PARTNER, _shared("letter", "信函编号", "id of the letter"), _closed("jobs", "所涉求交", "intersections concerned"),
+        _closed("marked", "标记的行数", "rows marked", "1"), _closed("exports", "此前的导出文件", "exported files before", "1"),
+    ),
+    _kind(
+        "consent.contact_stop_taken", "取走停止联系名单", "the file of whom to contact no more was taken",
+        _closed("customers", "人数", "customers", "1"), _closed("file_sm3", "文件 SM3", "SM3 of the file"),
+    ),
+    _kind(
         "letter.posted", "写信函给另一机构", "a letter to another institution was posted",
         _PARTNER, *_LETTER, _closed("size", "大小", "size", "B"),
     ),

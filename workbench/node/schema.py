@@ -149,4 +149,52 @@ HOST_MIGRATIONS = (
         CREATE INDEX host_letter_taken ON host_letter (peer, acknowledged_ms) WHERE direction = 'in';
         """,
     ),
+    # Withdrawals on their way to partners and staff (docs/protocols/withdrawal.md). No identifier and no token of a customer but
+    # in host_stopped: a keyed token of job and value, which keeps whom a partner has stopped out of exports.
+    Migration(
+        owner="host",
+        number=5,
+        sql="""
+        CREATE TABLE host_withdrawal (
+            event INTEGER PRIMARY KEY,
+            at_ms INTEGER NOT NULL,
+            entry INTEGER NOT NULL,
+            purpose TEXT NOT NULL,
+            recipient TEXT NOT NULL,
+            waiting TEXT NOT NULL,
+            searched_ms INTEGER,
+            gone TEXT NOT NULL DEFAULT ''
+        );
+        CREATE INDEX host_withdrawal_open ON host_withdrawal (event) WHERE searched_ms IS NULL OR waiting <> '[]';
+        CREATE TABLE host_withdrawal_letter (
+            letter TEXT PRIMARY KEY,
+            event INTEGER NOT NULL REFERENCES host_withdrawal(event),
+            partner TEXT NOT NULL,
+            jobs TEXT NOT NULL,
+            due_ms INTEGER NOT NULL
+        );
+        CREATE INDEX host_withdrawal_letter_event ON host_withdrawal_letter (event);
+        CREATE TABLE host_stopped (
+            job TEXT NOT NULL,
+            customer BLOB NOT NULL,
+            partner TEXT NOT NULL,
+            at_ms INTEGER NOT NULL,
+            PRIMARY KEY (job, customer)
+        ) WITHOUT ROWID;
+        CREATE TABLE host_contact_stop (
+            number INTEGER PRIMARY KEY,
+            origin TEXT NOT NULL,
+            cause TEXT NOT NULL,
+            job TEXT NOT NULL,
+            export INTEGER NOT NULL,
+            file_sm3 TEXT NOT NULL,
+            exported_ms INTEGER NOT NULL,
+            exported_by TEXT NOT NULL,
+            at_ms INTEGER NOT NULL,
+            taken_ms INTEGER,
+            taken_by TEXT NOT NULL DEFAULT '',
+            UNIQUE (origin, cause, job, export)
+        );
+        """,
+    ),
 )

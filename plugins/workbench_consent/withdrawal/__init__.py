@@ -1,0 +1,1 @@
+"""Withdrawals as the host follows them to partners and exports. Document: docs/protocols/withdrawal.md."""
