@@ -127,6 +127,21 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     who.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
     withdraw.add_argument("--purpose", help="只撤回此目的 / this purpose only")
     withdraw.add_argument("--recipient", help="只撤回此接收方 / this recipient only")
+    receipt = _add(verbs, "receipt", "receipts:receipt", "出具一份授权凭据 / issue one consent receipt")
+    receipt.add_argument("--record", type=_positive, metavar="N", help="授权记录号 / number of the grant")
+    receipt.add_argument("--customer", action="store_true", help="从标准输入读手机号或身份证号，一行一个 / read phone or ID number from standard input, one a line")
+    receipt.add_argument("--id", dest="known", metavar="CR-…", help="只取已出具凭据的最新账本证明 / only the newest ledger proof of an issued receipt")
+    receipt.add_argument("--out", required=True, metavar="FILE.json", help="写入文件，旁边另存 .html 与 .pdf / file to write; .html and .pdf beside it")
+    issue = _add(verbs, "issue", "receipts:issue", "批量出具授权凭据 / issue consent receipts in bulk")
+    issue.add_argument("--event", type=_positive, metavar="N", help="某次导入的授权 / grants of one import")
+    issue.add_argument("--list", dest="list_id", metavar="LIST", help="某名单的客户 / customers of a list")
+    issue.add_argument("--all-states", action="store_true", help="包括已撤回、到期的 / withdrawn and ended ones too")
+    issue.add_argument("--pages", action="store_true", help="附可打印页，至多 2,000 份 / with pages to print, at most 2,000")
+    issue.add_argument("--out", required=True, metavar="FILE.zip", help="写入文件 / write to a file")
+    for command in (receipt, issue):
+        command.add_argument("--party", required=True, help="机构 / institution")
+        command.add_argument("--purpose", default="", help="目的 / purpose")
+        command.add_argument("--recipient", default="", help="接收方 / recipient")
 
 
 def _intersect_command(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -146,7 +161,9 @@ def _intersect_command(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _evidence_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     verify = _add(commands, "verify", "evidence:verify", "离线核对收据 / verify a receipt offline", folder=False)
-    verify.add_argument("receipt", metavar="RECEIPT", help="收据文件 / receipt file")
+    verify.add_argument("receipt", metavar="RECEIPT", help="收据或授权凭据 / receipt or consent receipt")
+    verify.add_argument("--receipt", dest="anchor", metavar="anchor.json", help="授权凭据的账本证明 / ledger proof of a consent receipt")
+    verify.add_argument("--form", metavar="FILE", help="授权所依据的签署文件 / signed form of the grant")
     verify.add_argument("--list", metavar="FILE.csv", help="连同名单核对 / check the exported list too")
     verify.add_argument("--trust", metavar="KEYS.json", help="钉住的公钥 / pinned keys")
     audit = _add(commands, "audit", "evidence:audit", "重算全部正文 / re-hash every body")

@@ -299,6 +299,6 @@ def _ended(
 
 def _time(time_ms: int) -> str:
     try:
-        return format_time(time_ms)
+        return format_time(time_ms // 1000 * 1000).replace(".000Z", "Z")
     except ValueError:
         return str(time_ms)

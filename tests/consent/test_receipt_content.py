@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import re
+import zipfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from consent_house import DOCUMENT, House, beijing_ms, customer_list, identity_number, phone_number
 from hypothesis import given
 from hypothesis import strategies as st
-from workbench_consent.receipts import issuing
+from workbench_consent.receipts import archive, issuing, printing
 from workbench_consent.receipts.content import Words
 from workbench_consent.receipts.issuing import Issued, Signer
 
@@ -22,7 +25,7 @@ from workbench.domain import consent_receipt as receipts
 from workbench.domain.intersection import KeyKind
 from workbench.domain.merkle import SM3, check_inclusion, root_of_leaves
 from workbench.domain.party import PartyId
-from workbench.errors import NotFound, VerificationError
+from workbench.errors import NotFound, Refused, VerificationError
 from workbench.verify import VerdictWord
 from workbench.verify_consent import verify_consent_receipt
 
@@ -277,6 +280,51 @@ def test_the_words_never_say_valid_now(house: House) -> None:
     assert later.status.ended
     for one in (now, later):
         assert re.search(r"valid now|现在有效", one.status.en + one.status.zh + one.en + one.zh) is None
+
+
+def test_a_batch_with_pages_is_a_zip_whose_bytes_do_not_change(house: House) -> None:
+    house.give(row(1), row(2, recipient="cardnet"))
+    issued = issue(house, 1, 2)
+
+    def packed() -> bytes:
+        return b"".join(archive.parts_of(issued, b"{}", inside=False, pages=True, sealed="2/3", is_final=True))
+
+    data = packed()
+    assert packed() == data
+    with zipfile.ZipFile(io.BytesIO(data)) as found:
+        names = [issued.name(0), issued.name(1)]
+        assert found.namelist() == [
+            "README.txt", "anchor.json", *(f"{kind}/{name}.{end}" for name in names for kind, end in (("receipts", "json"), ("pages", "html"))),
+            "index.csv",
+        ]  # fmt: skip
+        assert found.read(f"receipts/{names[1]}.json") == issued.file(1)
+        assert found.read("index.csv").decode().split() == ["record,receipt_id,state", f"1,{names[0]},LIVE", f"2,{names[1]},LIVE"]
+        page = found.read(f"pages/{names[0]}.html").decode()
+    assert "乙银行" in page
+    assert names[0] in page
+
+
+def test_what_a_setting_says_is_printed_and_a_malformed_one_issues_nothing(house: House) -> None:
+    house.give(row(1, channel='<b>"网点"</b>'))
+    words = replace(WORDS, contacts={"bank": ["北京", "95500 <x>", "张工"]}, texts={"withdrawal": ["来电", "call", "https://bank.example/w"]})
+    issued = issuing.issue(
+        house, house.registry.state, np.array([1]), words, Signer(KEY.public, KEY.sign), size=lambda: 1, selection="", actor=""
+    )
+    said = content(issued)
+    assert (said["recipient"]["contact"], said["withdrawal"]["url"]) == ("95500 <x>", "https://bank.example/w")
+    page = printing.page_of(said, receipts.parse(issued.file(0)).digest, sealed="", is_final=False)
+    assert page.qr.split("\n")[1:] == [said["receipt_id"], receipts.leaf_of(issued.contents.body(0)).hex(), "https://bank.example/w"]
+    text = printing.render_html(page).decode()
+    assert "95500 &lt;x&gt;" in text
+    assert "<b>" not in text.split("<dl>", 1)[1]
+    for bad in ({"contacts": {"bank": ["a"]}}, {"information": {"phone": ["手机号", "phone", "maybe"]}}, {"texts": {"storage": "x"}}):
+        with pytest.raises(Refused) as refused:
+            issuing.issue(
+                house, house.registry.state, np.array([1]), replace(WORDS, **bad), Signer(KEY.public, KEY.sign),  # type: ignore[arg-type]
+                size=lambda: 1, selection="", actor="",
+            )  # fmt: skip
+        assert refused.value.code == "RECEIPT_SETTINGS"
+    assert len(house.entries("consent.receipts_issued")) == 1
 
 
 def test_contents_of_another_shape_are_refused(house: House) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workbench.client.session import Record
 from workbench.client.timeline import PAGE_ROWS, read_story
+from workbench.clock import system_now_ms
 from workbench.commands.common import (
     Options,
     ProgressLine,
@@ -19,10 +20,13 @@ from workbench.commands.common import (
     workspace_of,
 )
 from workbench.domain.checkpoint import PartyKeys
+from workbench.domain.consent_receipt import looks_like_one
 from workbench.domain.party import PartyId, Role
+from workbench.domain.receipt import load_receipt
 from workbench.errors import NotFound, Refused, VerificationError
 from workbench.node.trust import PinnedKeys, parse_trust
 from workbench.verify import StepState, verify_receipt_file
+from workbench.verify_consent import verify_consent_receipt
 from workbench.workspace import Workspace
 
 STEP_MARKS = {StepState.OK: "✓", StepState.NOT_PROVEN: "?", StepState.FAILED: "✗"}
@@ -35,17 +39,43 @@ WARNING: without --trust the keys are taken from the receipt itself. Anybody can
 
 
 def verify(options: Options) -> int:
-    """Check a receipt offline, and a list against it; needs no workspace and no node.
+    """Check a receipt or a consent receipt offline, and a list or a signed form against it; needs no workspace and no node.
 
-    Exit 0 when everything that was asked for holds, with pinned keys or without; docs/protocols/evidence.md section 9.
+    Exit 0 when everything that was asked for holds, with pinned keys or without; docs/protocols/evidence.md section 9. 3 for
+    a genuine consent receipt whose grant was not live; docs/protocols/consent-receipt.md section 6.
     """
+    for name in filter(None, (options.receipt, options.list, options.anchor, options.form)):  # named before anything is checked
+        _read(name)
+    data = _read(options.receipt)
+    if looks_like_one(data):
+        return _verify_consent(options, data)
     trust: dict[PartyId, PartyKeys] | None = None
     if options.trust:
         trust = {party: keys.for_notes() for party, keys in _pinned(options.trust).items()}
     list_path = Path(options.list) if options.list else None
-    for name in filter(None, (options.receipt, options.list)):  # named before anything is checked
-        _read(name)
     verdict = verify_receipt_file(Path(options.receipt), trust=trust, csv_path=list_path)
+    lines = [f"{STEP_MARKS[step.state]} {step.zh} / {step.en}" for step in verdict.steps]
+    if not verdict.pinned:
+        say(NOT_PINNED)
+    lines += ["", verdict.zh, verdict.en]
+    print_result(options, verdict.as_dict(), lines)
+    return verdict.exit_status
+
+
+def _verify_consent(options: Options, data: bytes) -> int:
+    pinned = _pinned(options.trust) if options.trust else None
+    try:
+        anchor = load_receipt(_read(options.anchor)) if options.anchor else None
+    except VerificationError as error:
+        raise Refused(error.zh, error.en, code=error.code) from error
+    verdict = verify_consent_receipt(
+        data,
+        trust=None if pinned is None else {party: keys.for_notes() for party, keys in pinned.items()},
+        contracts=None if pinned is None else {party: keys.contract_key for party, keys in pinned.items()},
+        now_ms=system_now_ms(),
+        document=_read(options.form) if options.form else None,
+        anchor=anchor,
+    )
     lines = [f"{STEP_MARKS[step.state]} {step.zh} / {step.en}" for step in verdict.steps]
     if not verdict.pinned:
         say(NOT_PINNED)

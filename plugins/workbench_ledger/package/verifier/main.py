@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Checks an evidence package, or a receipt, with nothing but Python 3.9. 核对证据包或收据，只需 Python 3.9。
 
-usage: verify.py PACKAGE [--trust FILE] [--list FILE]... [--receipt FILE] [--mldsa PREFIX]... [--json]
+usage: verify.py PACKAGE [--trust FILE] [--list FILE]... [--receipt FILE] [--form FILE] [--mldsa PREFIX]... [--json]
 
-PACKAGE  the ZIP, the unpacked folder, or a receipt (JSON)      证据包 ZIP、解压后的文件夹，或收据
+PACKAGE  the ZIP, the unpacked folder, or a receipt (JSON)      证据包 ZIP、解压后的文件夹，或收据、授权凭据
 --trust  pinned keys that came to you by another way            经另一途径取得的信任文件
 --list   an exported list to be checked too, may be repeated    一并核对的导出名单，可多次
 --receipt  the receipt of the export, which covers the whole ZIP 导出收据，覆盖整个 ZIP
+--form   the signed form of a consent receipt (then --receipt is  授权凭据所依据的签署文件
+         its anchor.json)                                        （此时 --receipt 为 anchor.json）
 --mldsa  entries of kinds that begin so count only co-signatures  这些前缀的种类只认带
          with an ML-DSA-44 line, besides what the package names    ML-DSA-44 行的共签
 --json   the result as one JSON object                          结果为一个 JSON 对象
 
-Exit status 0: everything holds (read the verdict: keys pinned or not). 2: not final, or failed. 64: wrong usage.
+Exit status 0: everything holds (read the verdict: keys pinned or not). 2: not final, or failed. 3: a consent
+receipt that holds, of a grant that was not live. 64: wrong usage.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any
 
 from workbench_ledger.package.verifier.arithmetic import sm3
 from workbench_ledger.package.verifier.checks import Package, check_package
+from workbench_ledger.package.verifier.consent import check_consent_receipt, is_consent_receipt, reader_time_ms
 from workbench_ledger.package.verifier.formats import (
     Bad,
     Keys,
@@ -85,12 +89,16 @@ def verify(
     lists: list[tuple[str, bytes]],
     receipt: dict[str, Any] | None,
     mldsa: list[str] | None = None,
+    form: bytes | None = None,
 ) -> dict[str, Any]:
-    """The result for a package or a receipt (package.md section 7). Raises OSError when it cannot be read."""
+    """The result for a package or a receipt (package.md section 7, consent-receipt.md section 6). Raises OSError when it cannot be read."""
     if path.is_file():
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"
         if not is_zip and path.stat().st_size <= MAX_RECEIPT:
+            data = path.read_bytes()
+            if is_consent_receipt(data):
+                return check_consent_receipt(data, trust, receipt, form, reader_time_ms(), mldsa)
             value = _receipt(path)
             if value is not None:
                 found = check_receipt(value, trust, lists, mldsa)
@@ -121,6 +129,8 @@ def as_text(result: dict[str, Any]) -> str:
             lines.append(f"    … {step['more']}")
     lines += ["", "没有核对 / not checked:"]
     lines += [f"  - {one['zh']}\n    {one['en']}" for one in result["unchecked"]]
+    if "status" in result:
+        lines += ["", result["status"]["zh"], result["status"]["en"]]
     return "\n".join([*lines, "", result["zh"], result["en"]])
 
 
@@ -134,6 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trust", type=Path)
     parser.add_argument("--list", type=Path, action="append", default=[])
     parser.add_argument("--receipt", type=Path)
+    parser.add_argument("--form", type=Path)
     parser.add_argument("--mldsa", action="append", default=[], metavar="PREFIX")
     parser.add_argument("--json", action="store_true")
     try:
@@ -146,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         receipt = (_receipt(options.receipt) or {}) if options.receipt else None
         if options.receipt and not options.receipt.is_file():
             raise FileNotFoundError(options.receipt.name)
-        result = verify(options.package, trust, lists, receipt, options.mldsa)
+        result = verify(options.package, trust, lists, receipt, options.mldsa, options.form.read_bytes() if options.form else None)
     except OSError as error:
         print(f"读不了文件 / cannot read: {error.filename}: {error.strerror}", file=sys.stderr)
         return 64
@@ -154,7 +165,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"信任文件不可用 / the trust file cannot be used [{bad.code}]", file=sys.stderr)
         return 64
     print(json.dumps(result, ensure_ascii=False) if options.json else as_text(result))
-    return 0 if result["verdict"] in ("OK", "KEYS_NOT_PINNED") else 2
+    if result["verdict"] not in ("OK", "KEYS_NOT_PINNED"):
+        return 2
+    status = result.get("status")
+    return 0 if status is None or (status["state"] == "LIVE" and not status["ended"]) else 3
 
 
 if __name__ == "__main__":

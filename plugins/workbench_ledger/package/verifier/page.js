@@ -6,10 +6,12 @@ const PAGE = {
   language: ["English", "中文"],
   give: ["把文件拖到这里，或逐项选择", "Drop the files here, or choose them one by one"],
   give_how: ["全部在本机核对，文件不离开这台电脑。信任文件要经另一途径取得；没有它，只能证明内容自洽，不能证明公钥是谁的。", "Everything is checked on this computer; no file leaves it. Obtain the trust file by another way: without it the content is shown to be consistent, not whose the keys are."],
-  package: ["证据包 ZIP，或收据 JSON", "Evidence package (ZIP), or a receipt (JSON)"],
+  package: ["证据包 ZIP，或收据、授权凭据 JSON", "Evidence package (ZIP), a receipt or a consent receipt (JSON)"],
   trust: ["信任文件（钉住的公钥）", "Trust file (pinned keys)"],
   lists: ["一并核对的导出名单 CSV（可不选）", "Exported lists to check too, CSV (optional)"],
-  receipt: ["导出收据（可不选，覆盖整个 ZIP）", "Receipt of the export (optional, covers the whole ZIP)"],
+  receipt: ["导出收据，覆盖整个 ZIP；或授权凭据的 anchor.json（可不选）", "Receipt of the export, covers the whole ZIP; or the anchor.json of a consent receipt (optional)"],
+  form: ["授权凭据所依据的签署文件（可不选）", "Signed form of a consent receipt (optional)"],
+  status: ["截至某一高度的状态", "Status as of a height"],
   mldsa: ["要求 ML-DSA-44 的种类前缀（可不填，空格分隔，* 为全部）", "Kinds that must have ML-DSA-44 (optional; prefixes with blanks between, * for all)"],
   folder: ["或：解压后的文件夹", "Or: the unpacked folder"],
   clear: ["清空", "Clear"],
@@ -44,7 +46,7 @@ const MAX_SHOWN = 300;
 
 function startPage() {
   let at = (navigator.language || "zh").toLowerCase().startsWith("zh") ? 0 : 1;
-  const given = { data: null, files: null, trust: null, lists: [], receipt: null, mldsa: [] };
+  const given = { data: null, files: null, trust: null, lists: [], receipt: null, form: null, mldsa: [] };
   let outcome = null, turn = 0;
   const byId = (id) => document.getElementById(id);
   const say = (name, values = {}) => filled(PAGE[name][at], values);
@@ -77,6 +79,10 @@ function startPage() {
     const { result, story } = outcome;
     const word = { OK: ["✓ 成立", "✓ OK"], KEYS_NOT_PINNED: ["◌ 未钉住公钥", "◌ Keys not pinned"], NOT_FINAL: ["⧗ 未定稿 NOT_FINAL", "⧗ NOT_FINAL"], FAILED: ["✗ 不可信", "✗ Do not trust this"] };
     answer.replaceChildren(make("div", { className: `band ${result.verdict}` }, make("strong", { text: word[result.verdict][at] }), make("p", { text: inWords(result) })));
+    if (result.status) {
+      const isLive = result.status.state === "LIVE" && !result.status.ended;
+      answer.append(make("div", { className: `band ${isLive ? "waiting" : "failed"}` }, make("strong", { text: say("status") }), make("p", { text: inWords(result.status) })));
+    }
     const parts = [make("section", { className: "card" }, make("h2", { text: say("steps") }), make("ol", { className: "steps" }, ...result.steps.map(stepRow)))];
     const left = result.unchecked.map((one) => make("li", { text: inWords(one) }));
     if (left.length) parts.push(make("section", { className: "card" }, make("h2", { text: say("unchecked") }), make("ul", {}, ...left)));
@@ -85,7 +91,7 @@ function startPage() {
   }
 
   function stepRow(step) {
-    const waits = !step.ok && step.problems.every((one) => ["NOT_FINAL", "MLDSA_MISSING"].includes(one.code));
+    const waits = !step.ok && step.problems.every((one) => ["NOT_FINAL", "MLDSA_MISSING", "CONSENT_ANCHOR"].includes(one.code));
     const body = make("div", {}, make("span", { text: inWords(step) }), make("span", { className: "dim mono", text: `  ${step.name}` }));
     const others = step.problems.slice(1).map((one) => make("li", { text: inWords(one) }));
     if (step.more) others.push(make("li", { text: say("more", { count: step.more }) }));
@@ -126,7 +132,7 @@ function startPage() {
     if (mine !== turn) return;
     try {
       const started = performance.now();
-      outcome = verifyEvidence(given);
+      outcome = verifyEvidence({ ...given, now: Date.now() });
       document.body.dataset.ms = String(Math.round(performance.now() - started));
     } catch (error) {
       outcome = { problem: error instanceof Bad ? "bad_trust" : "unreadable" };
@@ -182,7 +188,7 @@ function startPage() {
     await check();
   }
 
-  for (const role of ["package", "trust", "lists", "receipt"]) byId(role).addEventListener("change", (event) => takeAll(event.target.files, role));
+  for (const role of ["package", "trust", "lists", "receipt", "form"]) byId(role).addEventListener("change", (event) => takeAll(event.target.files, role));
   byId("folder").addEventListener("change", (event) => takeFolder(event.target.files));
   byId("mldsa").addEventListener("change", (event) => {
     given.mldsa = event.target.value.split(/\s+/).filter(Boolean).map((one) => (one === "*" ? "" : one));
@@ -190,7 +196,7 @@ function startPage() {
   });
   byId("language").addEventListener("click", () => { at = 1 - at; draw(); });
   byId("clear").addEventListener("click", () => {
-    Object.assign(given, { data: null, files: null, trust: null, lists: [], receipt: null, mldsa: [] });
+    Object.assign(given, { data: null, files: null, trust: null, lists: [], receipt: null, form: null, mldsa: [] });
     outcome = null;
     turn++;
     for (const node of document.querySelectorAll(".inputs input")) node.value = "";

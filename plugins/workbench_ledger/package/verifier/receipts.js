@@ -213,10 +213,13 @@ function checkAllSealed(checked, keys, mldsa, result) {
  * What both ways in come to. data: bytes of a ZIP or of a receipt, or files: Map of an unpacked folder; trust: bytes or null;
  * lists: [{name, data}]; receipt: bytes or null; mldsa: as in `checkPackage`. Returns {result, story}; throws Bad for a trust file that is none.
  */
-function verifyEvidence({ data = null, files = null, trust = null, lists = [], receipt = null, mldsa = [] }) {
+function verifyEvidence({ data = null, files = null, trust = null, lists = [], receipt = null, form = null, now = null, mldsa = [] }) {
   const pinned = trust ? parseTrust(trust) : null, story = [];
   const parsed = (bytes) => { try { return parseOnce(bytes); } catch (error) { if (error instanceof Invalid) return null; throw error; } };
   if (data && !(data[0] === 0x50 && data[1] === 0x4b) && data.length <= 4 * 1024 * 1024) {
+    if (isConsentReceipt(data)) {
+      return { result: checkConsentReceipt(data, pinned, receipt ? parsed(receipt) ?? {} : null, form, now, mldsa), story };
+    }
     const value = parsed(data);
     if (value) {
       const { entry, index, ...result } = checkReceipt(value, pinned, lists, mldsa);
