@@ -164,6 +164,8 @@ EVIDENCE_KINDS = (
             _RECIPIENT,
             _personal("grants", "随之失效的授权", "grants ended by it", "1"),
             _closed("suppressed", "是否列入不再使用名单", "whether the customer is kept out from now on"),
+            _personal("by", "由谁撤回：本人、受托人、监护人或近亲属", "who withdrew: subject, agent, guardian or kin"),
+            _personal("proof", "证明文件编号", "reference of the proof"),
             _REASON,
             _RECOVERY,
         ),
@@ -220,8 +222,6 @@ EVIDENCE_KINDS = (
         ),
         "恢复后，撤回已补录并确认",
         "after a restore, withdrawals were entered again and confirmed",
-            _personal("by", "由谁撤回：本人、受托人、监护人或近亲属", "who withdrew: subject, agent, guardian or kin"),
-            _personal("proof", "证明文件编号", "reference of the proof"),
     ),
     EvidenceKind(
         "consent.erased",

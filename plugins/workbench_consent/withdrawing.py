@@ -20,7 +20,6 @@ from workbench_consent.grants import Subject, Withdrawal, lifting_digest, means_
 from workbench_consent.rows import SALT_SIZE
 from workbench_consent.subjects import ABSENT, Subjects, distinct, meant, token_at, words_of
 
-
 SUBJECT = "subject"
 WHO = {
     SUBJECT: ("客户本人", "the customer"),
