@@ -5,12 +5,11 @@ Document: docs/protocols/evidence.md section 11. The ledger does the hashing; op
 
 from __future__ import annotations
 
-import json
-
 from workbench.contracts import OperationContext
 from workbench.domain.party import PartyId
-from workbench.errors import Cancelled, PeerError
+from workbench.errors import Cancelled
 from workbench.node.evidence_checking import MAX_COMPARED, Checker, Comparison, ConflictInfo, conflict_info
+from workbench.node.links import bodies_of
 from workbench.operations import Reply, Request
 
 
@@ -63,12 +62,7 @@ def run_audit(ctx: OperationContext, request: AuditRequest) -> AuditReply:
         stop_if_asked()
         if log != host.party:
             return []
-        question = json.dumps({"start": start, "stop": stop}).encode()
-        try:
-            answer = json.loads(host.links.call(party, "bodies", question, timeout_s=10.0))
-            return [bytes.fromhex(body) for body in answer]
-        except (ValueError, TypeError) as error:
-            raise PeerError(f"{party} 的回答格式不对", f"The answer of {party} is malformed", code="MALFORMED") from error
+        return bodies_of(host.links, party, log, start, stop, timeout_s=10.0)
 
     report = host.ledger.audit(fetch=fetch if request.compare else None, step=step)
     ctx.progress(total, 2 * total, "核对开示与承诺", "checking openings against commitments")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -21,7 +21,11 @@ from workbench.domain.merkle import SHA256, SM3, TreeHash, check_inclusion
 from workbench.domain.party import PartyId
 from workbench.errors import Cancelled, NotFound, VerificationError, WorkbenchError
 from workbench.node.counterparts import MissingCounterpart, missing_counterparts
+from workbench.node.links import bodies_of
 from workbench.operations import Reply, Request
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
 
 MAX_COMPARED = 3
 """Changed entries of which an answer shows every field; the others are named only."""
@@ -147,7 +151,7 @@ class Checked:
 class Checker:
     """Checks entries of one node; a head that covers many of them is verified once."""
 
-    host: Any  # Workbench: importing it here would close a circle
+    host: Workbench
     _notes: dict[str, VerifiedNote | None] = field(default_factory=dict)
 
     def check(self, log: PartyId, index: int) -> Checked:
@@ -207,13 +211,11 @@ class Checker:
         """The body as every other institution that should hold it gives it; None when it gives none."""
         host = self.host
         holders = [one for one in host.parties() if one != host.party] if log == host.party else [log]
-        question = json.dumps({"log": log, "start": index, "stop": index + 1}).encode()
         copies: dict[str, bytes | None] = {}
         for party in holders:
             try:
-                found = json.loads(host.links.call(party, "bodies", question, timeout_s=5.0))
-                copies[party] = bytes.fromhex(found[0]) if found else None
-            except (WorkbenchError, ValueError, TypeError, KeyError, IndexError):
+                copies[party] = next(iter(bodies_of(host.links, party, log, index, index + 1, timeout_s=5.0)), None)
+            except WorkbenchError:
                 copies[party] = None  # an absent or malformed answer proves nothing, either way
         return copies
 

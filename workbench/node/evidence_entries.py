@@ -25,6 +25,8 @@ READS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR,
 CHECKS = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR, Role.OPERATOR})
 AREAS_OF_MARKETING = ("intersection.", "lists.")
 
+OWN_AT_ONCE = 1000
+"""Own entries of one question to the index."""
 SPREAD = 4
 """Entries are read with those between them when these are at most so many times as many."""
 
@@ -93,6 +95,17 @@ def entry_at(ctx: OperationContext, log: PartyId, index: int, *, kind: str = "",
 def entries_at(ctx: OperationContext, log: PartyId, rows: Sequence[Row]) -> list[EntryInfo]:
     """Entries of one log in the order of the rows. Raises NotFound for an entry this node never held."""
     return _Batch(ctx.host, log).read(rows)
+
+
+def own_rows(host: Workbench, job: str, *, kind: str | None = None) -> list[Row]:
+    """Every own entry of a job, oldest first, read page by page. kind: as in `EvidenceLog.search`."""
+    found: list[Row] = []
+    with host.store.read() as reader:
+        while rows := host.evidence.search(
+            reader, job=job, kind=kind, before=found[-1].index if found else None, limit=OWN_AT_ONCE
+        ):
+            found += rows
+    return found[::-1]
 
 
 class _Batch:
@@ -214,4 +227,4 @@ def _sealed(entry: EntryInfo, seal: SealState) -> EntryInfo:
     return entry.model_copy(update=update)
 
 
-__all__ = ["CHECKS", "READS", "EntryInfo", "Place", "Row", "entries_at", "entry_at", "kinds_seen_by"]
+__all__ = ["CHECKS", "READS", "EntryInfo", "Place", "Row", "entries_at", "entry_at", "kinds_seen_by", "own_rows"]

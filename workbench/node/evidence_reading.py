@@ -26,7 +26,16 @@ from workbench.node.evidence_checking import (
     check_job,
 )
 from workbench.node.evidence_coverage import COVERAGE_OPERATION
-from workbench.node.evidence_entries import CHECKS, READS, EntryInfo, Place, entries_at, entry_at, kinds_seen_by
+from workbench.node.evidence_entries import (
+    CHECKS,
+    READS,
+    EntryInfo,
+    Place,
+    entries_at,
+    entry_at,
+    kinds_seen_by,
+    own_rows,
+)
 from workbench.node.mirrored_jobs import MirrorIndex
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench.verify import verify_receipt
@@ -37,7 +46,6 @@ if TYPE_CHECKING:
 SHOWN_IN_RECEIPTS = ("list_digest", "list_key", "file_sm3")
 MIRROR_SEARCH = 20_000
 OTHERS_ON_PAGE = 1000
-OWN_AT_ONCE = 1000
 
 
 class TimelineRequest(Request):
@@ -239,17 +247,6 @@ def page_of(
     return [one for one in entries if (one.log, one.index) in wanted], older, more
 
 
-def own_rows(host: Workbench, job: str) -> list[Any]:
-    """Every own entry of a job, oldest first, read page by page."""
-    found: list[Any] = []
-    with host.store.read() as reader:
-        while rows := host.evidence.search(
-            reader, job=job, before=found[-1].index if found else None, limit=OWN_AT_ONCE
-        ):
-            found += rows
-    return found[::-1]
-
-
 def _mirror_timeline(ctx: OperationContext, log: PartyId, request: TimelineRequest, text: str) -> TimelineReply:
     """Newest entries of another institution's log as mirrored here; a search reads back at most MIRROR_SEARCH entries."""
     host = ctx.host
@@ -272,8 +269,8 @@ def _log_named(host: Workbench, name: str) -> PartyId:
 
 
 def _token_of(host: Workbench, text: str) -> str:
-    """A person's display name as the token that stands in the entries; any other text as it is."""
-    people = {one.display_name: one.token for one in host.people.everyone()} if text else {}
+    """A person's display name as the token that stands in the entries, also of a disabled one; any other text as it is."""
+    people = {shown: token for token, (_, shown) in host.people.names().items()} if text else {}
     return people.get(text.strip(), text.strip())
 
 

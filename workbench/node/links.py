@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -36,6 +37,19 @@ class NoLinks:
 
     def close(self) -> None:
         return
+
+
+def bodies_of(links: Links, party: PartyId, log: PartyId, start: int, stop: int, *, timeout_s: float) -> list[bytes]:
+    """Bodies of entries start <= index < stop of a log as a partner holds them, as many as fit into one answer.
+
+    Raises as `Links.call`, and PeerError MALFORMED for an answer that is none.
+    """
+    question = json.dumps({"log": log, "start": start, "stop": stop}).encode()
+    try:
+        answer = json.loads(links.call(party, "bodies", question, timeout_s=timeout_s))
+        return [bytes.fromhex(body) for body in answer]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise PeerError(f"{party} 的回答格式不对", f"The answer of {party} is malformed", code="MALFORMED") from error
 
 
 class ChannelLinks:

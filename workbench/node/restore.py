@@ -19,6 +19,7 @@ from workbench.domain.envelope import format_time, parse_envelope
 from workbench.domain.evidence import Restored, RestoredEntry
 from workbench.domain.party import PartyId
 from workbench.errors import PeerError, StartRefused, VerificationError, WorkbenchError
+from workbench.node.links import bodies_of
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -173,12 +174,7 @@ class Restoring:
         raise last
 
     def _bodies(self, party: PartyId, start: int, stop: int) -> list[bytes]:
-        question = json.dumps({"log": self._host.party, "start": start, "stop": stop}).encode()
-        try:
-            answer = json.loads(self._host.links.call(party, "bodies", question, timeout_s=FETCH_TIMEOUT_S))
-            bodies = [bytes.fromhex(body) for body in answer]
-        except (ValueError, TypeError, RecursionError) as error:
-            raise PeerError(f"{party} 的回答格式不对", f"The answer of {party} is malformed", code="MALFORMED") from error
+        bodies = bodies_of(self._host.links, party, self._host.party, start, stop, timeout_s=FETCH_TIMEOUT_S)
         if not 1 <= len(bodies) <= stop - start:
             raise PeerError(
                 f"{party} 没有给出第 {start} 条起的记录", f"{party} gave no entries from {start} on", code="NOTHING_TO_RESTORE"
