@@ -301,3 +301,16 @@ def test_the_clock_of_the_test_is_the_clock_of_the_node(house: House, tmp_path: 
     before = sign_in(house).expires_ms
     house.clock.forward(hours=2)
     assert sign_in(house).expires_ms - before == 2 * 3_600_000
+
+
+def test_evidence_is_found_by_the_name_of_a_person_who_was_disabled_since(house: House) -> None:
+    """Evidence outlives accounts; and disabling twice does not move the day on which it happened."""
+    people, admin = house.node.people, house.caller(Role.ADMIN)
+    name = house.caller(Role.MARKETING).person.display_name
+    sign_in(house)
+    people.disable("marketing", by=admin)
+    found = house.node.gate.call("evidence.timeline", {"text": name}, house.caller(Role.COMPLIANCE)).entries
+    assert "people.signed_in" in {one.kind for one in found}
+    with pytest.raises(NotFound, match="NO_SUCH_ACCOUNT"):
+        people.disable("marketing", by=admin)
+    assert len(house.entries("people.disabled")) == 1

@@ -398,9 +398,9 @@ class People:
         now = self._now_ms()
 
         def change(tx: Transaction) -> None:
-            row = tx.execute("SELECT token FROM host_person WHERE person = ?", (person,)).fetchone()
+            row = tx.execute("SELECT token FROM host_person WHERE person = ? AND disabled_ms IS NULL", (person,)).fetchone()
             if not row:
-                raise NotFound("没有这个账号", "There is no such account")
+                raise NotFound("没有这个账号，或已停用", "There is no such account, or it is disabled already", code="NO_SUCH_ACCOUNT")
             tx.execute("UPDATE host_person SET disabled_ms = ? WHERE person = ?", (now, person))
             tx.execute("DELETE FROM host_ticket WHERE person = ?", (person,))
             tx.execute("DELETE FROM host_confirmation WHERE person = ?", (person,))

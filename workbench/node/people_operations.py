@@ -227,39 +227,6 @@ PEOPLE_OPERATIONS = (
         reads_only=True,
     ),
     Operation(
-        name="people.add",
-        zh="新增账号",
-        en="add an account",
-        request=AddPerson,
-        reply=AddedPerson,
-        roles=frozenset({Role.ADMIN}),
-        run=_add,
-        fresh_password=True,
-        evidence=("people.added",),
-    ),
-    Operation(
-        name="people.confirm",
-        zh="确认新增账号",
-        en="confirm an added account",
-        request=ConfirmPerson,
-        reply=PersonInfo,
-        roles=frozenset({Role.ADMIN}),
-        run=_confirm,
-        fresh_password=True,
-        evidence=("people.confirmed",),
-    ),
-    Operation(
-        name="people.extend",
-        zh="延长账号期限",
-        en="extend an account",
-        request=ExtendPerson,
-        reply=PersonInfo,
-        roles=frozenset({Role.ADMIN}),
-        run=_extend,
-        fresh_password=True,
-        evidence=("people.extended",),
-    ),
-    Operation(
         name="people.change_password",
         zh="更换自己的密码",
         en="change one's own password",
@@ -270,15 +237,16 @@ PEOPLE_OPERATIONS = (
         fresh_password=True,
         evidence=("people.password_changed", "people.first_password_changed"),
     ),
-    Operation(
-        name="people.disable",
-        zh="停用账号",
-        en="disable an account",
-        request=DisablePerson,
-        reply=Done,
-        roles=frozenset({Role.ADMIN}),
-        run=_disable,
-        fresh_password=True,
-        evidence=("people.disabled",),
+    *(
+        Operation(
+            name=f"people.{name}", zh=zh, en=en, request=request, reply=reply, roles=frozenset({Role.ADMIN}), run=run,
+            fresh_password=True, evidence=(f"people.{kind}",),
+        )
+        for name, zh, en, request, reply, run, kind in (
+            ("add", "新增账号", "add an account", AddPerson, AddedPerson, _add, "added"),
+            ("confirm", "确认新增账号", "confirm an added account", ConfirmPerson, PersonInfo, _confirm, "confirmed"),
+            ("extend", "延长账号期限", "extend an account", ExtendPerson, PersonInfo, _extend, "extended"),
+            ("disable", "停用账号", "disable an account", DisablePerson, Done, _disable, "disabled"),
+        )
     ),
-)
+)  # fmt: skip
