@@ -223,6 +223,20 @@ def test_the_reply_to_a_confirmed_action_lies_sealed_until_its_page_has_it(house
         assert not house.node.vault.names(reader, "action-reply/"), "and not beyond the life of the action"
 
 
+def test_a_node_whose_log_is_closed_signs_nobody_in_and_its_page_says_who_acts(house: House, web: Web) -> None:
+    """Its accounts may be those of an older copy: a right password and a wrong one are answered alike."""
+    house.node.ledger.shut()
+    for password in (house.password(Role.ADMIN), "wrong"):
+        form = {"person": "admin", "password": password}
+        page = web.post("/signin", data=form, headers={"Origin": f"http://{OWN}"})
+        assert page.status_code != 303 and "set-cookie" not in page.headers
+        assert "LEDGER_CLOSED" in page.text and "ledger catch-up" in page.text and 'action="/signin"' in page.text
+    with house.node.store.read() as reader:
+        assert reader.execute("SELECT count(*) FROM host_ticket").fetchone()[0] == 0
+    house.node.ledger.open()
+    assert web.post("/signin", data=form | {"password": house.password(Role.ADMIN)}, headers={"Origin": f"http://{OWN}"}).status_code == 303
+
+
 def test_many_sign_ins_at_once_do_not_take_the_nodes_memory(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """argon2id asks for 64 MiB each; the door to it is open before anybody has signed in."""
     inside, most, lock = 0, 0, threading.Lock()

@@ -30,6 +30,7 @@ from workbench.errors import (
     NotFound,
     Refused,
     SignInRequired,
+    VerificationError,
     WorkbenchError,
 )
 from workbench.gate import action_digest
@@ -79,9 +80,9 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
                 person=form.get("person", ""),
                 password=form.get("password", ""),
                 audience="lab" if redirect else "page",
-                address=_address(request),
+                address=address_of(request),
             )
-        except SignInRequired as refusal:
+        except (SignInRequired, VerificationError) as refusal:  # a node whose log is closed takes nobody's sign-in, and says why
             return _sign_in_page(host, request, form, refusal)
         if host.people.caller(ticket.secret).first_password:
             host.people.sign_out(ticket.secret)
@@ -157,9 +158,9 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
             return _page(host, request, _done("已取消，没有执行", "Declined; nothing was done"))
         password = form.get("password", "")
         try:
-            ticket = host.people.sign_in_to_confirm(person=row["person"], password=password, address=_address(request))
-        except SignInRequired as refusal:
-            return _page(host, request, _confirm_form(host, row, refusal), status=401)
+            ticket = host.people.sign_in_to_confirm(person=row["person"], password=password, address=address_of(request))
+        except (SignInRequired, VerificationError) as refusal:
+            return _page(host, request, _confirm_form(host, row, refusal), status=refusal.http_status)
         try:
             caller = host.people.caller(ticket.secret)
             secret = host.people.confirm(caller, password=password, action_digest=row["digest"])
@@ -197,7 +198,7 @@ def add_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> None:
         try:
             if new != form.get("again", ""):
                 raise InvalidRequest("两次输入的新密码不同", "The two new passwords differ", code="PASSWORDS_DIFFER")
-            change_own_password(host, person, form.get("password", ""), new, address=_address(request))
+            change_own_password(host, person, form.get("password", ""), new, address=address_of(request))
         except Refused as refusal:
             return _page(host, request, _password_form(person, refusal), status=refusal.http_status)
         return _page(host, request, _done("密码已更换。请用新密码登录", "The password was changed. Sign in with it"))
@@ -326,7 +327,8 @@ def _kept_reply(host: Workbench, action: str) -> Any:
         return json.loads(host.vault.get(reader, name)) if host.vault.names(reader, name) else None
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Where the connection comes from, as the socket says; headers of a proxy mean nothing here."""
     return request.client.host if request.client else ""
 
 

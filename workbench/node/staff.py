@@ -30,7 +30,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.gate import action_digest
-from workbench.node.pages import add_pages
+from workbench.node.pages import add_pages, address_of
 from workbench.node.people import AUDIENCES
 from workbench.node.tasks import task_reply
 from workbench.operations import Operation
@@ -133,11 +133,6 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     document["components"].setdefault("securitySchemes", {})["ticket"] = {"type": "http", "scheme": "bearer"}
     document["security"] = [{"ticket": []}]
     return document
-
-
-def address_of(request: Request) -> str:
-    """Where the connection comes from, as the socket says; headers of a proxy mean nothing here."""
-    return request.client.host if request.client else ""
 
 
 def ticket_of(request: Request) -> str:
@@ -371,4 +366,4 @@ def _description(operation: Operation) -> str:
     return " ".join(notes)
 
 
-__all__ = ["address_of", "build_staff_app", "caller_of", "json", "openapi_document", "ticket_of"]
+__all__ = ["build_staff_app", "caller_of", "json", "openapi_document", "ticket_of"]
