@@ -66,9 +66,9 @@ def test_a_notebook_reads_a_long_story_backwards_and_says_how_much_it_has(pair: 
     for lang, told in (("zh", "已读最新 1,600 条，共 2,100 条"), ("en", "the newest 1,600 of 2,100 entries")):
         timeline = NotebookWorkbench(client, lang=lang).evidence(JOB, limit=600)
         assert told in repr(timeline) and told in timeline._repr_html_()
-        assert (len(timeline), timeline.count, timeline.is_whole) == (1_600, 2_100, False)
+        assert (len(timeline), timeline.full_count, timeline.is_whole) == (1_600, 2_100, False)
     whole = timeline.older()
-    assert whole.is_whole and len(whole) == whole.count == len({(one.log, one.index) for one in whole}) and whole.older() is whole
+    assert whole.is_whole and len(whole) == whole.full_count == len({(one.log, one.index) for one in whole}) and whole.older() is whole
     assert all(one in whole for one in timeline)
     assert "older" not in repr(whole)
     assert [(one.log, one.index) for one in read_story(client, JOB).entries] == [(one.log, one.index) for one in whole]

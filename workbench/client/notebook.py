@@ -136,14 +136,14 @@ class NotebookWorkbench:
 
 
 class Timeline(Rows):
-    """Entries of a job or of the own log, the oldest of those read so far first; `count` says how many there are in all."""
+    """Entries of a job or of the own log, the oldest of those read so far first; `full_count` says how many there are in all."""
 
     def __init__(self, workbench: NotebookWorkbench, job: str, limit: int, reply: Record) -> None:
         super().__init__(reply.entries, ("log", "index", "zh" if workbench.lang == "zh" else "en", "seal", "cosigners"))
         self._workbench, self._job, self._limit, self._reply = workbench, job, limit, reply
 
     @property
-    def count(self) -> int:
+    def full_count(self) -> int:
         """Entries of the whole job in all logs; without a job, of the whole own log."""
         return int(self._reply["count"] if self._job else self._reply["total"])
 
@@ -173,8 +173,8 @@ class Timeline(Rows):
         if self.is_whole:
             return ""
         if self._workbench.lang == "zh":
-            return f"已读最新 {len(self):,} 条，共 {self.count:,} 条；用 .older() 读更早的"
-        return f"the newest {len(self):,} of {self.count:,} entries; .older() reads the page before"
+            return f"已读最新 {len(self):,} 条，共 {self.full_count:,} 条；用 .older() 读更早的"
+        return f"the newest {len(self):,} of {self.full_count:,} entries; .older() reads the page before"
 
 
 class IntersectionJob:
