@@ -24,6 +24,12 @@ _PARTNER = _shared("partner", "对方机构", "the other institution")
 _CONTRACT = _shared("contract", "约定摘要 SM3", "SM3 of the contract")
 _ATTEMPT = _shared("attempt", "第几次尝试", "number of the attempt", "1")
 _CODE = _shared("code", "结果代码", "code of the outcome")
+_PERSON = _closed("person", "证据代号", "token in evidence")
+_ERASURE = _closed("request", "擦除编号", "number of the erasure")
+_SET_ASIDE = (
+    _ERASURE, _closed("entries", "涉及的记录与字段", "entries and fields concerned"),
+    _closed("records", "其他记录的数量", "other records, by count"),
+)  # fmt: skip
 _RECOVERY = _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
 _LETTER = (
     _shared("kind", "信函种类", "kind of letter"), _shared("letter", "信函编号", "id of the letter"),
@@ -45,25 +51,25 @@ HOST_KINDS = (
     _kind(
         "people.added", "新增账号", "an account was added",
         _closed("account", "账号名", "name of the account"),
-        _closed("person", "证据代号", "token in evidence"),
+        _PERSON,
         _closed("roles", "岗位", "roles"),
     ),
     _kind(
         "people.confirmed", "第二位管理员确认账号", "a second administrator confirmed an account",
-        _closed("account", "账号名", "name of the account"), _closed("person", "证据代号", "token in evidence"),
+        _closed("account", "账号名", "name of the account"), _PERSON,
         _closed("added_by", "由谁新增", "who had added it"),
     ),
     _kind("people.first_password_changed", "首次更换一次性密码", "a person replaced their one-time password"),
     _kind(
         "people.first_password_issued", "重新签发一次性密码", "another one-time password was issued",
-        _closed("person", "证据代号", "token in evidence"),
+        _PERSON,
     ),
     _kind(
-        "people.disabled", "停用账号", "an account was disabled", _closed("person", "证据代号", "token in evidence"), _RECOVERY,
+        "people.disabled", "停用账号", "an account was disabled", _PERSON, _RECOVERY,
     ),
     _kind(
         "people.extended", "延长账号期限", "an account was given another end",
-        _closed("person", "证据代号", "token in evidence"), _closed("until", "新的期限", "new end", "ms"),
+        _PERSON, _closed("until", "新的期限", "new end", "ms"),
     ),
     _kind("people.password_changed", "更换密码", "a person changed their password"),
     _kind("people.signed_in", "登录", "a person signed in", _closed("audience", "用途", "what the ticket is for")),
@@ -231,7 +237,7 @@ HOST_KINDS = (
     _kind(
         "lists.rewritten", "名单去掉一位客户后重写", "a list was rewritten without a customer",
         _closed("list", "名单", "list"), _closed("removed", "去掉的行数", "rows removed", "1"),
-        _closed("request", "擦除编号", "number of the erasure"),
+        _ERASURE,
     ),
     _kind(
         "lists.corrected", "名单中一位客户的信息更正", "a customer's row of a list was corrected",
@@ -241,27 +247,23 @@ HOST_KINDS = (
     ),
     _kind(
         "customers.erasure_asked", "提出擦除一位客户", "the erasure of a customer was asked for",
-        _closed("request", "擦除编号", "number of the erasure"),
+        _ERASURE,
         Field("reason", COMMITTED, "理由", "reason", subject=True),
         _closed("waits", "是否等待第二人", "whether a second person must confirm"),
     ),
     _kind(
         "customers.erasure_confirmed", "第二人确认擦除", "a second person confirmed an erasure",
-        _closed("request", "擦除编号", "number of the erasure"),
+        _ERASURE,
     ),
     _kind(
         "evidence.restricted", "字段移入限制存放", "values were set aside in restricted storage",
-        _closed("request", "擦除编号", "number of the erasure"),
-        _closed("entries", "涉及的记录与字段", "entries and fields concerned"),
-        _closed("records", "其他记录的数量", "other records, by count"),
+        *_SET_ASIDE,
         _closed("until", "最后的到期时刻", "end of the last term", "ms"), _closed("basis", "保存依据", "ground of retention"),
         _RECOVERY,
     ),
     _kind(
         "evidence.erased", "字段与密钥已销毁", "values and their keys were destroyed",
-        _closed("request", "擦除编号", "number of the erasure"),
-        _closed("entries", "涉及的记录与字段", "entries and fields concerned"),
-        _closed("records", "其他记录的数量", "other records, by count"),
+        *_SET_ASIDE,
         _RECOVERY,
     ),
     _kind(
