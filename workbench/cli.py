@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from workbench import __version__
+from workbench.desk_commands import add_desk_commands
 
 WRONG_USAGE = 64
 Handler = Callable[[argparse.Namespace], int]
@@ -46,6 +47,7 @@ def build_parser() -> Parser:
     _intersect_command(commands)
     _evidence_commands(commands)
     _ledger_commands(commands)
+    add_desk_commands(commands, _add, Parser)
     return parser
 
 

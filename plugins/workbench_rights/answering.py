@@ -84,8 +84,8 @@ def letter(
     en = [
         f"Answer of {party[1]} to the personal information request {request}", f"Date: {day}", "", f"Request: {kind[1]} ({ground})",
         f"Decision: {decision[1]}", f"Reason: {reason}", "", *(f"- {one[1]}" for one in lines), "",
-        "If you disagree, you may complain to this institution or to the authority for the protection of personal information,"
-        " or bring an action before a people's court (PIPL 50, 65).",
+        ("If you disagree, you may complain to this institution or to the authority for the protection of personal information,"
+        " or bring an action before a people's court (PIPL 50, 65)."),
         f"Contact: {contact[1]}",
     ]  # fmt: skip
     return "\n".join([*zh, "", "-" * 40, "", *en, ""]).encode()

@@ -6,9 +6,9 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from workbench.contracts import Host, Transaction
+from workbench.contracts import Transaction, Vault
 from workbench.domain.erasure import Customer
 from workbench.errors import NotFound, Refused
 from workbench_rights.model import RequestState, RightsKind
@@ -19,6 +19,15 @@ _COLUMNS = (
     "request, kind, state, channel, applicant, received_ms, due_day, due_ms, is_estimated, is_extended, method, identified_by,"
     " identified_ms, decided_by, decided_ms, decision, answered_ms, erasure, complaint, created_by"
 )
+
+
+class Keeper(Protocol):
+    """What of a node is needed here: a Host, or the node itself."""
+
+    @property
+    def vault(self) -> Vault: ...
+
+    def random(self, size_bytes: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Sealed:
         return str(self.texts.get(name, ""))
 
 
-def new_id(host: Host, letter: str) -> str:
+def new_id(host: Keeper, letter: str) -> str:
     return f"{letter}-{host.random(6).hex()}"
 
 
@@ -108,7 +117,7 @@ def change(tx: Transaction, name: str, **values: Any) -> None:
 # ---- what is sealed
 
 
-def seal(tx: Transaction, host: Host, place: str, sealed: Sealed) -> None:
+def seal(tx: Transaction, host: Keeper, place: str, sealed: Sealed) -> None:
     """Write the content of a case and the tokens it is found by. place: "rights/<id>" or "complaint/<id>"."""
     customer = sealed.customer
     content = {
@@ -120,7 +129,7 @@ def seal(tx: Transaction, host: Host, place: str, sealed: Sealed) -> None:
     )
 
 
-def sealed(reader: Reader, host: Host, place: str) -> Sealed:
+def sealed(reader: Reader, host: Keeper, place: str) -> Sealed:
     """The content; Refused CASE_ERASED after an erasure took it out."""
     try:
         value = json.loads(host.vault.get(reader, place))
@@ -133,12 +142,12 @@ def sealed(reader: Reader, host: Host, place: str) -> Sealed:
     return Sealed(Customer(tuple(value["names"]), tuple(value["phones"]), tuple(value["id_nos"])), value["texts"])
 
 
-def is_sealed(reader: Reader, host: Host, place: str) -> bool:
+def is_sealed(reader: Reader, host: Keeper, place: str) -> bool:
     """Whether the content is still there."""
     return bool(host.vault.names(reader, place))
 
 
-def add_texts(tx: Transaction, host: Host, place: str, **texts: Any) -> None:
+def add_texts(tx: Transaction, host: Keeper, place: str, **texts: Any) -> None:
     """Put more texts to a case; nothing happens once it is erased."""
     if not is_sealed(tx, host, place):
         return

@@ -296,15 +296,15 @@ def _done(row: RequestRow, content: Sealed | None, records: int) -> tuple[str, s
         case RightsKind.CORRECTION:
             columns = "、".join(done.get("columns", [])) or "（已是正确的值）"
             return (
-                f"已更正：{columns}。业务系统若仍是旧值，下一次导入会带回旧值，本机构已通知责任部门。以往的目标名单保持当时的内容。",
-                f"Corrected: {columns}. A source system that still has the old value brings it back; its owner was told. Past"
-                " target lists stay as they were.",
+                f"已更正：{columns}。业务系统须同步更正，否则下一次导入会带回旧值。以往的目标名单保持当时的内容。",
+                (f"Corrected: {columns}. The source system must be corrected too, or its next file brings the old value back. Past"
+                " target lists stay as they were."),
             )
         case RightsKind.DELETION:
             return (
                 f"擦除 {row.erasure} 已启动：不须保存的立即销毁，依法须保存的限制存放，到期销毁；此后不再使用您的信息。",
-                f"Erasure {row.erasure} has begun: what nothing demands is destroyed, the rest is set aside until its term ends;"
-                " your data is not used any more.",
+                (f"Erasure {row.erasure} has begun: what nothing demands is destroyed, the rest is set aside until its term ends;"
+                " your data is not used any more."),
             )
         case RightsKind.RESTRICTION:
             return (

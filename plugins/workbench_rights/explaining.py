@@ -8,7 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from workbench.contracts import ConsentRegistry, CustomerDecision, ExplainsCustomers, FindsCustomers, GrantQuery, OperationContext
+from workbench.contracts import (
+    ConsentRegistry,
+    CustomerDecision,
+    ExplainsCustomers,
+    FindsCustomers,
+    GrantQuery,
+    OperationContext,
+)
 from workbench.domain.erasure import Customer
 from workbench.domain.subject import SubjectRequest
 from workbench.errors import NotFound, Refused, WorkbenchError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import chinese_calendar
+import chinese_calendar  # type: ignore[import-untyped]  # the package ships no type information
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

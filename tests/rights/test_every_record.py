@@ -45,7 +45,7 @@ def plant(desk: Desk, folder: Path) -> None:
     desk.three.upload("broker", folder / "again.csv")
     desk.call("consent.check", phone=PHONE, id_no=NUMBER, purpose=PURPOSE, recipient="bank")
     desk.call("consent.withdraw", phone=PHONE, id_no=NUMBER, purpose="test-41", reason="客户来电撤回其中一项")
-    desk.granted("restriction")
+    desk.call("rights.lift_restriction", request=desk.granted("restriction"), reason="测试到此结束")
     desk.ask("access", details="查阅全部")
 
 

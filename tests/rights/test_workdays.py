@@ -23,7 +23,7 @@ def test_holidays_are_off_and_days_in_lieu_are_worked() -> None:
 @pytest.mark.parametrize(
     ("received", "last"),
     [
-        ("2026-09-29", "2026-10-13"),  # 30 | National Day 1 to 7 | 8 9, Saturday 10 worked in lieu | 12 13
+        ("2026-09-29", "2026-10-14"),  # 30 | National Day 1 to 7 | 8 9, Saturday 10 worked in lieu | 12 13 14
         ("2026-09-30", "2026-10-15"),
         ("2026-10-03", "2026-10-15"),  # on a holiday: counts from the first working day
         ("2026-11-02", "2026-11-11"),
@@ -47,7 +47,7 @@ def counted(received: str, days: int) -> str:
 
 def test_the_term_ends_when_the_last_day_is_over_in_shanghai() -> None:
     end = due(date(2026, 9, 29), 7).end_ms
-    assert datetime.fromtimestamp(end / 1000, ZoneInfo("Asia/Shanghai")).isoformat() == "2026-10-14T00:00:00+08:00"
+    assert datetime.fromtimestamp(end / 1000, ZoneInfo("Asia/Shanghai")).isoformat() == "2026-10-15T00:00:00+08:00"
 
 
 def test_beyond_the_table_nothing_is_guessed_and_the_answer_says_so() -> None:

@@ -1,0 +1,156 @@
+"""rights, complaints, assessment: each verb is one operation; files go where --out says, with mode 0600."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.commands.common import (
+    Options,
+    ProgressLine,
+    client_for,
+    credentials,
+    print_result,
+    require_place,
+    workspace_of,
+    write_private,
+)
+from workbench.domain.party import Role
+from workbench.errors import Refused
+
+Ask = Callable[[Options], dict[str, Any]]
+Tell = Callable[[Any], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb. confirmed: needs a fresh password. file: option of a file to upload. download: member of the reply, "" for none."""
+
+    operation: str
+    ask: Ask
+    tell: Tell
+    confirmed: bool = False
+    file: str = ""
+    download: str = ""
+    role: Role = Role.COMPLIANCE
+
+
+def rights(options: Options) -> int:
+    """A verb of `workbench rights`."""
+    return _run(options, RIGHTS[options.verb])
+
+
+def _run(options: Options, verb: Verb) -> int:
+    workspace = workspace_of(options)
+    out = Path(options.out) if verb.download else None
+    if out is not None:
+        require_place(out)
+    request = verb.ask(options)
+    line = ProgressLine()
+    with client_for(workspace, options.party, verb.role) as client:
+        if verb.file and getattr(options, verb.file, None):
+            request["file"] = client.upload(_existing(getattr(options, verb.file)), progress=line)
+        confirmation = ""
+        if verb.confirmed:
+            _, password = credentials(workspace, options.party, verb.role)
+            confirmation = client.confirmation(verb.operation, request, password=password)
+        reply = dict(client.call(verb.operation, progress=line, confirmation=confirmation, **request))
+        line.end()
+        if out is not None:
+            write_private(out, client.download(reply.pop(verb.download)))
+            reply["out"] = str(out)
+    print_result(options, reply, verb.tell(reply))
+    return 0
+
+
+def _existing(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        raise Refused(f"没有文件「{path.name}」", f"There is no file {path.name}", code="NO_FILE")
+    return path
+
+
+def _fields(*names: str) -> Ask:
+    return lambda options: {name: getattr(options, name) for name in names}
+
+
+def _pairs(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise Refused("--change 的写法是 列=新值", "--change is written COLUMN=VALUE", code="BAD_REQUEST")
+        found[name] = value
+    return found
+
+
+def _receive(options: Options) -> dict[str, Any]:
+    plain = ("kind", "phone", "id_no", "channel", "applicant", "authority", "details")
+    return {**{name: getattr(options, name) for name in plain}, "changes": _pairs(options.change)}
+
+
+def _identify(options: Options) -> dict[str, Any]:
+    return {"request": options.request, "method": options.method, "confirmed": not options.failed, "note": options.note}
+
+
+def _request_lines(info: Mapping[str, Any]) -> list[str]:
+    guessed = "（节假日表未覆盖，按周一至周五估算 / estimated）" if info["is_estimated"] else ""
+    late = "，已逾期 / OVERDUE" if info["is_overdue"] else f"，还有 {info['days_left']} 个工作日 / working days left"
+    lines = [
+        f"{info['request']}  {info['kind_zh']} / {info['kind_en']}：{info['state_zh']} / {info['state_en']}",
+        f"  答复期限 / due {info['due_day']}{guessed}{'' if info['state'] in ('ANSWERED', 'CLOSED') else late}",
+    ]
+    if info["erasure"]:
+        lines.append(f"  擦除 / erasure {info['erasure']}")
+    if info["complaint"]:
+        lines.append(f"  投诉 / complaint {info['complaint']}")
+    return lines
+
+
+def _detail_lines(reply: Mapping[str, Any]) -> list[str]:
+    told = [("手机号 / phone", "、".join(reply["phones"])), ("证件号 / ID number", "、".join(reply["id_nos"])),
+            ("原话 / details", reply["details"]), ("理由 / reason", reply["reason"])]  # fmt: skip
+    lines = _request_lines(reply["info"]) + [f"  {name}：{value}" for name, value in told if value]
+    if reply["is_erased"]:
+        lines.append("  内容在限制存放中 / the content is in restricted storage")
+    return [*lines, f"  下一步 / next: {' '.join(reply['info']['steps']) or '—'}"]
+
+
+def _list_lines(reply: Mapping[str, Any]) -> list[str]:
+    lines = [line for one in reply["requests"] for line in _request_lines(one)]
+    return [*lines, f"共 {reply['total']} 项，逾期 {reply['overdue']} 项 / in all, overdue"]
+
+
+def _answer_lines(reply: Mapping[str, Any]) -> list[str]:
+    owners = "、".join(f"{name} {count}" for name, count in reply["owners"].items())
+    return [f"{reply['out']}：{reply['records']} 条记录 / records（{owners}）", *_request_lines(reply["info"])]
+
+
+def _explanation_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [text for one in reply["intersections"] for text in (one["zh"], one["en"])] or ["没有涉及这位客户的求交 / none"]
+
+
+def _pack_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [f"{reply['out']}：{sum(reply['entries'].values())} 条记录 / entries，{reply['state']}"]
+
+
+_NAMED = _fields("request")
+_WITH_REASON = _fields("request", "reason")
+
+RIGHTS: Mapping[str, Verb] = {
+    "list": Verb("rights.list", _fields("state", "kind", "overdue"), _list_lines),
+    "receive": Verb("rights.receive", _receive, _request_lines),
+    "show": Verb("rights.get", _NAMED, _detail_lines),
+    "identify": Verb("rights.identify", _identify, _request_lines, confirmed=True),
+    "decide": Verb("rights.decide", _fields("request", "decision", "reason"), _request_lines, confirmed=True),
+    "extend": Verb("rights.extend", _fields("request", "days", "reason"), _request_lines),
+    "answer": Verb("rights.answer", _NAMED, _answer_lines, confirmed=True, download="download"),
+    "explain": Verb("rights.explain", _NAMED, _explanation_lines),
+    "evidence-pack": Verb("rights.evidence_pack", _NAMED, _pack_lines, confirmed=True, download="download"),
+    "lift": Verb("rights.lift_restriction", _WITH_REASON, _request_lines, confirmed=True),
+    "close": Verb("rights.close", _WITH_REASON, _request_lines),
+}
+
+__all__ = ["rights"]
