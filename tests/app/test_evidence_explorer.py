@@ -173,7 +173,9 @@ def test_a_story_longer_than_a_page_is_loaded_backwards_and_says_how_much_of_it_
         seen, turned = len(made._entries()), turned + 1
     assert turned > 1 and [place(one) for one in made._entries()] == [place(one) for one in whole._entries()]
     assert shown(made, "pager")["actions"] == [] and count in shown(made, "pager")["lines"][0]["text"]
-    assert made.lanes.hint == whole.lanes.hint and made.lanes.rows == whole.lanes.rows
+    # Co-signed heads go on meanwhile; the story itself is the same.
+    told = [[row for row in one.lanes.rows if row["kind"] != "checkpoint"] for one in (made, whole)]
+    assert made.lanes.hint == whole.lanes.hint and told[0] == told[1]
     asyncio.run(made._read(made._turn))
     assert len(made._entries()) == seen
     asyncio.run(made._find({"text": "", "kind": "", "log": "", "job": job}))

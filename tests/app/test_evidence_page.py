@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from workbench_ledger.pages import verdict
+from workbench_ledger.pages.board import KIND_AREAS
 from workbench_ledger.pages.evidence import Asked
 from workbench_ledger.pages.inspector import diff_rows, field_rows
 from workbench_ledger.pages.story import LONG_RUN, RUN, folded, lane_rows, place, steps
@@ -104,6 +105,13 @@ def test_every_kind_of_entry_and_field_has_words(lang: str) -> None:
             assert told and told != kind.name and "{" not in told
         hidden = one | {"values": {}, "closed": [field.name for field in kind.fields]}
         assert texts.name(hidden) and "7" not in texts.name(hidden)
+
+
+def test_every_area_of_kinds_can_be_chosen_and_has_a_word() -> None:
+    kinds = [*HOST_KINDS, *load_plugins().collect_all("workbench_evidence_kinds")]
+    assert {f"{one.name.partition('.')[0]}." for one in kinds} - {"regulator."} <= set(KIND_AREAS)
+    for lang in LANGUAGES:
+        assert len({words(lang).t(f"kind.{one}") for one in KIND_AREAS}) == len(KIND_AREAS)
 
 
 def test_every_frame_of_the_protocol_has_words() -> None:

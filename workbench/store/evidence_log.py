@@ -421,7 +421,10 @@ class EvidenceLog:
 
     def _finding(self, index: int, name: str, problem: str) -> AuditFinding:
         zh, en = _PROBLEMS[problem]
-        return AuditFinding(self._party, index, name, problem, zh, en)
+        where = (f"第 {index} 条", f"entry {index}")
+        if name:
+            where = (f"{where[0]}字段 {name}", f"{where[1]}, field {name}")
+        return AuditFinding(self._party, index, name, problem, f"{self._party} 日志{where[0]}：{zh}", f"log of {self._party}, {where[1]}: {en}")
 
 
 def _mark_lost(tx: Transaction, *, marks: Sequence[tuple[int, str, str, bytes]]) -> None:
@@ -430,21 +433,24 @@ def _mark_lost(tx: Transaction, *, marks: Sequence[tuple[int, str, str, bytes]])
 
 _PROBLEMS: dict[str, tuple[str, str]] = {
     "NO_ENTRY": (
-        "有开示而日志中没有对应的记录或字段",
-        "there is an opening for an entry or field the log does not have",
+        "有开示而日志中没有对应的记录或字段。合规人员需核查是谁放进保险库的",
+        "there is an opening for an entry or field the log does not have; compliance must look into who put it into the vault",
     ),
-    "NO_ENVELOPE": ("该条记录不是规范的证据信封", "the entry is not an evidence envelope"),
+    "NO_ENVELOPE": (
+        "正文不是规范的证据信封，运维从镜像恢复，合规复核",
+        "the body is no evidence envelope; operators restore it from a mirror, compliance confirm",
+    ),
     "NO_OPENING": (
-        "该字段的开示被人取走：合规人员需核查",
-        "the opening of this field was taken out: compliance must look",
+        "开示被人取走，合规人员需核查",
+        "the opening was taken out; compliance must look into it",
     ),
     "NO_KEY": (
-        "客户密钥不存在，而开示未按擦除流程清除",
-        "the customer's key is gone, but the opening was not erased by rule",
+        "客户密钥不存在，而开示未按擦除流程清除，合规人员需核查",
+        "the customer's key is gone, but the opening was not erased by rule; compliance must look into it",
     ),
     "MISMATCH": (
-        "该字段的开示与承诺不符：合规人员需核查",
-        "the opening does not fit the commitment: compliance must look",
+        "开示与承诺不符，合规人员需核查",
+        "the opening does not fit the commitment; compliance must look into it",
     ),
 }
 

@@ -38,8 +38,10 @@ from workbench_widgets.panel_pane import pane
 
 Reply = Mapping[str, Any]
 KIND_AREAS = (
-    "intersection.", "consent.", "lists.", "evidence.", "people.", "action.", "peer.", "partners.", "ledger.", "node.", "files.",
+    "intersection.", "consent.", "notices.", "customers.", "rights.", "lists.", "evidence.", "people.", "action.", "peer.", "partners.",
+    "letter.", "ledger.", "anchor.", "node.", "files.", "attack.",
 )  # fmt: skip
+"""Areas of kinds to choose from; `regulator.` is not offered, which nothing has written since `evidence.viewed`."""
 
 LAYOUT = """
 :host { display: grid; grid-template-columns: minmax(0, 1fr) 424px; gap: 12px; align-items: start; }

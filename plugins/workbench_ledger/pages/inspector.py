@@ -306,5 +306,6 @@ def anchor_rows(anchors: Reply | None, words: Words) -> list[dict[str, Any]]:
     ]
 
 
-GAPS = ":host { display: flex; flex-direction: column; gap: 12px; } div { flex: none; }"
+GAPS = ":host { display: flex; flex-direction: column; gap: 12px; } div { flex: none; } .scroll-button { display: none; }"
+"""Panel puts a hidden element at the end of each column, which the gap would set apart."""
 __all__ = ["GAPS", "Inspector", "anchor_rows", "diff_rows", "field_rows", "signature_rows"]

@@ -86,6 +86,7 @@ class Laboratory:
             return
         done = next((words.both(one) for one in self.attacks if one["name"] == outcome.get("name")), str(outcome.get("name", "")))
         finding = self._finding()
+        comparisons = [one for one in outcome.get("comparisons", []) if one.get("rows")]
         lines = [meta(words.named(words.both(outcome)))] if outcome.get(words.lang) else []
         if finding is None:
             self.told.tell(t("lab.not_found", attack=done), [*lines, meta(t("lab.not_found_reason"))], chip=("pending", t("lab.open")))
@@ -93,12 +94,11 @@ class Laboratory:
             where = words.place(finding) if finding.get("index") is not None else words.party(str(finding["log"]))
             lines += [
                 pair(t("findings.place"), where), pair(t("findings.problem"), words.problem(str(finding["problem"]))),
-                pair(t("lab.field"), str(finding.get("field") or t("lab.no_field"))),
+                pair(t("lab.field"), _field(finding, comparisons, words) or t("lab.no_field")),
                 pair(t("lab.who"), words.party(str(finding.get("party") or finding["log"]))),
                 pair(t("findings.told"), words.named(words.both(finding))),
             ]  # fmt: skip
             self.told.tell(t("lab.found", attack=done), lines, chip=("tampered", t("lab.located")))
-        comparisons = [one for one in outcome.get("comparisons", []) if one.get("rows")]
         self._diff_pane.visible = bool(comparisons)
         if comparisons:
             self.diff.heading = t("lab.diff", place=words.place(comparisons[0]))
@@ -106,6 +106,13 @@ class Laboratory:
             others = [party for party, state in comparisons[0]["copies"].items() if state == "cosigned"]
             self.diff.cosigned_label = t("diff.cosigned", tiles=words.letters(others))
             self.diff.rows = diff_rows(comparisons[0]["rows"], words)
+
+
+def _field(finding: Reply, comparisons: Sequence[Reply], words: Words) -> str:
+    """What staff call the field that a finding names; its id where no comparison explains it."""
+    name = str(finding.get("field") or "")
+    rows = [row for one in comparisons if (one["log"], one["index"]) == (finding["log"], finding["index"]) for row in one["rows"]]
+    return next((words.both(row) for row in rows if row["name"] == name), words.party(name))
 
 
 __all__ = ["Laboratory"]

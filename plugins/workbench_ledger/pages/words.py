@@ -62,7 +62,7 @@ class Words:
         for one in self.parties:
             name = rf"(?<![a-z0-9-]){re.escape(one[0])}(?![a-z0-9-])"
             sentence = re.sub(rf" ?{name} ?" if self.lang == "zh" else name, self.party(one[0]), sentence)
-        return sentence
+        return _capital(sentence)
 
     def tile(self, name: str) -> str:
         """The letter of an institution, the same in both languages."""
@@ -107,7 +107,7 @@ class Words:
             return self.t("unreadable")
         if kind == "intersection.message" and entry["values"].get("message"):
             return self.frame(str(entry["values"]["message"]))
-        plain = self.both(entry).rstrip("。.")
+        plain = _capital(self.both(entry).rstrip("。."))
         values = {name: self._number(value) for name, value in entry["values"].items()}
         short = self.maybe(f"act.{kind}", plain, **values)
         if short == plain and entry["closed"]:
@@ -124,7 +124,7 @@ class Words:
         message = str(entry.get("values", {}).get("message", ""))
         if kind == "intersection.message" and message:
             return self.t("name.message", frame=self.frame(message))
-        return self.maybe(f"name.{kind}", self.both(entry).rstrip("。.") or self.t("unreadable"))
+        return self.maybe(f"name.{kind}", _capital(self.both(entry).rstrip("。.")) or self.t("unreadable"))
 
     def meaning(self, entry: Entry) -> str:
         """What an entry says, in a sentence."""
@@ -135,7 +135,7 @@ class Words:
                 "meaning.message",
                 sender=self.party(sender), recipient=self.party(recipient), frame=self.frame(str(values.get("message", ""))),
             )  # fmt: skip
-        return self.maybe(f"meaning.{entry['kind']}", self.both(entry))
+        return self.maybe(f"meaning.{entry['kind']}", _capital(self.both(entry)))
 
     def problem(self, problem: str) -> str:
         """What is wrong with an entry, in a few words."""
@@ -188,6 +188,11 @@ class Words:
 def safe(words: str) -> str:
     """The same text, or a remark in its place when it holds what reads as a whole phone or ID number."""
     return "****" if holds_unmasked(words) else words
+
+
+def _capital(sentence: str) -> str:
+    """A sentence of the node, which may begin in the middle, as one that stands alone."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def route(entry: Entry) -> tuple[str, str]:
