@@ -317,6 +317,7 @@ def test_what_a_setting_says_is_printed_and_a_malformed_one_issues_nothing(house
     text = printing.render_html(page).decode()
     assert "95500 &lt;x&gt;" in text
     assert "<b>" not in text.split("<dl>", 1)[1]
+    assert re.search(r'<svg [^>]*viewBox="0 0 (\d+) \1"', text), "a code of a fixed size would be cut off by the page"
     for bad in ({"contacts": {"bank": ["a"]}}, {"information": {"phone": ["手机号", "phone", "maybe"]}}, {"texts": {"storage": "x"}}):
         with pytest.raises(Refused) as refused:
             issuing.issue(

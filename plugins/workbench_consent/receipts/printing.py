@@ -160,7 +160,7 @@ def qr_svg(text: str) -> str:
     """The QR code as an inline drawing; dark on white whatever the page's colours, so that a camera reads it."""
     out = io.BytesIO()
     segno.make(text, error="m", micro=False, encoding="utf-8").save(
-        out, kind="svg", xmldecl=False, scale=3, border=4, light="#fff", svgclass=None, lineclass=None
+        out, kind="svg", xmldecl=False, omitsize=True, border=4, light="#fff", svgclass=None, lineclass=None
     )
     return out.getvalue().decode().strip()
 
@@ -216,7 +216,7 @@ def _draw(pdf: Any, page: Page, language: int) -> None:
     pdf.multi_cell(140, 6, STATES[page.state][language], new_x="LMARGIN", new_y="NEXT")
     pdf.set_font("receipt", size=9)
     for text in (page.status[language], page.anchor[language]):
-        pdf.multi_cell(140, 5, text, new_x="LMARGIN", new_y="NEXT")
+        pdf.multi_cell(140, 5, text, new_x="LMARGIN", new_y="NEXT", align="L")
     pdf.set_y(max(pdf.get_y(), 50))
     for zh, en, lines in page.parts:
         pdf.ln(2)
@@ -234,7 +234,7 @@ def _draw(pdf: Any, page: Page, language: int) -> None:
                 continue
     pdf.ln(2)
     pdf.set_font("receipt", size=7.5)
-    pdf.multi_cell(0, 4, f"{_NOTE[language]} {_QR_NOTE[language]}", new_x="LMARGIN", new_y="NEXT")
+    pdf.multi_cell(0, 4, f"{_NOTE[language]} {_QR_NOTE[language]}", new_x="LMARGIN", new_y="NEXT", align="L")
 
 
 def _face(path: Path) -> dict[str, int]:
