@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from tests.host.house import House
 from workbench.domain.party import Role
-from workbench.errors import InvalidRequest, NotFound, TooLarge
+from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge, VerificationError
 from workbench.node.files import Uploads, safe_file_name
 
 
@@ -112,6 +112,46 @@ def test_a_download_is_handed_out_once_and_then_destroyed(house: House) -> None:
         house.node.downloads.take(marketing, download)
     with house.node.store.read() as reader, pytest.raises(NotFound):
         house.node.vault.get(reader, f"download/{download}")
+
+
+def test_a_large_download_leaves_chunk_by_chunk_and_is_destroyed_with_the_last(house: House) -> None:
+    marketing, node = house.caller(Role.MARKETING), house.node
+    data = bytes(range(256)) * (3 << 12) + b"end"
+    taken = node.downloads.hand_out(marketing, offer(house, data))
+    assert (taken.name, taken.size) == ("J.csv", len(data))
+    first = next(taken.parts)
+    assert 0 < len(first) <= 1 << 20
+    offer(house)  # a sweep meanwhile leaves alone what is under way
+    assert first + b"".join(taken.parts) == data
+    with node.store.read() as reader:
+        assert len(node.vault.names(reader, "download/")) == 1
+
+
+def test_a_download_that_was_begun_and_left_is_gone_for_its_person_and_destroyed_after_an_hour(house: House) -> None:
+    marketing, node = house.caller(Role.MARKETING), house.node
+    download = offer(house, bytes(3 << 20))
+    taken = node.downloads.hand_out(marketing, download)
+    next(taken.parts)
+    with pytest.raises(NotFound):
+        node.downloads.take(marketing, download)
+    house.clock.forward(minutes=60.1)
+    offer(house)
+    with node.store.read() as reader:
+        assert f"download/{download}" not in node.vault.names(reader, "download/")
+    with pytest.raises(VerificationError):
+        list(taken.parts)
+
+
+def test_what_goes_with_a_download_is_written_in_the_change_that_gives_it_away(house: House) -> None:
+    """Without its entry no file leaves: a refusal there keeps the file for its person."""
+    marketing, download = house.caller(Role.MARKETING), offer(house)
+
+    def fail(tx: object, name: str) -> None:
+        raise StorageFailed("", name)
+
+    with pytest.raises(StorageFailed):
+        house.node.downloads.hand_out(marketing, download, also=fail)
+    assert house.node.downloads.take(marketing, download)[0] == "J.csv"
 
 
 def test_a_download_belongs_to_the_person_it_was_made_for(house: House) -> None:

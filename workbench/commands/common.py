@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from workbench.client.session import Client, sign_in
 from workbench.domain.party import PartyId, Role
@@ -112,18 +112,24 @@ def require_place(path: Path) -> None:
         )
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 in one step; the old file stays when the disk is full."""
+def write_private(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file of mode 0600 in one step; the old file stays when the disk is full. data: or what writes it in pieces."""
     staged = path.with_name(path.name + ".part")
     try:
         with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            out.write(data)
+            if callable(data):
+                data(out)
+            else:
+                out.write(data)
         staged.replace(path)
     except OSError as error:
         staged.unlink(missing_ok=True)
         raise WorkbenchError(
             f"写不了文件「{path.name}」：{error.strerror}", f"Cannot write {path.name}: {error.strerror}", code="FILE_NOT_WRITTEN"
         ) from error
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
 
 
 def each(function: Callable[[Options], int]) -> Callable[[Options], int]:

@@ -42,7 +42,7 @@ def export(options: Options) -> int:
         line.end()
         if made.state == "NOT_FINAL":
             out = out.with_name(f"{out.stem}-NOT_FINAL{out.suffix}") if "NOT_FINAL" not in out.name else out
-        write_private(out, client.download(made.download))
+        write_private(out, lambda file: client.download_to(made.download, file))
         receipt = _receipt(client, options.party, made.index)
     value: dict[str, Any] = {**made, "out": str(out), "receipt": None}
     value.pop("download")

@@ -7,14 +7,15 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.contracts import Store, Transaction
 from workbench.domain.party import Caller
 from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
-from workbench.store.vault import Draft, Vault
+from workbench.store.vault import Draft, Opened, Vault
 
 _FILE_ID = re.compile(r"[0-9a-f]{24}")
 DOWNLOAD_MINUTES = 60
@@ -92,13 +93,27 @@ class Uploads:
             shutil.rmtree(self._folder / file_id, ignore_errors=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file on its way to its person. parts: its bytes in pieces of at most 1 MiB, once; size: of all of them."""
+
+    name: str
+    size: int
+    parts: Iterator[bytes]
+
+
 class Downloads:
-    """Files made for one person: encrypted in the vault, readable once within an hour."""
+    """Files made for one person: encrypted in the vault, readable once within an hour.
+
+    A file that was begun and not read to its end is gone for its person; what is left of it goes when the next file is
+    offered or taken.
+    """
 
     def __init__(self, *, store: Store, vault: Vault, now_ms: Callable[[], int]) -> None:
         self._store = store
         self._vault = vault
         self._now_ms = now_ms
+        self._leaving: dict[str, int] = {}
 
     def offer(self, tx: Transaction, caller: Caller, name: str, data: bytes) -> str:
         """Keep `data` for this person under a fresh id, in the caller's transaction."""
@@ -132,35 +147,67 @@ class Downloads:
         )
 
     def take(self, caller: Caller, download: str) -> tuple[str, bytes]:
-        """(file name, bytes), once; NotFound afterwards, when expired, or for another person."""
+        """(file name, bytes) of a file that is wanted whole. Raises as `hand_out`."""
+        taken = self.hand_out(caller, download)
+        return taken.name, b"".join(taken.parts)
 
-        def change(tx: Transaction) -> tuple[str, bytes] | None:
+    def hand_out(
+        self, caller: Caller, download: str, *, also: Callable[[Transaction, str], object] = lambda tx, name: None
+    ) -> Taken:
+        """A file, once; NotFound afterwards, when expired, or for another person. Memory: a chunk, however slow the reader.
+
+        also: more to write in the change that gives it away, with the file's name. Raises VerificationError when the
+        file was altered at its beginning; then it stays where it is. The parts raise it for what comes later.
+        """
+
+        def change(tx: Transaction) -> tuple[str, Opened, bytes] | None:
             self._sweep(tx)
             row = tx.execute(
                 "SELECT * FROM host_download WHERE download = ? AND person = ?", (download, caller.person.person)
             ).fetchone()
             if row is None:
                 return None
-            data = self._vault.get(tx, row["vault_name"])
-            self._vault.shred(tx, row["vault_name"])
+            opened = self._vault.open_object(tx, row["vault_name"])
+            first = self._vault.read_chunk(tx, opened, 0)
             tx.execute("DELETE FROM host_download WHERE download = ?", (download,))
-            return row["name"], data
+            also(tx, row["name"])
+            self._leaving[row["vault_name"]] = self._now_ms()
+            return row["name"], opened, first
 
-        taken = self._store.write(change)
-        if taken is None:
+        found = self._store.write(change)
+        if found is None:
             raise NotFound(
                 "没有这个文件：已取过、已过期，或不属于你",
                 "There is no such file: already taken, expired, or not yours",
             )
-        return taken
+        name, opened, first = found
+        return Taken(name, opened.size, self._parts(f"download/{download}", opened, first))
+
+    def _parts(self, vault_name: str, opened: Opened, first: bytes) -> Iterator[bytes]:
+        """The chunks, each read in a snapshot of its own; destroyed with the last. A reader who leaves writes nothing."""
+        try:
+            yield first
+            for number in range(1, opened.chunks):
+                with self._store.read() as reader:
+                    chunk = self._vault.read_chunk(reader, opened, number)
+                yield chunk
+            self._store.write(lambda tx: self._vault.shred(tx, vault_name))
+        finally:
+            self._leaving.pop(vault_name, None)
 
     def _sweep(self, tx: Transaction) -> None:
+        """Destroy what has expired, and what was begun and not read to its end within an hour, or before a restart."""
         expired = tx.execute(
             "SELECT download, vault_name FROM host_download WHERE expires_ms < ?", (self._now_ms(),)
         ).fetchall()
         for row in expired:
             self._vault.shred(tx, row["vault_name"])
             tx.execute("DELETE FROM host_download WHERE download = ?", (row["download"],))
+        offered = {row["vault_name"] for row in tx.execute("SELECT vault_name FROM host_download").fetchall()}
+        begun_ms = self._now_ms() - DOWNLOAD_MINUTES * 60_000
+        for name in self._vault.names(tx, "download/"):
+            if name not in offered and self._leaving.get(name, 0) < begun_ms:
+                self._vault.shred(tx, name)
 
 
 def safe_file_name(text: str) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from workbench import __version__
@@ -307,12 +307,15 @@ def _add_files(app: FastAPI, host: Workbench) -> None:
     def take(download: str, request: Request) -> Response:
         """Take a file made for you, once."""
         caller = caller_of(host, request)
-        name, data = host.downloads.take(caller, download)
-        host.store.write(
-            lambda tx: host.evidence.append(tx, "files.taken", {"name": name}, actor=caller.person.token)
+        taken = host.downloads.hand_out(
+            caller,
+            download,
+            also=lambda tx, name: host.evidence.append(tx, "files.taken", {"name": name}, actor=caller.person.token),
         )
-        disposition = f"attachment; filename*=UTF-8''{quote(Path(name).name)}"
-        return Response(data, media_type="application/octet-stream", headers={"Content-Disposition": disposition})
+        disposition = f"attachment; filename*=UTF-8''{quote(Path(taken.name).name)}"
+        # The length tells a reader of a file that breaks off from one that ends.
+        headers = {"Content-Disposition": disposition, "Content-Length": str(taken.size)}
+        return StreamingResponse(taken.parts, media_type="application/octet-stream", headers=headers)
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
