@@ -78,14 +78,17 @@ class Context:
         return tuple(sorted(self.pinned()))
 
     def verified(self, note: str) -> VerifiedNote:
-        """A note after all rules; co-signatures of institutions that had left that log by then are left out.
+        """A note after all rules; co-signatures of institutions that had left that log by then, and had not come back, are left out.
 
         Raises VerificationError as `verify_note`.
         """
         keys = self.pinned()
         found = verify_note(note, keys, project=self.project)
         log, last = found.checkpoint.log, found.checkpoint.size - 1
-        gone = {one for one in found.cosignatures if log in keys[one].left and last >= keys[one].left[log] and one != log}
+        gone = {
+            one for one in found.cosignatures
+            if last >= keys[one].left.get(log, last + 1) and not keys[one].is_member(log, last)
+        }  # fmt: skip
         if not gone:
             return found
         kept = {party: one for party, one in found.cosignatures.items() if party not in gone}

@@ -15,7 +15,7 @@ from workbench.domain.checkpoint import Checkpoint
 from workbench.domain.merkle import HASH_SIZE, SHA256, SM3, check_consistency
 from workbench.domain.party import PartyId, parse_party_id
 from workbench.errors import VerificationError
-from workbench_ledger.messages import MAX_MESSAGE_BYTES
+from workbench_ledger.messages import MAX_MESSAGE_BYTES, number_of, text_of
 
 PULL_VERSION = "workbench/v1/pull"
 HELD_VERSION = "workbench/v1/held"
@@ -24,7 +24,6 @@ CONFLICTS_WITH_PREFIX = "workbench/v2/conflicts"
 MAX_CONFLICTS = 8
 MAX_PATH = 64
 
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -104,7 +103,7 @@ def parse_pull(data: bytes) -> Pull:
     """The question `format_pull` wrote. Raises VerificationError (code PULL)."""
     value = _object(data, "PULL", (PULL_VERSION,), {"held", "log", "note", "reply", "v"})
     try:
-        return Pull(_party(value["log"]), _number(value["held"]), _text(value["note"]), _text(value["reply"]).encode())
+        return Pull(_party(value["log"]), number_of(value["held"]), text_of(value["note"]), text_of(value["reply"]).encode())
     except ValueError as error:
         raise _malformed("PULL") from error
 
@@ -118,7 +117,7 @@ def parse_held(data: bytes) -> Held:
     """The answer `format_held` wrote. Raises VerificationError (code HELD)."""
     value = _object(data, "HELD", (HELD_VERSION,), {"log", "note", "size", "v"})
     try:
-        return Held(_party(value["log"]), _number(value["size"]), _text(value["note"]))
+        return Held(_party(value["log"]), number_of(value["size"]), text_of(value["note"]))
     except ValueError as error:
         raise _malformed("HELD") from error
 
@@ -161,7 +160,7 @@ def parse_conflicts(data: bytes) -> list[ConflictProof]:
             if not isinstance(row, dict) or set(row) != members:
                 raise ValueError("other members")
             prefix = _prefix(row["prefix"]) if with_prefix else None
-            found.append(ConflictProof(_party(row["log"]), _text(row["held"]), _text(row["offered"]), prefix))
+            found.append(ConflictProof(_party(row["log"]), text_of(row["held"]), text_of(row["offered"]), prefix))
     except ValueError as error:
         raise _malformed("CONFLICT_PROOF") from error
     return found
@@ -192,27 +191,14 @@ def _prefix(value: object) -> Prefix:
 def _hashes(value: object) -> tuple[bytes, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PATH:
         raise ValueError("no path")
-    texts = [_text(one) for one in value]
+    texts = [text_of(one) for one in value]
     if not all(map(_HASH.fullmatch, texts)):
         raise ValueError(f"a hash has {HASH_SIZE} bytes in lower-case hex")
     return tuple(map(bytes.fromhex, texts))
 
 
 def _party(value: object) -> PartyId:
-    return parse_party_id(_text(value))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a member is no string")  # noqa: TRY004  one kind of error for every odd input
-    return value
-
-
-def _number(value: object) -> int:
-    text = _text(value)
-    if not _NUMBER.fullmatch(text):
-        raise ValueError("a member is no whole number")
-    return int(text)
+    return parse_party_id(text_of(value))
 
 
 def _refuse(code: str) -> NoReturn:

@@ -44,7 +44,7 @@ from workbench_ledger.messages import MirrorRequest
 from workbench_ledger.mirror import ROLLED_BACK, Mirror, rolled_back
 from workbench_ledger.package.build import build_package
 from workbench_ledger.policy import PendingCounter, explicit, members_at, requirement_of, seal_of
-from workbench_ledger.restore import find_lost, take_back
+from workbench_ledger.restore import find_lost
 from workbench_ledger.search import SearchIndex
 
 
@@ -313,17 +313,6 @@ class Ledger:
             _keep_peer(tx, witness, answer.held, answer.size, {*answer.known, witness, *told})
 
         self._store.write(keep)
-
-    def restore_own(self, bodies: Sequence[bytes], note: str) -> int:
-        """Take back the own entries that a mirror still holds, up to a checkpoint this log once signed.
-
-        bodies: from the present size on. note: the signed head that they lead to. Returns the new size. Raises
-        VerificationError when they do not continue this log up to that head: then entries were written meanwhile, and
-        people must decide.
-        """
-        context = self._context
-        verified = context.verified(note)
-        return self._store.write(lambda tx: take_back(context, tx, bodies, verified).stop)
 
     # ---- as mirror
 

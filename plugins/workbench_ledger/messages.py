@@ -79,11 +79,11 @@ def parse_request(data: bytes) -> MirrorRequest:
         if len(bodies) > MAX_BODIES or any(len(body) > MAX_BODY_BYTES for body in bodies) or len(seen) > MAX_SEEN:
             raise ValueError("too many or too long entries")
         return MirrorRequest(
-            log=parse_party_id(_text(value["log"])),
-            start=_number(value["from"]),
+            log=parse_party_id(text_of(value["log"])),
+            start=number_of(value["from"]),
             bodies=bodies,
-            checkpoint=_text(value["checkpoint"]),
-            seen=[_text(note) for note in seen],
+            checkpoint=text_of(value["checkpoint"]),
+            seen=[text_of(note) for note in seen],
         )
     except (ValueError, KeyError, VerificationError) as error:
         raise VerificationError(
@@ -122,14 +122,14 @@ def parse_reply(data: bytes) -> MirrorReply:
         if value["status"] not in ("signed", "resend") or len(known) > MAX_PARTIES:
             raise ValueError("another status")
         reply = MirrorReply(
-            witness=parse_party_id(_text(value["witness"])),
-            log=parse_party_id(_text(value["log"])),
+            witness=parse_party_id(text_of(value["witness"])),
+            log=parse_party_id(text_of(value["log"])),
             signed=value["status"] == "signed",
-            held=_number(value["held"]),
-            size=_number(value["size"]),
-            lines=_text(value["lines"]),
-            known=tuple(parse_party_id(_text(one)) for one in known),
-            note=_text(value["note"]),
+            held=number_of(value["held"]),
+            size=number_of(value["size"]),
+            lines=text_of(value["lines"]),
+            known=tuple(parse_party_id(text_of(one)) for one in known),
+            note=text_of(value["note"]),
         )
         if list(reply.known) != sorted(set(reply.known)) or (reply.lines != "") is not reply.signed:
             raise ValueError("another spelling")
@@ -154,14 +154,16 @@ def _parts(data: bytes, offset: int) -> list[bytes]:
     return parts
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A member that must be a string. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("a member is no string")  # noqa: TRY004  one kind of error for every odd input
     return value
 
 
-def _number(value: object) -> int:
-    text = _text(value)
+def number_of(value: object) -> int:
+    """A member that must be a whole number in decimal digits. Raises ValueError."""
+    text = text_of(value)
     if not _NUMBER.fullmatch(text):
         raise ValueError("a member is no whole number")
     return int(text)

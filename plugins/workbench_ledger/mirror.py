@@ -412,12 +412,20 @@ def _hold(tx: Transaction, origin: PartyId, expected: int, growth: tables.Growth
 
 def _keep_seen(tx: Transaction, note: VerifiedNote) -> None:
     checkpoint = note.checkpoint
-    kept = tx.execute("SELECT count(*) FROM ledger_seen WHERE log = ?", (checkpoint.log,)).fetchone()[0]
+    log = checkpoint.log
+    kept, largest = tx.execute("SELECT count(*), max(size) FROM ledger_seen WHERE log = ?", (log,)).fetchone()
     if kept >= MAX_KEPT:
-        return
+        # The nearest are compared first. Whoever signs far ahead of its own log keeps no head of others from being held.
+        if checkpoint.size >= largest:
+            return
+        tx.execute(
+            "DELETE FROM ledger_seen WHERE (log, size, note) IN "
+            "(SELECT log, size, note FROM ledger_seen WHERE log = ? AND size = ? LIMIT 1)",
+            (log, largest),
+        )
     tx.execute(
         "INSERT INTO ledger_seen (log, size, note) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        (checkpoint.log, checkpoint.size, note.format()),
+        (log, checkpoint.size, note.format()),
     )
 
 

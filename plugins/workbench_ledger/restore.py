@@ -72,7 +72,7 @@ def take_staged(context: Context, tx: Transaction) -> Restored | None:
     ).fetchall()
     if [row[0] for row in rows] != list(range(lost.size, lost.signed)):
         raise does_not_fit(context.party)
-    restored = take_back(context, tx, [row[1] for row in rows], context.verified(lost.note))
+    restored = _take_back(context, tx, [row[1] for row in rows], context.verified(lost.note))
     drop_staged(tx)
     mirrors = tuple(sorted({PartyId(row[2]) for row in rows}))
     tx.execute(
@@ -88,7 +88,7 @@ def unfinished(reader: tables.Reader) -> Restored | None:
     return None if row is None else Restored(row[0], row[1], tuple(PartyId(one) for one in row[2].split(" ")))
 
 
-def take_back(context: Context, tx: Transaction, bodies: Sequence[bytes], note: VerifiedNote) -> Restored:
+def _take_back(context: Context, tx: Transaction, bodies: Sequence[bytes], note: VerifiedNote) -> Restored:
     """Append own entries that lead from the present size to a head this log once signed. Raises VerificationError."""
     checkpoint = note.checkpoint
     head = tables.read_head(tx, context.party)

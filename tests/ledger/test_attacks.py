@@ -352,10 +352,14 @@ def test_a_rolled_back_log_learns_what_it_lost_and_gets_it_back(world: World, tm
     assert "45" in stopped.value.en
     assert any(one.problem == "ROLLED_BACK" for one in world.broker.ledger.audit().findings)
     lost = world.bank.ledger.entry_bodies(BROKER, 40, 45)
-    note = world.bank.ledger.receipt(BROKER, 44)["checkpoint"]
+    desk = world.broker.ledger.exchange
+    desk.stage(40, [*lost[:-1], lost[0]], BANK)
     with pytest.raises(VerificationError):
-        world.broker.ledger.restore_own([*lost[:-1], lost[0]], note)
-    assert world.broker.ledger.restore_own(lost, note) == 45
+        desk.take_staged()
+    desk.drop_staged()
+    desk.stage(40, lost, BANK)
+    assert desk.take_staged() is not None
+    assert world.broker.ledger.size(BROKER) == 45
     world.broker.write(1)
     world.settle()
     assert world.broker.ledger.seal_state(BROKER, 45, required=[BANK]).state == "FULL"
@@ -476,14 +480,36 @@ def test_a_head_seen_before_its_entries_keeps_another_history_from_being_held(wo
         liar.other_store.close()
 
 
-def contradict(world: World, size: int, root: int, *, time_s: int = 1) -> None:
-    """Show the bank a head of the broker's log with this root, signed by the broker."""
+def head_of_broker(size: int, root: int, *, time_s: int = 1) -> str:
+    """A head of the broker's log with this root, signed by the broker."""
     keys = KEYS[BROKER]
     head = notes.Checkpoint("evidence", BROKER, size, bytes([root]) * 32, bytes(32))
     pair = notes.cosign(head, party=BROKER, ed25519_key=keys.ed25519, sm2_key=keys.sm2, time_s=time_s)
     lines = [notes.sign_log(head, keys.ed25519), pair.ed25519_line, pair.sm2_line]
+    return notes.format_note(notes.format_checkpoint(head), lines)
+
+
+def contradict(world: World, size: int, root: int, *, time_s: int = 1) -> None:
     with pytest.raises(VerificationError):
-        world.bank.ledger.observe(notes.format_note(notes.format_checkpoint(head), lines))
+        world.bank.ledger.observe(head_of_broker(size, root, time_s=time_s))
+
+
+def test_heads_far_ahead_do_not_keep_a_near_one_from_being_compared(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "MAX_KEPT", 3)
+    world.broker.write(2)
+    world.settle()
+    for size in range(100, 105):
+        world.bank.ledger.observe(head_of_broker(size, 0))
+    world.bank.ledger.observe(head_of_broker(3, 0))
+    world.broker.write(1)
+    with pytest.raises(VerificationError) as refused:
+        world.exchange(BROKER, BANK)
+    assert refused.value.code == "FORK"
+    assert [(one.problem, one.size) for one in world.bank.ledger.conflicts()] == [("SPLIT_VIEW", 3)]
+    with world.bank.store.read() as reader:
+        assert reader.execute("SELECT count(*) FROM ledger_seen").fetchone()[0] == 3
 
 
 def test_contradictions_are_kept_once_and_not_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,3 +99,16 @@ def test_what_was_final_stays_final_when_who_left_comes_back(world: World) -> No
     asked = {log: write(world, log, APPROVED, without) for log in (BROKER, CARDNET)}
     world.settle()
     assert change_members(world, without, asked)[1]
+
+
+def test_the_voice_of_who_came_back_is_heard_by_everybody(world: World) -> None:
+    """Not only by the log that it co-signs: the others learn it from the heads that they are shown."""
+    world.broker.write(1)
+    leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+    joining = {log: write(world, log, APPROVED, JOINS) for log in (BANK, BROKER)}
+    world.settle()
+    change_members(world, LEAVES, leaving)
+    joined_at = change_members(world, JOINS, joining)[0]
+    world.settle()
+    for party in (BROKER, BANK):
+        assert world.nodes[party].ledger.seal(BROKER, joined_at).state == "FULL", party

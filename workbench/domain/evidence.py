@@ -51,12 +51,6 @@ class EvidenceKind:
     zh: str
     en: str
 
-    def field_named(self, name: str) -> Field:
-        for one in self.fields:
-            if one.name == name:
-                return one
-        raise KeyError(name)
-
 
 @dataclass(frozen=True, slots=True)
 class EntryRef:

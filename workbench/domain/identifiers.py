@@ -237,11 +237,6 @@ def mask_id_no(id_no: str) -> str:
     return f"{id_no[:4]}**********{id_no[-4:]}" if re.fullmatch(r"[0-9]{17}[0-9X]", id_no) else mask_unknown(id_no)
 
 
-def mask_key(kind: KeyKind, value: str) -> str:
-    """`value` masked as its kind asks."""
-    return mask_phone(value) if kind is KeyKind.PHONE else mask_id_no(value)
-
-
 def mask_name(name: str) -> str:
     """The first character and a star."""
     return f"{name[:1]}*" if name else ""

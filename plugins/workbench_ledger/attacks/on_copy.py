@@ -30,12 +30,8 @@ def edited_row(bench: Bench) -> Outcome:
     other, name = changed_body(body)
     tamper(database, ("UPDATE entry SET body = ? WHERE idx = ?", (other, index)))
     kind = parse_envelope(body).kind
-    return Outcome(
-        f"用 SQL 改了第 {index} 条（{kind}）的字段 {name}",
-        f"changed field {name} of entry {index} ({kind}) with SQL",
-        AUDIT,
-        _first(bench.audit(), "EDITED", index),
-    )
+    done = f"用 SQL 改了第 {index} 条（{kind}）的字段 {name}", f"changed field {name} of entry {index} ({kind}) with SQL"
+    return _audited(bench, *done, "EDITED", index)
 
 
 def deleted_row(bench: Bench) -> Outcome:
@@ -45,9 +41,7 @@ def deleted_row(bench: Bench) -> Outcome:
     if index == _last(database):
         index -= 1  # the last one gone is a truncation
     tamper(database, ("DELETE FROM entry WHERE idx = ?", (index,)))
-    return Outcome(
-        f"删去了第 {index} 条", f"deleted entry {index}", AUDIT, _first(bench.audit(), "DELETED", index)
-    )
+    return _audited(bench, f"删去了第 {index} 条", f"deleted entry {index}", "DELETED", index)
 
 
 def truncated_log(bench: Bench) -> Outcome:
@@ -55,12 +49,8 @@ def truncated_log(bench: Bench) -> Outcome:
     database = bench.copy()
     start = _last(database) - 2
     tamper(database, ("DELETE FROM entry WHERE idx >= ?", (start,)))
-    return Outcome(
-        f"删去了最后 3 条（自第 {start} 条起）",
-        f"deleted the last three entries, from {start} on",
-        AUDIT,
-        _first(bench.audit(), "TRUNCATED", start),
-    )
+    done = f"删去了最后 3 条（自第 {start} 条起）", f"deleted the last three entries, from {start} on"
+    return _audited(bench, *done, "TRUNCATED", start)
 
 
 def reordered_rows(bench: Bench) -> Outcome:
@@ -75,12 +65,8 @@ def reordered_rows(bench: Bench) -> Outcome:
         ("UPDATE entry SET idx = ? WHERE idx = ?", (first, second)),
         ("UPDATE entry SET idx = ? WHERE idx = -1", (second,)),
     )
-    return Outcome(
-        f"对调了第 {first} 条与第 {second} 条",
-        f"exchanged entries {first} and {second}",
-        AUDIT,
-        _first(bench.audit(), "REORDERED", first),
-    )
+    done = f"对调了第 {first} 条与第 {second} 条", f"exchanged entries {first} and {second}"
+    return _audited(bench, *done, "REORDERED", first)
 
 
 def forged_cosignature(bench: Bench) -> Outcome:
@@ -288,6 +274,11 @@ def _nothing_cosigned() -> Refused:
 
 def _last(database: Any) -> int:
     return int(rows(database, "SELECT max(idx) FROM entry")[0][0])
+
+
+def _audited(bench: Bench, done_zh: str, done_en: str, problem: str, index: int) -> Outcome:
+    """What the audit says of the copy, the sought finding first."""
+    return Outcome(done_zh, done_en, AUDIT, _first(bench.audit(), problem, index))
 
 
 def _first(found: Sequence[Located], problem: str, index: int) -> list[Located]:
