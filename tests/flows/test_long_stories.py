@@ -78,7 +78,7 @@ def test_a_notebook_pages_through_the_own_log(pair: Institutions) -> None:
     log = NotebookWorkbench(Desk(pair, "broker", Role.COMPLIANCE)).evidence(limit=30)  # type: ignore[arg-type]
     further = log.older().older()
     assert [one.index for one in further] == list(range(log[-1].index - 89, log[-1].index + 1))
-    assert not further.is_whole and f"{log.count:,}" in repr(further)
+    assert not further.is_whole and f"{log.full_count:,}" in repr(further)
 
 
 def entry(log: str, index: int) -> EntryInfo:
