@@ -388,7 +388,8 @@ class Workbench:
             ) from error
 
         found = self.plugins.collect("workbench_replay", failed=failed, host=self, entries=entries)
-        return [need for _, needs in found for need in needs] + self.erasure.replay(entries) + replay_accounts(self, entries)
+        needs = [need for _, some in found for need in some]
+        return needs + self.erasure.replay(entries) + replay_accounts(self, entries) + self.partners.replay(entries)
 
     def identify_customer(self, phone: str | None, id_no: str | None) -> Customer:
         """Everything known to be this person's, from normalised identifiers; Refused AMBIGUOUS_CUSTOMER."""

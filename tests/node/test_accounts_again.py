@@ -1,4 +1,4 @@
-"""An older copy of a node brings back dismissed people and old passwords; the entries that came back take them away again."""
+"""An older copy of a node brings back dismissed people, old passwords and removed partners; entries that came back end that."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from institutions import institution as made_institution
 from tests.host.conftest import house, institution, workspace
 from tests.host.house import House
 from workbench.domain.envelope import parse_envelope
 from workbench.domain.evidence import RestoredEntry
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import SignInRequired
+from workbench.node.keys import format_bundle
+from workbench.node.partners import Partners
+from workbench.node.trust import format_change, propose_removal
 
 __all__ = ["house", "institution", "workspace"]
 NEW = "Korrekt-Pferd-7-Batterie"
@@ -69,6 +73,37 @@ def test_who_was_disabled_stays_out_and_no_old_password_opens_anything(house: Ho
     node.people.reissue_first_password("approver", password="one-time-77-for-them", first_until_ms=node.now_ms() + 1000)
     sign_in(house, Role.APPROVER, "one-time-77-for-them")
     assert not [one for one in node.replay([]) if one.name.startswith("people.")]
+
+
+def test_a_partner_that_was_removed_stays_removed(house: House) -> None:
+    node = house.node
+    people = {str(one.person): one for one in node.people.everyone()}
+    operator, admin = people["operator"], people["admin"]
+    bundle = format_bundle(made_institution("bank").bundle)
+    start = node.ledger.size(node.party)
+    node.partners.enrol([bundle], proposed_by=operator, approved_by=admin)
+    removal = propose_removal(node.partners.trust, PartyId("bank"), by=operator.person, at_ms=node.now_ms())
+    node.partners.confirm(node.partners.propose(removal, by=operator), by=admin)
+    entries = came_back(house, start)
+    before = [format_change(one) for one in node.partners.trust.changes]
+
+    def restored(kept: int) -> Partners:
+        node.store.write(lambda tx: tx.execute("DELETE FROM host_trust_change WHERE number > ?", (kept,)))
+        node.partners = Partners(node)
+        return node.partners
+
+    for kept in (2, 1, 0):
+        partners = restored(kept)
+        assert ("bank" in partners.parties()) is (kept == 1)
+        for _ in range(2):
+            assert node.replay(entries) == []
+        assert partners.parties() == ["broker"] and [format_change(one) for one in partners.trust.changes] == before
+        assert [format_change(one) for one in Partners(node).trust.changes] == before
+    # Without the first change the second one continues nothing: it is left to people, and nothing is half taken.
+    partners = restored(0)
+    lost = [replace(one, shared={}) if one.shared.get("action") == "enrol" else one for one in entries]
+    [need] = node.replay(lost)
+    assert (need.name, need.count, partners.trust.changes) == ("partners.changed", 2, ())
 
 
 def test_an_entry_that_cannot_be_read_is_left_to_the_administrators(house: House) -> None:

@@ -118,7 +118,7 @@ HOST_KINDS = (
         "partners.changed", "伙伴白名单变更，两人签署", "the allow-list changed, signed by two people",
         _shared("party", "机构", "institution"), _shared("action", "动作", "add, replace or remove"),
         _shared("bundle", "公开信息 SM3", "SM3 of the public bundle"),
-        _closed("proposed_by", "提出人", "who proposed"), _closed("confirmed_by", "确认人", "who confirmed"),
+        _closed("proposed_by", "提出人", "who proposed"), _closed("confirmed_by", "确认人", "who confirmed"), _RECOVERY,
     ),
     _kind(
         "evidence.exported", "导出证据包", "an evidence package was exported",

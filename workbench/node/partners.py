@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from workbench.contracts import OperationContext, PeerAddress, Transaction
+from workbench.domain.erasure import open_recovery, seal_recovery
+from workbench.domain.evidence import ReplayNeed, RestoredEntry
 from workbench.domain.party import PartyId, Person, PersonId, Role
-from workbench.errors import Denied, NotFound, Refused
+from workbench.errors import Denied, NotFound, Refused, VerificationError
 from workbench.node import trust as allow_list
 from workbench.node.keys import format_bundle
 from workbench.operations import NoInput, Operation, Reply, Request
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.host import Workbench
 
 ADMINS = frozenset({Role.ADMIN, Role.OPERATOR})
+CHANGED = "partners.changed"
 
 
 class Partners:
@@ -165,6 +168,40 @@ class Partners:
             self._store(made, actor=approved_by.token)
             self._trust = changed
 
+    def replay(self, entries: Sequence[RestoredEntry]) -> list[ReplayNeed]:
+        """Make again the changes that an older copy of the database lacks, from own entries that came back; what people must do.
+
+        Each is signed and names the one before it: what does not continue the list is not taken. Safe to repeat. No entry
+        is written here.
+        """
+        host, trust, unreadable = self._host, self._trust, 0
+        for entry in entries:
+            if entry.kind != CHANGED:
+                continue
+            try:
+                body = open_recovery(host.vault.token_key("recovery"), entry.shared.get("recovery", ""), binding=CHANGED)
+                if allow_list.parse_change(body).proposal.number >= trust.next_number:
+                    known = map(allow_list.format_change, trust.changes)
+                    trust = allow_list.TrustStore.replay(host.keys.bundle, [*known, body])
+            except VerificationError:  # of a version that did not seal it, or after one that is missing
+                unreadable += 1
+        missing = trust.changes[len(self._trust.changes) :]
+        if missing:
+            rows = [(one.proposal.number, allow_list.format_change(one)) for one in missing]
+            host.store.write(lambda tx: tx.executemany("INSERT INTO host_trust_change(number, body) VALUES (?, ?)", rows))
+            self._trust = trust
+        if not unreadable:
+            return []
+        return [
+            ReplayNeed(
+                CHANGED,
+                unreadable,
+                f"白名单在旧副本之后有 {unreadable} 处变更，无法自动恢复：两位管理员对照证据核对白名单，重新登记或移除",
+                f"{unreadable} changes of the allow-list after the copy cannot be made again by themselves: two administrators"
+                " compare the list with the evidence, and enrol or remove again",
+            )
+        ]
+
     def _store(self, made: allow_list.TrustChange, *, actor: str) -> None:
         self._host.store.write(lambda tx: self._write(tx, made, actor=actor))
 
@@ -175,13 +212,17 @@ class Partners:
         )
         self._host.evidence.append(
             tx,
-            "partners.changed",
+            CHANGED,
             {
                 "party": proposal.party,
                 "action": proposal.action.value,
                 "bundle": proposal.digest(),
                 "proposed_by": proposal.proposed_by,
                 "confirmed_by": change.approved_by,
+                "recovery": seal_recovery(
+                    self._host.vault.token_key("recovery"), allow_list.format_change(change), binding=CHANGED,
+                    nonce=self._host.random(12),
+                ),
             },
             actor=actor,
         )
