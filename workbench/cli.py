@@ -168,6 +168,10 @@ def _evidence_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     verify.add_argument("--form", metavar="FILE", help="授权所依据的签署文件 / signed form of the grant")
     verify.add_argument("--list", metavar="FILE.csv", help="连同名单核对 / check the exported list too")
     verify.add_argument("--trust", metavar="KEYS.json", help="钉住的公钥 / pinned keys")
+    verify.add_argument(
+        "--mldsa", metavar="PREFIX", action="append", default=[],
+        help="这些前缀的种类只认带 ML-DSA-44 行的共签，可多次 / kinds that count only co-signatures with an ML-DSA-44 line, repeatable",
+    )  # fmt: skip
     audit = _add(commands, "audit", "evidence:audit", "重算全部正文 / re-hash every body")
     audit.add_argument("--party", required=True, help="机构 / institution")
     audit.add_argument("--coverage", action="store_true", help="列出每个操作留下的证据 / the evidence every operation leaves")

@@ -53,7 +53,7 @@ def verify(options: Options) -> int:
     if options.trust:
         trust = {party: keys.for_notes() for party, keys in _pinned(options.trust).items()}
     list_path = Path(options.list) if options.list else None
-    verdict = verify_receipt_file(Path(options.receipt), trust=trust, csv_path=list_path)
+    verdict = verify_receipt_file(Path(options.receipt), trust=trust, csv_path=list_path, mldsa_kinds=options.mldsa)
     lines = [f"{STEP_MARKS[step.state]} {step.zh} / {step.en}" for step in verdict.steps]
     if not verdict.pinned:
         say(NOT_PINNED)
