@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from workbench.contracts import ConsentRegistry, HealthReport, Host, Migration, Setting
+from workbench.contracts import ConsentRegistry, Dashboard, HealthReport, Host, Migration, Setting, view_at
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
 from workbench.domain.subject import SubjectRecord, SubjectRequest
@@ -73,3 +73,10 @@ def workbench_settings() -> Sequence[Setting]:
 @hookimpl
 def workbench_health(host: Host) -> Sequence[HealthReport]:
     return health.reports(host)
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    """The consent centre, loaded when somebody opens it."""
+    roles = frozenset({"marketing", "approver", "compliance"})
+    return [Dashboard("consent", "授权", "Consent", "how_to_reg", roles, 40, view_at("workbench_consent.dashboard:view"))]

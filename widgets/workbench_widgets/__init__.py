@@ -15,6 +15,7 @@ from .field_diff import FieldDiff
 from .job_graph import JobGraph
 from .key_numbers import KeyNumbers
 from .lanes import Lanes
+from .month_bars import MonthBars
 from .node_health import NodeHealth
 from .phase_list import PhaseList
 from .progress_cancel import ProgressCancel
@@ -49,6 +50,7 @@ COMPONENTS: tuple[type[Component], ...] = (
     TwoPersonAction,
     RuleBuilder,
     KeyNumbers,
+    MonthBars,
 )
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "JobGraph",
     "KeyNumbers",
     "Lanes",
+    "MonthBars",
     "NodeHealth",
     "PhaseList",
     "ProgressCancel",

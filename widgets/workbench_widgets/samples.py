@@ -19,6 +19,7 @@ from . import (
     JobGraph,
     KeyNumbers,
     Lanes,
+    MonthBars,
     NodeHealth,
     PhaseList,
     ProgressCancel,
@@ -468,6 +469,10 @@ def _tables() -> list[Sample]:
         Sample(DataTable, "server-paged", {**table, "rows": table_rows(5), "total": 1_128, "page": 3}),
         Sample(RejectsTable, "some rejected", {"rows": REJECTS, "accepted": 19_214, "rejected": 786}),
         Sample(RejectsTable, "nothing imported", {"rows": REJECTS, "accepted": 0, "rejected": 3}),
+        Sample(MonthBars, "twelve months", {"heading": "授权到期：理财营销 → 乙银行", "unit": "位客户", "bars": [
+            {"label": f"{month} 月", "count": count, "soon": month < 4, "title": f"2027 年 {month} 月：{count} 位"}
+            for month, count in enumerate((371, 902, 133, 0, 2_410, 1_118, 640, 88, 1_502, 3_077, 260, 2_530), 1)
+        ]}),
     ]  # fmt: skip
 
 

@@ -1,0 +1,104 @@
+"""Section Customer: one person's consent from the first form to the last trace, and why they may or may not be used now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import panel as pn
+
+from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.notes import Notes
+from workbench_consent.pages.section import Section
+from workbench_widgets import DataTable
+from workbench_widgets.panel_pane import pane
+
+Reply = Mapping[str, Any]
+CHIPS = {
+    "consent": "sealed", "list": "neutral", "use": "running", "withdrawal": "refused", "left": "pending", "set-aside": "neutral",
+    "evidence": "neutral", "other": "neutral",
+}  # fmt: skip
+"""Which chip of the components stands for a step of the line."""
+
+
+class Customer(Section):
+    """Asks for a phone or an identity number; neither stays in the page's address, and looking is an entry."""
+
+    name = "customer"
+    operation = "consent.life_line"
+
+    def __init__(self, page: PageContext) -> None:
+        super().__init__(page)
+        self.line: Reply | None = None
+        self.phone = layout.field(pn.widgets.TextInput, page, "customer.phone", css_classes=["wb-search"])
+        self.id_no = layout.field(pn.widgets.TextInput, page, "customer.id_no")
+        self.look_up = layout.button(page, "customer.look", self._look, primary=True)
+        self.recorded = Notes(framed=False)
+        self.told = Notes()
+        self.table = DataTable(page_size=25, state="empty")
+        self.root = layout.stack(
+            layout.card(layout.fields(self.phone, self.id_no), layout.buttons(self.look_up), self.recorded), self.told, pane(self.table)
+        )
+
+    async def _look(self) -> None:
+        page = self.page
+        self.table.state = "loading"
+        try:
+            self.line = await page.run(page.client.call, "consent.life_line", phone=_typed(self.phone), id_no=_typed(self.id_no))
+        except Exception:
+            self.table.state = "empty"
+            raise
+        self.draw()
+
+    def draw(self) -> None:
+        words, t, line = self.words, self.t, self.line
+        self.look(self.table)
+        self.table.heading = t("customer.line")
+        self.table.notice = {"sentence": t("customer.ask")}
+        self.recorded.tell(notes.text(t("customer.recorded"), meta=True))
+        if line is None:
+            self.told.tell()
+            return
+        found = [(t(f"step.{step}"), t("customer.times", count=words.count(count))) for step, count in sorted(line["counts"].items())]
+        self.told.tell(*([notes.facts(*found)] if found else []))
+        self.table.columns = [
+            {"key": "at", "label": t("customer.when"), "kind": "time"}, {"key": "step", "label": t("customer.step"), "kind": "state"},
+            {"key": "told", "label": t("customer.what")}, {"key": "detail", "label": t("customer.detail")},
+            {"key": "place", "label": t("customer.place"), "kind": "mono"},
+        ]  # fmt: skip
+        self.table.rows = [
+            {
+                "at": one["at_ms"] or None,
+                "step": {"state": CHIPS.get(one["step"], "neutral"), "label": t(f"step.{one['step']}")},
+                "told": words.both(one), "detail": self._detail(one), "place": one["place"],
+            }
+            for one in reversed(line["events"])
+        ]  # fmt: skip
+        self.table.total = len(self.table.rows)
+        self.table.state = "done" if self.table.rows else "empty"
+        self.table.notice = {"sentence": t("customer.nothing")}
+        self.table.hint = t("customer.left_out", count=words.count(line["left_out"])) if line["left_out"] else ""
+
+    def _detail(self, event: Reply) -> str:
+        """Purpose and partner in words, then the period, then the remark."""
+        words, found, parts = self.words, event["details"], []
+        partner = found.get("recipient") or found.get("partner", "")
+        if found.get("purpose"):
+            every = self.t("every")
+            purpose = every if found["purpose"] == "*" else words.purpose(found["purpose"])
+            parts.append(self.t("pair", purpose=purpose, recipient=every if partner == "*" else words.party(partner)) if partner else purpose)
+        if found.get("valid_from_ms") and found.get("valid_until_ms"):
+            parts.append(self.t("customer.period", start=words.time(int(found["valid_from_ms"])), end=words.time(int(found["valid_until_ms"]))))
+        if found.get("kept_out") == "yes":
+            parts.append(self.t("customer.kept_out"))
+        note = words.both(event, "note_zh", "note_en")
+        return " · ".join([*parts, *([note] if note else [])])
+
+
+def _typed(field: Any) -> str:  # Any: Panel has no types
+    """What stands in a field now, whether or not the person has left it."""
+    return str(field.value_input or field.value or "").strip()
+
+
+__all__ = ["Customer"]

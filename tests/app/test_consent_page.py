@@ -1,0 +1,112 @@
+"""The page Consent: what it says is what the registry decided, and who may see which part of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workbench_consent import lifeline, pages
+from workbench_consent.grants import Reason
+from workbench_consent.pages.centre import ConsentPage
+from workbench_consent.pages.coverage import Coverage
+from workbench_consent.pages.customer import CHIPS, Customer
+
+from tests.app.desk import LANGUAGES, Desk
+from tests.flows import population
+from tests.flows.institutions import Institutions, fresh_institutions
+from workbench.app import parts
+from workbench.app.page import PageContext, SilentSurroundings
+from workbench.app.texts import texts_of
+from workbench.domain.party import Role
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[Institutions]:
+    with fresh_institutions() as made:
+        yield made
+
+
+def opened(house: Institutions, role: Role, lang: str = "zh", **params: str) -> tuple[ConsentPage, SilentSurroundings]:
+    desk, around = Desk(house, "broker", role), SilentSurroundings()
+    page = PageContext(
+        client=desk,  # type: ignore[arg-type]
+        me=desk.call("people.me"), package="workbench_consent", params=params, lang=lang, surroundings=around,
+    )  # fmt: skip
+    made = ConsentPage(page)
+    asyncio.run(made.open())
+    return made, around
+
+
+def naive(purpose: str, recipient: str) -> int:
+    """Customers of the broker's list who may be used, by the plain model; somebody listed twice counts once."""
+    return len(population.usable("broker", recipient, purpose))
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_answer_and_the_matrix_say_what_the_rule_says(house: Institutions, lang: str) -> None:
+    made, _ = opened(house, Role.COMPLIANCE, lang)
+    coverage = made.coverage
+    shown = {row["id"]: row["usable"] for row in coverage.matrix.rows}
+    for recipient in ("bank", "cardnet"):
+        assert shown[f"{population.RICH}|{recipient}"] == naive(population.RICH, recipient)
+    coverage._choose(f"{population.RICH}|bank")
+    assert str(naive(population.RICH, "bank")) in made.strip.sentence
+    last = coverage.reasons.rows[-1]
+    assert last["kept"] + last["removed"] == coverage.coverage["customers"] and last["kept"] == naive(population.RICH, "bank")
+    assert sum(bar["count"] for bar in coverage.bars.bars) + coverage.ends()["later"] == last["kept"]
+
+
+def test_marketing_sees_coverage_and_may_look_up_nobody(house: Institutions) -> None:
+    made, _ = opened(house, Role.MARKETING, section="customer")
+    assert [type(one) for one in made.sections] == [Coverage] and not made.coverage.renew.visible
+    compliance, _ = opened(house, Role.COMPLIANCE)
+    assert [type(one) for one in compliance.sections][:2] == [Coverage, Customer]
+
+
+def test_a_list_of_renewals_is_taken_as_a_file_and_told_in_the_answer(house: Institutions) -> None:
+    made, around = opened(house, Role.COMPLIANCE)
+    made.coverage._choose(f"{population.RICH}|bank")
+    asyncio.run(made.coverage._list_renewals())
+    [download] = [told for name, told in around.asked if name == "download"]
+    content = made.page.client.download(download).decode("utf-8-sig")
+    assert content.startswith("customer_id,reason,ends_on") and population.phone(63) not in content
+    assert str(content.count("\n") - 1) in made.strip.todo
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_customers_line_is_told_newest_first_without_the_identifier(house: Institutions, lang: str) -> None:
+    made, _ = opened(house, Role.COMPLIANCE, lang, section="customer")
+    section = next(one for one in made.sections if isinstance(one, Customer))
+    section.phone.value = population.phone(99)
+    asyncio.run(section._look())
+    rows = section.table.rows
+    assert rows and section.table.state == "done"
+    times = [row["at"] for row in rows if row["at"]]
+    assert times == sorted(times, reverse=True)
+    assert population.phone(99) not in str(rows) and population.id_no(99) not in str(rows)
+
+
+def test_every_key_the_page_asks_for_exists_and_every_code_has_words() -> None:
+    known = texts_of("workbench_consent")["zh"].keys()
+    asked = set()
+    for path in [*Path(str(pages.__path__[0])).glob("*.py"), *Path(parts.__file__).parent.glob("*.py")]:
+        source = path.read_text("utf-8")
+        asked |= set(re.findall(r'\bt\(\s*"([a-z_]+\.[\w-]+)"', source)) | set(re.findall(r'(?:label|button|select|field)\([^"()]*"([a-z_]+\.\w+)"', source))
+    assert len(asked) > 40 and asked <= known, asked - known
+    wanted = {f"reason.{one.code}" for one in Reason if one.code} | {f"step.{one}" for one in CHIPS}
+    assert wanted <= known, wanted - known
+    assert {*lifeline.STEPS.values(), "withdrawal", "other"} <= CHIPS.keys()
+
+
+def test_a_change_of_language_keeps_what_was_chosen(house: Institutions) -> None:
+    made, _ = opened(house, Role.COMPLIANCE)
+    made.coverage._choose(f"{population.RICH}|cardnet")
+    made.page.lang = "en"
+    assert made.coverage.chosen == (population.RICH, "cardnet")
+    assert "customers may be used" in made.strip.sentence and made.choice.value == "coverage"
+    assert set(made.choice.options) >= {"Coverage", "Look up a customer"}
+
+
