@@ -136,7 +136,7 @@ class Mirror:
             _hold(tx, origin, head.size, growth, note)
             context.note_members(tx, origin, growth.start, growth.bodies)
 
-        self._check_against_seen(note, head, message.bodies[repeated:])
+        self._check_against_seen(note, growth)
         context.store.write(hold)
         return self._sign(origin, note)  # row 8: what is signed is on disk by now
 
@@ -152,17 +152,21 @@ class Mirror:
         lines = "".join(map(format_line, mine.lines))
         return MirrorReply(context.party, origin, True, checkpoint.size, checkpoint.size, lines, (), "")
 
-    def _check_against_seen(self, note: VerifiedNote, head: tables.Head, bodies: Sequence[bytes]) -> None:
+    def _check_against_seen(self, note: VerifiedNote, growth: tables.Growth) -> None:
         """Heads that others showed must fit before anything is held: this mirror may have signed them before a restore."""
         log = note.checkpoint.log
         with self._context.store.read() as reader:
             rows = reader.execute(
-                "SELECT size, note FROM ledger_seen WHERE log = ? AND size > ? AND size <= ?",
-                (log, head.size, note.checkpoint.size),
+                "SELECT size, note FROM ledger_seen WHERE log = ? AND size > ? AND size <= ? ORDER BY size",
+                (log, growth.start, growth.head.size),
             ).fetchall()
-        for size, seen in rows:
-            if tables.grow(head, bodies[: size - head.size]).head.roots != parse_checkpoint(split_note(seen)[0]).roots:
-                self._raise_fork(note, index=None, field="", problem="SPLIT_VIEW", held_note=seen)
+            found = [(seen, tables.roots_and_paths_in(reader, log, growth, size)) for size, seen in rows]
+        for seen, (roots, (sha256, sm3)) in found:
+            shown = parse_checkpoint(split_note(seen)[0])
+            if roots != shown.roots:
+                same_size = shown.size == growth.head.size
+                prefix = "" if same_size else format_prefix(Prefix((roots[0], *sha256), (roots[1], *sm3)))
+                self._raise_fork(note, index=None, field="", problem="SPLIT_VIEW", held_note=seen, prefix=prefix)
 
     def _check_own_state(self, reader: tables.Reader, origin: PartyId, head: tables.Head) -> None:
         """Row 2: what lies here must be what was last persisted for signing, and continue what was last signed."""
@@ -232,14 +236,15 @@ class Mirror:
     # ---- refusals and conflicts
 
     def _raise_fork(
-        self, offered: VerifiedNote, *, index: int | None, field: str, problem: str = "FORK", held_note: str = ""
+        self, offered: VerifiedNote, *, index: int | None, field: str, problem: str = "FORK", held_note: str = "", prefix: str = ""
     ) -> None:
         context, checkpoint = self._context, offered.checkpoint
         log, size = checkpoint.log, checkpoint.size
         with context.store.read() as reader:
             same_size = tables.read_note(reader, log, size)
             held = same_size or tables.newest_note(reader, log)
-            prefix = "" if held_note or held is None else _prefix_of(reader, held.checkpoint, checkpoint)
+            if not held_note and held is not None:
+                prefix = _prefix_of(reader, held.checkpoint, checkpoint)
         held_note = held_note or (held.format() if held else "")
         offered_note = offered.format()
         context.store.write(

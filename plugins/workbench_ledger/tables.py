@@ -166,6 +166,30 @@ def consistency_paths(reader: Reader, log: PartyId, old: int, new: int) -> tuple
     return _in_both(reader, log, lambda tree, node: consistency_proof(tree, old, new, node))
 
 
+def roots_and_paths_in(
+    reader: Reader, log: PartyId, growth: Growth, size: int
+) -> tuple[Roots, tuple[list[bytes], list[bytes]]]:
+    """Both roots at `size` and the consistency paths from there, in the tree that a growth would make; it is not written.
+
+    Cost: two hashes for each entry of the growth. Raises VerificationError when a stored node is missing.
+    """
+
+    def of(tree: TreeHash, leaves: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+        stored = node_lookup(reader, log, tree)
+
+        def node(level: int, index: int) -> bytes:
+            if (index + 1) << level <= growth.start:
+                return stored(level, index)
+            if level == 0:
+                return leaves[index - growth.start]
+            return tree.node(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
+
+        return root_of_nodes(tree, size, node), consistency_proof(tree, size, growth.head.size, node)
+
+    (first, sha256), (second, sm3) = of(SHA256, growth.sha256_leaves), of(SM3, growth.sm3_leaves)
+    return (first, second), (sha256, sm3)
+
+
 _NUMBER_BYTES = 4
 
 

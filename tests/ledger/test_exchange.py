@@ -327,6 +327,32 @@ def test_heads_of_different_sizes_prove_a_split_view_to_who_holds_neither_histor
         liar.other_store.close()
 
 
+def test_a_longer_history_refused_for_a_head_seen_before_is_proven_to_everybody(world: World, tmp_path: Path) -> None:
+    """The card network has only seen the bank's head when it is sent other entries that go beyond it, some in the same subtree."""
+    liar = Liar(world, tmp_path)
+    try:
+        liar.show(world.broker.ledger, BANK)
+        world.cardnet.ledger.observe(world.bank.ledger.receipt(BROKER, 4)["checkpoint"])
+        bodies = [world.broker.body(number, note="for the card network")[0] for number in range(30)]
+        liar.other_store.write(lambda tx: liar.other.append(tx, bodies))
+        with pytest.raises(VerificationError, match="FORK|differs"):
+            liar.show(liar.other, CARDNET)
+        assert world.cardnet.ledger.size(BROKER) == 4
+        untold = world.cardnet.ledger.exchange.untold(BANK)
+        assert untold is not None
+        fresh = World(tmp_path / "fresh")
+        try:
+            assert fresh.bank.ledger.exchange.hear_conflicts(CARDNET, untold[1]) == 1
+        finally:
+            fresh.close()
+        assert tell(world, CARDNET, BANK) == 1
+        (kept,) = world.bank.ledger.conflicts()
+        sizes = [notes.parse_checkpoint(notes.split_note(one)[0]).size for one in (kept.held_note, kept.offered_note)]
+        assert (kept.problem, sizes) == ("SPLIT_VIEW", [5, 35])
+    finally:
+        liar.other_store.close()
+
+
 def test_a_prefix_that_proves_nothing_is_refused(world: World, tmp_path: Path) -> None:
     """Neither a changed hash, nor the prefix that both heads agree on, nor the larger head as its own prefix."""
     liar = split_at_different_sizes(world, tmp_path)
