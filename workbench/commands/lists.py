@@ -110,7 +110,7 @@ def quality_lines(report: Mapping[str, Any]) -> list[str]:
     """What the quality report points out besides refused rows: the age of the data, and customers of two classes."""
     age, lines = report["age"], []
     if not age["source"]:
-        lines.append("资料日期不明：文件没有更新日期列，登记也没有写 / age unknown: no date column, none declared (--as-of)")
+        lines.append("资料日期不明：文件没有更新日期列，登记里没有写或写在将来 / age unknown: no date column, and no day declared that has come (--as-of)")
     else:
         lines.append(f"资料日期 {age['oldest'] or '-'} 至 {age['newest'] or '-'} / data of these days")
         if age["stale"]:
