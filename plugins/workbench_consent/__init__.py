@@ -10,7 +10,17 @@ from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, Re
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_consent import documents, health, lifeline, operations, outlook, replaying, schema, subject_records
+from workbench_consent import (
+    documents,
+    exiting,
+    health,
+    lifeline,
+    operations,
+    outlook,
+    replaying,
+    schema,
+    subject_records,
+)
 from workbench_consent.notices import operations as notices
 from workbench_consent.receipts import operations as receipts
 from workbench_consent.registry import Registry
@@ -36,6 +46,7 @@ def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[R
 @hookimpl
 def workbench_guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
     replaying.require_replayed(host.store)
+    exiting.guard(host, stage, facts)
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from workbench.contracts import Host, Ledger
 from workbench.domain.envelope import parse_envelope
 from workbench.errors import VerificationError
-from workbench_consent import merkle, rows, tables
+from workbench_consent import merkle, refusing, rows, tables
 from workbench_consent.columns import Term
 from workbench_consent.erasing import is_emptied
 from workbench_consent.grants import erasure_digest, lifting_digest, withdrawal_digest
@@ -20,6 +20,9 @@ _KINDS = {
     "withdrawn": "consent.withdrawn",
     "lifted": "consent.suppression_lifted",
     "erased": "consent.erased",
+    "noticed": "notices.published",
+    "refused": "consent.opted_out",
+    "allowed": "consent.opted_in",
 }
 
 
@@ -103,7 +106,7 @@ def _recorded(host: Host) -> dict[int, tuple[str | None, str]]:
                 envelope = parse_envelope(body)
             except VerificationError:
                 continue  # the ledger's own audit names it; here the event will miss its entry
-            root = envelope.shared.get("root", "")
+            root = envelope.shared.get("root", "") or envelope.shared.get("digest", "")
             if envelope.kind in _KINDS.values() and (root or envelope.kind != "consent.imported"):
                 found[index] = (envelope.kind, root)
     return found
@@ -164,6 +167,13 @@ def _withdrawn_by(reader: sqlite3.Connection, event: _Event) -> Iterator[Finding
             root = erasure_digest(
                 event.salt, tables.erased_by(reader, event.seq), tables.leaves_after(reader, event.seq)
             )
+        elif event.kind == "noticed":
+            named = reader.execute("SELECT 1 FROM consent_notice WHERE digest = ? AND decided_ms > 0", (event.root,)).fetchone()
+            root = event.root if named is not None else b""
+        elif event.kind == "refused":
+            root = refusing.refusal_digest(event.salt, refusing.refused_by(reader, event.seq))
+        elif event.kind == "allowed":
+            root = refusing.ended_digest(event.salt, refusing.ended_by(reader, event.seq))
         else:
             root = lifting_digest(event.salt, tables.lifted_by(reader, event.seq))
     except (TypeError, AttributeError, ValueError, OverflowError):  # a cell of another type
@@ -179,6 +189,8 @@ def _stray(reader: sqlite3.Connection) -> Iterator[Finding]:
         ("consent_suppression", "seq", "0", "withdrawn"),
         ("consent_suppression", "lifted_seq", "0", "lifted"),
         ("consent_erased", "seq", "record", "erased"),
+        ("consent_refusal", "seq", "0", "refused"),
+        ("consent_refusal", "lifted_seq", "0", "allowed"),
         ("consent_leaf_after", "seq", "first", "erased"),
     ):
         for seq, record in reader.execute(

@@ -8,15 +8,18 @@ or a database; tokens are 16 bytes from `subjects.py` and stand for identifiers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from workbench.contracts import GrantQuery
 from workbench.crypto import sm3
 from workbench.domain.intersection import KeyKind
+from workbench_consent.notices.difference import Staleness
 
 DIGEST_LABEL = b"workbench/v1/grant\n"
+DIGEST_LABEL_2 = b"workbench/v2/grant\n"
 DOCUMENT_LABEL = b"workbench/v1/signed-form\n"
 WITHDRAWAL_LABEL = b"workbench/v1/withdrawal\n"
 ERASURE_LABEL = b"workbench/v1/consent-erasure\n"
@@ -26,21 +29,28 @@ LIFTING_LABEL = b"workbench/v1/lifting\n"
 class Reason(IntEnum):
     """Why a customer may or may not be used, best first; the name of a member is the reason's code (OK shows as "").
 
-    The order of the first eight is the order in which the grants of one customer compete: the best one speaks.
+    The order of those up to NO_GRANT is the order in which the grants of one customer compete: the best one speaks.
     """
 
     OK = 0
     AMBIGUOUS_KEY = 1
-    WITHDRAWN = 2
-    NOT_YET_VALID = 3
-    EXPIRED = 4
-    RECIPIENT_MISMATCH = 5
-    PURPOSE_MISMATCH = 6
-    NO_GRANT = 7
-    SUPPRESSED = 8
-    DUPLICATE_KEY = 9
-    MISSING_KEY = 10
-    RESTRICTED = 11
+    GUARDIAN = 2
+    STALE = 3
+    CATEGORY_MISMATCH = 4
+    CHANNEL_MISMATCH = 5
+    USED_UP = 6
+    WITHDRAWN = 7
+    NOT_YET_VALID = 8
+    EXPIRED = 9
+    RECIPIENT_MISMATCH = 10
+    PURPOSE_MISMATCH = 11
+    NO_GRANT = 12
+    PROFILING_REFUSED = 13
+    CHANNEL_REFUSED = 14
+    SUPPRESSED = 15
+    DUPLICATE_KEY = 16
+    MISSING_KEY = 17
+    RESTRICTED = 18
 
     @property
     def code(self) -> str:
@@ -53,6 +63,36 @@ class Subject:
 
     phone: bytes | None
     id_no: bytes | None
+
+
+CATEGORY_OF_KEY = {KeyKind.PHONE: "phone", KeyKind.ID_NO: "id-no"}
+"""The category of personal information that comparing by a key processes."""
+GUARDIAN_SIGNER = "guardian"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a form says besides purpose, recipient and period; empty for forms of the first version.
+
+    notice: the version signed, key@version, with its digest in hex. categories, contacts: codes, ascending: personal
+    information, and channels by which the customer may be contacted. method: how it was signed. signer: "self", "guardian",
+    "agent" or "kin", "" when not said. minor: the subject was under 14 when the grant began. separate: agreed to separately.
+    max_uses: in how many jobs it may be used, 0 for any number.
+    """
+
+    notice: str = ""
+    notice_digest: str = ""
+    categories: tuple[str, ...] = ()
+    contacts: tuple[str, ...] = ()
+    method: str = ""
+    signer: str = ""
+    minor: bool = False
+    separate: bool = False
+    max_uses: int = 0
+
+
+PLAIN = Conditions()
+"""A grant with these conditions has the digest of the first version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +112,7 @@ class Grant:
     until_ms: int
     digest: bytes
     channel: str = ""
+    conditions: Conditions = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +140,8 @@ class Customer:
 
     customer_id: str
     subject: Subject
+    born: int = 0
+    """Day of birth as yyyymmdd, 0 when not known."""
 
     def key(self, kind: KeyKind) -> bytes | None:
         return self.subject.phone if kind is KeyKind.PHONE else self.subject.id_no
@@ -123,19 +166,32 @@ def signed_form_commitment(salt: bytes, document: bytes, record: int) -> bytes:
 
 
 def grant_digest(
-    *, salt: bytes, purpose: str, party: str, recipient: str, channel: str, from_ms: int, until_ms: int, form: bytes
-) -> bytes:
+    *, salt: bytes, purpose: str, party: str, recipient: str, channel: str, from_ms: int, until_ms: int, form: bytes,
+    conditions: Conditions = PLAIN,
+) -> bytes:  # fmt: skip
     """What the intersection commits to per hit (decisions 10 and 12): 32 bytes that name no person.
 
     form: the result of `signed_form_commitment`. Source: docs/consent.md section 4.
     """
-    head = grant_digest_head(purpose=purpose, party=party, recipient=recipient, channel=channel)
+    head = grant_digest_head(purpose=purpose, party=party, recipient=recipient, channel=channel, conditions=conditions)
     return sm3.digest(head + salt + from_ms.to_bytes(8, "big") + until_ms.to_bytes(8, "big") + form)
 
 
-def grant_digest_head(*, purpose: str, party: str, recipient: str, channel: str) -> bytes:
-    """The part of a grant's canonical bytes that many grants have in common."""
-    return DIGEST_LABEL + b"".join(_prefixed(text) for text in (purpose, party, recipient, channel))
+def grant_digest_head(
+    *, purpose: str, party: str, recipient: str, channel: str, conditions: Conditions = PLAIN
+) -> bytes:
+    """The part of a grant's canonical bytes that many grants have in common: of the first version without conditions."""
+    texts = b"".join(_prefixed(text) for text in (purpose, party, recipient, channel))
+    if conditions == PLAIN:
+        return DIGEST_LABEL + texts
+    flags = bytes([conditions.minor | conditions.separate << 1])
+    return b"".join(
+        (
+            DIGEST_LABEL_2, texts, _prefixed(conditions.notice), bytes.fromhex(conditions.notice_digest or "00" * 32),
+            _prefixed(",".join(conditions.categories)), _prefixed(",".join(conditions.contacts)), _prefixed(conditions.method),
+            _prefixed(conditions.signer), flags, conditions.max_uses.to_bytes(4, "big"),
+        )
+    )  # fmt: skip
 
 
 def withdrawal_digest(salt: bytes, withdrawals: Sequence[Withdrawal]) -> bytes:
@@ -201,7 +257,11 @@ def is_suppressed(customer: Subject, query: GrantQuery, withdrawals: Iterable[Wi
     return False
 
 
-def standing(grant: Grant, query: GrantQuery, withdrawn: bool) -> Reason:
+StaleSince = Mapping[str, Sequence[tuple[int, Staleness]]]
+"""Version of a notice (key@version) -> from when later versions made what of it stale: `notices.published.stale_since`."""
+
+
+def standing(grant: Grant, query: GrantQuery, withdrawn: bool, *, stale: StaleSince, is_used_up: bool = False) -> Reason:
     """What one grant alone says about the query."""
     same_purpose, same_recipient = grant.purpose == query.purpose, grant.recipient == query.recipient
     if same_purpose and same_recipient:
@@ -209,10 +269,65 @@ def standing(grant: Grant, query: GrantQuery, withdrawn: bool) -> Reason:
             return Reason.WITHDRAWN
         if query.at_ms < grant.from_ms:
             return Reason.NOT_YET_VALID
-        return Reason.OK if query.at_ms < grant.until_ms else Reason.EXPIRED
+        if query.at_ms >= grant.until_ms:
+            return Reason.EXPIRED
+        reason = scope_reason(grant.conditions, query, stale.get(grant.conditions.notice, ()))
+        return Reason.USED_UP if reason is Reason.OK and is_used_up else reason
     if withdrawn or not (same_purpose or same_recipient):
         return Reason.NO_GRANT
     return Reason.RECIPIENT_MISMATCH if same_purpose else Reason.PURPOSE_MISMATCH
+
+
+def scope_reason(conditions: Conditions, query: GrantQuery, later: Sequence[tuple[int, Staleness]]) -> Reason:
+    """What the conditions of a live grant for this purpose and recipient say about the query.
+
+    later: what later versions of its notice made stale, and from when. Source: docs/consent.md section 5, rules 6 and 7.
+    """
+    if conditions.minor and conditions.signer != GUARDIAN_SIGNER:
+        return Reason.GUARDIAN
+    changed = [one for at_ms, one in later if at_ms <= query.at_ms and _is_about(one, query)]
+    if any(one.whole for one in changed):
+        return Reason.STALE
+    missing = missing_categories(conditions, query)
+    if missing:
+        added = {code for one in changed for code in one.added}
+        return Reason.STALE if missing <= added else Reason.CATEGORY_MISMATCH
+    speaks_of_contact = bool(conditions.notice or conditions.contacts)
+    if query.contact and speaks_of_contact and query.contact not in conditions.contacts:
+        return Reason.CHANNEL_MISMATCH
+    return Reason.OK
+
+
+def missing_categories(conditions: Conditions, query: GrantQuery) -> set[str]:
+    """Categories the query needs and the form does not name; forms that name none were not asked about categories."""
+    if not (conditions.notice or conditions.categories):
+        return set()
+    return ({CATEGORY_OF_KEY[query.key_kind]} | query.categories) - set(conditions.categories)
+
+
+def stale_from(query: GrantQuery, later: Sequence[tuple[int, Staleness]]) -> int | None:
+    """When what is usable now will be stale because of a version already published, None when nothing is known."""
+    ends = [at_ms for at_ms, one in later if at_ms > query.at_ms and one.whole and _is_about(one, query)]
+    return min(ends, default=None)
+
+
+def day_of(at_ms: int) -> int:
+    """The calendar day in Asia/Shanghai as yyyymmdd."""
+    day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms, hours=8)
+    return day.year * 10_000 + day.month * 100 + day.day
+
+
+def is_minor(born: int, day: int) -> bool:
+    """Whether somebody born on `born` is under 14 on `day`, both yyyymmdd; 0 (not known) is not.
+
+    The fourteenth birthday itself still counts as under 14: full years are reached on the day after (from memory, needs a
+    person's check; the later day is the careful reading).
+    """
+    return born != 0 and day <= born + 140_000
+
+
+def _is_about(one: Staleness, query: GrantQuery) -> bool:
+    return (one.purpose, one.recipient) == (query.purpose, query.recipient)
 
 
 def decide(
@@ -222,36 +337,50 @@ def decide(
     query: GrantQuery,
     among: Sequence[bool] | None = None,
     restrictions: Sequence[Withdrawal] = (),
+    *,
+    stale: StaleSince | None = None,
+    used_up: Collection[int] = (),
+    refusals: Sequence[tuple[Reason, Sequence[Sequence[Withdrawal]]]] = (),
 ) -> list[Verdict]:
-    """The verdict for every customer of a list, in order. Cost: customers times grants; for tests and explanations.
+    """The verdict for every customer of a list, in order. Cost: customers times grants; for one, tests and explanations.
 
     among: who belongs to the audience, None for everybody; one of them stands for a shared key where possible.
-    restrictions: who restricts processing now, written like withdrawals; they end no grant.
+    restrictions: who restricts processing now, written like withdrawals; they end no grant. stale: what later versions of
+    notices changed. used_up: records that served as often as they may. refusals: who refused profiling or channels, see
+    `refusing.applicable`: a person is out when every group of a reason means them.
     """
-    fold = [(grant, was_withdrawn(grant, withdrawals)) for grant in grants]
+    fold = [
+        (grant, standing(grant, query, was_withdrawn(grant, withdrawals), stale=stale or {}, is_used_up=grant.record in used_up))
+        for grant in grants
+    ]
     persons_by_phone = _persons_by_phone(customers)
     verdicts = [
-        _decide_alone(customer, fold, withdrawals, query, persons_by_phone, restrictions) for customer in customers
+        _decide_alone(customer, fold, withdrawals, query, persons_by_phone, restrictions, stale or {}, refusals)
+        for customer in customers
     ]
     return _settle_shared_keys(customers, verdicts, query.key_kind, among or [True] * len(customers))
 
 
 def _decide_alone(
     customer: Customer,
-    fold: Sequence[tuple[Grant, bool]],
+    fold: Sequence[tuple[Grant, Reason]],
     withdrawals: Sequence[Withdrawal],
     query: GrantQuery,
     persons_by_phone: dict[bytes, int],
     restrictions: Sequence[Withdrawal],
+    stale: StaleSince,
+    refusals: Sequence[tuple[Reason, Sequence[Sequence[Withdrawal]]]],
 ) -> Verdict:
     if customer.key(query.key_kind) is None:
         return Verdict(Reason.MISSING_KEY)
     best = Verdict(Reason.NO_GRANT)
     rank: tuple[int, int, int] | None = None
-    for grant, withdrawn in fold:
+    for grant, alone in fold:
         if not fits_customer(grant.subject, customer.subject):
             continue
-        reason = standing(grant, query, withdrawn)
+        reason = alone
+        if reason is Reason.OK and _lacks_guardian(grant, customer):
+            reason = Reason.GUARDIAN
         if reason is Reason.OK and not _is_certain(grant.subject, customer.subject, persons_by_phone):
             reason = Reason.AMBIGUOUS_KEY
         candidate = (int(reason), -grant.until_ms, grant.record)
@@ -262,8 +391,18 @@ def _decide_alone(
     if best.reason is not Reason.WITHDRAWN and is_suppressed(customer.subject, query, restrictions):
         return Verdict(Reason.RESTRICTED)
     if best.reason is Reason.OK and best.grant is not None:
-        return Verdict(Reason.OK, best.grant, best.grant.until_ms)
+        for reason, groups in refusals:
+            if groups and all(is_suppressed(customer.subject, query, group) for group in groups):
+                return Verdict(reason)
+        ends = stale_from(query, stale.get(best.grant.conditions.notice, ()))
+        until_ms = best.grant.until_ms if ends is None else min(ends, best.grant.until_ms)
+        return Verdict(Reason.OK, best.grant, until_ms)
     return best
+
+
+def _lacks_guardian(grant: Grant, customer: Customer) -> bool:
+    """By the customer's day of birth: under 14 when the grant began, and no guardian signed (PIPL 31)."""
+    return grant.conditions.signer != GUARDIAN_SIGNER and is_minor(customer.born, day_of(grant.from_ms))
 
 
 def _settle_shared_keys(

@@ -20,9 +20,9 @@ from workbench.domain.intersection import KeyKind
 from workbench.errors import Refused
 from workbench.intake import GrantTable
 from workbench_consent import rows, tables
-from workbench_consent.columns import Term
+from workbench_consent.columns import Term, birth_days, days_of
 from workbench_consent.documents import Forms
-from workbench_consent.grants import signed_form_commitment
+from workbench_consent.grants import Conditions, signed_form_commitment
 from workbench_consent.projection import Projection, State
 from workbench_consent.subjects import Flags, Rows, Subjects, bytes_of, meant, tokens
 
@@ -88,6 +88,7 @@ def import_table(
     *,
     actor: str,
     forms: Forms | None = None,
+    notice_digests: Mapping[str, str] | None = None,
     also: Callable[[Transaction], Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Imported:
@@ -97,7 +98,7 @@ def import_table(
     Raises Refused IMPORT_BUSY when withdrawals kept coming in between. Cost: about 8 s per 10^6 rows.
     """
     progress(0, 3)
-    candidates = candidates_of(table.frame, token_key)
+    candidates = candidates_of(table.frame, token_key, notice_digests)
     for _ in range(TRIES):
         state = projection.state()
         progress(1, 3)
@@ -132,24 +133,58 @@ def import_table(
     )
 
 
-def candidates_of(frame: pl.DataFrame, token_key: bytes) -> Candidates:
-    """The frame of an import as columns. Cost: two HMACs a row."""
-    channel = frame["channel"].fill_null("")
-    named = frame.select("purpose", "recipient").with_columns(channel)
+def candidates_of(
+    frame: pl.DataFrame, token_key: bytes, notice_digests: Mapping[str, str] | None = None
+) -> Candidates:
+    """The frame of an import as columns. notice_digests: key@version -> hex. Cost: two HMACs a row."""
+    named = _named_terms(frame, notice_digests or {})
     distinct = named.unique(maintain_order=True).with_row_index("term")
     if distinct.height > MAX_TERMS:
         raise _too_many_terms()
-    numbers = named.join(distinct, on=["purpose", "recipient", "channel"], how="left", maintain_order="left")["term"]
+    numbers = named.join(distinct, on=named.columns, how="left", maintain_order="left")["term"]
     return Candidates(
         subjects=Subjects(
             tokens(token_key, KeyKind.PHONE, frame["phone"]), tokens(token_key, KeyKind.ID_NO, frame["id_no"])
         ),
         term=numbers.to_numpy().astype(np.uint16),
-        terms=tuple(Term(*row) for row in distinct.select("purpose", "recipient", "channel").iter_rows()),
+        terms=tuple(_term(*row) for row in distinct.drop("term").iter_rows()),
         from_ms=frame["valid_from_ms"].to_numpy().astype(np.int64),
         until_ms=frame["valid_until_ms"].to_numpy().astype(np.int64),
         documents=frame["document_digest"].fill_null("").str.decode("hex"),
         files=frame["document"] if "document" in frame.columns else pl.Series([None], dtype=pl.String).new_from_index(0, frame.height),
+    )
+
+
+_CONDITIONS = {
+    "notice": "", "categories": "", "contacts": "", "method": "", "signer": "", "separate": False, "max_uses": 0,
+}  # fmt: skip
+"""Columns that say what a form says besides purpose, recipient and channel, and what stands for an empty cell."""
+
+
+def _named_terms(frame: pl.DataFrame, notice_digests: Mapping[str, str]) -> pl.DataFrame:
+    """What rows have in common, row by row; columns a frame does not have are empty."""
+    present = [pl.col(name).fill_null(empty) for name, empty in _CONDITIONS.items() if name in frame.columns]
+    absent = [pl.lit(empty).alias(name) for name, empty in _CONDITIONS.items() if name not in frame.columns]
+    unknown = set(frame["notice"].drop_nulls().unique()) - set(notice_digests) - {""} if "notice" in frame.columns else set()
+    if unknown:
+        raise ValueError("rows name versions of notices whose digest is not given")
+    born = birth_days(frame["id_no"]).astype(np.int64)
+    began = days_of(frame["valid_from_ms"].to_numpy().astype(np.int64))
+    return frame.select("purpose", "recipient", pl.col("channel").fill_null(""), *present).select(
+        "purpose", "recipient", "channel", *[pl.col(one) for one in _CONDITIONS if one in frame.columns], *absent
+    ).select("purpose", "recipient", "channel", *_CONDITIONS).with_columns(
+        minor=pl.Series((born != 0) & (began <= born + 140_000)),
+        notice_digest=pl.col("notice").replace_strict(dict(notice_digests), default=""),
+    )  # fmt: skip
+
+
+def _term(
+    purpose: str, recipient: str, channel: str, notice: str, categories: str, contacts: str, method: str, signer: str, separate: bool,
+    max_uses: int, minor: bool, notice_digest: str,
+) -> Term:  # fmt: skip
+    named, reached = (tuple(text.split(",")) if text else () for text in (categories, contacts))
+    return Term(
+        purpose, recipient, channel, Conditions(notice, notice_digest, named, reached, method, signer, minor, separate, max_uses)
     )
 
 

@@ -14,7 +14,15 @@ import polars as pl
 
 from workbench.contracts import Store
 from workbench_consent import tables
-from workbench_consent.columns import GrantColumns, ListIndex, Term, WithdrawalColumns, fold, index_list
+from workbench_consent.columns import (
+    GrantColumns,
+    ListIndex,
+    Term,
+    WithdrawalColumns,
+    birth_days,
+    fold,
+    index_list,
+)
 from workbench_consent.list_tokens import ListTokens
 from workbench_consent.rows import columns_of
 from workbench_consent.subjects import Links, is_named, links_of
@@ -125,4 +133,4 @@ class KnownLists:
 
     def _index(self, customers: pl.DataFrame, name: bytes) -> ListIndex:
         subjects = self._tokens.stored(name) or self._tokens.make(customers)
-        return index_list(subjects, customers["customer_id"])
+        return index_list(subjects, customers["customer_id"], birth_days(customers["id_no"]))

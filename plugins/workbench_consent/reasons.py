@@ -10,12 +10,31 @@ SENTENCES: dict[Reason, tuple[str, str]] = {
         "标识由多位客户共用，且不是每一位都有确属本人的有效授权",
         "several customers share the key and not each of them has a live grant that is surely theirs",
     ),
+    Reason.GUARDIAN: (
+        "签署时不满十四周岁，没有监护人同意",
+        "the customer was under 14 when the grant began and no guardian consented",
+    ),
+    Reason.STALE: (
+        "告知书其后有实质变更，该授权不及于新的范围，需重新征求同意",
+        "the notice changed materially since; the grant does not cover the new scope and new consent is needed",
+    ),
+    Reason.CATEGORY_MISMATCH: (
+        "授权不包括所需的个人信息种类",
+        "the grant does not name the personal information that is needed",
+    ),
+    Reason.CHANNEL_MISMATCH: ("授权不包括该联系渠道", "the grant does not name this channel of contact"),
+    Reason.USED_UP: ("授权的使用次数已用完", "the grant has been used as often as it allows"),
     Reason.WITHDRAWN: ("客户已撤回该授权", "the customer withdrew this grant"),
     Reason.NOT_YET_VALID: ("授权尚未生效", "the grant has not begun"),
     Reason.EXPIRED: ("授权已到期", "the grant has ended"),
     Reason.RECIPIENT_MISMATCH: ("同意了该用途，但不是给这个接收方", "consent for this purpose names another recipient"),
     Reason.PURPOSE_MISMATCH: ("同意给这个接收方，但不是该用途", "consent for this recipient names another purpose"),
     Reason.NO_GRANT: ("没有相关授权", "no grant concerns this purpose or recipient"),
+    Reason.PROFILING_REFUSED: (
+        "客户拒绝针对个人特征的自动化营销",
+        "the customer refused automated marketing by personal traits",
+    ),
+    Reason.CHANNEL_REFUSED: ("客户拒绝以该渠道联系", "the customer refused to be contacted this way"),
     Reason.SUPPRESSED: ("客户已退出，不再使用", "the customer has left and is kept out"),
     Reason.DUPLICATE_KEY: (
         "同一标识已由另一客户号代表，只计一次",

@@ -18,9 +18,10 @@ from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench_consent.recovering import withdraw_again
+from workbench_consent.refusing import OPTED_OUT, refuse_again
 
 WITHDRAWN = "consent.withdrawn"
-"""The one kind after which somebody must no longer be used. Lost imports and liftings only mean that fewer may be."""
+"""After this kind, and after OPTED_OUT, somebody must no longer be used. Lost imports and liftings only mean that fewer may be."""
 
 
 class ReplayRow(Reply):
@@ -44,11 +45,12 @@ class ReplayConfirm(Request):
 
 def replay(host: Host, entries: Iterable[RestoredEntry]) -> Sequence[ReplayNeed]:
     """Keep which withdrawals people must enter again. Safe to repeat."""
-    found = [one for one in entries if one.kind == WITHDRAWN]
+    found = [one for one in entries if one.kind in (WITHDRAWN, OPTED_OUT)]
 
     def change(tx: Transaction) -> None:
         # What the entry itself seals for this institution is done at once; only the rest needs people.
-        rows = [(one.index, one.kind, one.time_ms) for one in found if not withdraw_again(tx, host, one)]
+        again = {WITHDRAWN: withdraw_again, OPTED_OUT: refuse_again}
+        rows = [(one.index, one.kind, one.time_ms) for one in found if not again[one.kind](tx, host, one)]
         tx.executemany(
             "INSERT INTO consent_replay (entry, kind, at_ms, done) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING", rows
         )

@@ -72,7 +72,9 @@ def digest_grants(
 ) -> bytes:  # fmt: skip
     """`grants.grant_digest` of every row, 32 bytes each. Cost: about 2 µs each."""
     heads = [
-        grant_digest_head(purpose=one.purpose, party=party, recipient=one.recipient, channel=one.channel)
+        grant_digest_head(
+            purpose=one.purpose, party=party, recipient=one.recipient, channel=one.channel, conditions=one.conditions
+        )
         for one in terms
     ]
     windows = np.stack([from_ms, until_ms], axis=1).astype(">u8").tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
 from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench_consent import changes
 from workbench_consent.notices import schema as notices
 from workbench_consent.receipts import schema as receipts
 
@@ -113,6 +114,62 @@ MIGRATIONS = (
         """,
     ),
     Migration(OWNER, 5, notices.TABLES),
+    Migration(
+        OWNER,
+        6,
+        """
+        -- What a form says besides purpose, recipient and channel; forms of the first version say nothing of it.
+        CREATE TABLE consent_term_wider (
+            number        INTEGER PRIMARY KEY,
+            purpose       TEXT NOT NULL,
+            recipient     TEXT NOT NULL,
+            channel       TEXT NOT NULL,
+            notice        TEXT NOT NULL DEFAULT '',
+            notice_digest TEXT NOT NULL DEFAULT '',
+            categories    TEXT NOT NULL DEFAULT '',
+            contacts      TEXT NOT NULL DEFAULT '',
+            method        TEXT NOT NULL DEFAULT '',
+            signer        TEXT NOT NULL DEFAULT '',
+            minor         INTEGER NOT NULL DEFAULT 0,
+            separate      INTEGER NOT NULL DEFAULT 0,
+            max_uses      INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (purpose, recipient, channel, notice, categories, contacts, method, signer, minor, separate, max_uses)
+        );
+        INSERT INTO consent_term_wider (number, purpose, recipient, channel)
+            SELECT number, purpose, recipient, channel FROM consent_term;
+        DROP TABLE consent_term;
+        ALTER TABLE consent_term_wider RENAME TO consent_term;
+        """,
+    ),
+    Migration(
+        OWNER,
+        7,
+        """
+        -- Who refused profiling or a channel; lifted_seq: the event by which the person allowed it again.
+        CREATE TABLE consent_refusal (
+            number     INTEGER PRIMARY KEY,
+            seq        INTEGER NOT NULL,
+            phone      BLOB NOT NULL,
+            id_no      BLOB NOT NULL,
+            what       TEXT NOT NULL,
+            lifted_seq INTEGER
+        );
+        -- Decisions of two people that are no notice: processor contracts, successions, run-off.
+        CREATE TABLE consent_change (
+            number      INTEGER PRIMARY KEY,
+            kind        TEXT NOT NULL,
+            name        TEXT NOT NULL,
+            body        BLOB NOT NULL,
+            digest      BLOB NOT NULL,
+            state       TEXT NOT NULL,
+            proposed_by TEXT NOT NULL,
+            proposed_ms INTEGER NOT NULL,
+            decided_by  TEXT NOT NULL DEFAULT '',
+            decided_ms  INTEGER NOT NULL DEFAULT 0,
+            ended_ms    INTEGER NOT NULL DEFAULT 0
+        );
+        """,
+    ),
     *receipts.MIGRATIONS,
 )
 
@@ -252,6 +309,33 @@ EVIDENCE_KINDS = (
         "核对授权登记与其摘要",
         "the consent records were checked against their digests",
     ),
+    EvidenceKind(
+        "consent.opted_out",
+        (
+            _shared("root", "拒绝内容的加盐摘要 SM3", "salted SM3 of what was refused"),
+            _closed("event", "授权事件序号", "number of the consent event"),
+            _SUBJECT,
+            _personal("what", "拒绝的内容：profiling 自动化营销，或联系渠道", "what was refused: profiling, or a channel"),
+            _REASON,
+            _RECOVERY,
+        ),
+        "客户拒绝自动化营销或一种联系渠道，立即生效",
+        "a customer refused automated marketing or a channel of contact, effective at once",
+    ),
+    EvidenceKind(
+        "consent.opted_in",
+        (
+            _shared("root", "解除内容的加盐摘要 SM3", "salted SM3 of what was ended"),
+            _closed("event", "授权事件序号", "number of the consent event"),
+            _SUBJECT,
+            _personal("what", "重新允许的内容", "what is allowed again"),
+            _closed("entries", "解除的条目", "entries ended", "1"),
+            _REASON,
+        ),
+        "客户重新允许自动化营销或一种联系渠道",
+        "a customer allowed automated marketing or a channel again",
+    ),
+    *changes.EVIDENCE_KINDS,
     *notices.EVIDENCE_KINDS,
     *receipts.EVIDENCE_KINDS,
 )
@@ -284,6 +368,36 @@ SETTINGS = (
         "1",
         "授权文件中不合格行超过此比例时整份不导入",
         "a consent file with a larger share of bad rows is not imported at all",
+    ),
+    Setting(
+        "consent.methods",
+        dict,
+        {
+            "paper": ["纸质签署", "signed on paper"],
+            "esign": ["可靠电子签名", "reliable electronic signature"],
+            "otp": ["短信验证码确认", "confirmed by a code in a text message"],
+            "click": ["线上点选", "chosen online"],
+            "voice": ["录音", "recorded voice"],
+        },
+        "",
+        "签署方式代码及其中英文名称",
+        "codes of how a form was signed, with names in Chinese and English",
+    ),
+    Setting(
+        "consent.notice_required",
+        bool,
+        False,
+        "",
+        "导入的授权是否必须写明告知书版本；首个告知书发布后建议打开",
+        "whether an imported consent must name the version of its notice; to be turned on once notices are published",
+    ),
+    Setting(
+        "consent.profiled_purposes",
+        list,
+        ["wealth-marketing"],
+        "",
+        "按个人特征挑选客户的用途：拒绝自动化营销的客户在其中不使用",
+        "purposes for which customers are chosen by personal traits: who refused profiling is not used for them",
     ),
     *notices.SETTINGS,
     *receipts.SETTINGS,

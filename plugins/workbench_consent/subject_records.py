@@ -11,7 +11,6 @@ import numpy as np
 
 from workbench.contracts import CustomerDecision, GrantQuery, Host
 from workbench.domain.subject import SubjectRecord
-from workbench_consent import tables
 from workbench_consent.columns import Verdicts
 from workbench_consent.erasing import records_with_forms, rows_named
 from workbench_consent.grants import Reason

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from workbench.contracts import Transaction
 from workbench_consent.columns import Term, WithdrawalColumns
-from workbench_consent.grants import Subject, Withdrawal
+from workbench_consent.grants import Conditions, Subject, Withdrawal
 from workbench_consent.rows import Chunk
 from workbench_consent.subjects import ABSENT, Subjects, words_of
 
@@ -53,17 +54,39 @@ def add_event(
 
 def terms(reader: Reader) -> tuple[Term, ...]:
     """Every term in the order of its number, which is its index."""
-    rows = reader.execute("SELECT purpose, recipient, channel FROM consent_term ORDER BY number").fetchall()
-    return tuple(Term(row[0], row[1], row[2]) for row in rows)
+    rows = reader.execute(
+        "SELECT purpose, recipient, channel, notice, notice_digest, categories, contacts, method, signer, minor, separate, max_uses"
+        " FROM consent_term ORDER BY number"
+    ).fetchall()
+    return tuple(Term(row[0], row[1], row[2], _conditions(row)) for row in rows)
 
 
 def add_terms(tx: Transaction, added: Sequence[Term]) -> None:
     """Write new terms after those that exist."""
     count = int(tx.execute("SELECT count(*) FROM consent_term").fetchone()[0])
     tx.executemany(
-        "INSERT INTO consent_term (number, purpose, recipient, channel) VALUES (?, ?, ?, ?)",
-        [(count + i, term.purpose, term.recipient, term.channel) for i, term in enumerate(added)],
+        "INSERT INTO consent_term (number, purpose, recipient, channel, notice, notice_digest, categories, contacts, method, signer,"
+        " minor, separate, max_uses) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                count + i, term.purpose, term.recipient, term.channel, one.notice, one.notice_digest, ",".join(one.categories),
+                ",".join(one.contacts), one.method, one.signer, int(one.minor), int(one.separate), one.max_uses,
+            )
+            for i, term in enumerate(added)
+            for one in (term.conditions,)
+        ],
+    )  # fmt: skip
+
+
+def _conditions(row: Sequence[Any]) -> Conditions:
+    notice, notice_digest, categories, contacts, method, signer, minor, separate, max_uses = tuple(row)[3:]
+    return Conditions(
+        notice, notice_digest, _codes(categories), _codes(contacts), method, signer, bool(minor), bool(separate), int(max_uses)
     )
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
 
 
 def chunks(reader: Reader, *, after: int = 0, seq: int | None = None) -> Iterator[Chunk]:

@@ -168,6 +168,12 @@ def test_sizes_and_scopes_are_never_shared() -> None:
     roots = {("consent.imported", "root"), ("consent.withdrawn", "root"), ("consent.suppression_lifted", "root")}
     roots |= {("consent.erased", "root"), ("consent.withdrawn", "recovery")}  # the second is sealed and padded
     roots |= {("consent.replayed", "entries"), ("consent.replayed", "left")}
+    roots |= {("consent.receipts_issued", "root")}  # over salted receipts
+    # A notice is told to customers anyway; here only which version, by its digest.
+    roots |= {(f"notices.{what}", name) for what in ("proposed", "published", "rejected", "retired") for name in ("notice", "version", "digest")}
+    roots |= {("consent.opted_out", "root"), ("consent.opted_out", "recovery"), ("consent.opted_in", "root")}
+    decided = ("proposed", "approved", "rejected", "ended")
+    roots |= {(f"consent.change_{what}", name) for what in decided for name in ("kind", "digest")}  # not whom it is about
     assert shared == roots | {
         ("consent.snapshot", name) for name in ("snapshot", "attempt", "purpose", "recipient", "key_kind")
     }

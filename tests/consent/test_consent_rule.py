@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from random import Random
+
 import numpy as np
 import polars as pl
 import pytest
 from consent_house import DOCUMENT, House, beijing_ms, customer_list, identity_number, phone_number
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from workbench_consent import columns, grants
 from workbench_consent.columns import GrantColumns, Term, WithdrawalColumns
-from workbench_consent.grants import Customer, Grant, Reason, Subject, Withdrawal
+from workbench_consent.grants import PLAIN, Conditions, Customer, Grant, Reason, StaleSince, Subject, Withdrawal
+from workbench_consent.notices.difference import Staleness
 from workbench_consent.subjects import ABSENT, Subjects, links_of, words_of
 
 from workbench.contracts import GrantQuery
@@ -167,37 +169,101 @@ PHONES = [None, b"p" * 16, b"q" * 16, b"r" * 15 + b"\x00", b"r" * 16]
 NUMBERS = [None, b"1" * 16, b"2" * 16, b"1" * 8 + b"2" * 8]
 PURPOSES, RECIPIENTS = ["a", "b"], ["x", "y"]
 
-subjects = st.builds(Subject, st.sampled_from(PHONES), st.sampled_from(NUMBERS))
-named_subjects = subjects.filter(lambda subject: subject.phone is not None or subject.id_no is not None)
+DAY = 86_400_000
+CONDITIONS = [
+    PLAIN,
+    Conditions(signer="guardian"),
+    Conditions(minor=True),
+    Conditions(minor=True, signer="guardian", max_uses=1),
+    Conditions(notice="n@1", categories=("phone",), contacts=("sms",)),
+    Conditions(notice="n@2", categories=("id-no", "phone", "tags"), contacts=("call", "sms"), signer="self"),
+    Conditions(categories=("id-no",), max_uses=2),
+]
+BORN = [0, 1955_12_30, 1955_12_31, 1956_01_01, 1956_01_02, 1956_01_04, 1980_06_01]
+"""Around the fourteenth birthday on the first days of 1970, where the times of these worlds lie."""
 
 
-@st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[Customer], list[Grant], list[Withdrawal], GrantQuery]:
-    names = st.sampled_from(["A", "B", "C", "D"])
-    customers = [Customer(draw(names), subject) for subject in draw(st.lists(subjects, max_size=7))]
+@dataclass(frozen=True)
+class World:
+    """What a decision rests on; times are whole days from the epoch in Asia/Shanghai."""
+
+    customers: list[Customer]
+    grants: list[Grant]
+    withdrawals: list[Withdrawal]
+    query: GrantQuery
+    restrictions: list[Withdrawal]
+    stale: StaleSince
+    used_up: set[int]
+    refusals: list[tuple[Reason, list[list[Withdrawal]]]]
+
+
+def make_world(seed: int) -> World:
+    """A small world in which everything happens now and then; the same seed gives the same world."""
+    random = Random(seed)
+    pick, chance = random.choice, random.random
+
+    def subject(*, named: bool = True) -> Subject:
+        made = Subject(pick(PHONES), pick(NUMBERS))
+        return subject(named=named) if named and made == Subject(None, None) else made
+
+    def everywhere() -> Withdrawal:
+        return Withdrawal(0, subject(), "", "")
+
+    def scope(names: list[str]) -> str:
+        return pick(["", *names])
+
+    people = [subject(named=False) for _ in range(random.randint(0, 6))]
+    customers = [Customer(pick("ABCD"), one, pick(BORN)) for one in people]
     given_ = []
-    for record in range(1, draw(st.integers(0, 8)) + 1):
-        start = draw(st.integers(0, 5))
-        until = start + draw(st.integers(1, 6))
-        purpose, recipient = draw(st.sampled_from(PURPOSES)), draw(st.sampled_from(RECIPIENTS))
-        subject, seq = draw(named_subjects), draw(st.integers(1, 4))
-        given_.append(Grant(record, seq, subject, purpose, recipient, start, until, bytes([record]) * 32))
-    withdrawals = [
-        Withdrawal(seq, draw(named_subjects), purpose, recipient, draw(st.booleans()), draw(st.booleans()))
-        for seq, purpose, recipient in draw(
-            st.lists(
-                st.tuples(st.integers(1, 5), st.sampled_from(["", *PURPOSES]), st.sampled_from(["", *RECIPIENTS])),
-                max_size=4,
+    for record in range(1, random.randint(0, 8) + 1):
+        start = random.randint(0, 4)
+        # Mostly forms of people on the list, for what will be asked.
+        named = pick(people) if people and chance() < 0.7 else subject()
+        named = Subject(named.phone if chance() < 0.8 else None, named.id_no if chance() < 0.8 else None)
+        given_.append(
+            Grant(
+                record, random.randint(1, 4), named if named != Subject(None, None) else subject(), "a" if chance() < 0.8 else "b",
+                "x" if chance() < 0.8 else "y", start * DAY, (start + random.randint(1, 9)) * DAY, bytes([record]) * 32, "", pick(CONDITIONS),
             )
-        )
+        )  # fmt: skip
+    few = [0, 0, 0, 1, 2]
+    steps = [
+        (random.randint(0, 9) * DAY, Staleness(pick("aab"), pick("xxy"), chance() < 0.4, pick([(), ("tags",), ("id-no", "tags")])))
+        for _ in range(pick(few))
     ]
-    asked = GrantQuery(
-        draw(st.sampled_from(PURPOSES)),
-        PartyId(draw(st.sampled_from(RECIPIENTS))),
-        draw(st.integers(0, 8)),
-        draw(st.sampled_from(list(KeyKind))),
+    return World(
+        customers,
+        given_,
+        [
+            Withdrawal(random.randint(1, 5), subject(), scope(PURPOSES), scope(RECIPIENTS), chance() < 0.5, chance() < 0.5)
+            for _ in range(pick(few))
+        ],
+        GrantQuery(
+            "a" if chance() < 0.9 else "b",
+            PartyId("x" if chance() < 0.9 else "y"),
+            random.randint(0, 7) * DAY + pick([0, 1, 57_599_999, 57_600_000]),
+            pick([*KeyKind, KeyKind.PHONE]),
+            pick([frozenset(), frozenset(), frozenset({"tags"})]),
+            pick(["", "", "sms", "call"]),
+        ),
+        restrictions=[everywhere() for _ in range(pick(few) // 2)],
+        stale={"n@1": steps, "n@2": steps[:1]},
+        used_up={one.record for one in given_ if one.conditions.max_uses and chance() < 0.5},
+        refusals=[
+            (Reason.PROFILING_REFUSED, [[everywhere() for _ in range(pick(few) // 2)]]),
+            (Reason.CHANNEL_REFUSED, [[everywhere() for _ in range(random.randint(0, 2))] for _ in range(pick(few))]),
+        ],
     )
-    return customers, given_, withdrawals, asked
+
+
+WORLDS = 2000
+
+
+def slow(world: World, among: list[bool] | None = None) -> list[grants.Verdict]:
+    return grants.decide(
+        world.customers, world.grants, world.withdrawals, world.query, among, world.restrictions,
+        stale=world.stale, used_up=world.used_up, refusals=world.refusals,
+    )  # fmt: skip
 
 
 def as_columns(people: list[Subject]) -> Subjects:
@@ -207,17 +273,22 @@ def as_columns(people: list[Subject]) -> Subjects:
     )
 
 
-def fast(
-    customers: list[Customer],
-    given_: list[Grant],
-    withdrawals: list[Withdrawal],
-    asked: GrantQuery,
-    among: list[bool] | None = None,
-) -> list[tuple[Reason, int, int]]:
-    terms = [Term(purpose, recipient, "") for purpose in PURPOSES for recipient in RECIPIENTS]
+def withdrawal_columns(entries: list[Withdrawal]) -> WithdrawalColumns:
+    return WithdrawalColumns(
+        as_columns([one.subject for one in entries]),
+        np.array([one.seq for one in entries], np.int64),
+        np.array([one.purpose for one in entries], object),
+        np.array([one.recipient for one in entries], object),
+        np.array([one.suppresses and not one.lifted for one in entries], bool),
+    )
+
+
+def fast(world: World, among: list[bool] | None = None) -> list[tuple[Reason, int, int]]:
+    given_, customers = world.grants, world.customers
+    terms = [Term(purpose, recipient, "", one) for purpose in PURPOSES for recipient in RECIPIENTS for one in CONDITIONS]
     table = GrantColumns(
         as_columns([one.subject for one in given_]),
-        np.array([terms.index(Term(one.purpose, one.recipient, "")) for one in given_], np.uint16),
+        np.array([terms.index(Term(one.purpose, one.recipient, "", one.conditions)) for one in given_], np.uint16),
         np.array([one.from_ms for one in given_], np.int64),
         np.array([one.until_ms for one in given_], np.int64),
         np.array([one.seq for one in given_], np.int64),
@@ -225,37 +296,36 @@ def fast(
         np.zeros(len(given_), bool),
         np.arange(len(given_)),
     ).ranked()
-    taken_back = WithdrawalColumns(
-        as_columns([one.subject for one in withdrawals]),
-        np.array([one.seq for one in withdrawals], np.int64),
-        np.array([one.purpose for one in withdrawals], object),
-        np.array([one.recipient for one in withdrawals], object),
-        np.array([one.suppresses and not one.lifted for one in withdrawals], bool),
-    )
+    taken_back = withdrawal_columns(world.withdrawals)
     table = columns.replace(table, withdrawn=columns.fold(table, terms, taken_back))
     index = columns.index_list(
         as_columns([one.subject for one in customers]),
         pl.Series([one.customer_id for one in customers], dtype=pl.String),
+        np.array([one.born for one in customers], np.int32),
     )
-    chosen = None if among is None else np.array(among, bool)
-    verdicts = columns.decide(index, links_of(index.subjects, table.subjects), table, terms, taken_back, asked, chosen)
+    verdicts = columns.decide(
+        index, links_of(index.subjects, table.subjects), table, terms, taken_back, world.query,
+        None if among is None else np.array(among, bool),
+        withdrawal_columns(world.restrictions) if world.restrictions else None,
+        stale=world.stale,
+        used_up=np.array([one.record in world.used_up for one in given_], bool),
+        refusals=[(why, [withdrawal_columns(group) for group in groups]) for why, groups in world.refusals],
+    )  # fmt: skip
     return [
         (Reason(int(reason)), int(grant) + 1, int(until))
         for reason, grant, until in zip(verdicts.reason, verdicts.grant, verdicts.valid_until_ms, strict=True)
     ]
 
 
-@settings(max_examples=600, deadline=None)
-@given(worlds(), st.lists(st.booleans(), min_size=7, max_size=7), st.booleans())
-def test_the_fast_rule_agrees_with_the_slow_one(
-    world: tuple[list[Customer], list[Grant], list[Withdrawal], GrantQuery], audience: list[bool], has_audience: bool
-) -> None:
-    among = audience[: len(world[0])] if has_audience else None
-    slow = [
-        (one.reason, one.grant.record if one.grant else 0, one.valid_until_ms)
-        for one in grants.decide(*world, among=among)
-    ]
-    assert fast(*world, among=among) == slow
+def test_the_fast_rule_agrees_with_the_slow_one() -> None:
+    seen: set[Reason] = set()
+    for seed in range(WORLDS):
+        world, random = make_world(seed), Random(seed)
+        among = [random.random() < 0.5 for _ in world.customers] if seed % 3 == 0 else None
+        expected = [(one.reason, one.grant.record if one.grant else 0, one.valid_until_ms) for one in slow(world, among)]
+        assert fast(world, among) == expected, f"world {seed}"
+        seen.update(reason for reason, _, _ in expected)
+    assert seen == set(Reason), "otherwise the comparison says nothing about some reason"
 
 
 def test_of_several_holders_one_in_the_audience_stands_for_the_key(house: House) -> None:
@@ -271,31 +341,42 @@ def test_of_several_holders_one_in_the_audience_stands_for_the_key(house: House)
         assert list(decision.reason) == expected
 
 
-@settings(max_examples=200, deadline=None)
-@given(worlds(), st.randoms())
-def test_the_order_of_grants_and_customers_changes_nothing(
-    world: tuple[list[Customer], list[Grant], list[Withdrawal], GrantQuery], shuffle: st.random.Random
-) -> None:
-    customers, given_, withdrawals, asked = world
-    numbered = [Customer(f"{i}", one.subject) for i, one in enumerate(customers)]
-    order = list(range(len(numbered)))
-    shuffle.shuffle(order)
-    before = fast(numbered, given_, withdrawals, asked)
-    after = fast([numbered[i] for i in order], given_, withdrawals[::-1], asked)
-    assert after == [before[i] for i in order]
+def test_the_order_of_grants_and_customers_changes_nothing() -> None:
+    for seed in range(0, WORLDS, 6):
+        world, random = make_world(seed), Random(seed)
+        numbered = [Customer(f"{i}", one.subject, one.born) for i, one in enumerate(world.customers)]
+        order = list(range(len(numbered)))
+        random.shuffle(order)
+        before = fast(replace(world, customers=numbered))
+        after = fast(replace(world, customers=[numbered[i] for i in order], withdrawals=world.withdrawals[::-1]))
+        assert after == [before[i] for i in order], f"world {seed}"
 
 
-@settings(max_examples=200, deadline=None)
-@given(worlds(), named_subjects)
-def test_a_withdrawal_never_makes_anybody_usable(
-    world: tuple[list[Customer], list[Grant], list[Withdrawal], GrantQuery], leaver: Subject
-) -> None:
-    customers, given_, withdrawals, asked = world
-    before = grants.decide(customers, given_, withdrawals, asked)
-    after = grants.decide(customers, given_, [*withdrawals, Withdrawal(9, leaver, "", "")], asked)
-    for one, earlier, later in zip(customers, before, after, strict=True):
-        assert not (later.reason is Reason.OK and earlier.reason not in (Reason.OK, Reason.DUPLICATE_KEY))
-        if later.reason is Reason.OK:
-            key = one.key(asked.key_kind)
-            named = leaver.phone if asked.key_kind is KeyKind.PHONE else leaver.id_no
-            assert key != named, "a key that was withdrawn is still in use"
+def test_a_withdrawal_never_makes_anybody_usable() -> None:
+    for seed in range(WORLDS):
+        world = make_world(seed)
+        leaver = Subject(Random(seed).choice(PHONES[1:]), Random(seed + 1).choice(NUMBERS))
+        after = slow(replace(world, withdrawals=[*world.withdrawals, Withdrawal(9, leaver, "", "")]))
+        for one, earlier, later in zip(world.customers, slow(world), after, strict=True):
+            assert not (later.reason is Reason.OK and earlier.reason not in (Reason.OK, Reason.DUPLICATE_KEY))
+            if later.reason is Reason.OK:
+                key = one.key(world.query.key_kind)
+                named = leaver.phone if world.query.key_kind is KeyKind.PHONE else leaver.id_no
+                assert key != named, "a key that was withdrawn is still in use"
+
+
+def test_what_narrows_never_makes_anybody_usable() -> None:
+    """More staleness, more uses, more refusals: who was out stays out, but for another who stands for a shared key."""
+    for seed in range(WORLDS):
+        world, random = make_world(seed), Random(seed)
+        whole = [(random.randint(0, 8) * DAY, Staleness(purpose, recipient, True, ())) for purpose in PURPOSES for recipient in RECIPIENTS]
+        refused = (Reason.PROFILING_REFUSED, [[Withdrawal(0, Subject(random.choice(PHONES[1:]), None), "", "")]])
+        before = slow(world)
+        for narrower in (
+            replace(world, stale={name: [*steps, *whole] for name, steps in world.stale.items()}),
+            replace(world, used_up=world.used_up | {random.randint(1, 8)}),
+            replace(world, refusals=[*world.refusals, refused]),
+            replace(world, query=replace(world.query, categories=world.query.categories | {"tags"})),
+        ):
+            for earlier, later in zip(before, slow(narrower), strict=True):
+                assert not (later.reason is Reason.OK and earlier.reason not in (Reason.OK, Reason.DUPLICATE_KEY)), f"world {seed}"

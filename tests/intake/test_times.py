@@ -59,7 +59,8 @@ def test_a_date_cell_of_a_workbook_counts_as_a_bare_date() -> None:
         ("2025-13-01", "TIME_FORMAT"),
         ("31/01/2025", "TIME_FORMAT"),
         ("2025-01/31", "TIME_FORMAT"),
-        ("2025-01-31T24:00", "TIME_FORMAT"),
+        ("2025-01-31T24:00+08:00", "TIME_FORMAT"),
+        ("2025-01-31T24:00:01", "TIME_FORMAT"),
         ("2025-01-31T09:00+99:00", "TIME_FORMAT"),
         ("2025-01-31T09:00:00 Europe/Paris", "TIME_FORMAT"),
         ("长期", "TIME_FORMAT"),
@@ -71,6 +72,16 @@ def test_a_date_cell_of_a_workbook_counts_as_a_bare_date() -> None:
 def test_what_is_not_a_date_is_refused_with_its_reason(text: str | None, fault: str) -> None:
     read = parse_grant_time(text, is_end=True)
     assert (read.at_ms, read.fault) == (None, fault)
+
+
+def test_twenty_four_hours_end_a_day_and_begin_none() -> None:
+    """ISO 8601 writes the end of a day so; 23:59:59 is the instant it says, one second earlier."""
+    midnight = parse_grant_time("2025-01-31", is_end=True).at_ms
+    assert midnight is not None
+    for spelling in ("2025-01-31 24:00", "2025-01-31T24:00:00", "2025/1/31 24:00:00.000", "2025年1月31日 24:00"):
+        assert parse_grant_time(spelling, is_end=True).at_ms == midnight, spelling
+        assert parse_grant_time(spelling, is_end=False).fault == "TIME_FORMAT"
+    assert parse_grant_time("2025-01-31 23:59:59", is_end=True).at_ms == midnight - 1000
 
 
 @given(st.datetimes(datetime(2000, 1, 2), datetime(2099, 12, 30)), st.integers(-840, 840))

@@ -100,6 +100,9 @@ class FindsCustomers(Protocol):
         Raises Refused AMBIGUOUS_CUSTOMER when a phone alone is known to several persons.
         """
 
+    def tokens_of(self, *, phones: Sequence[str], id_nos: Sequence[str]) -> tuple[str, ...]:
+        """Tokens in hex of exactly these normalised identifiers; nothing is looked up."""
+
     def rows_named(self, customers: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
         """bool (n): rows (columns phone, id_no) of this person: the number agrees, or there is none and the phone does."""
 

@@ -16,6 +16,7 @@ from workbench.intake.customers import (
     read_customers,
 )
 from workbench.intake.formats import open_table, read_table
+from workbench.intake.grant_scope import FormRules, LineScope, NoticeScope
 from workbench.intake.grants import GRANT_SCHEMA, GrantTable, import_grant_rows, read_grant_rows
 from workbench.intake.mapping import CUSTOMER_FIELDS, GRANT_FIELDS, ColumnMapping, ColumnUse
 from workbench.intake.quality import QualityReport, neutralise_cell, neutralise_cells, require_quality, write_rejects
@@ -34,8 +35,11 @@ __all__ = [
     "ColumnMapping",
     "ColumnUse",
     "CustomerTable",
+    "FormRules",
     "GrantTable",
     "Limits",
+    "LineScope",
+    "NoticeScope",
     "Preview",
     "QualityReport",
     "Table",

@@ -18,6 +18,7 @@ import polars as pl
 from workbench.domain.identifiers import EMPTY_WORDS, KEY_KINDS, fold_cell
 from workbench.intake.customers import SUSPECT, refuse_long_cells, refuse_suspects, where
 from workbench.intake.formats import open_table
+from workbench.intake.grant_scope import FORM_FIELDS, JUDGED, FormRules, read_form_field, scope_faults
 from workbench.intake.mapping import GRANT_FIELDS, ColumnMapping, propose_mapping, require_fields
 from workbench.intake.normalise import clean_id_numbers, clean_phones
 from workbench.intake.quality import (
@@ -47,7 +48,19 @@ GRANT_SCHEMA: Final = pl.Schema(
         "document": pl.String,
     }
 )
+FORM_SCHEMA: Final = pl.Schema(
+    {
+        "notice": pl.String,
+        "categories": pl.String,
+        "contacts": pl.String,
+        "method": pl.String,
+        "signer": pl.String,
+        "separate": pl.Boolean,
+        "max_uses": pl.Int64,
+    }
+)
 
+_EVERY: Final = pl.Schema({**GRANT_SCHEMA, **FORM_SCHEMA})
 _CHANNEL_LENGTH: Final = 64
 _DOCUMENT_LENGTH: Final = 200
 _NOT_IN_NAMES: Final = frozenset("/\\:")
@@ -59,7 +72,7 @@ _TIMES: Final = {"valid_from": "valid_from_ms", "valid_until": "valid_until_ms"}
 class GrantTable:
     """The grants of one file.
 
-    frame: columns of GRANT_SCHEMA, one row per distinct grant in file order; times are milliseconds since the epoch
+    frame: columns of GRANT_SCHEMA, and of FORM_SCHEMA where the file says any of that; one row per distinct grant in file order; times are milliseconds since the epoch
     (UTC), the end exclusive; digests are lower-case; null where there is no value. line: of the last equal row.
     """
 
@@ -77,6 +90,7 @@ class _Known:
     recipients: dict[str, str]
     from_sheet: bool
     today: date
+    rules: FormRules
 
 
 def import_grant_rows(
@@ -85,6 +99,7 @@ def import_grant_rows(
     purposes: Collection[str],
     recipients: Collection[str],
     today: date,
+    rules: FormRules | None = None,
     mapping: Mapping[str, str] | None = None,
     max_bad_share: float = 0.05,
     sheet: str | None = None,
@@ -94,7 +109,7 @@ def import_grant_rows(
 ) -> GrantTable:
     """Read a consent file and refuse it as a whole when too much of it is bad.
 
-    purposes, recipients: the codes in use; a row that names another is refused. today, mapping, max_bad_share,
+    purposes, recipients: the codes in use; a row that names another is refused. rules: what else a form may say. today, mapping, max_bad_share,
     progress, cancelled: as for `import_customers`. Raises Refused or Cancelled; nothing is kept then.
     """
     table = read_grant_rows(
@@ -102,6 +117,7 @@ def import_grant_rows(
         purposes=purposes,
         recipients=recipients,
         today=today,
+        rules=rules,
         mapping=mapping,
         sheet=sheet,
         limits=limits,
@@ -119,6 +135,7 @@ def read_grant_rows(
     purposes: Collection[str],
     recipients: Collection[str],
     today: date,
+    rules: FormRules | None = None,
     mapping: Mapping[str, str] | None = None,
     sheet: str | None = None,
     limits: Limits | None = None,
@@ -133,9 +150,10 @@ def read_grant_rows(
     require_fields(columns, all_of=needed, one_of=KEY_KINDS, path=path)
     known = _Known(
         {code.lower(): code for code in purposes},
-        {code.lower(): code for code in recipients},
+        {code.lower(): code for code in {*recipients, *(rules or FormRules()).processors}},
         reader.info.kind == "xlsx",
         today,
+        rules or FormRules(),
     )
     rejects = RejectLog(reader.info)
     parts: list[pl.DataFrame] = []
@@ -148,7 +166,7 @@ def read_grant_rows(
         if progress is not None:
             progress(rows, max(rows, reader.info.rows_estimate))
     check_cancelled(cancelled)
-    everything = pl.concat(parts) if parts else pl.DataFrame(schema={**GRANT_SCHEMA, SUSPECT: pl.Boolean})
+    everything = pl.concat(parts) if parts else pl.DataFrame(schema={**_kept(columns), SUSPECT: pl.Boolean})
     parts.clear()
     suspects = refuse_suspects(everything["id_no"], everything[SUSPECT], everything["line"], columns, rejects)
     kept = ~suspects & _are_last_of_equals(everything)
@@ -182,7 +200,7 @@ def _clean_batch(batch: Batch, columns: ColumnMapping, rejects: RejectLog, known
     for name in GRANT_FIELDS:
         target = _TIMES.get(name, name)
         if name not in fields:
-            values[target] = pl.Series([None], dtype=GRANT_SCHEMA[target]).new_from_index(0, batch.frame.height)
+            values[target] = pl.Series([None], dtype=_EVERY[target]).new_from_index(0, batch.frame.height)
             continue
         raw = batch.frame[str(fields[name])]
         if name == "phone":
@@ -194,14 +212,26 @@ def _clean_batch(batch: Batch, columns: ColumnMapping, rejects: RejectLog, known
             cleaned = _by_distinct(raw, name, known)
         values[target] = cleaned["value"]
         refused = refused | rejects.add_cells(batch.lines, fields[name], cleaned["fault"], raw)
+    if known.rules.notice_required or known.rules.processors or set(FORM_FIELDS) & set(fields):
+        told = scope_faults(pl.DataFrame([values[name].alias(name) for name in JUDGED]), known.rules)
+        column = fields.get("notice", fields["recipient"])
+        faults = told.select(pl.when(~refused).then("fault")).to_series()
+        refused = refused | rejects.add_cells(batch.lines, column, faults, batch.frame[str(column)])
+        values |= {name: told[name] for name in ("categories", "contacts", "separate")}
     no_key = values["phone"].is_null() & values["id_no"].is_null() & ~refused
     refused = refused | rejects.add_cells(batch.lines, None, where(no_key, "NO_KEY"), None)
     ends_early = (values["valid_until_ms"] <= values["valid_from_ms"]).fill_null(value=False) & ~refused
     until = fields["valid_until"]
     raw_until = batch.frame[str(until)]
     refused = refused | rejects.add_cells(batch.lines, until, where(ends_early, "PERIOD_EMPTY"), raw_until)
-    frame = pl.DataFrame([values[name].alias(name) for name in GRANT_SCHEMA])
+    frame = pl.DataFrame([values[name].alias(name) for name in _kept(columns)])
     return frame.with_columns(suspect.alias(SUSPECT)).filter(~refused)
+
+
+def _kept(columns: ColumnMapping) -> dict[str, pl.DataType]:
+    """Columns of the frame: those of a form only where the file says any of it, because each costs 16 bytes a row."""
+    says_more = bool(set(FORM_FIELDS) & set(columns.fields()))
+    return dict(_EVERY if says_more else GRANT_SCHEMA)
 
 
 def _are_last_of_equals(grants: pl.DataFrame) -> pl.Series:
@@ -222,7 +252,7 @@ def _by_distinct(raw: pl.Series, name: str, known: _Known) -> pl.DataFrame:
     read = _READERS[name]
     distinct = raw.fill_null("").unique()
     results = [read(text, known) for text in distinct]
-    kind = GRANT_SCHEMA[_TIMES.get(name, name)]
+    kind = _EVERY[_TIMES.get(name, name)]
     table = pl.DataFrame(
         {
             "raw": distinct,
@@ -234,7 +264,7 @@ def _by_distinct(raw: pl.Series, name: str, known: _Known) -> pl.DataFrame:
     return cells.join(table, on="raw", how="left", maintain_order="left").select("value", "fault")
 
 
-_Reading = tuple[str | int | None, str | None]
+_Reading = tuple[str | int | bool | None, str | None]
 _Reader = Callable[[str, _Known], _Reading]
 
 
@@ -283,6 +313,10 @@ def _read_document(text: str, known: _Known) -> _Reading:
     return folded, None
 
 
+def _form_reader(name: str) -> _Reader:
+    return lambda text, known: read_form_field(name, text, known.rules)
+
+
 _READERS: Final[dict[str, _Reader]] = {
     "purpose": _code_reader("PURPOSE_MISSING", "PURPOSE_UNKNOWN", lambda known: known.purposes),
     "recipient": _code_reader("RECIPIENT_MISSING", "RECIPIENT_UNKNOWN", lambda known: known.recipients),
@@ -291,6 +325,7 @@ _READERS: Final[dict[str, _Reader]] = {
     "document_digest": _read_digest,
     "channel": _read_channel,
     "document": _read_document,
+    **{name: _form_reader(name) for name in FORM_FIELDS},
 }
 
 

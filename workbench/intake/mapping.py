@@ -46,6 +46,13 @@ GRANT_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "document_digest": ("文件摘要", "签署文件摘要", "文件哈希", "document_digest", "document_hash"),
     "document": ("签署文件", "签署文件名", "document", "document_file"),
     "channel": ("渠道", "签署渠道", "channel"),
+    "notice": ("告知书", "告知书版本", "notice", "notice_version"),
+    "categories": ("信息种类", "个人信息种类", "categories"),
+    "contacts": ("联系渠道", "contact_channels"),
+    "method": ("签署方式", "method", "signing_method"),
+    "signer": ("签署人身份", "signer", "signed_by"),
+    "separate": ("单独同意", "separate", "separate_consent"),
+    "max_uses": ("使用次数上限", "max_uses"),
 }
 """Fields of a consent file and the spellings of their headers."""
 
@@ -62,6 +69,13 @@ FIELD_NAMES: Final[dict[str, tuple[str, str]]] = {
     "document_digest": ("文件摘要", "document digest"),
     "document": ("签署文件", "signed form"),
     "channel": ("渠道", "channel"),
+    "notice": ("告知书版本", "version of the notice"),
+    "categories": ("信息种类", "categories of personal information"),
+    "contacts": ("联系渠道", "channels of contact"),
+    "method": ("签署方式", "how it was signed"),
+    "signer": ("签署人身份", "who signed"),
+    "separate": ("单独同意", "separate consent"),
+    "max_uses": ("使用次数上限", "largest number of uses"),
 }
 
 TAG_LENGTH: Final = 40

@@ -49,6 +49,33 @@ ROW_REASONS: Final[dict[str, tuple[str, str]]] = {
         "签署文件一栏应为文件名，不含路径，至多 200 个字符",
         "the signed form is named by its file name, without a path, at most 200 characters",
     ),
+    "RECIPIENT_IS_PROCESSOR": (
+        "这是受托处理方，有受托处理合同，不是接收方",
+        "this is an entrusted processor with a contract, not a recipient",
+    ),
+    "NOTICE_MISSING": ("没有写明告知书版本", "the version of the notice is not named"),
+    "NOTICE_UNKNOWN": (
+        "没有发布过这个告知书版本（写法：名称@版本）",
+        "no such version of a notice was published (written key@version)",
+    ),
+    "NOTICE_NOT_IN_FORCE": (
+        "生效日期不在该告知书版本可签署的期间内",
+        "the grant begins when customers could not sign under this version of the notice",
+    ),
+    "NOTICE_SCOPE": (
+        "该告知书版本没有这一用途与接收方，或没有这些信息种类、联系渠道",
+        "this version of the notice has no such purpose and recipient, or not these categories or channels",
+    ),
+    "CATEGORY_UNKNOWN": ("信息种类代码未登记", "the category of personal information is not registered"),
+    "CONTACT_UNKNOWN": ("联系渠道代码未登记", "the channel of contact is not registered"),
+    "METHOD_UNKNOWN": ("签署方式代码未登记", "the method of signing is not registered"),
+    "SIGNER_UNKNOWN": (
+        "签署人身份应为本人、监护人、代理人或近亲属",
+        "who signed is self, guardian, agent or kin",
+    ),
+    "SEPARATE_MISSING": ("没有单独同意，不能向接收方提供", "there is no separate consent, so nothing may go to the recipient"),
+    "FLAG_FORMAT": ("应写是或否", "write yes or no"),
+    "USES_FORMAT": ("使用次数应为 1 至 1000000 的整数", "the number of uses is a whole number from 1 to 1000000"),
     "CHANNEL_LENGTH": ("渠道超过 64 个字符", "the channel is longer than 64 characters"),
 }
 """Why one row is refused: code to a sentence in Chinese and English."""

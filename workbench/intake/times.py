@@ -28,6 +28,7 @@ _WHOLE = re.compile(
     r" *(?P<zone>[Zz]|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
 _SERIAL = re.compile(r"[0-9]{5}(?:\.[0-9]+)?")
+_MIDNIGHT_AT_THE_END = re.compile(r"24:00(?::00(?:[.,]0+)?)?")
 _MIDNIGHT = re.compile(r"0{1,2}:00(?::00(?:[.,]0+)?)?")
 
 
@@ -60,6 +61,8 @@ def parse_grant_time(text: str | None, *, is_end: bool, from_sheet: bool = False
             return GrantTime(fault="TIME_RANGE")
         if is_date:
             return GrantTime(_milliseconds(start + timedelta(days=1) if is_end else start))
+        if is_end and _MIDNIGHT_AT_THE_END.fullmatch(time_text or "") and not found["zone"]:
+            return GrantTime(_milliseconds(start + timedelta(days=1)))
         instant = start.replace(
             hour=int(found["hour"]),
             minute=int(found["minute"]),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from workbench.contracts import Host, Transaction
 from workbench.errors import Denied, NotFound, Refused
+from workbench_consent import tables
 from workbench_consent.notices.difference import Change, Staleness, changes, optional, staleness
 from workbench_consent.notices.lint import Finding, Known, errors, lint
 from workbench_consent.notices.text import Notice, altered, digest, format_notice, parse_notice
@@ -80,12 +81,6 @@ def newest(reader: Reader, key: str) -> Version | None:
     """The newest version that was published, None before the first."""
     found = all_versions(reader, key=key, states=IN_FORCE)
     return found[-1] if found else None
-
-
-def fingerprint(reader: Reader) -> tuple[int, int, int]:
-    """Changes whenever a version's state does: for caches of what was read here."""
-    row = reader.execute("SELECT count(*), coalesce(max(decided_ms), 0), coalesce(sum(state = 'PUBLISHED'), 0) FROM consent_notice").fetchone()
-    return int(row[0]), int(row[1]), int(row[2])
 
 
 def stale_since(versions: Sequence[Version]) -> dict[tuple[str, int], list[tuple[int, Staleness]]]:
@@ -171,8 +166,11 @@ def publish(tx: Transaction, host: Host, known: Known, *, key: str, version: int
     check(one.notice, known)
     _require_order(tx, one.notice)
     values = {**_values(one.notice, one.digest), "changes": " ".join(one.confirmed) or "none"}
-    host.evidence.append(tx, "notices.published", values, actor=actor)
+    entry = host.evidence.append(tx, "notices.published", values, actor=actor)
     _decide(tx, one, PUBLISHED, actor, host.now_ms())
+    # A consent event, so that every decision taken before is taken anew: it may be stale now.
+    seq = tables.newest_event(tx) + 1
+    tables.add_event(tx, "noticed", seq=seq, entry=entry.index, at_ms=host.now_ms(), actor=actor, root=one.digest)
     return version_named(tx, key, version)
 
 

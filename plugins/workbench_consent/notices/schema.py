@@ -33,9 +33,9 @@ _VERSION = (
     _shared("notice", "告知书", "notice"),
     _shared("version", "版本", "version"),
     _shared("digest", "内容摘要 SM3", "SM3 of the content"),
-    _shared("lines", "其中的单独选择数", "separate choices in it", "1"),
+    Field("lines", Visibility.COMMITTED, "其中的单独选择数", "separate choices in it", "1"),
 )
-_CHANGES = _shared("changes", "已确认的实质变更，none 为无", "material changes that were confirmed, none for none")
+_CHANGES = Field("changes", Visibility.COMMITTED, "已确认的实质变更，none 为无", "material changes that were confirmed, none for none")
 _REASON = Field("reason", Visibility.COMMITTED, "理由", "reason")
 
 EVIDENCE_KINDS = (
