@@ -149,7 +149,7 @@ def test_the_command_of_the_report_verifies_the_authority_s_signature_with_opens
         (tmp_path / name).write_bytes(data)
     texts = [one["en"] for one in checked(files)["unchecked"] if "openssl" in one["en"]]
     (command,) = {re.search("openssl ts -verify .*", text)[0] for text in texts}  # type: ignore[index]  # found above
-    assert command in files["report.html"].decode()
+    assert f"<pre>{command}</pre>" in files["report.html"].decode()
     done = subprocess.run(shlex.split(command), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and "Verification: OK" in done.stdout, done.stderr
     (tmp_path / STAMP / "checkpoint.note").write_bytes(files[f"{STAMP}checkpoint.note"] + b" ")

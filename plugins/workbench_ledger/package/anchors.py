@@ -5,6 +5,7 @@ Document: docs/protocols/package.md section 4.2.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -58,15 +59,21 @@ def anchors_of(order: PackageOrder, plan: Plan, shelf: Shelf) -> list[Anchored]:
     return [found[folder] for folder in sorted(found)]
 
 
-def how_to_check(one: Anchored) -> dict[str, str]:
-    """What a reader needs to ask the authority's certificate or the chain: `command`, and of a chain what to compare."""
+def how_to_check(one: Anchored) -> tuple[str, dict[str, str]]:
+    """What a reader runs, or asks a node of the chain; and of a chain what to compare, by names of the sentences."""
     if one.anchor.kind == "rfc3161":
         stamp = f"{one.folder}/tsa.pem"
         command = f"openssl ts -verify -in {one.folder}/token.tsr -data {one.folder}/checkpoint.note"
-        return {"command": f"{command} -CAfile {stamp} -untrusted {stamp} -attime {one.anchor.time_ms // 1000}"}
+        return f"{command} -CAfile {stamp} -untrusted {stamp} -attime {one.anchor.time_ms // 1000}", {}
     told = canonical.parse_object(one.files["transaction.json"])
-    values = {name: str(told[name]) for name in ("chain_id", "contract", "block", "block_hash", "transaction")}
-    return {**values, "command": f"eth_getTransactionReceipt [\"0x{values['transaction']}\"]"}
+    facts = {
+        "chain_id": str(told["chain_id"]),
+        "contract": f"0x{told['contract']}",
+        "block": f"{told['block']} (0x{told['block_hash']})",
+        "transaction": f"0x{told['transaction']}",
+    }
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": [facts["transaction"]]}
+    return f"curl -s -H 'content-type: application/json' -d '{json.dumps(asked)}' NODE", facts
 
 
 def _tied(anchor: PackageAnchor, head: int, plan: Plan, shelf: Shelf) -> Anchored | None:

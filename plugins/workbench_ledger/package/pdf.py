@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from workbench_ledger.package.report import Block, Heading, Notice, Paragraph, Report, Table
+from workbench_ledger.package.report import Block, Command, Heading, Notice, Paragraph, Report, Table
 
 USUAL_FONTS = (
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
@@ -88,8 +88,13 @@ def _draw(pdf: Any, blocks: Iterable[Block]) -> None:
             pdf.multi_cell(0, 8 if block.level == 1 else 7, block.text, new_x="LMARGIN", new_y="NEXT")
         elif isinstance(block, Paragraph):
             pdf.set_font("report", size=9)
-            pdf.multi_cell(0, 5, block.text, new_x="LMARGIN", new_y="NEXT")
+            pdf.multi_cell(0, 5, block.text, align="L", new_x="LMARGIN", new_y="NEXT")
             pdf.ln(1)
+        elif isinstance(block, Command):
+            pdf.set_font("report", size=8)
+            pdf.set_fill_color(*_TONES["empty"][1])
+            pdf.multi_cell(0, 4.6, block.text, align="L", fill=True, wrapmode="CHAR", new_x="LMARGIN", new_y="NEXT")
+            pdf.ln(1.5)
         elif isinstance(block, Notice):
             ink, tint = _TONES[block.tone]
             pdf.set_fill_color(*tint)

@@ -53,7 +53,14 @@ class Table:
     mono: tuple[int, ...] = ()
 
 
-Block = Heading | Paragraph | Notice | Table
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Text to be copied as it stands."""
+
+    text: str
+
+
+Block = Heading | Paragraph | Notice | Table | Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,14 +290,19 @@ def _witnesses(plan: Plan, called: Callable[[str], str], say: Callable[..., str]
 
 def _anchored(anchors: Sequence[Anchored], called: Callable[[str], str], say: Callable[..., str]) -> list[Block]:
     """Every anchor as a row, and below the table what a reader does about those with proof."""
-    rows, orders = [], []
+    rows: list[tuple[str, ...]] = []
+    orders: list[Block] = []
     for one in anchors:
         anchor = one.anchor
         when = local_time(anchor.time_ms) if one.is_confirmed else "—"
         state = say(f"anchor_{anchor.state}", folder=f"{one.folder}/")
         rows.append((called(anchor.log), say(f"kind_{anchor.kind}"), f"{anchor.size:,}", when, state))
         if one.is_confirmed:
-            orders.append(Paragraph(say(f"do_{anchor.kind}", log=called(anchor.log), folder=one.folder, **how_to_check(one))))
+            command, facts = how_to_check(one)
+            orders.append(Paragraph(say(f"do_{anchor.kind}", log=called(anchor.log), folder=one.folder)))
+            if facts:
+                orders.append(Table(("", ""), tuple((say(name), value) for name, value in facts.items()), (22, 78), mono=(1,)))
+            orders.append(Command(command))
     columns = tuple(say(f"column_{name}") for name in ("log", "anchor", "covers", "outside", "state"))
     return [Table(columns, tuple(rows), (20, 20, 13, 17, 30)), *orders]
 
@@ -325,6 +337,7 @@ def _table(block: Table) -> str:
 _DRAW: dict[type, Callable[..., str]] = {
     Heading: _heading,
     Paragraph: lambda block: f"<p>{html.escape(block.text)}</p>",
+    Command: lambda block: f"<pre>{html.escape(block.text)}</pre>",
     Notice: _notice,
     Table: _table,
 }
