@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from tests.host.house import House
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge, VerificationError
-from workbench.node.files import Uploads, safe_file_name
+from workbench.node.files import Uploads
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -178,16 +178,3 @@ def test_a_waiting_download_lies_encrypted(house: House) -> None:
     for path in house.node.folder.rglob("*"):
         if path.is_file():
             assert b"10012345678" not in path.read_bytes(), path.name
-
-
-@pytest.mark.parametrize(
-    ("text", "name"), [("J-1.csv", "J-1.csv"), ("../x", "x"), ('a"b\r\nc', "a_b_c"), ("客户 1", "客户_1"), ("x" * 200, "x" * 100)]
-)
-def test_a_file_name_for_a_browser_has_no_separators_quotes_or_breaks(text: str, name: str) -> None:
-    assert safe_file_name(text) == name
-
-
-@pytest.mark.parametrize("text", ["", "..", "///", "\n"])
-def test_nothing_left_of_a_name_is_refused(text: str) -> None:
-    with pytest.raises(InvalidRequest):
-        safe_file_name(text)

@@ -77,9 +77,6 @@ class Bridge(pn.custom.JSComponent):
         if self._shown.pop(kind, None) is not None:
             self._draw()
 
-    def is_shown(self, kind: str) -> bool:
-        return kind in self._shown
-
     def order(self, **what: Any) -> None:
         """Let the window do something: open a page, a window, or save a file."""
         self._orders += 1

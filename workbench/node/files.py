@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workbench.contracts import Store, Transaction
 from workbench.domain.party import Caller
-from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
+from workbench.errors import NotFound, StorageFailed, TooLarge
 from workbench.store.vault import Draft, Opened, Vault
 
 _FILE_ID = re.compile(r"[0-9a-f]{24}")
@@ -208,11 +208,3 @@ class Downloads:
         for name in self._vault.names(tx, "download/"):
             if name not in offered and self._leaving.get(name, 0) < begun_ms:
                 self._vault.shred(tx, name)
-
-
-def safe_file_name(text: str) -> str:
-    """A name for a file handed to a browser: letters, digits, dot, dash and underscore."""
-    name = re.sub(r"[^\w.\-]+", "_", text).strip("._")
-    if not name:
-        raise InvalidRequest("文件名为空", "The file name is empty")
-    return name[:100]
