@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from tests.host.house import House
 from workbench.domain.party import Role
-from workbench.errors import InvalidRequest, NotFound, StorageFailed, TooLarge, VerificationError
+from workbench.errors import NotFound, StorageFailed, TooLarge, VerificationError
 from workbench.node.files import Uploads
 
 
