@@ -113,22 +113,30 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     customers.add_argument("--data-class", default="C2", choices=("C1", "C2", "C3"), help="JR/T 0171 类别 / class")
     customers.add_argument("--as-of", metavar="DAY", type=_day, help="数据日期 YYYY-MM-DD / day of the data")
     customers.add_argument("--lawful-basis", default="consent", help="处理的合法性基础 / lawful basis")
-    erase = _add(commands, "erase", "erasing:erase", "擦除一位客户 / erase one customer")
-    erase.add_argument("--party", required=True, help="机构 / institution")
-    whom = erase.add_argument_group()
-    whom.add_argument("--phone", help="手机号 / phone")
-    whom.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
-    whom.add_argument("--reason", default="", help="理由，至少 5 个字 / reason, 5 characters or more")
-    whom.add_argument("--confirm", metavar="REQUEST", help="第二人确认 / confirm as the second person")
+    _erase_arguments(_add(commands, "erase", "erasing:erase", "即 consent erase / the same as consent erase"))
     consent = commands.add_parser("consent", help="授权 / consent")
     verbs = consent.add_subparsers(dest="verb", required=True, parser_class=Parser, metavar="VERB")
     withdraw = _add(verbs, "withdraw", "lists:withdraw", "撤回授权，立即生效 / withdraw, effective at once")
     withdraw.add_argument("--party", required=True, help="机构 / institution")
-    who = withdraw.add_mutually_exclusive_group(required=True)
-    who.add_argument("--phone", help="手机号 / phone")
-    who.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
+    withdraw.add_argument("--phone", help="手机号 / phone")
+    withdraw.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
     withdraw.add_argument("--purpose", help="只撤回此目的 / this purpose only")
     withdraw.add_argument("--recipient", help="只撤回此接收方 / this recipient only")
+    withdraw.add_argument(
+        "--by", choices=("subject", "agent", "guardian", "kin"), default="subject",
+        help="由谁提出：本人、受托人、监护人、近亲属 / who asks for it",
+    )  # fmt: skip
+    withdraw.add_argument("--proof", default="", help="代为撤回的证明文件编号 / reference of the proof, for who acts for the customer")
+    withdraw.add_argument("--reason", default="", help="理由 / reason")
+    told = _add(verbs, "withdrawals", "erasing:withdrawals", "撤回与对方回执 / withdrawals and the partners' acknowledgements")
+    told.add_argument("--party", required=True, help="机构 / institution")
+    told.add_argument(
+        "--state", choices=("waiting", "acknowledged", "overdue", "refused"), default="", help="只看此状态 / only in this state"
+    )
+    _erase_arguments(_add(verbs, "erase", "erasing:erase", "擦除一位客户 / erase one customer"))
+    report = _add(verbs, "report", "erasing:report", "擦除报告与全部文件的查找结果 / reports of erasures and of the search in all files")
+    report.add_argument("--party", required=True, help="机构 / institution")
+    report.add_argument("--request", default="", metavar="REQUEST", help="只看这一项擦除 / only this erasure")
     receipt = _add(verbs, "receipt", "receipts:receipt", "出具一份授权凭据 / issue one consent receipt")
     receipt.add_argument("--record", type=_positive, metavar="N", help="授权记录号 / number of the grant")
     receipt.add_argument("--customer", action="store_true", help="从标准输入读手机号或身份证号，一行一个 / read phone or ID number from standard input, one a line")
@@ -144,6 +152,15 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
         command.add_argument("--party", required=True, help="机构 / institution")
         command.add_argument("--purpose", default="", help="目的 / purpose")
         command.add_argument("--recipient", default="", help="接收方 / recipient")
+
+
+def _erase_arguments(erase: Parser) -> None:
+    erase.add_argument("--party", required=True, help="机构 / institution")
+    whom = erase.add_argument_group()
+    whom.add_argument("--phone", help="手机号 / phone")
+    whom.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
+    whom.add_argument("--reason", default="", help="理由，至少 5 个字 / reason, 5 characters or more")
+    whom.add_argument("--confirm", metavar="REQUEST", help="第二人确认 / confirm as the second person")
 
 
 def _intersect_command(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -146,7 +146,7 @@ def test_the_entries_name_places_to_us_and_nothing_to_others(erased: Erased) -> 
         assert b"entry:" not in body and entry.refs == ()
         assert Search({f"{one} {name}": form for one in (PHONE, NUMBER) for name, form in forms(one).items()}).hits(body) == []
     assert told[erased.looked_up] >= {"subject", "purpose", "recipient", "outcome"}
-    assert told[erased.withdrawn] == {"subject", "purpose", "recipient", "grants", "reason"}
+    assert told[erased.withdrawn] == {"subject", "purpose", "recipient", "grants", "reason", "by", "proof"}
 
 
 def test_normal_operations_read_nothing_of_what_was_set_aside(erased: Erased) -> None:

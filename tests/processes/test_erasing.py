@@ -32,7 +32,7 @@ def test_forms_come_with_their_rows_and_go_with_their_customer(live: Live, tmp_p
     short = workbench("erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "x", "--json")
     assert (short.status, short.value["error"]["code"]) == (2, "INVALID_REQUEST")
     erased = workbench(
-        "erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "asked for it in writing", "--json"
+        "consent", "erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "asked for it in writing", "--json"
     )
     assert (erased.status, erased.value["state"]) == (0, "RESTRICTED")
     by_owner = {one["owner"]: one for one in erased.value["findings"] if one["what"] != "suppression"}
@@ -40,5 +40,14 @@ def test_forms_come_with_their_rows_and_go_with_their_customer(live: Live, tmp_p
     assert phone not in str(erased.value) and number not in str(erased.value)
     again = workbench("erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "asked for it once more")
     assert again.status == 0
+    request = erased.value["request"]
+    report = workbench("consent", "report", live.folder, "--party", "broker", "--request", request, "--json")
+    assert (report.status, report.value["holds"]) == (0, True)
+    [shown] = report.value["erasures"]
+    [searched] = [one for one in shown["findings"] if one["owner"] == "search"]
+    assert searched["found"] == 0 and "write-ahead log included" in searched["en"]
+    assert phone not in report.out and number not in report.out
+    unknown = workbench("consent", "report", live.folder, "--party", "broker", "--request", "E-0", "--json")
+    assert (unknown.status, unknown.value["error"]["code"]) == (2, "NO_ERASURE")
     audit = workbench("audit", live.folder, "--party", "broker", "--json")
     assert (audit.status, audit.value["findings"]) == (0, [])

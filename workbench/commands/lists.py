@@ -64,6 +64,7 @@ def withdraw(options: Options) -> int:
         request["purpose"] = options.purpose
     if options.recipient:
         request["recipient"] = options.recipient
+    request |= {"by": options.by, "proof": options.proof, "reason": options.reason}
     _, password = credentials(workspace, options.party, Role.COMPLIANCE)
     with client_for(workspace, options.party, Role.COMPLIANCE) as client:
         reply = client.confirmed("consent.withdraw", password=password, **request)

@@ -29,8 +29,9 @@ from workbench.domain.erasure import (
 from workbench.domain.evidence import AuditFinding, ReplayNeed, RestoredEntry
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.party import Caller
-from workbench.errors import Denied, InvalidRequest, NotFound, Refused, VerificationError, WorkbenchError
-from workbench.node.erasing import erase_from_host, finds_customers, identify
+from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError, WorkbenchError
+from workbench.node.erasing import erase_from_host, finds_customers, identify, learn_again, shown_name
+from workbench.node.erasure_search import GIVEN_OUT, search_files
 from workbench.store.restricted import Restriction, Taken
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ SWEEP_S = 60.0
 WAITING_DAYS = 7
 REFERENCES_AN_ENTRY = 300
 NONCE_SIZE = 12
+
+
+def _go_on(done: int, total: int) -> bool:
+    return True
+
+
 _BINDING = {"evidence.erased": Stage.ERASE, "evidence.restricted": Stage.RESTRICT}
 
 
@@ -65,6 +72,7 @@ class Erasure:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._learning: threading.Thread | None = None
 
     # ---- life
 
@@ -77,6 +85,8 @@ class Erasure:
 
     def stop(self) -> None:
         self._stop.set()
+        if self._learning is not None:
+            self._learning.join(timeout=30)
 
     def _look_again(self) -> None:
         while not self._stop.wait(SWEEP_S):
@@ -88,7 +98,7 @@ class Erasure:
         with self._lock:
             self._try(self._expire)
             for one in self.requests(states=("RUNNING",)):
-                self._try(partial(self._first_stage, one.request, actor=""))
+                self._try(partial(self._again, one.request))
             for request, group in self._due().items():
                 ended += len(group) if self._try(partial(self._end, request, group)) else 0
         if ended:
@@ -106,8 +116,20 @@ class Erasure:
 
     # ---- asking
 
-    def ask(self, caller: Caller, *, phone: str, id_no: str, reason: str) -> Asked:
-        """Take a request down; in production it waits for a second person, elsewhere it runs. Refusals: section 2."""
+    def ask(
+        self, caller: Caller, *, phone: str, id_no: str, reason: str, step: Callable[[int, int], bool] = _go_on
+    ) -> Asked:
+        """Take a request down; in production it waits for a second person, elsewhere it runs. Refusals: section 2.
+
+        step: told bytes searched and bytes in all, answers whether to go on; the erasure is done before it is first asked.
+        """
+        with self._host.lists.kept_open():
+            request, customer = self._ask(caller, phone=phone, id_no=id_no, reason=reason)
+        if customer is not None:
+            self._prove(request, customer, caller.person.token, step)
+        return self.asked(request)
+
+    def _ask(self, caller: Caller, *, phone: str, id_no: str, reason: str) -> tuple[str, Customer | None]:
         host = self._host
         if not phone.strip() and not id_no.strip():
             raise InvalidRequest("请填写手机号或身份证号", "give a phone number or an identity number")
@@ -131,13 +153,13 @@ class Erasure:
             host.evidence.append(tx, "customers.erasure_asked", values, actor=actor, subject=customer.names[0])
 
         host.store.write(change)
-        if not waits:
-            with self._lock:
-                self._first_stage(request, actor=actor)
-        return self.asked(request)
+        if waits:
+            return request, None
+        with self._lock:
+            return request, self._first_stage(request, actor=actor)
 
-    def confirm(self, caller: Caller, request: str) -> Asked:
-        """The second person's yes; Denied OWN_REQUEST for the first one's."""
+    def confirm(self, caller: Caller, request: str, *, step: Callable[[int, int], bool] = _go_on) -> Asked:
+        """The second person's yes; Denied OWN_REQUEST for the first one's. step: as in `ask`."""
         host, actor = self._host, caller.person.token
         now = host.now_ms()
 
@@ -160,8 +182,9 @@ class Erasure:
             host.evidence.append(tx, "customers.erasure_confirmed", {"request": request}, actor=actor)
 
         host.store.write(change)
-        with self._lock:
-            self._first_stage(request, actor=actor)
+        with self._lock, host.lists.kept_open():
+            customer = self._first_stage(request, actor=actor)
+        self._prove(request, customer, actor, step)
         return self.asked(request)
 
     def requests(self, *, states: Sequence[str] = ()) -> list[Asked]:
@@ -189,8 +212,61 @@ class Erasure:
 
     # ---- first stage
 
-    def _first_stage(self, request: str, *, actor: str) -> None:
-        """Owner by owner, then the openings; the request stays RUNNING when somebody failed."""
+    def _again(self, request: str) -> None:
+        """What a stop or a failure left open."""
+        self._prove(request, self._first_stage(request, actor=""), "", _go_on)
+
+    def _prove(self, request: str, customer: Customer, actor: str, step: Callable[[int, int], bool]) -> None:
+        """Search every file for the customer, and add what was found to the report and to the log (section 10).
+
+        The erasure itself is done and recorded before; a search that is stopped says so and changes nothing of it.
+        """
+        host = self._host
+        finding, values = self._searched(customer, step)
+
+        def change(tx: Transaction) -> None:
+            row = tx.execute("SELECT report FROM erasure_request WHERE request = ?", (request,)).fetchone()
+            report = [one for one in json.loads(row[0]) if one["owner"] != finding.owner]
+            tx.execute(
+                "UPDATE erasure_request SET report = ? WHERE request = ?",
+                (json.dumps([*report, finding.as_dict()], ensure_ascii=False), request),
+            )
+            host.evidence.append(tx, "customers.erasure_searched", {"request": request, **values}, actor=actor)
+
+        host.store.write(change)
+
+    def _searched(self, customer: Customer, step: Callable[[int, int], bool]) -> tuple[ErasureFinding, dict[str, str]]:
+        if not customer.identifiers:
+            zh = "没有查找文件：恢复后重做时只知道代号，不知道号码"
+            en = "no file was searched: after a restore only tokens are known, no numbers"
+            return ErasureFinding("search", "files searched", 0, 0, 0, 0, zh, en), {"files": "0", "size": "0", "hits": "-"}
+        stopped = False
+
+        def go_on(done: int, total: int) -> None:
+            nonlocal stopped
+            stopped = stopped or not step(done, total)
+
+        try:
+            found = search_files(self._host.folder, customer.identifiers, progress=go_on, cancelled=lambda: stopped)
+        except Cancelled as cancel:
+            return ErasureFinding("search", "files searched", 0, 0, 0, 0, cancel.zh, cancel.en), {"files": "0", "size": "0", "hits": "-"}
+        ours = [one for one in found.hits if one.file.parts[0] not in GIVEN_OUT]
+        given = len({one.file for one in found.hits}) - len({one.file for one in ours})
+        size = f"{found.size_bytes / (1 << 20):.1f} MiB"
+        zh = f"查找了 {found.files} 个文件，{size}，含日志：" + ("没有找到此人" if not ours else "仍找到此人，运维与合规岗立即查明")
+        en = f"{found.files} files, {size}, were searched, the write-ahead log included: " + (
+            "the customer is in none" if not ours else "the customer is still there; operations and compliance find out why"
+        )
+        if given:
+            zh, en = f"{zh}；另有 {given} 个已交出的导出文件", f"{en}; besides, {given} exported files that were handed out"
+        if found.unread:
+            zh, en = f"{zh}；{found.unread} 个文件无法读取", f"{en}; {found.unread} files could not be read"
+        names = tuple(f"{shown_name(one.file.as_posix())}: {one.form}" for one in ours)
+        finding = ErasureFinding("search", "files searched", len(ours), 0, 0, 0, zh, en, left=len(ours), names=names)
+        return finding, {"files": str(found.files), "size": str(found.size_bytes), "hits": str(len(ours))}
+
+    def _first_stage(self, request: str, *, actor: str) -> Customer:
+        """Owner by owner, then the openings; the request stays RUNNING when somebody failed. Returns whom, in clear."""
         host = self._host
         with host.store.read() as reader:
             customer, reason = _unpacked(host.vault.get(reader, _object(request)))
@@ -204,8 +280,9 @@ class Erasure:
 
         for _, answer in host.plugins.collect("workbench_erase_customer", failed=failed, host=host, request=asked):
             findings += answer
-        host.withdrawals.settle()  # partners are told, and exports found, while the rows are still there
-        findings += erase_from_host(host, asked)
+        with host.lists.kept_open():
+            host.withdrawals.settle()  # partners are told, and exports found, while the rows are still there
+            findings += erase_from_host(host, asked)
         if failures:
             raise WorkbenchError(
                 f"擦除 {request} 没有做完，启动时与每分钟会再试：管理员检查插件",
@@ -223,6 +300,21 @@ class Erasure:
 
         host.store.write(change, timeout_s=300)
         host.store.checkpoint()
+        self._learn_again([name for one in findings if one.owner == "lists" for name in one.names])
+        return customer
+
+    def _learn_again(self, lists: Sequence[str]) -> None:
+        """Prepare rewritten lists in the background: nobody waits for it, and nothing is lost when it does not happen."""
+
+        def work() -> None:
+            try:
+                learn_again(self._host, lists)
+            except WorkbenchError as failure:
+                self._host.log_fault(failure)
+
+        if lists and not self._stop.is_set():
+            self._learning = threading.Thread(target=work, name="learn-lists", daemon=True)
+            self._learning.start()
 
     def _record(
         self, tx: Transaction, request: str, findings: Sequence[ErasureFinding], taken: Taken, names: Sequence[str], actor: str

@@ -5,6 +5,7 @@ Document: docs/protocols/erasure.md sections 2 and 4. Every reading of restricte
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -121,15 +122,27 @@ def _reply(host: Workbench, asked: Asked, *, log_emptied: bool = True) -> Erasur
     )
 
 
+def _step(ctx: OperationContext) -> Callable[[int, int], bool]:
+    """Progress of the search through all files, in MiB, until somebody stops it."""
+
+    def step(done: int, total: int) -> bool:
+        ctx.progress(done >> 20, total >> 20, "已擦除，正在查找所有文件", "erased; searching every file")
+        return not ctx.cancelled()
+
+    return step
+
+
 def _erase(ctx: OperationContext, request: EraseRequest) -> ErasureReply:
     host = ctx.host
-    asked = host.erasure.ask(ctx.caller, phone=request.phone, id_no=request.id_no, reason=request.reason)
+    asked = host.erasure.ask(
+        ctx.caller, phone=request.phone, id_no=request.id_no, reason=request.reason, step=_step(ctx)
+    )
     return _reply(host, asked, log_emptied=host.store.checkpoint())
 
 
 def _confirm(ctx: OperationContext, request: ConfirmRequest) -> ErasureReply:
     host = ctx.host
-    asked = host.erasure.confirm(ctx.caller, request.request)
+    asked = host.erasure.confirm(ctx.caller, request.request, step=_step(ctx))
     return _reply(host, asked, log_emptied=host.store.checkpoint())
 
 
@@ -169,12 +182,12 @@ ERASURE_OPERATIONS = (
     Operation(
         name="customers.erase", zh="擦除一位客户", en="erase a customer", request=EraseRequest, reply=ErasureReply,
         roles=COMPLIANCE, run=_erase, fresh_password=True, long=True,
-        evidence=("customers.erasure_asked", "evidence.restricted", "evidence.erased"),
+        evidence=("customers.erasure_asked", "evidence.restricted", "evidence.erased", "customers.erasure_searched"),
     ),
     Operation(
         name="customers.confirm_erasure", zh="确认擦除一位客户", en="confirm the erasure of a customer",
         request=ConfirmRequest, reply=ErasureReply, roles=COMPLIANCE, run=_confirm, fresh_password=True, long=True,
-        evidence=("customers.erasure_confirmed", "evidence.restricted", "evidence.erased"),
+        evidence=("customers.erasure_confirmed", "evidence.restricted", "evidence.erased", "customers.erasure_searched"),
     ),
     Operation(
         name="customers.erasures", zh="查看擦除与到期日", en="read erasures and their terms", request=NoInput,

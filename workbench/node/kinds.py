@@ -256,6 +256,11 @@ HOST_KINDS = (
         _ERASURE,
     ),
     _kind(
+        "customers.erasure_searched", "擦除之后查找本机构的全部文件", "after an erasure every file of this node was searched",
+        _closed("request", "擦除编号", "number of the erasure"), _closed("files", "文件数", "files", "1"),
+        _closed("size", "大小", "size", "B"), _closed("hits", "找到的处数，- 为未查找", "places found, - for not searched", "1"),
+    ),
+    _kind(
         "evidence.restricted", "字段移入限制存放", "values were set aside in restricted storage",
         *_SET_ASIDE,
         _closed("until", "最后的到期时刻", "end of the last term", "ms"), _closed("basis", "保存依据", "ground of retention"),

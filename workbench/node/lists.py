@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,7 @@ from workbench.store.frames import get_frame, stage_frame
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
+KEPT_BYTES = 512 << 20
 STAFF = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE})
 DATA_CLASSES = ("C1", "C2", "C3")
 LAWFUL_BASES = ("consent", "contract", "legal-duty", "public-health", "news", "public-information", "other-law")
@@ -149,6 +153,26 @@ class Lists:
 
     def __init__(self, host: Workbench) -> None:
         self._host = host
+        self._kept = threading.local()
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Within this block, in this thread, a list is read once: for work that looks at every list several times.
+
+        Memory: at most KEPT_BYTES of frames, the first ones read.
+        """
+        if hasattr(self._kept, "frames"):
+            yield  # within such a block already
+            return
+        self._kept.frames = {}
+        try:
+            yield
+        finally:
+            del self._kept.frames
+
+    def forget(self, list_id: str) -> None:
+        """The list was rewritten: read it again."""
+        getattr(self._kept, "frames", {}).pop(list_id, None)
 
     def add(
         self, ctx: OperationContext, table: CustomerTable, catalogue: CatalogueEntry
@@ -240,8 +264,14 @@ class Lists:
     def frame(self, list_id: str) -> pl.DataFrame:
         """The rows of a declared list: customer_id, phone, id_no, name, risk_level, then tags."""
         self.info(list_id)
+        kept: dict[str, pl.DataFrame] | None = getattr(self._kept, "frames", None)
+        if kept is not None and list_id in kept:
+            return kept[list_id]
         with self._host.store.read() as reader:
-            return get_frame(reader, self._host.vault, f"list/{list_id}")
+            frame = get_frame(reader, self._host.vault, f"list/{list_id}")
+        if kept is not None and sum(one.estimated_size() for one in (frame, *kept.values())) <= KEPT_BYTES:
+            kept[list_id] = frame
+        return frame
 
 
 CORE_COLUMNS = ("customer_id", "phone", "id_no", "name", "risk_level")
