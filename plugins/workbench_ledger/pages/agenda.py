@@ -12,7 +12,6 @@ Reply = Mapping[str, Any]
 RUNNING = ("RUNNING", "REVEALING", "CHECKING", "SEALING")
 WAITING = ("PROPOSED", "APPROVED")
 NODE_STATES = {"ok": "ok", "silent": "away", "clock": "degraded"}
-OWNERS = {"operator": "operator", "compliance": "compliance", "admin": "admin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def released(jobs: Sequence[Reply], words: Words, limit: int = 6) -> list[dict[s
     return [
         {
             "id": str(job["job"]), "job": f"…{str(job['job'])[-8:]}", "partner": words.party(job["partner"]),
-            "count": job["result"].get("released"), "sealed": str(job["result"].get("sealed") or "—"),
+            "count": job["result"].get("released"),
         }
         for job in jobs
         if job["state"] == "RELEASED"
@@ -115,7 +114,7 @@ def problem_of(node: Reply, words: Words) -> str:
 
 def owner(name: str, words: Words) -> str:
     """Who looks after a check."""
-    return words.t(f"role.{name}") if name in OWNERS else name
+    return words.maybe(f"role.{name}", name)
 
 
 __all__ = ["Due", "broken_plugins", "due", "node_rows", "out_of_order", "owner", "problem_of", "released", "running"]

@@ -22,7 +22,7 @@ from workbench_ledger.pages.board import Board
 from workbench_ledger.pages.finding import JOB, Asked
 from workbench_ledger.pages.laboratory import Laboratory
 from workbench_ledger.pages.story import RUN, place
-from workbench_ledger.pages.words import Words
+from workbench_ledger.pages.words import Words, words_of
 
 Reply = Mapping[str, Any]
 PAGE_ROWS = 18
@@ -72,8 +72,7 @@ class EvidencePage:
 
     def words(self) -> Words:
         """Texts of this moment's language."""
-        lang = "zh" if self.page.lang == "zh" else "en"
-        return Words(self.page.t, lang, self.page.me["parties"], self.page.me["me"]["party"])  # type: ignore[arg-type]
+        return words_of(self.page)
 
     def draw(self) -> None:
         """Everything again from what is known."""

@@ -11,7 +11,7 @@ from workbench.app.page import PageContext
 from workbench_ledger.pages import agenda
 from workbench_ledger.pages.home import COLUMNS
 from workbench_ledger.pages.inspector import GAPS
-from workbench_ledger.pages.words import Words
+from workbench_ledger.pages.words import Words, words_of
 from workbench_widgets import AnswerStrip, DataTable, KeyNumbers, NodeHealth
 from workbench_widgets.panel_pane import pane
 
@@ -54,14 +54,9 @@ class HealthPage:
         self.status = await self.page.run(self.page.client.call, "node.status")
         self.draw()
 
-    def words(self) -> Words:
-        """Texts of this moment's language."""
-        lang = "zh" if self.page.lang == "zh" else "en"
-        return Words(self.page.t, lang, self.page.me["parties"], self.page.me["me"]["party"])  # type: ignore[arg-type]
-
     def draw(self) -> None:
         """Everything again from what is known."""
-        status, words = self.status, self.words()
+        status, words = self.status, words_of(self.page)
         if status is None:
             return
         t = words.t

@@ -11,7 +11,7 @@ from workbench.app.page import PageContext
 from workbench_ledger.pages import agenda, verdict
 from workbench_ledger.pages.browser import Card, item, text
 from workbench_ledger.pages.inspector import GAPS
-from workbench_ledger.pages.words import Words
+from workbench_ledger.pages.words import Words, words_of
 from workbench_widgets import AnswerStrip, DataTable, NodeHealth, formats
 from workbench_widgets.panel_pane import pane
 
@@ -81,16 +81,11 @@ class HomePage:
     def _seen(self) -> tuple[Any, ...]:
         return (self.status["nodes"], self.status["running"], self.status["health"], self.jobs) if self.status else ()
 
-    def words(self) -> Words:
-        """Texts of this moment's language."""
-        lang = "zh" if self.page.lang == "zh" else "en"
-        return Words(self.page.t, lang, self.page.me["parties"], self.page.me["me"]["party"])  # type: ignore[arg-type]
-
     # ------------------------------------------------------------------ drawing
 
     def draw(self) -> None:
         """Everything again from what is known."""
-        words, status = self.words(), self.status
+        words, status = words_of(self.page), self.status
         if status is None:
             return
         self._due = agenda.due(status, self.jobs, set(self.page.me["me"]["roles"]), self.page.me["operations"], words)

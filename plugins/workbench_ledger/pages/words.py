@@ -11,10 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from workbench_widgets import formats
 from workbench_widgets.plain import holds_unmasked
+
+if TYPE_CHECKING:
+    from workbench.app.page import PageContext
 
 Entry = Mapping[str, Any]
 LETTERS = "甲乙丙丁戊己庚辛"
@@ -185,6 +188,11 @@ class Words:
         return (" · ").join(parts) or "—"
 
 
+def words_of(page: PageContext) -> Words:
+    """The texts of a page in its language of this moment."""
+    return Words(page.t, "zh" if page.lang == "zh" else "en", page.me["parties"], page.me["me"]["party"])
+
+
 def safe(words: str) -> str:
     """The same text, or a remark in its place when it holds what reads as a whole phone or ID number."""
     return "****" if holds_unmasked(words) else words
@@ -201,4 +209,4 @@ def route(entry: Entry) -> tuple[str, str]:
     return (there, here) if entry["values"].get("direction") == "received" else (here, there)
 
 
-__all__ = ["Entry", "Texts", "Words", "route", "safe"]
+__all__ = ["Entry", "Texts", "Words", "route", "safe", "words_of"]
