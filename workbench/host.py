@@ -31,7 +31,7 @@ from workbench.domain.checkpoint import PartyKeys
 from workbench.domain.erasure import Customer
 from workbench.domain.erasure import Terms as RetentionTerms
 from workbench.domain.evidence import ReplayNeed, RestoredEntry
-from workbench.domain.intersection import JobId, new_job_id
+from workbench.domain.intersection import JobId, JobState, KeyKind, new_job_id
 from workbench.domain.party import PartyId
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.errors import NotFound, Refused, StartRefused, WorkbenchError
@@ -80,6 +80,7 @@ from workbench.settings import HOST_SETTINGS, Settings
 from workbench.store import Database
 from workbench.store.blobs import BLOB_MIGRATIONS, Blobs
 from workbench.store.evidence_log import EvidenceLog
+from workbench.store.frames import get_frame
 from workbench.store.outbox import Outbox
 from workbench.store.restricted import ERASURE_MIGRATIONS, Restricted
 from workbench.store.vault import Vault
@@ -404,6 +405,18 @@ class Workbench:
     ) -> list[Correction]:
         """Write new values into every list row of a customer; see workbench.node.correcting.correct."""
         return correct(self, customer, changes, actor=actor, case=case)
+
+    def released_keys(self, job: str, partner: PartyId) -> tuple[KeyKind, list[str]]:
+        """Identifiers compared in our released list of a job with this partner; none when there is no such list here."""
+        try:
+            found = self.jobs.get(job)
+            if found.partner != partner or found.state is not JobState.RELEASED:
+                return KeyKind.PHONE, []
+            kind = found.terms.key_kind
+            with self.store.read() as reader:
+                return kind, get_frame(reader, self.vault, f"result/{job}")[kind.value].to_list()
+        except NotFound:
+            return KeyKind.PHONE, []
 
     def restricted_customers(self) -> frozenset[str]:
         """Names of the customers who restrict processing now; Refused when a plugin cannot say: then nobody is used."""

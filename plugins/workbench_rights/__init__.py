@@ -4,35 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import HealthReport, Host, Migration, Setting
+from workbench.contracts import HealthReport, Host, LetterKind, Migration, Setting
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
-from workbench.domain.evidence import EvidenceKind
+from workbench.domain.evidence import AuditFinding, EvidenceKind
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_rights import operations, schema, telling
+from workbench_rights import complaint_operations, complaint_schema, groups, operations, schema, telling
 
 WORKBENCH_API = 1
 
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return operations.RIGHTS_OPERATIONS
+    return [*operations.RIGHTS_OPERATIONS, *complaint_operations.COMPLAINT_OPERATIONS]
 
 
 @hookimpl
 def workbench_migrations() -> Sequence[Migration]:
-    return schema.MIGRATIONS
+    return [*schema.MIGRATIONS, complaint_schema.MIGRATION]
 
 
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
-    return schema.EVIDENCE_KINDS
+    return [*schema.EVIDENCE_KINDS, *complaint_schema.EVIDENCE_KINDS]
 
 
 @hookimpl
 def workbench_settings() -> Sequence[Setting]:
-    return schema.SETTINGS
+    return [*schema.SETTINGS, *complaint_schema.SETTINGS]
+
+
+@hookimpl
+def workbench_letters(host: Host) -> Sequence[LetterKind]:
+    return groups.letter_kinds(host)
+
+
+@hookimpl
+def workbench_audit(host: Host) -> Sequence[AuditFinding]:
+    return telling.findings(host)
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from workbench.domain.erasure import Customer
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.errors import InvalidRequest, Refused
-from workbench_rights import answering, cases, explaining
+from workbench_rights import answering, cases, complaints, explaining
 from workbench_rights.cases import RequestRow, Sealed
 from workbench_rights.model import GIVES_OUT, KIND_WORDS, STATE_WORDS, RequestState, RightsKind, identity_first, step
 from workbench_rights.workdays import due
@@ -36,9 +36,9 @@ def place(request: str) -> str:
 
 def receive(
     ctx: OperationContext, kind: RightsKind, customer: Customer, *, channel: str, applicant: str, texts: dict[str, Any],
-    complaint: str = "", also: Any = None,
+    category: str = "other",
 ) -> str:  # fmt: skip
-    """Take a request down; its clock begins. also(tx): more to write in the same transaction. Returns its id."""
+    """Take a request down; its clock begins. A complaint is opened with it, with a clock of its own. Returns its id."""
     host = ctx.host
     now, request = host.now_ms(), cases.new_id(host, "R")
     term = due(local_day(now), int(host.setting("rights.reply_working_days")))
@@ -50,16 +50,20 @@ def receive(
             {
                 "request": request, "kind": kind.value, "state": RequestState.RECEIVED.value, "channel": channel,
                 "applicant": applicant, "received_ms": now, "due_day": term.day.isoformat(), "due_ms": term.end_ms,
-                "is_estimated": int(term.is_estimated), "complaint": complaint, "created_by": actor,
+                "is_estimated": int(term.is_estimated), "created_by": actor,
             },
         )  # fmt: skip
+        if kind is RightsKind.COMPLAINT:
+            facts = str(texts.get("details", ""))
+            opened = complaints.open_complaint(
+                tx, ctx, customer, channel=channel, category=category, facts=facts, request=request
+            )
+            cases.change(tx, request, complaint=opened)
         cases.seal(tx, host, place(request), Sealed(customer, texts))
         values = {
             "request": request, "kind": kind.value, "channel": channel, "applicant": applicant, "due": term.day.isoformat(),
         }  # fmt: skip
         host.evidence.append(tx, "rights.received", values, actor=actor, subject=customer.names[0])
-        if also is not None:
-            also(tx)
 
     host.store.write(change)
     return request

@@ -362,7 +362,7 @@ _operation = partial(Operation, roles=COMPLIANCE)
 RIGHTS_OPERATIONS = (
     _operation(
         name="rights.receive", zh="受理权利请求", en="receive a rights request", request=ReceiveRequest, reply=RequestInfo,
-        run=_receive, evidence=("rights.received",),
+        run=_receive, evidence=("rights.received", "complaints.opened"),
     ),
     _operation(
         name="rights.identify", zh="记录核身结果", en="record the identity check", request=IdentifyRequest, reply=RequestInfo,

@@ -1,0 +1,661 @@
+"""What staff can do with complaints and task groups. Every action goes through the gate. Document: docs/rights.md sections 7 and 8."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import date
+from functools import partial
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from workbench.clock import local_day
+from workbench.contracts import OperationContext
+from workbench.domain.identifiers import mask_id_no, mask_phone
+from workbench.domain.party import PartyId, Role
+from workbench.errors import InvalidRequest, Refused
+from workbench.operations import NoInput, Operation, Reply, Request
+from workbench_rights import cases, complaints, desk, groups
+from workbench_rights.cases import Sealed
+from workbench_rights.complaints import SOON_WORKING_DAYS, ComplaintRow, TaskRow
+from workbench_rights.groups import NOBODY, Invited
+from workbench_rights.model import CATEGORIES, CHANNELS, COMPLAINT_WORDS, STEPS, ComplaintState
+from workbench_rights.operations import Channel
+from workbench_rights.workdays import days_left
+
+COMPLIANCE: Final = frozenset({Role.COMPLIANCE})
+READERS: Final = frozenset({Role.COMPLIANCE, Role.AUDITOR})
+NOTES: Final = frozenset({Role.COMPLIANCE, Role.MARKETING})
+Category = Literal["unwanted-contact", "consent", "data-leak", "wrong-data", "product", "service", "other"]
+Step = Literal["contact", "negotiation", "mediation", "litigation", "arbitration", "settlement", "progress"]
+Outcome = Literal["upheld", "partly-upheld", "not-upheld", "settled", "taken-back"]
+
+
+class NoteRequest(Request):
+    """phone, id_no: of the customer, "" for a complaint without a name. facts: what happened. job: an intersection it is about."""
+
+    phone: str = Field(default="", max_length=40, repr=False)
+    id_no: str = Field(default="", max_length=40, repr=False)
+    channel: Channel
+    category: Category = "other"
+    facts: str = Field(min_length=5, max_length=8000)
+    job: str = Field(default="", max_length=64)
+
+
+class ComplaintName(Request):
+    complaint: str = Field(max_length=40)
+
+
+class HandleRequest(ComplaintName):
+    """category: "" leaves it as it is."""
+
+    category: Category | Literal[""] = ""
+    is_major: bool = False
+
+
+class StepRequest(ComplaintName):
+    kind: Step
+    text: str = Field(min_length=2, max_length=4000)
+
+
+class TellRequest(ComplaintName):
+    text: str = Field(min_length=2, max_length=4000)
+
+
+class StopContactRequest(ComplaintName):
+    """purpose, recipient: "" means every one."""
+
+    purpose: str = Field(default="", max_length=60)
+    recipient: str = Field(default="", max_length=40)
+
+
+class AddFileRequest(ComplaintName):
+    """file: id of an upload."""
+
+    file: str
+    note: str = Field(default="", max_length=200)
+
+
+class ReadFileRequest(Request):
+    attachment: str = Field(max_length=40)
+    reason: str = Field(min_length=5, max_length=500)
+
+
+class TaskRequest(ComplaintName):
+    """kind: "rectification" for a part of the rectification plan. owner: role or department that does it."""
+
+    kind: Literal["task", "rectification"] = "task"
+    text: str = Field(min_length=2, max_length=1000)
+    owner: str = Field(default="compliance", min_length=2, max_length=60)
+    due_day: date
+
+
+class FinishRequest(Request):
+    task: str = Field(max_length=40)
+    result: str = Field(min_length=2, max_length=500)
+
+
+class TasksRequest(Request):
+    """overdue: only open ones past their day. open: only open ones."""
+
+    overdue: bool = False
+    open: bool = False
+
+
+class Invitation(Request):
+    party: str = Field(max_length=40)
+    text: str = Field(min_length=2, max_length=500)
+    due_day: date
+
+
+class GroupRequest(ComplaintName):
+    """invitations: one task for each institution; the texts hold nothing about the customer."""
+
+    invitations: list[Invitation] = Field(min_length=1, max_length=20)
+
+
+class LiabilityRequest(ComplaintName):
+    """liable: institution or department. entries: "institution/index" of the evidence it rests on."""
+
+    liable: str = Field(min_length=2, max_length=200)
+    basis: str = Field(min_length=5, max_length=4000)
+    entries: list[str] = Field(min_length=1, max_length=100)
+    package_sm3: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+
+class CompensationRequest(ComplaintName):
+    """amount_fen: in fen, CNY. Recorded only."""
+
+    amount_fen: int = Field(ge=0, le=10**13)
+    payer: str = Field(min_length=2, max_length=200)
+    agreed_day: date
+    text: str = Field(default="", max_length=2000)
+
+
+class CloseRequest(ComplaintName):
+    outcome: Outcome
+    reason: str = Field(min_length=5, max_length=2000)
+
+
+class ReopenRequest(ComplaintName):
+    reason: str = Field(min_length=5, max_length=500)
+
+
+class ListComplaints(Request):
+    """state: one of the states, "open" for every open one, "" for all. after: id of the last one seen."""
+
+    state: str = Field(default="", max_length=20)
+    overdue: bool = False
+    after: str = Field(default="", max_length=40)
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class ComplaintInfo(Reply):
+    """One complaint without anything about its customer. days_left: working days, negative past the day. is_due_soon: two or
+    fewer and the customer was not told. tasks_open: of this institution and of others.
+    """
+
+    complaint: str
+    state: str
+    state_zh: str
+    state_en: str
+    channel: str
+    channel_zh: str
+    channel_en: str
+    category: str
+    category_zh: str
+    category_en: str
+    is_major: bool
+    received_ms: int
+    due_day: str
+    due_ms: int
+    is_estimated: bool
+    days_left: int
+    is_due_soon: bool
+    is_overdue: bool
+    told_ms: int
+    told_in_time: bool
+    handler: str
+    contact_stopped_ms: int
+    outcome: str
+    closed_ms: int
+    request: str
+    job: str
+    group: str
+    tasks_open: int
+    tasks_overdue: int
+    attachments: int
+
+
+class ComplaintsReply(Reply):
+    """next: value of `after` for the following page, "" at the end. by_state: of all."""
+
+    total: int
+    overdue: int
+    due_soon: int
+    by_state: dict[str, int]
+    complaints: list[ComplaintInfo]
+    next: str
+
+
+class StepView(Reply):
+    number: int
+    kind: str
+    kind_zh: str
+    kind_en: str
+    at_ms: int
+    by: str
+    text: str
+
+
+class TaskView(Reply):
+    """state: OPEN, DONE or ENDED. letter_state: "" for a task of this institution, else how its letter stands; letter_code:
+    why the other institution refused it.
+    """
+
+    task: str
+    complaint: str
+    group: str
+    kind: str
+    party: str
+    party_zh: str
+    party_en: str
+    owner: str
+    due_day: str
+    due_ms: int
+    is_overdue: bool
+    state: str
+    text: str
+    result: str
+    done_ms: int
+    letter_state: str
+    letter_code: str
+
+
+class FileView(Reply):
+    """digest: salted, as in the log; entry: where."""
+
+    attachment: str
+    name: str
+    note: str
+    size: int
+    digest: str
+    at_ms: int
+    entry: int
+
+
+class LiabilityView(Reply):
+    liable: str
+    basis: str
+    entries: list[str]
+    package_sm3: str
+    at_ms: int
+
+
+class CompensationView(Reply):
+    amount_fen: int
+    currency: str
+    payer: str
+    agreed: str
+    text: str
+
+
+class ComplaintDetail(Reply):
+    """Everything about one complaint; identifiers masked. is_erased: the texts lie in restricted storage."""
+
+    info: ComplaintInfo
+    phones: list[str]
+    id_nos: list[str]
+    facts: str
+    reason: str
+    timeline: list[StepView]
+    tasks: list[TaskView]
+    attachments: list[FileView]
+    liability: list[LiabilityView]
+    compensation: list[CompensationView]
+    is_erased: bool
+
+
+class TasksReply(Reply):
+    tasks: list[TaskView]
+    overdue: int
+
+
+class GroupView(Reply):
+    """is_ours: we lead it. is_known: our released list of the job has the customer, at a member."""
+
+    group: str
+    lead: str
+    lead_zh: str
+    lead_en: str
+    is_ours: bool
+    complaint: str
+    category: str
+    category_zh: str
+    category_en: str
+    job: str
+    state: str
+    created_ms: int
+    is_known: bool
+    tasks: list[TaskView]
+
+
+class GroupsReply(Reply):
+    groups: list[GroupView]
+
+
+class TaskReply(Reply):
+    task: str
+
+
+class StopReply(Reply):
+    """event: number of the consent event; effective at once."""
+
+    info: ComplaintInfo
+    event: int
+
+
+class FileReply(Reply):
+    attachment: str
+    info: ComplaintInfo
+
+
+class DownloadReply(Reply):
+    download: str
+    name: str
+
+
+class PackReply(Reply):
+    """package_sm3: for the liability form."""
+
+    download: str
+    name: str
+    state: str
+    entries: dict[str, int]
+    package_sm3: str
+
+
+def info(ctx: OperationContext, reader: sqlite3.Connection, row: ComplaintRow) -> ComplaintInfo:
+    now = ctx.host.now_ms()
+    waiting = [one for one in complaints.tasks(reader, complaints.place(row.complaint)) if one.is_open]
+    left = days_left(local_day(now), date.fromisoformat(row.due_day))
+    state, channel, category = COMPLAINT_WORDS[row.state], CHANNELS[row.channel], CATEGORIES[row.category]
+    untold = not row.told_ms and row.state is not ComplaintState.CLOSED
+    group = next((one.grp for one in groups.groups(reader) if one.complaint == row.complaint), "")
+    return ComplaintInfo(
+        complaint=row.complaint, state=row.state.value, state_zh=state[0], state_en=state[1], channel=row.channel,
+        channel_zh=channel[0], channel_en=channel[1], category=row.category, category_zh=category[0], category_en=category[1],
+        is_major=row.is_major, received_ms=row.received_ms, due_day=row.due_day, due_ms=row.due_ms,
+        is_estimated=row.is_estimated, days_left=left, is_due_soon=untold and 0 <= left <= SOON_WORKING_DAYS and now < row.due_ms,
+        is_overdue=row.is_overdue(now), told_ms=row.told_ms, told_in_time=row.told_in_time, handler=_named(ctx, row.handler),
+        contact_stopped_ms=row.stopped_ms, outcome=row.outcome, closed_ms=row.closed_ms, request=row.request, job=row.job,
+        group=group, tasks_open=len(waiting), tasks_overdue=sum(one.due_ms <= now for one in waiting),
+        attachments=len(complaints.files(reader, complaints.place(row.complaint))),
+    )  # fmt: skip
+
+
+def _named(ctx: OperationContext, token: str) -> str:
+    return ctx.host.person_named(token) if token else ""
+
+
+def _info(ctx: OperationContext, name: str) -> ComplaintInfo:
+    with ctx.host.store.read() as reader:
+        return info(ctx, reader, complaints.complaint(reader, name))
+
+
+def _note(ctx: OperationContext, request: NoteRequest) -> ComplaintInfo:
+    named = bool(request.phone.strip() or request.id_no.strip())
+    customer = desk.customer_of(ctx, request.phone, request.id_no) if named else NOBODY
+    if request.job:
+        ctx.host.jobs.get(request.job)  # NotFound for a job nobody knows
+    name: str = ctx.host.store.write(
+        lambda tx: complaints.open_complaint(
+            tx, ctx, customer, channel=request.channel, category=request.category, facts=request.facts, job=request.job
+        )
+    )
+    return _info(ctx, name)
+
+
+def _handle(ctx: OperationContext, request: HandleRequest) -> ComplaintInfo:
+    complaints.handle(ctx, request.complaint, category=request.category, is_major=request.is_major)
+    return _info(ctx, request.complaint)
+
+
+def _step(ctx: OperationContext, request: StepRequest) -> ComplaintInfo:
+    complaints.add_step(ctx, request.complaint, kind=request.kind, text=request.text)
+    return _info(ctx, request.complaint)
+
+
+def _tell(ctx: OperationContext, request: TellRequest) -> ComplaintInfo:
+    complaints.tell(ctx, request.complaint, text=request.text)
+    return _info(ctx, request.complaint)
+
+
+def _stop(ctx: OperationContext, request: StopContactRequest) -> StopReply:
+    event = complaints.stop_contact(ctx, request.complaint, purpose=request.purpose, recipient=request.recipient)
+    return StopReply(info=_info(ctx, request.complaint), event=event)
+
+
+def _add_file(ctx: OperationContext, request: AddFileRequest) -> FileReply:
+    try:
+        file = complaints.add_file(ctx, request.complaint, ctx.host.uploads.path(request.file), note=request.note)
+    finally:
+        ctx.host.uploads.remove(request.file)
+    return FileReply(attachment=file, info=_info(ctx, request.complaint))
+
+
+def _read_file(ctx: OperationContext, request: ReadFileRequest) -> DownloadReply:
+    download, name = complaints.read_file(ctx, request.attachment, reason=request.reason)
+    return DownloadReply(download=download, name=name)
+
+
+def _add_task(ctx: OperationContext, request: TaskRequest) -> TaskReply:
+    return TaskReply(
+        task=complaints.add_task(
+            ctx, request.complaint, kind=request.kind, text=request.text, owner=request.owner, due_day=request.due_day
+        )
+    )
+
+
+def _finish(ctx: OperationContext, request: FinishRequest) -> TaskReply:
+    groups.finish(ctx, request.task, result=request.result)
+    return TaskReply(task=request.task)
+
+
+def _group(ctx: OperationContext, request: GroupRequest) -> ComplaintInfo:
+    parties = [one.party for one in request.invitations]
+    if ctx.host.party in parties or len(set(parties)) != len(parties):
+        raise InvalidRequest("每家其他机构邀请一次", "invite each other institution once")
+    unknown = [one for one in parties if one not in ctx.host.parties()]
+    if unknown:
+        raise Refused(f"没有这些伙伴机构：{'、'.join(unknown)}", f"no such partners: {', '.join(unknown)}", code="UNKNOWN_PARTY")
+    invited = [Invited(one.party, one.text, one.due_day) for one in request.invitations]
+    groups.open_group(ctx, request.complaint, invited)
+    return _info(ctx, request.complaint)
+
+
+def _liability(ctx: OperationContext, request: LiabilityRequest) -> ComplaintInfo:
+    complaints.assess_liability(
+        ctx, request.complaint, liable=request.liable, basis=request.basis, entries=request.entries, package_sm3=request.package_sm3
+    )
+    return _info(ctx, request.complaint)
+
+
+def _compensation(ctx: OperationContext, request: CompensationRequest) -> ComplaintInfo:
+    complaints.record_compensation(
+        ctx, request.complaint, amount_fen=request.amount_fen, payer=request.payer, agreed=request.agreed_day, text=request.text
+    )
+    return _info(ctx, request.complaint)
+
+
+def _evidence_pack(ctx: OperationContext, request: ComplaintName) -> PackReply:
+    """The evidence of the complaint's customer, else of its job, own fields opened; the password was for exactly this."""
+    row, content = complaints.look(ctx, request.complaint)
+    customer = content.customer if content else NOBODY
+    if customer.id_nos:
+        about = {"id_no": customer.id_nos[0]}
+    elif customer.phones:
+        about = {"phone": customer.phones[0]}
+    elif row.job:
+        about = {"job": row.job}
+    else:
+        raise Refused("这件投诉没有写明客户或任务，没有可导出的证据", "the complaint names no customer and no job", code="NO_CUSTOMER")
+    made: Any = ctx.host.gate.call("evidence.export_opened", about, ctx.caller, context=ctx, is_confirmed=True)
+    return PackReply(
+        download=made.download, name=made.name, state=made.state, entries=dict(made.entries), package_sm3=made.package_sm3
+    )
+
+
+def _close(ctx: OperationContext, request: CloseRequest) -> ComplaintInfo:
+    complaints.close(
+        ctx, request.complaint, outcome=request.outcome, reason=request.reason,
+        also=lambda tx: groups.end_groups(tx, ctx, request.complaint),
+    )  # fmt: skip
+    return _info(ctx, request.complaint)
+
+
+def _reopen(ctx: OperationContext, request: ReopenRequest) -> ComplaintInfo:
+    complaints.reopen(ctx, request.complaint, reason=request.reason)
+    return _info(ctx, request.complaint)
+
+
+def _list(ctx: OperationContext, request: ListComplaints) -> ComplaintsReply:
+    with ctx.host.store.read() as reader:
+        everything = complaints.everything(reader)
+        told = [info(ctx, reader, one) for one in everything]
+    open_ = ComplaintState.CLOSED.value
+    rows = [
+        one for one in told
+        if (request.state in ("", one.state) or (request.state == "open" and one.state != open_)) and (one.is_overdue or not request.overdue)
+    ]  # fmt: skip
+    names = [one.complaint for one in rows]
+    start = names.index(request.after) + 1 if request.after in names else 0
+    page = rows[start : start + request.limit]
+    return ComplaintsReply(
+        total=len(rows), overdue=sum(one.is_overdue for one in told), due_soon=sum(one.is_due_soon for one in told),
+        by_state={state.value: sum(one.state is state for one in everything) for state in ComplaintState},
+        complaints=page, next=page[-1].complaint if page and start + request.limit < len(rows) else "",
+    )  # fmt: skip
+
+
+def _get(ctx: OperationContext, request: ComplaintName) -> ComplaintDetail:
+    row, content = complaints.look(ctx, request.complaint)
+    texts = content.texts if content else {}
+    customer = content.customer if content else NOBODY
+    at = complaints.place(row.complaint)
+    with ctx.host.store.read() as reader:
+        return ComplaintDetail(
+            info=info(ctx, reader, row),
+            phones=[mask_phone(one) for one in customer.phones],
+            id_nos=[mask_id_no(one) for one in customer.id_nos],
+            facts=str(texts.get("facts", "")),
+            reason=str(texts.get("reason", "")),
+            timeline=[
+                StepView(
+                    number=number, kind=kind, kind_zh=STEPS[kind][0], kind_en=STEPS[kind][1], at_ms=at_ms, by=_named(ctx, actor),
+                    text=str(texts.get("steps", {}).get(str(number), "")),
+                )
+                for number, kind, at_ms, actor in complaints.steps(reader, row.complaint)
+            ],
+            tasks=[_task(ctx, reader, one, content) for one in complaints.tasks(reader, at)],
+            attachments=[
+                FileView(
+                    attachment=file, name=str(texts.get("files", {}).get(file, {}).get("name", "")),
+                    note=str(texts.get("files", {}).get(file, {}).get("note", "")), size=size, digest=digest, at_ms=at_ms, entry=entry,
+                )
+                for file, _, size, digest, at_ms, entry in complaints.files(reader, at)
+            ],
+            liability=[LiabilityView(**one) for one in texts.get("liability", [])],
+            compensation=[CompensationView(**one) for one in texts.get("compensation", [])],
+            is_erased=content is None,
+        )  # fmt: skip
+
+
+def _task(ctx: OperationContext, reader: sqlite3.Connection, row: TaskRow, content: Sealed | None) -> TaskView:
+    texts = content.texts if content else {}
+    zh, en = ctx.host.names(PartyId(row.party)) if row.party in ctx.host.parties() else (row.party, row.party)
+    letter = ctx.host.letters.state(reader, row.letter) if row.letter else None
+    area, _, name = row.place.partition("/")
+    return TaskView(
+        task=row.task, complaint=name if area == "complaint" else "", group=row.grp, kind=row.kind, party=row.party, party_zh=zh,
+        party_en=en, owner=row.owner, due_day=row.due_day, due_ms=row.due_ms,
+        is_overdue=row.is_open and row.due_ms <= ctx.host.now_ms(), state=row.state,
+        text=str(texts.get("tasks", {}).get(row.task, {}).get("text", "")), result=str(texts.get("results", {}).get(row.task, "")),
+        done_ms=row.done_ms, letter_state=letter.state if letter else "", letter_code=letter.refused_code if letter else "",
+    )  # fmt: skip
+
+
+def _tasks(ctx: OperationContext, request: TasksRequest) -> TasksReply:
+    host = ctx.host
+    with host.store.read() as reader:
+        views = [
+            _task(ctx, reader, one, cases.sealed(reader, host, one.place) if cases.is_sealed(reader, host, one.place) else None)
+            for one in complaints.tasks(reader)
+        ]
+    shown = [one for one in views if (one.is_overdue or not request.overdue) and (one.state == "OPEN" or not request.open)]
+    return TasksReply(tasks=shown, overdue=sum(one.is_overdue for one in views))
+
+
+def _groups(ctx: OperationContext, request: NoInput) -> GroupsReply:
+    host = ctx.host
+    found = []
+    with host.store.read() as reader:
+        for one in groups.groups(reader):
+            at = complaints.place(one.complaint) if one.complaint else groups.place(one.grp)
+            content = cases.sealed(reader, host, at) if cases.is_sealed(reader, host, at) else None
+            lead = host.names(PartyId(one.lead)) if one.lead in host.parties() else (one.lead, one.lead)
+            zh, en = CATEGORIES[one.category]
+            found.append(
+                GroupView(
+                    group=one.grp, lead=one.lead, lead_zh=lead[0], lead_en=lead[1], is_ours=one.lead == host.party,
+                    complaint=one.complaint, category=one.category, category_zh=zh, category_en=en, job=one.job, state=one.state,
+                    created_ms=one.created_ms, is_known=one.is_known,
+                    tasks=[_task(ctx, reader, task, content) for task in complaints.tasks(reader, at) if task.grp == one.grp],
+                )
+            )  # fmt: skip
+    return GroupsReply(groups=found)
+
+
+_operation = partial(Operation, roles=COMPLIANCE)
+
+COMPLAINT_OPERATIONS = (
+    Operation(
+        name="complaints.note", zh="登记投诉", en="register a complaint", request=NoteRequest, reply=ComplaintInfo, roles=NOTES,
+        run=_note, evidence=("complaints.opened",),
+    ),
+    _operation(
+        name="complaints.handle", zh="接手投诉", en="take a complaint over", request=HandleRequest, reply=ComplaintInfo,
+        run=_handle, evidence=("complaints.handled",),
+    ),
+    _operation(
+        name="complaints.step", zh="记录投诉的一步", en="write a step of a complaint", request=StepRequest, reply=ComplaintInfo,
+        run=_step, evidence=("complaints.stepped",),
+    ),
+    _operation(
+        name="complaints.told", zh="记录已告知进展", en="record that the customer was told", request=TellRequest,
+        reply=ComplaintInfo, run=_tell, evidence=("complaints.told",),
+    ),
+    _operation(
+        name="complaints.stop_contact", zh="停止联系客户", en="stop contacting the customer", request=StopContactRequest,
+        reply=StopReply, run=_stop, fresh_password=True, evidence=("complaints.contact_stopped",),
+    ),
+    _operation(
+        name="complaints.add_file", zh="添加投诉附件", en="attach a file to a complaint", request=AddFileRequest, reply=FileReply,
+        run=_add_file, takes_file=True, evidence=("complaints.file_added",),
+    ),
+    _operation(
+        name="complaints.read_file", zh="查看投诉附件", en="read an attachment of a complaint", request=ReadFileRequest,
+        reply=DownloadReply, run=_read_file, fresh_password=True, evidence=("complaints.file_read",),
+    ),
+    _operation(
+        name="complaints.add_task", zh="派出任务或整改", en="set a task or a part of the rectification plan", request=TaskRequest,
+        reply=TaskReply, run=_add_task, evidence=("complaints.task_set",),
+    ),
+    _operation(
+        name="complaints.finish_task", zh="办结任务", en="finish a task", request=FinishRequest, reply=TaskReply, run=_finish,
+        evidence=("complaints.task_done",),
+    ),
+    Operation(
+        name="complaints.tasks", zh="查看投诉任务与逾期", en="list tasks of complaints", request=TasksRequest, reply=TasksReply,
+        roles=READERS, run=_tasks, reads_only=True,
+    ),
+    _operation(
+        name="complaints.open_group", zh="成立跨机构专项小组", en="open a task group across institutions", request=GroupRequest,
+        reply=ComplaintInfo, run=_group, fresh_password=True, evidence=("complaints.group_opened",),
+    ),
+    Operation(
+        name="complaints.groups", zh="查看专项小组", en="list task groups", request=NoInput, reply=GroupsReply, roles=READERS,
+        run=_groups, reads_only=True,
+    ),
+    _operation(
+        name="complaints.evidence_pack", zh="导出投诉的证据包", en="export the evidence of a complaint", request=ComplaintName,
+        reply=PackReply, run=_evidence_pack, fresh_password=True, long=True, evidence=("complaints.viewed", "evidence.exported"),
+    ),
+    _operation(
+        name="complaints.assess_liability", zh="认定责任主体", en="assess liability", request=LiabilityRequest,
+        reply=ComplaintInfo, run=_liability, fresh_password=True, evidence=("complaints.liability_assessed",),
+    ),
+    _operation(
+        name="complaints.record_compensation", zh="登记补偿约定（不付款）", en="record a compensation; nothing is paid",
+        request=CompensationRequest, reply=ComplaintInfo, run=_compensation, fresh_password=True,
+        evidence=("complaints.compensation_recorded",),
+    ),
+    _operation(
+        name="complaints.close", zh="办结投诉", en="close a complaint", request=CloseRequest, reply=ComplaintInfo, run=_close,
+        fresh_password=True, evidence=("complaints.closed",),
+    ),
+    _operation(
+        name="complaints.reopen", zh="重新办理投诉", en="open a complaint again", request=ReopenRequest, reply=ComplaintInfo,
+        run=_reopen, evidence=("complaints.reopened",),
+    ),
+    Operation(
+        name="complaints.get", zh="查看一件投诉", en="read one complaint", request=ComplaintName, reply=ComplaintDetail,
+        roles=READERS, run=_get, evidence=("complaints.viewed",),
+    ),
+    Operation(
+        name="complaints.list", zh="查看投诉", en="list complaints", request=ListComplaints, reply=ComplaintsReply, roles=READERS,
+        run=_list, reads_only=True,
+    ),
+)  # fmt: skip
+
+__all__ = ["COMPLAINT_OPERATIONS", "ComplaintInfo"]
