@@ -17,7 +17,7 @@ import pytest
 from tests.anchor.authority import HAS_OPENSSL, Server, Signer
 from tests.anchor.conftest import Open, anvil, authority, institution, on_a_chain, open_house, server, signer, until_anchored  # noqa: F401  fixtures
 from tests.anchor.evm import CHAIN_ID, Anvil
-from tests.ledger.world import BANK, BROKER, World
+from tests.ledger.world import BANK, BROKER, CARDNET, World
 from tests.package.package_world import EXPLAINED, build, files_of, order_of, packed, trust_bytes
 from workbench.crypto import canonical
 from workbench.crypto.timestamps import format_request, make_nonce, read_authority, verify_response
@@ -84,7 +84,7 @@ class Made:
 
     def package(self, *anchors: PackageAnchor, entries: int = 4) -> Files:
         wanted = [(BROKER, index) for index in range(entries)] + [(BANK, 0)]
-        order = order_of(wanted, anchors=lambda log, size: [one for one in anchors if one.log == log])
+        order = order_of(wanted, anchors=lambda log, size: anchors)
         return files_of(build(self.world, order)[0])
 
 
@@ -174,7 +174,7 @@ def test_what_does_not_cover_the_entries_or_has_no_form_here_is_left_out_or_refu
     odd = replace(made.stamp, kind="newspaper")
     short = replace(made.chain, files={"checkpoint.note": b""})
     ahead = replace(made.chain, size=1000)
-    plain = made.package(odd, short, ahead)
+    plain = made.package(odd, short, ahead, replace(made.stamp, log=CARDNET), replace(made.stamp, state="perhaps"))
     assert json.loads(plain["package.json"])["v"] == "workbench/v1/package"
     assert not any(name.startswith("anchors/") for name in plain)
     # A stamp of four entries beside a package of five: what it covers would be guessed.

@@ -135,10 +135,10 @@ def test_a_trust_file_that_is_none_is_not_taken_for_missing(clear: Any, package:
 def test_everything_is_reached_by_keyboard(clear: Any) -> None:
     clear.evaluate("document.activeElement?.blur()")
     reached = []
-    for _ in range(9):
+    for _ in range(10):
         clear.keyboard.press("Tab")
         reached.append(clear.evaluate("document.activeElement.id"))
-    assert {"language", "package", "trust", "lists", "receipt", "mldsa", "folder", "clear"} <= set(reached)
+    assert {"language", "package", "trust", "lists", "receipt", "form", "mldsa", "folder", "clear"} <= set(reached)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

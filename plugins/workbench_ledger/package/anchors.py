@@ -53,8 +53,8 @@ def anchors_of(order: PackageOrder, plan: Plan, shelf: Shelf) -> list[Anchored]:
         size = 1 + max(one.index for one in plan.entries if one.log == log)
         head = max(covered for owner, covered in plan.notes if owner == log)
         for anchor in order.anchors(log, size):
-            one = _tied(anchor, head, plan, shelf)
-            if one is not None and anchor.log == log:
+            one = _tied(anchor, head, plan, shelf) if anchor.log == log else None
+            if one is not None:
                 found.setdefault(one.folder, one)
     return [found[folder] for folder in sorted(found)]
 
