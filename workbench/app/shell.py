@@ -16,7 +16,6 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 import panel as pn
 
@@ -25,13 +24,13 @@ from workbench.app.page import PageContext, is_offline, is_signed_out
 from workbench.app.signins import SignIns
 from workbench.app.texts import texts_of, translate
 from workbench.client.handed import HandedClient, signed_out
+from workbench.clock import SHANGHAI
 from workbench.contracts import Dashboard
 from workbench.errors import NotFound, WorkbenchError
 from workbench.loading import PluginSet
 
 log = logging.getLogger("workbench.app")
 RETRY_S = 3.0
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 @dataclass(frozen=True, slots=True)

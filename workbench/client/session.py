@@ -78,7 +78,7 @@ class Namespace:
 class Client:
     """url: the node's staff API. ticket: from `sign_in`; its text is never shown or stored.
 
-    renew: how to get the next ticket; by default the node renews this one.
+    expires_ms: when the ticket ends; the node renews it in time. 0: somebody else does (workbench.client.handed).
     """
 
     def __init__(
@@ -87,13 +87,11 @@ class Client:
         ticket: str,
         *,
         expires_ms: int = 0,
-        ticket_source: Callable[[], str] | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         self.url = url.rstrip("/")
         self._ticket = ticket
         self._expires_ms = expires_ms
-        self._source = ticket_source
         self._lock = threading.Lock()
         # trust_env: a proxy of the environment must never see a request to the node.
         self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
@@ -246,9 +244,6 @@ class Client:
     def _refresh(self) -> None:
         with self._lock:
             if not self._expires_ms or self._expires_ms - time.time() * 1000 > RENEW_BEFORE_MS:
-                return
-            if self._source is not None:
-                self._ticket, self._expires_ms = self._source(), int(time.time() * 1000) + 2 * RENEW_BEFORE_MS
                 return
             reply = self._http.post("/api/v1/session/renew", headers={"Authorization": f"Bearer {self._ticket}"})
             if not reply.is_success:

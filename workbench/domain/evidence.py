@@ -95,6 +95,11 @@ class SealState:
     required: tuple[PartyId, ...] = ()
     at_least: int = 1
 
+    @property
+    def is_final(self) -> bool:
+        """Whether every co-signature that the policy requires is there."""
+        return self.state in ("SEALED", "FULL")
+
 
 @dataclass(frozen=True, slots=True)
 class EntryProof:

@@ -11,10 +11,10 @@ import html
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
+from workbench.clock import SHANGHAI
 from workbench.domain.identifiers import mask_id_no, mask_phone
 from workbench.domain.party import ROLE_NAMES, PartyId, Role
 from workbench.errors import NotFound, Refused, VerificationError
@@ -24,7 +24,6 @@ from workbench.node.trust import TrustAction
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 MEMBER_ACTIONS = {"join": ("加入", "join"), "leave": ("退出", "leave")}
 KEYS = {"phone": ("手机号", "phone number"), "id_no": ("身份证号", "identity number")}
 LABELS: Mapping[str, tuple[str, str]] = {
@@ -227,7 +226,7 @@ def _proposal(host: Workbench, digest: str) -> list[Row]:
 
 
 def _time(at_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(SHANGHAI)
+    moment = datetime.fromtimestamp(at_ms / 1000, SHANGHAI)
     return f"{moment:%Y-%m-%d %H:%M:%S}（北京时间 / Asia/Shanghai）"
 
 

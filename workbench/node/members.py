@@ -39,8 +39,6 @@ from workbench.node.people import DAY_MS
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
-FINAL = frozenset({"SEALED", "FULL"})
-
 _Told = tuple[MemberEntry, Envelope, EntryRef]
 
 
@@ -326,7 +324,7 @@ class MemberChanges:
         return change
 
     def _is_final(self, ref: EntryRef) -> bool:
-        return self._host.ledger.seal(ref.log, ref.index).state in FINAL
+        return self._host.ledger.seal(ref.log, ref.index).is_final
 
     def _read(self, log: PartyId, index: int) -> tuple[Envelope, EntryRef] | None:
         bodies = self._host.ledger.entry_bodies(log, index, index + 1)

@@ -5,11 +5,11 @@ A background thread; it writes no entries of its own, so it comes to rest once e
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
 from workbench.domain.envelope import parse_envelope
+from workbench.domain.merkle import SHA256
 from workbench.domain.party import PartyId
 from workbench.errors import Disputed, PeerError, PeerUnavailable, VerificationError, WorkbenchError
 from workbench.flows.jobs import Job
@@ -22,7 +22,6 @@ GATHER_S = 0.05
 """After being woken: entries that belong together come within this time."""
 BACKLOG_BYTES = 1 << 16
 """A request of this size has more behind it and is followed by the next one at once."""
-SEALED = frozenset({"SEALED", "FULL"})
 
 
 class Sealing:
@@ -90,13 +89,13 @@ class Sealing:
         if "partner_index" not in job.result or "own_index" not in job.result:
             return "release-entry"
         own = ledger.seal_state(host.party, job.result["own_index"], required=[job.partner])
-        if own.state not in SEALED:
+        if not own.is_final:
             return "co-signature"
         index = job.result["partner_index"]
         if ledger.size(job.partner) <= index:
             return "mirror"
         body = ledger.entry_bodies(job.partner, index, index + 1)[0]
-        if hashlib.sha256(b"\0" + body).hexdigest() != str(job.result["partner_leaf"]) or not _agrees(body, job):
+        if SHA256.leaf(body).hex() != str(job.result["partner_leaf"]) or not _agrees(body, job):
             raise Disputed(
                 f"{job.partner} 的放行记录与本机构的结果不符，不得导出；请双方合规岗核对",
                 f"the release entry of {job.partner} does not fit the result here: nothing may be exported",
