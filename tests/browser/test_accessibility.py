@@ -13,7 +13,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 
 Window = Callable[..., Any]
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-PAGES = (("intersection", Role.MARKETING), ("inbox", Role.APPROVER), ("evidence", Role.COMPLIANCE))
+PAGES = (("intersection", Role.MARKETING), ("inbox", Role.APPROVER), ("evidence", Role.COMPLIANCE), ("consent", Role.COMPLIANCE))
 
 
 def found_by_axe(page: Any) -> list[str]:
