@@ -11,6 +11,8 @@ from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
 from workbench_consent import (
+    deciding,
+    decisions,
     documents,
     exiting,
     health,
@@ -35,7 +37,7 @@ def workbench_consent_registry(host: Host) -> ConsentRegistry:
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return [*operations.OPERATIONS, *outlook.OPERATIONS, *lifeline.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS, *receipts.OPERATIONS]
+    return [*operations.OPERATIONS, *outlook.OPERATIONS, *lifeline.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS, *deciding.DECIDE_OPERATIONS, *decisions.DECISION_OPERATIONS, *receipts.OPERATIONS]
 
 
 @hookimpl
