@@ -6,6 +6,7 @@ signed form and lies in an exported file.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import shutil
@@ -21,10 +22,12 @@ from workbench.crypto import sm3
 from workbench.domain.erasure import parse_references
 from workbench.domain.party import Role
 from workbench.errors import Denied, Refused
+from workbench.node.pages import prepare_action
 from workbench.verify import verify_receipt
 
 from tests.flows import population
 from tests.flows.institutions import Institutions, fresh_workspace, running
+from tests.privacy import walk
 from tests.privacy.searching import digest_forms, forms, Search
 
 ANNA, BEN = 70, 72
@@ -229,6 +232,95 @@ def test_no_file_holds_the_customer_in_any_form_nor_a_destroyed_key(erased: Eras
     report = erased.three.call("broker", Role.COMPLIANCE, "evidence.audit", compare=False)
     assert [(one.problem, one.index, one.field) for one in report.findings] == []
     assert verify_receipt(erased.opened, trust=erased.node.trust_keys()).exit_status == 0
+
+
+def test_no_table_but_those_that_keep_the_customer_out_holds_a_token_of_the_customer(erased: Erased) -> None:
+    """The walk of docs/protocols/erasure.md section 11, cell by cell, after the end of the terms."""
+    node = erased.node
+    tokens = [bytes.fromhex(one) for one in node.consent.customer_names(phones=(PHONE,), id_nos=(NUMBER,))]
+    forms_of_tokens = {form for one in tokens for form in (one, one.hex().encode())}
+    becomes = walk.tables()
+    holding: set[str] = set()
+    with node.store.read() as reader:
+        for table in walk.tables_of(reader):
+            for row in reader.execute(f'SELECT * FROM "{table}"'):
+                cells = [cell if isinstance(cell, bytes) else str(cell).encode() for cell in row]
+                if any(form in cell for form in forms_of_tokens for cell in cells):
+                    holding.add(table)
+    assert "consent_suppression" in holding
+    # A row of an opening keeps its keyed token beside nothing; look-ups after the erasure add such rows.
+    assert {table for table in holding if becomes[table] != "stays"} == {"evidence_opening"}, holding
+
+
+def test_every_table_and_every_object_of_the_vault_has_an_owner_in_the_walk(erased: Erased) -> None:
+    becomes = walk.tables()
+    for party in ("broker", "bank"):
+        node = erased.three.nodes[party]
+        with node.store.read() as reader:
+            assert set(walk.tables_of(reader)) - set(becomes) == set(), "a table without an owner: docs/protocols/erasure.md section 11"
+            prefixes = walk.objects()
+            strange = [one for one in node.vault.names(reader) if not one.startswith(tuple(prefixes))]
+        assert strange == [], "an object of the vault without an owner: docs/protocols/erasure.md section 11"
+    assert set(becomes.values()) == {"none", "out", "aside", "stays"}
+    writers = {path for paths in walk.objects().values() for path in paths}
+    assert walk.writers_in_sources() - writers == set(), "a module writes to the vault and is not in section 11"
+
+
+def test_the_search_finds_a_customer_who_is_still_in_a_file_and_says_where(erased: Erased, tmp_path: Path) -> None:
+    """Somebody of the list who was not erased: what the report of an incomplete erasure would say."""
+    node, folder = erased.node, erased.three.workspace.folder / "broker"
+    phone = population.phone(92)
+    run = folder / "run"
+    run.mkdir(exist_ok=True)
+    left = {
+        "plain.log": f"x{phone}y".encode(), "hex.log": phone.encode().hex().encode(), "wide.txt": phone.encode("utf-16-be"),
+        "b64.txt": base64.b64encode(b"ab" + phone.encode()), "digest.bin": sm3.digest(phone.encode()),
+    }  # fmt: skip
+    for name, data in left.items():
+        (run / name).write_bytes(bytes(9 << 20)[: (8 << 20) - 5] + data)  # across the border of two blocks
+    (run / f"{phone}.txt").write_text(phone, "utf-8")
+    seen: list[tuple[int, int]] = []
+    reply = erased.three.call("broker", Role.COMPLIANCE, "customers.erase", phone=phone, reason="asked for it in writing")
+    found = {one.owner: one for one in reply.findings}
+    assert found["search"].left == len(left) + 1 == found["search"].found
+    assert {name.partition(": ")[0] for name in found["search"].names} == {f"run/{name}" for name in left} | {"run/****.txt"}
+    entry = erased.three.entries("broker", kind="customers.erasure_searched")[-1]
+    assert entry.values["hits"] == str(len(left) + 1) and int(entry.values["files"]) > len(left)
+    for path in run.iterdir():
+        path.unlink()
+    # Stopped half-way: the erasure stands, the report says that nobody looked.
+    again = node.erasure.ask(
+        erased.three.caller("broker", Role.COMPLIANCE), phone=phone, id_no="", reason="asked once more",
+        step=lambda done, total: bool(seen.append((done, total))),
+    )  # fmt: skip
+    [stopped] = [one for one in again.report if one["owner"] == "search"]
+    assert "stopped" in stopped["en"] and seen and seen[0][0] <= seen[0][1]
+    assert erased.three.entries("broker", kind="customers.erasure_searched")[-1].values["hits"] == "-"
+
+
+def test_drafts_waiting_actions_and_files_that_name_the_customer_go(erased: Erased, tmp_path: Path) -> None:
+    three, node = erased.three, erased.node
+    phone, number = population.phone(94), population.id_no(94)
+    three.call("broker", Role.MARKETING, "intersection.draft_save", audience=f"备注 = {phone}")
+    three.call("broker", Role.MARKETING, "intersection.draft_save", audience="资产档 = A")
+    waiting = prepare_action(node, three.caller("broker", Role.COMPLIANCE), "consent.withdraw", {"phone": phone, "id_no": number})
+    node.store.write(lambda tx: node.downloads.offer(tx, three.caller("broker", Role.MARKETING), "list.csv", phone.encode()))
+    (tmp_path / "later.csv").write_text(f"手机号\n{phone}\n", "utf-8")
+    upload = three.upload("broker", tmp_path / "later.csv")
+    job = three.run("broker", "bank", PURPOSE)[0].job
+    three.exported("broker", job)
+    reply = three.call("broker", Role.COMPLIANCE, "customers.erase", id_no=number, reason="asked for it in writing")
+    found = {f"{one.owner} {one.what}": one for one in reply.findings}
+    assert found["texts drafts and waiting actions"].erased == 2
+    assert found["downloads files waiting to be taken"].erased == found["uploads files not imported"].erased == 1
+    assert len(three.call("broker", Role.MARKETING, "intersection.draft_get").drafts) == 1
+    with node.store.read() as reader:
+        assert f"action/{waiting}" not in node.vault.names(reader, "action/")
+    assert not (node.folder / "uploads" / upload).exists()
+    given = found["given out files exported from lists that held the customer"]
+    entry = three.entries("broker", job, "intersection.exported")[0]
+    assert [name for name in given.names if name.startswith(f"{job} #{entry.ref.index} ")] and "营销" in given.names[0]
+    assert found["search files searched"].left == 0, found["search files searched"]
 
 
 def test_an_emptied_field_that_no_entry_tells_of_is_found(erased: Erased) -> None:
