@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, Ledger, Migration, Setting, view_at
 from workbench.domain.evidence import AuditFinding, EvidenceKind
@@ -54,7 +55,8 @@ def workbench_health(host: Host) -> Sequence[HealthReport]:
 @hookimpl
 def workbench_background(host: Host) -> Sequence[BackgroundWork]:
     built = host.provider(Ledger)  # type: ignore[type-abstract]  # as above
-    return [search_keeper.IndexKeeper(built.index)] if isinstance(built, ledger.Ledger) else []
+    node: Any = host  # its log of faults is no part of contracts.Host
+    return [search_keeper.IndexKeeper(built.index, node.log_fault)] if isinstance(built, ledger.Ledger) else []
 
 
 @hookimpl

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+from collections.abc import Callable
 
-from workbench.errors import WorkbenchError
 from workbench_ledger.search import SearchIndex
-
-log = logging.getLogger("workbench")
 
 PAUSE_S = 1.0
 """Between two looks at logs that have been read; a search reads the last few entries itself."""
@@ -18,12 +15,12 @@ TROUBLE_S = 30.0
 
 
 class IndexKeeper:
-    """Fulfils workbench.contracts.BackgroundWork."""
+    """Fulfils workbench.contracts.BackgroundWork. report: takes failures, which end no following."""
 
     name = "search-index"
 
-    def __init__(self, index: SearchIndex) -> None:
-        self._index = index
+    def __init__(self, index: SearchIndex, report: Callable[[BaseException], None]) -> None:
+        self._index, self._report = index, report
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -42,8 +39,8 @@ class IndexKeeper:
         while not self._stop.is_set():
             try:
                 pause_s = BREATH_S if self._index.step() else PAUSE_S
-            except WorkbenchError as error:  # a full disk, say: coverage stays what it is and is shown
-                log.warning("search index: %s", error.code)
+            except Exception as fault:  # noqa: BLE001 - a full disk or a fault of ours: coverage stays what it is and is shown
+                self._report(fault)
                 pause_s = TROUBLE_S
             self._stop.wait(pause_s)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import sqlite3
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,18 @@ def everything_holds(house: House) -> None:
     assert OTHER in listed(house), "nobody else is touched"
 
 
+def keys(folder: Path) -> set[bytes]:
+    """Every wrapped key in the vault of a copy that is not open."""
+    with closing(sqlite3.connect(folder / "broker" / "evidence.db")) as reader:
+        return {row[0] for row in reader.execute("SELECT wrapped FROM vault_object UNION SELECT wrapped FROM vault_subject")}
+
+
+def in_files(folder: Path, secrets: set[bytes]) -> list[str]:
+    """Files in which one of these lies, write-ahead log and indexes included."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if any(one in data for data in [path.read_bytes()] for one in secrets)]
+
+
 def no_identifier_waits(house: House, request: str) -> None:
     """The identifiers of the request have gone with its last step; tokens stay until the terms have ended."""
     with house.node.store.read() as reader:
@@ -129,7 +143,11 @@ def no_identifier_waits(house: House, request: str) -> None:
 
 def test_a_first_stage_killed_at_any_step_is_not_called_done_and_goes_on_at_the_next_start(first: list[Path]) -> None:
     seen = set()
+    destroyed = keys(first[0]) - keys(first[-1])
+    assert destroyed
+    left_by_a_kill = []
     for number, folder in enumerate(first, 1):
+        left = in_files(folder, destroyed)
         with opened(load_workspace(folder)) as house:
             before = house.node.erasure.requests()
             state = before[0].state if before else ""
@@ -137,6 +155,8 @@ def test_a_first_stage_killed_at_any_step_is_not_called_done_and_goes_on_at_the_
             is_done = state == "RESTRICTED"
             assert is_done is ("evidence.restricted" in said(house)), f"step {number}"
             if is_done:
+                left_by_a_kill += left
+                assert in_files(folder, destroyed) == [], f"step {number}"
                 assert before[0].report and listed(house) == [OTHER] and lying(house) > 0, f"step {number}"
             else:
                 assert not before or not before[0].report, f"step {number}"
@@ -151,8 +171,10 @@ def test_a_first_stage_killed_at_any_step_is_not_called_done_and_goes_on_at_the_
             assert listed(house) == [OTHER]
             assert (lying(house) > 0, forms(house)) == (True, 2)
             no_identifier_waits(house, asked.request)
+            assert in_files(folder, destroyed) == [], f"step {number}"
             everything_holds(house)
     assert seen == {"", "RUNNING", "RESTRICTED"}, "the kills fell on every side"
+    assert left_by_a_kill, "a kill right after the last step leaves destroyed keys in the write-ahead log; the next start empties it"
 
 
 def test_the_end_of_a_term_killed_at_any_step_is_not_called_done_and_goes_on_at_the_next_start(second: list[Path]) -> None:
