@@ -25,6 +25,7 @@ def add_desk_commands(commands: Any, add: Add, parser_class: type[argparse.Argum
         return verb
 
     _rights(group("rights", "权利请求 / rights requests"))
+    _complaints(group("complaints", "投诉 / complaints"))
 
 
 def _rights(verb: Callable[..., Any]) -> None:
@@ -59,6 +60,68 @@ def _rights(verb: Callable[..., Any]) -> None:
         made[word].add_argument("--reason", required=True, metavar="TEXT", help="理由，至少 5 个字 / reason, 5 characters or more")
     for word in ("answer", "evidence-pack"):
         made[word].add_argument("--out", required=True, metavar="FILE.zip", help="写入文件 / write to a file")
+
+
+def _complaints(verb: Callable[..., Any]) -> None:
+    found = verb("list", "投诉列表 / list complaints")
+    found.add_argument("--state", default="", metavar="STATE", help="OPEN HANDLING CLOSED，open 为未办结 / open for every open one")
+    found.add_argument("--overdue", action="store_true", help="只看逾期未告知 / overdue only")
+    tasks = verb("tasks", "任务与整改 / tasks and rectification")
+    tasks.add_argument("--overdue", action="store_true", help="只看逾期 / overdue only")
+    tasks.add_argument("--open", action="store_true", help="只看未办结 / open only")
+    verb("groups", "专项小组 / task groups")
+    note = verb("note", "登记投诉 / register a complaint")
+    _person(note)
+    note.add_argument("--channel", required=True, metavar="CHANNEL", help="web post phone e-mail fax counter")
+    note.add_argument("--category", default="other", metavar="CATEGORY", help="unwanted-contact consent data-leak wrong-data product service other")
+    note.add_argument("--facts", required=True, metavar="TEXT", help="事实 / what happened")
+    note.add_argument("--job", default="", metavar="J-…", help="涉及的求交 / intersection it is about")
+    note.add_argument("--marketing", action="store_true", help="以营销岗登记 / as marketing")
+    named = {
+        "show": "查看一件投诉 / read one complaint", "handle": "接手 / take it over", "step": "记录一步 / write a step",
+        "told": "记录已告知进展 / the customer was told", "stop-contact": "停止联系，立即生效 / stop contact, at once",
+        "attach": "添加附件 / attach a file", "task": "派出任务或整改 / set a task", "group": "成立专项小组 / open a task group",
+        "evidence-pack": "导出证据包 / export the evidence", "liability": "认定责任主体 / assess liability",
+        "compensation": "登记补偿约定，不付款 / record a compensation, nothing is paid", "close": "办结 / close",
+        "reopen": "重新办理 / open again",
+    }  # fmt: skip
+    made = {}
+    for word, text in named.items():
+        made[word] = verb(word, text)
+        made[word].add_argument("complaint", metavar="K-…", help="投诉编号 / number of the complaint")
+    made["handle"].add_argument("--category", default="", metavar="CATEGORY", help="类别 / category")
+    made["handle"].add_argument("--major", action="store_true", help="重大投诉 / a major one")
+    made["step"].add_argument("kind", metavar="KIND", help="contact negotiation mediation litigation arbitration settlement progress")
+    for word in ("step", "told"):
+        made[word].add_argument("--text", required=True, metavar="TEXT", help="内容 / what happened")
+    made["stop-contact"].add_argument("--purpose", default="", metavar="PURPOSE", help="只停此用途 / this purpose only")
+    made["stop-contact"].add_argument("--recipient", default="", metavar="PARTY", help="只停此接收方 / this recipient only")
+    made["attach"].add_argument("file", metavar="FILE", help="文件 / file")
+    made["attach"].add_argument("--note", default="", metavar="TEXT", help="说明 / note")
+    made["task"].add_argument("--text", required=True, metavar="TEXT", help="要做什么 / what is to be done")
+    made["task"].add_argument("--owner", required=True, metavar="WHO", help="责任人或部门 / who does it")
+    made["task"].add_argument("--due", required=True, metavar="DAY", help="期限 YYYY-MM-DD / day")
+    made["task"].add_argument("--rectification", action="store_true", help="属整改方案 / part of the rectification plan")
+    made["group"].add_argument("--invite", nargs=3, action="append", required=True, metavar=("PARTY", "DAY", "TEXT"), help="机构、期限、任务 / institution, day, task")
+    made["evidence-pack"].add_argument("--out", required=True, metavar="FILE.zip", help="写入文件 / write to a file")
+    made["liability"].add_argument("--liable", required=True, metavar="WHO", help="责任主体 / who is liable")
+    made["liability"].add_argument("--basis", required=True, metavar="TEXT", help="依据 / on what facts")
+    made["liability"].add_argument("--entry", action="append", required=True, metavar="PARTY/INDEX", help="所依据的证据 / evidence it rests on")
+    made["liability"].add_argument("--package", default="", metavar="SM3", help="证据包 SM3 / SM3 of the evidence package")
+    made["compensation"].add_argument("--fen", type=int, required=True, metavar="N", help="金额，分 / amount in fen")
+    made["compensation"].add_argument("--payer", required=True, metavar="WHO", help="由谁承担 / who bears it")
+    made["compensation"].add_argument("--day", required=True, metavar="DAY", help="约定日 / day of the agreement")
+    made["compensation"].add_argument("--text", default="", metavar="TEXT", help="说明 / note")
+    made["close"].add_argument("outcome", metavar="OUTCOME", help="upheld partly-upheld not-upheld settled taken-back")
+    for word in ("close", "reopen"):
+        made[word].add_argument("--reason", required=True, metavar="TEXT", help="理由 / reason")
+    done = verb("done", "办结任务 / finish a task")
+    done.add_argument("task", metavar="T-…", help="任务编号 / number of the task")
+    done.add_argument("--result", required=True, metavar="TEXT", help="结果 / result")
+    read = verb("read-file", "取出附件 / read an attachment")
+    read.add_argument("attachment", metavar="F-…", help="附件编号 / number of the attachment")
+    read.add_argument("--reason", required=True, metavar="TEXT", help="理由 / reason")
+    read.add_argument("--out", required=True, metavar="FILE", help="写入文件 / write to a file")
 
 
 def _person(command: Any) -> None:

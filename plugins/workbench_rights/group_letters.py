@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import date
 
 from workbench.crypto import canonical, sm3
-from workbench.domain.identifiers import looks_like_identifier
 from workbench.errors import InvalidRequest, ProtocolViolation, VerificationError
 from workbench_rights.model import CATEGORIES
 
@@ -21,6 +21,8 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     CLOSED: ("v", "group"),
 }
 _ID = re.compile(r"[GT]-[0-9a-f]{12}")
+_MANY_DIGITS = re.compile(r"[0-9](?:[ .-]?[0-9Xx]){10,}")
+"""Eleven digits and more, however they are grouped: a phone, an identity number, an account."""
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,7 +37,7 @@ def customer_token(salt: bytes, job: str, value: str) -> str:
 
 def require_plain(text: str) -> str:
     """A text that may leave this institution: short, and without anything that could be somebody's number."""
-    if len(text) > LONGEST_TEXT or looks_like_identifier(text):
+    if not _is_plain(text):
         raise InvalidRequest(
             f"给其他机构的文字最多 {LONGEST_TEXT} 字，且不得含手机号、证件号一类的数字",
             f"a text for other institutions has at most {LONGEST_TEXT} characters and nothing that could be a phone or identity number",
@@ -73,7 +75,7 @@ def _check(kind: str, fields: Mapping[str, str]) -> None:
         raise _malformed()
     for name in ("text", "result"):
         text = fields.get(name, "")
-        if len(text) > LONGEST_TEXT or looks_like_identifier(text):
+        if not _is_plain(text):
             raise _malformed()
     if kind != INVITE:
         return
@@ -86,6 +88,10 @@ def _check(kind: str, fields: Mapping[str, str]) -> None:
         date.fromisoformat(fields["due"])
     except ValueError as error:
         raise _malformed() from error
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= LONGEST_TEXT and not _MANY_DIGITS.search(unicodedata.normalize("NFKC", text))
 
 
 def _malformed() -> ProtocolViolation:

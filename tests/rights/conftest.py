@@ -1,4 +1,4 @@
-"""One world for the tests of the rights desk: two institutions, a released intersection, a customer who is everywhere."""
+"""One world for the tests of the rights desk: three institutions, a released intersection, a customer who is everywhere."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def put_on_file(three: Institutions, folder: Path) -> None:
 @pytest.fixture(scope="package")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     workspace = fresh_workspace()
-    with running(workspace, ("broker", "bank")) as three:
+    with running(workspace) as three:
         made = Desk(three)
         first = three.nodes["broker"].lists.newest().list_id
         put_on_file(three, tmp_path_factory.mktemp("desk"))

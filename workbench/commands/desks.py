@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ class Verb:
 def rights(options: Options) -> int:
     """A verb of `workbench rights`."""
     return _run(options, RIGHTS[options.verb])
+
+
+def complaints(options: Options) -> int:
+    """A verb of `workbench complaints`."""
+    verb = COMPLAINTS[options.verb]
+    if getattr(options, "marketing", False):
+        verb = replace(verb, role=Role.MARKETING)
+    return _run(options, verb)
 
 
 def _run(options: Options, verb: Verb) -> int:
@@ -153,4 +161,108 @@ RIGHTS: Mapping[str, Verb] = {
     "close": Verb("rights.close", _WITH_REASON, _request_lines),
 }
 
-__all__ = ["rights"]
+
+
+def _complaint_lines(info: Mapping[str, Any]) -> list[str]:
+    guessed = "（节假日表未覆盖，按周一至周五估算 / estimated）" if info["is_estimated"] else ""
+    told = "已告知 / told" if info["told_ms"] else "逾期未告知 / OVERDUE" if info["is_overdue"] else f"还有 {info['days_left']} 个工作日 / working days left"
+    lines = [
+        f"{info['complaint']}  {info['category_zh']} / {info['category_en']}：{info['state_zh']} / {info['state_en']}{'，重大 / major' if info['is_major'] else ''}",
+        f"  告知进展期限 / progress due {info['due_day']}{guessed}，{told}",
+    ]
+    if info["tasks_open"]:
+        lines.append(f"  未办结任务 {info['tasks_open']}，逾期 {info['tasks_overdue']} / open tasks, overdue")
+    return lines
+
+
+def _complaints_lines(reply: Mapping[str, Any]) -> list[str]:
+    lines = [line for one in reply["complaints"] for line in _complaint_lines(one)]
+    return [*lines, f"共 {reply['total']} 件，逾期 {reply['overdue']} 件，将到期 {reply['due_soon']} 件 / in all, overdue, due soon"]
+
+
+def _task_lines(one: Mapping[str, Any]) -> list[str]:
+    late = "，逾期 / OVERDUE" if one["is_overdue"] else ""
+    letter = f"，信函 / letter {one['letter_state']} {one['letter_code']}".rstrip() if one["letter_state"] else ""
+    return [f"{one['task']}  {one['party_zh']} · {one['owner']}：{one['text']}（{one['due_day']}，{one['state']}{late}{letter}）"]
+
+
+def _tasks_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [line for one in reply["tasks"] for line in _task_lines(one)] + [f"逾期 {reply['overdue']} 项 / overdue"]
+
+
+def _groups_lines(reply: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for one in reply["groups"]:
+        lines.append(f"{one['group']}  {one['lead_zh']} 牵头 / leads：{one['category_zh']}，{one['state']}")
+        lines += [f"  {line}" for task in one["tasks"] for line in _task_lines(task)]
+    return lines or ["没有专项小组 / none"]
+
+
+def _complaint_detail_lines(reply: Mapping[str, Any]) -> list[str]:
+    lines = [*_complaint_lines(reply["info"]), f"  {reply['facts']}"]
+    lines += [f"  {one['number']}. {one['kind_zh']}：{one['text']}（{one['by']}）" for one in reply["timeline"]]
+    lines += [f"  {line}" for one in reply["tasks"] for line in _task_lines(one)]
+    lines += [f"  {one['attachment']}  {one['name']}  {one['size']:,} B  {one['digest'][:16]}…" for one in reply["attachments"]]
+    return lines
+
+
+def _told_of(reply: Mapping[str, Any]) -> list[str]:
+    return [f"{name}: {value}" for name, value in reply.items() if isinstance(value, str | int)]
+
+
+def _note(options: Options) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("phone", "id_no", "channel", "category", "facts", "job")}
+
+
+def _task(options: Options) -> dict[str, Any]:
+    kind = "rectification" if options.rectification else "task"
+    return {"complaint": options.complaint, "kind": kind, "text": options.text, "owner": options.owner, "due_day": options.due}
+
+
+def _group(options: Options) -> dict[str, Any]:
+    invitations = [{"party": party, "due_day": day, "text": text} for party, day, text in options.invite]
+    return {"complaint": options.complaint, "invitations": invitations}
+
+
+_COMPLAINT = _fields("complaint")
+
+COMPLAINTS: Mapping[str, Verb] = {
+    "list": Verb("complaints.list", _fields("state", "overdue"), _complaints_lines),
+    "tasks": Verb("complaints.tasks", _fields("overdue", "open"), _tasks_lines),
+    "groups": Verb("complaints.groups", _fields(), _groups_lines),
+    "note": Verb("complaints.note", _note, _complaint_lines),
+    "show": Verb("complaints.get", _COMPLAINT, _complaint_detail_lines),
+    "handle": Verb(
+        "complaints.handle", lambda options: {"complaint": options.complaint, "category": options.category, "is_major": options.major},
+        _complaint_lines,
+    ),
+    "step": Verb("complaints.step", _fields("complaint", "kind", "text"), _complaint_lines),
+    "told": Verb("complaints.told", _fields("complaint", "text"), _complaint_lines),
+    "stop-contact": Verb("complaints.stop_contact", _fields("complaint", "purpose", "recipient"), _told_of, confirmed=True),
+    "attach": Verb("complaints.add_file", _fields("complaint", "note"), _told_of, file="file"),
+    "read-file": Verb("complaints.read_file", _fields("attachment", "reason"), _told_of, confirmed=True, download="download"),
+    "task": Verb("complaints.add_task", _task, _told_of),
+    "done": Verb("complaints.finish_task", _fields("task", "result"), _told_of),
+    "group": Verb("complaints.open_group", _group, _complaint_lines, confirmed=True),
+    "evidence-pack": Verb("complaints.evidence_pack", _COMPLAINT, _told_of, confirmed=True, download="download"),
+    "liability": Verb(
+        "complaints.assess_liability",
+        lambda options: {
+            "complaint": options.complaint, "liable": options.liable, "basis": options.basis, "entries": options.entry,
+            "package_sm3": options.package,
+        },
+        _complaint_lines, confirmed=True,
+    ),
+    "compensation": Verb(
+        "complaints.record_compensation",
+        lambda options: {
+            "complaint": options.complaint, "amount_fen": options.fen, "payer": options.payer, "agreed_day": options.day,
+            "text": options.text,
+        },
+        _complaint_lines, confirmed=True,
+    ),
+    "close": Verb("complaints.close", _fields("complaint", "outcome", "reason"), _complaint_lines, confirmed=True),
+    "reopen": Verb("complaints.reopen", _fields("complaint", "reason"), _complaint_lines),
+}  # fmt: skip
+
+__all__ = ["complaints", "rights"]
