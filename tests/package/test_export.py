@@ -204,7 +204,14 @@ def test_the_story_of_a_customer_begins_with_the_imports_that_brought_their_cons
     assert verdict(three, data)["verdict"] == "OK"
     token = json.loads(files_of(data)["package.json"])["selection"]["value"]
     assert held(exported(three, customer=token)[1]) == held(data)
-    assert held(exported(three, opened=True, id_no=population.id_no(PERSON))[1]) == held(data)
+    by_number = exported(three, opened=True, id_no=population.id_no(PERSON))[1]
+    assert held(by_number) == held(data)
+    # Whoever has the token alone, as a regulator does, gets the same story: consent, use and result.
+    stories = [
+        {name for name, body in files_of(one).items() if name.startswith("entries/") and json.loads(body)["kind"].startswith(("consent.", "intersection."))}
+        for one in (data, by_number, exported(three, role=Role.REGULATOR, customer=token)[1])
+    ]
+    assert stories[0] == stories[1] == stories[2] and any(name.startswith("entries/cardnet/") for name in stories[0])
     for party in ("cardnet", "bank"):
         bodies = three.nodes[party].ledger.entry_bodies("broker", 0, three.nodes[party].ledger.size("broker"))
         assert not any(token.encode() in body for body in bodies), "no token of a customer in what partners hold"

@@ -11,7 +11,7 @@ import hashlib
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.crypto import canonical, sm3
@@ -25,6 +25,8 @@ MAX_FILES = 65_000
 MAX_BYTES = 1 << 30
 MAX_INDEX = 10**12 - 1
 MANIFEST = "manifest.json"
+STEPS_PER_ENTRY = 3
+"""How often `PackageOrder.step` counts an entry: planned, written, proven."""
 
 _NAME = re.compile(r"[A-Za-z0-9._/-]{1,160}")
 _DATE = 0x21  # 1980-01-01, the first day a ZIP can name
@@ -95,7 +97,7 @@ class PackageOrder:
     trust: the trust file; keys: the same keys as values, with the names of their institutions. font: a font file with
     Chinese characters for the PDF, "" to look for one in the usual places. anchors: of the first entries of a log.
     mldsa_required: prefixes of kinds that need ML-DSA-44 lines, ascending, each as MLDSA_PREFIX.
-    step(done): called now and then with the number of entries done; what it raises ends the building.
+    step(done): called now and then, up to STEPS_PER_ENTRY times the number of entries; what it raises ends the building.
     """
 
     project: str
@@ -289,7 +291,3 @@ def _digests(data: bytes) -> dict[str, canonical.Json]:
 
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-PackageParts = Iterator[bytes]
-"""The bytes of a ZIP, part by part."""

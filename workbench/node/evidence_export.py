@@ -20,10 +20,12 @@ from pydantic import Field
 
 from workbench.contracts import AnchorProof, NamesCustomers, NamesImports, OperationContext, Transaction
 from workbench.domain.envelope import Opening, parse_envelope
+from workbench.domain.erasure import Customer
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.intersection import JobState
 from workbench.domain.package import (
     MLDSA_PREFIX,
+    STEPS_PER_ENTRY,
     KindText,
     PackageAnchor,
     PackageOrder,
@@ -33,6 +35,7 @@ from workbench.domain.package import (
 )
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError
+from workbench.node.erasing import rows_of
 from workbench.node.evidence_reading import kinds_seen_by
 from workbench.node.keys import PublicBundle
 from workbench.node.trust import export_trust, parse_trust
@@ -56,8 +59,6 @@ IDENTIFIER = re.compile(r"(?<![0-9])(?:1[0-9]{2}[ -]?[0-9]{4}[ -]?[0-9]{4}|[0-9]
 SUBJECT = "subject"
 MESSAGES = "intersection.message"
 SLICE = 500
-STEPS_PER_ENTRY = 3
-"""How often building counts an entry: read, written, proven."""
 
 
 class ExportRequest(Request):
@@ -302,29 +303,29 @@ def _of_customer(ctx: OperationContext, request: ExportRequest) -> _Chosen:
     whose target list names the customer.
     """
     host = ctx.host
-    tokens, column, identifier = _customer_tokens(ctx, request)
+    customer = _customer(ctx, request)
+    tokens = customer.names
     with host.store.read() as reader:
         sealed = {one: host.evidence.entries_about(reader, one) for one in tokens}
     places: dict[Place, None] = {(host.party, index): None for indices in sealed.values() for index in indices}
     if isinstance(host.consent, NamesImports):
         places |= {(host.party, index): None for index in host.consent.imports_of(tokens)}
-    if column:
-        for job in _jobs_naming(ctx, column, identifier):
-            places |= dict.fromkeys(_of_job(host, job, messages=False))
-    named = identifier if isinstance(request, ExportOpenedRequest) and request.name_customer else ""
+    for job in _jobs_naming(ctx, customer):
+        places |= dict.fromkeys(_of_job(host, job, messages=False))
+    named = "".join(customer.identifiers) if isinstance(request, ExportOpenedRequest) and request.name_customer else ""
     subject = next((one for one, indices in sealed.items() if indices), "")
     selection = Selection("customer", subject or tokens[0], identifier=named)
     return _Chosen(selection, tuple(places), frozenset(tokens), subject)
 
 
-def _customer_tokens(ctx: OperationContext, request: ExportRequest) -> tuple[list[str], str, str]:
-    """Tokens; and column and value to look for in target lists, "" where only a token was given."""
+def _customer(ctx: OperationContext, request: ExportRequest) -> Customer:
+    """Who is meant: by token alone, or by the one identifier that was typed, with the tokens that belong to it."""
     if request.customer:
         if isinstance(request, ExportOpenedRequest) and request.name_customer:
             raise InvalidRequest("写明客户须给出手机号或证件号", "To name the customer, give the phone or identity number")
         if not TOKEN.fullmatch(request.customer):
             raise InvalidRequest("客户代号是 32 位十六进制", "A customer's token has 32 hexadecimal digits")
-        return [request.customer], "", ""
+        return Customer((request.customer,))
     if not ctx.caller.person.roles & NAMES_CUSTOMERS:
         raise Denied("你的岗位不能用手机号或身份证号选取，请用客户代号", "Your role may not select by phone or ID number; use the token")
     registry = ctx.host.consent
@@ -338,15 +339,19 @@ def _customer_tokens(ctx: OperationContext, request: ExportRequest) -> tuple[lis
             "手机号或身份证号读不懂，没有导出，也没有留存",
             "The phone or ID number cannot be read; nothing was exported and nothing kept",
         ) from None  # the cause is left out: it must not lead back to what was typed
-    tokens = list(registry.evidence_names(phone=phone, id_no=id_no))
-    return (tokens, "phone", str(phone)) if phone else (tokens, "id_no", str(id_no))
+    tokens = tuple(registry.evidence_names(phone=phone, id_no=id_no))
+    return Customer(tokens, (str(phone),) if phone else (), () if phone else (str(id_no),))
 
 
-def _jobs_naming(ctx: OperationContext, column: str, identifier: str) -> list[str]:
-    """Released jobs whose target list here names the customer. Cost: one list at a time is opened."""
+def _jobs_naming(ctx: OperationContext, customer: Customer) -> list[str]:
+    """Released jobs whose target list here names the customer, by key or by the number in the list it was made of.
+
+    Cost: one list at a time is opened, and the list it was made of once where its key says nothing.
+    """
     host = ctx.host
     found = []
-    released = [job for job in host.jobs.in_state(JobState.RELEASED) if job.terms.key_kind.value == column]
+    numbers: dict[str, set[str]] = {}
+    released = host.jobs.in_state(JobState.RELEASED)
     for done, job in enumerate(released):
         if ctx.cancelled():
             raise Cancelled("导出已停止，没有产生文件", "The export was stopped; there is no file")
@@ -356,9 +361,24 @@ def _jobs_naming(ctx: OperationContext, column: str, identifier: str) -> list[st
                 frame = get_frame(reader, host.vault, f"result/{job.job}")
         except NotFound:
             continue  # erased
-        if column in frame.columns and not frame.filter(pl.col(column) == identifier).is_empty():
+        is_named = bool(rows_of(host, frame, customer).any())
+        if not is_named and "customer_id" in frame.columns:
+            list_id = str(job.request.get("list_id", ""))
+            if list_id not in numbers:
+                numbers[list_id] = _numbers(host, list_id, customer)
+            is_named = frame["customer_id"].is_in(sorted(numbers[list_id])).any()
+        if is_named:
             found.append(str(job.job))
     return found
+
+
+def _numbers(host: Workbench, list_id: str, customer: Customer) -> set[str]:
+    """Customer numbers of this person in one of the own lists; none when the list is gone."""
+    try:
+        frame = host.lists.frame(list_id)
+    except (NotFound, Refused):
+        return set()
+    return set(frame.filter(pl.Series(rows_of(host, frame, customer)))["customer_id"])
 
 
 # -------------------------------------------------------------------------------------------- opening

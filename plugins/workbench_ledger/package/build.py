@@ -80,10 +80,6 @@ def build_package(
     summary.verify_html_sm3 = sm3.digest(assemble.verify_html()).hex()
 
 
-STEPS_PER_ENTRY = 3
-"""How often `order.step` counts an entry: planned, written, proven."""
-
-
 def _files(
     order: PackageOrder,
     summary: PackageSummary,
