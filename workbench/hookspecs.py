@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Ledger,
         LetterKind,
         Migration,
+        PublicPage,
         Setting,
     )
     from workbench.domain.erasure import ErasureFinding, ErasureRequest
@@ -119,6 +120,11 @@ class HookSpecs:
     @hookspec
     def workbench_restricted_customers(self, host: Host) -> Sequence[str]:
         """Names (tokens in hex) of customers who restrict processing now; the consent registry refuses them."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_public_pages(self, host: Host) -> Sequence[PublicPage]:
+        """Pages for people without an account, each reached by a secret in its address and served by the node."""
         raise NotImplementedError
 
     @hookspec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from workbench.contracts import ConsentRegistry, Dashboard, HealthReport, Host, Migration, Setting, view_at
+from workbench.contracts import ConsentRegistry, Dashboard, HealthReport, Host, Migration, PublicPage, Setting, view_at
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
 from workbench.domain.subject import SubjectRecord, SubjectRequest
@@ -23,6 +23,9 @@ from workbench_consent import (
     schema,
     subject_records,
 )
+from workbench_consent.capture import erasing as capture_erasing
+from workbench_consent.capture import operations as capture
+from workbench_consent.capture import page
 from workbench_consent.notices import operations as notices
 from workbench_consent.receipts import operations as receipts
 from workbench_consent.registry import Registry
@@ -37,7 +40,7 @@ def workbench_consent_registry(host: Host) -> ConsentRegistry:
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return [*operations.OPERATIONS, *outlook.OPERATIONS, *lifeline.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS, *deciding.DECIDE_OPERATIONS, *decisions.DECISION_OPERATIONS, *receipts.OPERATIONS]
+    return [*operations.OPERATIONS, *outlook.OPERATIONS, *lifeline.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS, *deciding.DECIDE_OPERATIONS, *decisions.DECISION_OPERATIONS, *receipts.OPERATIONS, *capture.OPERATIONS]
 
 
 @hookimpl
@@ -54,7 +57,13 @@ def workbench_guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
 @hookimpl
 def workbench_erase_customer(host: Host, request: ErasureRequest) -> Sequence[ErasureFinding]:
     registry: object = host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
-    return registry.erase(request) if isinstance(registry, Registry) else []
+    return [*registry.erase(request), *capture_erasing.erase(host, request)] if isinstance(registry, Registry) else []
+
+
+@hookimpl
+def workbench_public_pages(host: Host) -> Sequence[PublicPage]:
+    registry: object = host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
+    return [page.public_page(host, registry)] if isinstance(registry, Registry) else []
 
 
 @hookimpl

@@ -258,6 +258,31 @@ class Registry:
         finally:
             forms.discard(self._host)
 
+    def read_rows(
+        self, path: Path, *, mapping: Mapping[str, str] | None = None, cancelled: Callable[[], bool] = lambda: False
+    ) -> GrantTable:
+        """The rows of a consent file as `import_file` reads them; nothing is imported. Refused EXITING while leaving."""
+        exiting.require_open(self._host.store)
+        return read_grant_rows(
+            path,
+            purposes=self.purposes(),
+            recipients=self.recipients(),
+            today=self._host.today(),
+            rules=self._circumstances.form_rules(self.processors()),
+            mapping=mapping,
+            cancelled=cancelled,
+        )
+
+    def import_rows(
+        self, table: GrantTable, forms: documents.Forms, *, actor: str, also: Callable[[Transaction], Any] | None = None
+    ) -> importing.Imported:
+        """As `import_file` for rows that were read or captured; forms: those that rows name, by name, to be adopted."""
+        exiting.require_open(self._host.store)
+        return importing.import_table(
+            self._host, self._projection, self._token_key, table, actor=actor, forms=forms,
+            notice_digests=self.notice_digests(), also=also,
+        )  # fmt: skip
+
     def notice_digests(self) -> dict[str, str]:
         """key@version -> digest in hex of every published version of a notice, for what names one."""
         return self._circumstances.notice_digests()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.contracts import Migration, Setting
 from workbench.domain.evidence import EvidenceKind, Field, Visibility
 from workbench_consent import changes
+from workbench_consent.capture import schema as capture
 from workbench_consent.notices import schema as notices
 from workbench_consent.receipts import schema as receipts
 
@@ -171,6 +172,7 @@ MIGRATIONS = (
         """,
     ),
     *receipts.MIGRATIONS,
+    *capture.MIGRATIONS,
 )
 
 
@@ -338,6 +340,7 @@ EVIDENCE_KINDS = (
     *changes.EVIDENCE_KINDS,
     *notices.EVIDENCE_KINDS,
     *receipts.EVIDENCE_KINDS,
+    *capture.EVIDENCE_KINDS,
 )
 
 SETTINGS = (
@@ -401,4 +404,5 @@ SETTINGS = (
     ),
     *notices.SETTINGS,
     *receipts.SETTINGS,
+    *capture.SETTINGS,
 )

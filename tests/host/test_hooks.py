@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from tests.flows import population
 from tests.flows.institutions import fresh_workspace, running
 from tests.host.house import House, opened, plugin_module, with_plugins
-from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, Migration, Setting
+from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, Migration, PublicAnswer, PublicPage, Setting
 from workbench.domain.evidence import EvidenceKind, Field, ReplayNeed, RestoredEntry, Visibility
 from workbench.domain.party import Role
 from workbench.errors import Denied, Refused, StartRefused
@@ -141,6 +142,44 @@ def test_hook_workbench_dashboards(workspace: Workspace) -> None:
     assert "extra" in names[Role.AUDITOR]
     assert "extra" not in names[Role.ADMIN]
     assert [fault["plugin"] for fault in shown[Role.AUDITOR].model_dump()["faults"]] == ["broken"]
+
+
+def test_hook_workbench_public_pages(workspace: Workspace) -> None:
+    """Served without a ticket under the node's policy; its form counts only from this page; a refusal is shown, escaped."""
+    told: list[tuple[str, Mapping[str, Sequence[str]], str]] = []
+
+    def show(secret: str, language: str) -> PublicAnswer:
+        if secret.startswith("b"):
+            raise Refused("用过 <b>", "used <b>", code="LINK_USED")
+        return PublicAnswer("问", "Ask", f"<p>{language}</p>")
+
+    def answer(secret: str, fields: Mapping[str, Sequence[str]], language: str) -> PublicAnswer:
+        told.append((secret, fields, language))
+        return PublicAnswer("谢", "Thanks", "<p>done</p>")
+
+    @hookimpl
+    def workbench_public_pages(host: Any) -> Sequence[PublicPage]:
+        return [PublicPage("extra", "p { color: red }", show, answer)]
+
+    place, secret, other = "127.0.0.1:9", "a" * 43, "b" * 43
+    with use(workspace, workbench_public_pages=workbench_public_pages) as house:
+        web = TestClient(build_staff_app(house.node, allowed_hosts={place}), base_url=f"http://{place}")
+        shown = web.get(f"/p/extra/{secret}?lang=en")
+        assert (shown.status_code, "<p>en</p>" in shown.text) == (200, True)
+        assert "script-src" not in shown.headers["Content-Security-Policy"]
+        assert shown.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
+        assert shown.headers["Cache-Control"] == "no-store"
+        assert "set-cookie" not in shown.headers
+        assert web.get("/p/extra.css").text == "p { color: red }"
+        refused = web.get(f"/p/extra/{other}")
+        assert (refused.status_code, "用过 &lt;b&gt;" in refused.text, "LINK_USED" in refused.text) == (Refused("", "").http_status, True, True)
+        assert [web.get(path).status_code for path in ("/p/extra/short", f"/p/none/{secret}", "/p/none.css")] == [404] * 3
+        assert web.get(f"/p/extra/{secret}", headers={"Host": "elsewhere"}).status_code == 403
+        for origin in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+            assert web.post(f"/p/extra/{secret}", content="decision=yes", headers=origin).status_code == 403
+        assert told == []
+        done = web.post(f"/p/extra/{secret}?lang=zh", content="decision=yes&a=1&a=2", headers={"Origin": f"http://{place}"})
+        assert (done.status_code, told) == (200, [(secret, {"decision": ["yes"], "a": ["1", "2"]}, "zh")])
 
 
 def test_hook_workbench_health(workspace: Workspace) -> None:

@@ -41,6 +41,8 @@ from workbench.contracts.hosting import (
     HealthReport,
     Host,
     OperationContext,
+    PublicAnswer,
+    PublicPage,
     Setting,
     view_at,
 )
@@ -101,6 +103,8 @@ __all__ = [
     "PeerLink",
     "Phase",
     "Prepared",
+    "PublicAnswer",
+    "PublicPage",
     "Receive",
     "RestrictedStore",
     "Send",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
@@ -68,6 +68,30 @@ class Dashboard:
     roles: frozenset[str]
     order: int
     view: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAnswer:
+    """What somebody without an account sees. body: HTML without script, link or style, every value escaped by who made it."""
+
+    title_zh: str
+    title_en: str
+    body: str
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PublicPage:
+    """A page for somebody without an account, reached by a secret in its address: /p/<name>/<secret>.
+
+    name: lower-case letters. style: CSS of the page, served by the node. show(secret, language) answers a GET, answer(secret,
+    fields, language) the page's own form; language: "zh" or "en". Both may raise WorkbenchError, which is shown as it is.
+    """
+
+    name: str
+    style: str
+    show: Callable[[str, str], PublicAnswer]
+    answer: Callable[[str, Mapping[str, Sequence[str]], str], PublicAnswer]
 
 
 def view_at(place: str) -> Callable[..., Any]:

@@ -32,6 +32,7 @@ from workbench.errors import (
 from workbench.gate import action_digest
 from workbench.node.pages import add_pages, address_of
 from workbench.node.people import AUDIENCES
+from workbench.node.public_pages import add_public_pages
 from workbench.node.tasks import task_reply
 from workbench.operations import Operation
 
@@ -118,6 +119,7 @@ def build_staff_app(host: Workbench, *, allowed_hosts: set[str]) -> FastAPI:
     for operation in host.gate.registry:
         _add_operation(app, host, operation)
     add_pages(app, host, allowed_hosts)
+    add_public_pages(app, host, allowed_hosts)
 
     @app.get("/api/v1/openapi.json", include_in_schema=False)
     def openapi(request: Request) -> JSONResponse:
