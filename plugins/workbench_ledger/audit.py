@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.domain.checkpoint import PartyKeys, verify_note
-from workbench.domain.envelope import Envelope, check_opening, parse_envelope
+from workbench.domain.envelope import parse_envelope
 from workbench.domain.evidence import AuditFinding, AuditReport
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError, WorkbenchError
@@ -20,9 +20,6 @@ from workbench_ledger.context import Context
 from workbench_ledger.mirror import ROLLED_BACK, differing_fields
 from workbench_ledger.rehash import Hashed, in_processes
 from workbench_ledger.restore import find_lost
-
-StoredOpening = tuple[int, str, bytes, str]
-"""Index of an own entry, field, salt and value: what the host keeps in its vault. Secret."""
 
 FetchBodies = Callable[[PartyId, PartyId, int, int], Sequence[bytes]]
 """Asks an institution (first) for bodies start <= index < stop of a log (second); may raise WorkbenchError."""
@@ -46,7 +43,6 @@ class _Log:
 def run_audit(
     context: Context,
     *,
-    openings: Callable[[], Iterable[StoredOpening]] | None = None,
     fetch: FetchBodies | None = None,
     step: Callable[[int], None] | None = None,
 ) -> AuditReport:
@@ -57,8 +53,6 @@ def run_audit(
         logs = [_audit_log(context, reader, party, count) for party in context.parties() if party != context.party]
         findings = [finding for one in (own, *logs) for finding in one.findings]
         findings += _conflicts(context, reader)
-        if openings is not None:
-            findings += _openings(context, reader, openings())
     if fetch is not None:
         findings = [*_against_peers(context, own, fetch), *findings]
     return AuditReport(
@@ -278,36 +272,7 @@ def _stored_leaves(reader: tables.Reader, log: PartyId, indices: Iterable[int]) 
     return stored
 
 
-# --------------------------------------------------------------------------- openings, peers, conflicts
-
-
-def _openings(context: Context, reader: tables.Reader, stored: Iterable[StoredOpening]) -> Iterator[AuditFinding]:
-    envelopes: dict[int, Envelope | None] = {}
-    for index, name, salt, value in stored:
-        if index not in envelopes:
-            envelopes = {index: _envelope(reader, context.party, index)}  # rows come grouped by entry
-        envelope = envelopes[index]
-        try:
-            if envelope is not None:
-                check_opening(envelope, name, salt, value)
-        except VerificationError:
-            yield AuditFinding(
-                context.party,
-                index,
-                name,
-                "OPENING",
-                f"{context.party} 日志第 {index} 条字段 {name}：保险库中的原值与当时的承诺不符，原值被改动。请 {context.party} 的运维与合规人员核查保险库",
-                f"entry {index}, field {name} of the log of {context.party}: the value in the vault does not fit the "
-                f"commitment, so the value was changed. Operators and compliance of {context.party} must check the vault",
-            )
-
-
-def _envelope(reader: tables.Reader, party: PartyId, index: int) -> Envelope | None:
-    bodies = tables.read_bodies(reader, party, index, index + 1, own=True)
-    try:
-        return parse_envelope(bodies[0]) if bodies else None
-    except VerificationError:
-        return None  # reported as an edited body
+# ------------------------------------------------------------------------------------- peers, conflicts
 
 
 def _against_peers(context: Context, own: _Log, fetch: FetchBodies) -> Iterator[AuditFinding]:
@@ -362,7 +327,7 @@ def _without_repeats(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
     kept = []
     for one in findings:
         key = (one.log, one.index, one.problem)
-        if one.index is None or one.problem in ("OPENING", "CONFLICT") or key not in seen:
+        if one.index is None or one.problem == "CONFLICT" or key not in seen:
             kept.append(one)
         seen.add(key)
     return kept

@@ -529,24 +529,3 @@ def test_contradictions_are_kept_once_and_not_without_end(world: World, monkeypa
         contradict(world, size, 0)
         contradict(world, size, 1)
     assert [one.size for one in kept()] == [9, 9, 9, 1, 2, 3]
-
-
-# ---- openings
-
-
-def test_a_changed_value_in_the_vault_is_named_with_entry_and_field(world: World) -> None:
-    prepared(world)
-    stored = [
-        (index, name, salt, "999999" if (index, name) == (12, "count") else value)
-        for index, fields in world.broker.openings.items()
-        for name, (salt, value) in fields.items()
-    ]
-    report = world.broker.ledger.audit(openings=lambda: stored)
-    assert [(one.problem, one.index, one.field) for one in report.findings] == [("OPENING", 12, "count")]
-    assert "999999" not in report.findings[0].en + report.findings[0].zh
-
-
-def test_an_erased_opening_is_no_finding(world: World) -> None:
-    """Erasure destroys salt and value; the log and its proofs stay whole."""
-    prepared(world)
-    assert world.broker.ledger.audit(openings=list).holds
