@@ -280,7 +280,7 @@ class Workbench:
 
     def names(self, party: PartyId) -> tuple[str, str]:
         """Chinese and English name of an institution."""
-        bundle = self.keys.bundle if party == self.party else self.partners.partner(party).bundle
+        bundle = self.keys.bundle if party == self.party else self.partners.known(party).bundle
         return bundle.name_zh, bundle.name_en
 
     def pinned_keys(self, party: PartyId) -> PinnedPublicKeys:
@@ -293,6 +293,10 @@ class Workbench:
     def former_parties(self) -> Sequence[PartyId]:
         """Institutions that once belonged to the allow-list, sorted: their keys stay good for what they signed then."""
         return self.partners.former()
+
+    def log_parties(self) -> Sequence[PartyId]:
+        """Every institution whose log is held here: those of today, then those that have left."""
+        return [*self.parties(), *(one for one in self.former_parties() if one not in self.parties())]
 
     def job_participants(self, log: PartyId, job: str) -> frozenset[PartyId]:
         """Who takes part in a job, as far as this node knows: from its own jobs, else from the entries of that log."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.app.desk import opened
+from tests.flows import population
 from tests.flows.institutions import Institutions, fresh_workspace, running, write_settings
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Denied, NotFound, PeerError, Refused
@@ -101,7 +103,9 @@ def test_members_change_only_when_two_people_of_every_institution_want_it(four: 
     old_receipt = broker.ledger.receipt("broker", 3)
     old_trust = broker.trust_keys()
 
-    # cardnet leaves: the three others decide
+    # cardnet leaves: the three others decide; a job with it is sealed before
+    job = four.run("broker", "cardnet", population.RICH)[0].job
+    four.wait_until(lambda: broker.jobs.get(job).state == "RELEASED" and settled(four))
     leaving = four.call("bank", Role.OPERATOR, "ledger.member_propose", action="leave", party="cardnet").change
     deciding = ("broker", "bank", "telecom")
     four.wait_until(
@@ -126,6 +130,7 @@ def test_members_change_only_when_two_people_of_every_institution_want_it(four: 
         four.nodes["cardnet"].links.call("broker", "hello", b"", timeout_s=5)  # type: ignore[arg-type]
     assert outside.value.code == "UNKNOWN_PARTY"
     assert verify_receipt(old_receipt, trust=old_trust).holds
+    the_story_of_a_job_with_who_left_is_whole(four, job)
     trust_text = four.call("broker", Role.COMPLIANCE, "ledger.members").trust
     new_trust = {party: one.for_notes() for party, one in parse_trust(trust_text.encode()).items()}
     assert json.loads(trust_text)["v"] == 2
@@ -134,6 +139,18 @@ def test_members_change_only_when_two_people_of_every_institution_want_it(four: 
     assert verify_receipt(broker.ledger.receipt("cardnet", 3), trust=new_trust).holds
     assert broker.ledger.audit().holds
     assert four.nodes["telecom"].ledger.audit().holds
+
+
+def the_story_of_a_job_with_who_left_is_whole(four: Institutions, job: str) -> None:
+    """The log of who left lies here as before: nothing of the job is called one-sided, missing or pending."""
+    story = four.call("broker", Role.COMPLIANCE, "evidence.timeline", job=job, limit=1000)
+    assert {one.log for one in story.entries} == {"broker", "cardnet"} and story.one_sided == []
+    check = four.call("broker", Role.COMPLIANCE, "evidence.check", job=job)
+    assert (check.checked, check.pending, check.changed, check.missing) == (story.count, 0, 0, [])
+    made, _ = opened(four, Role.COMPLIANCE, job=job)
+    assert made.answer.state == "sealed" and "丙卡组织" in made.answer.reason
+    assert {one["party"] for one in made.lanes.lanes} == {"bank", "broker", "cardnet", "telecom"}
+    assert {(one["from"], one["to"]) for one in made.lanes.rows if one["kind"] == "message"} == {("broker", "cardnet"), ("cardnet", "broker")}
 
 
 def decide(four: Institutions, deciding: tuple[str, ...], **request: str) -> str:

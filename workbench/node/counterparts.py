@@ -78,7 +78,7 @@ def missing_counterparts(host: Workbench, job: str) -> list[MissingCounterpart]:
 
 
 def _records(host: Workbench, job: str) -> Iterator[_Record]:
-    for log in host.parties():
+    for log in host.log_parties():
         own = log == host.party
         indices = [row.index for row in own_rows(host, job, kind=FRAME)] if own else host.mirror_index(log).entries(job)
         for index in indices:

@@ -209,7 +209,7 @@ def choose(ctx: OperationContext, request: ExportRequest) -> _Chosen:
 
 def _logs(host: Workbench) -> list[PartyId]:
     """Every log held here: the own one, those of the partners, and those of institutions that have left."""
-    return [*host.parties(), *(one for one in host.partners.former() if one not in host.parties())]
+    return list(host.log_parties())
 
 
 def _bundles(host: Workbench) -> list[PublicBundle]:

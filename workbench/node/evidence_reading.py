@@ -185,7 +185,8 @@ def _may_see(ctx: OperationContext, kind: str) -> bool:
 
 
 def _others(host: Any) -> list[PartyId]:
-    return [party for party in host.parties() if party != host.party]
+    """Whose logs are mirrored here; an institution that left is part of the stories it took part in."""
+    return [party for party in host.log_parties() if party != host.party]
 
 
 def _timeline(ctx: OperationContext, request: TimelineRequest) -> TimelineReply:
@@ -263,7 +264,7 @@ def _mirror_timeline(ctx: OperationContext, log: PartyId, request: TimelineReque
 
 
 def _log_named(host: Workbench, name: str) -> PartyId:
-    if name and name not in host.parties():
+    if name and name not in host.log_parties():
         raise NotFound("没有这个机构的日志", "There is no log of that institution", code="UNKNOWN_PARTY")
     return PartyId(name) if name else host.party
 

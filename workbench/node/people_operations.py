@@ -37,7 +37,10 @@ class PeopleReply(Reply):
 
 
 class WhoAmI(Reply):
-    """The signed-in person, the institution's names, the kind of workspace, and the operations open to them."""
+    """The signed-in person, the institution's names, the kind of workspace, and the operations open to them.
+
+    parties, former: (id, Chinese, English) of the institutions of today, and of those that have left.
+    """
 
     me: PersonInfo
     party_zh: str
@@ -45,6 +48,7 @@ class WhoAmI(Reply):
     workspace: str
     kernel: bool
     parties: list[tuple[str, str, str]]
+    former: list[tuple[str, str, str]]
     purposes: dict[str, tuple[str, str]]
     operations: list[str]
 
@@ -124,6 +128,7 @@ def _me(ctx: OperationContext, request: NoInput) -> WhoAmI:
         workspace=host.kind,
         kernel=ctx.caller.kernel,
         parties=[(party, *host.names(party)) for party in host.parties()],
+        former=[(party, *host.names(party)) for party in host.former_parties() if party not in host.parties()],
         purposes=host.purposes(),
         operations=allowed,
     )

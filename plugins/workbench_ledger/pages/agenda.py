@@ -82,9 +82,8 @@ def released(jobs: Sequence[Reply], words: Words, limit: int = 6) -> list[dict[s
 
 def node_rows(status: Reply, words: Words) -> list[dict[str, Any]]:
     """The institutions' nodes as the list of nodes takes them, in the order of their letters."""
-    order = words.ordered()
     rows = []
-    for node in sorted(status["nodes"], key=lambda one: order.index(one["party"]) if one["party"] in order else 99):
+    for node in sorted(status["nodes"], key=lambda one: words.rank(one["party"])):
         state = NODE_STATES.get(str(node["state"]), "degraded")
         row = {"party": node["party"], "tile": words.tile(node["party"]), "name": words.party(node["party"]), "state": state,
                "mine": node["party"] == words.own}  # fmt: skip

@@ -169,7 +169,7 @@ class Board:
         if not asked.job and page.may("evidence.audit"):
             logs = [
                 ("" if one == words.own else one, t("log.own" if one == words.own else "log.mirror", party=words.party(one)))
-                for one in words.ordered()
+                for one in [*words.ordered(), *(one[0] for one in words.former)]
             ]
         status = ""
         if seen.auditing:
@@ -311,7 +311,7 @@ class Board:
         heads = seen.check["logs"] if whole_job and seen.check else []
         numbered = bool(seen.asked.job) or seen.asked.is_find
         rows = lane_rows(folded(made, words, seen.opened) if whole_job else made, heads, words, numbered=numbered)
-        tiles = [words.tiles(one) for one in words.ordered()]
+        tiles = words.lanes(timeline["entries"])
         lanes.lanes = tiles
         lanes.rows, lanes.offset, lanes.total = rows, 0, len(rows)
         records = len(timeline["entries"])

@@ -305,7 +305,7 @@ class EvidencePage:
         if named:
             job, words = named.group(), words.replace(named.group(), "").strip()
         log = str(payload.get("log", ""))
-        known = {one[0] for one in self.page.me["parties"]}
+        known = {one[0] for one in (*self.page.me["parties"], *self.page.me.get("former", ()))}
         await self._ask(
             Asked(job=job, log=log if log in known else "", kind=str(payload.get("kind", ""))[:80], text=words)
         )

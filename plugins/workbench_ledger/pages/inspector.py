@@ -114,7 +114,7 @@ class Inspector:
         elif entry["seal"] == "PENDING":
             chip = ("pending", t("seal.PENDING"))
         else:
-            share = f"{len(entry['cosigners'])}/{len(words.parties)}"
+            share = f"{len(entry['cosigners'])}/{len(entry['cosigners']) + len(entry['missing'])}"
             chip = ("sealed" if entry["seal"] == "FULL" else "pending", t(f"seal.{entry['seal']}", share=share))
         when = formats.time(entry["time_ms"], words.lang) if entry["time_ms"] else t("no_time")
         who = safe(str(entry["actor"])) or t("by_node")
@@ -181,7 +181,7 @@ class Inspector:
         self.path.signatures = [
             {**words.tiles(one["party"]), "verdict": "valid" if one["valid"] else "missing",
              **({"time_ms": one["time_ms"]} if one["time_ms"] else {})}
-            for one in sorted(reply["signatures"], key=lambda one: words.ordered().index(one["party"]))
+            for one in sorted(reply["signatures"], key=lambda one: words.rank(one["party"]))
         ]  # fmt: skip
         self.path.required = max(1, int(reply["at_least"]))
         self.path.anchors = anchor_rows(self._anchors, words)
@@ -190,7 +190,7 @@ class Inspector:
     def _draw_after(self, words: Words, reply: Reply, entry: Reply) -> None:
         t = words.t
         lines = []
-        for one in sorted(reply["signatures"], key=lambda one: words.ordered().index(one["party"])):
+        for one in sorted(reply["signatures"], key=lambda one: words.rank(one["party"])):
             when = formats.time(one["time_ms"], words.lang) if one["time_ms"] else ""
             needed = one["party"] in reply["required"]
             said = t("signed_at", time=when) if one["valid"] else t("unsigned_required" if needed else "unsigned")
@@ -285,7 +285,7 @@ def signature_rows(signatures: Sequence[Reply], words: Words) -> list[dict[str, 
     """Co-signatures as the chain of proof takes them."""
     return [
         {**words.tiles(one["party"]), "verdict": "valid" if one["valid"] else "missing", "algorithm": "SM2 · Ed25519"}
-        for one in sorted(signatures, key=lambda one: words.ordered().index(one["party"]))
+        for one in sorted(signatures, key=lambda one: words.rank(one["party"]))
     ]
 
 

@@ -219,7 +219,7 @@ def _numbers(checked: int, agree: int, changed: int, pending: int, words: Words)
 
 def _sides(logs: Sequence[Reply], words: Words) -> str:
     parts = []
-    for one in sorted(logs, key=lambda one: words.ordered().index(one["log"])):
+    for one in sorted(logs, key=lambda one: words.rank(one["log"])):
         signers = [each["party"] for each in one["signatures"] if each["valid"]]
         share = f"{len(signers)}/{len(one['signatures'])}"
         parts.append(
@@ -234,7 +234,7 @@ def _sight(check: Reply, words: Words) -> str:
     if not others:
         return ""
     key = "reason.digest_only" if len(others) == len(check["logs"]) else "reason.partly_seen"
-    return words.t(key, parties=words.many([one for one in words.ordered() if one in others]), count=words.count(check["without_values"]))
+    return words.t(key, parties=words.many(others), count=words.count(check["without_values"]))
 
 
 def _missing(logs: Sequence[Reply], *, required: bool) -> list[str]:

@@ -31,16 +31,19 @@ class Texts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Texts of one language with the names of the institutions. parties: (id, Chinese, English); own: this one's id."""
+    """Texts of one language with the names of the institutions. parties, former: (id, Chinese, English) of those of today
+    and of those that have left; own: this one's id.
+    """
 
     t: Texts
     lang: formats.Lang
     parties: Sequence[Sequence[str]]
     own: str
+    former: Sequence[Sequence[str]] = ()
 
     def party(self, name: str) -> str:
         """An institution as staff call it."""
-        for one, zh, en in self.parties:
+        for one, zh, en in (*self.parties, *self.former):
             if one == name:
                 return zh if self.lang == "zh" else en
         return name
@@ -62,14 +65,14 @@ class Words:
 
     def named(self, sentence: str) -> str:
         """A sentence of the node with the institutions' names in place of their ids."""
-        for one in self.parties:
+        for one in (*self.parties, *self.former):
             name = rf"(?<![a-z0-9-]){re.escape(one[0])}(?![a-z0-9-])"
             sentence = re.sub(rf" ?{name} ?" if self.lang == "zh" else name, self.party(one[0]), sentence)
         return _capital(sentence)
 
     def tile(self, name: str) -> str:
         """The letter of an institution, the same in both languages."""
-        for one, zh, _ in self.parties:
+        for one, zh, _ in (*self.parties, *self.former):
             if one == name:
                 return zh[:1] or "?"
         return name[:1].upper() or "?"
@@ -78,6 +81,16 @@ class Words:
         """All institutions in the fixed order of their letters."""
         letters = {letter: place for place, letter in enumerate(LETTERS)}
         return sorted((one[0] for one in self.parties), key=lambda one: (letters.get(self.tile(one), 99), one))
+
+    def rank(self, name: str) -> tuple[int, str]:
+        """Where an institution stands among the others; those that have left come last."""
+        known = self.ordered()
+        return (known.index(name) if name in known else len(known), name)
+
+    def lanes(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+        """The institutions of today, and of those that have left the ones that these entries are about, as components take them."""
+        told = {str(one["log"]) for one in entries} | {str(one["values"].get("partner", "")) for one in entries}
+        return [self.tiles(one) for one in [*self.ordered(), *(one[0] for one in self.former if one[0] in told)]]
 
     def tiles(self, name: str) -> dict[str, Any]:
         """An institution as the components take it."""
@@ -190,7 +203,7 @@ class Words:
 
 def words_of(page: PageContext) -> Words:
     """The texts of a page in its language of this moment."""
-    return Words(page.t, "zh" if page.lang == "zh" else "en", page.me["parties"], page.me["me"]["party"])
+    return Words(page.t, "zh" if page.lang == "zh" else "en", page.me["parties"], page.me["me"]["party"], page.me.get("former", ()))
 
 
 def safe(words: str) -> str:
