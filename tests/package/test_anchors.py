@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import shlex
 import subprocess
@@ -19,6 +20,7 @@ from tests.anchor.conftest import Open, anvil, authority, institution, on_a_chai
 from tests.anchor.evm import CHAIN_ID, Anvil
 from tests.ledger.world import BANK, BROKER, CARDNET, World
 from tests.package.package_world import EXPLAINED, build, files_of, order_of, packed, trust_bytes
+from tests.package.test_odd_json import mutants
 from workbench.crypto import canonical
 from workbench.crypto.timestamps import format_request, make_nonce, read_authority, verify_response
 from workbench.domain.package import PackageAnchor
@@ -241,6 +243,36 @@ def test_both_verifiers_refuse_every_damage_with_the_same_words(files: Files, en
     # What only the authority's signature covers is told as not checked: OpenSSL says it (the test above), and so is PEM.
     survived = {name for one, result in zip(changed, ours, strict=True) if result["verdict"] != "FAILED" for name in one if one[name] != short.get(name)}
     assert survived <= {f"{STAMP}token.tsr", f"{STAMP}tsa.pem", f"{CHAIN}transaction.json"}
+
+
+def odd_ones(files: Files, chance: random.Random, count: int) -> list[Files]:
+    """Odd JSON in every description of an anchor; tokens, requests and transactions with a few bytes exchanged, cut or doubled."""
+    found = []
+    for name in ("package.json", f"{STAMP}anchor.json", f"{CHAIN}anchor.json", f"{CHAIN}transaction.json"):
+        found += [{**files, name: canonical.format(value)} for value in mutants(json.loads(files[name]), chance, count)]
+    for name in ("token.tsr", "request.tsq", "tsa.pem"):
+        for _ in range(count):
+            data = bytearray(files[STAMP + name])
+            for _ in range(chance.randrange(1, 4)):
+                at = chance.randrange(min(len(data), 260))
+                data[at : at + chance.randrange(2)] = chance.choice([b"", b"\0", b"\x30", b"\x80", b"\x81", b"\xff", b"\x02\1\1", b"\n"])
+            found.append({**files, STAMP + name: bytes(data)})
+    for _ in range(count):
+        told = json.loads(files[f"{CHAIN}transaction.json"])
+        raw = bytearray.fromhex(told["raw"])
+        at = chance.randrange(60)
+        raw[at : at + chance.randrange(2)] = chance.choice([b"", b"\x80", b"\xb8", b"\xb9", b"\xc0", b"\xf8", b"\0"])
+        found.append({**files, f"{CHAIN}transaction.json": canonical.format({**told, "raw": raw.hex()})})
+    return found
+
+
+def test_odd_json_der_and_rlp_crash_nobody_and_both_say_the_same(files: Files, engine: Engine, tmp_path: Path) -> None:
+    short = {name: data[:9] if name in EXPLAINED else data for name, data in files.items()}
+    made = odd_ones(short, random.Random(3161), 20)
+    for number, one in enumerate(made):
+        (tmp_path / f"{number}.zip").write_bytes(packed(one))
+    cases = [{"path": str(tmp_path / f"{number}.zip"), "trust": trust_bytes().hex()} for number in range(len(made))]
+    assert engine(cases) == [checked(one) for one in made]
 
 
 def test_nonsense_in_der_is_refused_and_never_an_accident(made: Made) -> None:
