@@ -14,7 +14,7 @@ from workbench.operations import NoInput, Operation, Registry, Reply
 from tests.host.house import House
 
 
-OWN_DRAFT_OR_TASK = {"intersection.draft_discard", "intersection.draft_save", "tasks.cancel"}
+OWN_DRAFT_OR_TASK = {"intersection.draft_discard", "intersection.draft_save", "notices.draft_save", "tasks.cancel"}
 
 
 class Done(Reply):

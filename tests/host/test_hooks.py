@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from tests.flows import population
 from tests.flows.institutions import fresh_workspace, running
 from tests.host.house import House, opened, plugin_module, with_plugins
-from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, Migration, PublicAnswer, PublicPage, Setting
+from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, LetterKind, Migration, PublicAnswer, PublicPage, Setting
 from workbench.domain.evidence import EvidenceKind, Field, ReplayNeed, RestoredEntry, Visibility
 from workbench.domain.party import Role
 from workbench.errors import Denied, Refused, StartRefused
@@ -366,6 +366,25 @@ def test_every_hook_has_a_test_here() -> None:
     here = Path(__file__).read_text("utf-8")
     wanted = [name for name in vars(HookSpecs) if name.startswith("workbench_")]
     assert [name for name in wanted if f"def test_hook_{name}(" not in here] == []
+
+
+def test_hook_workbench_letters(workspace: Workspace) -> None:
+    """A plugin's kinds are received (tests/flows/test_letters.py); one that cannot name its own is left out of them."""
+
+    @hookimpl
+    def workbench_letters(host: Any) -> Sequence[LetterKind]:
+        return [LetterKind("extra.hello", lambda tx, letter: b"seen")]
+
+    @hookimpl
+    def broken_letters(host: Any) -> Sequence[LetterKind]:
+        raise RuntimeError("no letters today")
+
+    good = plugin_module("extra", workbench_letters=workbench_letters)
+    bad = plugin_module("broken", workbench_letters=broken_letters)
+    with use(workspace) as house:
+        own = set(house.node.letters._kinds)
+    with opened(workspace, plugins=with_plugins(good, bad)) as house:
+        assert set(house.node.letters._kinds) == own | {"extra.hello"}
 
 
 def test_hook_workbench_replay(house: House) -> None:
