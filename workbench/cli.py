@@ -128,6 +128,16 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     )  # fmt: skip
     withdraw.add_argument("--proof", default="", help="代为撤回的证明文件编号 / reference of the proof, for who acts for the customer")
     withdraw.add_argument("--reason", default="", help="理由 / reason")
+    decide = _add(verbs, "decide", "consents:decide", "一位客户此时可否使用（不可用时退出码 3） / may one customer be used (exit status 3 when not)")
+    decide.add_argument("--party", required=True, help="机构 / institution")
+    decide.add_argument("--phone", help="手机号 / phone")
+    decide.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
+    decide.add_argument("--purpose", required=True, help="目的 / purpose")
+    decide.add_argument("--recipient", required=True, help="接收方 / recipient")
+    decide.add_argument("--key", choices=("phone", "id_no"), default="phone", help="比对的标识 / identifier")
+    decide.add_argument("--at", default="", metavar="TIME", help="时点，默认此刻 / instant, default now")
+    decide.add_argument("--contact", default="", metavar="CHANNEL", help="联系渠道 / channel of contact")
+    decide.add_argument("--category", action="append", default=[], metavar="CODE", help="还需的信息种类，可多次 / further personal information, repeatable")
     told = _add(verbs, "withdrawals", "erasing:withdrawals", "撤回与对方回执 / withdrawals and the partners' acknowledgements")
     told.add_argument("--party", required=True, help="机构 / institution")
     told.add_argument(

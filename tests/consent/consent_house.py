@@ -146,6 +146,9 @@ class House:
     def parties(self) -> Sequence[PartyId]:
         return [PartyId("bank"), PartyId("broker"), PartyId("cardnet")]
 
+    def names(self, party: PartyId) -> tuple[str, str]:
+        return f"{party} 机构", f"institution {party}"
+
     def provider(self, contract: type[Any]) -> Any:
         return {ConsentRegistry: self.registry, Ledger: self.ledger}[contract]
 

@@ -63,6 +63,12 @@ def test_the_sample_is_complete_and_preset_nowhere(house: House) -> None:
     assert not any(one["preset"] or one["required"] for one in content()["lines"])
 
 
+def test_the_sample_is_offered_to_start_from(house: House) -> None:
+    reply = call(house, "notices.sample")
+    assert call(house, "notices.lint", notice=reply.notice, content=reply.content).complete
+    assert {line.recipient for line in reply.content.lines} == {"bank", "cardnet"}
+
+
 BREAKS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("CONTROLLER_NAME", "controller.name", "PIPL 17", {"controller": {**content()["controller"], "name": {"zh": "", "en": ""}}}),
     ("CONTROLLER_CONTACT", "controller.contact", "PIPL 17", {"controller": {**content()["controller"], "contact": " "}}),

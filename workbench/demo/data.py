@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel
 
 from workbench.contracts import OperationContext
 from workbench.domain.party import Caller, Role
@@ -26,6 +27,9 @@ SIZES = {"broker": 1.0, "cardnet": 3.0, "bank": 1.5}
 SHARED_BY_ALL = 0.075
 SHARED_BY_TWO = 0.175
 """Shares of the broker's size: people known to all institutions, and further people known to each pair."""
+
+NOTICE_DAYS = 365
+"""Since when the notice of the demonstration counts as shown; the consents begin 200 days ago."""
 
 SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张孔曹严华金魏陶姜"
 GIVEN = "安博成达恩芳光海佳康乐敏宁平琪然思涛文希雅泽志中"
@@ -103,9 +107,9 @@ def customer_frame(party: str, people: np.ndarray, universe: Universe, seed: int
 
 
 def grants_frame(
-    party: str, recipients: Sequence[str], people: np.ndarray, universe: Universe, seed: int, today: date
+    party: str, recipients: Sequence[str], people: np.ndarray, universe: Universe, seed: int, today: date, notice: str = ""
 ) -> pl.DataFrame:
-    """Grants of one institution's customers towards each other institution.
+    """Grants of one institution's customers towards each other institution, under this version of its notice.
 
     Of 100 customers and recipient: 62 live for wealth-marketing, 6 expired, 4 for another purpose, the rest none; a few
     end within the month, so that "expiring soon" has something to show.
@@ -133,6 +137,7 @@ def grants_frame(
                     "valid_until": [str(until[one]) for one in fate[kept]],
                     "document_digest": [row.tobytes().hex() for row in digests],
                     "channel": random.choice(["app", "branch"], len(chosen), p=[0.8, 0.2]),
+                    "notice": [notice] * len(chosen),
                 }
             )
         )
@@ -156,7 +161,8 @@ def populate(workspace: Workspace, *, customers: int, seed: int, say: Callable[[
             customers_file = folder / "customers.csv"
             frame.write_csv(customers_file, include_bom=True)
             others = [one for one in parties if one != party]
-            grants = grants_frame(party, others, people[party], universe, seed, node.today())
+            notice = publish_sample(node)
+            grants = grants_frame(party, others, people[party], universe, seed, node.today(), notice)
             consents_file = folder / "consents.csv"
             grants.write_csv(consents_file)
             say(f"{node.names(node.party)[0]}：{frame.height:,} 位合成客户，{grants.height:,} 条授权")
@@ -180,14 +186,25 @@ def _import(node: Workbench, customers_file: Path, consents_file: Path) -> None:
     _call(node, Role.COMPLIANCE, "consent.import", {"file": _offer(node, consents_file)})
 
 
+def publish_sample(node: Workbench) -> str:
+    """Publish the notice that comes with the program, by two people and the same operations as any; returns key@version."""
+    reply = _call(node, Role.COMPLIANCE, "notices.sample", {}).model_dump()
+    # The consents of the demonstration are older than the demonstration: the text was shown since then.
+    reply["content"]["effective_ms"] = node.now_ms() - NOTICE_DAYS * 86_400_000
+    proposed = _call(node, Role.COMPLIANCE, "notices.propose", {"notice": reply["notice"], "content": reply["content"]}).model_dump()
+    decided = {name: proposed[name] for name in ("notice", "version", "digest")}
+    _call(node, Role.APPROVER, "notices.publish", decided)
+    return f"{proposed['notice']}@{proposed['version']}"
+
+
 def _offer(node: Workbench, path: Path) -> str:
     return node.uploads.adopt(path)
 
 
-def _call(node: Workbench, role: Role, operation: str, request: dict[str, object]) -> None:
+def _call(node: Workbench, role: Role, operation: str, request: dict[str, object]) -> BaseModel:
     person = next(one for one in node.people.everyone() if role in one.roles)
     caller = Caller(person=person)
     context = OperationContext(
         host=node, caller=caller, progress=lambda done, total, zh, en: None, cancelled=lambda: False
     )
-    node.gate.call(operation, request, caller, context=context)
+    return node.gate.call(operation, request, caller, context=context, is_confirmed=True)

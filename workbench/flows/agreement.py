@@ -40,7 +40,7 @@ class Agreement:
         host = self._host
         terms = job.terms
         engine = self._rules.engine(terms.engine)
-        inputs = self._rules.inputs({**job.request, "key_kind": terms.key_kind, "purpose": terms.purpose}, job.partner)
+        inputs = self._rules.inputs({**job.request, "key_kind": terms.key_kind, "purpose": terms.purpose}, job.partner, job.job)
         self._rules.require_enough(inputs, terms.minimum_crowd)
         if isinstance(host.consent, LearnsLists):
             host.consent.forget_large()  # what choosing among a million took, committing to them needs now

@@ -120,7 +120,7 @@ class Proposals:
     def preview(self, job: Job, list_id: str, audience: str = "") -> Inputs:
         """What approving with this list would bring in on our side, without changing anything."""
         request = {"list_id": list_id, "audience": audience, "key_kind": job.terms.key_kind, "purpose": job.terms.purpose}
-        return self._rules.inputs(request, job.partner)
+        return self._rules.inputs(request, job.partner, job.job)
 
     def approve(self, caller: Caller, job_id: str, *, list_id: str, audience: str, columns: list[str], automatic: bool) -> Job:
         """Approve the partner's proposal with one of our lists; our own proposals are never approved here."""

@@ -114,7 +114,7 @@ class ProtocolRuns:
                 "A customer was erased from the list meanwhile: run again",
                 code="LIST_REWRITTEN",
             )
-        decision = self._rules.decide(everyone, job.partner, job.terms.purpose, job.terms.key_kind)
+        decision = self._rules.decide(everyone, job.partner, job.terms.purpose, job.terms.key_kind, job.job)
         gone: np.ndarray = indices[~decision.usable[inputs.rows[indices]]].astype(np.int64)
         return gone
 

@@ -27,7 +27,7 @@ class Rules:
     def __init__(self, host: Workbench) -> None:
         self._host = host
 
-    def inputs(self, request: Mapping[str, Any], partner: PartyId) -> Inputs:
+    def inputs(self, request: Mapping[str, Any], partner: PartyId, job: str = "") -> Inputs:
         """Who of a list may take part now: audience rule and consent applied."""
         host = self._host
         info = host.lists.info(request["list_id"])
@@ -38,16 +38,21 @@ class Rules:
             list_name=info.name,
             rule=request.get("audience", ""),
             kind=kind,
-            decide=lambda chosen: self.decide(chosen, partner, request["purpose"], kind),
+            decide=lambda chosen: self.decide(chosen, partner, request["purpose"], kind, job),
         )
         del frame
         give_back_now()
         return inputs
 
-    def decide(self, frame: pl.DataFrame, partner: PartyId, purpose: str, kind: KeyKind) -> ConsentDecision:
-        """The registry's answer about a whole list for this purpose and recipient at this instant."""
+    def decide(
+        self, frame: pl.DataFrame, partner: PartyId, purpose: str, kind: KeyKind, job: str = ""
+    ) -> ConsentDecision:
+        """The registry's answer about a whole list for this purpose and recipient at this instant.
+
+        job: the one that asks; its own uses do not use a grant up.
+        """
         registry = self._host.consent
-        return registry.decide(frame, GrantQuery(purpose, partner, self._host.now_ms(), kind))
+        return registry.decide(frame, GrantQuery(purpose, partner, self._host.now_ms(), kind, job=job))
 
     def engine(self, named: str = "") -> IntersectionEngine:
         """The engine of this name; Refused ENGINE_LACKS_GUARANTEE when it could not test the floor before the reveal."""

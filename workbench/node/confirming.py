@@ -78,6 +78,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "entries": ("证据条目", "Entries"),
     "notice": ("告知书", "Notice"),
     "version": ("版本", "Version"),
+    "contact": ("联系渠道", "Channel of contact"),
     "number": ("事项编号", "Number"),
     "what": ("所指内容", "What it is about"),
     "reason": ("理由（留在本机构的证据里）", "Reason (kept in our evidence)"),

@@ -163,11 +163,15 @@ class ResultReply(Reply):
 
 
 class ExportRequest(Request):
-    """columns: tags in the file besides customer_id and the key; automatic: `--out` of the command, recorded."""
+    """columns: tags in the file besides customer_id and the key; automatic: `--out` of the command, recorded.
+
+    contact: channel by which the customers will be contacted; who refused it, or did not agree to it, is left out.
+    """
 
     job: str
     columns: list[str] = Field(default=[], max_length=50)
     automatic: bool = False
+    contact: str = Field(default="", max_length=40)
 
 
 class ExportReply(Reply):
@@ -225,7 +229,7 @@ def _preview(ctx: OperationContext, request: PreviewRequest) -> PreviewReply:
         partner, purpose, kind = PartyId(request.partner), request.purpose, request.key_kind
     info = host.lists.info(request.list_id) if request.list_id else host.lists.newest()
     registry = host.consent
-    query = GrantQuery(purpose, partner, host.now_ms(), kind)
+    query = GrantQuery(purpose, partner, host.now_ms(), kind, job=request.job)
     inputs = choose_inputs(
         host.lists.frame(info.list_id),
         list_name=info.name,
@@ -412,7 +416,7 @@ def _export_once(ctx: OperationContext, request: ExportRequest) -> ExportReply |
     with host.store.read() as reader:
         told = host.withdrawals.state_of_stops(reader, job.job)
     customers = host.lists.frame(job.request["list_id"])  # all of it: others may share a key (decision 16)
-    decision = registry.decide(customers, GrantQuery(job.terms.purpose, job.partner, host.now_ms(), key_kind))
+    decision = registry.decide(customers, GrantQuery(job.terms.purpose, job.partner, host.now_ms(), key_kind, contact=request.contact, job=job.job))
     live = customers.filter(pl.Series(decision.usable)).select("customer_id", key_kind.value)
     kept = frame.join(live, on=["customer_id", key_kind.value], how="semi").sort(key_kind.value)
     kept = kept.filter(~pl.Series(host.withdrawals.stopped(job.job, kept[key_kind.value].to_list()), dtype=pl.Boolean))

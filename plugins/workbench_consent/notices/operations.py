@@ -14,8 +14,8 @@ from pydantic import Field
 from workbench.contracts import ConsentRegistry, Host, OperationContext
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound
-from workbench.operations import Operation, Reply, Request
-from workbench_consent.notices import published, registers, rendering
+from workbench.operations import NoInput, Operation, Reply, Request
+from workbench_consent.notices import published, registers, rendering, sample
 from workbench_consent.notices.difference import Change, changes, optional
 from workbench_consent.notices.lint import ERROR, Finding, Known, lint
 from workbench_consent.notices.text import Notice, Words, notice_of, plain
@@ -256,6 +256,13 @@ class RenderReply(Reply):
     html: str
 
 
+class SampleReply(Reply):
+    """A text to start from, written for synthetic data: what is really used is read by a person with legal training."""
+
+    notice: str
+    content: Content
+
+
 class CompareNotices(Request):
     notice: str = Field(pattern=_KEY)
     before: int = Field(ge=1)
@@ -267,10 +274,6 @@ class ChangesReply(Reply):
     before: int
     after: int
     changes: list[ChangeView]
-
-
-class RegistersRequest(Request):
-    pass
 
 
 class CollectedView(Reply):
@@ -417,6 +420,13 @@ def _render(ctx: OperationContext, request: RenderNotice) -> RenderReply:
     )
 
 
+def _sample(ctx: OperationContext, request: NoInput) -> SampleReply:
+    """The notice that comes with the program, for this institution and its partners."""
+    host, entrusted = ctx.host, known(host_of(ctx)).processors
+    names: dict[str, tuple[str, str]] = {party: host.names(party) for party in host.parties() if party not in entrusted}
+    return SampleReply(notice=sample.KEY, content=Content.model_validate(sample.content(host.party, names)))
+
+
 def _compare(ctx: OperationContext, request: CompareNotices) -> ChangesReply:
     with ctx.host.store.read() as reader:
         before = published.version_named(reader, request.notice, request.before)
@@ -425,7 +435,7 @@ def _compare(ctx: OperationContext, request: CompareNotices) -> ChangesReply:
     return ChangesReply(notice=request.notice, before=request.before, after=request.after, changes=_changes(found))
 
 
-def _registers(ctx: OperationContext, request: RegistersRequest) -> RegistersReply:
+def _registers(ctx: OperationContext, request: NoInput) -> RegistersReply:
     host, now = host_of(ctx), ctx.host.now_ms()
     with host.store.read() as reader:
         offered = [one.notice for one in published.all_versions(reader) if one.is_offered(now)]
@@ -592,11 +602,15 @@ OPERATIONS = (
         run=_render, reads_only=True, weak_token=True,
     ),
     Operation(
+        name="notices.sample", zh="取告知书样例", en="take the sample of a notice", request=NoInput, reply=SampleReply, roles=EDITORS,
+        run=_sample, reads_only=True,
+    ),
+    Operation(
         name="notices.compare", zh="比较两版告知书", en="compare two versions of a notice", request=CompareNotices, reply=ChangesReply,
         roles=READERS, run=_compare, reads_only=True, weak_token=True,
     ),
     Operation(
-        name="notices.registers", zh="查看双清单", en="read the lists of what is collected and shared", request=RegistersRequest,
+        name="notices.registers", zh="查看双清单", en="read the lists of what is collected and shared", request=NoInput,
         reply=RegistersReply, roles=READERS, run=_registers, reads_only=True, weak_token=True,
     ),
 )  # fmt: skip
