@@ -20,6 +20,7 @@ from workbench.verify import Step, StepState, TrustKeys, Verdict, VerdictWord, v
 
 NOT_LIVE_STATUS = 3
 _GRANT = b"workbench/v1/grant\n"
+_GRANT_2 = b"workbench/v2/grant\n"
 _FORM = b"workbench/v1/signed-form\n"
 
 
@@ -130,15 +131,18 @@ def verify_consent_receipt(
 
 def _check_grant(receipt: ConsentReceipt, steps: list[Step]) -> None:
     grant, content = receipt.content["grant"], receipt.content
-    if grant["v"] != 1:
-        steps.append(
-            Step("grant", StepState.NOT_PROVEN, "授权摘要为较新版本，未重算", "the grant's digest is of a later version, not recomputed")
-        )
-        return
-    texts = (content["processing"]["purpose"]["code"], receipt.issuer, content["recipient"]["party"], content["processing"]["channel"])
-    head = b"".join(len(one.encode()).to_bytes(2, "big") + one.encode() for one in texts)
+    texts = [content["processing"]["purpose"]["code"], receipt.issuer, content["recipient"]["party"], content["processing"]["channel"]]
+    head = b"".join(map(_prefixed, texts))
+    if grant["v"] == 1:
+        head = _GRANT + head
+    else:
+        terms = content["grant_v2"]
+        flags = bytes([(terms["minor"] == "yes") | (terms["separate"] == "yes") << 1])
+        head = _GRANT_2 + head + _prefixed(terms["notice"]) + bytes.fromhex(terms["notice_digest"] or "00" * 32)
+        head += b"".join(_prefixed(terms[name]) for name in ("categories", "contacts", "method", "signer"))
+        head += flags + int(terms["max_uses"]).to_bytes(4, "big")
     span = grant["from_ms"].to_bytes(8, "big") + grant["until_ms"].to_bytes(8, "big")
-    digest = sm3.digest(_GRANT + head + bytes.fromhex(grant["salt"]) + span + bytes.fromhex(grant["form"]))
+    digest = sm3.digest(head + bytes.fromhex(grant["salt"]) + span + bytes.fromhex(grant["form"]))
     holds = compare.equal(digest.hex().encode(), grant["digest"].encode())
     steps.append(
         Step(
@@ -295,6 +299,11 @@ def _ended(
         zh = f"未锁定公钥：凭据自洽，但公钥取自凭据本身，请用 --trust 提供信任文件。{status.zh}"
         en = f"keys not pinned: the receipt is consistent, under keys taken from itself; give --trust. {status.en}"
     return ConsentVerdict(word, zh, en, tuple(steps), pinned, status, anchor, receipt)
+
+
+def _prefixed(text: str) -> bytes:
+    encoded = text.encode()
+    return len(encoded).to_bytes(2, "big") + encoded
 
 
 def _time(time_ms: int) -> str:

@@ -37,7 +37,7 @@ from workbench_consent import (
 from workbench_consent.audit import AuditResult, audit
 from workbench_consent.circumstances import Circumstances
 from workbench_consent.columns import Verdicts
-from workbench_consent.grants import Customer, Reason, Subject, Verdict, Withdrawal
+from workbench_consent.grants import Customer, Reason, StaleSince, Subject, Verdict, Withdrawal
 from workbench_consent.list_tokens import ListTokens
 from workbench_consent.projection import KnownLists, Projection, State
 from workbench_consent.replaying import require_replayed
@@ -45,6 +45,7 @@ from workbench_consent.single import SingleDecisions
 from workbench_consent.subjects import (
     ABSENT,
     TOKEN_PURPOSE,
+    Flags,
     Subjects,
     distinct,
     holds_any,
@@ -114,6 +115,7 @@ class Registry:
     ) -> tuple[Verdicts, State]:
         """As `decide`, with the grant that speaks for each reason and the state it was read from."""
         self.require_known(query.purpose, query.recipient)
+        self._require_codes(query)
         missing = [name for name in _COLUMNS if name not in customers.columns]
         if missing:
             raise ValueError(f"a list of customers has the columns {', '.join(missing)} too")
@@ -134,6 +136,7 @@ class Registry:
         Who shares a key with somebody is seen only in a list: `explain`. Cost: under 1 ms after the first one.
         """
         self.require_known(query.purpose, query.recipient)
+        self._require_codes(query)
         state, around = self._projection.state(), self._circumstances
         held = [
             Withdrawal(0, Subject(*pair), "", "")
@@ -181,6 +184,11 @@ class Registry:
     def token_key(self) -> bytes:
         """The key of the tokens, for bulk work inside this process only."""
         return self._token_key
+
+    def surroundings(self, state: State) -> tuple[StaleSince, Flags | None]:
+        """What published notices made stale, and which grants are used up, as of a state."""
+        around = self._circumstances
+        return around.stale(state.seq), around.used_up(state.grants, state.terms, state.erasure, "")
 
     def state(self) -> State:
         """Everything the registry knows now, as columns."""
@@ -379,6 +387,21 @@ class Registry:
                 f"the recipient is not another institution of the project. Choose: {', '.join(self.recipients())}",
                 code="UNKNOWN_RECIPIENT",
             )
+
+    def _require_codes(self, query: GrantQuery) -> None:
+        """Refused UNKNOWN_CHANNEL or UNKNOWN_CATEGORY: what is not registered cannot have been agreed to."""
+        channels, categories = self._host.setting("consent.channels"), self._host.setting("consent.categories")
+        if query.contact and query.contact not in channels:
+            raise Refused(
+                f"联系渠道未登记。可选：{'、'.join(channels)}", f"this channel of contact is not registered. Choose: {', '.join(channels)}",
+                code="UNKNOWN_CHANNEL",
+            )  # fmt: skip
+        unknown = sorted(query.categories - set(categories))
+        if unknown:
+            raise Refused(
+                f"信息种类未登记。可选：{'、'.join(categories)}", f"this category is not registered. Choose: {', '.join(categories)}",
+                code="UNKNOWN_CATEGORY",
+            )  # fmt: skip
 
     def subject(self, phone: str | None, id_no: str | None) -> Subject:
         """Tokens of a person; identifiers normalised."""

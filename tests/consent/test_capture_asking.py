@@ -15,7 +15,7 @@ from workbench_consent.capture.people import DAY_MS, Offer
 
 from workbench.crypto import canonical, sm3
 from workbench.domain.erasure import Customer, ErasureRequest, Stage
-from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
+from workbench.errors import InvalidRequest, NotFound, WorkbenchError
 
 UNTIL = beijing_ms("2027-06-02")
 BANK, CARDNET = (Offer("wealth-marketing", one, UNTIL) for one in ("bank", "cardnet"))

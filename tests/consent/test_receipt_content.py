@@ -14,8 +14,12 @@ import pytest
 from consent_house import DOCUMENT, House, beijing_ms, customer_list, identity_number, phone_number
 from hypothesis import given
 from hypothesis import strategies as st
+from workbench_consent import tables
+from workbench_consent.grants import PLAIN, Conditions, grant_digest
+from workbench_consent.notices.difference import Staleness
 from workbench_consent.receipts import archive, issuing, printing
 from workbench_consent.receipts.content import Words
+from workbench_consent.receipts.facts import Around
 from workbench_consent.receipts.issuing import Issued, Signer
 
 from workbench.contracts import GrantQuery
@@ -328,13 +332,83 @@ def test_what_a_setting_says_is_printed_and_a_malformed_one_issues_nothing(house
     assert len(house.entries("consent.receipts_issued")) == 1
 
 
+FULL = Conditions(
+    "wealth@3", "cd" * 32, ("id-no", "phone"), ("call", "sms"), "otp", "guardian", minor=True, separate=True, max_uses=7
+)  # fmt: skip
+
+
+def conditioned(house: House, *conditions: Conditions) -> Any:
+    """A state whose grants carry these conditions, as an import of forms under a notice leaves them."""
+    house.give(*(row(number) for number in range(1, len(conditions) + 1)))
+    plain = house.registry.state()
+    terms = tuple(replace(plain.terms[0], conditions=one) for one in conditions)
+    with house.store.read() as reader:
+        chunk = tables.chunk_holding(reader, 1)
+    digests = b"".join(
+        grant_digest(
+            salt=chunk.salt[32 * at : 32 * at + 32], purpose="wealth-marketing", party="broker", recipient="bank", channel="网点",
+            from_ms=int(plain.grants.from_ms[at]), until_ms=int(plain.grants.until_ms[at]), form=chunk.form[32 * at : 32 * at + 32],
+            conditions=one,
+        )
+        for at, one in enumerate(conditions)
+    )  # fmt: skip
+    grants = replace(
+        plain.grants, term=np.arange(len(conditions), dtype=np.uint16), digest=np.frombuffer(digests, np.uint8).reshape(-1, 32)
+    )
+    return replace(plain, terms=terms, grants=grants)
+
+
+def test_a_form_under_a_notice_shows_its_terms_and_its_digest_follows_from_each_of_them(house: House) -> None:
+    state = conditioned(house, FULL, Conditions(signer="self"), PLAIN)
+    words = replace(WORDS, categories={"phone": ["手机号", "phone number", True], "id-no": ["身份证号", "identity number", True]})
+    issued = issuing.issue(
+        house, lambda: state, np.array([1, 2, 3]), words, Signer(KEY.public, KEY.sign), size=lambda: 1, selection="", actor=""
+    )
+    first, second, third = (content(issued, at) for at in range(3))
+    assert (first["notice"]["key"], first["notice"]["version"], first["notice"]["sm3"]) == ("wealth", "3", "cd" * 32)
+    assert first["represented_by"]["kind"] == "guardian"
+    assert first["limits"]["max_uses"] == "7"
+    assert [one["code"] for one in first["processing"]["information"]] == ["id-no", "phone"]
+    assert (second["grant"]["v"], second["grant_v2"]["signer"], "represented_by" in second) == (2, "self", False)
+    assert (third["grant"]["v"], "grant_v2" in third) == (1, False)
+    for at in range(3):
+        assert verdict(issued.file(at)).word is VerdictWord.NOT_FINAL
+        assert canonical.format(content(issued, at)) == issued.contents.body(at)
+    others = {
+        "categories": "phone", "contacts": "sms", "max_uses": "8", "method": "paper", "minor": "no", "separate": "no", "signer": "agent",
+    }  # fmt: skip
+    for name, value in others.items():
+        changed: Any = canonical.parse_object(issued.file(0)[:-1])
+        changed["content"]["grant_v2"][name] = value
+        found = verdict(canonical.format(changed) + b"\n")
+        assert [step.name for step in found.steps if not step.ok][0] == "grant", name
+
+
+def test_what_stands_against_a_live_grant_is_told_without_a_reason_that_is_nobody_s_business(house: House) -> None:
+    """Stale, a minor without a guardian, uses spent, processing restricted: the first is named, the others are "not usable"."""
+    minor = Conditions(signer="self", minor=True)
+    noticed = Conditions("wealth@1", "cd" * 32, ("phone",), signer="self")
+    state = conditioned(house, noticed, minor, PLAIN, PLAIN, PLAIN)
+    restricted = house.registry.subject(None, identity_number(4)).id_no
+    assert restricted is not None
+    around = Around(
+        stale={"wealth@1": [(house.time_ms - 1, Staleness("wealth-marketing", "bank", True, ()))]},
+        used_up=np.array([False, False, True, False, False]),
+        restricted=[restricted.hex()],
+    )
+    issued = issuing.issue(
+        house, lambda: state, np.arange(1, 6), WORDS, Signer(KEY.public, KEY.sign), size=lambda: 1, selection="", actor="",
+        around=lambda state: around,
+    )  # fmt: skip
+    assert issued.facts.state == ["STALE", "UNUSABLE", "UNUSABLE", "UNUSABLE", "LIVE"]
+
+
 def test_contents_of_another_shape_are_refused(house: House) -> None:
     house.give(row(1))
     good: Any = canonical.parse_object(issue(house, 1).contents.body(0))
     receipts.check_content(good)
     receipts.check_content({**good, "represented_by": {"basis": "户口簿", "kind": "guardian"}})
     receipts.check_content({**good, "limits": {"data_life": "", "max_uses": "3", "not_by": "sms"}})
-    receipts.check_content({**good, "grant": {**good["grant"], "v": 2}, "grant_v2": {"notice": "x"}})
     bad: list[Any] = [
         {**good, "more": ""},
         {name: value for name, value in good.items() if name != "withdrawal"},
@@ -344,6 +418,8 @@ def test_contents_of_another_shape_are_refused(house: House) -> None:
         {**good, "grant": {**good["grant"], "until_ms": good["grant"]["from_ms"]}},
         {**good, "grant": {**good["grant"], "record": True}},
         {**good, "grant": {**good["grant"], "v": 2}},
+        {**good, "notice": {**good["notice"], "key": "wealth", "version": "1"}},
+        {**good, "grant": {**good["grant"], "v": 2}, "grant_v2": {"notice": "x"}},
         {**good, "uses": {**good["uses"], "total": -1}},
         {**good, "represented_by": {"basis": "", "kind": "friend"}},
         {**good, "events": []},

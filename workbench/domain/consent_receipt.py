@@ -49,6 +49,7 @@ _HEX16 = re.compile(r"[0-9a-f]{32}")
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 _HEX64 = re.compile(r"[0-9a-f]{128}")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_USES = re.compile(r"0|[1-9][0-9]{0,8}")
 _ENTRY = re.compile(r"entry:[a-z][a-z0-9-]{1,30}:(0|[1-9][0-9]{0,15}):[0-9a-f]{64}")
 
 _WORDS = {"en": str, "zh": str}
@@ -85,7 +86,9 @@ _CONTENT: Mapping[str, Any] = {
 _OPTIONAL: Mapping[str, Any] = {
     "represented_by": {"basis": str, "kind": str},
     "limits": {"data_life": str, "max_uses": str, "not_by": str},
-    "grant_v2": dict,
+    "grant_v2": dict.fromkeys(
+        ("categories", "contacts", "max_uses", "method", "minor", "notice", "notice_digest", "separate", "signer"), str
+    ),
 }
 
 
@@ -272,7 +275,8 @@ def check_content(content: Mapping[str, Any]) -> None:
         and all(not one["entry"] or _ENTRY.fullmatch(one["entry"]) for one in uses["runs"])
         and _CODE.fullmatch(content["processing"]["purpose"]["code"])
         and all(one["sensitive"] in ("yes", "no") for one in content["processing"]["information"])
-        and content.get("represented_by", {"kind": "guardian"})["kind"] in ("guardian", "agent")
+        and content.get("represented_by", {"kind": "guardian"})["kind"] in ("guardian", "agent", "kin")
+        and _fits_grant_v2(content.get("grant_v2"), content["notice"])
     )
     if not holds:
         _refuse("a value of the content is outside what it may be")
@@ -294,6 +298,19 @@ def qr_text(content: Mapping[str, Any], digest: bytes) -> str:
     return "\n".join((VERSION, content["receipt_id"], digest.hex(), where))
 
 
+def _fits_grant_v2(terms: Mapping[str, str] | None, notice: Mapping[str, str]) -> bool:
+    if terms is None:
+        return not (notice["key"] or notice["version"] or notice["sm3"])
+    named = f"{notice['key']}@{notice['version']}" if notice["key"] else ""
+    return (
+        (named, notice["sm3"]) == (terms["notice"], terms["notice_digest"])
+        and bool(terms["notice"]) is bool(terms["notice_digest"])
+        and (not terms["notice_digest"] or _HEX32.fullmatch(terms["notice_digest"]) is not None)
+        and {terms["minor"], terms["separate"]} <= {"yes", "no"}
+        and _USES.fullmatch(terms["max_uses"]) is not None
+    )
+
+
 def _check_shape(value: Any, shape: Any, name: str) -> None:
     if shape is str:
         if not isinstance(value, str) or len(value) > MAX_TEXT:
@@ -301,11 +318,6 @@ def _check_shape(value: Any, shape: Any, name: str) -> None:
     elif shape is int:
         if type(value) is not int or value < 0:
             _refuse(f"{name} is no whole number from 0")
-    elif shape is dict:
-        if not isinstance(value, dict) or not 0 < len(value) <= 32:
-            _refuse(f"{name} is no object")
-        for one in value.values():
-            _check_shape(one, str, name)
     elif isinstance(shape, list):
         least = 0 if name == "runs" else 1
         if not isinstance(value, list) or not least <= len(value) <= (MAX_RUNS if name == "runs" else 16):

@@ -7,13 +7,14 @@ canonical spelling needs no library. A test holds this against the canonical enc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.crypto import canonical, sm3
 from workbench.domain.consent_receipt import MAX_RUNS, SCHEMA, VERSION
 from workbench.errors import Refused
 from workbench_consent.columns import Term
+from workbench_consent.grants import PLAIN, Conditions
 from workbench_consent.receipts.facts import Facts
 from workbench_consent.subjects import TOKEN_SIZE, token_at
 
@@ -43,13 +44,16 @@ BASIS = {"code": "PIPL-13-1-1", "en": "consent, PIPL article 13(1)(1)", "zh": "�
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a receipt says besides the grant. parties: id -> names zh, en. contacts, texts, information: as the settings."""
+    """What a receipt says besides the grant. parties: id -> names zh, en. contacts, texts, information, categories: as
+    the settings; information is for forms that name no categories.
+    """
 
     parties: Mapping[str, tuple[str, str]]
     purposes: Mapping[str, tuple[str, str]]
     contacts: Mapping[str, Sequence[str]]
     texts: Mapping[str, Sequence[str]]
     information: Mapping[str, Sequence[str]]
+    categories: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +116,23 @@ class Contents:
         kept = "kept" if facts.kept[row] else "not_kept"
         return b"".join(
             (
-                fixed[0],
+                fixed.parts[0],
                 b',"events":[', self._events(row), b'],"grant":',
                 (
                     f'{{"digest":"{grants.digest[row].tobytes().hex()}","form":"{facts.form[row].tobytes().hex()}",'
                     f'"from_ms":{int(grants.from_ms[row])},"record":{record},"salt":"{facts.salt[row].tobytes().hex()}",'
-                    f'"until_ms":{int(grants.until_ms[row])},"v":1}}'
+                    f'"until_ms":{int(grants.until_ms[row])},"v":{fixed.version}}}'
                 ).encode(),
-                fixed[1],
-                f',"notice":{{"document":"{kept}","key":"","sm3":"","version":""}}'.encode(),
-                fixed[2],
+                fixed.parts[1],
+                f',"notice":{{"document":"{kept}",'.encode(), fixed.notice,
+                fixed.parts[2],
                 f',"receipt_id":"{self._names.receipt_id(record)}"'.encode(),
-                fixed[3],
+                fixed.parts[3],
                 b',"status":', self._status[facts.state[row]],
                 f',"subject":{{"id_no":"{id_no}","phone":"{phone}","token":"{self._names.token(facts, row)}"}}'.encode(),
                 b',"uses":{"runs":[', b",".join(self._runs[at] for at in used[:MAX_RUNS]),
                 f'],"since_ms":{facts.since_ms},"total":{len(used)}}}'.encode(),
-                fixed[4],
+                fixed.parts[4],
             )
         )  # fmt: skip
 
@@ -146,14 +150,13 @@ class Contents:
     def _used_terms(self) -> list[tuple[int, Term]]:
         return [(number, self._facts.terms[number]) for number in sorted(set(self._facts.grants.term.tolist()))]
 
-    def _of_term(self, term: Term, words: Words) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-        """The parts between which the members of one receipt stand, in the canonical order of names."""
+    def _of_term(self, term: Term, words: Words) -> _Fixed:
+        """What all receipts of a term have in common, in the canonical order of names."""
         zh, en = words.purposes.get(term.purpose, (term.purpose, term.purpose))
         texts = {name: _text(words.texts, name) for name in _TEXTS}
-        information = [
-            {"code": code, "en": text[1], "sensitive": text[2], "zh": text[0]}
-            for code, text in sorted(_information(words.information).items())
-        ]
+        information = _information(term.conditions, words)
+        key, _, number = term.conditions.notice.partition("@")
+        notice = {"key": key, "sm3": term.conditions.notice_digest, "version": number}
         processing = {
             "channel": term.channel,
             "information": information,
@@ -173,14 +176,56 @@ class Contents:
             "v": VERSION,
             "withdrawal": texts["withdrawal"],
         }
+        encoded |= _optional(term.conditions)
         members = {name: b'"' + name.encode() + b'":' + canonical.format(value) for name, value in encoded.items()}
-        return (
-            b"{" + members["controller"],
-            b"," + b",".join(members[name] for name in ("jurisdiction", "language", "lawful_basis")),
-            b"," + members["processing"],
-            b"," + members["recipient"] + b"," + members["schema"],
-            b"," + members["v"] + b"," + members["withdrawal"] + b"}",
+
+        def listed(*names: str) -> bytes:
+            return b"".join(b"," + members[name] for name in names if name in members)
+
+        return _Fixed(
+            2 if "grant_v2" in encoded else 1,
+            canonical.format(notice)[1:],
+            (
+                b"{" + members["controller"],
+                listed("grant_v2", "jurisdiction", "language", "lawful_basis", "limits"),
+                listed("processing"),
+                listed("recipient", "represented_by", "schema"),
+                listed("v", "withdrawal") + b"}",
+            ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """Parts of all receipts of a term, between which the members of one stand. notice: the object after `document`."""
+
+    version: int
+    notice: bytes
+    parts: tuple[bytes, bytes, bytes, bytes, bytes]
+
+
+def _optional(conditions: Conditions) -> dict[str, Any]:
+    """Members that a form of the first version does not have."""
+    if conditions == PLAIN:
+        return {}
+    found: dict[str, Any] = {
+        "grant_v2": {
+            "categories": ",".join(conditions.categories),
+            "contacts": ",".join(conditions.contacts),
+            "max_uses": str(conditions.max_uses),
+            "method": conditions.method,
+            "minor": "yes" if conditions.minor else "no",
+            "notice": conditions.notice,
+            "notice_digest": conditions.notice_digest,
+            "separate": "yes" if conditions.separate else "no",
+            "signer": conditions.signer,
+        }
+    }
+    if conditions.signer in ("guardian", "agent", "kin"):
+        found["represented_by"] = {"basis": "签署时陈述 / as stated when it was signed", "kind": conditions.signer}
+    if conditions.max_uses:
+        found["limits"] = {"data_life": "", "max_uses": str(conditions.max_uses), "not_by": ""}
+    return found
 
 
 def _event(party: str, event: int, time_ms: int, kind: str) -> str:
@@ -200,11 +245,20 @@ def _text(texts: Mapping[str, Sequence[str]], name: str) -> dict[str, str]:
     return {"en": said[1], "zh": said[0], **({"url": said[2]} if len(said) > 2 else {})}
 
 
-def _information(information: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    listed = {code: _listed(information, code, ("", "", "yes"), "consent.receipt_information") for code in information}
+def _information(conditions: Conditions, words: Words) -> list[dict[str, str]]:
+    """The categories a form names, as the institution calls them; else what is processed by the setting."""
+    if conditions.categories:
+        return [
+            {"code": code, "en": str(named[1]), "sensitive": "yes" if named[2] else "no", "zh": str(named[0])}
+            for code in conditions.categories[:16]
+            for named in (words.categories.get(code, (code, code, True)),)
+        ]
+    listed = {
+        code: _listed(words.information, code, ("", "", "yes"), "consent.receipt_information") for code in words.information
+    }
     if not 1 <= len(listed) <= 16 or any(one[2] not in ("yes", "no") for one in listed.values()):
         raise _settings("consent.receipt_information")
-    return listed
+    return [{"code": code, "en": one[1], "sensitive": one[2], "zh": one[0]} for code, one in sorted(listed.items())]
 
 
 def _listed(values: Mapping[str, Any], name: str, usual: tuple[str, ...], setting: str) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ from workbench.errors import NotFound
 from workbench_consent import columns, tables
 from workbench_consent.columns import GrantColumns, Term, WithdrawalColumns
 from workbench_consent.erasing import records_with_forms
+from workbench_consent.grants import Reason, StaleSince, scope_reason
 from workbench_consent.projection import State
 from workbench_consent.receipts.uses import Run, runs_of
-from workbench_consent.subjects import Rows, is_named
+from workbench_consent.subjects import Flags, Rows, holds_any, is_named, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,24 @@ class Facts:
         return len(self.records)
 
 
-def gather(reader: tables.Reader, state: State, records: Rows, *, at_ms: int, size: int, party: str) -> Facts:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a status depends on besides grants and withdrawals. used_up: (all grants) flags, None for none.
+
+    restricted: names (tokens in hex) of customers whose data must not be used now.
+    """
+
+    stale: StaleSince = field(default_factory=dict)
+    used_up: Flags | None = None
+    restricted: Collection[str] = ()
+
+
+NOTHING_AROUND = Around()
+
+
+def gather(
+    reader: tables.Reader, state: State, records: Rows, *, at_ms: int, size: int, party: str, around: Around = NOTHING_AROUND
+) -> Facts:
     """The facts about these records. records: ascending, distinct. size: entries of the own log, read before `state`.
 
     Raises NotFound NO_GRANT_RECORD for a number that is none, GRANT_ERASED for one whose grant was erased.
@@ -76,7 +94,7 @@ def gather(reader: tables.Reader, state: State, records: Rows, *, at_ms: int, si
         terms=state.terms,
         records=records,
         grants=grants,
-        state=_states(grants, state, at_ms),
+        state=_states(grants, state, records, at_ms, around),
         salt=salt,
         form=form,
         kept=np.array([str(record) in forms for record in records.tolist()], bool),
@@ -103,14 +121,25 @@ def taken(grants: GrantColumns, rows: Rows) -> GrantColumns:
     )
 
 
-def _states(grants: GrantColumns, state: State, at_ms: int) -> list[str]:
+def _states(grants: GrantColumns, state: State, records: Rows, at_ms: int, around: Around) -> list[str]:
     codes = np.full(len(grants), "LIVE", object)
+    if around.used_up is not None:
+        codes[around.used_up[records - 1]] = "UNUSABLE"
     for number in np.unique(grants.term).tolist():
         of_term = np.flatnonzero(grants.term == number)
         term = state.terms[number]
+        names_phone = "phone" in term.conditions.categories or not term.conditions.categories
+        kind = KeyKind.PHONE if names_phone else KeyKind.ID_NO
+        told = GrantQuery(term.purpose, PartyId(term.recipient), at_ms, kind)
+        reason = scope_reason(term.conditions, told, around.stale.get(term.conditions.notice, ()))
+        if reason is not Reason.OK:
+            codes[of_term] = "STALE" if reason is Reason.STALE else "UNUSABLE"
         query = GrantQuery(term.purpose, PartyId(term.recipient), at_ms, KeyKind.ID_NO)
         out = columns.suppressed(grants.subjects.take(of_term), state.withdrawals, query)
         codes[of_term[out]] = "SUPPRESSED"
+    for name in around.restricted:
+        wanted = words_of(bytes.fromhex(name))
+        codes[holds_any(grants.subjects.phone, wanted) | holds_any(grants.subjects.id_no, wanted)] = "UNUSABLE"
     codes[at_ms >= grants.until_ms] = "EXPIRED"
     codes[at_ms < grants.from_ms] = "NOT_YET_VALID"
     codes[grants.withdrawn] = "WITHDRAWN"

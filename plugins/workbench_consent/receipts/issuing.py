@@ -15,7 +15,7 @@ from workbench.errors import NotFound, Refused
 from workbench_consent import tables
 from workbench_consent.projection import State
 from workbench_consent.receipts.content import Contents, Masks, Names, Words
-from workbench_consent.receipts.facts import Facts, gather
+from workbench_consent.receipts.facts import NOTHING_AROUND, Around, Facts, gather
 from workbench_consent.subjects import Rows
 
 TOKEN_PURPOSE = "consent-receipt"
@@ -75,12 +75,13 @@ def issue(
     selection: str,
     actor: str,
     masks: Callable[[Facts], Masks] | None = None,
+    around: Callable[[State], Around] = lambda state: NOTHING_AROUND,
     step: Step = lambda done: None,
 ) -> Issued:
     """Issue receipts for these grants: the entry is written when this returns.
 
     records: ascending, distinct. state: the registry's newest state; size: entries of the own log. masks: of the facts,
-    what is put in of identifiers. step(done): now and then with the receipts hashed so far; what it raises ends it.
+    what is put in of identifiers. around: what a status depends on besides. step(done): now and then with the receipts hashed so far; what it raises ends it.
     Raises NotFound (NO_GRANT_RECORD, GRANT_ERASED), Refused RECEIPTS_BUSY when consent events kept coming.
     Cost: about 40 µs a receipt.
     """
@@ -88,7 +89,8 @@ def issue(
     for _ in range(TRIES):
         height, now_ms = size(), host.now_ms()
         with host.store.read() as reader:
-            facts = gather(reader, state(), records, at_ms=now_ms, size=height, party=host.party)
+            newest = state()
+            facts = gather(reader, newest, records, at_ms=now_ms, size=height, party=host.party, around=around(newest))
             names = Names(key, _newest_batch(reader) + 1)
         contents = Contents(
             facts, words, names, party=host.party, **({"masks": masks(facts)} if masks is not None else {})

@@ -21,7 +21,7 @@ from workbench_consent.grants import Subject
 from workbench_consent.projection import State
 from workbench_consent.receipts import archive, issuing
 from workbench_consent.receipts.content import Masks, Words
-from workbench_consent.receipts.facts import Facts, gather
+from workbench_consent.receipts.facts import Around, Facts, gather
 from workbench_consent.receipts.printing import local_time, page_of, render_html, render_pdf
 from workbench_consent.registry import Registry
 from workbench_consent.subjects import Rows, Subjects, meant, token_at, tokens
@@ -170,6 +170,7 @@ def words_of(ctx: OperationContext) -> Words:
         contacts=host.setting("consent.receipt_contacts"),
         texts=host.setting("consent.receipt_texts"),
         information=host.setting("consent.receipt_information"),
+        categories=host.setting("consent.categories"),
     )
 
 
@@ -195,8 +196,14 @@ def _issue(
         selection=selection,
         actor=ctx.caller.person.token,
         masks=masks,
+        around=lambda state: _around(ctx, state),
         step=step,
     )
+
+
+def _around(ctx: OperationContext, state: State) -> Around:
+    """What a status depends on besides grants and withdrawals, as of now."""
+    return Around(*_registry(ctx).surroundings(state), restricted=ctx.host.restricted_customers())
 
 
 def _anchor(ctx: OperationContext, entry: int, *, wait_s: float) -> tuple[dict[str, Any], str, bool]:
@@ -288,7 +295,7 @@ def _issue_many(ctx: OperationContext, request: IssueRequest) -> IssueReply:
     records, masks = _selected(ctx, state, request)
     if request.live_only and len(records):
         with host.store.read() as reader:
-            facts = gather(reader, state, records, at_ms=host.now_ms(), size=0, party=host.party)
+            facts = gather(reader, state, records, at_ms=host.now_ms(), size=0, party=host.party, around=_around(ctx, state))
         records = records[np.array([one == "LIVE" for one in facts.state], bool)]
     most = min(request.at_most, archive.MOST_PAGES) if request.pages else request.at_most
     if not len(records):
@@ -404,7 +411,7 @@ def _status(ctx: OperationContext, request: StatusRequest) -> StatusReply:
     state = _registry(ctx).state()
     with host.store.read() as reader:
         record, _, entry = issuing.find(reader, request.receipt_id)
-        facts = gather(reader, state, np.array([record], np.int64), at_ms=now, size=size, party=host.party)
+        facts = gather(reader, state, np.array([record], np.int64), at_ms=now, size=size, party=host.party, around=_around(ctx, state))
     zh, en = STATES[facts.state[0]]
     return StatusReply(
         receipt_id=request.receipt_id,

@@ -6,30 +6,35 @@ Document: docs/protocols/package.md section 4.2.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.crypto import canonical
 from workbench.domain.envelope import format_time
 from workbench.domain.package import ANCHOR_FILES, ANCHOR_STATES, PackageAnchor, PackageOrder
+from workbench.domain.party import PartyId
 from workbench_ledger.package.plan import Plan, Shelf
+
+CONFIRMED = "confirmed"
 
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
     """An anchor of the package. checkpoint: size of the one here that it is tied to, 0 unless confirmed.
 
-    paths: between `checkpoint` and the anchored size, from the smaller to the larger.
+    covered, entries: how many entries of its log here it covers, of how many. paths: between `checkpoint` and the anchored size, from the smaller to the larger.
     """
 
     anchor: PackageAnchor
+    covered: int
+    entries: int
     checkpoint: int = 0
     sha256_path: tuple[bytes, ...] = ()
     sm3_path: tuple[bytes, ...] = ()
 
     @property
     def is_confirmed(self) -> bool:
-        return self.anchor.state == "confirmed"
+        return self.anchor.state == CONFIRMED
 
     @property
     def folder(self) -> str:
@@ -47,16 +52,48 @@ class Anchored:
 
 
 def anchors_of(order: PackageOrder, plan: Plan, shelf: Shelf) -> list[Anchored]:
-    """The anchors that cover the entries of each log, ascending by log and kind; the first of each kind."""
-    found: dict[str, Anchored] = {}
+    """Of each log and kind the anchor that covers most entries here, ascending; one that waits where none is confirmed."""
+    found = []
     for log in sorted({one.log for one in plan.entries}):
-        size = 1 + max(one.index for one in plan.entries if one.log == log)
+        sizes = sorted(one.index + 1 for one in plan.entries if one.log == log)
         head = max(covered for owner, covered in plan.notes if owner == log)
-        for anchor in order.anchors(log, size):
-            one = _tied(anchor, head, plan, shelf) if anchor.log == log else None
-            if one is not None:
-                found.setdefault(one.folder, one)
-    return [found[folder] for folder in sorted(found)]
+        asked: dict[int, dict[str, PackageAnchor]] = {}
+
+        def at(size: int, log: PartyId = log, asked: dict[int, dict[str, PackageAnchor]] = asked) -> dict[str, PackageAnchor]:
+            if size not in asked:
+                asked[size] = {}
+                for one in order.anchors(log, size):
+                    if _has_place(one, log, plan):
+                        asked[size].setdefault(one.kind, one)
+            return asked[size]
+
+        for kind in sorted(ANCHOR_FILES):
+            anchor = _covering_most(kind, sizes, at)
+            if anchor is not None:
+                covered = sum(size <= anchor.size for size in sizes)
+                found.append(_tied(anchor, head, covered, len(sizes), shelf))
+    return found
+
+
+def _covering_most(
+    kind: str, sizes: Sequence[int], at: Callable[[int], Mapping[str, PackageAnchor]]
+) -> PackageAnchor | None:
+    """The confirmed anchor of the largest of these sizes; what covers one covers all below. Cost: a few questions."""
+    newest = at(sizes[-1]).get(kind)
+    if newest is not None and newest.state == CONFIRMED:
+        return newest
+    best = at(sizes[0]).get(kind)
+    if best is None or best.state != CONFIRMED:
+        return newest
+    low, high = 0, len(sizes) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = at(sizes[middle]).get(kind)
+        if found is not None and found.state == CONFIRMED:
+            low, best = middle, found
+        else:
+            high = middle
+    return best
 
 
 def how_to_check(one: Anchored) -> tuple[str, dict[str, str]]:
@@ -76,17 +113,20 @@ def how_to_check(one: Anchored) -> tuple[str, dict[str, str]]:
     return f"curl -s -H 'content-type: application/json' -d '{json.dumps(asked)}' NODE", facts
 
 
-def _tied(anchor: PackageAnchor, head: int, plan: Plan, shelf: Shelf) -> Anchored | None:
-    """None for what has no place in a package: section 4.2."""
-    if anchor.kind not in ANCHOR_FILES or anchor.state not in ANCHOR_STATES:
-        return None
-    if anchor.state != "confirmed":
-        return Anchored(anchor)
-    if set(anchor.files) != ANCHOR_FILES[anchor.kind] or anchor.size > plan.held[anchor.log]:
-        return None
+def _has_place(anchor: PackageAnchor, log: PartyId, plan: Plan) -> bool:
+    """Whether it may stand in a package: section 4.2."""
+    if anchor.log != log or anchor.kind not in ANCHOR_FILES or anchor.state not in ANCHOR_STATES:
+        return False
+    return anchor.state != CONFIRMED or (set(anchor.files) == ANCHOR_FILES[anchor.kind] and anchor.size <= plan.held[log])
+
+
+def _tied(anchor: PackageAnchor, head: int, covered: int, entries: int, shelf: Shelf) -> Anchored:
+    """With the paths to the largest checkpoint here, where it is confirmed."""
+    if anchor.state != CONFIRMED:
+        return Anchored(anchor, 0, entries)
     old, new = sorted((head, anchor.size))
     paths = shelf.consistency(anchor.log, old, new) if old < new else ([], [])
-    return Anchored(anchor, head, *map(tuple, paths))
+    return Anchored(anchor, covered, entries, head, *map(tuple, paths))
 
 
 __all__ = ["Anchored", "anchors_of", "how_to_check"]

@@ -296,7 +296,8 @@ def _anchored(anchors: Sequence[Anchored], called: Callable[[str], str], say: Ca
         anchor = one.anchor
         when = local_time(anchor.time_ms) if one.is_confirmed else "—"
         state = say(f"anchor_{anchor.state}", folder=f"{one.folder}/")
-        rows.append((called(anchor.log), say(f"kind_{anchor.kind}"), f"{anchor.size:,}", when, state))
+        covered = say("covers", size=f"{anchor.size:,}", covered=one.covered, entries=one.entries) if one.is_confirmed else f"{anchor.size:,}"
+        rows.append((called(anchor.log), say(f"kind_{anchor.kind}"), covered, when, state))
         if one.is_confirmed:
             command, facts = how_to_check(one)
             orders.append(Paragraph(say(f"do_{anchor.kind}", log=called(anchor.log), folder=one.folder)))
@@ -304,7 +305,7 @@ def _anchored(anchors: Sequence[Anchored], called: Callable[[str], str], say: Ca
                 orders.append(Table(("", ""), tuple((say(name), value) for name, value in facts.items()), (22, 78), mono=(1,)))
             orders.append(Command(command))
     columns = tuple(say(f"column_{name}") for name in ("log", "anchor", "covers", "outside", "state"))
-    return [Table(columns, tuple(rows), (20, 20, 13, 17, 30)), *orders]
+    return [Table(columns, tuple(rows), (18, 17, 20, 17, 28)), *orders]
 
 
 # -------------------------------------------------------------------------------------------- drawing

@@ -48,6 +48,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "anchor_conflict": ("与链上的内容矛盾，证明不了什么", "contradicts what the chain says, proves nothing"),
     "do_rfc3161": ("{log} 的时间戳：verify 核对它盖在这份检查点上、时间为何，不核对时间戳机构的签名。先把 {folder}/tsa.pem 的证书经另一途径比对，再在解压的文件夹里运行：", "Time stamp of {log}: verify checks that it is on this checkpoint and what time it says, not the authority's signature. Compare the certificates in {folder}/tsa.pem by another way, then run in the unpacked folder:"),
     "do_evm": ("{log} 的链上锚定：verify 核对 {folder}/transaction.json 说的正是这份检查点，不问链。请向该链的一个节点（最好是自己的，NODE 换成其地址）提出下面的查询。回答中 status 须为 0x1，blockHash 与日志的 address 须同下表，该日志的 topics 与 data 须同 transaction.json：", "Anchor of {log} on the chain: verify checks that {folder}/transaction.json speaks of this very checkpoint; it does not ask the chain. Put the question below to a node of that chain, your own at best (NODE is its address). In its answer status must be 0x1, blockHash and the log's address as in the table, and topics and data of that log as in transaction.json:"),
+    "covers": ("前 {size} 条，含包内 {entries} 条中的 {covered} 条", "the first {size}, {covered} of the {entries} here"),
     "chain_id": ("链号", "Chain id"),
     "contract": ("合约", "Contract"),
     "block": ("区块", "Block"),
@@ -66,7 +67,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "column_signed": ("共签时间", "At"),
     "column_root": ("SM3 树根", "SM3 root"),
     "column_anchor": ("锚定", "Anchor"),
-    "column_covers": ("涵盖前几条", "First entries"),
+    "column_covers": ("涵盖", "Covers"),
     "column_outside": ("对方的时间", "Outside time"),
 }  # fmt: skip
 

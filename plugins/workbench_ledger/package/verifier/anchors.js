@@ -8,8 +8,8 @@ const ANCHORED_TOPIC = "ee4758cf20fae73b4a3539508a2ce82afb8b7c4143ce9206393e3c9d
 const ANCHOR_CALL = fromHex("d309a21c");
 const SHA256_ALGORITHM = "0609608648016503040201";
 
-/** The step `anchors`. covered: Map of log to entries that an anchor must cover. Returns [[name of UNCHECKED, values]]. */
-function checkAnchors(files, notes, keys, project, covered, said, result) {
+/** The step `anchors`. entries: Map of log to indices of its entries here. Returns [[name of UNCHECKED, values]]. */
+function checkAnchors(files, notes, keys, project, entries, said, result) {
   const step = result.begin("anchors"), folders = new Map(), proven = [], left = [];
   let other = 0;
   for (const name of files.keys()) {
@@ -31,13 +31,14 @@ function checkAnchors(files, notes, keys, project, covered, said, result) {
     if (anchor.state !== "confirmed") { other++; continue; }
     try {
       const note = checkAnchoredNote(anchor, read("checkpoint.note"), keys, project);
-      checkAnchorPath(anchor, note, notes.get(`${log}/${anchor.checkpoint}`), covered.get(log) ?? 0);
+      const here = entries.get(log) ?? [], covered = here.filter((index) => index < note.size).length;
+      checkAnchorPath(anchor, note, notes.get(`${log}/${anchor.checkpoint}`), covered);
       let told;
       if (anchor.kind === "rfc3161") {
         checkStamp(anchor, read("request.tsq"), read("token.tsr"), read("tsa.pem"));
         told = { command: stampCommand(anchor) };
       } else told = checkTransaction(anchor, note, read("transaction.json"));
-      proven.push(`${log} ${anchor.kind} ${anchor.time}`);
+      proven.push(`${log} ${anchor.kind} ${anchor.time} ${covered}/${here.length}`);
       left.push([`anchor_${anchor.kind}`, { ...told, log, time: anchor.time, file: `${folder}transaction.json` }]);
     } catch (error) {
       if (!(error instanceof Bad)) throw error;
@@ -83,10 +84,10 @@ function checkAnchoredNote(anchor, data, keys, project) {
   return note;
 }
 
-/** The tie to a checkpoint of the package; entries: how many the anchor must cover. Throws Bad. */
-function checkAnchorPath(anchor, note, head, entries) {
+/** The tie to a checkpoint of the package; covered: how many entries here. Throws Bad. */
+function checkAnchorPath(anchor, note, head, covered) {
   const bad = new Bad("ANCHOR_PATH");
-  if (!head || note.size < entries) throw bad;
+  if (!head || !covered) throw bad;
   const [old, young] = head.size <= note.size ? [head, note] : [note, head];
   for (const [tree, digest] of Object.entries(TREES)) {
     const path = anchor.paths[tree];

@@ -62,11 +62,11 @@ def check_anchors(
     notes: dict[tuple[str, int], Note],
     keys: dict[str, Keys],
     project: str,
-    covered: dict[str, int],
+    entries: dict[str, list[int]],
     said: int,
     result: Result,
 ) -> list[tuple[str, dict[str, str]]]:
-    """The step `anchors`. covered: log -> entries an anchor must cover; said: folders there must be.
+    """The step `anchors`. entries: log -> indices of its entries here; said: folders there must be.
 
     Returns what stays unchecked: names of words.UNCHECKED with their values.
     """
@@ -94,7 +94,8 @@ def check_anchors(
             continue
         try:
             note = check_note(anchor, read(folder + "checkpoint.note"), keys, project)
-            check_path(anchor, note, notes.get((log, anchor.checkpoint)), covered.get(log, 0))
+            covered = sum(index < note.size for index in entries.get(log, []))
+            check_path(anchor, note, notes.get((log, anchor.checkpoint)), covered)
             if anchor.kind == "rfc3161":
                 check_stamp(anchor, *(read(folder + name) for name in ANCHOR_FILES["rfc3161"][1:]))
                 told = {"command": stamp_command(anchor)}
@@ -103,7 +104,7 @@ def check_anchors(
         except Bad as bad:
             step.problem(bad.code, file=folder + _CULPRITS[bad.code], log=log)
             continue
-        proven.append(f"{log} {anchor.kind} {anchor.time}")
+        proven.append(f"{log} {anchor.kind} {anchor.time} {covered}/{len(entries[log])}")
         left.append((f"anchor_{anchor.kind}", {**told, "log": log, "time": anchor.time, "file": folder + "transaction.json"}))
     step.end(count=len(folders), proven=len(proven), other=others, told=", ".join(proven) or "—")
     return left
@@ -149,9 +150,9 @@ def check_note(anchor: Anchor, data: bytes, keys: dict[str, Keys], project: str)
     return note
 
 
-def check_path(anchor: Anchor, note: Note, head: Note | None, entries: int) -> None:
-    """The tie to a checkpoint of the package; entries: how many the anchor must cover. Raises Bad (ANCHOR_PATH)."""
-    if head is None or note.size < entries:
+def check_path(anchor: Anchor, note: Note, head: Note | None, covered: int) -> None:
+    """The tie to a checkpoint of the package; covered: how many entries here. Raises Bad (ANCHOR_PATH)."""
+    if head is None or not covered:
         raise Bad("ANCHOR_PATH")
     old, new = (head, note) if head.size <= note.size else (note, head)
     for tree, digest in TREES.items():

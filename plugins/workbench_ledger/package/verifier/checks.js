@@ -93,9 +93,12 @@ function checkPackage(files, whole, trust, lists, receipt, mldsa, story = []) {
   checkSm2Files(files, notes, result);
   let left = [];
   if (about.anchors) {
-    const covered = new Map();
-    for (const { log, index } of entries.values()) covered.set(log, Math.max(covered.get(log) ?? 0, index + 1));
-    left = checkAnchors(files, notes, keys, about.project, covered, about.anchors, result);
+    const indices = new Map();
+    for (const { log, index } of entries.values()) {
+      if (!indices.has(log)) indices.set(log, []);
+      indices.get(log).push(index);
+    }
+    left = checkAnchors(files, notes, keys, about.project, indices, about.anchors, result);
   }
   if (lists.length) {
     const vouching = [...entries.values()].map((one) => ({ keyKind: one.envelope.shared.key_kind ?? "", opened: one.opened }));

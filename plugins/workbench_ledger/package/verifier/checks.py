@@ -115,10 +115,10 @@ def check_package(
     _check_sm2(package, notes, result)
     left: list[tuple[str, dict[str, str]]] = []
     if about.get("anchors"):
-        covered: dict[str, int] = {}
+        indices: dict[str, list[int]] = {}
         for log, index in entries:
-            covered[log] = max(covered.get(log, 0), index + 1)
-        left = check_anchors(package.names, package.read, notes, keys, about["project"], covered, about["anchors"], result)
+            indices.setdefault(log, []).append(index)
+        left = check_anchors(package.names, package.read, notes, keys, about["project"], indices, about["anchors"], result)
     if lists:
         _check_lists(entries, lists, result)
     if receipt is not None:

@@ -35,7 +35,10 @@ const CONSENT_SHAPE = {
 const CONSENT_OPTIONAL = {
   represented_by: { basis: "text", kind: "text" },
   limits: { data_life: "text", max_uses: "text", not_by: "text" },
-  grant_v2: "texts",
+  grant_v2: {
+    categories: "text", contacts: "text", max_uses: "text", method: "text", minor: "text", notice: "text", notice_digest: "text",
+    separate: "text", signer: "text",
+  },
 };
 
 function isConsentReceipt(data) {
@@ -56,8 +59,8 @@ function checkConsentReceipt(data, trust, anchor, form, now, mldsa) {
   step.end({}, "consent_format");
   const { content, index, size } = receipt, { grant } = content, { party } = content.controller;
   step = result.begin("grant");
-  if (grant.v === 1 && consentGrantDigest(content) !== grant.digest) step.problem("CONSENT_GRANT", { party });
-  step.end({}, grant.v === 1 ? "consent_grant" : "consent_grant_later");
+  if (consentGrantDigest(content) !== grant.digest) step.problem("CONSENT_GRANT", { party });
+  step.end({}, "consent_grant");
   const root = consentRoot(receipt);
   step = result.begin("path");
   if (!root) step.problem("CONSENT_PATH", { party });
@@ -122,17 +125,23 @@ function checkConsentContent(content) {
   demand(uses.runs.every((one) => !one.entry || /^entry:[a-z][a-z0-9-]{1,30}:(0|[1-9][0-9]{0,15}):[0-9a-f]{64}$/.test(one.entry)));
   demand(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(processing.purpose.code));
   demand(processing.information.every((one) => ["yes", "no"].includes(one.sensitive)));
-  demand(["guardian", "agent"].includes((content.represented_by ?? { kind: "agent" }).kind));
+  demand(["guardian", "agent", "kin"].includes((content.represented_by ?? { kind: "agent" }).kind));
+  demand(fitsConsentV2(content.grant_v2, content.notice));
+}
+
+function fitsConsentV2(terms, notice) {
+  if (!terms) return !notice.key && !notice.version && !notice.sm3;
+  const named = notice.key ? `${notice.key}@${notice.version}` : "";
+  return named === terms.notice && notice.sm3 === terms.notice_digest && Boolean(terms.notice) === Boolean(terms.notice_digest)
+    && /^([0-9a-f]{64})?$/.test(terms.notice_digest) && [terms.minor, terms.separate].every((one) => one === "yes" || one === "no")
+    && /^(0|[1-9][0-9]{0,8})$/.test(terms.max_uses);
 }
 
 function checkConsentShape(value, shape, name) {
   // Length in characters, not in UTF-16 units: the other verifier counts so.
   if (shape === "text") demand(isText(value) && (value.length <= 4000 || [...value].length <= 4000));
   else if (shape === "count") demand(isCount(value) && value <= Number.MAX_SAFE_INTEGER);
-  else if (shape === "texts") {
-    demand(isObject(value) && Object.keys(value).length > 0 && Object.keys(value).length <= 32);
-    for (const one of Object.values(value)) checkConsentShape(one, "text", "");
-  } else if (Array.isArray(shape)) {
+  else if (Array.isArray(shape)) {
     demand(Array.isArray(value) && (name === "runs" || value.length > 0) && value.length <= (name === "runs" ? 20 : 16));
     for (const one of value) checkConsentShape(one, shape[0], "");
   } else {
@@ -141,11 +150,15 @@ function checkConsentShape(value, shape, name) {
   }
 }
 
-function consentGrantDigest({ grant, processing, controller, recipient }) {
-  const texts = [processing.purpose.code, controller.party, recipient.party, processing.channel].map(utf8);
-  const head = texts.flatMap((one) => [bytesOf(BigInt(one.length), 2), one]);
-  const parts = [utf8("workbench/v1/grant\n"), ...head, fromHex(grant.salt), wideOf(grant.from_ms), wideOf(grant.until_ms), fromHex(grant.form)];
-  return toHex(sm3(joined(...parts)));
+function consentGrantDigest({ grant, grant_v2: terms, processing, controller, recipient }) {
+  const told = (texts) => texts.map(utf8).flatMap((one) => [bytesOf(BigInt(one.length), 2), one]);
+  let head = [utf8(`workbench/v${grant.v}/grant\n`), ...told([processing.purpose.code, controller.party, recipient.party, processing.channel])];
+  if (grant.v === 2) {
+    const flags = (terms.minor === "yes" ? 1 : 0) | (terms.separate === "yes" ? 2 : 0);
+    head = [...head, ...told([terms.notice]), fromHex(terms.notice_digest || "00".repeat(32)),
+      ...told([terms.categories, terms.contacts, terms.method, terms.signer]), Uint8Array.of(flags), bytesOf(BigInt(terms.max_uses), 4)];
+  }
+  return toHex(sm3(joined(...head, fromHex(grant.salt), wideOf(grant.from_ms), wideOf(grant.until_ms), fromHex(grant.form))));
 }
 
 /** The root that leaf and path lead to, or null when the path does not fit (RFC 9162 section 2.1.3.2). */

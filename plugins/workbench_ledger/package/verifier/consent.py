@@ -60,7 +60,9 @@ _CONSENT_SHAPE: dict[str, Any] = {
 _CONSENT_OPTIONAL: dict[str, Any] = {
     "represented_by": {"basis": "text", "kind": "text"},
     "limits": {"data_life": "text", "max_uses": "text", "not_by": "text"},
-    "grant_v2": "texts",
+    "grant_v2": dict.fromkeys(
+        ("categories", "contacts", "max_uses", "method", "minor", "notice", "notice_digest", "separate", "signer"), "text"
+    ),
 }
 _CONSENT_ID = re.compile(r"CR-[0-9a-f]{32}")
 _CONSENT_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -106,9 +108,9 @@ def check_consent_receipt(
     step.end("consent_format")
     content, grant, party = receipt.content, receipt.content["grant"], receipt.content["controller"]["party"]
     step = result.begin("grant")
-    if grant["v"] == 1 and _consent_grant_digest(content) != grant["digest"]:
+    if _consent_grant_digest(content) != grant["digest"]:
         step.problem("CONSENT_GRANT", party=party)
-    step.end("consent_grant" if grant["v"] == 1 else "consent_grant_later")
+    step.end("consent_grant")
     root = _consent_root(receipt)
     step = result.begin("path")
     if root is None:
@@ -206,10 +208,24 @@ def _check_consent_content(content: dict[str, Any]) -> None:
         and all(not one["entry"] or _CONSENT_ENTRY.fullmatch(one["entry"]) for one in uses["runs"])
         and _CONSENT_CODE.fullmatch(content["processing"]["purpose"]["code"])
         and all(one["sensitive"] in ("yes", "no") for one in content["processing"]["information"])
-        and content.get("represented_by", {"kind": "agent"})["kind"] in ("guardian", "agent")
+        and content.get("represented_by", {"kind": "agent"})["kind"] in ("guardian", "agent", "kin")
+        and _fits_consent_v2(content.get("grant_v2"), content["notice"])
     )
     if not holds:
         raise ValueError("value")
+
+
+def _fits_consent_v2(terms: dict[str, str] | None, notice: dict[str, str]) -> bool:
+    if terms is None:
+        return not (notice["key"] or notice["version"] or notice["sm3"])
+    named = f"{notice['key']}@{notice['version']}" if notice["key"] else ""
+    return (
+        (named, notice["sm3"]) == (terms["notice"], terms["notice_digest"])
+        and bool(terms["notice"]) is bool(terms["notice_digest"])
+        and bool(not terms["notice_digest"] or HEX32.fullmatch(terms["notice_digest"]))
+        and {terms["minor"], terms["separate"]} <= {"yes", "no"}
+        and bool(re.fullmatch("0|[1-9][0-9]{0,8}", terms["max_uses"]))
+    )
 
 
 def _check_consent_shape(value: Any, shape: Any, name: str) -> None:
@@ -217,10 +233,6 @@ def _check_consent_shape(value: Any, shape: Any, name: str) -> None:
         fits = isinstance(value, str) and len(value) <= 4000
     elif shape == "count":
         fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
-    elif shape == "texts":
-        fits = isinstance(value, dict) and 0 < len(value) <= 32
-        for one in value.values() if fits else ():
-            _check_consent_shape(one, "text", "")
     elif isinstance(shape, list):
         fits = isinstance(value, list) and (name == "runs" or bool(value)) and len(value) <= (20 if name == "runs" else 16)
         for one in value if fits else ():
@@ -237,10 +249,20 @@ def _consent_grant_digest(content: dict[str, Any]) -> str:
     """consent.md section 4."""
     grant, processing = content["grant"], content["processing"]
     texts = (processing["purpose"]["code"], content["controller"]["party"], content["recipient"]["party"], processing["channel"])
-    encoded = [one.encode("utf-8") for one in texts]
-    head = b"workbench/v1/grant\n" + b"".join(struct.pack(">H", len(one)) + one for one in encoded)
+    if grant["v"] == 1:
+        head = b"workbench/v1/grant\n" + _consent_texts(texts)
+    else:
+        terms = content["grant_v2"]
+        flags = (terms["minor"] == "yes") | (terms["separate"] == "yes") << 1
+        head = b"workbench/v2/grant\n" + _consent_texts((*texts, terms["notice"])) + bytes.fromhex(terms["notice_digest"] or "00" * 32)
+        head += _consent_texts([terms[name] for name in ("categories", "contacts", "method", "signer")])
+        head += struct.pack(">BI", flags, int(terms["max_uses"]))
     times = struct.pack(">QQ", grant["from_ms"], grant["until_ms"])
     return sm3(head + bytes.fromhex(grant["salt"]) + times + bytes.fromhex(grant["form"])).hex()
+
+
+def _consent_texts(texts: Any) -> bytes:
+    return b"".join(struct.pack(">H", len(one.encode("utf-8"))) + one.encode("utf-8") for one in texts)
 
 
 def _consent_root(receipt: _Consent) -> bytes | None:
