@@ -179,8 +179,34 @@ def test_what_does_not_cover_the_entries_or_has_no_form_here_is_left_out_or_refu
     plain = made.package(odd, short, ahead, replace(made.stamp, log=CARDNET), replace(made.stamp, state="perhaps"))
     assert json.loads(plain["package.json"])["v"] == "workbench/v1/package"
     assert not any(name.startswith("anchors/") for name in plain)
-    # A stamp of four entries beside a package of five: what it covers would be guessed.
-    assert problems(checked(made.package(made.stamp, entries=5))) == {("ANCHOR_PATH", f"{STAMP}anchor.json")}
+
+
+def test_of_each_kind_the_anchor_that_covers_most_entries_travels_and_says_how_many(made: Made, signer: Signer) -> None:  # noqa: F811
+    """Entries of the last minutes are in no anchor yet: that must not leave out what covers the others."""
+    later = stamp_of(made.notes[7], signer)
+    asked = []
+
+    def hook(log: str, size: int) -> list[PackageAnchor]:
+        asked.append(size)
+        covering = [one for one in (made.stamp, later) if one.size >= size]
+        return (covering or [replace(later, size=9, state="waiting", time_ms=0)])[:1] if log == BROKER else []
+
+    order = order_of([(BROKER, index) for index in (0, 2, 5, 8)], anchors=hook)
+    files = files_of(build(made.world, order)[0])
+    told = json.loads(files[f"{STAMP}anchor.json"])
+    assert (told["state"], told["size"], told["checkpoint"]) == ("confirmed", 7, 9) and len(asked) <= 4
+    result = checked(files)
+    step = next(one for one in result["steps"] if one["name"] == "anchors")
+    assert step["ok"] and " 3/4" in step["en"]
+    assert "the first 7, 3 of the 4 here" in files["report.html"].decode()
+    recent = files_of(build(made.world, order_of([(BROKER, 8)], anchors=hook))[0])
+    assert json.loads(recent[f"{STAMP}anchor.json"])["state"] == "waiting"
+
+
+def test_an_anchor_that_covers_no_entry_here_is_refused(made: Made, files: Files) -> None:
+    recent = made.package(replace(made.stamp, size=9, state="waiting", time_ms=0), entries=4)
+    alone = {name: data for name, data in files.items() if not re.fullmatch(r"(entries|proofs|openings)/broker/00000000000[0-3]\..*", name)}
+    assert ("ANCHOR_PATH", f"{STAMP}anchor.json") in problems(checked(alone)) and f"{STAMP}anchor.json" in recent
 
 
 def test_another_note_stamped_or_anchored_than_the_one_shown_is_refused(made: Made, files: Files, signer: Signer) -> None:  # noqa: F811
