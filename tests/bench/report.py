@@ -122,6 +122,10 @@ def _imports(value: Value) -> str:
         [f"import {value['rows']:,} consents", *_three(value["consents"])],
         [f"consent filter of {value['filter']['rows']:,}, first", *_three(value["filter"]["first"])],
         [f"consent filter of {value['filter']['rows']:,}, further", *_three(value["filter"]["further"])],
+        [f"withdrawal of one of {value['filter']['rows']:,}", *_three(value["filter"]["withdraw"])],
+        ["the decision after it", *_three(value["filter"]["next_decision"])],
+        [f"erasure of one of {value['filter']['rows']:,}", *_three(value["filter"]["erase"])],
+        ["search of every file after it", *_three(value["filter"]["search"])],
     ]
     return table(["lists and consent", "wall s", "CPU s", "peak MB"], rows)
 

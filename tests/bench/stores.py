@@ -21,7 +21,7 @@ import polars as pl
 from tests.bench import nodes
 from tests.bench.intersections import CATALOGUE, PURPOSE
 from workbench.commands.common import client_for
-from workbench.domain.party import PartyId, Role
+from workbench.domain.party import Caller, PartyId, Role
 from workbench.host import Workbench
 from workbench.workspace import Workspace, load_workspace, open_node
 
@@ -129,6 +129,39 @@ def filter_list(broker: Workbench) -> dict[str, Any]:
     return {"rows": frame.height, "usable": usable, "first": first, "further": second}
 
 
+def take_out(broker: Workbench) -> dict[str, Any]:
+    """One customer of the newest list withdraws, another is erased; the search through all files is timed apart."""
+    from workbench.contracts import GrantQuery
+    from workbench.domain.intersection import KeyKind
+
+    frame = broker.lists.frame(broker.lists.newest().list_id)
+    leaving, gone = frame.row(frame.height // 3, named=True), frame.row(frame.height // 2, named=True)
+    registry: Any = broker.consent
+    withdraw = _timed(lambda: registry.withdraw(phone=leaving["phone"], id_no=leaving["id_no"]))
+    query = GrantQuery(PURPOSE, PartyId("bank"), broker.now_ms(), KeyKind.PHONE)
+    decision = _timed(lambda: registry.decide(frame, query))
+    people = {one.person: one for one in broker.people.everyone()}
+    searching: list[tuple[float, float]] = []
+
+    def step(done: int, total: int) -> bool:
+        if not searching:
+            searching.append((time.perf_counter(), time.process_time()))
+        return True
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    broker.erasure.ask(
+        Caller(people[Role.COMPLIANCE.value]), phone=gone["phone"], id_no=gone["id_no"], reason="measured", step=step
+    )
+    ended = time.perf_counter(), time.process_time()
+    (began,) = searching
+    return {
+        "withdraw": withdraw,
+        "next_decision": decision,
+        "erase": {"wall_s": round(began[0] - wall, 3), "cpu_s": round(began[1] - cpu, 3)},
+        "search": {"wall_s": round(ended[0] - began[0], 3), "cpu_s": round(ended[1] - began[1], 3)},
+    }
+
+
 def _timed(work: Callable[[], object]) -> dict[str, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     work()
@@ -140,7 +173,7 @@ def main(arguments: list[str]) -> int:
     workspace = load_workspace(Path(folder))
     broker = open_node(workspace, "broker")
     try:
-        result = filter_list(broker)
+        result = filter_list(broker) | take_out(broker)
     finally:
         broker.close()
     print(json.dumps(result))
