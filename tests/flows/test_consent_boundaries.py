@@ -97,6 +97,20 @@ def test_withdrawn_after_release_is_withheld_from_the_export(three: Institutions
     assert (entry.values["customers"], entry.values["withheld"]) == ("96", "2")
 
 
+def test_who_refuses_a_channel_after_release_is_not_in_the_file_for_that_channel(three: Institutions, purpose: str) -> None:
+    """Row B15: the list stays released; each file is decided anew for the channel it is meant for."""
+    mine, _ = three.run("broker", "bank", purpose)
+    for person in (87, 88):
+        three.call("broker", Role.COMPLIANCE, "consent.opt_out", phone=population.phone(person), id_no=population.id_no(person), what=["sms"])
+    reply, data = three.exported("broker", mine.job, contact="sms")
+    assert (reply.customers, reply.withheld) == (96, 2)
+    phones = [line.split(",")[1] for line in data.decode("utf-8-sig").split("\r\n")[1:-1]]
+    assert phones == without(purpose, 87, 88)
+    assert three.exported("broker", mine.job, contact="call")[0].withheld == three.exported("broker", mine.job)[0].withheld == 0
+    with pytest.raises(WorkbenchError, match="UNKNOWN_CHANNEL"):
+        three.exported("broker", mine.job, contact="pigeon")
+
+
 def test_a_grant_that_ends_during_the_run_is_struck_without_any_withdrawal(three: Institutions, purpose: str) -> None:
     """Nothing changes in the registry; for one side the second question comes after the end of every grant."""
     job = three.propose("broker", "bank", purpose)
@@ -104,7 +118,7 @@ def test_a_grant_that_ends_during_the_run_is_struck_without_any_withdrawal(three
     rules, registry = bank.flow._rules, bank.consent
     century_ms = 100 * 365 * 86_400_000
 
-    def late(frame: pl.DataFrame, partner: PartyId, code: str, kind: KeyKind) -> ConsentDecision:
+    def late(frame: pl.DataFrame, partner: PartyId, code: str, kind: KeyKind, job: str = "") -> ConsentDecision:
         return registry.decide(frame, GrantQuery(code, partner, bank.now_ms() + century_ms, kind))
 
     def turn() -> None:
