@@ -6,13 +6,17 @@ import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
-from workbench_consent import lifeline, pages
+from workbench_consent import lifeline, pages, withdrawing
+from workbench_consent.notices import sample
 from workbench_consent.grants import Reason
 from workbench_consent.pages.centre import ConsentPage
 from workbench_consent.pages.coverage import Coverage
 from workbench_consent.pages.customer import CHIPS, Customer
+from workbench_consent.pages.notices import Notices
+from workbench_consent.pages.withdrawals import WHO, ContactStops, Withdrawals
 
 from tests.app.desk import LANGUAGES, Desk
 from tests.flows import population
@@ -21,6 +25,8 @@ from workbench.app import parts
 from workbench.app.page import PageContext, SilentSurroundings
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,10 @@ def test_the_answer_and_the_matrix_say_what_the_rule_says(house: Institutions, l
 
 def test_marketing_sees_coverage_and_may_look_up_nobody(house: Institutions) -> None:
     made, _ = opened(house, Role.MARKETING, section="customer")
-    assert [type(one) for one in made.sections] == [Coverage] and not made.coverage.renew.visible
+    assert [type(one) for one in made.sections] == [Coverage, ContactStops, Notices] and not made.coverage.renew.visible
+    notices = made.sections[-1]
+    asyncio.run(notices.show())
+    assert not notices.write.visible and not notices.propose.visible
     compliance, _ = opened(house, Role.COMPLIANCE)
     assert [type(one) for one in compliance.sections][:2] == [Coverage, Customer]
 
@@ -89,6 +98,53 @@ def test_a_customers_line_is_told_newest_first_without_the_identifier(house: Ins
     assert population.phone(99) not in str(rows) and population.id_no(99) not in str(rows)
 
 
+def section_of(made: ConsentPage, kind: type[T]) -> T:
+    return next(one for one in made.sections if isinstance(one, kind))
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_withdrawal_is_confirmed_by_password_and_shows_who_has_to_answer(house: Institutions, lang: str) -> None:
+    house.run("broker", "bank", population.RICH)
+    made, _ = opened(house, Role.COMPLIANCE, lang, section="withdrawals")
+    section = section_of(made, Withdrawals)
+    person = 62 if lang == "zh" else 64
+    section.phone.value, section.recipient.value = population.phone(person), "bank"
+    asyncio.run(section._record())
+    [(operation, request)] = made.page.client.prepared
+    assert operation == "consent.withdraw" and request["recipient"] == "bank" and request["by"] == "subject"
+    reply = house.call("broker", Role.COMPLIANCE, "consent.withdraw", **request)
+    asyncio.run(section._recorded("done", reply.model_dump()))
+    house.wait_until(lambda: asyncio.run(section._again()) or any(row["state"]["state"] == "sealed" for row in section.table.rows))
+    assert section.phone.value == "" and population.phone(person) not in str(section.table.rows)
+    newest = section.table.rows[0]
+    assert newest["partner"]["tile"] == "乙" and newest["state"]["state"] == "sealed"
+
+
+def test_the_editor_names_what_is_missing_and_proposes_only_what_is_complete(house: Institutions) -> None:
+    made, _ = opened(house, Role.COMPLIANCE, section="notices")
+    section = section_of(made, Notices)
+    section.key.value = "page-test"
+    asyncio.run(section._write())
+    assert section.propose.disabled and "PIPL 17" in section.findings.blocks
+    section.form.fill(sample.content("broker", {party: (zh, en) for party, zh, en in made.page.me["parties"]}))
+    section.form._at = 0
+    section.form._show_line()
+    section.form.recipient_contact.value = ""
+    asyncio.run(section._check(save=True))
+    assert section.propose.disabled and "PIPL 23" in section.findings.blocks
+    section.form.recipient_contact.value = "privacy@bank.example"
+    asyncio.run(section._check(save=True))
+    assert not section.propose.disabled, section.findings.blocks
+    section.confirm.value = list(section.confirm.options.values())
+    asyncio.run(section._propose())
+    [row] = [one for one in section.table.rows if one["id"] == "page-test/1"]
+    assert row["can"] == ["show", "publish", "reject"] and row["state"]["state"] == "pending"
+    asyncio.run(section._act("page-test/1", "publish"))
+    assert made.page.client.prepared[-1][0] == "notices.publish"
+    asyncio.run(section._act("page-test/1", "show"))
+    assert "甲证券" in section.preview.blocks
+
+
 def test_every_key_the_page_asks_for_exists_and_every_code_has_words() -> None:
     known = texts_of("workbench_consent")["zh"].keys()
     asked = set()
@@ -97,7 +153,10 @@ def test_every_key_the_page_asks_for_exists_and_every_code_has_words() -> None:
         asked |= set(re.findall(r'\bt\(\s*"([a-z_]+\.[\w-]+)"', source)) | set(re.findall(r'(?:label|button|select|field)\([^"()]*"([a-z_]+\.\w+)"', source))
     assert len(asked) > 40 and asked <= known, asked - known
     wanted = {f"reason.{one.code}" for one in Reason if one.code} | {f"step.{one}" for one in CHIPS}
+    wanted |= {f"actor.{one}" for one in WHO} | {f"ack.{one}" for one in ("waiting", "acknowledged", "overdue", "refused", "none", "searching")}
+    wanted |= {f"notice_state.{one}" for one in ("PROPOSED", "PUBLISHED", "REJECTED", "RETIRED")}
     assert wanted <= known, wanted - known
+    assert set(WHO) == set(withdrawing.WHO)
     assert {*lifeline.STEPS.values(), "withdrawal", "other"} <= CHIPS.keys()
 
 

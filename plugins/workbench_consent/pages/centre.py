@@ -13,7 +13,9 @@ from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_consent.pages.coverage import Coverage
 from workbench_consent.pages.customer import Customer
+from workbench_consent.pages.notices import Notices
 from workbench_consent.pages.section import Section
+from workbench_consent.pages.withdrawals import ContactStops, Withdrawals
 from workbench_consent.pages.words import Words
 from workbench_widgets import AnswerStrip, Badge
 from workbench_widgets.panel_pane import pane
@@ -30,7 +32,8 @@ class ConsentPage:
         self.strip = AnswerStrip(state="loading")
         self.head = Notes(framed=False)
         self.coverage = Coverage(page, self.draw_answer)
-        found: list[Section] = [self.coverage, Customer(page)]
+        self.withdrawals = Withdrawals(page, self.draw_answer)
+        found: list[Section] = [self.coverage, Customer(page), self.withdrawals, ContactStops(page), Notices(page)]
         self.sections = [one for one in found if page.may(one.operation)]
         self.choice = pn.widgets.RadioButtonGroup(options={}, color="default", margin=0, stylesheets=[_CHOSEN])  # type: ignore[no-untyped-call]
         self.choice.param.watch(lambda _event: None if self._drawing else page.start(self._shown), "value")
@@ -46,6 +49,8 @@ class ConsentPage:
         """The first section, by the address."""
         wanted = self.page.params.get("section", "")
         self.draw()
+        if self.withdrawals in self.sections:
+            self.page.start(self.withdrawals.show)  # the answer tells what waits for partners
         names = [one.name for one in self.sections]
         self.choice.value = wanted if wanted in names else (names[0] if names else None)
         await self._shown()
@@ -96,7 +101,12 @@ class ConsentPage:
         if ends is not None and ends["within_90"]:
             strip.sentence += page.t("answer.soon", count=words.count(ends["within_90"]))
             strip.todo = page.t("answer.renew")
-        if self.coverage.renewed is not None:
+        counts = self.withdrawals.found["counts"] if self.withdrawals.found else {}
+        if counts.get("waiting"):
+            strip.sentence += page.t("answer.acks", count=words.count(counts["waiting"]))
+        if counts.get("overdue"):
+            strip.state, strip.todo = "pending", page.t("answer.overdue", count=words.count(counts["overdue"]))
+        elif self.coverage.renewed is not None:
             made = self.coverage.renewed
             strip.todo = page.t("answer.renewals", count=words.count(made["expired"] + made["ending"]))
 

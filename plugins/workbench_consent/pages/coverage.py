@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,7 +27,7 @@ class Coverage(Section):
     name = "coverage"
     operation = "consent.coverage"
 
-    def __init__(self, page: PageContext, on_change: Any) -> None:  # Any: a function without arguments
+    def __init__(self, page: PageContext, on_change: Callable[[], None]) -> None:
         super().__init__(page)
         self._changed = on_change
         self._drawing = False

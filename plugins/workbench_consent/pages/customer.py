@@ -10,7 +10,7 @@ import panel as pn
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
 from workbench.app.parts.notes import Notes
-from workbench_consent.pages.section import Section
+from workbench_consent.pages.section import Section, typed
 from workbench_widgets import DataTable
 from workbench_widgets.panel_pane import pane
 
@@ -45,7 +45,7 @@ class Customer(Section):
         page = self.page
         self.table.state = "loading"
         try:
-            self.line = await page.run(page.client.call, "consent.life_line", phone=_typed(self.phone), id_no=_typed(self.id_no))
+            self.line = await page.run(page.client.call, "consent.life_line", phone=typed(self.phone), id_no=typed(self.id_no))
         except Exception:
             self.table.state = "empty"
             raise
@@ -94,11 +94,6 @@ class Customer(Section):
             parts.append(self.t("customer.kept_out"))
         note = words.both(event, "note_zh", "note_en")
         return " · ".join([*parts, *([note] if note else [])])
-
-
-def _typed(field: Any) -> str:  # Any: Panel has no types
-    """What stands in a field now, whether or not the person has left it."""
-    return str(field.value_input or field.value or "").strip()
 
 
 __all__ = ["Customer"]

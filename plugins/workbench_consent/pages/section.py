@@ -48,4 +48,9 @@ class Section:
             widget.lang = self.page.lang
 
 
-__all__ = ["Section"]
+def typed(field: Any) -> str:  # Any: Panel has no types
+    """What stands in a field now, whether or not the person has left it."""
+    return str(field.value_input or field.value or "").strip()
+
+
+__all__ = ["Section", "typed"]

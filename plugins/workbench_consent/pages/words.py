@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,16 @@ class Words:
     def party(self, party: str) -> str:
         """The institution's name; an unknown id stands for itself."""
         return self.parties.get(party, party)
+
+    def others(self) -> list[str]:
+        """Ids of the other institutions, in order."""
+        return sorted(party for party in self.parties if party != self.own)
+
+    def named(self, sentence: str) -> str:
+        """A sentence of the node with the institutions' names in place of their ids."""
+        for party in sorted(self.parties, key=len, reverse=True):
+            sentence = re.sub(rf"(?<![\w-]){re.escape(party)}(?![\w-])", self.party(party), sentence, flags=re.ASCII)
+        return sentence
 
     def tile(self, party: str) -> dict[str, Any]:
         """The form of a party that components take."""
