@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 from tests.flows.institutions import Institutions, write_settings
+from tests.package.package_world import files_of
 from workbench.domain.checkpoint import verify_note
 from workbench.domain.party import PartyId, Role
 from workbench.node.keys import format_bundle
 from workbench.node.trust import export_trust, parse_trust
 from workbench.verify import verify_receipt
+from workbench_ledger.package.verifier import formats
+from workbench_ledger.package.verifier.checks import Package, check_package
 
 BROKER, BANK = PartyId("broker"), PartyId("bank")
 
@@ -47,3 +50,17 @@ def test_the_third_line_appears_when_it_is_turned_on_and_counts_once_partners_ha
     assert found.cosignatures[BROKER].mldsa_line is not None
     assert verify_receipt(receipt, trust=trust).holds
     assert bank.ledger.audit().holds
+
+    # where the line is demanded, node and package agree that one institution's is not enough, and the package says whose is missing
+    for name, value in (("ledger.mldsa_required", ["people."]), ("evidence.report_font", "no such font")):
+        broker.settings._values[name] = value
+    assert broker.ledger.seal(BROKER, last).state == "PENDING"
+    today = broker.today().isoformat()
+    reply = apart.call("broker", Role.COMPLIANCE, "evidence.export", from_day=today, to_day=today)
+    files = files_of(broker.downloads.take(apart.caller("broker", Role.COMPLIANCE), reply.download)[1])
+    about = json.loads(files["package.json"])
+    assert (reply.state, about["v"], about["mldsa_required"]) == ("NOT_FINAL", "workbench/v2/package", ["people."])
+    pinned = formats.parse_trust(files["keys/trust.json"])
+    result = check_package(Package(sorted(files), files.__getitem__, "", []), pinned, [], None)
+    problems = [one for step in result["steps"] for one in step["problems"]]
+    assert result["verdict"] == "NOT_FINAL" and last in [one["index"] for one in problems if one["code"] == "MLDSA_MISSING"]
