@@ -20,6 +20,9 @@ from workbench_ledger.context import Context
 
 Keys = Mapping[PartyId, PartyKeys]
 
+END = 1 << 62
+"""Beyond every index."""
+
 
 def requirement_of(context: Context, log: PartyId, index: int, body: bytes) -> Requirement:
     """What makes the entry with this body sealed. A body that is no envelope needs every member: nobody may rely on it."""
@@ -48,15 +51,14 @@ def seal_of(context: Context, reader: tables.Reader, log: PartyId, index: int, n
     best: frozenset[PartyId] = frozenset()
     rank = (False, False, 0)
     for size, signers in tables.seals(reader, log, index):
-        counted = frozenset(one for one in signers if one in keys and keys[one].counts(log, index, size))
+        counted = counted_at(keys, log, index, size, signers)
         found = (needed.is_met_by(counted) and not needed.mldsa, members <= counted, len(counted))
         if found > rank:
             best, rank = counted, found
     is_met = rank[0]
     if needed.mldsa:
         for size, signers in tables.seals(reader, log, index, mldsa=True):
-            counted = frozenset(one for one in signers if one in keys and keys[one].counts(log, index, size))
-            is_met = is_met or needed.is_met_by(counted)
+            is_met = is_met or needed.is_met_by(counted_at(keys, log, index, size, signers))
     missing = tuple(sorted(members - best))
     state = "PENDING" if not is_met else "SEALED" if missing else "FULL"
     return SealState(state, tuple(sorted(best)), missing, tuple(sorted(needed.parties)), needed.at_least)
@@ -65,6 +67,20 @@ def seal_of(context: Context, reader: tables.Reader, log: PartyId, index: int, n
 def members_at(keys: Keys, log: PartyId, index: int) -> frozenset[PartyId]:
     """The members of a log at one of its entries."""
     return frozenset(party for party, one in keys.items() if one.is_member(log, index))
+
+
+def counted_at(
+    keys: Keys, log: PartyId, index: int, size: int, signers: Collection[PartyId]
+) -> frozenset[PartyId]:
+    """Whose co-signatures of the head of `size` entries count for the entry at `index`."""
+    return frozenset(one for one in signers if one in keys and keys[one].counts(log, index, size))
+
+
+def member_spans(keys: Keys, log: PartyId) -> list[tuple[int, int]]:
+    """Stretches start <= index < stop of a log within which its members are the same, from 0 without gaps."""
+    changes = {at for one in keys.values() for at in (one.joined.get(log, 0), one.left.get(log, 0))}
+    starts = sorted({0} | changes)
+    return list(zip(starts, [*starts[1:], END], strict=True))
 
 
 def explicit(parties: Collection[PartyId]) -> Requirement:
@@ -93,24 +109,30 @@ class PendingCounter:
                     self._by_need.setdefault(requirement_of(context, log, index, body), []).append(index)
                 self._stop = size
             pending = 0
-            for need, places in self._by_need.items():
-                pending += len(places) - bisect_left(places, self._reach(reader, need))
+            keys = context.pinned()
+            for start, stop in member_spans(keys, log):
+                for need, places in self._by_need.items():
+                    reach = min(max(start, self._reach(reader, keys, need, start)), stop)
+                    pending += bisect_left(places, stop) - bisect_left(places, reach)
         return size - pending, pending
 
-    def _reach(self, reader: tables.Reader, need: Requirement) -> int:
-        """The size below which this requirement is met."""
-        keys = self._context.pinned()
+    def _reach(self, reader: tables.Reader, keys: Keys, need: Requirement, index: int) -> int:
+        """The size below which this requirement is met for entries from `index` on with the same members."""
         found = [0]
-        for size, signers in tables.seals(reader, self._log, -1, mldsa=need.mldsa):
-            if need.is_met_by([one for one in signers if one in keys and keys[one].is_member(self._log, size - 1)]):
+        for size, signers in tables.seals(reader, self._log, index, mldsa=need.mldsa):
+            if need.is_met_by(counted_at(keys, self._log, index, size, signers)):
                 found.append(size)
         return max(found)
 
     def _everybody(self, reader: tables.Reader) -> int:
-        keys = self._context.pinned()
+        """The largest head that all have signed who were members at any entry below it."""
+        keys, log = self._context.pinned(), self._log
+        starts = [start for start, _ in member_spans(keys, log)]
         sizes = [
             size
-            for size, signers in tables.seals(reader, self._log, -1)
-            if members_at(keys, self._log, size - 1) <= signers
+            for size, signers in tables.seals(reader, log, -1)
+            if all(
+                members_at(keys, log, start) <= counted_at(keys, log, start, size, signers) for start in starts if start < size
+            )
         ]
         return max(sizes, default=0)

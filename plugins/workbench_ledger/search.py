@@ -23,7 +23,7 @@ from workbench.domain.search import COUNTED, STATES, Coverage, SearchHit, Search
 from workbench.errors import StorageFailed
 from workbench_ledger import tables
 from workbench_ledger.context import Context
-from workbench_ledger.policy import members_at
+from workbench_ledger.policy import counted_at, member_spans, members_at
 from workbench_ledger.search_reading import ReadEntry, digests_of, load, read_body, term, term_range
 
 VERSION = 1
@@ -62,6 +62,25 @@ class _Driver:
     walks: tuple[_Filter, ...]
     source: str = "ledger_search_entry"
     sorts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Border:
+    """Entries of one log with one requirement, start <= index < stop: below `full` they are full, below `sealed` sealed."""
+
+    log: PartyId
+    need: int
+    start: int
+    stop: int
+    sealed: int
+    full: int
+
+    def range_of(self, state: str) -> tuple[int, int]:
+        """Indices of a state: from the first on, below the second."""
+        return {"pending": (self.sealed, self.stop), "sealed": (self.full, self.sealed), "full": (self.start, self.full)}[state]
+
+    def state_of(self, index: int) -> str:
+        return STATES[2] if index < self.full else STATES[1] if index < self.sealed else STATES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +280,9 @@ class SearchIndex:
             if plan is None:
                 return []
             driver, filters = plan
-            borders = {(log, need): (sealed, full) for log, need, sealed, full in self._borders(reader)}
+            borders: dict[tuple[str, int], list[_Border]] = {}
+            for one in self._borders(reader):
+                borders.setdefault((one.log, one.need), []).append(one)
             names: dict[int, str] = {0: ""}
             hits = []
             for row in self._walk(reader, driver, filters, query):
@@ -396,69 +417,69 @@ class SearchIndex:
                 found |= {} if number is None else {number: None}
         return list(found)
 
-    def _borders(self, reader: tables.Reader) -> list[tuple[str, int, int, int]]:
-        """(log, need, entries below that are sealed, entries below that are full) for every log and set of participants."""
+    def _borders(self, reader: tables.Reader) -> list[_Border]:
+        """Where sealed and full end, for every log, set of participants, and stretch with the same members."""
         keys = self._context.pinned()
-        seals: dict[tuple[PartyId, bool], list[tuple[int, frozenset[PartyId], bool]]] = {}
+        seals: dict[tuple[PartyId, bool], list[tuple[int, frozenset[PartyId]]]] = {}
 
-        def reach(log: PartyId, need: Requirement, *, full: bool) -> int:
-            """The size below which every entry with this requirement is met, and by all members if full is asked."""
+        def reach(log: PartyId, need: Requirement, start: int, *, full: bool) -> int:
+            """The size below which entries with this requirement are met, and by all members if full is asked."""
             if (log, need.mldsa) not in seals:
-                seals[log, need.mldsa] = [
-                    (size, frozenset(one for one in signers if one in keys and keys[one].is_member(log, size - 1)),
-                     members_at(keys, log, size - 1) <= signers)
-                    for size, signers in tables.seals(reader, log, -1, mldsa=need.mldsa)
-                ]  # fmt: skip
-            return max((size for size, who, all_of_them in seals[log, need.mldsa]
-                        if need.is_met_by(who) and (all_of_them or not full)), default=0)  # fmt: skip
+                seals[log, need.mldsa] = tables.seals(reader, log, -1, mldsa=need.mldsa)
+            members = members_at(keys, log, start) if full else frozenset()
+            found = [start]
+            for size, signers in seals[log, need.mldsa]:
+                who = counted_at(keys, log, start, size, signers)
+                if size > start and need.is_met_by(who) and members <= who:
+                    found.append(size)
+            return max(found)
 
         borders = []
         rows = reader.execute("SELECT log, need, word FROM ledger_search_need JOIN ledger_search_word ON id = need").fetchall()
         for log, number, word in rows:
             need = _need_of(word)
-            full = reach(log, need, full=True) if not need.mldsa else min(
-                reach(log, need, full=False), reach(log, replace(need, mldsa=False), full=True)
-            )
-            borders.append((log, int(number), reach(log, need, full=False), full))
+            for start, stop in member_spans(keys, log):
+                sealed = min(reach(log, need, start, full=False), stop)
+                full = min(reach(log, replace(need, mldsa=False), start, full=True), sealed)
+                borders.append(_Border(log, int(number), start, stop, sealed, full))
         return borders
 
     def _state_filter(self, reader: tables.Reader, state: str) -> tuple[Any, ...] | None:
         """The condition with its parameters for one of STATES."""
         parts: list[str] = []
         parameters: list[Any] = []
-        for log, need, sealed, full in self._borders(reader):
-            low, high = _range_of(state, sealed, full)
-            if high is not None and high <= low:
+        for one in self._borders(reader):
+            low, high = one.range_of(state)
+            if high <= low:
                 continue
             # The plus keeps SQLite from walking along these conditions: most entries meet them.
-            parts.append("(+log = ? AND need = ? AND +idx >= ?" + (" AND +idx < ?)" if high is not None else ")"))
-            parameters += [log, need, low] + ([high] if high is not None else [])
+            parts.append("(+log = ? AND need = ? AND +idx >= ? AND +idx < ?)")
+            parameters += [one.log, one.need, low, high]
         return (f"({' OR '.join(parts)})", *parameters) if parts else None
 
     def _state_driver(self, reader: tables.Reader, state: str) -> list[_Driver]:
         """Where entries in a state can lie, when that is little enough to be sorted."""
         spans: dict[str, tuple[int, int]] = {}
-        for log, _, sealed, full in self._borders(reader):
-            low, high = _range_of(state, sealed, full)
-            stop = _size(reader, PartyId(log)) if high is None else high
+        for one in self._borders(reader):
+            low, high = one.range_of(state)
+            stop = min(high, _size(reader, one.log))
             if stop > low:
-                before = spans.get(log, (low, stop))
-                spans[log] = min(before[0], low), max(before[1], stop)
+                before = spans.get(one.log, (low, stop))
+                spans[one.log] = min(before[0], low), max(before[1], stop)
         if sum(stop - low for low, stop in spans.values()) > FEW:
             return []
         walks = (_Filter(("log = ?", "idx >= ?", "idx < ?"), (log, low, stop)) for log, (low, stop) in spans.items())
         return [_Driver(tuple(walks), sorts=True)]
 
     def _hit(
-        self, reader: tables.Reader, row: _Row, borders: dict[tuple[str, int], tuple[int, int]], names: dict[int, str]
+        self, reader: tables.Reader, row: _Row, borders: dict[tuple[str, int], list[_Border]], names: dict[int, str]
     ) -> SearchHit:
         time_ms, log, index, kind, job, actor, need = row
         for number in (kind, job, actor):
             if number not in names:
                 found = reader.execute("SELECT word FROM ledger_search_word WHERE id = ?", (number,)).fetchone()
                 names[number] = str(found[0])
-        sealed, full = borders.get((log, need), (0, 0))
-        state = STATES[2] if index < full else STATES[1] if index < sealed else STATES[0]
+        state = next((one.state_of(index) for one in borders.get((log, need), []) if index < one.stop), STATES[0])
         return SearchHit(PartyId(log), index, time_ms, names[kind], names[job], names[actor], state)
 
     def _has_digest(self, reader: tables.Reader, row: _Row, digest: str) -> bool:
@@ -486,11 +507,6 @@ def _need_word(need: Requirement) -> str:
 def _need_of(word: str) -> Requirement:
     number, *parties = word.split(" ")
     return Requirement(frozenset(PartyId(one) for one in parties), int(number.rstrip("+")), number.endswith("+"))
-
-
-def _range_of(state: str, sealed: int, full: int) -> tuple[int, int | None]:
-    """Indices of a state: from the first on, below the second."""
-    return {"pending": (sealed, None), "sealed": (full, sealed), "full": (0, full)}[state]
 
 
 def _size(reader: tables.Reader, log: PartyId) -> int:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger import world as worlds
 from tests.ledger.world import BANK, BROKER, CARDNET, World
 from workbench.crypto import canonical
 from workbench.domain.evidence import EntryRef
 from workbench.domain.membership import APPROVED, CHANGED, MemberAction, MemberChange, format_approvals
 from workbench.domain.party import PartyId
+from workbench.domain.search import SearchQuery
+from workbench_ledger import schema, search_schema
 from workbench_ledger.package.verifier.formats import is_member
 
 LEAVES = MemberChange("evidence", MemberAction.LEAVE, CARDNET, "", (BANK, BROKER, CARDNET))
@@ -112,3 +115,49 @@ def test_the_voice_of_who_came_back_is_heard_by_everybody(world: World) -> None:
     world.settle()
     for party in (BROKER, BANK):
         assert world.nodes[party].ledger.seal(BROKER, joined_at).state == "FULL", party
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_counts_and_search_say_of_every_entry_what_the_ledger_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reopened: bool
+) -> None:
+    """One institution leaves without having signed everything, and comes back: no shortcut may mix up the times."""
+    monkeypatch.setattr(worlds, "MIGRATIONS", [*schema.MIGRATIONS, *search_schema.MIGRATIONS])
+    world = World(tmp_path / "searched")
+    try:
+        world.broker.write(2, partner="cardnet")
+        world.broker.write(2)
+        leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+        joining = {log: write(world, log, APPROVED, JOINS) for log in (BANK, BROKER)}
+        world.exchange(BROKER, BANK)
+        world.exchange(BANK, BROKER)
+        agree(world, reopened=reopened)
+        change_members(world, LEAVES, leaving)
+        world.broker.write(2)
+        world.exchange(BROKER, BANK)
+        agree(world, reopened=reopened)
+        change_members(world, JOINS, joining)
+        world.broker.write(2, partner="cardnet")
+        world.exchange(BROKER, BANK)
+        agree(world, reopened=reopened)
+        world.settle()
+        world.broker.write(1, partner="cardnet")
+        world.exchange(BROKER, CARDNET)
+        agree(world, reopened=reopened)
+    finally:
+        world.close()
+
+
+def agree(world: World, *, reopened: bool) -> None:
+    if reopened:
+        world.broker.close()
+        world.broker.open()
+    ledger = world.broker.ledger
+    states = [ledger.seal(BROKER, index).state for index in range(ledger.size(BROKER))]
+    assert ledger.pending() == (len(states) - states.count("PENDING"), states.count("PENDING"))
+    assert ledger.index.catch_up()
+    for state in ("", "pending", "sealed", "full"):
+        expected = {(index, one.lower()) for index, one in enumerate(states) if state in ("", one.lower())}
+        found = ledger.index.search(SearchQuery(log=BROKER, state=state, limit=100))
+        assert {(one.index, one.state) for one in found} == expected
+        assert ledger.index.count(SearchQuery(log=BROKER, state=state, limit=100)) == len(expected)
