@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from workbench_consent.grants import Reason
 from workbench_ledger.pages import verdict
 from workbench_ledger.pages.board import KIND_AREAS
 from workbench_ledger.pages.evidence import Asked
@@ -112,6 +113,12 @@ def test_every_area_of_kinds_can_be_chosen_and_has_a_word() -> None:
     assert {f"{one.name.partition('.')[0]}." for one in kinds} - {"regulator."} <= set(KIND_AREAS)
     for lang in LANGUAGES:
         assert len({words(lang).t(f"kind.{one}") for one in KIND_AREAS}) == len(KIND_AREAS)
+
+
+def test_every_reason_for_leaving_a_customer_out_has_a_word() -> None:
+    for lang in LANGUAGES:
+        told = [words(lang).value("reasons", json.dumps({one.name: 1})) for one in Reason if one is not Reason.OK]
+        assert not [text for text in told if "_" in text or text.split(" ")[0].isupper()]
 
 
 def test_every_frame_of_the_protocol_has_words() -> None:

@@ -68,6 +68,12 @@ def names(lang: str = "zh") -> Names:
     return Names.of(ME, lang)
 
 
+def test_an_institution_that_has_left_keeps_its_name_and_is_offered_no_more() -> None:
+    told = Names.of({**ME, "former": [["telecom", "丁电信", "Ding Telecom"]]}, "zh")
+    assert told.party("telecom") == "丁电信" and told.tile("telecom")["tile"] == "丁"
+    assert told.with_names("telecom 没有回应").startswith("丁电信") and told.others() == ["bank", "cardnet"]
+
+
 def a_job(state: str, *, side: str = "initiator", **other: Any) -> dict[str, Any]:
     error = {} if state not in NO_RESULT else {"code": "STEP_TIMEOUT", "zh": "bank 120 秒没有回应，已中止", "en": "bank gave no answer", "details": DETAILS}
     progress = {"name": "compare", "since_ms": 0, "now_ms": 62_000, "number": 3, "done": 62, "total": 100, "bytes": 7, "history": []}

@@ -129,10 +129,10 @@ class NotebookWorkbench:
         job.show_progress()
         return job.wait(approval_wait_s=approval_wait_s) if wait else job
 
-    def party_name(self, party: str) -> str:
-        """What the institution is called in this language."""
-        names = {one: (zh, en) for one, zh, en in self.me.parties}
-        return str(names.get(party, (party, party))[0 if self.lang == "zh" else 1])
+    def party_name(self, party: str, *, lang: str = "") -> str:
+        """What the institution is called in this language, or in `lang`; one that has left keeps its name."""
+        names = {one: (zh, en) for one, zh, en in (*self.me.parties, *self.me.former)}
+        return str(names.get(party, (party, party))[0 if (lang or self.lang) == "zh" else 1])
 
 
 class Timeline(Rows):
@@ -269,7 +269,7 @@ class IntersectionJob:
         return shown if shown is not None else repr(self)
 
     def _tile(self) -> str:
-        return str(next((zh for one, zh, _ in self._workbench.me.parties if one == self.info.partner), self.info.partner)[:1])
+        return self._workbench.party_name(str(self.info.partner), lang="zh")[:1]
 
     def _sentence(self) -> str:
         zh = self._workbench.lang == "zh"

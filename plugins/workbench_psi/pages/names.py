@@ -41,7 +41,7 @@ CHIP_OF_STATE: Mapping[str, str] = {
 class Names:
     """Names in one language. parties and purposes: id or code to the name in this language; own: this institution.
 
-    tiles: one letter for each institution, the first of its Chinese name, the same in both languages.
+    former: those of the parties that have left; old jobs name them, nothing is begun with them. tiles: one letter for each institution, the first of its Chinese name, the same in both languages.
     """
 
     lang: str
@@ -49,17 +49,21 @@ class Names:
     parties: Mapping[str, str]
     tiles: Mapping[str, str]
     purposes: Mapping[str, str]
+    former: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, me: Mapping[str, Any], lang: str) -> Names:
         """Names out of the reply of people.me."""
         at = 0 if lang == "zh" else 1
+        left = me.get("former", ())
+        everyone = (*me["parties"], *left)
         return cls(
             lang=lang,
             own=me["me"]["party"],
-            parties={party: (zh, en)[at] for party, zh, en in me["parties"]},
-            tiles={party: zh[:1] for party, zh, _ in me["parties"]},
+            parties={party: (zh, en)[at] for party, zh, en in everyone},
+            tiles={party: zh[:1] for party, zh, _ in everyone},
             purposes={code: names[at] for code, names in me["purposes"].items()},
+            former=frozenset(party for party, _, _ in left),
         )
 
     def party(self, party: str) -> str:
@@ -77,8 +81,8 @@ class Names:
         return self.purposes.get(code, code)
 
     def others(self) -> list[str]:
-        """Ids of the other institutions, in order."""
-        return sorted(party for party in self.parties if party != self.own)
+        """Ids of the other institutions of today, in order."""
+        return sorted(party for party in self.parties if party != self.own and party not in self.former)
 
     def with_names(self, sentence: str) -> str:
         """A sentence of the node with the institutions' ids replaced by their names."""
