@@ -347,7 +347,7 @@ def _propose(ctx: OperationContext, request: ProposeNotice) -> VersionView:
     notice = _written(ctx, request.notice, request.content)
     allowed = known(host)
     one = host.store.write(lambda tx: published.propose(tx, host, notice, allowed, confirmed=request.confirm, actor=actor))
-    return _view(one, host.now_ms())
+    return _view(ctx, one)
 
 
 def _publish(ctx: OperationContext, request: DecideNotice) -> VersionView:
@@ -358,7 +358,7 @@ def _publish(ctx: OperationContext, request: DecideNotice) -> VersionView:
             tx, host, allowed, key=request.notice, version=request.version, expected=request.digest, actor=actor
         )
     )
-    return _view(one, host.now_ms())
+    return _view(ctx, one)
 
 
 def _reject(ctx: OperationContext, request: EndNotice) -> VersionView:
@@ -366,7 +366,7 @@ def _reject(ctx: OperationContext, request: EndNotice) -> VersionView:
     one = host.store.write(
         lambda tx: published.reject(tx, host, key=request.notice, version=request.version, reason=request.reason, actor=actor)
     )
-    return _view(one, host.now_ms())
+    return _view(ctx, one)
 
 
 def _retire(ctx: OperationContext, request: EndNotice) -> VersionView:
@@ -374,7 +374,7 @@ def _retire(ctx: OperationContext, request: EndNotice) -> VersionView:
     one = host.store.write(
         lambda tx: published.retire(tx, host, key=request.notice, version=request.version, reason=request.reason, actor=actor)
     )
-    return _view(one, host.now_ms())
+    return _view(ctx, one)
 
 
 def _list(ctx: OperationContext, request: ListNotices) -> NoticesReply:
@@ -384,7 +384,7 @@ def _list(ctx: OperationContext, request: ListNotices) -> NoticesReply:
         drafts = host.vault.names(reader, _draft_name(ctx, ""))
     rows = [one for one in reversed(found) if not request.offered or one.is_offered(now)]
     rows.sort(key=lambda one: one.notice.key)
-    return NoticesReply(rows=[_view(one, now) for one in rows], drafts=[name.rpartition("/")[2] for name in drafts])
+    return NoticesReply(rows=[_view(ctx, one) for one in rows], drafts=[name.rpartition("/")[2] for name in drafts])
 
 
 def _get(ctx: OperationContext, request: GetNotice) -> NoticeReply:
@@ -555,11 +555,14 @@ def _changes(found: list[Change]) -> list[ChangeView]:
     ]  # fmt: skip
 
 
-def _view(one: published.Version, now_ms: int) -> VersionView:
+def _view(ctx: OperationContext, one: published.Version) -> VersionView:
+    host = ctx.host
     return VersionView(
-        notice=one.notice.key, version=one.notice.version, title=_both(one.notice.title), state=one.state, offered=one.is_offered(now_ms),
+        notice=one.notice.key, version=one.notice.version, title=_both(one.notice.title), state=one.state,
+        offered=one.is_offered(host.now_ms()),
         effective_ms=one.notice.effective_ms, digest=one.digest.hex(), lines=len(one.notice.lines), confirmed=list(one.confirmed),
-        proposed_by=one.proposed_by, proposed_ms=one.proposed_ms, decided_by=one.decided_by, decided_ms=one.decided_ms,
+        proposed_by=host.person_named(one.proposed_by), proposed_ms=one.proposed_ms,
+        decided_by=host.person_named(one.decided_by) if one.decided_by else "", decided_ms=one.decided_ms,
         retired_ms=one.retired_ms, reason=one.reason,
     )  # fmt: skip
 
