@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from captured_files import pdf
 from consent_house import House, beijing_ms, identity_number, phone_number
+from test_notices import content, publish
 from workbench_consent.capture import asking, backdating, erasing, operations, people
 from workbench_consent.capture.page import public_page
 from workbench_consent.capture.people import DAY_MS, Offer
@@ -53,6 +54,7 @@ def test_agreeing_to_one_of_two_gives_one_grant_and_leaves_the_rest_alone(house:
     state = house.registry.state()
     assert [(term.purpose, term.recipient) for term in state.terms] == [("wealth-marketing", "bank")]
     assert (int(state.grants.from_ms[0]), int(state.grants.until_ms[0])) == (house.time_ms, UNTIL)
+    assert (state.terms[0].conditions.method, state.terms[0].conditions.signer) == ("click", "self")
     form = house.registry.form(1)
     told = canonical.parse_object(form[:-1])
     assert (told["ask"], told["agreed"], told["declined"]) == (
@@ -65,6 +67,34 @@ def test_agreeing_to_one_of_two_gives_one_grant_and_leaves_the_rest_alone(house:
     assert [entry["ask"] for entry in kinds] == [asked] * 3
     assert kinds[2]["form"] == sm3.digest(form).hex()
     assert code_of(lambda: ask(house, 1, [CARDNET])) == "ASKED_TOO_SOON"
+
+
+def test_under_a_notice_the_page_shows_its_layers_and_the_grant_keeps_what_it_told(house: House) -> None:
+    published = publish(house, content())
+    name = f"joint@{published.version}"
+    operation = next(one for one in operations.OPERATIONS if one.name == "consent.ask")
+    about = {"phone": phone_number(1), "place": "静安营业部", "identity": "身份证原件"}
+    offers = [{"purpose": "wealth-marketing", "recipient": one, "until": "2027-06-01"} for one in ("bank", "cardnet")]
+    for missing, code in ((f"joint@{published.version + 1}", "NO_NOTICE"), ("joint", "NO_NOTICE")):
+        request = operation.request(notice=missing, offers=offers, **about)
+        assert code_of(lambda request=request: operation.run(house.context(), request)) == code
+    other = [{"purpose": "customer-service", "recipient": "bank", "until": "2027-06-01"}]
+    request = operation.request(notice=name, offers=other, **about)
+    assert code_of(lambda: operation.run(house.context(), request)) == "NOTICE_LINE_MISSING"
+    house.time_ms += 30 * DAY_MS
+    reply = operation.run(house.context(), operation.request(notice=name, offers=offers, **about))
+    secret = reply.path.rpartition("/")[2]
+    body = page(house).show(secret, "zh").body
+    assert re.findall(r'<input type="checkbox" name="([^"]*)">', body) == ["wealth-marketing/bank", "wealth-marketing/cardnet"]
+    assert published.digest in body
+    assert "<details" in body
+    agree(house, secret, CARDNET)
+    conditions = house.registry.state().terms[0].conditions
+    assert (conditions.notice, conditions.notice_digest, conditions.separate) == (name, published.digest, True)
+    assert "phone" in conditions.categories
+    told = canonical.parse_object(house.registry.form(1)[:-1])
+    assert told["notice"] == {"digest": published.digest, "key": "joint", "version": str(published.version)}
+    assert repr(reply).count(secret) == 0
 
 
 def test_nothing_is_pre_set_and_declining_is_as_easy_as_agreeing(house: House) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from workbench_ledger.package.assemble import engine_js, verify_py
 
 from tests.flows import population
@@ -20,6 +21,7 @@ from workbench.cli import main as workbench
 from workbench.crypto import canonical
 from workbench.domain.party import PartyId, Role
 from workbench.errors import NotFound, Refused
+from workbench.node.staff import build_staff_app
 from workbench.node.trust import export_trust, parse_trust
 from workbench.verify import VerdictWord
 from workbench.verify_consent import ConsentVerdict, verify_consent_receipt
@@ -232,6 +234,47 @@ def test_runs_stand_on_the_receipts_of_those_who_were_in_them(three: Institution
     entry = next(found for found in three.entries("broker", job.job, "consent.snapshot") if found.ref.index == index)
     assert entry.ref.leaf.hex() == uses["runs"][0]["entry"].split(":")[3]
     assert beside.receipt["content"]["uses"]["total"] == 0
+
+
+def test_a_customer_agrees_on_the_node_s_page_and_takes_a_receipt_home(
+    three: Institutions, trust: Path, tmp_path: Path, engine: Any
+) -> None:
+    """From the link to the receipt: the page of a real node, a grant under the second digest, three verifiers, the form beside it."""
+    place, person, purpose = "127.0.0.1:8801", 120, "test-42"
+    node = three.nodes["broker"]
+    web = TestClient(build_staff_app(node, allowed_hosts={place}), base_url=f"http://{place}")
+    offers = [{"purpose": purpose, "recipient": one, "until": "2030-12-31"} for one in ("bank", "cardnet")]
+    about = {"place": "静安营业部", "identity": "身份证原件，柜台核对", "phone": population.phone(person), "id_no": population.id_no(person)}
+    asked = compliance(three, "consent.ask", offers=offers, otp_stated=True, **about)
+    before = len(node.consent.state().grants)
+    shown = web.get(asked.path)
+    assert shown.status_code == 200
+    assert shown.text.count('type="checkbox"') == 2
+    assert population.phone(person) not in shown.text
+    told = {f"{purpose}/bank": "on", "decision": "yes"}
+    assert web.post(asked.path, data=told, headers={"Origin": "https://evil.example"}).status_code == 403
+    done = web.post(asked.path, data=told, headers={"Origin": f"http://{place}"})
+    assert (done.status_code, "同意了 1 项" in done.text) == (200, True)
+    assert web.post(asked.path, data=told, headers={"Origin": f"http://{place}"}).status_code == Refused("", "").http_status
+    assert len(node.consent.state().grants) == before + 1
+    reply = compliance(three, "consent.receipt", record=before + 1, phone=about["phone"])
+    data, form = taken(three, reply.json_file), node.consent.form(before + 1)
+    content = reply.receipt["content"]
+    assert (content["grant"]["v"], content["grant_v2"]["method"], content["notice"]["document"]) == (2, "click", "kept")
+    assert json.loads(form)["method"] == "page, otp-stated"
+    (tmp_path / "form.json").write_bytes(form)
+    keys = trust.read_bytes().hex()
+    page, wrong = engine(
+        [{"data": data.hex(), "trust": keys, "form": one.hex(), "now": LIVE_AT_MS} for one in (form, form[:-1] + b" ")]
+    )
+    status, file = outside(tmp_path, data, "--trust", str(trust), "--form", "form.json")
+    assert (status, file["verdict"], page["verdict"], wrong["verdict"]) == (0, "OK", "OK", "FAILED")
+    assert checked(data, trust, document=form).word is VerdictWord.OK
+    assert [step["name"] for step in page["steps"]] == [step["name"] for step in file["steps"]]
+    with pytest.raises(Refused) as soon:
+        compliance(three, "consent.ask", offers=offers[1:], **about)
+    assert soon.value.code == "ASKED_TOO_SOON"
+    assert compliance(three, "consent.funnel").signed == 1
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
 from workbench.contracts import Host, Transaction
-from workbench.errors import NotFound, Refused
+from workbench.errors import Denied, NotFound, Refused
 from workbench_consent.capture.people import DAY_MS, Reader
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -51,7 +51,7 @@ def approve(tx: Transaction, host: Host, proposal: str, *, actor: str) -> Propos
     """Refused SELF_APPROVAL for the proposer, BACKDATING_DECIDED when it was decided before."""
     found = read(tx, proposal)
     if found.proposed_by == actor:
-        raise Refused(
+        raise Denied(
             "提议人不能批准自己的倒签：请另一位合规人员批准", "nobody approves their own proposal: another person of compliance does",
             code="SELF_APPROVAL", details={"proposal": proposal},
         )  # fmt: skip

@@ -10,7 +10,7 @@ import polars as pl
 from workbench.contracts import Host, Transaction
 from workbench.errors import Refused
 from workbench.intake import GrantTable
-from workbench.intake.grants import GRANT_SCHEMA
+from workbench.intake.grants import FORM_SCHEMA, GRANT_SCHEMA
 from workbench.intake.mapping import ColumnMapping
 from workbench.intake.quality import QualityReport
 from workbench_consent import tables
@@ -18,11 +18,17 @@ from workbench_consent.documents import Forms
 from workbench_consent.importing import Imported
 from workbench_consent.registry import Registry
 
+_SCHEMA = pl.Schema({**GRANT_SCHEMA, **FORM_SCHEMA})
+
 
 def table_of(rows: Sequence[Mapping[str, Any]], *, file: str) -> GrantTable:
-    """Rows made here, as if they had been read from a file; columns of GRANT_SCHEMA, absent ones are empty."""
-    whole = [{name: row.get(name) for name in GRANT_SCHEMA} for row in rows]
-    frame = pl.DataFrame(whole, schema=GRANT_SCHEMA)
+    """Rows made here, as if they had been read from a file; columns of GRANT_SCHEMA and FORM_SCHEMA, absent ones are empty.
+
+    Raises ValueError for a column that neither has: what was said must not get lost on the way.
+    """
+    if any(set(row) - set(_SCHEMA) for row in rows):
+        raise ValueError("a captured row has a column that grants do not have")
+    frame = pl.DataFrame([{name: row.get(name) for name in _SCHEMA} for row in rows], schema=_SCHEMA)
     report = QualityReport(file=file, kind="captured", rows=len(rows), accepted=len(rows), rejected=0, duplicates=0)
     return GrantTable(frame, report, pl.DataFrame(), ColumnMapping(()))
 
