@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from workbench.contracts import ConsentRegistry, Dashboard, HealthReport, Host, Migration, PublicPage, Setting, view_at
+from workbench.contracts import (
+    BackgroundWork,
+    ConsentRegistry,
+    Dashboard,
+    HealthReport,
+    Host,
+    Migration,
+    PublicPage,
+    Setting,
+    view_at,
+)
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
 from workbench.domain.subject import SubjectRecord, SubjectRequest
@@ -23,9 +33,9 @@ from workbench_consent import (
     schema,
     subject_records,
 )
+from workbench_consent.capture import ending, page
 from workbench_consent.capture import erasing as capture_erasing
 from workbench_consent.capture import operations as capture
-from workbench_consent.capture import page
 from workbench_consent.notices import operations as notices
 from workbench_consent.receipts import operations as receipts
 from workbench_consent.registry import Registry
@@ -58,6 +68,11 @@ def workbench_guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
 def workbench_erase_customer(host: Host, request: ErasureRequest) -> Sequence[ErasureFinding]:
     registry: object = host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
     return [*registry.erase(request), *capture_erasing.erase(host, request)] if isinstance(registry, Registry) else []
+
+
+@hookimpl
+def workbench_background(host: Host) -> Sequence[BackgroundWork]:
+    return [ending.EndsQuestions(host)]
 
 
 @hookimpl

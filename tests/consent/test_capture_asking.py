@@ -11,6 +11,7 @@ from captured_files import pdf
 from consent_house import House, beijing_ms, identity_number, phone_number
 from test_notices import content, publish
 from workbench_consent.capture import asking, backdating, erasing, operations, people
+from workbench_consent.capture.ending import EndsQuestions
 from workbench_consent.capture.page import public_page
 from workbench_consent.capture.people import DAY_MS, Offer
 
@@ -139,7 +140,12 @@ def test_each_state_takes_what_it_may_and_nothing_else(house: House) -> None:
 def test_agreeing_to_nothing_or_to_what_was_not_asked_changes_nothing(house: House) -> None:
     _, secret = ask(house, 1, [BANK])
     for fields in ({"decision": ["yes"]}, {}, {"decision": ["yes"], "investor-education/bank": ["on"]}):
-        assert code_of(lambda fields=fields: page(house).answer(secret, fields, "zh")) == "NOTHING_CHOSEN"
+        answer = page(house).answer(secret, fields, "zh")
+        assert (answer.status, "还没有选择任何一项" in answer.body, 'name="decision" value="no"' in answer.body) == (422, True, True)
+    for chosen in ((), ("investor-education/bank", BANK.name)):
+        refused = lambda chosen=chosen: asking.agree(house, house.registry, secret, chosen, offered="", notice_digest="", said={})  # noqa: E731
+        assert code_of(refused) == "NOTHING_CHOSEN"
+    assert house.entries("consent.imported") == []
     assert code_of(lambda: page(house).show("A" * 43, "zh")) == "NO_LINK"
     assert code_of(lambda: agree(house, secret + "A", BANK)) == "NO_LINK"
     agree(house, secret, BANK)
@@ -174,7 +180,8 @@ def test_a_link_ends_with_its_time_and_nothing_of_the_person_stays_in_clear(hous
     house.time_ms += 72 * 3_600_000
     for step in (lambda: page(house).show(secret, "zh"), lambda: agree(house, secret, BANK)):
         assert code_of(step) == "LINK_EXPIRED"
-    assert house.store.write(lambda tx: asking.sweep(tx, house)) == 1
+    ends = EndsQuestions(house)
+    assert [ends.look(), ends.look()] == [1, 0]
     with house.store.read() as reader:
         assert house.vault.names(reader, "capture/") == []
         assert asking.totals(reader) == {"served": 1, "opened": 0, "signed": 0, "refused": 0, "expired": 1, "cancelled": 0}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from typing import Any
 
@@ -16,7 +17,7 @@ from workbench.contracts import Host, PublicAnswer, PublicPage
 from workbench_consent.capture import asking
 from workbench_consent.capture.asking import Question
 from workbench_consent.notices import published, rendering
-from workbench_consent.receipts.printing import local_time
+from workbench_consent.receipts.printing import SHANGHAI
 from workbench_consent.registry import Registry
 
 _SAID = {
@@ -25,12 +26,14 @@ _SAID = {
     "each": ("逐项选择，默认都不同意。您可以只同意其中几项，也可以都不同意；都不同意不影响我们向您提供其他服务。",
              "Choose one by one; nothing is agreed to beforehand. You may agree to some or to none; declining changes no other service."),
     "agree_one": ("我单独同意", "I agree to this separately"),
-    "until": ("有效期至", "until"),
+    "until": ("有效期至（含当日）", "until the end of"),
     "recipient": ("提供给", "given to"),
     "method": ("按标识密文比对双方共同客户，用于上述用途", "common customers are found by encrypted identifiers and used for this purpose"),
     "withdraw": ("随时可以撤回，撤回立即生效，方式与同意一样方便。", "You can withdraw at any time, at once, as easily as you agree."),
     "yes": ("同意所选", "Agree to what I chose"),
     "no": ("都不同意", "Agree to nothing"),
+    "nothing": ("还没有选择任何一项：请打开要同意的开关，或选择“都不同意”。什么也没有记录。",
+                "Nothing is chosen: switch on what you agree to, or choose to agree to nothing. Nothing was recorded."),
     "other": ("English", "中文"),
     "thanks": ("已记录您的选择", "Your choice is recorded"),
     "agreed": ("您同意了 {count} 项，此刻起生效。请向经办人员索取授权凭据。", "You agreed to {count}, effective now. Ask the staff for your consent receipt."),
@@ -65,6 +68,10 @@ def public_page(host: Host, registry: Registry) -> PublicPage:
             question = asking.find(reader, secret)
         screen = screen_of(host, registry, question, language)
         chosen = {one.name for one in question.offers if one.name in fields}
+        if not chosen:  # the person's next step is on this page: choose, or decline
+            asking.show(host, secret)
+            alert = f'<div class="alert" role="alert"><p>{_said("nothing", language)}</p></div>'
+            return _answer(_form(screen, language, alert), 422)
         count = asking.agree(host, registry, secret, chosen, offered=screen.text, notice_digest=screen.digest, said=screen.said)
         return _answer(_done("agreed", language, count=count), 200)
 
@@ -113,7 +120,7 @@ def _plain_screen(host: Host, registry: Registry, question: Question, language: 
     for one in question.offers:
         purpose = purposes.get(one.purpose, (one.purpose, one.purpose))[place]
         recipient = _party(host, one.recipient)[place]
-        detail = f"{_say('method', language)}；{_say('until', language)} {local_time(one.until_ms)}"
+        detail = f"{_say('method', language)}；{_say('until', language)} {last_day(one.until_ms)}"
         name = html.escape(one.name, quote=True)
         items.append(
             f'<li><label><input type="checkbox" name="{name}"> <strong>{html.escape(purpose)} → {html.escape(recipient)}</strong>'
@@ -127,16 +134,21 @@ def _plain_screen(host: Host, registry: Registry, question: Question, language: 
     return Screen(body, "\n".join([_say("each", language), *lines, _say("withdraw", language)]), "", {})
 
 
+def last_day(until_ms: int) -> str:
+    """The last day, in Asia/Shanghai, on which a grant that ends at this instant is live."""
+    return datetime.fromtimestamp((until_ms - 1) / 1000, SHANGHAI).date().isoformat()
+
+
 def _until(question: Question, language: str) -> str:
-    ends = sorted({local_time(one.until_ms) for one in question.offers})
+    ends = sorted({last_day(one.until_ms) for one in question.offers})
     return f"<p>{_said('until', language)} {html.escape('、'.join(ends))}</p>"
 
 
-def _form(screen: Screen, language: str) -> str:
+def _form(screen: Screen, language: str, alert: str = "") -> str:
     other = "en" if language == "zh" else "zh"
     return (
         f'<p class="language"><a href="?lang={other}" lang="{other}">{_said("other", language)}</a></p>'
-        f'<form method="post" action="?lang={language}">{screen.body}<p>{_said("withdraw", language)}</p>'
+        f'<form method="post" action="?lang={language}">{alert}{screen.body}<p>{_said("withdraw", language)}</p>'
         f'<div class="choices"><button name="decision" value="yes">{_said("yes", language)}</button>'
         f'<button name="decision" value="no">{_said("no", language)}</button></div></form>'
     )
