@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
+import polars as pl
+
 from workbench import __version__
 from workbench.clock import local_day, system_now_ms, system_random
 from workbench.contracts import (
@@ -412,15 +414,21 @@ class Workbench:
 
     def released_keys(self, job: str, partner: PartyId) -> tuple[KeyKind, list[str]]:
         """Identifiers compared in our released list of a job with this partner; none when there is no such list here."""
-        try:
-            found = self.jobs.get(job)
-            if found.partner != partner or found.state is not JobState.RELEASED:
-                return KeyKind.PHONE, []
-            kind = found.terms.key_kind
-            with self.store.read() as reader:
-                return kind, get_frame(reader, self.vault, f"result/{job}")[kind.value].to_list()
-        except NotFound:
+        rows = self.released_rows(job)
+        if rows is None or self.jobs.get(job).partner != partner:
             return KeyKind.PHONE, []
+        kind = self.jobs.get(job).terms.key_kind
+        return kind, rows[kind.value].to_list()
+
+    def released_rows(self, job: str) -> pl.DataFrame | None:
+        """Our released list of a job; None when there is none here (any more)."""
+        try:
+            if self.jobs.get(job).state is not JobState.RELEASED:
+                return None
+            with self.store.read() as reader:
+                return get_frame(reader, self.vault, f"result/{job}")
+        except NotFound:
+            return None
 
     def restricted_customers(self) -> frozenset[str]:
         """Names of the customers who restrict processing now; Refused when a plugin cannot say: then nobody is used."""
