@@ -43,7 +43,7 @@ from workbench_ledger.membership import Members
 from workbench_ledger.messages import MirrorRequest
 from workbench_ledger.mirror import ROLLED_BACK, Mirror, rolled_back
 from workbench_ledger.package.build import build_package
-from workbench_ledger.policy import PendingCounter, explicit, members_at, requirement_of, seal_of
+from workbench_ledger.policy import PendingCounter, best_head, explicit, members_at, requirement_of, seal_of
 from workbench_ledger.restore import find_lost
 from workbench_ledger.search import SearchIndex
 
@@ -397,16 +397,18 @@ class Ledger:
     def proof(self, log: PartyId, index: int) -> EntryProof:
         """How the stored leaf of an entry leads to the best signed head that covers it, whatever its body is now.
 
-        Raises NotFound for an entry that no head covers, VerificationError when the stored tree is damaged.
+        Best is a head that seals the entry by its policy, then one that all members signed (policy.best_head). Raises NotFound for an entry that no head covers, VerificationError when the stored tree is damaged.
         """
         with self._store.read() as reader:
-            found = tables.best_seal(reader, log, index, len)
+            bodies = tables.read_bodies(reader, log, index, index + 1, own=log == self._party)
+            needed = requirement_of(self._context, log, index, bodies[0] if bodies else b"")
+            found = best_head(self._context, reader, log, index, needed)
             size = tables.read_head(reader, log).size
         if not 0 <= index < size or (found is None and log != self._party):
             raise NotFound(
                 f"{log} 的日志没有可出收据的第 {index} 条", f"no receipt for entry {index} of the log of {log}"
             )
-        note_size = found[0] if found else self._own_note(size).checkpoint.size
+        note_size = self._own_note(size).checkpoint.size if found is None else found
         with self._store.read() as reader:
             note = tables.read_note(reader, log, note_size)
             if note is None:

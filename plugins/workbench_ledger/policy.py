@@ -64,6 +64,22 @@ def seal_of(context: Context, reader: tables.Reader, log: PartyId, index: int, n
     return SealState(state, tuple(sorted(best)), missing, tuple(sorted(needed.parties)), needed.at_least)
 
 
+def best_head(context: Context, reader: tables.Reader, log: PartyId, index: int, needed: Requirement) -> int | None:
+    """Size of the head that proves most about an entry, None without any: one that seals it first, then one that all signed.
+
+    Whoever gets a receipt sees this head alone, so it must be one that meets the requirement where there is any.
+    """
+    keys = context.pinned()
+    members = members_at(keys, log, index)
+    ranked = []
+    for mldsa in (False, True) if needed.mldsa else (False,):
+        for size, signers in tables.seals(reader, log, index, mldsa=mldsa):
+            counted = counted_at(keys, log, index, size, signers)
+            is_met = mldsa is needed.mldsa and needed.is_met_by(counted)
+            ranked.append((is_met, members <= counted, len(counted), size))
+    return max(ranked)[-1] if ranked else None
+
+
 def members_at(keys: Keys, log: PartyId, index: int) -> frozenset[PartyId]:
     """The members of a log at one of its entries."""
     return frozenset(party for party, one in keys.items() if one.is_member(log, index))

@@ -427,3 +427,15 @@ def test_the_start_is_recorded_with_both_roots(world: World) -> None:
     size, sha256, sm3 = world.broker.ledger.roots(BROKER)
     assert kind == "ledger.started"
     assert values == {"size": str(size), "sha256_root": sha256.hex(), "sm3_root": sm3.hex()}
+
+
+def test_a_sealed_entry_is_proven_by_the_head_that_seals_it(world: World) -> None:
+    """A newer head has as many co-signatures, but not that of the other participant."""
+    world.broker.write(1, partner="cardnet")
+    world.exchange(BROKER, CARDNET)
+    world.broker.write(1, partner="bank")
+    world.broker.ledger.own_checkpoint()
+    world.exchange(BROKER, BANK)
+    ledger = world.broker.ledger
+    assert [ledger.seal(BROKER, index).state for index in (0, 1)] == ["SEALED", "SEALED"]
+    assert [ledger.proof(BROKER, index).size for index in (0, 1)] == [1, 2]
