@@ -22,7 +22,8 @@ CONFIRMED = "confirmed"
 class Anchored:
     """An anchor of the package. checkpoint: size of the one here that it is tied to, 0 unless confirmed.
 
-    covered, entries: how many entries of its log here it covers, of how many. paths: between `checkpoint` and the anchored size, from the smaller to the larger.
+    covered, entries: how many entries of its log here it covers, of how many. paths: between `checkpoint` and the anchored
+    size, from the smaller to the larger.
     """
 
     anchor: PackageAnchor
@@ -115,7 +116,7 @@ def how_to_check(one: Anchored) -> tuple[str, dict[str, str]]:
 
 def _has_place(anchor: PackageAnchor, log: PartyId, plan: Plan) -> bool:
     """Whether it may stand in a package: section 4.2."""
-    if anchor.log != log or anchor.kind not in ANCHOR_FILES or anchor.state not in ANCHOR_STATES:
+    if anchor.log != log or anchor.kind not in ANCHOR_FILES or anchor.state not in ANCHOR_STATES or anchor.size < 1:
         return False
     return anchor.state != CONFIRMED or (set(anchor.files) == ANCHOR_FILES[anchor.kind] and anchor.size <= plan.held[log])
 
