@@ -24,12 +24,14 @@ from tests.flows.institutions import Institutions, fresh_workspace, running
 HOST = "127.0.0.1:8800"
 PATTERNS = {
     "^[0-9a-f]{64}$": "0" * 64, "^C[123]$": "C2", "^[a-z][a-z0-9._-]{1,30}$": "somebody", "^m-[0-9a-f]{32}$": "m-" + "0" * 32,
+    "^[a-z][a-z0-9-]{1,30}$": "something",
 }  # fmt: skip
 PAGES = {
     ("GET", "/signin"), ("POST", "/signin"), ("GET", "/style.css"), ("GET", "/confirmations"),
     ("GET", "/confirm/{action}"), ("POST", "/confirm/{action}"), ("GET", "/password"), ("POST", "/password"),
+    ("GET", "/p/{name}.css"), ("GET", "/p/{name}/{secret}"), ("POST", "/p/{name}/{secret}"),
 }  # fmt: skip
-"""What a browser gets without a ticket: how to sign in, and one action under an address that nobody can guess."""
+"""What a browser gets without a ticket: how to sign in, and one action or one customer's page under a secret address."""
 
 
 @dataclass
@@ -92,6 +94,8 @@ def _value(schema: dict[str, Any], named: dict[str, Any]) -> Any:
         case "array":
             return [_value(schema["items"], named) for _ in range(schema.get("minItems", 0))]
         case "string":
+            if schema.get("format") == "date":
+                return "2026-09-21"
             return PATTERNS[schema["pattern"]] if "pattern" in schema else "x" * max(1, schema.get("minLength", 1))
         case "integer" | "number":
             return schema.get("minimum", 0)
