@@ -118,7 +118,7 @@ class ExchangeDesk:
     def hear_conflicts(self, sender: PartyId, message: bytes) -> int:
         """Check and keep what another institution says is contradictory; returns how many were new here.
 
-        Raises VerificationError (CONFLICT_PROOF) for a proof whose signatures do not hold: it is kept nowhere. Two heads
+        Raises VerificationError (CONFLICT_PROOF) for a proof whose signatures or prefix do not hold: it is kept nowhere. Two heads
         that do not contradict each other or what is held here leave nothing either.
         """
         before = len(self._mirror.conflicts())
@@ -130,15 +130,14 @@ class ExchangeDesk:
         context = self._context
         try:
             held, offered = context.verified(proof.held), context.verified(proof.offered)
+            if proof.prefix is not None:
+                proof.prefix.check(held.checkpoint, offered.checkpoint)
         except VerificationError as error:
             raise _odd("CONFLICT_PROOF", sender) from error
         first, second = held.checkpoint, offered.checkpoint
         if first.log != proof.log or second.log != proof.log:
             raise _odd("CONFLICT_PROOF", sender)
-        prefix = ""
-        if proof.prefix is not None:
-            proof.prefix.check(first, second)
-            prefix = format_prefix(proof.prefix)
+        prefix = "" if proof.prefix is None else format_prefix(proof.prefix)
         if prefix or (first.size == second.size and first.roots != second.roots):
             if not self._is_known({held.text, offered.text}):
                 context.store.write(
