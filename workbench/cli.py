@@ -100,7 +100,11 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     customers = _add(kinds, "customers", "lists:import_customers", "导入客户名单 / import a customer list")
     consents = _add(kinds, "consents", "lists:import_consents", "导入客户授权 / import consents")
     consents.add_argument("--documents", metavar="DIR", help="签署文件所在文件夹 / folder of the signed forms that rows name")
-    for command in (customers, consents):
+    signed = _add(kinds, "forms", "capture:import_forms", "批量导入签署文件 / import signed forms in bulk")
+    signed.add_argument("--documents", required=True, metavar="DIR|ZIP", help="签署文件 PDF、JPG、PNG / signed forms")
+    signed.add_argument("--place", required=True, metavar="TEXT", help="网点或渠道 / branch or channel")
+    signed.add_argument("--backdating", metavar="B-…", help="已批准的倒签 / an approved backdating")
+    for command in (customers, consents, signed):
         command.add_argument("--party", required=True, help="机构 / institution")
         command.add_argument("file", metavar="FILE", help="CSV, XLSX, Parquet")
         command.add_argument("--max-bad-share", type=_share, metavar="X", help="坏行上限 0 到 1 / largest share of bad rows")

@@ -36,6 +36,7 @@ from workbench_consent import (
 from workbench_consent.capture import ending, page
 from workbench_consent.capture import erasing as capture_erasing
 from workbench_consent.capture import operations as capture
+from workbench_consent.capture import records as capture_records
 from workbench_consent.notices import operations as notices
 from workbench_consent.receipts import operations as receipts
 from workbench_consent.registry import Registry
@@ -84,7 +85,10 @@ def workbench_public_pages(host: Host) -> Sequence[PublicPage]:
 @hookimpl
 def workbench_subject_records(host: Host, request: SubjectRequest) -> Sequence[SubjectRecord]:
     registry: object = host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
-    return subject_records.records(host, registry.state(), request.customer.names) if isinstance(registry, Registry) else []
+    if not isinstance(registry, Registry):
+        return []
+    state, names = registry.state(), request.customer.names
+    return [*subject_records.records(host, state, names), *capture_records.records(host, state, names)]
 
 
 @hookimpl

@@ -10,7 +10,7 @@ import pytest
 from captured_files import pdf
 from consent_house import House, beijing_ms, identity_number, phone_number
 from test_notices import content, publish
-from workbench_consent.capture import asking, backdating, erasing, operations, people
+from workbench_consent.capture import asking, backdating, erasing, operations, people, records
 from workbench_consent.capture.ending import EndsQuestions
 from workbench_consent.capture.page import public_page
 from workbench_consent.capture.people import DAY_MS, Offer
@@ -287,6 +287,23 @@ def test_an_erasure_forgets_questions_and_refusals(house: House) -> None:
     with house.store.read() as reader:
         assert people.cooling_until(reader, house, house.registry.subject(phone_number(1), None), [BANK]) == {}
         assert len(house.vault.names(reader, "capture/")) == 1
+
+
+def test_who_asks_for_everything_is_told_of_questions_refusals_and_receipts(house: House) -> None:
+    _, secret = ask(house, 1)
+    agree(house, secret, BANK)
+    ask(house, 2)
+    house.store.write(
+        lambda tx: tx.execute(
+            "INSERT INTO consent_receipt_batch VALUES (1, 5, 0, 1, 2, x'00', ?, ?)", (b"\x01" * 16 + b"\x02" * 16, b"\x09" + bytes(7) + b"\x01" + bytes(7))
+        )
+    )
+    names = house.registry.evidence_names(phone=phone_number(1), id_no=identity_number(1))
+    found = records.records(house, house.registry.state(), names)
+    assert [(one.kind, one.values.get("state") or one.values.get("recipient") or one.values["receipt_id"]) for one in found] == [
+        ("consent.question", "SIGNED"), ("consent.refusal", "cardnet"), ("consent.receipt", "CR-" + "02" * 16),
+    ]  # fmt: skip
+    assert records.records(house, house.registry.state(), []) == []
 
 
 def test_a_proposal_that_is_none_is_not_found(house: House) -> None:

@@ -381,7 +381,7 @@ def test_a_form_under_a_notice_shows_its_terms_and_its_digest_follows_from_each_
         changed: Any = canonical.parse_object(issued.file(0)[:-1])
         changed["content"]["grant_v2"][name] = value
         found = verdict(canonical.format(changed) + b"\n")
-        assert [step.name for step in found.steps if not step.ok][0] == "grant", name
+        assert next(step.name for step in found.steps if not step.ok) == "grant", name
 
 
 def test_what_stands_against_a_live_grant_is_told_without_a_reason_that_is_nobody_s_business(house: House) -> None:
