@@ -113,6 +113,7 @@ def test_a_reply_that_is_lost_makes_the_letter_come_again_and_take_effect_once(
 
 def test_kinds_nobody_receives_and_refusals_are_final_and_shown(three: Institutions, desks: tuple[Desk, Desk]) -> None:
     broker, bank = desks
+    before = sum(one.refused for one in broker.node.letters.counts() if one.partner == "bank")
     unknown = settled(three, broker.node, post(broker.node, kind="test.unheard-of"))
     assert (unknown.state, unknown.refused_code, unknown.answer) == ("REFUSED", "UNKNOWN_LETTER_KIND", b"")
     bank.failure = Refused("不收", "not taken", code="NOT_MINE")
@@ -122,7 +123,7 @@ def test_kinds_nobody_receives_and_refusals_are_final_and_shown(three: Instituti
     assert (entry.values["code"], entry.values["letter"]) == ("NOT_MINE", refused.id)
     status = three.call("broker", Role.OPERATOR, "node.status")
     [line] = [one for one in status.letters if one.partner == "bank"]
-    assert (line.waiting, line.refused) == (0, 2)
+    assert (line.waiting, line.refused) == (0, before + 2)
     assert any(one.name == "letters" and one.state == "warning" and one.owner == "compliance" for one in status.health)
 
 
@@ -263,3 +264,20 @@ def test_kinds_of_letter_are_registered_once_and_in_their_form(three: Institutio
         with pytest.raises(ValueError, match="registered twice"):
             LetterService(node, Outbox(node.store, now_ms=node.now_ms), kinds)
     assert issubclass(ProtocolViolation, WorkbenchError)
+
+
+def test_letters_to_an_institution_that_left_are_given_up_and_shown(three: Institutions, desks: tuple[Desk, Desk]) -> None:
+    broker, bank = desks
+    three.wire.cut("bank")
+    letter = post(broker.node)
+    three.wait_until(lambda: state(broker.node, letter).tries >= 1)
+    parties = broker.node.parties
+    broker.node.parties = lambda: [one for one in parties() if one != "bank"]
+    try:
+        broker.node.store.write(lambda tx: tx.execute("UPDATE outbox SET next_ms = 0 WHERE path = 'letter'").rowcount)
+        found = settled(three, broker.node, letter)
+    finally:
+        del broker.node.parties
+    assert (found.state, found.refused_code) == ("REFUSED", "PARTNER_LEFT") and bank.taken == []
+    entry = three.entries("broker", kind="letter.acknowledged")[-1]
+    assert (entry.values["code"], entry.values["answer"]) == ("PARTNER_LEFT", "")

@@ -308,3 +308,30 @@ def test_an_erasure_tells_the_partner_before_the_row_is_gone(apart: Institutions
         waiting = reader.execute("SELECT count(*) FROM host_letter WHERE header LIKE '%phone%'").fetchone()[0]
     assert rows == [(mine.job, 16, "broker")] and waiting == 0
     assert json.dumps(reply.model_dump(mode="json")).count(population.phone(WHO)) == 0
+
+
+def test_a_partner_that_refused_is_told_once_more_and_who_had_marked_marks_nothing_new(
+    three: Institutions, purpose: str
+) -> None:
+    mine, _ = three.run("broker", "bank", purpose)
+    three.exported("bank", mine.job)
+    bank = three.nodes["bank"]
+    kinds, bank.letters._kinds = bank.letters._kinds, {}
+    try:
+        [done] = withdraw(three, "broker", purpose, WHO)
+        [told] = answered(three, "broker", done.event).partners
+    finally:
+        bank.letters._kinds = kinds
+    assert (told.state, told.code) == ("refused", "UNKNOWN_LETTER_KIND")
+    assert any(one.name == "withdrawals" and one.state == "warning" for one in three.nodes["broker"].health())
+    again = three.call("broker", Role.COMPLIANCE, "consent.tell_again", event=done.event, reason="they updated their program")
+    assert [one.letter for one in again.partners] != [told.letter]
+    [told] = answered(three, "broker", done.event).partners
+    assert (told.state, told.answer[0].state, told.answer[0].exports) == ("acknowledged", "marked", 1)
+    with pytest.raises(WorkbenchError, match="NOT_REFUSED"):
+        three.call("broker", Role.COMPLIANCE, "consent.tell_again", event=done.event, reason="and once more")
+    node = three.nodes["broker"]
+    node.store.write(lambda tx: tx.execute("UPDATE host_withdrawal SET searched_ms = NULL WHERE event = ?", (done.event,)).rowcount)
+    both = answered(three, "broker", done.event).partners
+    assert [one.state for one in both] == ["acknowledged"] * 2 and both[1].answer[0].exports == 0
+    assert len(stops(three, "bank", mine.job)) == 1, "the same file is named once"

@@ -143,6 +143,11 @@ HOST_KINDS = (
         _closed("marked", "标记的行数", "rows marked", "1"), _closed("exports", "此前的导出文件", "exported files before", "1"),
     ),
     _kind(
+        "consent.withdrawal_told_again", "再次告知拒收撤回的机构", "a partner that refused was told of a withdrawal once more",
+        _closed("event", "授权事件序号", "number of the consent event"), _closed("letters", "此前被拒的信函", "letters refused before", "1"),
+        _closed("reason", "理由", "reason"),
+    ),
+    _kind(
         "consent.contact_stop_taken", "取走停止联系名单", "the file of whom to contact no more was taken",
         _closed("customers", "人数", "customers", "1"), _closed("file_sm3", "文件 SM3", "SM3 of the file"),
     ),

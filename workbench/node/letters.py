@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PATH = "letter"
 WORKERS = 8
 HOUR_MS = 3_600_000
+WEEK_MS = 168 * HOUR_MS
 PARTNER_LEFT = "PARTNER_LEFT"
 _STATE = "letter, peer, kind, job, posted_ms, acknowledged_ms, code, answer, outbox"
 
@@ -133,12 +134,14 @@ class LetterService:
             raise NotFound("没有这封信函", "there is no such letter", code="NO_LETTER")
         return _state(reader, row)
 
-    def counts(self) -> list[LetterCounts]:
-        """How letters to every partner stand; partners without any are left out."""
+    def counts(self, *, refused_after_ms: int = 0) -> list[LetterCounts]:
+        """How letters to every partner stand; partners without any are left out. refused_after_ms: count only refusals since."""
         with self._host.store.read() as reader:
             waiting = {str(one.peer): one for one in self._outbox.waiting(path=PATH)}
             rows = reader.execute(
-                "SELECT peer, count(*) FROM host_letter WHERE direction = 'out' AND code <> '' GROUP BY peer"
+                "SELECT peer, count(*) FROM host_letter WHERE direction = 'out' AND code <> '' AND acknowledged_ms > ?"
+                " GROUP BY peer",
+                (refused_after_ms,),
             ).fetchall()
         refused = {str(row[0]): int(row[1]) for row in rows}
         return [
@@ -150,9 +153,9 @@ class LetterService:
         ]  # fmt: skip
 
     def health(self) -> list[HealthReport]:
-        """A line per partner for which letters wait, or that refused some; one line when all is well."""
+        """A line per partner for which letters wait, or that refused some this week; one line when all is well."""
         lines = []
-        for one in self.counts():
+        for one in self.counts(refused_after_ms=self._host.now_ms() - WEEK_MS):
             if one.last_error:
                 lines.append(
                     HealthReport(
@@ -166,8 +169,8 @@ class LetterService:
                 lines.append(
                     HealthReport(
                         "letters", "warning",
-                        f"{one.partner} 拒收了 {one.refused} 封信函。合规岗查看原因并联系对方",
-                        f"{one.partner} refused {one.refused} letters. Compliance looks at the reasons and calls them",
+                        f"{one.partner} 一周内拒收了 {one.refused} 封信函。合规岗查看原因并联系对方",
+                        f"{one.partner} refused {one.refused} letters this week. Compliance looks at the reasons and calls them",
                         "compliance",
                     )
                 )  # fmt: skip

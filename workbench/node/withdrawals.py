@@ -14,7 +14,7 @@ from workbench.contracts import GrantQuery, HealthReport, OperationContext, Tran
 from workbench.crypto import sm3
 from workbench.domain.party import Role
 from workbench.domain.withdrawal import parse_answer
-from workbench.errors import NotFound, VerificationError
+from workbench.errors import NotFound, Refused, VerificationError
 from workbench.flows.withdrawal import OWN, jobs_told
 from workbench.node.intersections import csv_bytes, released_list
 from workbench.operations import Operation, Reply, Request
@@ -97,6 +97,13 @@ class WithdrawalsReply(Reply):
     withdrawals: list[WithdrawalInfo]
     next: int
     acknowledgement_hours: int
+
+
+class TellAgainRequest(Request):
+    """event: number of the withdrawal; reason: why, kept in evidence."""
+
+    event: int = Field(ge=1)
+    reason: str = Field(min_length=5, max_length=500)
 
 
 class StopsRequest(Request):
@@ -241,6 +248,30 @@ def _told(host: Workbench, reader: Any, one: Any) -> ToldPartner:
     )  # fmt: skip
 
 
+def _tell_again(ctx: OperationContext, request: TellAgainRequest) -> WithdrawalInfo:
+    """Search once more and write to every partner with a hit anew, where one has refused; who had marked marks nothing new."""
+    host, now = ctx.host, ctx.host.now_ms()
+
+    def change(tx: Transaction) -> None:
+        refused = tx.execute(
+            f"SELECT w.letter FROM {FROM} WHERE w.event = ? AND {STATE_OF} = 'refused'", (request.event, now)
+        ).fetchall()
+        if not refused:
+            raise Refused(
+                f"第 {request.event} 号撤回没有被拒收的信函", f"no letter of withdrawal {request.event} was refused", code="NOT_REFUSED"
+            )
+        tx.executemany("DELETE FROM host_withdrawal_letter WHERE letter = ?", [(row[0],) for row in refused])
+        tx.execute("UPDATE host_withdrawal SET searched_ms = NULL WHERE event = ?", (request.event,))
+        values = {"event": str(request.event), "letters": str(len(refused)), "reason": request.reason}
+        host.evidence.append(tx, "consent.withdrawal_told_again", values, actor=ctx.caller.person.token)
+
+    host.store.write(change)
+    host.withdrawals.settle()
+    with host.store.read() as reader:
+        row = reader.execute("SELECT * FROM host_withdrawal WHERE event = ?", (request.event,)).fetchone()
+        return _info(host, reader, row, now)
+
+
 def _stops(ctx: OperationContext, request: StopsRequest) -> StopsReply:
     host = ctx.host
     fits = "(? = '' OR job = ?) AND (? = 0 OR taken_ms IS NULL)"
@@ -310,6 +341,11 @@ WITHDRAWAL_OPERATIONS = (
         name="consent.withdrawals", zh="查看撤回与对方回执", en="read withdrawals and the partners' acknowledgements",
         request=WithdrawalsRequest, reply=WithdrawalsReply, roles=frozenset({Role.COMPLIANCE, Role.AUDITOR}),
         run=_withdrawals, weak_token=True, reads_only=True,
+    ),
+    Operation(
+        name="consent.tell_again", zh="再次告知拒收的机构", en="tell a partner that refused of a withdrawal once more",
+        request=TellAgainRequest, reply=WithdrawalInfo, roles=frozenset({Role.COMPLIANCE}), run=_tell_again,
+        evidence=("consent.withdrawal_told_again",),
     ),
     Operation(
         name="consent.contact_stops", zh="查看须停止联系的导出文件", en="read which exported files name customers who withdrew",
