@@ -26,6 +26,7 @@ def add_desk_commands(commands: Any, add: Add, parser_class: type[argparse.Argum
 
     _rights(group("rights", "权利请求 / rights requests"))
     _complaints(group("complaints", "投诉 / complaints"))
+    _assessment(group("assessment", "影响评估、处理记录、泄露通知 / assessments, processing records, breach notices"))
 
 
 def _rights(verb: Callable[..., Any]) -> None:
@@ -122,6 +123,69 @@ def _complaints(verb: Callable[..., Any]) -> None:
     read.add_argument("attachment", metavar="F-…", help="附件编号 / number of the attachment")
     read.add_argument("--reason", required=True, metavar="TEXT", help="理由 / reason")
     read.add_argument("--out", required=True, metavar="FILE", help="写入文件 / write to a file")
+
+
+def _assessment(verb: Callable[..., Any]) -> None:
+    verb("list", "影响评估与项目阶段 / assessments and the stage")
+    status = verb("status", "某任务是否有影响评估 / whether one covers a job")
+    draft = verb("draft", "起草，自动预填 / draft, pre-filled")
+    for command in (status, draft):
+        command.add_argument("--job", default="", metavar="J-…", help="求交编号 / intersection")
+        command.add_argument("--purpose", default="", metavar="PURPOSE", help="用途 / purpose")
+        command.add_argument("--recipient", default="", metavar="PARTY", help="接收方 / recipient")
+    draft.add_argument("--before", default="", metavar="A-…", help="沿用哪一份的文字 / whose words are taken over")
+    named = {
+        "show": "查看一份 / read one", "write": "填写 / write", "submit": "提交 / submit", "approve": "第二人批准 / approve as second person",
+        "give-back": "退回 / send back", "revoke": "撤销 / revoke", "export": "导出报告 / export the report",
+    }  # fmt: skip
+    made = {}
+    for word, text in named.items():
+        made[word] = verb(word, text)
+        made[word].add_argument("assessment", metavar="A-…", help="影响评估编号 / number of the assessment")
+    for name, text in (
+        ("necessity", "目的与必要性 / purpose and necessity, PIPL 56 (1)"), ("impact", "权益影响与风险 / effect and risks, PIPL 56 (2)"),
+        ("measures", "保护措施 / measures, PIPL 56 (3)"), ("residual", "剩余风险 / residual risk"), ("conditions", "条件 / conditions"),
+    ):  # fmt: skip
+        made["write"].add_argument(f"--{name}", default="", metavar="TEXT", help=text)
+    made["write"].add_argument("--risk", default="", metavar="LEVEL", help="low medium high")
+    made["write"].add_argument("--conclusion", default="", metavar="WORD", help="proceed conditions stop")
+    made["write"].add_argument("--valid-days", type=int, default=365, metavar="N", help="有效天数 / days it covers")
+    made["approve"].add_argument("--role", default="approver", choices=("approver", "compliance"), help="岗位 / role")
+    for word in ("give-back", "revoke"):
+        made[word].add_argument("--reason", required=True, metavar="TEXT", help="理由 / reason")
+    made["export"].add_argument("--out", required=True, metavar="FILE.zip", help="写入文件 / write to a file")
+    records = verb("records", "处理记录，导出 CSV 或 JSON / processing records as CSV or JSON")
+    records.add_argument("--from", dest="from_day", metavar="DAY", help="起日 YYYY-MM-DD / first day")
+    records.add_argument("--to", dest="to_day", metavar="DAY", help="止日，含 / last day, included")
+    records.add_argument("--format", default="csv", choices=("csv", "json"), help="格式 / format")
+    records.add_argument("--out", required=True, metavar="FILE", help="写入文件 / write to a file")
+    verb("breaches", "泄露事件与演练 / breaches and drills")
+    breach = verb("breach", "登记泄露事件或演练 / register a breach or a drill")
+    breach.add_argument("kind", choices=("incident", "drill"), help="事件或演练 / incident or drill")
+    breach.add_argument("--what", required=True, metavar="TEXT", help="已知情况 / what is known")
+    breach.add_argument("--job", action="append", default=[], metavar="J-…", help="涉及的求交 / intersection")
+    breach.add_argument("--list", action="append", default=[], dest="lists", metavar="C-…", help="涉及的名单 / list")
+    breach.add_argument("--from", dest="from_day", metavar="DAY", help="起日 / first day")
+    breach.add_argument("--to", dest="to_day", metavar="DAY", help="止日，含 / last day")
+    steps = {
+        "affected": "受影响的人数与范围 / whom it affects, in numbers", "table": "导出受影响的人 / export whom it affects",
+        "letters": "生成通知草稿 / make drafts of notices", "close-breach": "结束 / close",
+    }  # fmt: skip
+    found = {}
+    for word, text in steps.items():
+        found[word] = verb(word, text)
+        found[word].add_argument("breach", metavar="B-…", help="编号 / number")
+    for word in ("table", "letters"):
+        found[word].add_argument("--out", required=True, metavar="FILE", help="写入文件 / write to a file")
+    for name, text in (
+        ("cause", "原因 / cause"), ("harm", "可能的危害 / possible harm"), ("done", "已采取的措施 / what was done"), ("advice", "个人可以做什么 / what persons can do"),
+    ):  # fmt: skip
+        found["letters"].add_argument(f"--{name}", nargs=2, required=True, metavar=("ZH", "EN"), help=text)
+    found["letters"].add_argument("--contact", nargs=2, default=("", ""), metavar=("ZH", "EN"), help="联系方式 / contact")
+    found["letters"].add_argument("--do-not-tell", action="store_true", help="不通知个人 / persons are not told (PIPL 57)")
+    found["letters"].add_argument("--reason", required=True, metavar="TEXT", help="通知与否的理由 / reason to tell or not")
+    found["close-breach"].add_argument("--report", required=True, metavar="TEXT", help="报告 / report")
+    found["close-breach"].add_argument("--plan", required=True, metavar="TEXT", help="应急预案的修改 / what changed in the plan")
 
 
 def _person(command: Any) -> None:

@@ -50,6 +50,12 @@ def complaints(options: Options) -> int:
     return _run(options, verb)
 
 
+def assessment(options: Options) -> int:
+    """A verb of `workbench assessment`."""
+    verb = ASSESSMENT[options.verb]
+    return _run(options, replace(verb, role=Role(options.role)) if options.verb == "approve" else verb)
+
+
 def _run(options: Options, verb: Verb) -> int:
     workspace = workspace_of(options)
     out = Path(options.out) if verb.download else None
@@ -265,4 +271,101 @@ COMPLAINTS: Mapping[str, Verb] = {
     "reopen": Verb("complaints.reopen", _fields("complaint", "reason"), _complaint_lines),
 }  # fmt: skip
 
-__all__ = ["complaints", "rights"]
+
+
+def _assessment_lines(info: Mapping[str, Any]) -> list[str]:
+    covers = "，现在有效 / in force" if info["covers"] else ""
+    return [
+        (f"{info['assessment']}  {info['purpose_zh']} → {info['recipient_zh']}（{info['data_class']}）：{info['state_zh']} / {info['state_en']}"
+        f" {info['conclusion_zh']}{covers}")
+    ]
+
+
+def _assessment_detail_lines(reply: Mapping[str, Any]) -> list[str]:
+    lines = _assessment_lines(reply["info"])
+    lines += [f"  {one['zh']}" for group in ("directions", "grounds", "measures_in_force") for one in reply[group]]
+    lines += [f"  {one['name']}（{one['data_class']}，{one['lawful_basis']}，{one['rows']:,} 行）" for one in reply["lists"]]
+    return lines + [f"  还缺 / lacking: {one['zh']}" for one in reply["lacking"]]
+
+
+def _assessments_lines(reply: Mapping[str, Any]) -> list[str]:
+    lines = [line for one in reply["assessments"] for line in _assessment_lines(one)]
+    return [f"阶段 / stage: {reply['stage']}，没有影响评估而继续的步骤 / steps without one: {reply['missing']}", *lines]
+
+
+def _status_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [f"{reply['zh']}", f"{reply['en']}"]
+
+
+def _records_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [f"{reply['out']}：{reply['records']} 条处理记录 / processing records"]
+
+
+def _breach_lines(info: Mapping[str, Any]) -> list[str]:
+    persons = "—" if info["persons"] < 0 else f"{info['persons']:,}"
+    return [f"{info['breach']}  {info['kind_zh']} / {info['kind_en']}：{info['state']}，受影响 / affected {persons}"]
+
+
+def _breaches_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [line for one in reply["breaches"] for line in _breach_lines(one)] or ["没有 / none"]
+
+
+def _affected_lines(reply: Mapping[str, Any]) -> list[str]:
+    lines = _breach_lines(reply["info"])
+    lines += [
+        f"  {one['zh']}：日志 / log {one['told'] if one['told'] >= 0 else '—'}，找到 / found {one['found']}"
+        + ("，有差 / differs" if one["differs"] else "")
+        for one in reply["places"]
+    ]
+    return [*lines, f"  {reply['persons']:,} 人 / persons，{reply['unfound']} 人只在日志中计数 / counted by the log only"]
+
+
+def _made_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [*_breach_lines(reply["info"]), f"  {reply['out']}", *([f"  {reply['mark_zh']} / {reply['mark_en']}"] if "mark_zh" in reply else [])]
+
+
+def _days(options: Options, request: dict[str, Any]) -> dict[str, Any]:
+    return request | {name: getattr(options, name) for name in ("from_day", "to_day") if getattr(options, name)}
+
+
+def _write(options: Options) -> dict[str, Any]:
+    names = ("assessment", "necessity", "impact", "measures", "residual", "conditions", "risk", "conclusion", "valid_days")
+    return {name: getattr(options, name) for name in names}
+
+
+def _breach(options: Options) -> dict[str, Any]:
+    return _days(options, {"kind": options.kind, "what": options.what, "jobs": options.job, "lists": options.lists})
+
+
+def _letters(options: Options) -> dict[str, Any]:
+    words = {
+        f"{name}_{language}": getattr(options, name)[at] for name in ("cause", "harm", "done", "advice", "contact") for at, language in enumerate(("zh", "en"))
+    }  # fmt: skip
+    return {"breach": options.breach, **words, "tell_persons": not options.do_not_tell, "reason": options.reason}
+
+
+_ASSESSMENT = _fields("assessment")
+
+ASSESSMENT: Mapping[str, Verb] = {
+    "list": Verb("assessment.list", _fields(), _assessments_lines),
+    "status": Verb("assessment.status", _fields("job", "purpose", "recipient"), _status_lines),
+    "draft": Verb("assessment.draft", _fields("job", "purpose", "recipient", "before"), _assessment_detail_lines),
+    "show": Verb("assessment.get", _ASSESSMENT, _assessment_detail_lines),
+    "write": Verb("assessment.save", _write, _assessment_detail_lines),
+    "submit": Verb("assessment.submit", _ASSESSMENT, _assessment_detail_lines),
+    "approve": Verb("assessment.approve", _ASSESSMENT, _assessment_detail_lines, confirmed=True, role=Role.APPROVER),
+    "give-back": Verb("assessment.give_back", _fields("assessment", "reason"), _assessment_detail_lines),
+    "revoke": Verb("assessment.revoke", _fields("assessment", "reason"), _assessment_detail_lines, confirmed=True),
+    "export": Verb("assessment.export", _ASSESSMENT, _told_of, download="download"),
+    "records": Verb(
+        "assessment.export_records", lambda options: _days(options, {"format": options.format}), _records_lines, download="download"
+    ),
+    "breaches": Verb("breach.list", _fields(), _breaches_lines),
+    "breach": Verb("breach.open", _breach, _breach_lines),
+    "affected": Verb("breach.affected", _fields("breach"), _affected_lines),
+    "table": Verb("breach.table", _fields("breach"), _made_lines, confirmed=True, download="download"),
+    "letters": Verb("breach.letters", _letters, _made_lines, download="download"),
+    "close-breach": Verb("breach.close", _fields("breach", "report", "plan"), _breach_lines, confirmed=True),
+}  # fmt: skip
+
+__all__ = ["assessment", "complaints", "rights"]
