@@ -135,7 +135,7 @@ class CheckRequest(Request):
 
 
 class RecordView(Reply):
-    """One record as staff read it: tokens cut to eight digits, no identifier."""
+    """One record as staff read it: tokens cut to eight digits, no identifier. notice and what follows: "" when the form says nothing."""
 
     record: int
     phone: str
@@ -148,6 +148,12 @@ class RecordView(Reply):
     state: str
     event: int
     digest: str
+    notice: str = ""
+    categories: list[str] = []
+    contacts: list[str] = []
+    method: str = ""
+    signer: str = ""
+    max_uses: int = 0
 
 
 class CheckReply(Reply):
@@ -471,6 +477,12 @@ def _view(state: State, row: int, at_ms: int) -> RecordView:
         state=standing,
         event=int(grants.seq[row]),
         digest=grants.digest[row].tobytes().hex(),
+        notice=term.conditions.notice,
+        categories=list(term.conditions.categories),
+        contacts=list(term.conditions.contacts),
+        method=term.conditions.method,
+        signer=term.conditions.signer,
+        max_uses=term.conditions.max_uses,
     )
 
 

@@ -28,7 +28,7 @@ from workbench_consent.registry import Registry
 BEIJING: Final = ZoneInfo("Asia/Shanghai")
 DAY_MS: Final = 86_400_000
 SOON_DAYS: Final = (30, 90)
-ASKED_AGAIN: Final = (Reason.EXPIRED,)
+ASKED_AGAIN: Final = (Reason.EXPIRED, Reason.STALE, Reason.CATEGORY_MISMATCH, Reason.CHANNEL_MISMATCH, Reason.USED_UP)
 """Reasons that a new form would mend, besides grants that end soon. Who withdrew or is kept out is never asked."""
 
 EVIDENCE_KINDS = (
@@ -104,7 +104,7 @@ class RenewalsRequest(Request):
 
 
 class RenewalsReply(Reply):
-    """expired, ending: customers by reason; download: CSV with customer_id, reason, ends_on; "" when nobody is to be asked."""
+    """expired: customers whose consent ended, went stale or is used up; ending: those whose consent ends soon; download: CSV with customer_id, reason, ends_on; "" when nobody is to be asked."""
 
     expired: int
     ending: int

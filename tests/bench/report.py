@@ -25,6 +25,8 @@ def render(result: Value) -> str:
         parts.append(f"skipped: {name}: {reason}")
     if result.get("imports"):
         parts.append(_imports(result["imports"]))
+    if result.get("receipts"):
+        parts.append(_receipts(result["receipts"]))
     if result.get("ledger"):
         parts.append(_ledger(result["ledger"]))
     if result.get("pages"):
@@ -122,12 +124,21 @@ def _imports(value: Value) -> str:
         [f"import {value['rows']:,} consents", *_three(value["consents"])],
         [f"consent filter of {value['filter']['rows']:,}, first", *_three(value["filter"]["first"])],
         [f"consent filter of {value['filter']['rows']:,}, further", *_three(value["filter"]["further"])],
+        ["the same for categories and a channel", *_three(value["filter"]["narrowed"])],
         [f"withdrawal of one of {value['filter']['rows']:,}", *_three(value["filter"]["withdraw"])],
         ["the decision after it", *_three(value["filter"]["next_decision"])],
         [f"erasure of one of {value['filter']['rows']:,}", *_three(value["filter"]["erase"])],
         ["search of every file after it", *_three(value["filter"]["search"])],
     ]
-    return table(["lists and consent", "wall s", "CPU s", "peak MB"], rows)
+    one = value["filter"]["one"]
+    single = f"one customer of {value['filter']['rows']:,}: p50 {one['p50_ms']} ms, p99 {one['p99_ms']} ms over {one['count']:,} customers"
+    return table(["lists and consent", "wall s", "CPU s", "peak MB"], rows) + f"\n{single}"
+
+
+def _receipts(value: Value) -> str:
+    rows = [[f"issue {value['receipts']:,} consent receipts, co-signed {value['sealed']}", *_three(value)]]
+    made = f"ZIP of {value['zip_mb']} MB, {value['receipt_bytes']:,} bytes each; one checked in {value['verify_ms']} ms (aim: 60 s)"
+    return table(["receipts", "wall s", "CPU s", "peak MB"], rows) + "\n" + made
 
 
 def _ledger(value: Value) -> str:

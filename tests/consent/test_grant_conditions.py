@@ -166,6 +166,21 @@ def test_a_row_lies_inside_what_its_version_told(house: House) -> None:
     assert table.rejects["reason"].to_list() == ["NOTICE_NOT_IN_FORCE"]
 
 
+def test_nobody_is_used_while_what_a_published_notice_says_was_altered(house: House) -> None:
+    publish(house, content())
+    give(house, row(P1, notice="joint@1"))
+    database = sqlite3.connect(house.path)
+    database.execute("UPDATE consent_notice SET body = CAST(replace(CAST(body AS TEXT), 'sms', 'SMS') AS BLOB)")
+    database.commit()
+    database.close()
+    house.restart()
+    people = customer_list(("C1", P1, None))
+    for decide in (house.registry.decide, lambda _, asked: house.registry.decide_one(P1, None, asked)):
+        with pytest.raises(VerificationError) as refusal:
+            decide(people, query(house))
+        assert refusal.value.code == "NOTICE_ALTERED"
+
+
 def test_where_a_notice_is_required_a_row_without_one_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = house.setting
     monkeypatch.setattr(house, "setting", lambda name: True if name == "consent.notice_required" else plain(name))
@@ -189,7 +204,10 @@ def test_a_material_change_makes_old_grants_stale_for_the_new_scope_only(house: 
     for line in second["lines"]:
         if line["recipient"] == "bank":
             line["categories"] = ["assets", "customer-relation", "id-no", "phone"]
+    told = call(house, "notices.lint", notice="joint", content=second)
+    assert (told.affected, told.must_confirm) == (1, [f"{line['purpose']}/bank/category" for line in second["lines"] if line["recipient"] == "bank"])
     publish(house, second)
+    assert [(one.version, one.grants) for one in call(house, "notices.list").rows] == [(2, 0), (1, 2)]
     assert house.registry.changed_since(as_of), "a running job decides anew"
     july = "2026-07-01 00:00:00"
     assert reasons(house, people, query(house, july)) == ["OK", "RECIPIENT_MISMATCH", "OK"], "the old scope stays"

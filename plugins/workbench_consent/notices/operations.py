@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict
 from typing import Any, Final, cast
 
+import numpy as np
 from pydantic import Field
 
 from workbench.contracts import ConsentRegistry, Host, OperationContext
@@ -129,7 +130,10 @@ class ChangeView(Reply):
 
 
 class CheckNoticeReply(Reply):
-    """version: the number it would get. must_confirm: ids to name when proposing."""
+    """version: the number it would get. must_confirm: ids to name when proposing.
+
+    affected: live grants under earlier versions whose line changes materially: as many customers to ask again, at most.
+    """
 
     notice: str
     version: int
@@ -137,6 +141,7 @@ class CheckNoticeReply(Reply):
     findings: list[FindingView]
     changes: list[ChangeView]
     must_confirm: list[str]
+    affected: int
 
 
 class ProposeNotice(Request):
@@ -179,6 +184,8 @@ class VersionView(Reply):
     decided_ms: int
     retired_ms: int
     reason: str
+    grants: int = -1
+    """Live grants under it; -1 where they were not counted."""
 
 
 class ListNotices(Request):
@@ -339,6 +346,7 @@ def _check(ctx: OperationContext, request: CheckNotice) -> CheckNoticeReply:
         findings=[_finding(one) for one in findings],
         changes=_changes(found),
         must_confirm=[one.id for one in found if one.material],
+        affected=_affected(ctx, notice.key, {(one.purpose, one.recipient) for one in found if one.material}),
     )
 
 
@@ -384,7 +392,9 @@ def _list(ctx: OperationContext, request: ListNotices) -> NoticesReply:
         drafts = host.vault.names(reader, _draft_name(ctx, ""))
     rows = [one for one in reversed(found) if not request.offered or one.is_offered(now)]
     rows.sort(key=lambda one: one.notice.key)
-    return NoticesReply(rows=[_view(ctx, one) for one in rows], drafts=[name.rpartition("/")[2] for name in drafts])
+    live = _live_grants(ctx)
+    views = [_view(ctx, one).model_copy(update={"grants": live.get(one.notice.name, 0)}) for one in rows]
+    return NoticesReply(rows=views, drafts=[name.rpartition("/")[2] for name in drafts])
 
 
 def _get(ctx: OperationContext, request: GetNotice) -> NoticeReply:
@@ -460,6 +470,32 @@ def _registers(ctx: OperationContext, request: NoInput) -> RegistersReply:
             for one in registers.shared(newest.values())
         ],
     )  # fmt: skip
+
+
+def _live_grants(ctx: OperationContext) -> dict[str, int]:
+    """Live grants by version of the notice they name."""
+    found: dict[str, int] = {}
+    for term, count in _live_by_term(ctx):
+        found[term.conditions.notice] = found.get(term.conditions.notice, 0) + count
+    return found
+
+
+def _affected(ctx: OperationContext, key: str, lines: set[tuple[str, str]]) -> int:
+    """Live grants under any version of this notice, for these purposes and recipients."""
+    under = f"{key}@"
+    return sum(
+        count
+        for term, count in _live_by_term(ctx)
+        if term.conditions.notice.startswith(under) and (term.purpose, term.recipient) in lines
+    )
+
+
+def _live_by_term(ctx: OperationContext) -> list[tuple[Any, int]]:
+    registry: Any = ctx.host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # asked for by its Protocol
+    state = registry.state()
+    live = ~state.grants.withdrawn & (state.grants.until_ms > ctx.host.now_ms())
+    counts = np.bincount(state.grants.term[live], minlength=len(state.terms))
+    return list(zip(state.terms, counts.tolist(), strict=True))
 
 
 def _written(ctx: OperationContext, key: str, content: Content | None) -> Notice:
