@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import intersections, ledger, machine, report, secretflow, stores
+from tests.bench import intersections, ledger, machine, receipts, report, secretflow, stores
 
 SIZES = (1 << 16, 1 << 18)
 LARGE = 1 << 20
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "stores" in options.parts:
             _say(f"import and consent filter of {options.rows:,}")
             result["imports"] = stores.measure_imports(options.rows, folder)
+        if "receipts" in options.parts:
+            _say("a hundred thousand consent receipts")
+            result["receipts"] = receipts.measure(folder)
         if "ledger" in options.parts:
             _say(f"a log of {options.entries:,}")
             result["ledger"] = ledger.measure(options.entries)
@@ -98,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "ledger"],
-        help="what to measure: intersection,stores,ledger",
+        default=["intersection", "stores", "receipts", "ledger"],
+        help="what to measure: intersection,stores,receipts,ledger",
     )
     return parser
 
