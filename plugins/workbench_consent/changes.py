@@ -21,7 +21,7 @@ Reader = sqlite3.Connection | Transaction
 LABEL = b"workbench/v1/consent-change\n"
 PROPOSED, IN_FORCE, REJECTED, ENDED = "PROPOSED", "IN_FORCE", "REJECTED", "ENDED"
 
-_KIND = Field("kind", Visibility.SHARED, "事项：processor 受托处理合同，exit 退出", "what it is: processor contract, exit")
+_KIND = Field("kind", Visibility.SHARED, "事项：processor 受托处理合同，succession 承继，exit 退出", "what it is: processor contract, succession, exit")
 _DIGEST = Field("digest", Visibility.SHARED, "内容摘要 SM3", "SM3 of the content")
 _NAME = Field("name", Visibility.COMMITTED, "对象", "whom or what it is about")
 _REASON = Field("reason", Visibility.COMMITTED, "理由", "reason")

@@ -11,7 +11,7 @@ from workbench.contracts import Host, OperationContext, Transaction
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, Refused
 from workbench.operations import NoInput, Operation, Reply, Request
-from workbench_consent import changes, exiting, processors
+from workbench_consent import changes, exiting, processors, succession
 from workbench_consent.deciding import host_of, registry_of
 from workbench_consent.notices.operations import Both
 
@@ -78,6 +78,17 @@ class ProcessorsReply(Reply):
     rows: list[ChangeReply]
 
 
+class Succession(Request):
+    """party: the institution; name, contact: of who goes on; told: how customers are told (PIPL 22); from_ms: since when."""
+
+    party: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")
+    name: Both
+    contact: str = Field(min_length=3, max_length=500)
+    told: Both
+    from_ms: int = Field(ge=0)
+    document: str = Field(default="", max_length=200)
+
+
 class ProposeExit(Request):
     reason: str = Field(min_length=5, max_length=500)
 
@@ -118,6 +129,24 @@ def _propose_contract(ctx: OperationContext, request: Contract) -> ChangeReply:
     return _write(
         host, lambda tx: changes.propose(tx, host, kind=processors.KIND, name=request.processor, body=body, actor=actor)
     )
+
+
+def _propose_succession(ctx: OperationContext, request: Succession) -> ChangeReply:
+    host, actor = host_of(ctx), ctx.caller.person.token
+    if request.party not in host.parties():
+        raise InvalidRequest("不是项目中的机构", "this is no institution of the project")
+    if not all((request.name.zh, request.name.en, request.told.zh, request.told.en)):
+        raise InvalidRequest(
+            "写明承继者名称和告知客户的方式，中英文都要（PIPL 22）", "give the name of who goes on and how customers are told, in both languages (PIPL 22)"
+        )
+    body = request.model_dump()
+    return _write(host, lambda tx: changes.propose(tx, host, kind=succession.KIND, name=request.party, body=body, actor=actor))
+
+
+def _successions(ctx: OperationContext, request: NoInput) -> ProcessorsReply:
+    with ctx.host.store.read() as reader:
+        found = changes.all_changes(reader, succession.KIND)
+    return ProcessorsReply(rows=[_view(one, ctx.host.now_ms()) for one in reversed(found)])
 
 
 def _propose_exit(ctx: OperationContext, request: ProposeExit) -> ChangeReply:
@@ -209,6 +238,22 @@ DECISION_OPERATIONS = (
     Operation(
         name="processors.list", zh="查看受托处理合同", en="read the contracts with entrusted processors", request=NoInput,
         reply=ProcessorsReply, roles=READERS, run=_contracts, reads_only=True, weak_token=True,
+    ),
+    Operation(
+        name="parties.succession_propose", zh="提出登记机构承继", en="propose to register a succession", request=Succession, reply=ChangeReply,
+        roles=PROPOSERS, run=_propose_succession, evidence=("consent.change_proposed",),
+    ),
+    Operation(
+        name="parties.succession_approve", zh="批准登记机构承继", en="approve a succession", request=DecideChange, reply=ChangeReply,
+        roles=DECIDERS, run=_approving(succession.KIND), fresh_password=True, evidence=("consent.change_approved",),
+    ),
+    Operation(
+        name="parties.succession_reject", zh="退回机构承继", en="send a succession back", request=EndChange, reply=ChangeReply,
+        roles=DECIDERS, run=_rejecting(succession.KIND), evidence=("consent.change_rejected",),
+    ),
+    Operation(
+        name="parties.successions", zh="查看机构承继", en="read the successions", request=NoInput, reply=ProcessorsReply, roles=READERS,
+        run=_successions, reads_only=True, weak_token=True,
     ),
     Operation(
         name="consent.exit_propose", zh="提出退出业务", en="propose to leave the business", request=ProposeExit, reply=ChangeReply,

@@ -397,6 +397,32 @@ def test_an_entrusted_processor_has_a_contract_and_is_no_recipient(house: House)
     assert kinds == ["consent.change_proposed", "consent.change_approved", "consent.change_ended"]
 
 
+def test_a_registered_succession_takes_the_name_over_without_new_consent(house: House) -> None:
+    publish(house, content())
+    give(house, row(P1, notice="joint@1"))
+    people = customer_list(("C1", P1, None))
+    renamed = content()
+    renamed["effective_ms"] = house.time_ms + 1000
+    for line in renamed["lines"]:
+        if line["recipient"] == "bank":
+            line["recipient_name"] = {"zh": "新乙银行", "en": "New Bank B"}
+    field = {one.field for one in call(house, "notices.lint", notice="joint", content=renamed).changes}
+    assert field == {"recipient"}, "another name is another recipient, until a succession is registered"
+    said = {"party": "bank", "name": {"zh": "新乙银行", "en": "New Bank B"}, "contact": "dpo@bank.example", "from_ms": 1}
+    with pytest.raises(InvalidRequest):
+        call(house, "parties.succession_propose", **said, told={"zh": "", "en": ""})
+    proposed = call(house, "parties.succession_propose", **said, told={"zh": "短信与公告", "en": "by message and publicly"})
+    with pytest.raises(Denied):
+        call(house, "parties.succession_approve", number=proposed.number, digest=proposed.digest)
+    call(house, "parties.succession_approve", by="li", number=proposed.number, digest=proposed.digest)
+    told = call(house, "notices.lint", notice="joint", content=renamed)
+    assert ({one.field for one in told.changes}, told.must_confirm, told.affected) == ({"succession"}, [], 0)
+    publish(house, renamed)
+    house.time_ms += 2000
+    assert reasons(house, people, query(house)) == ["OK"]
+    assert [one.state for one in call(house, "parties.successions").rows] == ["IN_FORCE"]
+
+
 def test_while_leaving_no_consent_and_no_job_begins_and_what_runs_goes_on(house: House) -> None:
     give(house, row(P1))
     guard = workbench_consent.workbench_guard

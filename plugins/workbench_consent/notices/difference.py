@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench_consent.notices.text import Line, Notice, Words
@@ -17,6 +17,7 @@ _TOLD: dict[str, tuple[str, str]] = {
     "method": ("方式", "method"),
     "category": ("信息种类", "categories"),
     "retention": ("保存期限", "retention"),
+    "succession": ("接收方名称（依登记的承继）", "name of the recipient, by a registered succession"),
     "contact": ("联系方式", "contact"),
     "necessity": ("必要性", "necessity"),
     "effect": ("影响", "effect"),
@@ -66,14 +67,17 @@ class Staleness:
     added: tuple[str, ...]
 
 
-def changes(before: Notice | None, after: Notice) -> list[Change]:
-    """All differences of lines, in the order of the new version, then what is gone. Nothing before: no difference."""
+def changes(before: Notice | None, after: Notice, succeeded: Mapping[str, Words] | None = None) -> list[Change]:
+    """All differences of lines, in the order of the new version, then what is gone. Nothing before: no difference.
+
+    succeeded: institution -> its name since a registered succession: taking that name is told and needs no new consent.
+    """
     if before is None:
         return []
     found: list[Change] = []
     for line in after.lines:
         old = before.line(line.purpose, line.recipient)
-        found += _new_line(before, line) if old is None else _line_changes(old, line)
+        found += _new_line(before, line) if old is None else _line_changes(old, line, (succeeded or {}).get(line.recipient))
     gone = [line for line in before.lines if after.line(line.purpose, line.recipient) is None]
     return found + [Change(one.purpose, one.recipient, NARROWER, False, (one.name, one.name), ("", "")) for one in gone]
 
@@ -102,14 +106,14 @@ def _new_line(before: Notice, line: Line) -> Iterator[Change]:
         yield Change(line.purpose, line.recipient, "recipient", True, ("", ""), name)
 
 
-def _line_changes(old: Line, new: Line) -> Iterator[Change]:
+def _line_changes(old: Line, new: Line, succeeded: Words | None) -> Iterator[Change]:
     def change(field: str, before: tuple[str, str], after: tuple[str, str], added: tuple[str, ...] = ()) -> Change:
         return Change(new.purpose, new.recipient, field, field in COMPUTED, before, after, added)
 
     if old.purpose_text != new.purpose_text:
         yield change("purpose", _both(old.purpose_text), _both(new.purpose_text))
     if old.recipient_name != new.recipient_name:
-        yield change("recipient", _both(old.recipient_name), _both(new.recipient_name))
+        yield change("succession" if new.recipient_name == succeeded else "recipient", _both(old.recipient_name), _both(new.recipient_name))
     channels = set(new.channels) - set(old.channels)
     if old.method != new.method or channels or (new.automated and not old.automated):
         yield change("method", _method(old), _method(new))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from workbench.contracts import Host, Transaction
 from workbench.errors import Denied, NotFound, Refused
-from workbench_consent import tables
+from workbench_consent import succession, tables
 from workbench_consent.notices.difference import Change, Staleness, changes, optional, staleness
 from workbench_consent.notices.lint import Finding, Known, errors, lint
 from workbench_consent.notices.text import Notice, altered, digest, format_notice, parse_notice
@@ -118,7 +118,7 @@ def check(notice: Notice, known: Known) -> list[Finding]:
 def changes_of(reader: Reader, notice: Notice) -> list[Change]:
     """How this version differs from the newest published one."""
     before = newest(reader, notice.key)
-    return changes(before.notice if before else None, notice)
+    return changes(before.notice if before else None, notice, succession.names(reader))
 
 
 def next_version(reader: Reader, key: str) -> int:
