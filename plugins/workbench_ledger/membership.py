@@ -50,13 +50,19 @@ class Members:
             return pinned
         joined: dict[PartyId, dict[PartyId, int]] = {}
         left: dict[PartyId, dict[PartyId, int]] = {}
+        history: dict[PartyId, dict[PartyId, tuple[tuple[int, bool], ...]]] = {}
         for log, index, action, party in rows:
             if action is MemberAction.JOIN:
                 joined.setdefault(party, {})[log] = index
             else:
                 left.setdefault(party, {})[log] = index
+            changes = history.setdefault(party, {})
+            changes[log] = (*changes.get(log, ()), (index, action is MemberAction.JOIN))
         return {
-            party: replace(one, joined=joined.get(party, {}), left=left.get(party, {})) for party, one in pinned.items()
+            party: replace(
+                one, joined=joined.get(party, {}), left=left.get(party, {}), history=history.get(party, {})
+            )
+            for party, one in pinned.items()
         }
 
     def changed(self, log: PartyId) -> bool:

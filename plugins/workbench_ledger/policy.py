@@ -95,6 +95,7 @@ def counted_at(
 def member_spans(keys: Keys, log: PartyId) -> list[tuple[int, int]]:
     """Stretches start <= index < stop of a log within which its members are the same, from 0 without gaps."""
     changes = {at for one in keys.values() for at in (one.joined.get(log, 0), one.left.get(log, 0))}
+    changes |= {at for one in keys.values() for at, _ in one.history.get(log, ())}
     starts = sorted({0} | changes)
     return list(zip(starts, [*starts[1:], END], strict=True))
 

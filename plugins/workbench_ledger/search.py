@@ -210,10 +210,7 @@ class SearchIndex:
         for one in reads:
             if one.index > border:
                 members = members_at(keys, log, one.index)
-                border = min(
-                    (at - 1 for key in keys.values() for at in (key.joined.get(log, 0), key.left.get(log, 0)) if at > one.index),
-                    default=reads[-1].index,
-                )
+                border = next(stop for _, stop in member_spans(keys, log) if stop > one.index) - 1
             if not one.kind:
                 found.append(_need_word(Requirement(members)))
                 continue

@@ -161,3 +161,23 @@ def agree(world: World, *, reopened: bool) -> None:
         found = ledger.index.search(SearchQuery(log=BROKER, state=state, limit=100))
         assert {(one.index, one.state) for one in found} == expected
         assert ledger.index.count(SearchQuery(log=BROKER, state=state, limit=100)) == len(expected)
+
+
+def test_of_several_absences_the_node_knows_every_one(world: World) -> None:
+    """Who was a member before the first absence is one there for ever, also while it is away for the second time."""
+    world.broker.write(1, partner="cardnet")
+    world.settle()
+    expected: dict[int, bool] = {0: True}
+    for change in (LEAVES, JOINS, LEAVES):
+        approvals = {log: write(world, log, APPROVED, change) for log in (BANK, BROKER)}
+        world.settle(BANK, BROKER) if change is JOINS else world.settle()
+        at, is_valid = change_members(world, change, approvals)
+        assert is_valid
+        expected[at] = change is JOINS
+    ledger = world.broker.ledger
+    member = True
+    for index in range(ledger.size(BROKER)):
+        member = expected.get(index, member)
+        assert ledger.keys()[CARDNET].is_member(BROKER, index) is member
+    assert ledger.seal(BROKER, 0).state == "FULL"
+    assert ledger.proof(BROKER, 0).size > 0

@@ -44,7 +44,8 @@ class PartyKeys:
     """The pinned co-signing keys of one institution, with its names for people. mldsa44: None when it has none.
 
     joined, left: log -> index from which it belongs to that log's members, and from which no longer; both empty for a
-    founding member that never left (docs/protocols/ledger.md section 7).
+    founding member that never left (docs/protocols/ledger.md section 7). history: log -> every change, ascending, as index and
+    whether it joined there; only a node knows it, trust files tell the last of each kind.
     """
 
     party: PartyId
@@ -55,11 +56,14 @@ class PartyKeys:
     mldsa44: mldsa.PublicKey | None = None
     joined: Mapping[PartyId, int] = field(default_factory=dict, compare=False)
     left: Mapping[PartyId, int] = field(default_factory=dict, compare=False)
+    history: Mapping[PartyId, tuple[tuple[int, bool], ...]] = field(default_factory=dict, compare=False)
 
     def is_member(self, log: PartyId, index: int) -> bool:
         """Whether this institution belongs to the members of a log at one of its entries."""
         if log == self.party:
             return True
+        if changes := self.history.get(log):
+            return next((joins for at, joins in reversed(changes) if at <= index), not changes[0][1])
         joined, left = self.joined.get(log), self.left.get(log)
         if left is not None and (joined is None or left < joined):  # it left, and perhaps came back
             return index < left or (joined is not None and index >= joined)
