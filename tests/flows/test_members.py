@@ -225,8 +225,8 @@ def test_an_agreement_ends_with_its_person_and_after_some_days(apart: Institutio
     assert "cardnet" in broker.parties()
     assert broker.members.approve(change, by=seconds[broker]) == "approved"
     apart.wait_until(lambda: "cardnet" not in broker.parties())
-    row = row_of(apart, "broker", change)
-    assert (row.state, row.lapsed) == ("in force", False)
+    apart.wait_until(lambda: row_of(apart, "broker", change).state == "in force")
+    assert not row_of(apart, "broker", change).lapsed
     by = [one for one in broker.partners.trust.changes if one.proposal.party == "cardnet"][-1]
     assert (by.proposal.proposed_by, by.approved_by) == ("admin", "second")
     apart.wait_until(lambda: sorted(row_of(apart, "bank", change).in_force) == ["bank", "broker"])
