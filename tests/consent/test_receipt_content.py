@@ -369,6 +369,8 @@ def test_a_form_under_a_notice_shows_its_terms_and_its_digest_follows_from_each_
     assert first["represented_by"]["kind"] == "guardian"
     assert first["limits"]["max_uses"] == "7"
     assert [one["code"] for one in first["processing"]["information"]] == ["id-no", "phone"]
+    page = printing.render_html(printing.page_of(first, b"", sealed="2/3", is_final=True)).decode()
+    assert all(word in page for word in ("wealth@3", "监护人", "7 次求交", "登记时未附原件"))
     assert (second["grant"]["v"], second["grant_v2"]["signer"], "represented_by" in second) == (2, "self", False)
     assert (third["grant"]["v"], "grant_v2" in third) == (1, False)
     for at in range(3):

@@ -58,14 +58,18 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How ids and tokens are made. key: the institution's token key for receipts."""
+    """How ids and tokens are made. key: the institution's token key for receipts.
+
+    at_ms: of the issue; a batch number comes again after a restore from an older copy, an id must not.
+    """
 
     key: bytes
     batch: int
+    at_ms: int
 
     def receipt_id(self, record: int) -> str:
         """Source: section 7."""
-        number = self.batch.to_bytes(8, "big") + record.to_bytes(8, "big")
+        number = b"".join(one.to_bytes(8, "big") for one in (self.batch, record, self.at_ms))
         return "CR-" + sm3.hmac(self.key, b"id" + number)[:16].hex()
 
     def token(self, facts: Facts, row: int) -> str:

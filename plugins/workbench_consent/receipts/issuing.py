@@ -91,7 +91,7 @@ def issue(
         with host.store.read() as reader:
             newest = state()
             facts = gather(reader, newest, records, at_ms=now_ms, size=height, party=host.party, around=around(newest))
-            names = Names(key, _newest_batch(reader) + 1)
+            names = Names(key, _newest_batch(reader) + 1, now_ms)
         contents = Contents(
             facts, words, names, party=host.party, **({"masks": masks(facts)} if masks is not None else {})
         )

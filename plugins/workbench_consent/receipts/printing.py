@@ -33,6 +33,7 @@ USUAL_FONTS = (
     "/usr/share/fonts/wqy-microhei/wqy-microhei.ttc",
     "/System/Library/Fonts/STHeiti Light.ttc",
 )
+_SIGNERS = {"guardian": ("监护人", "a guardian"), "agent": ("代理人", "an agent"), "kin": ("近亲属", "next of kin")}
 _TITLE = ("授权凭据", "Consent receipt")
 _NOTE = (
     "本页便于阅读，签名所覆盖的是同名的 JSON 文件。状态以所写的日志高度为准，之后是否撤回须向出具机构查询。",
@@ -95,6 +96,7 @@ def page_of(content: Mapping[str, Any], digest: bytes, *, sealed: str, is_final:
         Line("保存地点", "Kept where", processing["storage"]["zh"], processing["storage"]["en"]),
         Line("合法性基础", "Lawful basis", content["lawful_basis"]["zh"], content["lawful_basis"]["en"]),
     ]  # fmt: skip
+    what += _terms(content)
     since = _since(uses["since_ms"])
     used = [
         Line(
@@ -258,6 +260,29 @@ def _row(line: Line) -> str:
 
 def _span(grant: Mapping[str, Any]) -> str:
     return f"{local_time(grant['from_ms'])} – {local_time(grant['until_ms'])}"
+
+
+def _terms(content: Mapping[str, Any]) -> list[Line]:
+    """What a form says more: the notice it was signed under, who signed, how often it may be used."""
+    lines = []
+    notice = content["notice"]
+    if notice["key"]:
+        name = f"{notice['key']}@{notice['version']}"
+        lines.append(Line("告知书版本", "Version of the notice", f"{name} SM3 {notice['sm3']}", f"{name} SM3 {notice['sm3']}", mono=True))
+    if "represented_by" in content:
+        one = content["represented_by"]
+        zh, en = _SIGNERS[one["kind"]]
+        lines.append(Line("代为签署", "Signed for the customer by", zh, en))
+    if content.get("limits", {}).get("max_uses"):
+        most = content["limits"]["max_uses"]
+        lines.append(Line("最多使用", "Uses at most", f"{most} 次求交", f"{most} intersections"))
+    kept = content["notice"]["document"] == "kept"
+    lines.append(
+        Line(
+            "签署文件", "Signed form", "本机构加密存有原件" if kept else "登记时未附原件", "kept here, encrypted" if kept else "none came with the record"
+        )
+    )
+    return lines
 
 
 def _since(since_ms: int) -> tuple[str, str]:
