@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from workbench.contracts import HealthReport, Host, Migration, Setting
+from workbench.contracts import Dashboard, HealthReport, Host, Migration, Setting, view_at
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
@@ -16,6 +16,17 @@ WORKBENCH_API = 1
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
     return operations.ASSESSMENT_OPERATIONS
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    """Impact assessments, processing records and breaches, loaded when somebody opens the page."""
+    roles = frozenset({"compliance", "approver", "auditor", "regulator"})
+    return [
+        Dashboard(
+            "assessment", "影响评估", "Impact assessment", "assignment_turned_in", roles, 46, view_at("workbench_assessment.dashboard:view")
+        )
+    ]
 
 
 @hookimpl

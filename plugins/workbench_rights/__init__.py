@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import HealthReport, Host, LetterKind, Migration, Setting
+from workbench.contracts import Dashboard, HealthReport, Host, LetterKind, Migration, Setting, view_at
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
-from workbench.domain.evidence import AuditFinding, EvidenceKind
+from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_rights import complaint_operations, complaint_schema, groups, operations, schema, telling
+from workbench_rights import complaint_operations, complaint_schema, groups, operations, restoring, schema, telling
 
 WORKBENCH_API = 1
 
@@ -18,6 +18,13 @@ WORKBENCH_API = 1
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
     return [*operations.RIGHTS_OPERATIONS, *complaint_operations.COMPLAINT_OPERATIONS]
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    """The rights desk, loaded when somebody opens it."""
+    roles = frozenset({"compliance", "auditor", "marketing"})
+    return [Dashboard("rights", "权利与投诉", "Rights desk", "support_agent", roles, 45, view_at("workbench_rights.dashboard:view"))]
 
 
 @hookimpl
@@ -53,6 +60,11 @@ def workbench_subject_records(host: Host, request: SubjectRequest) -> Sequence[S
 @hookimpl
 def workbench_restricted_customers(host: Host) -> Sequence[str]:
     return telling.restricted_customers(host)
+
+
+@hookimpl
+def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
+    return restoring.replay(host, entries)
 
 
 @hookimpl

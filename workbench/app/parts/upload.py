@@ -19,13 +19,14 @@ PIECE_BYTES = 1 << 20
 
 
 class Upload(pn.custom.JSComponent):
-    """One file at a time. texts: JSON object with choose, hint and sending ("… {share} %").
+    """One file at a time. accept: endings that the browser offers first. texts: JSON object with choose, hint and sending ("… {share} %").
 
     on_file(name, content) is called when all of a file is here, too_large(name, size_bytes) instead of it.
     """
 
     texts = param.String('{"choose": "", "hint": "", "sending": ""}', precedence=0)
     limit = param.Integer(LIMIT_BYTES, precedence=0)
+    accept = param.String(".csv,.txt,.xlsx,.parquet", precedence=0)
 
     _esm = asset("upload.js")
     _stylesheets = [asset("upload.css")]

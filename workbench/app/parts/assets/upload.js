@@ -13,7 +13,7 @@ export default {
     zone.className = "zone";
     const input = document.createElement("input");
     input.type = "file";
-    input.accept = ".csv,.txt,.xlsx,.parquet";
+    input.accept = model.accept;
     const name = document.createElement("b");
     const hint = document.createElement("span");
     hint.className = "meta";

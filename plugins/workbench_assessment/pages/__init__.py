@@ -1,0 +1,1 @@
+"""Parts of the page Impact assessment: assessments, processing records, breaches and drills."""

@@ -1,0 +1,210 @@
+"""Section Requests: what customers asked for, each with its clock, and the one that is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import panel as pn
+
+from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.acting import Acting
+from workbench.app.parts.notes import Notes
+from workbench.app.parts.sections import Section
+from workbench_rights.pages import clocks
+from workbench_rights.pages.forms import KINDS, RECEIVE, REQUEST_ACTS, REQUEST_STATES
+from workbench_widgets import DataTable, formats
+from workbench_widgets.panel_pane import pane
+
+Reply = Mapping[str, Any]
+CHIPS = {
+    "RECEIVED": "pending", "IDENTIFIED": "pending", "GRANTED": "running", "PARTLY": "running", "REFUSED": "refused",
+    "ANSWERED": "sealed", "CLOSED": "neutral",
+}  # fmt: skip
+DONE = ("ANSWERED", "CLOSED")
+PAGE_ROWS = 50
+REFRESH_S = 10.0
+
+
+class Requests(Section):
+    """A row a request; opening one is an entry of the log, and the page says so."""
+
+    name = "requests"
+    operation = "rights.list"
+
+    def __init__(self, page: PageContext, on_change: Callable[[], None]) -> None:
+        super().__init__(page)
+        self._changed = on_change
+        self.found: Reply | None = None
+        self.open_cases: list[Reply] = []
+        self.detail: Reply | None = None
+        self.explained: Reply | None = None
+        self.after = ""
+        self._drawing = False
+        self.state = layout.select(page, "filter.state", options={})
+        self.kind = layout.select(page, "filter.kind", options={})
+        self.overdue = pn.widgets.Checkbox(label=page.label("filter.overdue"), margin=0)
+        for widget in (self.state, self.kind, self.overdue):
+            widget.param.watch(lambda _event: None if self._drawing else page.start(self._again), "value")
+        self.table = DataTable(page_size=PAGE_ROWS, openable=True, state="loading")
+        self.table.on_action(lambda _name, told: page.start(self.look_at, str(told.get("id", ""))), "open")
+        self.older = layout.button(page, "filter.more", self._older)
+        self.receiving = Acting(page, (RECEIVE,), self._received)
+        self.receiving.offer([RECEIVE.operation])
+        self.case, self.timeline, self.why = Notes(), Notes(), Notes()
+        self.acting = Acting(page, REQUEST_ACTS, self._acted)
+        self.acting.offer([])
+        side = layout.stack(self.case, self.acting.root, self.timeline, self.why)
+        main = layout.stack(
+            self.receiving.root, layout.card(layout.fields(self.state, self.kind), self.overdue), pane(self.table), layout.buttons(self.older)
+        )
+        self.root = layout.split(main, side, side_px=480)
+
+    async def read(self) -> None:
+        await self._again()
+        self.page.refresh_every(REFRESH_S, self._follow)
+
+    async def _again(self) -> None:
+        self.after = ""
+        await self._fetch()
+
+    async def _follow(self) -> None:
+        if not self.after:
+            await self._fetch()
+
+    async def _fetch(self) -> None:
+        page = self.page
+        state = "open" if self.state.value is None else self.state.value
+        self.found = await page.run(
+            page.client.call, "rights.list", state=state, kind=self.kind.value or "", overdue=bool(self.overdue.value),
+            after=self.after, limit=PAGE_ROWS,
+        )  # fmt: skip
+        self.open_cases = list((await page.run(page.client.call, "rights.list", state="open", limit=500))["requests"])
+        self.draw()
+        self._changed()
+
+    async def _older(self) -> None:
+        if self.found is not None and self.found["next"]:
+            self.after = str(self.found["next"])
+            await self._fetch()
+
+    async def look_at(self, request: str) -> None:
+        """Open one: its content, its steps, and what can be done now."""
+        if not request:
+            return
+        page = self.page
+        self.explained = None
+        self.detail = await page.run(page.client.call, "rights.get", request=request)
+        self.draw()
+
+    async def _received(self, operation: str, reply: Reply) -> None:
+        await self._again()
+        await self.look_at(str(reply["request"]))
+
+    async def _acted(self, operation: str, reply: Reply) -> None:
+        if operation == "rights.explain":
+            self.explained = reply
+            self.draw()
+            return
+        if self.detail is not None:
+            await self.look_at(str(self.detail["info"]["request"]))
+        await self._fetch()
+
+    # ------------------------------------------------------------------ drawing
+
+    def draw(self) -> None:
+        t = self.t
+        self._drawing = True
+        states = {t("filter.open"): "open", t("filter.any"): "", **{t(f"option.request_state.{one}"): one for one in REQUEST_STATES}}
+        layout.set_options(self.state, states)
+        layout.set_options(self.kind, {t("filter.every_kind"): "", **{t(f"option.kind.{one}"): one for one in KINDS}})
+        self._drawing = False
+        self.table.lang = self.page.lang
+        self.table.heading = t("requests.title")
+        self.table.notice = {"sentence": t("requests.none")}
+        self._draw_case()
+        found = self.found
+        if found is None:
+            return
+        self.table.hint = t("requests.hint", total=found["total"], overdue=found["overdue"])
+        self.table.columns = [
+            {"key": "request", "label": t("column.number"), "kind": "mono"}, {"key": "kind", "label": t("column.asked")},
+            {"key": "state", "label": t("column.state"), "kind": "state"}, {"key": "clock", "label": t("column.clock"), "kind": "state"},
+            {"key": "due", "label": t("column.due")}, {"key": "at", "label": t("column.received"), "kind": "time"},
+            {"key": "channel", "label": t("column.channel")},
+        ]  # fmt: skip
+        self.table.rows = [
+            {
+                "id": one["request"], "request": one["request"], "kind": self.both(one, "kind"),
+                "state": {"state": CHIPS.get(one["state"], "neutral"), "label": self.both(one, "state")},
+                "clock": clocks.clock(one, t, is_open=one["state"] not in DONE), "due": clocks.due(one, t), "at": one["received_ms"],
+                "channel": self.both(one, "channel"),
+            }
+            for one in found["requests"]
+        ]  # fmt: skip
+        self.table.total = len(self.table.rows)
+        self.table.state = "done" if self.table.rows else "empty"
+        self.older.visible = bool(found["next"])
+
+    def _draw_case(self) -> None:
+        t, detail = self.t, self.detail
+        if detail is None:
+            self.case.tell(notes.text(t("case.choose")), notes.text(t("case.recorded"), meta=True))
+            self.timeline.tell()
+            self.why.tell()
+            self.acting.offer([])
+            return
+        info = detail["info"]
+        told = clocks.clock(info, t, is_open=info["state"] not in DONE)
+        changes = [f"{column}: {value}" for column, value in detail["changes"].items()]
+        self.case.tell(
+            notes.heading(t("case.title", number=info["request"], kind=self.both(info, "kind")), told["label"]),
+            notes.facts(
+                (t("column.state"), self.both(info, "state")), (t("column.due"), clocks.due(info, t)), (t("case.ground"), info["ground"]),
+                (t("case.customer"), "　".join([*detail["phones"], *detail["id_nos"]])), (t("field.applicant"), self.both(info, "applicant")),
+                (t("field.authority"), detail["authority"]), (t("field.details"), detail["details"]), (t("field.changes"), "　".join(changes)),
+                (t("field.note"), detail["identity_note"]), (t("case.decided_because"), detail["reason"]),
+                (t("case.restriction"), self._restriction(info)), (t("case.complaint"), info["complaint"]), (t("case.erasure"), info["erasure"], "mono"),
+            ),
+            *([notes.text(t("case.erased"), meta=True)] if detail["is_erased"] else []),
+        )  # fmt: skip
+        steps = [(info["received_ms"], t("step.received", channel=self.both(info, "channel")))]
+        if info["identified_ms"]:
+            steps.append((info["identified_ms"], t("step.identified", by=info["identified_by"], method=self.both(info, "method"))))
+        if info["decided_ms"]:
+            decision = t(f"option.decision.{info['decision']}") if info["decision"] else ""
+            steps.append((info["decided_ms"], t("step.decided", by=info["decided_by"], decision=decision)))
+        if info["answered_ms"]:
+            steps.append((info["answered_ms"], t("step.answered")))
+        self.timeline.tell(
+            notes.heading(t("case.timeline")), notes.bullets([f"{formats.time(at, self._lang)}　{what}" for at, what in steps], mark="yes")
+        )
+        self.acting.offer(info["steps"], request=info["request"])
+        self._draw_explained()
+
+    @property
+    def _lang(self) -> formats.Lang:
+        return "zh" if self.page.lang == "zh" else "en"
+
+    def _restriction(self, info: Reply) -> str:
+        if not info["restricted_from_ms"]:
+            return ""
+        start = formats.time(info["restricted_from_ms"], self._lang)
+        if info["is_restricting"]:
+            return self.t("case.restricting", start=start)
+        return self.t("case.restricted", start=start, end=formats.time(info["restriction_until_ms"], self._lang))
+
+    def _draw_explained(self) -> None:
+        t = self.t
+        if self.explained is None:
+            self.why.tell()
+            return
+        told = [f"{one['job']}　{self.party(one['partner'])}　{self.both(one)}" for one in self.explained["intersections"]]
+        self.why.tell(
+            notes.heading(t("case.explained")),
+            notes.bullets(told) if told else notes.text(t("case.nothing_decided"), meta=True),
+        )
+
+
+__all__ = ["CHIPS", "DONE", "Requests"]
