@@ -329,6 +329,21 @@ def test_an_entry_only_its_own_institution_signed_is_not_final_everywhere(tmp_pa
     assert (result["verdict"], result["pending"], result["full"]) == ("NOT_FINAL", 2, 0)
 
 
+def test_a_sealed_entry_travels_with_the_head_that_seals_it(tmp_path: Path) -> None:
+    """A newer head has as many co-signatures, but not that of the other participant."""
+    world = World(tmp_path / "world")
+    world.broker.write(1, partner="cardnet")
+    world.exchange(BROKER, CARDNET)
+    world.broker.write(1, partner="bank")
+    world.broker.ledger.own_checkpoint()
+    world.exchange(BROKER, BANK)
+    data, summary = build(world, order_of([(BROKER, 0)]))
+    world.close()
+    assert (summary.state, summary.not_final) == ("FINAL", 0)
+    result = checked(files_of(data))
+    assert (result["verdict"], result["pending"]) == ("OK", 0)
+
+
 def test_participants_named_by_any_entry_of_a_job_are_required_for_all_of_them(tmp_path: Path) -> None:
     world = World(tmp_path / "world")
     world.broker.write(1, partner="bank")

@@ -81,12 +81,22 @@ class Plan:
             return frozenset({entry.log})
         return self._of_jobs[entry.job] if entry.job else entry.participants
 
-    def settle(self) -> None:
-        """Decide what is final, once all entries and notes are here."""
+    def learn_jobs(self, entries: Iterable[Planned]) -> None:
+        """Which institutions take part in a job, by all entries of it that are here."""
         jobs: dict[str, set[PartyId]] = {}
-        for entry in self.entries:
+        for entry in entries:
             jobs.setdefault(entry.job, set()).update(entry.participants)
         self._of_jobs = {job: frozenset(named) for job, named in jobs.items()}
+
+    def rank(self, entry: Planned, size: int, signers: Collection[PartyId]) -> tuple[bool, bool, int, int]:
+        """How much a head proves about an entry: one that seals it first, then one that all members signed (as policy.best_head)."""
+        counted = frozenset(one for one in signers if one in self.keys and self.keys[one].counts(entry.log, entry.index, size))
+        is_met = self.required(entry) <= counted and len(counted) >= LEAST_INSTITUTIONS
+        return is_met, self.members(entry) <= counted, len(counted), size
+
+    def settle(self) -> None:
+        """Decide what is final, once all entries and notes are here; participants are those a reader of the package can see."""
+        self.learn_jobs(self.entries)
         for entry in self.entries:
             if self.missing(entry) or len(self.counting(entry)) < LEAST_INSTITUTIONS:
                 self.pending.add((entry.log, entry.index))
@@ -117,17 +127,19 @@ class Shelf:
         seals = {log: self._seals(log, [index for owner, index in order.places if owner == log]) for log in logs}
         thirds = {log: self._read_seals(log, mldsa=True) for log in logs} if order.mldsa_required else {}
         plan.held = {log: size for log, (size, _) in seals.items()}
-        for place, body in self.bodies(sorted(order.places)):
-            log, index = place
-            entry = _planned(log, index, body, order.mldsa_required)
-            heads = [one for one in thirds[log] if one[0] > index] if entry.third else []
-            heads = heads or [one for one in seals[log][1] if one[0] > index]
-            head = max(heads, key=lambda one: (_weight(order.keys, log, index, *one), one[0]), default=None)
+        found = []
+        for (log, index), body in self.bodies(sorted(order.places)):
+            found.append(_planned(log, index, body, order.mldsa_required))
+            order.step(len(found))
+        plan.learn_jobs(found)
+        for entry in found:
+            heads = [one for one in thirds[entry.log] if one[0] > entry.index] if entry.third else []
+            heads = heads or [one for one in seals[entry.log][1] if one[0] > entry.index]
+            head = max(heads, key=lambda one: plan.rank(entry, *one), default=None)
             if head is None:
-                plan.uncovered.append(place)
-                continue
-            plan.entries.append(replace(entry, head=head[0]))
-            order.step(len(plan.entries))
+                plan.uncovered.append((entry.log, entry.index))
+            else:
+                plan.entries.append(replace(entry, head=head[0]))
         if not plan.entries:
             raise Refused("没有可以导出的记录", "There is no entry to export", code="NOTHING_SELECTED")
         for log, covered in sorted({(one.log, one.head) for one in plan.entries}):
@@ -200,11 +212,6 @@ class Shelf:
         if stored is None:
             raise tables.damaged(log)
         return verify_note(stored.format(), order.keys, project=order.project)
-
-
-def _weight(keys: Mapping[PartyId, PartyKeys], log: PartyId, index: int, size: int, signers: Collection[PartyId]) -> int:
-    """How many signers of a head count for an entry."""
-    return sum(one in keys and keys[one].counts(log, index, size) for one in signers)
 
 
 def _planned(log: PartyId, index: int, body: bytes, mldsa_kinds: Iterable[str]) -> Planned:
