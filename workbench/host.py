@@ -363,8 +363,8 @@ class Workbench:
     def guard(self, stage: str, **facts: str) -> None:
         """Ask every guard of the plugins; Refused when one says no, or cannot answer: a guard may only stop.
 
-        stage: "proposal", "approval", "release" or "export". facts: job, partner, purpose, customers (a count), columns;
-        no identifier of a customer.
+        stage: "proposal", "approval", "release" or "export". facts: job, partner, purpose, list, customers (a count),
+        columns; no identifier of a customer.
         """
 
         def failed(plugin: str, error: Exception) -> None:

@@ -113,7 +113,8 @@ def save(ctx: OperationContext, name: str, **written: Any) -> None:
         content = tables.content(tx, ctx.host, name)
         judged = replace(content.judgement, **written)
         tables.keep(tx, ctx.host, name, replace(content, judgement=judged))
-        tables.change(tx, name, created_by=ctx.caller.person.token)
+        writers = " ".join(sorted({*row.writers.split(), ctx.caller.person.token}))
+        tables.change(tx, name, writers=writers)
         _drafted(tx, ctx, name, content.facts)
 
     _step(ctx, name, "DRAFT", change)
@@ -148,7 +149,7 @@ def approve(ctx: OperationContext, name: str) -> None:
     host, actor = ctx.host, ctx.caller.person.token
 
     def change(tx: Transaction, row: CaseRow) -> None:
-        if actor in (row.created_by, row.submitted_by):
+        if actor in (row.created_by, row.submitted_by, *row.writers.split()):
             raise Denied(
                 "起草人或提交人不能批准自己的影响评估：请另一个人批准",
                 "nobody approves the impact assessment they wrote or submitted: another person does",

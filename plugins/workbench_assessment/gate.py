@@ -44,7 +44,9 @@ def guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
     purpose, partner, job = facts.get("purpose", ""), facts.get("partner", ""), facts.get("job", "")
     in_force = stage_of(host)
     with host.store.read() as reader:
-        verdict = judge(reader, purpose=purpose, recipient=partner, job=job, now_ms=host.now_ms())
+        verdict = judge(
+            reader, purpose=purpose, recipient=partner, job=job, list_id=facts.get("list", ""), now_ms=host.now_ms()
+        )
     if not verdict.why:
         return
     if in_force == "formal":
@@ -58,8 +60,10 @@ def guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
     host.store.write(lambda tx: _point_out(tx, host, stage, purpose, partner, job, verdict.why))
 
 
-def judge(reader: Reader, *, purpose: str, recipient: str, job: str, now_ms: int) -> Verdict:
-    """Which assessment covers this, or why none does. Without a job its list, and so its class, is not known yet."""
+def judge(
+    reader: Reader, *, purpose: str, recipient: str, job: str, now_ms: int, list_id: str = ""
+) -> Verdict:
+    """Which assessment covers this, or why none does. Without a list, named or of the job, its class is not asked."""
     found = tables.of_scope(reader, purpose, recipient)
     if not found:
         return Verdict("", "NONE")
@@ -69,7 +73,7 @@ def judge(reader: Reader, *, purpose: str, recipient: str, job: str, now_ms: int
     open_ = [one for one in live if one.covers_at(now_ms)]
     if not open_:
         return Verdict("", "STOPPED")
-    needed = class_of(reader, job) if job else ""
+    needed = class_of_list(reader, list_id) if list_id else class_of(reader, job) if job else ""
     fitting = [one for one in open_ if not needed or covers(one.data_class, needed)]
     return Verdict(fitting[0].assessment, "") if fitting else Verdict("", "CLASS")
 
@@ -79,7 +83,12 @@ def class_of(reader: Reader, job: str) -> str:
     row = reader.execute("SELECT json_extract(request, '$.list_id') FROM host_job WHERE job = ?", (job,)).fetchone()
     if row is None or not row[0]:
         return ""
-    known = reader.execute("SELECT data_class FROM host_list WHERE list = ?", (row[0],)).fetchone()
+    return class_of_list(reader, str(row[0]))
+
+
+def class_of_list(reader: Reader, list_id: str) -> str:
+    """Data class by the catalogue, "?" for a list it does not have."""
+    known = reader.execute("SELECT data_class FROM host_list WHERE list = ?", (list_id,)).fetchone()
     return str(known[0]) if known else "?"
 
 

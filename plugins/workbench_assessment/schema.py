@@ -50,6 +50,8 @@ MIGRATIONS = (
         );
         """,
     ),
+    # Everybody who wrote on it: none of them approves it.
+    Migration(OWNER, 2, "ALTER TABLE assessment_case ADD COLUMN writers TEXT NOT NULL DEFAULT '';"),
 )
 
 

@@ -15,7 +15,7 @@ from workbench_assessment.model import DAY_MS, KEPT_DAYS, Content, as_json, from
 Reader = sqlite3.Connection | Transaction
 _CASE = (
     "assessment, purpose, recipient, data_class, state, conclusion, created_ms, created_by, submitted_by, approved_by,"
-    " approved_ms, until_ms, ended_ms, digest, before"
+    " approved_ms, until_ms, ended_ms, digest, before, writers"
 )
 _BREACH = "breach, kind, state, opened_ms, opened_by, persons, letters_ms, closed_ms"
 
@@ -29,7 +29,7 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CaseRow:
-    """One row of assessment_case. ended_ms: of a revocation, 0 for none."""
+    """One row of assessment_case. ended_ms: of a revocation, 0 for none. writers: tokens of all who wrote on it."""
 
     assessment: str
     purpose: str
@@ -46,6 +46,7 @@ class CaseRow:
     ended_ms: int
     digest: str
     before: str
+    writers: str
 
     def covers_at(self, now_ms: int) -> bool:
         """Whether it lets a job go on at this instant, its class apart."""

@@ -32,6 +32,10 @@ def records(host: Host, state: State, names: Sequence[str]) -> list[SubjectRecor
             f" WHERE phone IN ({marks}) OR id_no IN ({marks}) ORDER BY number",
             (*tokens, *tokens),
         ).fetchall()
+        refused = reader.execute(
+            f"SELECT number, seq, what, lifted_seq FROM consent_refusal WHERE phone IN ({marks}) OR id_no IN ({marks}) ORDER BY number",
+            (*tokens, *tokens),
+        ).fetchall()
     grants = state.grants
     found = []
     for row in np.flatnonzero(rows_named(grants.subjects, names)).tolist():
@@ -59,6 +63,14 @@ def records(host: Host, state: State, names: Sequence[str]) -> list[SubjectRecor
                 "一次撤回" + ("，此后不再使用" if kept_out else ""), "a withdrawal" + ("; kept out since" if kept_out else ""),
                 events.get(int(seq), 0), values,
                 note_zh="只存带密钥的代号，用来继续拒绝", note_en="kept as keyed tokens only, to keep refusing",
+            )
+        )  # fmt: skip
+    for number, seq, what, lifted in refused:
+        values = {"what": str(what), "in_force": "yes" if lifted is None else "no"}
+        found.append(
+            SubjectRecord(
+                "consent", "consent.opt_out", f"opt-out {number}", "一次退订：某渠道或自动化营销", "an opt-out of a channel or of automated marketing",
+                events.get(int(seq), 0), values, provided=True,
             )
         )  # fmt: skip
     return found

@@ -12,7 +12,7 @@ from workbench.domain.erasure import Customer
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.errors import InvalidRequest, Refused
-from workbench_rights import answering, cases, complaints, explaining
+from workbench_rights import answering, cases, complaints, explaining, restoring
 from workbench_rights.cases import RequestRow, Sealed
 from workbench_rights.model import GIVES_OUT, KIND_WORDS, STATE_WORDS, RequestState, RightsKind, identity_first, step
 from workbench_rights.workdays import due
@@ -127,9 +127,9 @@ def decide(ctx: OperationContext, request: str, *, decision: str, reason: str) -
         cases.add_texts(tx, host, place(request), reason=reason, done=done)
         if row.kind is RightsKind.RESTRICTION and grants:
             cases.restrict(tx, request, content.customer, now_ms=host.now_ms())
-            host.evidence.append(
-                tx, "rights.restricted", {"request": request, "reason": reason}, actor=actor, subject=content.customer.names[0]
-            )
+            sealed = restoring.recovery(host.vault, host.random(restoring.NONCE_SIZE), request, content.customer)
+            told = {"request": request, "reason": reason, "recovery": sealed}
+            host.evidence.append(tx, "rights.restricted", told, actor=actor, subject=content.customer.names[0])
         values = {"request": request, "decision": decision, "reason": reason}
         host.evidence.append(tx, "rights.decided", values, actor=actor, subject=content.customer.names[0])
 

@@ -119,7 +119,11 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
     ),
     EvidenceKind(
         "rights.restricted",
-        (_REQUEST, _REASON),
+        (
+            _REQUEST,
+            _REASON,
+            Field("recovery", Visibility.SHARED, "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
+        ),
         "客户限制处理，立即生效",
         "a customer restricts processing, effective at once",
     ),

@@ -70,6 +70,13 @@ def test_a_second_person_approves_and_the_content_is_frozen(office: Office) -> N
     assert denied.value.code == "SELF_APPROVAL"
     with pytest.raises(Denied):
         office.call("assessment.approve", Role.MARKETING, assessment=name)
+    other = office.three.caller("broker", Role.APPROVER).person.token
+    change = "UPDATE assessment_case SET writers = ? WHERE assessment = ?"
+    office.node.store.write(lambda tx: tx.execute(change, (f"P-000000000000 {other}", name)) and None)
+    with pytest.raises(Denied) as denied:  # whoever wrote a part of it is no second person either
+        office.call("assessment.approve", Role.APPROVER, assessment=name)
+    assert denied.value.code == "SELF_APPROVAL"
+    office.node.store.write(lambda tx: tx.execute(change, ("", name)) and None)
     info = office.call("assessment.approve", Role.APPROVER, assessment=name).info
     assert info.covers and info.until_ms == info.approved_ms + YEAR_MS and info.keep_until_ms >= info.until_ms + 3 * YEAR_MS
     for operation, more in (("assessment.save", WORDS), ("assessment.submit", {})):

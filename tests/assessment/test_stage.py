@@ -91,6 +91,8 @@ def test_a_list_of_a_higher_class_is_not_covered(office: Office) -> None:
     node.store.write(lambda tx: tx.execute("UPDATE host_list SET data_class = 'C3' WHERE list = ?", (list_id,)) and None)
     assert office.call("assessment.status", job=job).why == "CLASS"
     assert office.call("assessment.status", purpose="test-06", recipient="bank").why == ""
+    with office.stage("formal"):
+        refuse(lambda: office.three.propose("broker", "bank", "test-06"))  # already at the proposal, before anything is revealed
     node.store.write(lambda tx: tx.execute("UPDATE host_list SET data_class = 'C2' WHERE list = ?", (list_id,)) and None)
     assert office.call("assessment.status", job=job).why == ""
 

@@ -261,7 +261,7 @@ def test_hook_workbench_guard(stage: str) -> None:
             refuse(lambda: three.exported("broker", three.nodes["broker"].jobs.all()[0].job))
             assert "intersection.exported" not in three.kinds("broker")
     assert stage in [one for one, _ in told]
-    assert all(set(facts) <= {"job", "partner", "purpose", "customers", "columns"} for _, facts in told)
+    assert all(set(facts) <= {"job", "partner", "purpose", "list", "customers", "columns"} for _, facts in told)
 
 
 class Ticking:

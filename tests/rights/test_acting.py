@@ -149,6 +149,31 @@ def test_a_refused_restriction_or_deletion_changes_nothing(desk: Desk) -> None:
         assert desk.call("rights.get", request=request).info.erasure == ""
 
 
+def test_a_restored_node_puts_a_restriction_in_force_again_before_it_opens(desk: Desk) -> None:
+    """What the older copy lacks comes back from the entry, which the mirrors hold and cannot read; twice changes nothing."""
+    from workbench.domain.evidence import RestoredEntry
+
+    person = 104
+    request = desk.granted("restriction", person)
+    entry = next(one for one in desk.entries("rights.restricted") if one.values["request"] == request)
+    body = desk.node.ledger.entry_bodies("broker", entry.ref.index, entry.ref.index + 1)[0]
+    shared = json.loads(body)["shared"]
+    names = desk.node.consent.customer_names(phones=(population.phone(person),), id_nos=(population.id_no(person),))
+    assert set(shared) == {"recovery"} and not [one for one in names if one in body.decode()]
+    for table in ("rights_restriction", "rights_request"):
+        desk.node.store.write(lambda tx, table=table: tx.execute(f"DELETE FROM {table} WHERE request = ?", (request,)) and None)
+    assert reason_of(desk, person) == ""
+    back = RestoredEntry(entry.ref.index, "rights.restricted", entry.time_ms, "", entry.actor, shared, ("request", "reason"))
+    broken = RestoredEntry(entry.ref.index, "rights.restricted", entry.time_ms, "", "", {"recovery": shared["recovery"][:-2] + "00"}, ())
+    received = RestoredEntry(1, "rights.received", entry.time_ms, "", "", {}, ("kind",))
+    for _ in range(2):
+        needs = {one.name: one.count for _, found in desk.node.plugins.collect("workbench_replay", host=desk.node, entries=[back, broken, received]) for one in found}
+        assert needs == {"rights.restricted": 1, "rights.received": 1}
+        assert reason_of(desk, person) == "RESTRICTED"
+    assert desk.call("rights.lift_restriction", request=request, reason="争议已核清").is_restricting is False
+    assert reason_of(desk, person) == ""
+
+
 def test_marketing_cannot_see_who_restricts(desk: Desk) -> None:
     """Coverage counts by reason; nothing else of a restriction is visible outside compliance."""
     request = desk.granted("restriction", 88)

@@ -23,6 +23,9 @@ NO_RECORD_OF_ONE_PERSON = {"evidence_opening", "vault_subject", "entry", "eviden
 TABLE_OWNERS = {
     "consent_grant": "consent.grant",
     "consent_suppression": "consent.withdrawal",
+    "consent_refusal": "consent.opt_out",
+    "consent_capture_ask": "consent.question",
+    "consent_capture_refusal": "consent.refusal",
     "rights_subject": "rights.request",
     "rights_restriction": "rights.restriction",
 }
@@ -45,8 +48,11 @@ def plant(desk: Desk, folder: Path) -> None:
     desk.three.upload("broker", folder / "again.csv")
     desk.call("consent.check", phone=PHONE, id_no=NUMBER, purpose=PURPOSE, recipient="bank")
     desk.call("consent.withdraw", phone=PHONE, id_no=NUMBER, purpose="test-41", reason="客户来电撤回其中一项")
+    desk.call("consent.opt_out", phone=PHONE, id_no=NUMBER, what=["profiling"], reason="不接受个性化营销")
+    desk.call("complaints.note", phone=PHONE, id_no=NUMBER, channel="web", facts="网上留言投诉")
     desk.call("rights.lift_restriction", request=desk.granted("restriction"), reason="测试到此结束")
     desk.ask("access", details="查阅全部")
+    desk.call("intersection.draft_save", Role.MARKETING, audience=f"备注 = '{PHONE}'")
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,16 @@ def test_every_entry_sealed_under_the_customers_key_is_in_it(desk: Desk, records
     assert any(one.values.get("reason") == "客户来电撤回其中一项" for one in records)
 
 
+def test_what_a_partner_stopped_is_told_with_the_row(desk: Desk) -> None:
+    """The bank's customer withdrew there: our row of the common list says so, and nobody else's does."""
+    person = 111
+    assert population.phone(person) in desk.three.released_phones("broker", desk.job)
+    desk.call("consent.withdraw", party="bank", phone=population.phone(person), purpose=PURPOSE, recipient="broker", reason="客户在银行撤回")
+    desk.three.wait_until(lambda: any(one.values.get("stopped_by_partner") for one in told(desk, person)))
+    assert [one.values["job"] for one in told(desk, person) if one.values.get("stopped_by_partner")] == [desk.job]
+    assert not [one for one in told(desk) if one.values.get("stopped_by_partner")]
+
+
 def test_files_that_name_the_customer_are_named_with_their_state(desk: Desk, records: list[Any]) -> None:
     states = {one.owner: one.state for one in records if one.owner in ("downloads", "uploads", "exports")}
     assert states == {"downloads": "waiting", "uploads": "waiting", "exports": "outside"}
@@ -118,7 +134,7 @@ def test_no_table_holds_the_customers_tokens_without_a_record_of_it(desk: Desk, 
 
 
 def test_no_object_of_the_vault_names_the_customer_without_a_record_of_it(desk: Desk, records: list[Any]) -> None:
-    told_in = {"list": "lists", "result": "results", "download": "downloads", "rights": "rights", "complaint": "rights"}
+    told_in = {"list": "lists", "result": "results", "download": "downloads", "rights": "rights", "complaint": "rights", "capture": "consent", "draft": "pages"}
     owners = {one.owner for one in records}
     places = " ".join(one.place for one in records)
     with desk.node.store.read() as reader:
@@ -131,7 +147,7 @@ def test_no_object_of_the_vault_names_the_customer_without_a_record_of_it(desk: 
             if PHONE.encode() in data or NUMBER.encode() in data:
                 area, _, rest = name.partition("/")
                 assert told_in.get(area) in owners, f"{name} names the customer"
-                assert area == "download" or rest in places, name
+                assert area in ("download", "capture") or rest.rpartition("/")[2] in places, name
 
 
 def test_nobody_elses_row_is_in_it(desk: Desk, records: list[Any]) -> None:

@@ -49,7 +49,9 @@ class Proposals:
         inputs = self._rules.inputs(request, partner)
         self._rules.require_enough(inputs, max(request["minimum_crowd"], host.setting("intersection.minimum_crowd")))
         self._rules.require_budget(partner, request["purpose"])
-        host.guard("proposal", partner=partner, purpose=request["purpose"], customers=str(inputs.size))
+        host.guard(
+            "proposal", partner=partner, purpose=request["purpose"], customers=str(inputs.size), list=str(request["list_id"])
+        )
         now = host.now_ms()
         terms = Terms(
             job=host.new_job_id(),
@@ -140,7 +142,7 @@ class Proposals:
         self._rules.require_enough(inputs, floor)
         self._rules.require_budget(job.partner, job.terms.purpose)
         host.guard(
-            "approval", job=job_id, partner=job.partner, purpose=job.terms.purpose, customers=str(inputs.size)
+            "approval", job=job_id, partner=job.partner, purpose=job.terms.purpose, customers=str(inputs.size), list=list_id
         )
         terms = with_floor(job.terms, floor)
         request = {"list_id": list_id, "audience": audience, "columns": columns}

@@ -47,6 +47,7 @@ def subject_records(host: Workbench, request: SubjectRequest) -> list[SubjectRec
         *_evidence(host, request.customer),
         *_set_aside(host, request.customer),
         *_files(host, request.customer),
+        *_waiting_objects(host, request.customer),
         *_jobs(host, request.customer),
     ]
     for _, answer in host.plugins.collect("workbench_subject_records", failed=failed, host=host, request=request):
@@ -102,12 +103,15 @@ def _results(host: Workbench, customer: Customer) -> Iterator[SubjectRecord]:
             mask = mask | frame["customer_id"].is_in(sorted(numbers[list_id]))
         zh, en = host.names(job.partner) if job.partner in host.parties() else (job.partner, job.partner)
         purpose = host.purposes().get(job.terms.purpose, (job.terms.purpose, job.terms.purpose))
-        for row in frame.filter(mask).iter_rows(named=True):
+        own = frame.filter(mask)
+        stopped = host.withdrawals.stopped(job_id, own[job.terms.key_kind.value].to_list())
+        for row, is_stopped in zip(own.iter_rows(named=True), stopped.tolist(), strict=True):
+            told = {"stopped_by_partner": "yes"} if is_stopped else {}
             yield SubjectRecord(
                 "results", "results.row", f"{job_id}",
                 f"与{zh}为「{purpose[0]}」求交得到的目标名单中的一行；{zh}得到同样的共同客户",
                 f"a row of the target list of an intersection with {en} for {purpose[1]}; {en} learned the same common customers",
-                job.updated_ms, {**_values(row), "partner": job.partner, "purpose": job.terms.purpose, "job": job_id},
+                job.updated_ms, {**_values(row), "partner": job.partner, "purpose": job.terms.purpose, "job": job_id, **told},
                 lawful_basis="consent",
             )  # fmt: skip
 
@@ -181,6 +185,33 @@ def _files(host: Workbench, customer: Customer) -> Iterator[SubjectRecord]:
                 "exports", "exports.file", f"exports {_kind_of(path.name)}",
                 f"导出的文件，由{owner}保管", f"an exported file, kept by {owner}", 0, {"owner": owner}, OUTSIDE,
             )  # fmt: skip
+
+
+def _waiting_objects(host: Workbench, customer: Customer) -> Iterator[SubjectRecord]:
+    """Drafts, confirmations that wait and letters on their way: they should name nobody; one that does is told."""
+    if not customer.identifiers:
+        return
+    with host.store.read() as reader:
+        for name in host.vault.names(reader, ""):
+            kind = _PASSING.get(name.partition("/")[0])
+            if kind is None:
+                continue
+            try:
+                data = host.vault.get(reader, name)
+            except NotFound:
+                continue
+            if holds(data, customer):
+                yield SubjectRecord(
+                    "pages", "pages.waiting", name.rpartition("/")[2], kind[0], kind[1], 0, {"object": name.partition("/")[0]}, WAITING
+                )
+
+
+_PASSING = {
+    "draft": ("某人未提出的求交草稿", "somebody's draft of an intersection"),
+    "action": ("等待确认的操作，数分钟内自动销毁", "an action that waits for its confirmation; destroyed within minutes"),
+    "action-reply": ("已确认操作的回复，数分钟内自动销毁", "the reply to a confirmed action; destroyed within minutes"),
+    "letter": ("正在送往伙伴的信函", "a letter on its way to a partner"),
+}
 
 
 def _jobs(host: Workbench, customer: Customer) -> Iterator[SubjectRecord]:
