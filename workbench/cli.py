@@ -126,11 +126,7 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     withdraw.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
     withdraw.add_argument("--purpose", help="只撤回此目的 / this purpose only")
     withdraw.add_argument("--recipient", help="只撤回此接收方 / this recipient only")
-    withdraw.add_argument(
-        "--by", choices=("subject", "agent", "guardian", "kin"), default="subject",
-        help="由谁提出：本人、受托人、监护人、近亲属 / who asks for it",
-    )  # fmt: skip
-    withdraw.add_argument("--proof", default="", help="代为撤回的证明文件编号 / reference of the proof, for who acts for the customer")
+    _who_asks(withdraw)
     withdraw.add_argument("--reason", default="", help="理由 / reason")
     decide = _add(verbs, "decide", "consents:decide", "一位客户此时可否使用（不可用时退出码 3） / may one customer be used (exit status 3 when not)")
     decide.add_argument("--party", required=True, help="机构 / institution")
@@ -168,6 +164,14 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
         command.add_argument("--recipient", default="", help="接收方 / recipient")
 
 
+def _who_asks(command: Parser) -> None:
+    command.add_argument(
+        "--by", choices=("subject", "agent", "guardian", "kin"), default="subject",
+        help="由谁提出：本人、受托人、监护人、近亲属 / who asks for it",
+    )  # fmt: skip
+    command.add_argument("--proof", default="", help="代为办理的证明文件编号 / reference of the proof, for who acts for the customer")
+
+
 def _erase_arguments(erase: Parser) -> None:
     erase.add_argument("--party", required=True, help="机构 / institution")
     whom = erase.add_argument_group()
@@ -175,6 +179,7 @@ def _erase_arguments(erase: Parser) -> None:
     whom.add_argument("--id-no", dest="id_no", help="身份证号 / ID number")
     whom.add_argument("--reason", default="", help="理由，至少 5 个字 / reason, 5 characters or more")
     whom.add_argument("--confirm", metavar="REQUEST", help="第二人确认 / confirm as the second person")
+    _who_asks(erase)
 
 
 def _intersect_command(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -92,8 +92,9 @@ def _withdraw(tx: Transaction, *, host: Host, request: ErasureRequest, subject: 
     if everywhere.any() and not _live(tx, request.customer.names):
         return 0
     withdrawing.withdraw(
-        tx, host, subject, purpose="", recipient="", suppress=True, actor=request.actor, reason=f"erasure {request.request}"
-    )
+        tx, host, subject, purpose="", recipient="", suppress=True, actor=request.actor, reason=f"erasure {request.request}",
+        by=request.by, proof=request.proof,
+    )  # fmt: skip
     return 1
 
 

@@ -298,6 +298,18 @@ def test_the_search_finds_a_customer_who_is_still_in_a_file_and_says_where(erase
     assert erased.three.entries("broker", kind="customers.erasure_searched")[-1].values["hits"] == "-"
 
 
+def test_next_of_kin_ask_with_a_proof_which_goes_with_the_customer(erased: Erased) -> None:
+    three, phone = erased.three, population.phone(96)
+    asking = {"phone": phone, "reason": "relatives wrote to us", "by": "kin"}
+    with pytest.raises(Refused, match="PROOF_NEEDED"):
+        three.call("broker", Role.COMPLIANCE, "customers.erase", **asking)
+    assert three.call("broker", Role.COMPLIANCE, "customers.erase", proof="Kin-Canary-0816", **asking).state == "RESTRICTED"
+    found = three.call("broker", Role.AUDITOR, "customers.restricted", phone=phone, reason="court order 13").found
+    kept = [one.values for one in found if "proof" in one.values]
+    assert len(kept) == 2 and all((one["by"], one["proof"]) == ("kin", "Kin-Canary-0816") for one in kept)
+    assert erased.hits(Search({"proof": b"Kin-Canary-0816"})) == []
+
+
 def test_drafts_waiting_actions_and_files_that_name_the_customer_go(erased: Erased, tmp_path: Path) -> None:
     three, node = erased.three, erased.node
     phone, number = population.phone(94), population.id_no(94)

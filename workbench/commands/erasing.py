@@ -19,6 +19,7 @@ def erase(options: Options) -> int:
     else:
         operation = "customers.erase"
         request = {"phone": options.phone or "", "id_no": options.id_no or "", "reason": options.reason}
+        request |= {"by": options.by, "proof": options.proof}
     _, password = credentials(workspace, options.party, Role.COMPLIANCE)
     with client_for(workspace, options.party, Role.COMPLIANCE) as client:
         reply = client.confirmed(operation, password=password, **request)

@@ -51,7 +51,8 @@ class Customer:
 class ErasureRequest:
     """What an owner is asked, with hook workbench_erase_customer. May come again after a crash, or after a restore.
 
-    request: its id. actor: token of the person, "" for the node itself. reason: what was given, kept in evidence only.
+    request: its id. actor: token of the person, "" for the node itself. reason: what was given, kept in evidence only. by,
+    proof: who asked and by what document, as in a withdrawal ("subject", "agent", "guardian", "kin").
     """
 
     request: str
@@ -59,6 +60,8 @@ class ErasureRequest:
     customer: Customer
     actor: str = ""
     reason: str = field(default="", repr=False)
+    by: str = "subject"
+    proof: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,15 @@ class Asked:
     changed_ms: int
     until_ms: int
     report: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What was given for an erasure: the reason, who asked for it, and by what document."""
+
+    reason: str = field(default="", repr=False)
+    by: str = "subject"
+    proof: str = field(default="", repr=False)
 
 
 class Erasure:
@@ -117,19 +126,20 @@ class Erasure:
     # ---- asking
 
     def ask(
-        self, caller: Caller, *, phone: str, id_no: str, reason: str, step: Callable[[int, int], bool] = _go_on
-    ) -> Asked:
+        self, caller: Caller, *, phone: str, id_no: str, reason: str, by: str = "subject", proof: str = "",
+        step: Callable[[int, int], bool] = _go_on,
+    ) -> Asked:  # fmt: skip
         """Take a request down; in production it waits for a second person, elsewhere it runs. Refusals: section 2.
 
         step: told bytes searched and bytes in all, answers whether to go on; the erasure is done before it is first asked.
         """
         with self._host.lists.kept_open():
-            request, customer = self._ask(caller, phone=phone, id_no=id_no, reason=reason)
+            request, customer = self._ask(caller, phone, id_no, Why(reason, by, proof))
         if customer is not None:
             self._prove(request, customer, caller.person.token, step)
         return self.asked(request)
 
-    def _ask(self, caller: Caller, *, phone: str, id_no: str, reason: str) -> tuple[str, Customer | None]:
+    def _ask(self, caller: Caller, phone: str, id_no: str, why: Why) -> tuple[str, Customer | None]:
         host = self._host
         if not phone.strip() and not id_no.strip():
             raise InvalidRequest("请填写手机号或身份证号", "give a phone number or an identity number")
@@ -144,12 +154,14 @@ class Erasure:
         actor = caller.person.token
 
         def change(tx: Transaction) -> None:
-            host.vault.put(tx, _object(request), _packed(customer, reason))
+            host.vault.put(tx, _object(request), _packed(customer, why))
             tx.execute(
                 "INSERT INTO erasure_request (request, state, asked_by, created_ms, changed_ms) VALUES (?, ?, ?, ?, ?)",
                 (request, "WAITING" if waits else "RUNNING", actor, now, now),
             )
-            values = {"request": request, "reason": reason, "waits": "yes" if waits else "no"}
+            values = {
+                "request": request, "reason": why.reason, "by": why.by, "proof": why.proof, "waits": "yes" if waits else "no",
+            }  # fmt: skip
             host.evidence.append(tx, "customers.erasure_asked", values, actor=actor, subject=customer.names[0])
 
         host.store.write(change)
@@ -269,8 +281,8 @@ class Erasure:
         """Owner by owner, then the openings; the request stays RUNNING when somebody failed. Returns whom, in clear."""
         host = self._host
         with host.store.read() as reader:
-            customer, reason = _unpacked(host.vault.get(reader, _object(request)))
-        asked = ErasureRequest(request, Stage.RESTRICT, customer, actor, reason)
+            customer, why = _unpacked(host.vault.get(reader, _object(request)))
+        asked = ErasureRequest(request, Stage.RESTRICT, customer, actor, why.reason, why.by, why.proof)
         findings: list[ErasureFinding] = []
         failures: list[str] = []
 
@@ -338,7 +350,7 @@ class Erasure:
                 tx, "evidence.erased", Stage.ERASE, request, taken.erased, names, actor, records=erased, until="", basis=""
             )
         if lying:  # what is needed at the end: whose term it was, by token alone
-            host.vault.put(tx, _object(request), _packed(Customer(tuple(names)), ""))
+            host.vault.put(tx, _object(request), _packed(Customer(tuple(names)), Why()))
         else:
             host.vault.shred(tx, _object(request))
         tx.execute(
@@ -452,7 +464,7 @@ class Erasure:
                     " VALUES (?, 'RUNNING', '', ?, ?)",
                     (request, now, now),
                 )
-                host.vault.put(tx, _object(request), _packed(Customer(names), ""))
+                host.vault.put(tx, _object(request), _packed(Customer(names), Why()))
 
         if wanted:
             host.store.write(change)
@@ -516,14 +528,18 @@ def _object(request: str) -> str:
     return f"erasure/{request}"
 
 
-def _packed(customer: Customer, reason: str) -> bytes:
-    value = {"names": customer.names, "phones": customer.phones, "id_nos": customer.id_nos, "reason": reason}
+def _packed(customer: Customer, why: Why) -> bytes:
+    value = {
+        "names": customer.names, "phones": customer.phones, "id_nos": customer.id_nos, "reason": why.reason, "by": why.by,
+        "proof": why.proof,
+    }  # fmt: skip
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def _unpacked(data: bytes) -> tuple[Customer, str]:
-    value = json.loads(data)
-    return Customer(tuple(value["names"]), tuple(value["phones"]), tuple(value["id_nos"])), value["reason"]
+def _unpacked(data: bytes) -> tuple[Customer, Why]:
+    value = json.loads(data)  # of an earlier version: without `by` and `proof`
+    why = Why(value["reason"], value.get("by", "subject"), value.get("proof", ""))
+    return Customer(tuple(value["names"]), tuple(value["phones"]), tuple(value["id_nos"])), why
 
 
 def _counts(values: dict[str, int]) -> str:

@@ -26,10 +26,16 @@ MAY_READ = frozenset({Role.COMPLIANCE, Role.AUDITOR})
 
 
 class EraseRequest(Request):
-    """phone, id_no: at least one. reason: why, kept in evidence under the customer's key."""
+    """phone, id_no: at least one. reason: why, kept in evidence under the customer's key.
+
+    by: the customer, an agent, a guardian or next of kin (PIPL 49, law-text); proof: reference of the document that allows
+    it, for the last three.
+    """
 
     phone: str = ""
     id_no: str = ""
+    by: str = Field(default="subject", pattern="^(subject|agent|guardian|kin)$")
+    proof: str = Field(default="", max_length=200)
     reason: str = Field(min_length=5, max_length=500)
 
 
@@ -134,9 +140,14 @@ def _step(ctx: OperationContext) -> Callable[[int, int], bool]:
 
 def _erase(ctx: OperationContext, request: EraseRequest) -> ErasureReply:
     host = ctx.host
+    if request.by != "subject" and len(request.proof.strip()) < 3:
+        raise InvalidRequest(
+            "代客户申请擦除，请填写证明文件的编号", "who asks for the customer gives the reference of the proof", code="PROOF_NEEDED"
+        )
     asked = host.erasure.ask(
-        ctx.caller, phone=request.phone, id_no=request.id_no, reason=request.reason, step=_step(ctx)
-    )
+        ctx.caller, phone=request.phone, id_no=request.id_no, reason=request.reason, by=request.by, proof=request.proof,
+        step=_step(ctx),
+    )  # fmt: skip
     return _reply(host, asked, log_emptied=host.store.checkpoint())
 
 

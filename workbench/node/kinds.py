@@ -254,6 +254,8 @@ HOST_KINDS = (
         "customers.erasure_asked", "提出擦除一位客户", "the erasure of a customer was asked for",
         _ERASURE,
         Field("reason", COMMITTED, "理由", "reason", subject=True),
+        Field("by", COMMITTED, "由谁申请：本人、受托人、监护人或近亲属", "who asked: subject, agent, guardian or kin", subject=True),
+        Field("proof", COMMITTED, "证明文件编号", "reference of the proof", subject=True),
         _closed("waits", "是否等待第二人", "whether a second person must confirm"),
     ),
     _kind(
