@@ -15,7 +15,7 @@ from tests.host.house import House, opened, plugin_module, with_plugins
 from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, LetterKind, Migration, PublicAnswer, PublicPage, Setting
 from workbench.domain.evidence import EvidenceKind, Field, ReplayNeed, RestoredEntry, Visibility
 from workbench.domain.party import Role
-from workbench.errors import Denied, Refused, StartRefused
+from workbench.errors import Denied, InvalidRequest, Refused, StartRefused
 from workbench.hookspecs import hookimpl
 from workbench.node.staff import build_staff_app, openapi_document
 from workbench.operations import NoInput, Operation, Reply
@@ -177,6 +177,8 @@ def test_hook_workbench_public_pages(workspace: Workspace) -> None:
         assert web.get(f"/p/extra/{secret}", headers={"Host": "elsewhere"}).status_code == 403
         for origin in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
             assert web.post(f"/p/extra/{secret}", content="decision=yes", headers=origin).status_code == 403
+        many = "&".join(f"f{number}=1" for number in range(300))
+        assert web.post(f"/p/extra/{secret}", content=many, headers={"Origin": f"http://{place}"}).status_code == InvalidRequest("", "").http_status
         assert told == []
         done = web.post(f"/p/extra/{secret}?lang=zh", content="decision=yes&a=1&a=2", headers={"Origin": f"http://{place}"})
         assert (done.status_code, told) == (200, [(secret, {"decision": ["yes"], "a": ["1", "2"]}, "zh")])

@@ -17,12 +17,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from workbench.contracts import PublicAnswer, PublicPage
-from workbench.errors import Denied, NotFound, WorkbenchError
+from workbench.errors import Denied, InvalidRequest, NotFound, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
 
 LANGUAGES = ("zh", "en")
+MOST_FIELDS = 200
 _SECRET = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 
@@ -49,19 +50,25 @@ def add_public_pages(app: FastAPI, host: Workbench, allowed_hosts: set[str]) -> 
 
     @app.post("/p/{name}/{secret}", include_in_schema=False)
     async def answer(name: str, secret: str, request: Request) -> Response:
-        text = (await request.body()).decode("utf-8", "replace")
-        fields = parse_qs(text, keep_blank_values=True, max_num_fields=200)
-        return await run_in_threadpool(_decide, name, secret, request, fields)
+        return await run_in_threadpool(_decide, name, secret, request, await request.body())
 
-    def _decide(name: str, secret: str, request: Request, fields: Mapping[str, Sequence[str]]) -> Response:
+    def _decide(name: str, secret: str, request: Request, body: bytes) -> Response:
         language = _language(request)
 
         def decided() -> PublicAnswer:
             if urlsplit(request.headers.get("Origin", "")).netloc not in allowed_hosts:
                 raise Denied("请求不是从本页面发出", "The request does not come from this page", code="WRONG_ORIGIN")
-            return named(name, secret).answer(secret, fields, language)
+            return named(name, secret).answer(secret, _fields(body), language)
 
         return _answered(host, name, language, decided)
+
+
+def _fields(body: bytes) -> Mapping[str, Sequence[str]]:
+    """The fields of a form. Raises InvalidRequest for more of them than any page has."""
+    try:
+        return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise InvalidRequest("表单的字段太多", "the form has too many fields") from error
 
 
 def _answered(host: Workbench, name: str, language: str, work: Callable[[], PublicAnswer]) -> Response:
