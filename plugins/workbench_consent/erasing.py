@@ -19,7 +19,6 @@ from workbench_consent import merkle, rows, tables, withdrawing
 from workbench_consent.grants import Subject, erasure_digest
 from workbench_consent.rows import SALT_SIZE, Chunk
 from workbench_consent.subjects import TOKEN_SIZE, Flags, Subjects, Words, bytes_of, is_named, words_of
-from workbench_consent.withdrawal import questions
 
 OWNER = "consent"
 GRANT_KIND = "consent.grant"
@@ -70,9 +69,6 @@ def erase(host: Host, request: ErasureRequest, subjects: Sequence[Subject]) -> l
         return []
     withdrawn = sum(host.store.write(partial(_withdraw, host=host, request=request, subject=one)) for one in subjects)
     finding = host.store.write(lambda tx: _take_out(tx, host, request), timeout_s=300.0)
-    with host.store.read() as reader:
-        has_questions = questions.exist(reader)
-    asked = [host.store.write(lambda tx: questions.take_out(tx, host, request.customer.names))] if has_questions else []
     return [
         ErasureFinding(
             OWNER, "suppression", withdrawn, 0, 0, 0,
@@ -81,7 +77,6 @@ def erase(host: Host, request: ErasureRequest, subjects: Sequence[Subject]) -> l
             left=withdrawn,
         ),
         finding,
-        *asked,
     ]  # fmt: skip
 
 
