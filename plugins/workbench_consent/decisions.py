@@ -13,7 +13,7 @@ from workbench.errors import InvalidRequest, Refused
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench_consent import changes, exiting, processors, succession
 from workbench_consent.deciding import host_of, registry_of
-from workbench_consent.notices.operations import Both
+from workbench_consent.notices.operations import LAST_MS, Both
 
 PROPOSERS: Final = frozenset({Role.COMPLIANCE})
 DECIDERS: Final = frozenset({Role.COMPLIANCE, Role.APPROVER})
@@ -37,8 +37,8 @@ class Contract(Request):
     measures: Both
     duties: Both
     ending: Both
-    from_ms: int = Field(ge=0)
-    until_ms: int = Field(ge=0)
+    from_ms: int = Field(ge=0, le=LAST_MS)
+    until_ms: int = Field(ge=0, le=LAST_MS)
     sub_processing: bool = False
     sub_terms: Both = Both()
     contract_no: str = Field(default="", max_length=200)
@@ -85,7 +85,7 @@ class Succession(Request):
     name: Both
     contact: str = Field(min_length=3, max_length=500)
     told: Both
-    from_ms: int = Field(ge=0)
+    from_ms: int = Field(ge=0, le=LAST_MS)
     document: str = Field(default="", max_length=200)
 
 

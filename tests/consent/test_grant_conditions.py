@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import workbench_consent
 from consent_house import DOCUMENT, House, beijing_ms, customer_list, identity_number, phone_number
-from workbench_consent import deciding, decisions, grants, refusing, replaying, schema, tables
+from workbench_consent import deciding, decisions, grants, outlook, refusing, replaying, schema, tables
 from workbench_consent.grants import Conditions, Reason, day_of, grant_digest, is_minor, signed_form_commitment
 from workbench_consent.notices import operations as notices
 from workbench_consent.notices import sample
@@ -25,7 +25,7 @@ from workbench.domain.party import Caller, PartyId, Person, PersonId
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, VerificationError
 from workbench.store import Database
 
-BY_NAME = {one.name: one for one in (*notices.OPERATIONS, *deciding.DECIDE_OPERATIONS, *decisions.DECISION_OPERATIONS)}
+BY_NAME = {one.name: one for one in (*notices.OPERATIONS, *deciding.DECIDE_OPERATIONS, *decisions.DECISION_OPERATIONS, *outlook.OPERATIONS)}
 NAMES = {"broker": ("甲证券", "Broker A"), "bank": ("乙银行", "Bank B"), "cardnet": ("丙清算", "Card network C")}
 P1, P2, P3 = (phone_number(number) for number in (1, 2, 3))
 I1, I2 = identity_number(1), identity_number(2)
@@ -225,6 +225,11 @@ def test_a_material_change_makes_old_grants_stale_for_the_new_scope_only(house: 
     assert decision.valid_until_ms[1] == begins + 1000, "usable until the version already published is effective"
     assert reasons(house, people, query(house, "2026-07-01 00:00:01", recipient="cardnet"))[1] == "STALE"
     assert reasons(house, people, query(house, "2026-07-01 00:00:01"))[0] == "OK", "nobody else is touched"
+    house.time_ms = begins + 1000
+    house.lists.frames["L"] = people
+    asked = {"list_id": "L", "purpose": "wealth-marketing", "recipient": "cardnet", "within_days": 0}
+    renewals = call(house, "consent.renewals", **asked)
+    assert renewals.expired == 1 and "C2,STALE," in house.downloads.offered[renewals.download].decode(), "the list to ask again"
     give(house, row(P2, recipient="cardnet", notice="joint@3", start="2026-07-02"))
     assert reasons(house, people, query(house, "2026-07-02 00:00:00", recipient="cardnet"))[1] == "OK", "new consent mends it"
 

@@ -26,6 +26,8 @@ DECIDERS: Final = frozenset({Role.COMPLIANCE, Role.APPROVER})
 READERS: Final = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR})
 _KEY = r"^[a-z][a-z0-9-]{1,30}$"
 _DRAFT = "consent/notice-draft/"
+LAST_MS: Final = 4_102_444_800_000
+"""The start of the year 2100."""
 
 
 class Both(Request):
@@ -71,7 +73,7 @@ class LineText(Request):
 class Content(Request):
     """A notice as people write it; nothing needs to be complete. effective_ms: 0 for the moment it is proposed."""
 
-    effective_ms: int = Field(default=0, ge=0)
+    effective_ms: int = Field(default=0, ge=0, le=LAST_MS)
     title: Both = Both()
     summary: Both = Both()
     body: Both = Both()
