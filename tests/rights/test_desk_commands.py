@@ -109,7 +109,6 @@ def test_a_complaint_from_the_command_line(desk: Desk, say: Say, tmp_path: Path)
     desk.three.wait_until(lambda: any(one["group"] == group["group"] for one in say("complaints", "groups", party="bank")["groups"]))
     say("complaints", "done", group["tasks"][0]["task"], "--result", "银行未外发", party="bank")
     say("complaints", "done", task, "--result", "已补训")
-    say("complaints", "evidence-pack", name, "--out", str(tmp_path / "pack.zip"))
     index = desk.three.entries("broker", job=desk.job, kind="intersection.released")[-1].ref.index
     say("complaints", "liability", name, "--liable", "营销部", "--basis", "未核对退订名单", "--entry", f"broker/{index}")
     say("complaints", "compensation", name, "--fen", "1000", "--payer", "broker", "--day", "2026-11-21")
