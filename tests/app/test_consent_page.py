@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import workbench_consent
 from workbench_consent import lifeline, pages, withdrawing
 from workbench_consent.notices import sample
 from workbench_consent.grants import Reason
 from workbench_consent.pages.centre import ConsentPage
+from workbench_consent.pages.capture import Capture
 from workbench_consent.pages.coverage import Coverage
 from workbench_consent.pages.customer import CHIPS, Customer
+from workbench_consent.pages import forms
 from workbench_consent.pages.notices import Notices
+from workbench_consent.pages.receipts import Receipts
 from workbench_consent.pages.withdrawals import WHO, ContactStops, Withdrawals
 
 from tests.app.desk import LANGUAGES, Desk
@@ -23,6 +27,7 @@ from tests.flows import population
 from tests.flows.institutions import Institutions, fresh_institutions
 from workbench.app import parts
 from workbench.app.page import PageContext, SilentSurroundings
+from workbench.app.parts.acting import Acting, words_of
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
 
@@ -67,7 +72,7 @@ def test_the_answer_and_the_matrix_say_what_the_rule_says(house: Institutions, l
 
 def test_marketing_sees_coverage_and_may_look_up_nobody(house: Institutions) -> None:
     made, _ = opened(house, Role.MARKETING, section="customer")
-    assert [type(one) for one in made.sections] == [Coverage, ContactStops, Notices] and not made.coverage.renew.visible
+    assert [type(one) for one in made.sections] == [Coverage, Capture, ContactStops, Notices] and not made.coverage.renew.visible
     notices = made.sections[-1]
     asyncio.run(notices.show())
     assert not notices.write.visible and not notices.propose.visible
@@ -169,3 +174,80 @@ def test_a_change_of_language_keeps_what_was_chosen(house: Institutions) -> None
     assert set(made.choice.options) >= {"Coverage", "Look up a customer"}
 
 
+def acted(section_acting: Acting, operation: str, **values: object) -> None:
+    """Fill in the form of an act and do it."""
+    if section_acting.chosen is None:
+        asyncio.run(section_acting.open(operation))
+    for name, value in values.items():
+        section_acting.fields[name].value = value
+    asyncio.run(section_acting.do())
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_whether_a_customer_may_be_used_is_answered_with_rule_and_record(house: Institutions, lang: str) -> None:
+    made, _ = opened(house, Role.COMPLIANCE, lang, section="customer")
+    section = section_of(made, Customer)
+    person = 99
+    section.phone.value, section.id_no.value = population.phone(person), population.id_no(person)
+    assert not section.acting.root.visible, "about nobody, nothing can be asked"
+    asyncio.run(section._look())
+    section.phone.value = population.phone(1)  # typed afterwards: the answer is about the person whose line is shown
+    for recipient in ("bank", "cardnet"):
+        acted(section.acting, "consent.decide", purpose=population.RICH, recipient=recipient)
+        request = {"phone": population.phone(person), "id_no": population.id_no(person), "purpose": population.RICH, "recipient": recipient}
+        verdict = house.call("broker", Role.COMPLIANCE, "consent.decide", **request)
+        assert section.verdict is not None and section.verdict["code"] == verdict.code
+        assert verdict.rule in section.answer.blocks and (verdict.zh if lang == "zh" else verdict.en) in section.answer.blocks
+    assert population.phone(person) not in section.answer.blocks
+
+
+def test_a_receipt_is_issued_for_the_person_looked_at_and_each_file_is_taken_once(house: Institutions) -> None:
+    made, around = opened(house, Role.COMPLIANCE, section="customer")
+    section = section_of(made, Customer)
+    person = next(one for one in range(200) if population.phone(one) and _has_grant(house, one))
+    section.phone.value = population.phone(person)
+    asyncio.run(section._look())
+    acted(section.acting, "consent.receipt", purpose=population.RICH, recipient="bank")
+    reply = section.receipt.reply
+    assert reply is not None, section.acting.told.told()
+    for _ in range(2):
+        section.receipt._take("json_file")
+    [taken] = [told for name, told in around.asked if name == "download"]
+    assert reply["receipt_id"].encode() in made.page.client.download(taken)
+    listed = section_of(made, Receipts)
+    asyncio.run(listed.show())
+    assert listed.table.rows[0]["receipts"] == 1
+    acted(listed.acting, "consent.receipt_status", receipt_id=reply["receipt_id"])
+    assert reply["receipt_id"] in listed.told.blocks and population.phone(person) not in listed.told.blocks + section.receipt.told.blocks
+
+
+def _has_grant(house: Institutions, person: int) -> bool:
+    request = {"phone": population.phone(person), "purpose": population.RICH, "recipient": "bank"}
+    return bool(house.call("broker", Role.COMPLIANCE, "consent.decide", **request).usable)
+
+
+def test_a_question_gives_its_link_once_and_backdating_waits_for_somebody_else(house: Institutions) -> None:
+    made, _ = opened(house, Role.COMPLIANCE, section="capture")
+    section = section_of(made, Capture)
+    asked = {"phone": "10000000001", "notice": "", "place": "counter", "identity": "document seen", "purpose": population.RICH}
+    acted(section.acting, "consent.ask", **asked, until="2000-01-01", recipients=["bank"])
+    assert section.done is None and "INVALID_REQUEST" in section.acting.told.blocks, "a refusal stands beside what was typed"
+    until = str(house.nodes["broker"].today().replace(year=house.nodes["broker"].today().year + 1, day=1))
+    acted(section.acting, "consent.ask", **asked, until=until, recipients=["bank"])
+    assert "/p/sign/" in section.told.blocks, section.acting.told.told()
+    assert section.funnel is not None and section.funnel["served"] == 1
+    acted(section.acting, "consent.backdating_propose", earliest="2026-01-01", most=3, reason="forms of a roadshow, signed on paper")
+    [row] = section.backdatings.rows
+    assert row["can"] == [] and "/p/sign/" not in section.told.blocks
+    theirs, _ = opened(house, Role.APPROVER, section="capture")
+    other = section_of(theirs, Capture)
+    assert other.backdatings.rows[0]["can"] == ["approve"]
+    asyncio.run(other._approve(str(row["id"])))
+    assert theirs.page.client.prepared[-1] == ("consent.backdating_approve", {"proposal": row["id"]})
+
+
+def test_every_word_of_the_forms_exists_and_passwords_are_asked_for_where_the_node_asks() -> None:
+    known = texts_of("workbench_consent")["zh"].keys()
+    assert words_of(forms.ALL_ACTS) <= known, words_of(forms.ALL_ACTS) - known
+    told = {one.name: one for one in workbench_consent.workbench_operations()}
+    assert all(one.password == told[one.operation].fresh_password for one in forms.ALL_ACTS)

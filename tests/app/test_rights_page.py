@@ -88,7 +88,7 @@ def test_a_request_goes_from_the_counter_to_its_answer(house: Institutions, lang
 
 
 def test_a_complaint_keeps_its_clock_its_tasks_and_its_attachment(house: Institutions) -> None:
-    made, around = desk_of(house, Role.COMPLIANCE)
+    made, _ = desk_of(house, Role.COMPLIANCE)
     section = made.complaints
     asyncio.run(section.noting.open("complaints.note"))
     section.noting.fields["phone"].value = population.phone(72)
@@ -187,7 +187,7 @@ def test_an_assessment_is_filled_in_submitted_and_approved_by_somebody_else(hous
 
 
 def test_a_drill_finds_the_affected_and_makes_marked_drafts(house: Institutions) -> None:
-    page, around = context(house, Role.COMPLIANCE, "workbench_assessment", "zh", {"section": "breaches"})
+    page, _ = context(house, Role.COMPLIANCE, "workbench_assessment", "zh", {"section": "breaches"})
     made = AssessmentPage(page)
     asyncio.run(made.open())
     section: Any = made.sections.shown

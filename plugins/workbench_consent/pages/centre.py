@@ -11,9 +11,11 @@ from workbench.app.parts import layout, notes
 from workbench.app.parts.keys import Keys, go_to
 from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
+from workbench_consent.pages.capture import Capture
 from workbench_consent.pages.coverage import Coverage
 from workbench_consent.pages.customer import Customer
 from workbench_consent.pages.notices import Notices
+from workbench_consent.pages.receipts import Receipts
 from workbench_consent.pages.section import Section
 from workbench_consent.pages.withdrawals import ContactStops, Withdrawals
 from workbench_consent.pages.words import Words
@@ -33,7 +35,9 @@ class ConsentPage:
         self.head = Notes(framed=False)
         self.coverage = Coverage(page, self.draw_answer)
         self.withdrawals = Withdrawals(page, self.draw_answer)
-        found: list[Section] = [self.coverage, Customer(page), self.withdrawals, ContactStops(page), Notices(page)]
+        found: list[Section] = [
+            self.coverage, Customer(page), Capture(page), Receipts(page), self.withdrawals, ContactStops(page), Notices(page)
+        ]  # fmt: skip
         self.sections = [one for one in found if page.may(one.operation)]
         self.choice = pn.widgets.RadioButtonGroup(options={}, color="default", margin=0, stylesheets=[_CHOSEN])  # type: ignore[no-untyped-call]
         self.choice.param.watch(lambda _event: None if self._drawing else page.start(self._shown), "value")

@@ -9,7 +9,10 @@ import panel as pn
 
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
+from workbench.app.parts.acting import Acting
 from workbench.app.parts.notes import Notes
+from workbench_consent.pages.forms import CUSTOMER_ACTS, SIGNERS
+from workbench_consent.pages.receipts import IssuedReceipt
 from workbench_consent.pages.section import Section, typed
 from workbench_widgets import DataTable
 from workbench_widgets.panel_pane import pane
@@ -35,11 +38,16 @@ class Customer(Section):
         self.id_no = layout.field(pn.widgets.TextInput, page, "customer.id_no")
         self.look_up = layout.button(page, "customer.look", self._look, primary=True)
         self.recorded = Notes(framed=False)
+        self.verdict: Reply | None = None
+        self.answer, self.receipt = Notes(), IssuedReceipt(self)
+        self.acting = Acting(page, CUSTOMER_ACTS, self._acted, choices=self._choices)
+        self.acting.offer([])
         self.told = Notes()
         self.table = DataTable(page_size=25, state="empty")
         self.root = layout.stack(
-            layout.card(layout.fields(self.phone, self.id_no), layout.buttons(self.look_up), self.recorded), self.told, pane(self.table)
-        )
+            layout.card(layout.fields(self.phone, self.id_no), layout.buttons(self.look_up), self.recorded),
+            self.acting.root, self.answer, self.receipt.root, self.told, pane(self.table),
+        )  # fmt: skip
 
     async def _look(self) -> None:
         page = self.page
@@ -49,11 +57,54 @@ class Customer(Section):
         except Exception:
             self.table.state = "empty"
             raise
+        self.verdict = None
+        self.receipt.show(None)
+        # The forms below are about the person whose line is shown, whatever is typed into the fields afterwards.
+        self.acting.offer([one.operation for one in CUSTOMER_ACTS], phone=typed(self.phone), id_no=typed(self.id_no))
         self.draw()
+
+    def _choices(self, name: str) -> Mapping[str, Any]:
+        words = self.words
+        if name == "purpose":
+            return {title: code for code, title in words.purposes.items()}
+        return {words.party(one): one for one in words.others()}
+
+    def _acted(self, operation: str, reply: Reply) -> None:
+        if operation == "consent.receipt":
+            self.receipt.show(reply)
+        else:
+            self.verdict = reply
+        self.draw()
+
+    def _draw_verdict(self) -> None:
+        """Usable or not, by which rule, resting on which record."""
+        t, words, found = self.t, self.words, self.verdict
+        if found is None:
+            self.answer.tell()
+            return
+        record = found["record"]
+        facts = [(t("decide.rule"), t("decide.rule_of", rule=found["rule"], text=words.both(found, "rule_zh", "rule_en")))]
+        if record is not None:
+            period = t("customer.period", start=words.time(record["from_ms"]), end=words.time(record["until_ms"]))
+            facts += [
+                (t("receipt.record"), t("decide.record", record=record["record"], event=record["event"])), (t("decide.period"), period),
+                (t("notice.name"), record["notice"]), (t("field.signer"), t(f"option.signer.{record['signer']}") if record["signer"] in SIGNERS else record["signer"]),
+                (t("decide.categories"), "、".join(record["categories"])), (t("decide.contacts"), "、".join(record["contacts"])),
+            ]  # fmt: skip
+        if found["valid_until_ms"]:
+            facts.append((t("decide.until"), words.time(found["valid_until_ms"])))
+        self.answer.tell(
+            notes.heading(t("decide.yes" if found["usable"] else "decide.no"), found["code"]),
+            notes.text(words.both(found), tone="sealed" if found["usable"] else "refused"),
+            notes.facts(*facts),
+            notes.text(t("decide.as_of", time=words.time(found["at_ms"]), event=words.count(found["as_of"])), meta=True),
+        )
 
     def draw(self) -> None:
         words, t, line = self.words, self.t, self.line
         self.look(self.table)
+        self._draw_verdict()
+        self.receipt.draw()
         self.table.heading = t("customer.line")
         self.table.notice = {"sentence": t("customer.ask")}
         self.recorded.tell(notes.text(t("customer.recorded"), meta=True))
