@@ -18,8 +18,6 @@ from workbench_consent.notices.operations import LAST_MS, Both
 PROPOSERS: Final = frozenset({Role.COMPLIANCE})
 DECIDERS: Final = frozenset({Role.COMPLIANCE, Role.APPROVER})
 READERS: Final = frozenset({Role.APPROVER, Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR})
-DUE_MS: Final = 30 * 86_400_000
-"""A contract that ends within so long is due for renewal or for return and deletion."""
 
 
 class Contract(Request):
@@ -214,7 +212,7 @@ def _view(one: changes.Change, now_ms: int) -> ChangeReply:
     return ChangeReply(
         number=one.number, name=one.name, state=one.state, digest=one.digest, content=dict(one.body), proposed_by=one.proposed_by,
         proposed_ms=one.proposed_ms, decided_by=one.decided_by, decided_ms=one.decided_ms, ended_ms=one.ended_ms,
-        due=one.state == changes.IN_FORCE and 0 < ends <= now_ms + DUE_MS,
+        due=one.state == changes.IN_FORCE and 0 < ends <= now_ms + processors.DUE_MS,
     )  # fmt: skip
 
 

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from workbench.contracts import HealthReport, Host
-from workbench_consent import tables
+from workbench.errors import Refused
+from workbench_consent import changes, exiting, processors, tables
 
 
 def reports(host: Host) -> list[HealthReport]:
-    """How many grants and withdrawals there are; a warning while there is no grant at all."""
+    """How many grants and withdrawals there are, and what waits: a run-off, contracts about to end, a clock that is behind."""
+    return [*_records(host), *_waiting(host)]
+
+
+def _waiting(host: Host) -> Iterator[HealthReport]:
+    now = host.now_ms()
+    with host.store.read() as reader:
+        if exiting.is_exiting(reader):
+            yield HealthReport(
+                "consent.exit", "warning", "正在退出业务：不接受新的授权和任务", "leaving the business: no new consents and no new jobs",
+                owner="compliance",
+            )  # fmt: skip
+        contracts = changes.all_changes(reader, processors.KIND, state=changes.IN_FORCE)
+    due = [one.name for one in contracts if int(one.body["until_ms"]) <= now + processors.DUE_MS]
+    if due:
+        names = "、".join(due)
+        yield HealthReport(
+            "consent.processors", "warning", f"受托处理合同 30 天内到期：{names}。续签，或收回并删除数据后终止",
+            f"contracts with entrusted processors end within 30 days: {names}. Renew, or end them once the data is returned or deleted",
+            owner="compliance",
+        )  # fmt: skip
+    try:
+        exiting.require_clock(host)
+    except Refused as behind:
+        yield HealthReport("consent.clock", "failed", behind.zh, behind.en, owner="operator")
+
+
+def _records(host: Host) -> list[HealthReport]:
     with host.store.read() as reader:
         records = tables.record_count(reader)
         events = tables.newest_event(reader)

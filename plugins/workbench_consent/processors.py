@@ -16,6 +16,8 @@ from workbench_consent import changes
 from workbench_consent.tables import Reader
 
 KIND = "processor"
+DUE_MS = 30 * 86_400_000
+"""A contract that ends within so long is due for renewal, or for return and deletion."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,6 +395,9 @@ def test_an_entrusted_processor_has_a_contract_and_is_no_recipient(house: House)
     assert table.rejects["reason"].to_list() == ["RECIPIENT_IS_PROCESSOR"]
     codes = {one.code for one in call(house, "notices.lint", notice="joint", content=content()).findings}
     assert codes == {"RECIPIENT_IS_PROCESSOR"}
+    house.time_ms = beijing_ms("2026-12-15 00:00:00")
+    assert call(house, "processors.list").rows[0].due
+    assert [one.name for one in workbench_consent.workbench_health(host=house)] == ["consent", "consent.processors"]
     call(house, "processors.end", number=proposed.number, reason="合同到期，数据已返还并删除")
     assert house.registry.recipients() == ("bank", "cardnet")
     assert [one.state for one in call(house, "processors.list").rows] == ["ENDED"]
@@ -445,6 +448,7 @@ def test_while_leaving_no_consent_and_no_job_begins_and_what_runs_goes_on(house:
     with pytest.raises(Refused):
         give(house, row(P2))
     assert reasons(house, customer_list(("C1", P1, None)), query(house)) == ["OK"], "existing grants run to their end"
+    assert [one.name for one in workbench_consent.workbench_health(host=house)] == ["consent", "consent.exit"]
     status = call(house, "consent.exit_status")
     assert (status.exiting, status.live_grants, status.last_until_ms) == (True, 1, beijing_ms("2027-01-01 00:00:00"))
     call(house, "consent.exit_end", number=proposed.number, reason="决定继续开展业务")
@@ -459,6 +463,7 @@ def test_a_clock_that_moved_back_stops_every_stage(house: House) -> None:
         with pytest.raises(Refused) as refusal:
             workbench_consent.workbench_guard(host=house, stage=stage, facts={})
         assert refusal.value.code == "CLOCK_MOVED_BACK"
+    assert [(one.name, one.state) for one in workbench_consent.workbench_health(host=house)][-1] == ("consent.clock", "failed")
     house.time_ms += 1000
     workbench_consent.workbench_guard(host=house, stage="export", facts={})
 
