@@ -77,7 +77,7 @@ def run(name: str, session: Path) -> Any:
     return notebook
 
 
-@pytest.mark.parametrize("name", ["01_intersection.ipynb", "02_evidence.ipynb"])
+@pytest.mark.parametrize("name", ["01_intersection.ipynb", "02_evidence.ipynb", "04_consent.ipynb"])
 def test_a_demo_notebook_runs_and_holds_no_customer(name: str, institutions: Institutions, session: Path, approver: None) -> None:
     institutions.released_job()
     notebook = run(name, session)

@@ -175,15 +175,15 @@ class Complaints(Section):
         self.table.columns = [
             {"key": "complaint", "label": t("column.number"), "kind": "mono"}, {"key": "category", "label": t("field.category")},
             {"key": "state", "label": t("column.state"), "kind": "state"}, {"key": "clock", "label": t("column.clock"), "kind": "state"},
-            {"key": "due", "label": t("column.due")}, {"key": "at", "label": t("column.received"), "kind": "time"},
-            {"key": "tasks", "label": t("column.tasks"), "kind": "count"}, {"key": "handler", "label": t("column.handler")},
+            {"key": "due", "label": t("column.due")}, {"key": "at", "label": t("column.received"), "kind": "date"},
+            {"key": "tasks", "label": t("column.tasks"), "kind": "count"},
         ]  # fmt: skip
         self.table.rows = [
             {
                 "id": one["complaint"], "complaint": one["complaint"],
                 "category": self.both(one, "category") + (t("complaints.major") if one["is_major"] else ""),
                 "state": {"state": CHIPS.get(one["state"], "neutral"), "label": self.both(one, "state")}, "clock": self._clock(one),
-                "due": clocks.due(one, t), "at": one["received_ms"], "tasks": one["tasks_open"], "handler": one["handler"],
+                "due": clocks.due(one, t), "at": one["received_ms"], "tasks": one["tasks_open"],
             }
             for one in found["complaints"]
         ]  # fmt: skip

@@ -131,15 +131,13 @@ class Requests(Section):
         self.table.columns = [
             {"key": "request", "label": t("column.number"), "kind": "mono"}, {"key": "kind", "label": t("column.asked")},
             {"key": "state", "label": t("column.state"), "kind": "state"}, {"key": "clock", "label": t("column.clock"), "kind": "state"},
-            {"key": "due", "label": t("column.due")}, {"key": "at", "label": t("column.received"), "kind": "time"},
-            {"key": "channel", "label": t("column.channel")},
+            {"key": "due", "label": t("column.due")}, {"key": "at", "label": t("column.received"), "kind": "date"},
         ]  # fmt: skip
         self.table.rows = [
             {
                 "id": one["request"], "request": one["request"], "kind": self.both(one, "kind"),
                 "state": {"state": CHIPS.get(one["state"], "neutral"), "label": self.both(one, "state")},
                 "clock": clocks.clock(one, t, is_open=one["state"] not in DONE), "due": clocks.due(one, t), "at": one["received_ms"],
-                "channel": self.both(one, "channel"),
             }
             for one in found["requests"]
         ]  # fmt: skip

@@ -100,6 +100,7 @@ class Sections:
         """Put the chosen section in its place and let it read."""
         section = self.shown
         if section is not None:
+            section.draw()  # before it is put up: a select that is shown empty first stays blank in the browser
             self.place[:] = [section.root]
             await section.show()
             self._told()
