@@ -13,7 +13,7 @@ from workbench.errors import InvalidRequest, Refused
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench_consent import changes, exiting, processors, succession
 from workbench_consent.deciding import host_of, registry_of
-from workbench_consent.notices.operations import LAST_MS, Both
+from workbench_consent.notices.messages import LAST_MS, Both
 
 PROPOSERS: Final = frozenset({Role.COMPLIANCE})
 DECIDERS: Final = frozenset({Role.COMPLIANCE, Role.APPROVER})
