@@ -147,9 +147,14 @@ def _compensation(ctx: OperationContext, request: CompensationRequest) -> Compla
 
 
 def _evidence_pack(ctx: OperationContext, request: ComplaintName) -> PackReply:
-    """The evidence of the complaint's customer, else of its job, own fields opened; the password was for exactly this."""
-    row, content = complaints.look(ctx, request.complaint)
-    customer = content.customer if content else NOBODY
+    """The evidence of the complaint's customer, else of its job, own fields opened; the password was for exactly this.
+
+    Its own entry records it. One written before would be in the package, not yet co-signed, and no package would be final.
+    """
+    at = complaints.place(request.complaint)
+    with ctx.host.store.read() as reader:
+        row = complaints.complaint(reader, request.complaint)
+        customer = cases.sealed(reader, ctx.host, at).customer if cases.is_sealed(reader, ctx.host, at) else NOBODY
     if customer.id_nos:
         about = {"id_no": customer.id_nos[0]}
     elif customer.phones:
@@ -313,7 +318,7 @@ COMPLAINT_OPERATIONS = (
     ),
     _operation(
         name="complaints.evidence_pack", zh="导出投诉的证据包", en="export the evidence of a complaint", request=ComplaintName,
-        reply=PackReply, run=_evidence_pack, fresh_password=True, long=True, evidence=("complaints.viewed", "evidence.exported"),
+        reply=PackReply, run=_evidence_pack, fresh_password=True, long=True, evidence=("evidence.exported",),
     ),
     _operation(
         name="complaints.assess_liability", zh="认定责任主体", en="assess liability", request=LiabilityRequest,

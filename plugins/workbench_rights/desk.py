@@ -327,10 +327,16 @@ def _done(row: RequestRow, content: Sealed | None, records: int) -> tuple[str, s
 
 
 def evidence_pack(ctx: OperationContext, request: str) -> Any:
-    """The evidence export of the customer, own fields opened; the password just given was for exactly this."""
-    customer = look_deeper(ctx, request, "evidence").customer
+    """The evidence export of the customer, own fields opened; the password just given was for exactly this.
+
+    Its own entry records it. One written before would be in the package, not yet co-signed, and no package would be final.
+    """
+    host = ctx.host
+    with host.store.read() as reader:
+        require_identified(cases.request(reader, request))
+        customer = cases.sealed(reader, host, place(request)).customer
     about = {"id_no": customer.id_nos[0]} if customer.id_nos else {"phone": customer.phones[0]}
-    return ctx.host.gate.call("evidence.export_opened", about, ctx.caller, context=ctx, is_confirmed=True)
+    return host.gate.call("evidence.export_opened", about, ctx.caller, context=ctx, is_confirmed=True)
 
 
 def look(ctx: OperationContext, request: str) -> tuple[RequestRow, Sealed | None]:

@@ -387,7 +387,7 @@ RIGHTS_OPERATIONS = (
     ),
     _operation(
         name="rights.evidence_pack", zh="导出该客户的证据包", en="export the evidence about a customer", request=RequestName,
-        reply=PackReply, run=_evidence_pack, fresh_password=True, long=True, evidence=("rights.viewed", "evidence.exported"),
+        reply=PackReply, run=_evidence_pack, fresh_password=True, long=True, evidence=("evidence.exported",),
     ),
     _operation(
         name="rights.lift_restriction", zh="结束限制处理", en="end a restriction", request=ReasonRequest, reply=RequestInfo,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.flows import population
+from tests.package.test_export import settle, verdict
 from tests.rights.conftest import Desk, PURPOSE
 from workbench.crypto import sm3
 from workbench.domain.party import Role
@@ -170,8 +171,13 @@ def test_an_attachment_is_encrypted_its_salted_digest_on_the_ledger_and_one_byte
 
 def test_liability_rests_on_entries_that_exist_and_a_bundle_that_was_exported(desk: Desk) -> None:
     name = note(desk, job=desk.job)
+    settle(desk.three)
     pack = desk.call("complaints.evidence_pack", complaint=name)
-    assert desk.taken(pack.download)[:2] == b"PK" and desk.entries("evidence.exported")[-1].values["package_sm3"] == pack.package_sm3
+    data = desk.taken(pack.download)
+    assert sm3.digest(data).hex() == pack.package_sm3 == desk.entries("evidence.exported")[-1].values["package_sm3"]
+    found = verdict(desk.three, data)
+    assert (pack.state, found["verdict"]) == ("FINAL", "OK"), found["en"]
+    assert found["entries"] == sum(pack.entries.values()) > 0 and not [one for step in found["steps"] for one in step["problems"]]
     released = desk.three.entries("broker", job=desk.job, kind="intersection.released")[-1].ref.index
     form = {"complaint": name, "liable": "营销部", "basis": "未核对退订即外呼", "package_sm3": pack.package_sm3}
     for wrong in ("broker/999999", "nobody/1", "broker/x"):
