@@ -6,8 +6,8 @@ from typing import Any
 
 from workbench.app.parts.acting import Act, Field
 
-RISKS = ("low", "medium", "high")
-CONCLUSIONS = ("proceed", "conditions", "stop")
+RISKS = ("", "low", "medium", "high")
+CONCLUSIONS = ("", "proceed", "conditions", "stop")
 _REASON = Field("reason")
 _LETTER = tuple(Field(f"{item}_{lang}", "long") for item in ("cause", "harm", "done", "advice") for lang in ("zh", "en"))
 

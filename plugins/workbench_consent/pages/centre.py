@@ -55,6 +55,8 @@ class ConsentPage:
         self.draw()
         if self.withdrawals in self.sections:
             self.page.start(self.withdrawals.show)  # the answer tells what waits for partners
+        if self.coverage in self.sections and wanted not in ("", self.coverage.name):
+            self.page.start(self.coverage.show)  # and how many may be used, whichever section is shown
         names = [one.name for one in self.sections]
         self.choice.value = wanted if wanted in names else (names[0] if names else None)
         await self._shown()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import panel as pn
-
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Acting
@@ -44,7 +42,7 @@ class Requests(Section):
         self._drawing = False
         self.state = layout.select(page, "filter.state", options={})
         self.kind = layout.select(page, "filter.kind", options={})
-        self.overdue = pn.widgets.Checkbox(label=page.label("filter.overdue"), margin=0)
+        self.overdue = layout.ticks(page, "filter.overdue")
         for widget in (self.state, self.kind, self.overdue):
             widget.param.watch(lambda _event: None if self._drawing else page.start(self._again), "value")
         self.table = DataTable(page_size=PAGE_ROWS, openable=True, state="loading")
@@ -118,6 +116,7 @@ class Requests(Section):
         self._drawing = True
         states = {t("filter.open"): "open", t("filter.any"): "", **{t(f"option.request_state.{one}"): one for one in REQUEST_STATES}}
         layout.set_options(self.state, states)
+        self.overdue.param.update(options={t("filter.overdue"): True}, value=list(self.overdue.value))
         layout.set_options(self.kind, {t("filter.every_kind"): "", **{t(f"option.kind.{one}"): one for one in KINDS}})
         self._drawing = False
         self.table.lang = self.page.lang

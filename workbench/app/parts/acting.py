@@ -73,6 +73,7 @@ class Acting:
         self.defaults: dict[str, Any] = {}
         self.chosen: Act | None = None
         self.fields: dict[str, Any] = {}
+        self._captions: dict[str, Notes] = {}
         self._files: dict[str, tuple[str, bytes]] = {}
         self._stopped = False
         self.head, self.told = Notes(framed=False), Notes(framed=False)
@@ -107,7 +108,12 @@ class Acting:
             return
         self.fields = {one.name: self._widget(one) for one in act.fields}
         short = [self.fields[one.name] for one in act.fields if one.kind not in ("long", "file", "pairs", "choices", "tick")]
-        rest = [self.fields[one.name] for one in act.fields if one.kind in ("long", "file", "pairs", "choices", "tick")]
+        # Panel shows no label over boxes to tick, so they get a caption.
+        self._captions = {one.name: Notes(framed=False) for one in act.fields if one.kind == "choices"}
+        rest = []
+        for one in act.fields:
+            if one.kind in ("long", "file", "pairs", "choices", "tick"):
+                rest += [*([self._captions[one.name]] if one.kind == "choices" else []), self.fields[one.name]]
         go = layout.button(self.page, f"act.{name}", self.do, primary=True)
         close = layout.button(self.page, "act.close", self._shut)
         self.form[:] = [*([layout.fields(*short)] if short else []), *rest, layout.buttons(go, close)]
@@ -121,7 +127,10 @@ class Acting:
             upload.accept = FILES
             return upload
         if field.kind == "tick":
-            return pn.widgets.Checkbox(label=page.label(key), value=bool(first), margin=0)
+            # One box of a group: a single box of Panel has a label that a screen reader does not find.
+            made = layout.ticks(page, key)
+            made.param.update(options={page.t(key): True}, value=[True] if first else [])
+            return made
         if field.kind == "number":
             return layout.field(pn.widgets.IntInput, page, key, value=int(first or 0), start=0)
         if field.kind == "choices":
@@ -157,7 +166,7 @@ class Acting:
             if field.kind == "file":
                 continue
             if field.kind in ("tick", "number", "choice", "choices"):
-                made[field.name] = widget.value
+                made[field.name] = bool(widget.value) if field.kind == "tick" else widget.value
                 continue
             text = str((widget.value_input if hasattr(widget, "value_input") else "") or widget.value or "").strip()
             if field.kind == "pairs":
@@ -255,10 +264,13 @@ class Acting:
             widget = self.fields[field.name]
             if field.kind == "file":
                 widget.say(choose=t(f"field.{field.name}"), hint=t("upload.hint"), sending=t("upload.sending", share="{share}"))
+            elif field.kind == "tick":
+                widget.param.update(options={t(f"field.{field.name}"): True}, value=list(widget.value))
             elif field.kind == "choice":
                 options = {t(f"option.{field.name}.{one or 'none'}"): one for one in field.options} or dict(self._choices(field.name))
                 layout.set_options(widget, options, widget.value if widget.value is not None else self.defaults.get(field.name) or field.default)
             elif field.kind == "choices":
+                self._captions[field.name].tell(notes.text(t(f"field.{field.name}"), meta=True))
                 options = {t(f"option.{field.name}.{one}"): one for one in field.options} or dict(self._choices(field.name))
                 widget.param.update(options=options, value=[one for one in widget.value if one in options.values()])
 
