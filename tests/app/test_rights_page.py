@@ -72,6 +72,8 @@ def test_a_request_goes_from_the_counter_to_its_answer(house: Institutions, lang
     assert number in made.strip.reason and made.strip.state == "pending"
     asyncio.run(section.acting.open("rights.identify"))
     section.acting.fields["method"].value = "in-person"
+    assert section.acting.values()["confirmed"] is False, "nothing is confirmed before a person ticks it"
+    section.acting.fields["confirmed"].value = [True]
     asyncio.run(section.acting.do())
     assert made.page.client.prepared[-1] == ("rights.identify", {"request": number, "method": "in-person", "note": "", "confirmed": True})
     confirmed(house, section.acting, made)

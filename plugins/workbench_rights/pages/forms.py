@@ -31,7 +31,7 @@ RECEIVE = Act(
     ),
 )  # fmt: skip
 REQUEST_ACTS = (
-    Act("rights.identify", (Field("method", "choice", METHODS), Field("note"), Field("confirmed", "tick", default=True)), password=True),
+    Act("rights.identify", (Field("method", "choice", METHODS), Field("note"), Field("confirmed", "tick")), password=True),
     Act("rights.decide", (Field("decision", "choice", DECISIONS), _REASON), password=True),
     Act("rights.answer", password=True),
     Act("rights.explain"),
