@@ -8,19 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from workbench.contracts import OperationContext
 from workbench.domain.party import Role
 from workbench.errors import NotFound
 
 
+LARGEST_NUMBER = 2**53 - 1
+"""Of any whole number in a request: what canonical JSON and a browser hold exactly, and less than the database takes."""
+
+
 class Request(BaseModel):
-    """Base of every request: unknown fields are refused, strings are taken as they are."""
+    """Base of every request: unknown fields are refused, strings are taken as they are, whole numbers fit everywhere."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=20_000)
+
+    @model_validator(mode="after")
+    def _numbers_fit(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, int) and abs(one) > LARGEST_NUMBER:
+                    raise ValueError(f"{name}: between -(2^53 - 1) and 2^53 - 1")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(core)
+        for one in handler.resolve_ref_schema(described).get("properties", {}).values():
+            for number in (one, one.get("items", {})):
+                if number.get("type") == "integer" and "exclusiveMaximum" not in number:
+                    number.setdefault("maximum", LARGEST_NUMBER)
+                    if "exclusiveMinimum" not in number:
+                        number.setdefault("minimum", -LARGEST_NUMBER)
+        return described
 
 
 class Reply(BaseModel):

@@ -101,9 +101,9 @@ def test_the_entries_of_both_sides_stand_in_the_order_of_the_flow(three: Institu
         party: [kind.removeprefix("intersection.") for kind in three.kinds(party, job) if not kind.endswith(".message")]
         for party in ("broker", "bank")
     }
-    attempt = ["attempt_started", "consent.snapshot", "contract", "cardinality", "struck", "grants", "released", "sealed"]
+    attempt = ["attempt_started", "consent.snapshot", "contract", "cardinality", "struck", "grants", "assessment.missing", "released", "sealed"]
     assert steps["broker"] == ["proposed", "approval_received", *attempt]
-    assert steps["bank"] == ["proposal_received", "approved", *attempt]
+    assert steps["bank"] == ["proposal_received", "assessment.missing", "approved", *attempt]
     approved = three.entries("bank", job, "intersection.approved")[0]
     proposed = three.entries("broker", job, "intersection.proposed")[0]
     assert approved.values["automatic"] == "yes"

@@ -34,7 +34,7 @@ class Section:
 
     def party(self, party: str) -> str:
         """The institution's name in the present language; an unknown id stands for itself."""
-        known = {one: zh if self.page.lang == "zh" else en for one, zh, en in self.page.me["parties"]}
+        known: dict[str, str] = {one: zh if self.page.lang == "zh" else en for one, zh, en in self.page.me["parties"]}
         return str(known.get(party, party))
 
     def tile(self, party: str) -> dict[str, Any]:
