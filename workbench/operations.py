@@ -18,7 +18,6 @@ from workbench.contracts import OperationContext
 from workbench.domain.party import Role
 from workbench.errors import NotFound
 
-
 LARGEST_NUMBER = 2**53 - 1
 """Of any whole number in a request: what canonical JSON and a browser hold exactly, and less than the database takes."""
 

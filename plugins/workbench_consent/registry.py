@@ -37,7 +37,7 @@ from workbench_consent import (
 from workbench_consent.audit import AuditResult, audit
 from workbench_consent.circumstances import Circumstances
 from workbench_consent.columns import Verdicts
-from workbench_consent.grants import Customer, Reason, Subject, Verdict, Withdrawal
+from workbench_consent.grants import Customer, Reason, StaleSince, Subject, Verdict, Withdrawal
 from workbench_consent.list_tokens import ListTokens
 from workbench_consent.projection import KnownLists, Projection, State
 from workbench_consent.replaying import require_replayed
@@ -45,6 +45,7 @@ from workbench_consent.single import SingleDecisions
 from workbench_consent.subjects import (
     ABSENT,
     TOKEN_PURPOSE,
+    Flags,
     Subjects,
     distinct,
     holds_any,
@@ -183,6 +184,11 @@ class Registry:
     def token_key(self) -> bytes:
         """The key of the tokens, for bulk work inside this process only."""
         return self._token_key
+
+    def surroundings(self, state: State) -> tuple[StaleSince, Flags | None]:
+        """What published notices made stale, and which grants are used up, as of a state."""
+        around = self._circumstances
+        return around.stale(state.seq), around.used_up(state.grants, state.terms, state.erasure, "")
 
     def state(self) -> State:
         """Everything the registry knows now, as columns."""
