@@ -99,15 +99,13 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     kinds = importing.add_subparsers(dest="what", required=True, parser_class=Parser, metavar="WHAT")
     customers = _add(kinds, "customers", "lists:import_customers", "导入客户名单 / import a customer list")
     consents = _add(kinds, "consents", "lists:import_consents", "导入客户授权 / import consents")
-    consents.add_argument("--documents", metavar="DIR", help="签署文件所在文件夹 / folder of the signed forms that rows name")
+    _consent_file(consents)
     signed = _add(kinds, "forms", "capture:import_forms", "批量导入签署文件 / import signed forms in bulk")
     signed.add_argument("--documents", required=True, metavar="DIR|ZIP", help="签署文件 PDF、JPG、PNG / signed forms")
     signed.add_argument("--place", required=True, metavar="TEXT", help="网点或渠道 / branch or channel")
     signed.add_argument("--backdating", metavar="B-…", help="已批准的倒签 / an approved backdating")
-    for command in (customers, consents, signed):
-        command.add_argument("--party", required=True, help="机构 / institution")
-        command.add_argument("file", metavar="FILE", help="CSV, XLSX, Parquet")
-        command.add_argument("--max-bad-share", type=_share, metavar="X", help="坏行上限 0 到 1 / largest share of bad rows")
+    for command in (customers, signed):
+        _table_file(command)
     customers.add_argument("--map", nargs="*", default=[], metavar="FIELD=HEADER", help="phone=手机")
     customers.add_argument("--name", help="名单名 / name of the list")
     customers.add_argument("--owner", help="责任部门 / owner")
@@ -120,6 +118,7 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     _erase_arguments(_add(commands, "erase", "erasing:erase", "即 consent erase / the same as consent erase"))
     consent = commands.add_parser("consent", help="授权 / consent")
     verbs = consent.add_subparsers(dest="verb", required=True, parser_class=Parser, metavar="VERB")
+    _consent_file(_add(verbs, "import", "lists:import_consents", "即 import consents / the same as import consents"))
     withdraw = _add(verbs, "withdraw", "lists:withdraw", "撤回授权，立即生效 / withdraw, effective at once")
     withdraw.add_argument("--party", required=True, help="机构 / institution")
     withdraw.add_argument("--phone", help="手机号 / phone")
@@ -170,6 +169,17 @@ def _who_asks(command: Parser) -> None:
         help="由谁提出：本人、受托人、监护人、近亲属 / who asks for it",
     )  # fmt: skip
     command.add_argument("--proof", default="", help="代为办理的证明文件编号 / reference of the proof, for who acts for the customer")
+
+
+def _table_file(command: Parser) -> None:
+    command.add_argument("--party", required=True, help="机构 / institution")
+    command.add_argument("file", metavar="FILE", help="CSV, XLSX, Parquet")
+    command.add_argument("--max-bad-share", type=_share, metavar="X", help="坏行上限 0 到 1 / largest share of bad rows")
+
+
+def _consent_file(command: Parser) -> None:
+    command.add_argument("--documents", metavar="DIR", help="签署文件所在文件夹 / folder of the signed forms that rows name")
+    _table_file(command)
 
 
 def _erase_arguments(erase: Parser) -> None:

@@ -17,6 +17,7 @@ import polars as pl
 from pydantic import Field as Bounded
 
 from workbench.contracts import ConsentRegistry, GrantQuery, OperationContext, Transaction
+from workbench.crypto import sm3
 from workbench.domain.evidence import EvidenceKind, Field, Visibility
 from workbench.domain.intersection import KeyKind
 from workbench.domain.party import PartyId, Role
@@ -43,6 +44,19 @@ EVIDENCE_KINDS = (
         ),
         "列出需要续签授权的客户",
         "customers whose consent is to be renewed were listed",
+    ),
+    EvidenceKind(
+        "consent.status_exported",
+        (
+            Field("list", Visibility.COMMITTED, "名单", "list"),
+            Field("purpose", Visibility.COMMITTED, "用途", "purpose"),
+            Field("recipient", Visibility.COMMITTED, "接收方", "recipient"),
+            Field("customers", Visibility.COMMITTED, "客户数", "customers", "1"),
+            Field("as_of", Visibility.COMMITTED, "依据的授权事件", "consent event it rests on"),
+            Field("file_sm3", Visibility.COMMITTED, "文件的 SM3", "SM3 of the file"),
+        ),
+        "导出一份名单的授权状态",
+        "the consent status of a list was exported",
     ),
 )
 
@@ -108,6 +122,24 @@ class RenewalsReply(Reply):
 
     expired: int
     ending: int
+    download: str
+
+
+class StatusRequest(Request):
+    """The whole list, customer by customer."""
+
+    list_id: str
+    purpose: str
+    recipient: str
+    key_kind: KeyKind = KeyKind.PHONE
+
+
+class StatusReply(Reply):
+    """counts: reason code -> customers, "OK" for those who may be used; download: CSV with customer_id, status, ends_on."""
+
+    customers: int
+    as_of: int
+    counts: dict[str, int]
     download: str
 
 
@@ -209,7 +241,39 @@ def _renewals(ctx: OperationContext, request: RenewalsRequest) -> RenewalsReply:
     return RenewalsReply(expired=int(expired.sum()), ending=int(ending.sum()), download=host.store.write(change))
 
 
+def _status(ctx: OperationContext, request: StatusRequest) -> StatusReply:
+    registry, host = _registry(ctx), ctx.host
+    query = GrantQuery(request.purpose, PartyId(request.recipient), host.now_ms(), request.key_kind)
+    customers = host.lists.frame(request.list_id)
+    decision = registry.decide(customers, query)
+    last_ms = pl.Series("ends_on", decision.valid_until_ms - 1, pl.Int64)
+    day = last_ms.cast(pl.Datetime("ms", "UTC")).dt.convert_time_zone("Asia/Shanghai").dt.strftime("%Y-%m-%d")
+    rows = pl.DataFrame(
+        {
+            "customer_id": neutralise_cells(customers["customer_id"]),
+            "status": pl.Series(decision.reason.tolist(), dtype=pl.String).replace("", "OK"),
+            "ends_on": day,
+        }
+    ).with_columns(ends_on=pl.when(pl.Series(decision.usable)).then(pl.col("ends_on")))
+    data = b"\xef\xbb\xbf" + rows.write_csv(line_terminator="\r\n").encode()
+    values = {
+        "list": request.list_id, "purpose": query.purpose, "recipient": query.recipient, "customers": str(rows.height),
+        "as_of": str(decision.as_of), "file_sm3": sm3.digest(data).hex(),
+    }  # fmt: skip
+
+    def change(tx: Transaction) -> str:
+        host.evidence.append(tx, "consent.status_exported", values, actor=ctx.caller.person.token)
+        return str(host.downloads.offer(tx, ctx.caller, "consent-status.csv", data))
+
+    counts = {code or "OK": count for code, count in decision.counts.items()}
+    return StatusReply(customers=rows.height, as_of=decision.as_of, counts=counts, download=host.store.write(change))
+
+
 OPERATIONS = (
+    Operation(
+        name="consent.export_status", zh="导出一份名单的授权状态", en="export the consent status of a list", request=StatusRequest,
+        reply=StatusReply, roles=frozenset({Role.COMPLIANCE}), run=_status, evidence=("consent.status_exported",),
+    ),
     Operation(
         name="consent.outlook", zh="查看授权到期预测", en="read when consents end", request=OutlookRequest,
         reply=OutlookReply, roles=frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role.AUDITOR}),

@@ -42,11 +42,11 @@ class Coverage(Section):
         self.reasons = Waterfall(state="loading")
         self.bars = MonthBars(state="loading")
         self.renew = layout.button(page, "renew.make", self._list_renewals)
-        self.renew_told = layout.stack()
+        self.status = layout.button(page, "status.export", self._export_status)
         for widget in (self.list_id, self.key_kind):
             widget.param.watch(lambda _event: None if self._drawing else page.start(self._choose_list), "value")
         self.matrix.on_action(lambda _name, told: self._choose(str(told.get("id", ""))), "open")
-        side = layout.stack(pane(self.reasons), pane(self.bars), layout.buttons(self.renew))
+        side = layout.stack(pane(self.reasons), pane(self.bars), layout.buttons(self.renew, self.status))
         self.root = layout.stack(
             layout.card(layout.fields(self.list_id, self.key_kind)), layout.split(pane(self.matrix), side, side_px=480)
         )
@@ -104,6 +104,17 @@ class Coverage(Section):
         self.draw()
         self._changed()
 
+    async def _export_status(self) -> None:
+        """Every customer of the list with the registry's answer, as a file of customer numbers."""
+        if self.chosen is None or not self.list_id.value:
+            return
+        page, (purpose, recipient) = self.page, self.chosen
+        made = await page.run(
+            page.client.call, "consent.export_status", list_id=self.list_id.value, key_kind=self.key_kind.value, purpose=purpose,
+            recipient=recipient,
+        )  # fmt: skip
+        page.download(str(made["download"]))
+
     # ------------------------------------------------------------------ drawing
 
     def _options(self) -> None:
@@ -128,7 +139,7 @@ class Coverage(Section):
     def draw(self) -> None:
         self._options()
         self.look(self.matrix, self.reasons, self.bars)
-        self.renew.visible = self.page.may("consent.renewals")
+        self.renew.visible, self.status.visible = self.page.may("consent.renewals"), self.page.may("consent.export_status")
         if not self.lists and self.is_read and self.coverage is None and not self.list_id.value:
             for widget in (self.matrix, self.reasons, self.bars):
                 widget.state, widget.notice = "empty", {"sentence": self.t("coverage.no_list")}

@@ -47,7 +47,7 @@ class NoticeForm:
         self.categories = self._plain("line.categories")
         self.channels = self._plain("line.channels")
         self.days = layout.field(pn.widgets.IntInput, page, "notice_form.retention_days", value=0, start=0, end=40_000)
-        self.automated = pn.widgets.Checkbox(label=page.label("notice_form.automated"), margin=0)
+        self.automated = layout.ticks(page, "notice_form.automated")  # one box of a group: its label is found by a screen reader
         line_texts = [self._text(f"line.{name}", lang) for name in LINE_TEXTS for lang in ("zh", "en")]
         for widget in (self.purpose, self.recipient, self.days, self.automated):
             widget.param.watch(self._heard, "value")
@@ -120,7 +120,7 @@ class NoticeForm:
         layout.set_options(self.recipient, self.recipient.options or {}, line["recipient"])
         self.recipient_contact.value = line["recipient_contact"]
         self.categories.value, self.channels.value = ", ".join(line["categories"]), ", ".join(line["channels"])
-        self.days.value, self.automated.value = line["retention_days"], line["automated"]
+        self.days.value, self.automated.value = line["retention_days"], [True] if line["automated"] else []
         for name in LINE_TEXTS:
             for lang in ("zh", "en"):
                 self._fields[f"line.{name}", lang].value = line[name][lang]
@@ -167,6 +167,7 @@ class NoticeForm:
             for at, line in enumerate(self._lines)
         }  # fmt: skip
         layout.set_options(self.line, options, self._at)
+        self.automated.param.update(options={self.page.t("notice_form.automated"): True}, value=list(self.automated.value))
         self._showing = False
         self._show_line()
 
