@@ -12,7 +12,6 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from workbench.contracts import OperationContext
 from workbench.domain.party import Role
@@ -37,7 +36,7 @@ class Request(BaseModel):
         return self
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:  # Any: pydantic's own core schema
         described = handler(core)
         for one in handler.resolve_ref_schema(described).get("properties", {}).values():
             for number in (one, one.get("items", {})):

@@ -102,6 +102,18 @@ def opened(house: Institutions, kind: Any, role: Role, party: str = "broker") ->
     return made, around
 
 
+def test_health_names_the_node_that_is_away_and_who_calls(house: Institutions) -> None:
+    made, _ = opened(house, HealthPage, Role.OPERATOR)
+    house.wait_until(lambda: all(one["state"] == "ok" for one in house.nodes["broker"].heartbeat.states()))
+    asyncio.run(made.look())
+    assert made.answer.state == "sealed" and len(made.plugins.rows) >= 4 and made.checks.rows
+    made.status = {**made.status, "nodes": [node("bank", "silent", "bank 连不上"), node("broker")]}
+    made.draw()
+    assert made.answer.state == "failed" and "乙银行" in made.answer.reason and "甲证券运维" in made.answer.todo
+    made.page.lang = "en"
+    assert "Yi Bank" in made.answer.reason
+
+
 def test_home_is_open_to_every_role_and_says_what_waits(house: Institutions) -> None:
     job_id = house.propose("broker", "bank", population.RICH)
     for role in (Role.MARKETING, Role.COMPLIANCE, Role.OPERATOR, Role.REGULATOR, Role.ADMIN):
@@ -124,13 +136,10 @@ def test_a_changed_row_replaces_everything_above_on_home(house: Institutions) ->
         undo()
 
 
-def test_health_names_the_node_that_is_away_and_who_calls(house: Institutions) -> None:
+def test_what_only_warns_is_not_red_and_names_who_looks(house: Institutions) -> None:
+    """In the trial stage a job without an impact assessment goes on, and compliance is told."""
+    house.propose("broker", "bank", population.RICH)
     made, _ = opened(house, HealthPage, Role.OPERATOR)
     house.wait_until(lambda: all(one["state"] == "ok" for one in house.nodes["broker"].heartbeat.states()))
     asyncio.run(made.look())
-    assert made.answer.state == "sealed" and len(made.plugins.rows) >= 4 and made.checks.rows
-    made.status = {**made.status, "nodes": [node("bank", "silent", "bank 连不上"), node("broker")]}
-    made.draw()
-    assert made.answer.state == "failed" and "乙银行" in made.answer.reason and "甲证券运维" in made.answer.todo
-    made.page.lang = "en"
-    assert "Yi Bank" in made.answer.reason
+    assert made.answer.state == "pending" and "影响评估" in made.answer.reason and "合规" in made.answer.todo

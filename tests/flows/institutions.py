@@ -108,6 +108,7 @@ class Institutions:
         node = open_node(self.workspace, party)
         for name, value in options.items():
             setattr(node, name, value)
+        node.flow.releases._began_ms = node.now_ms()  # by the clock of this test, before anything looks at it
         links = MemoryLinks(node.party, tap=self.wire)
         self.nodes[party], self.links[party] = node, links
         for other, theirs in self.links.items():

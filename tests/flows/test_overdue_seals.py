@@ -107,7 +107,6 @@ def test_a_co_signature_that_never_comes_is_measured_over_a_restart_and_voids_bo
     apart.stop("broker")
     clock = bank.now_ms
     broker = apart.start("broker", now_ms=lambda: clock() + 25 * HOUR_MS)
-    broker.flow.releases._began_ms = broker.now_ms()
     broker.flow.complete_seals()
     assert broker.jobs.get(job).state == "SEALING", "after a day off, the partner gets a moment to deliver"
     later(broker, SETTLING_MS + 1)

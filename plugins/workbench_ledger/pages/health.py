@@ -105,7 +105,9 @@ class HealthPage:
             reason, todo = words.named(words.both(lines[0])), t("health.looks", owner=agenda.owner(str(lines[0]["owner"]), words))
         else:
             reason, todo = t("due.plugin", name=plugins[0]["name"]), t("health.looks", owner=agenda.owner("admin", words))
-        strip.sentence, strip.reason, strip.todo, strip.state = t("health.broken", count=words.count(count)), reason, todo, "failed"
+        is_broken = away or plugins or any(one["state"] == "failed" for one in lines)  # what only warns is not red
+        strip.sentence, strip.reason, strip.todo = t("health.broken", count=words.count(count)), reason, todo
+        strip.state = "failed" if is_broken else "pending"
         self.page.notify_lab(title=t("tab.health", count=words.count(count)))
 
     @staticmethod
