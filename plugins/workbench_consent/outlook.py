@@ -24,7 +24,7 @@ from workbench.domain.party import PartyId, Role
 from workbench.intake import neutralise_cells
 from workbench.operations import Operation, Reply, Request
 from workbench_consent.grants import Reason
-from workbench_consent.registry import Registry
+from workbench_consent.registry import Registry, counts_of
 
 BEIJING: Final = ZoneInfo("Asia/Shanghai")
 DAY_MS: Final = 86_400_000
@@ -126,7 +126,7 @@ class RenewalsReply(Reply):
 
 
 class StatusRequest(Request):
-    """The whole list, customer by customer."""
+    """The customers of a list for whom a grant speaks, one by one."""
 
     list_id: str
     purpose: str
@@ -135,7 +135,10 @@ class StatusRequest(Request):
 
 
 class StatusReply(Reply):
-    """counts: reason code -> customers, "OK" for those who may be used; download: CSV with customer_id, status, ends_on."""
+    """counts: reason code -> customers of the whole list, "OK" for those who may be used.
+
+    download: CSV with customer_id, status, ends_on of those for whom a grant speaks; who never signed is counted only.
+    """
 
     customers: int
     as_of: int
@@ -245,28 +248,30 @@ def _status(ctx: OperationContext, request: StatusRequest) -> StatusReply:
     registry, host = _registry(ctx), ctx.host
     query = GrantQuery(request.purpose, PartyId(request.recipient), host.now_ms(), request.key_kind)
     customers = host.lists.frame(request.list_id)
-    decision = registry.decide(customers, query)
-    last_ms = pl.Series("ends_on", decision.valid_until_ms - 1, pl.Int64)
+    verdicts, state = registry.explain(customers, query)
+    known = np.flatnonzero(verdicts.grant >= 0)  # who never signed anything is counted, and in no file
+    usable = verdicts.reason[known] == Reason.OK
+    last_ms = pl.Series("ends_on", verdicts.valid_until_ms[known] - 1, pl.Int64)
     day = last_ms.cast(pl.Datetime("ms", "UTC")).dt.convert_time_zone("Asia/Shanghai").dt.strftime("%Y-%m-%d")
     rows = pl.DataFrame(
         {
-            "customer_id": neutralise_cells(customers["customer_id"]),
-            "status": pl.Series(decision.reason.tolist(), dtype=pl.String).replace("", "OK"),
+            "customer_id": neutralise_cells(customers["customer_id"].gather(known)),
+            "status": pl.Series([Reason(int(one)).code or "OK" for one in verdicts.reason[known]], dtype=pl.String),
             "ends_on": day,
         }
-    ).with_columns(ends_on=pl.when(pl.Series(decision.usable)).then(pl.col("ends_on")))
+    ).with_columns(ends_on=pl.when(pl.Series(usable, dtype=pl.Boolean)).then(pl.col("ends_on")))
     data = b"\xef\xbb\xbf" + rows.write_csv(line_terminator="\r\n").encode()
     values = {
         "list": request.list_id, "purpose": query.purpose, "recipient": query.recipient, "customers": str(rows.height),
-        "as_of": str(decision.as_of), "file_sm3": sm3.digest(data).hex(),
+        "as_of": str(state.seq), "file_sm3": sm3.digest(data).hex(),
     }  # fmt: skip
 
     def change(tx: Transaction) -> str:
         host.evidence.append(tx, "consent.status_exported", values, actor=ctx.caller.person.token)
         return str(host.downloads.offer(tx, ctx.caller, "consent-status.csv", data))
 
-    counts = {code or "OK": count for code, count in decision.counts.items()}
-    return StatusReply(customers=rows.height, as_of=decision.as_of, counts=counts, download=host.store.write(change))
+    counts = {code or "OK": count for code, count in counts_of(verdicts).items()}
+    return StatusReply(customers=customers.height, as_of=state.seq, counts=counts, download=host.store.write(change))
 
 
 OPERATIONS = (

@@ -16,11 +16,13 @@ RICH = "wealth-marketing"
 """The purpose with every kind of exception; all others are granted by everybody to everybody."""
 SPARE = tuple(f"test-{number:02d}" for number in range(1, 49))
 """Purposes that one test each may spoil with withdrawals and budgets."""
+UNUSED = "test-never"
+"""A purpose that no job of any test has."""
 PURPOSES = {
     RICH: ["财富产品营销", "wealth marketing"],
     "investor-education": ["投资者教育", "investor education"],
     "customer-service": ["客户服务", "customer service"],
-} | {name: [name, name] for name in SPARE}
+} | {name: [name, name] for name in (*SPARE, UNUSED)}
 
 SHARED_PHONE = 155
 """At the broker a second customer, without any grant, has this person's phone."""

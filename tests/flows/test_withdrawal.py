@@ -107,7 +107,7 @@ def test_nothing_in_logs_letters_or_replies_names_the_customer(three: Institutio
 
 def test_whoever_is_in_no_released_list_of_the_scope_causes_no_letter(three: Institutions, purpose: str) -> None:
     mine, _ = three.run("broker", "bank", purpose)
-    outsider, other = withdraw(three, "broker", purpose, 10), withdraw(three, "broker", "investor-education", WHO)
+    outsider, other = withdraw(three, "broker", purpose, 10), withdraw(three, "broker", population.UNUSED, WHO)
     elsewhere = withdraw(three, "broker", purpose, WHO + 2, recipient="cardnet")
     for done in (*outsider, *other, *elsewhere):
         assert withdrawal(three, "broker", done.event).partners == []

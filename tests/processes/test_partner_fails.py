@@ -144,7 +144,7 @@ def test_a_disk_without_room_leaves_nothing_half_done_and_is_recorded(live: Live
             assert refused.value["error"]["code"] == "STORAGE_FAILED"
             assert len(live.rows("cardnet", "SELECT list FROM host_list")) == lists + accepted
             assert not list((folder / "uploads").iterdir())
-            wait_until(lambda: live.rows("cardnet", FAILURES)[0][0] > before, limit_s=10, what="the entry about it")  # noqa: B023
+            wait_until(lambda: live.rows("cardnet", FAILURES)[0][0] > before, limit_s=60, what="the entry about it")  # noqa: B023
             lists += accepted
         assert live.rows("cardnet", "SELECT count(*) FROM store_incident")[0][0] >= 1, "the failure itself is on record"
         left = live.rows("cardnet", "SELECT name FROM vault_object WHERE name LIKE 'list/%'")
