@@ -1,0 +1,1 @@
+"""From raw detections to secret keys: sifting, correction, verification, amplification; pure. Document: docs/protocols/qkd.md."""
