@@ -19,6 +19,7 @@ from workbench_kme.physics.link import (
     responses,
 )
 from workbench_kme.physics.presets import PRESETS
+from workbench_kme.physics.simulate import simulate
 from workbench_kme.physics.views import Counts, ReceiverView, SenderView, count, tabulate
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "count",
     "known_share",
     "responses",
+    "simulate",
     "tabulate",
 ]

@@ -113,15 +113,15 @@ class Response:
     """What one pulse of one intensity does at the receiver, per slot, before sifting.
 
     photon: a photon of the pulse clicks. primary: that or a dark count clicks. gain: primary or an after-pulse clicks.
-    errors: clicks AND the bit is wrong though both bases agree (the E·Q of the papers).
-    photon_error: wrong bit given a photon's click in agreeing bases.
+    errors, primary_errors: clicks AND the bit is wrong though both bases agree (the E·Q of the papers), with and without
+    after-pulses.
     """
 
     photon: float
     primary: float
+    primary_errors: float
     gain: float
     errors: float
-    photon_error: float
 
     @property
     def qber(self) -> float:
@@ -139,9 +139,9 @@ def responses(link: Link, eavesdropper: Eavesdropper | None = None) -> tuple[Res
         Response(
             photon=click,
             primary=first,
+            primary_errors=wrong * click + (1 - click) * dark / 2,
             gain=first + (1 - first) * spill,
             errors=wrong * click + ((1 - click) * dark + (1 - first) * spill) / 2,
-            photon_error=wrong,
         )
         for click, first in zip(photon, primary, strict=True)
     ]
