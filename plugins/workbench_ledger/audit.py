@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from workbench.domain.checkpoint import PartyKeys, verify_note
+from workbench.domain.checkpoint import PartyKeys, parse_checkpoint, split_note, verify_note
 from workbench.domain.envelope import parse_envelope
 from workbench.domain.evidence import AuditFinding, AuditReport
 from workbench.domain.party import PartyId
@@ -304,21 +304,50 @@ def _stretches(indices: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _conflicts(context: Context, reader: tables.Reader) -> list[AuditFinding]:
-    rows = reader.execute("SELECT log, size, problem, idx, field FROM ledger_conflict ORDER BY number").fetchall()
+    rows = reader.execute(
+        "SELECT log, size, problem, idx, field, held_note, offered_note, prefix FROM ledger_conflict ORDER BY number"
+    ).fetchall()
     if find_lost(context, reader) is None:
         rows = [row for row in rows if row[2] != ROLLED_BACK]  # what was lost has come back and was checked
-    return [
-        AuditFinding(
-            PartyId(log),
-            index,
-            name,
-            ROLLED_BACK if problem == ROLLED_BACK else "CONFLICT",
-            f"{log} 的日志有两份互相矛盾的已签检查点（条数 {size}），两份均已保留。请各家合规人员比对",
-            f"the log of {log} has two signed heads that contradict each other (size {size}); both are kept. "
-            f"Compliance of all institutions must compare them",
-        )
-        for log, size, problem, index, name in rows
-    ]
+    found = []
+    for log, size, problem, index, name, held, offered, prefix in rows:
+        code = ROLLED_BACK if problem == ROLLED_BACK else "CONFLICT"
+        if code == ROLLED_BACK:
+            zh, en = _LACKS
+        else:
+            zh, en = _CONTRADICT if prefix or _one_size(held, offered) else _DOES_NOT_LEAD
+        zh, en = zh.format(log=log, size=size), en.format(log=log, size=size)
+        found.append(AuditFinding(PartyId(log), index, name, code, zh, en))
+    return found
+
+
+_LACKS = (
+    "{log} 的日志缺少它自己签过的记录（签过 {size} 条）：本机是从旧副本恢复的。请 {log} 的运维人员从镜像取回",
+    (
+        "the log of {log} lacks entries that its own key signed ({size} of them): this node was restored from an older copy. "
+        "Operators of {log} must get them back from a mirror"
+    ),
+)
+_CONTRADICT = (
+    "{log} 的日志有两份互相矛盾的已签检查点（条数 {size}），两份均已保留。请各家合规人员比对",
+    (
+        "the log of {log} has two signed heads that contradict each other (size {size}); both are kept. "
+        "Compliance of all institutions must compare them"
+    ),
+)
+_DOES_NOT_LEAD = (
+    "{log} 送来的记录接不到它所签的检查点（条数 {size}）：可能改了历史，也可能送出前被改。双方检查点均已保留，请各家合规人员比对",
+    (
+        "what {log} sent does not lead to the head it signed (size {size}): its history was changed, or the entries were before "
+        "they were sent. Its head and the one held here are kept; compliance of all institutions must compare them"
+    ),
+)
+"""Nobody else can tell from two heads of different sizes alone: so it is not called a contradiction of two signatures."""
+
+
+def _one_size(held: str, offered: str) -> bool:
+    """Whether two kept heads speak of one size: then they alone prove the contradiction."""
+    return bool(held and offered) and parse_checkpoint(split_note(held)[0]).size == parse_checkpoint(split_note(offered)[0]).size
 
 
 def _without_repeats(findings: Sequence[AuditFinding]) -> list[AuditFinding]:

@@ -88,6 +88,15 @@ class Live:
         sql = "SELECT count(*) FROM evidence_index WHERE job = ? AND kind = 'intersection.message'"
         return int(self.rows(party, sql, job)[0][0])
 
+    def size(self, party: str) -> int:
+        """How many entries a party's own log has."""
+        return int(self.rows(party, "SELECT count(*) FROM entry")[0][0])
+
+    def nobody_is_behind(self, party: str) -> bool:
+        """Whether all three have signed a party's whole log; read from the file: asking the node would leave an entry, a sign-in."""
+        signed = self.rows(party, "SELECT signer, max(size) FROM ledger_cosignature WHERE log = ? GROUP BY signer", party)
+        return len(signed) == 3 and {size for _, size in signed} == {self.size(party)}
+
     def refusals(self, party: str, code: str) -> int:
         """How many refusals of peers with this code are in a party's own log, read as text."""
         sql = "SELECT count(*) FROM entry WHERE CAST(body AS TEXT) LIKE '%\"peer.refused\"%' AND CAST(body AS TEXT) LIKE ?"

@@ -22,19 +22,9 @@ def leave_entries(live: Live, party: str, count: int) -> None:
                 client.call("people.all")
 
 
-def nobody_is_behind(live: Live, party: str) -> bool:
-    """Read from the file: asking the node would leave an entry of its own, a sign-in."""
-    signed = live.rows(party, "SELECT signer, max(size) FROM ledger_cosignature WHERE log = ? GROUP BY signer", party)
-    return len(signed) == 3 and {size for _, size in signed} == {size_of(live, party)}
-
-
-def size_of(live: Live, party: str) -> int:
-    return int(live.rows(party, "SELECT count(*) FROM entry")[0][0])
-
-
 def test_status_names_every_log_and_mirror(live: Live) -> None:
     leave_entries(live, "broker", 1)
-    wait_until(lambda: nobody_is_behind(live, "broker"), limit_s=60, what="co-signing")
+    wait_until(lambda: live.nobody_is_behind("broker"), limit_s=60, what="co-signing")
     outcome = workbench("ledger", "status", live.folder, "--party", "broker", "--json")
     value = outcome.value
     assert (outcome.status, value["party"], value["open"], value["conflicts"], value["lost"]) == (0, "broker", True, [], None)
@@ -50,7 +40,7 @@ def test_a_node_that_was_away_catches_up_by_itself(live: Live) -> None:
     stop_nodes(live.workspace, parties=(PartyId("cardnet"),))
     leave_entries(live, "broker", 30)
     live.restart("cardnet")
-    wait_until(lambda: nobody_is_behind(live, "broker"), limit_s=60, what="the mirror that was away")
+    wait_until(lambda: live.nobody_is_behind("broker"), limit_s=60, what="the mirror that was away")
     outcome = workbench("ledger", "catch-up", live.folder, "--party", "cardnet", "--json")
     assert outcome.status == 0, outcome.out
     assert {one["party"]: one["code"] for one in outcome.value["partners"]} == {"bank": "", "broker": ""}
@@ -58,16 +48,16 @@ def test_a_node_that_was_away_catches_up_by_itself(live: Live) -> None:
 
 def test_a_database_put_back_from_an_older_copy_is_made_whole_before_the_node_writes(live: Live, tmp_path: Path) -> None:
     folder = live.workspace.node_folder("cardnet")
-    wait_until(lambda: nobody_is_behind(live, "cardnet"), limit_s=60, what="co-signing")
+    wait_until(lambda: live.nobody_is_behind("cardnet"), limit_s=60, what="co-signing")
     stop_nodes(live.workspace, parties=(PartyId("cardnet"),))
     source, target = sqlite3.connect(folder / "evidence.db"), sqlite3.connect(tmp_path / "copy.db")
     source.backup(target)
     source.close()
     target.close()
     live.restart("cardnet")
-    at = size_of(live, "cardnet")
+    at = live.size("cardnet")
     leave_entries(live, "cardnet", 5)
-    wait_until(lambda: nobody_is_behind(live, "cardnet"), limit_s=60, what="co-signing")
+    wait_until(lambda: live.nobody_is_behind("cardnet"), limit_s=60, what="co-signing")
     bodies = live.rows("cardnet", "SELECT body FROM entry WHERE idx >= ? ORDER BY idx", at)
     stop_nodes(live.workspace, parties=(PartyId("cardnet"),))
     for file in folder.glob("evidence.db*"):
@@ -83,6 +73,6 @@ def test_a_database_put_back_from_an_older_copy_is_made_whole_before_the_node_wr
     assert live.rows("cardnet", "SELECT body FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?", at, len(bodies)) == bodies
     restored = live.rows("cardnet", "SELECT count(*) FROM evidence_index WHERE kind = 'ledger.restored'")
     assert restored == [(1,)]
-    wait_until(lambda: nobody_is_behind(live, "cardnet"), limit_s=60, what="co-signing after the restore")
+    wait_until(lambda: live.nobody_is_behind("cardnet"), limit_s=60, what="co-signing after the restore")
     audit = workbench("audit", live.folder, "--party", "cardnet", "--json")
     assert audit.status == 0, audit.value["findings"]
