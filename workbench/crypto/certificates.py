@@ -41,7 +41,7 @@ class CertificateFacts:
     """What others need to know of a certificate.
 
     fingerprint: SHA-256 of the DER form, 64 lower-case hexadecimal digits. party: from the URI, "" if there is none.
-    hosts: host names and addresses, in the certificate's order.
+    hosts: host names and addresses, in the certificate's order. uris: all URIs of the alternative names.
     """
 
     fingerprint: str
@@ -50,6 +50,7 @@ class CertificateFacts:
     not_before: datetime
     not_after: datetime
     is_authority: bool
+    uris: tuple[str, ...] = ()
 
 
 def make_authority(party: str, *, now: datetime) -> KeyAndCertificate:
@@ -74,13 +75,23 @@ def issue_node_certificate(
     """
     if not hosts:
         raise ValueError("a node certificate names at least one host")
+    return issue_certificate(authority, name=party, uri=URI_PREFIX + party, hosts=hosts, now=now)
+
+
+def issue_certificate(
+    authority: KeyAndCertificate, *, name: str, uri: str, hosts: Sequence[str] = (), now: datetime
+) -> KeyAndCertificate:
+    """A fresh key and a certificate for whom `uri` names, for two years, good for both ends of a connection.
+
+    name: the common name, for people. hosts: as for a node; none for who only calls.
+    """
     issuer_key = _load_private(authority.private_key_pem)
     issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
     key = ec.generate_private_key(ec.SECP256R1())
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(URI_PREFIX + party)]
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
     names += [_general_name(host) for host in hosts]
     certificate = (
-        _builder(_name(party), issuer.subject, key.public_key(), now, NODE_DAYS)
+        _builder(_name(name), issuer.subject, key.public_key(), now, NODE_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -119,6 +130,7 @@ def describe_der(certificate_der: bytes) -> CertificateFacts:
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         is_authority=constraints.ca,
+        uris=tuple(uris),
     )
 
 
