@@ -24,6 +24,7 @@ SEED_BYTES: Final = 32
 MOST_PULSES: Final = 1 << 40
 MOST_CLICKS: Final = 1 << 26
 """Expected clicks of one block that fit into memory at about 40 bytes each."""
+_ONE: Final = np.uint8(1)
 
 
 def simulate(
@@ -127,11 +128,11 @@ def _primary(link: Link, expected: Sequence[Response], context: bytes, index: In
     sent_bit = (drawn & np.uint64(1)).astype(np.uint8)
     return _Events(
         index=index,
-        intensity=cell >> 3,
-        sent_basis=cell >> 2 & 1,
+        intensity=cell >> np.uint8(3),
+        sent_basis=cell >> np.uint8(2) & _ONE,
         sent_bit=sent_bit,
-        seen_basis=cell >> 1 & 1,
-        seen_bit=sent_bit ^ (cell & 1),
+        seen_basis=cell >> np.uint8(1) & _ONE,
+        seen_bit=sent_bit ^ (cell & _ONE),
     )
 
 
@@ -155,10 +156,10 @@ def _with_afterpulses(link: Link, expected: Sequence[Response], context: bytes, 
     place = causes + 1
     return _Events(
         index=np.insert(first.index, place, first.index[causes] + np.uint64(1)),
-        intensity=np.insert(first.intensity, place, cell >> 2),
-        sent_basis=np.insert(first.sent_basis, place, cell >> 1 & 1),
+        intensity=np.insert(first.intensity, place, cell >> np.uint8(2)),
+        sent_basis=np.insert(first.sent_basis, place, cell >> np.uint8(1) & _ONE),
         sent_bit=np.insert(first.sent_bit, place, (drawn & np.uint64(1)).astype(np.uint8)),
-        seen_basis=np.insert(first.seen_basis, place, cell & 1),
+        seen_basis=np.insert(first.seen_basis, place, cell & _ONE),
         seen_bit=np.insert(first.seen_bit, place, first.seen_bit[causes]),
     )
 
