@@ -299,3 +299,7 @@ def _muted_c_stderr() -> Iterator[None]:
             yield
         finally:
             _STDERR.stream.value = before
+
+
+muted = _muted_c_stderr
+"""For the other callers of GmSSL in this package: no source lines on standard error while it refuses something."""

@@ -1,0 +1,546 @@
+"""The exchange of a session: keys from every share, nothing accepted that was touched, no policy weakened."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.hmac import HMAC
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import session_world as world
+from session_world import (
+    BANK,
+    BROKER,
+    BROKER_KEY,
+    CARDNET_KEY,
+    HYBRID,
+    PQC,
+    exchange,
+    flips,
+    initiator,
+    responder,
+    share,
+)
+from workbench.channel.exchange_messages import parse_message
+from workbench.channel.frame import Header
+from workbench.channel.session_keys import derive_keys
+from workbench.channel.terms import DEFAULT_SUITES, SUITES, End, Order, Policy, QkdShare, SessionTerms
+from workbench.crypto import random, sm3
+from workbench.errors import KeyUnavailable, ProtocolViolation, Refused, WorkbenchError
+
+ALL_SUITES = tuple(SUITES)
+
+
+def same_keys(one: Any, other: Any) -> bool:
+    """Whether each end opens what the other one seals."""
+    header = Header(one.suite.number, 1, 0, one.session, one.epoch, 1, "probe").format()
+    from workbench.channel.frame import split
+
+    there = other.receive.open_sealed(split(one.send.seal(header, 1, b"there")))
+    back = one.receive.open_sealed(split(other.send.seal(header, 1, b"back")))
+    return there == b"there" and back == b"back"
+
+
+@pytest.mark.parametrize("suite", ALL_SUITES)
+def test_both_ends_have_the_same_keys_and_say_the_same_of_them(suite: str) -> None:
+    terms = replace(
+        HYBRID, suites=(suite,), group="g-1", lease="lease-7", own_evidence="ab" * 32, peer_evidence="cd" * 32
+    )
+    mine, theirs = exchange(terms)
+    assert same_keys(mine, theirs) and mine.export == theirs.export and mine.renewal == theirs.renewal
+    facts, other = mine.facts(), theirs.facts()
+    assert {
+        k: facts[k] for k in ("session", "suite", "policy", "key_id", "provenance", "transcript", "group", "lease")
+    } == {k: other[k] for k in ("session", "suite", "policy", "key_id", "provenance", "transcript", "group", "lease")}
+    assert facts["suite"] == suite and facts["key_id"] == share().key_id and facts["provenance"] == "simulated"
+    assert (facts["own_evidence"], facts["peer_evidence"]) == (other["peer_evidence"], other["own_evidence"])
+
+
+def lv(*values: bytes) -> bytes:
+    return b"".join(len(value).to_bytes(4, "big") + value for value in values)
+
+
+def hash_sm3(data: bytes) -> bytes:
+    context = hashes.Hash(hashes.SM3())
+    context.update(data)
+    return context.finalize()
+
+
+def test_the_keys_are_those_of_the_document_computed_by_another_library() -> None:
+    """Section 5 once more with `cryptography` alone, from the initiator's random bytes and the two messages."""
+    one, other = initiator(source=random.SeededSource(b"kat")), responder()
+    hello = one.hello()
+    other.receive_hello(hello)
+    answer = other.answer(share())
+    confirm, mine = one.receive_answer(answer)
+
+    stream = random.SeededSource(b"kat")
+    seed, scalar = stream(64), stream(32)
+    size = int.from_bytes(answer[6:10], "big")
+    body = json.loads(answer[10 : 10 + size])
+    mlkem_secret = MLKEM768PrivateKey.from_seed_bytes(seed).decapsulate(bytes.fromhex(body["mlkem768"]))
+    curve_secret = X25519PrivateKey.from_private_bytes(scalar).exchange(
+        X25519PublicKey.from_public_bytes(bytes.fromhex(body["share"]))
+    )
+    transcript = hash_sm3(lv(b"workbench/v1/session/transcript", hello, answer[10 : 10 + size]))
+    inputs = lv(b"workbench/v1/session/secret", share().value, mlkem_secret, curve_secret, b"")
+
+    def make(name: str, length: int) -> bytes:
+        info = f"workbench/v1/session/{name}".encode() + b"\x00" + transcript
+        return HKDF(hashes.SM3(), length, salt=transcript, info=info).derive(inputs)
+
+    assert mine.transcript == transcript.hex()
+    assert mine.session == hash_sm3(lv(b"workbench/v1/session/id", transcript))[:16]
+    assert bytes(mine.send._key._key) == make("key/initiator", 16) and mine.send._salt == make("salt/initiator", 4)
+    assert bytes(mine.receive._key._key) == make("key/responder", 16) and mine.receive._salt == make(
+        "salt/responder", 4
+    )
+    assert mine.renewal.reveal() == make("renewal", 32) and mine.export.reveal() == make("export", 32)
+    mac = HMAC(make("confirm/responder", 32), hashes.SM3())
+    mac.update(transcript + answer[10 + size : 10 + size + 64])
+    assert answer[-32:] == mac.finalize()
+    length = int.from_bytes(confirm[6:10], "big")
+    confirmed = hash_sm3(lv(b"workbench/v1/session/confirm", hello, answer, confirm[10 : 10 + length]))
+    mac = HMAC(make("confirm/initiator", 32), hashes.SM3())
+    mac.update(confirmed + confirm[10 + length : 10 + length + 64])
+    assert confirm[-32:] == mac.finalize()
+
+
+def test_the_hello_says_what_the_transcript_must_hold() -> None:
+    terms = replace(
+        HYBRID, suites=ALL_SUITES, lease="L-1", group="G-1", own_evidence="ab" * 32, order=Order.STRICT, signed=True
+    )
+    hello = initiator(terms).hello()
+    assert hello[:6] == b"WBHS\x01\x01"
+    body = json.loads(hello[10 : 10 + int.from_bytes(hello[6:10], "big")])
+    assert len(hello) == 10 + int.from_bytes(hello[6:10], "big") + 64
+    assert set(body) == {
+        "v", "kind", "role", "from", "to", "from_key", "to_key", "session", "epoch", "nonce", "policy", "provenances", "suites",
+        "order", "signed", "group", "lease", "evidence", "key_id", "provenance", "mlkem768", "shares",
+    }  # fmt: skip
+    assert (body["from"], body["to"], body["role"]) == ("broker", "bank", "initiator")
+    assert body["suites"] == list(ALL_SUITES) and set(body["shares"]) == {"x25519", "sm2"}
+    assert len(bytes.fromhex(body["mlkem768"])) == 1184 and body["lease"] == "L-1" and body["evidence"] == "ab" * 32
+
+
+# ------------------------------------------------------------------------------------------- each share counts
+
+SECRETS = {"qkd": b"q" * 32, "mlkem_secret": b"m" * 32, "curve_secret": b"c" * 32, "renewal": b""}
+
+
+def frame_of(**changes: bytes) -> bytes:
+    made = derive_keys(
+        SUITES[DEFAULT_SUITES[0]], bytes(32), **{**SECRETS, **changes}, key_id="k", provenance="simulated"
+    )
+    return next(iter(made.send_keys.values())).seal(b"header", 1, b"payload")
+
+
+def test_who_lacks_any_one_share_has_other_keys() -> None:
+    right = frame_of()
+    assert frame_of() == right
+    for name in SECRETS:
+        assert frame_of(**{name: b"x" * 32}) != right, name
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=6), st.binary(max_size=6), st.binary(max_size=6))
+def test_inputs_cannot_be_moved_from_one_share_into_the_next(left: bytes, middle: bytes, right: bytes) -> None:
+    one = frame_of(qkd=left + middle, mlkem_secret=right)
+    other = frame_of(qkd=left, mlkem_secret=middle + right)
+    assert (one == other) == (middle == b"")
+
+
+def test_another_value_under_the_same_key_id_is_found_before_any_payload() -> None:
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    wrong = QkdShare(share().key_id, "simulated", b"w" * 32)
+    refuse(lambda: one.receive_answer(other.answer(wrong)))
+
+
+# ------------------------------------------------------------------------------------------ what was touched
+
+
+def refuse(call: Callable[[], object]) -> None:
+    """The one refusal of an exchange, without a hint why."""
+    with pytest.raises(ProtocolViolation) as caught:
+        call()
+    assert caught.value.code == "HANDSHAKE_REFUSED" and caught.value.details == {}
+    assert caught.value.__cause__ is None and (caught.value.__context__ is None or caught.value.__suppress_context__)
+
+
+def places(message: bytes, *, every: int) -> list[int]:
+    """All places but those inside the long ML-KEM value, of which each `every`th."""
+    start = message.index(b'"mlkem768":"') + 12 if b'"mlkem768":"' in message else len(message)
+    end = message.index(b'"', start) if start < len(message) else start
+    return [place for place in range(len(message)) if not start <= place < end or (place - start) % every == 0]
+
+
+def _flip_all(every: int) -> None:
+    one, other = initiator(), responder()
+    hello = one.hello()
+    for changed in flips(hello, iter(places(hello, every=every))):
+        refuse(lambda changed=changed: other.receive_hello(changed))
+    assert other.state == "new"
+    other.receive_hello(hello)
+    answer = other.answer(share())
+    for changed in flips(answer, iter(places(answer, every=every))):
+        refuse(lambda changed=changed: one.receive_answer(changed))
+    assert one.state == "waiting"
+    confirm, mine = one.receive_answer(answer)
+    for changed in flips(confirm):
+        refuse(lambda changed=changed: other.receive_confirm(changed))
+    assert same_keys(mine, other.receive_confirm(confirm)), "what was refused changed nothing"
+
+
+def test_every_changed_byte_of_every_message_is_refused_and_changes_nothing() -> None:
+    _flip_all(64)
+
+
+@pytest.mark.soak
+def test_every_changed_byte_of_the_long_values_too() -> None:
+    _flip_all(1)
+
+
+def test_messages_cut_or_continued_are_refused() -> None:
+    one, other = initiator(), responder()
+    hello = one.hello()
+    for wrong in [
+        *(hello[:size] for size in (*range(100), *range(100, len(hello), 97), len(hello) - 1)),
+        hello + b"\x00",
+    ]:
+        refuse(lambda wrong=wrong: other.receive_hello(wrong))
+    other.receive_hello(hello)
+    answer = other.answer(share())
+    for wrong in [*(answer[:size] for size in range(0, len(answer), 211)), answer + b"\x00", answer[:-1]]:
+        refuse(lambda wrong=wrong: one.receive_answer(wrong))
+
+
+def test_messages_of_another_exchange_do_not_fit() -> None:
+    first, second = (initiator(), responder()), (initiator(), responder())
+    for one, other in (first, second):
+        other.receive_hello(one.hello())
+    answers = [pair[1].answer(share()) for pair in (first, second)]
+    refuse(lambda: first[0].receive_answer(answers[1]))
+    confirms = [pair[0].receive_answer(answer)[0] for pair, answer in zip((first, second), answers, strict=True)]
+    refuse(lambda: first[1].receive_confirm(confirms[1]))
+    assert first[1].receive_confirm(confirms[0]).session != second[1].receive_confirm(confirms[1]).session
+
+
+def test_an_end_does_not_accept_its_own_messages_back() -> None:
+    one, other = initiator(), responder()
+    hello = one.hello()
+    refuse(lambda: one.receive_answer(hello))
+    other.receive_hello(hello)
+    refuse(lambda: other.receive_confirm(other.answer(share())))
+
+
+def test_without_the_pinned_key_nobody_is_believed() -> None:
+    """Somebody with the identity's name and a key of their own: each end refuses, at its first message."""
+    false = initiator(key=CARDNET_KEY)
+    refuse(lambda: responder().receive_hello(false.hello()))
+    one, middle = initiator(), responder(key=CARDNET_KEY)
+    hello = one.hello()
+    refuse(lambda: middle.receive_hello(hello))  # the hello names the key it is meant for
+    middle._own = BANK  # it claims the bank's key, whose signature it cannot make
+    middle.receive_hello(hello)
+    refuse(lambda: one.receive_answer(middle.answer(share())))
+
+
+def test_a_hello_for_somebody_else_is_refused() -> None:
+    third = End("cardnet", CARDNET_KEY.public)
+    hello = initiator(peer=third).hello()
+    refuse(lambda: responder().receive_hello(hello))
+    refuse(
+        lambda: responder(identity="cardnet", key=CARDNET_KEY, peer=End("adviser", BROKER_KEY.public)).receive_hello(
+            hello
+        )
+    )
+
+
+def test_a_repeated_hello_meets_fresh_keys_and_nobody_who_can_confirm() -> None:
+    one, other = initiator(PQC), responder(PQC)
+    hello = one.hello()
+    other.receive_hello(hello)
+    confirm, _ = one.receive_answer(other.answer(None))
+    again = responder(PQC)
+    again.receive_hello(hello)
+    again.answer(None)
+    refuse(lambda: again.receive_confirm(confirm))
+
+
+def test_calls_out_of_order_are_refused_as_messages_and_mistakes_as_calls() -> None:
+    one, other = initiator(), responder()
+    refuse(lambda: one.receive_answer(b""))
+    refuse(lambda: other.receive_confirm(b""))
+    for call in (lambda: other.answer(None), lambda: other.refuse("BUSY")):
+        with pytest.raises(ValueError):
+            call()
+    hello = one.hello()
+    with pytest.raises(ValueError):
+        one.hello()
+    other.receive_hello(hello)
+    refuse(lambda: other.receive_hello(hello))
+    with pytest.raises(ValueError, match="asked for"):
+        other.answer(share(2))
+
+
+def test_an_exchange_that_is_over_stays_over() -> None:
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    answer = other.answer(share())
+    confirm, _ = one.receive_answer(answer)
+    other.receive_confirm(confirm)
+    for call in (
+        lambda: one.receive_answer(answer),
+        one.hello,
+        lambda: other.receive_confirm(confirm),
+        lambda: other.answer(share()),
+    ):
+        with pytest.raises(Refused) as caught:
+            call()
+        assert caught.value.code == "SESSION_BROKEN"
+
+
+# ------------------------------------------------------------------------------------------------- policies
+
+QKD = SessionTerms(Policy.QKD_REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("terms", "provenance", "code"),
+    [
+        (QKD, None, "QKD_KEY_REQUIRED"),
+        (QKD, "simulated", "PROVENANCE_REFUSED"),
+        (QKD, "imported", "PROVENANCE_REFUSED"),
+        (QKD, "device-014", ""),
+        (replace(QKD, provenances=("simulated",)), "simulated", ""),
+        (replace(QKD, provenances=("simulated",)), "device-014", "PROVENANCE_REFUSED"),
+        (HYBRID, None, "QKD_KEY_REQUIRED"),
+        (HYBRID, "simulated", ""),
+        (HYBRID, "imported", ""),
+        (replace(HYBRID, provenances=("device-014",)), "simulated", "PROVENANCE_REFUSED"),
+        (PQC, None, ""),
+        (PQC, "simulated", "PROVENANCE_REFUSED"),
+        (PQC, "device-014", "PROVENANCE_REFUSED"),
+    ],
+)
+def test_a_policy_takes_exactly_the_shares_it_names(terms: SessionTerms, provenance: str | None, code: str) -> None:
+    qkd = share(1, provenance) if provenance else None
+    arguments: dict[str, Any] = {"identity": "broker", "key": BROKER_KEY, "peer": BANK, "terms": terms, "qkd": qkd}
+    if not code:
+        mine, theirs = exchange(terms, qkd=qkd)
+        assert same_keys(mine, theirs) and mine.provenance == (provenance or "")
+        return
+    with pytest.raises(WorkbenchError) as caught:
+        world.Initiator(**arguments, retry_after_s=90)
+    assert caught.value.code == code
+    assert terms.policy.value in caught.value.en and terms.policy.value in caught.value.zh
+    if code == "QKD_KEY_REQUIRED":
+        assert isinstance(caught.value, KeyUnavailable) and caught.value.details["retry_after_s"] == "90"
+        assert "90" in caught.value.zh and "90" in caught.value.en and "nothing else is used" in caught.value.en
+
+
+def test_the_other_end_s_missing_key_ends_both_ends_with_the_time_to_try_again() -> None:
+    one, other = initiator(), responder()
+    assert other.receive_hello(one.hello()).key_id == share().key_id
+    with pytest.raises(KeyUnavailable) as there:
+        other.answer(None, retry_after_s=45)
+    with pytest.raises(KeyUnavailable) as here:
+        one.receive_answer(other.refusal)
+    for caught in (there, here):
+        assert caught.value.code == "QKD_KEY_REQUIRED"
+        assert caught.value.details == {"policy": "hybrid-required", "missing": share().key_id, "retry_after_s": "45"}
+        assert share().key_id in caught.value.zh and "45" in caught.value.zh and "45" in caught.value.en
+    assert one.state == other.state == "ended"
+
+
+def test_stores_that_disagree_about_a_key_s_origin_make_no_session() -> None:
+    one, other = initiator(qkd=share(1, "device-014")), responder()
+    other.receive_hello(one.hello())
+    with pytest.raises(Refused) as caught:
+        other.answer(share(1, "simulated"))
+    assert (caught.value.code, caught.value.details) == ("SESSION_TERMS_DIFFER", {"field": "provenance"})
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("policy", {"policy": Policy.QKD_REQUIRED}),
+        ("policy", {"policy": Policy.PQC_ONLY}),
+        ("provenances", {"provenances": ("simulated",)}),
+        ("order", {"order": Order.STRICT}),
+        ("signed", {"signed": True}),
+        ("group", {"group": "other"}),
+        ("lease", {"lease": "other"}),
+        ("evidence", {"own_evidence": "cd" * 32}),
+    ],
+)
+def test_settings_that_differ_end_the_exchange_and_both_ends_know(field: str, change: dict[str, Any]) -> None:
+    """Weaker or stronger, neither end gives way. `change` is how the responder's settings differ."""
+    one, other = initiator(), responder(replace(HYBRID, **change))
+    hello = one.hello()
+    with pytest.raises(Refused) as caught:
+        other.receive_hello(hello)
+    assert (caught.value.code, caught.value.details) == ("SESSION_TERMS_DIFFER", {"field": field})
+    with pytest.raises(Refused) as told:
+        one.receive_answer(other.refusal)
+    assert told.value.code == "SESSION_REFUSED" and told.value.details["reason"] == "SESSION_TERMS_DIFFER"
+    with pytest.raises(Refused) as after:
+        other.receive_hello(hello)
+    assert after.value.code == "SESSION_BROKEN"
+
+
+def test_the_responder_s_evidence_must_be_the_one_that_was_verified() -> None:
+    terms = replace(HYBRID, peer_evidence="ee" * 32)
+    one, other = initiator(terms), responder(replace(terms, peer_evidence="ff" * 32))
+    other.receive_hello(one.hello())
+    with pytest.raises(Refused) as caught:
+        one.receive_answer(other.answer(share()))
+    assert caught.value.details == {"field": "evidence"} and one.state == "ended"
+
+
+def test_the_first_offered_suite_that_both_allow_is_taken() -> None:
+    terms, fewer = (
+        replace(HYBRID, suites=(ALL_SUITES[2], ALL_SUITES[1], ALL_SUITES[0])),
+        replace(HYBRID, suites=ALL_SUITES[:2]),
+    )
+    mine, theirs = exchange(terms, other=responder(fewer))
+    assert mine.suite is theirs.suite is SUITES[ALL_SUITES[1]] and same_keys(mine, theirs)
+
+
+def test_without_a_common_suite_there_is_no_session() -> None:
+    one, other = initiator(replace(HYBRID, suites=ALL_SUITES[:1])), responder(replace(HYBRID, suites=ALL_SUITES[1:]))
+    with pytest.raises(Refused) as caught:
+        other.receive_hello(one.hello())
+    assert caught.value.code == "NO_COMMON_SUITE"
+    with pytest.raises(Refused) as told:
+        one.receive_answer(other.refusal)
+    assert told.value.details["reason"] == "NO_COMMON_SUITE"
+
+
+def test_a_refusal_that_was_touched_or_is_about_another_hello_ends_nothing() -> None:
+    one, other = initiator(), responder()
+    hello = one.hello()
+    other.receive_hello(hello)
+    refusal = other.refuse("BUSY", retry_after_s=5)
+    for changed in flips(refusal):
+        refuse(lambda changed=changed: one.receive_answer(changed))
+    stranger = initiator()
+    stranger.hello()
+    refuse(lambda: stranger.receive_answer(refusal))
+    with pytest.raises(Refused) as caught:
+        one.receive_answer(refusal)
+    assert caught.value.details == {"reason": "BUSY", "retry_after_s": "5"}
+
+
+def test_an_answer_signed_for_weaker_terms_is_not_taken() -> None:
+    """The responder's program was changed to answer `pqc-only` where both had agreed on more."""
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    other._terms = replace(other._terms, policy=Policy.PQC_ONLY)
+    with pytest.raises(Refused) as caught:
+        one.receive_answer(other.answer(share()))
+    assert caught.value.details == {"field": "policy"} and one.state == "ended"
+
+
+# -------------------------------------------------------------------------------------------------- secrets
+
+
+def test_no_secret_in_what_is_shown_raised_or_stored() -> None:
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    answer = other.answer(share())
+    shown = [repr(one), repr(other), repr(share()), repr(HYBRID)]
+    confirm, mine = one.receive_answer(answer)
+    theirs = other.receive_confirm(confirm)
+    shown += [repr(mine), repr(mine.send), repr(mine.export), repr(one), str(mine.facts())]
+    secrets = [
+        share().value,
+        bytes(mine.send._key._key),
+        bytes(mine.receive._key._key),
+        mine.export.reveal(),
+        mine.renewal.reveal(),
+    ]
+    for text in shown:
+        for secret in secrets:
+            assert secret.hex() not in text and repr(secret)[2:-1] not in text
+    for value in (one, other, mine, mine.export, mine.send._key):
+        for copier in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError):
+                copier(value)
+    with pytest.raises(TypeError):
+        hash(mine.export)
+    theirs.wipe()
+    with pytest.raises(ValueError, match="wiped"):
+        theirs.export.reveal()
+
+
+def test_secrets_are_overwritten_when_the_exchange_is_over() -> None:
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    scalar, qkd = one._x25519, one._qkd
+    assert scalar is not None and qkd is not None and len(scalar) == 32
+    answer = other.answer(share())
+    keys = other._keys
+    assert keys is not None
+    confirms = list(keys.confirm.values())
+    confirm, _ = one.receive_answer(answer)
+    other.receive_confirm(confirm)
+    assert scalar.wiped and qkd.wiped and all(one_key.wiped for one_key in confirms) and one._mlkem is None
+    ended = initiator()
+    ended.hello()
+    kept = ended._qkd
+    ended.end()
+    assert kept is not None and kept.wiped and ended._mlkem is None
+
+
+def test_terms_and_shares_of_another_form_are_not_made() -> None:
+    for wrong in (
+        {"suites": ()}, {"suites": ("none",)}, {"suites": DEFAULT_SUITES * 2}, {"provenances": ("quantum",)},
+        {"group": "a b"}, {"lease": "x" * 129}, {"own_evidence": "AB" * 32}, {"peer_evidence": "ab"},
+    ):  # fmt: skip
+        with pytest.raises(ValueError):
+            replace(HYBRID, **wrong)
+    with pytest.raises(ValueError):
+        SessionTerms(Policy.PQC_ONLY, provenances=("simulated",))
+    for arguments in (("", "simulated", b"x" * 32), ("k", "quantum", b"x" * 32), ("k", "simulated", b"x" * 31)):
+        with pytest.raises(ValueError):
+            QkdShare(*arguments)
+    with pytest.raises(ValueError):
+        End("Broker", BROKER_KEY.public)
+    with pytest.raises(ValueError):
+        initiator(peer=BROKER)
+
+
+def test_a_message_has_one_spelling() -> None:
+    """The same values written otherwise, or one field more, do not parse."""
+    hello = initiator().hello()
+    size = int.from_bytes(hello[6:10], "big")
+    body = json.loads(hello[10 : 10 + size])
+    for other in (
+        json.dumps(body), json.dumps({**body, "more": 1}, sort_keys=True, separators=(",", ":")),
+        json.dumps({**body, "v": 2}, sort_keys=True, separators=(",", ":")),
+        json.dumps({**body, "signed": 0}, sort_keys=True, separators=(",", ":")),
+        json.dumps({**body, "shares": {}}, sort_keys=True, separators=(",", ":")),
+        json.dumps({**body, "suites": body["suites"] * 2}, sort_keys=True, separators=(",", ":")),
+        json.dumps({**body, "epoch": 1}, sort_keys=True, separators=(",", ":")),
+        json.dumps({**body, "provenances": ["simulated", "imported"]}, sort_keys=True, separators=(",", ":")),
+    ):  # fmt: skip
+        encoded = other.encode()
+        refuse(
+            lambda encoded=encoded: parse_message(
+                hello[:6] + len(encoded).to_bytes(4, "big") + encoded + hello[10 + size :], 1
+            )
+        )
+    assert sm3.digest(parse_message(hello, 1).signed + hello[-64:]) == sm3.digest(hello)
