@@ -133,7 +133,7 @@ class DirectionKey:
 
     def seal(self, header: bytes, sequence: int, *parts: bytes) -> bytes:
         """The whole frame. sequence: must never come again under this key; the caller counts."""
-        return header + self._key.seal(self._nonce(sequence), *parts, associated=header + self._context)
+        return self._key.seal(self._nonce(sequence), *parts, associated=header + self._context, prefix=header)
 
     def open_sealed(self, parts: Parts) -> bytes | None:
         """The plaintext, or None if the tag does not fit."""

@@ -45,11 +45,15 @@ class GcmKey:
             self._key  # type: ignore[arg-type]  # SM4 takes any buffer and keeps it, as AES; its annotation says bytes
         )
 
-    def seal(self, nonce: bytes, *parts: bytes, associated: bytes) -> bytes:
-        """ciphertext of the joined parts || 16-byte tag. nonce: 12 bytes, never used before under this key."""
+    def seal(self, nonce: bytes, *parts: bytes, associated: bytes, prefix: bytes = b"") -> bytes:
+        """prefix || ciphertext of the joined parts || 16-byte tag; the prefix is neither hidden nor authenticated here.
+
+        nonce: 12 bytes, never used before under this key.
+        """
         encryptor = Cipher(self._live(), modes.GCM(nonce)).encryptor()
         encryptor.authenticate_additional_data(associated)
-        pieces = [encryptor.update(part) for part in parts]
+        pieces = [prefix]
+        pieces += [encryptor.update(part) for part in parts]
         pieces.append(encryptor.finalize())
         pieces.append(encryptor.tag)
         return b"".join(pieces)
