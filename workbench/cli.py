@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from workbench import __version__
 from workbench.desk_commands import add_desk_commands
+from workbench.qkd_commands import add_qkd_commands
 
 WRONG_USAGE = 64
 Handler = Callable[[argparse.Namespace], int]
@@ -48,6 +49,7 @@ def build_parser() -> Parser:
     _evidence_commands(commands)
     _ledger_commands(commands)
     add_desk_commands(commands, _add, Parser)
+    add_qkd_commands(commands, _add, Parser)
     return parser
 
 

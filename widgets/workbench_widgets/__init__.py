@@ -8,16 +8,21 @@ in every state.
 from __future__ import annotations
 
 from .answer_strip import AnswerStrip
+from .attack_slider import AttackSlider
 from .badge import Badge, StateChip
 from .component import Component
 from .data_table import DataTable
 from .field_diff import FieldDiff
 from .job_graph import JobGraph
+from .key_life import KeyLife
 from .key_numbers import KeyNumbers
 from .lanes import Lanes
+from .line_chart import LineChart
+from .line_diagram import LineDiagram
 from .month_bars import MonthBars
 from .node_health import NodeHealth
 from .phase_list import PhaseList
+from .pool_gauge import PoolGauge
 from .progress_cancel import ProgressCancel
 from .proof_chain import ProofChain
 from .proof_path import ProofPath
@@ -51,21 +56,31 @@ COMPONENTS: tuple[type[Component], ...] = (
     RuleBuilder,
     KeyNumbers,
     MonthBars,
+    LineDiagram,
+    LineChart,
+    PoolGauge,
+    KeyLife,
+    AttackSlider,
 )
 
 __all__ = [
     "COMPONENTS",
     "AnswerStrip",
+    "AttackSlider",
     "Badge",
     "Component",
     "DataTable",
     "FieldDiff",
     "JobGraph",
+    "KeyLife",
     "KeyNumbers",
     "Lanes",
+    "LineChart",
+    "LineDiagram",
     "MonthBars",
     "NodeHealth",
     "PhaseList",
+    "PoolGauge",
     "ProgressCancel",
     "ProofChain",
     "ProofPath",

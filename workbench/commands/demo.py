@@ -26,6 +26,7 @@ from workbench.commands.common import (
     write_private,
 )
 from workbench.commands.intersect import approve, propose, report_lines, summary, take_results, wait
+from workbench.commands.lines import make_line, start_line, stop_line
 from workbench.demo.data import populate
 from workbench.domain.party import ROLE_NAMES, PartyId, Role
 from workbench.errors import Refused, WorkbenchError
@@ -60,6 +61,7 @@ class Children:
     workspace: Workspace
     started: tuple[PartyId, ...] = ()
     lab: Lab | None = None
+    has_line: bool = False
     nodes: dict[PartyId, RunningNode] = field(default_factory=dict)
 
     def stop(self) -> None:
@@ -72,6 +74,7 @@ class Children:
                 import_module(LAUNCHER).forget_labs(self.workspace, main_parties(self.workspace)[0])
         finally:
             stop_nodes(self.workspace, parties=self.started) if self.started else None
+            stop_line(self.workspace) if self.has_line else None
 
 
 def demo(options: Options) -> int:
@@ -85,7 +88,12 @@ def demo(options: Options) -> int:
     is_ready = False
     try:
         workspace = ensure_workspace(Path(options.dir), customers=options.customers, seed=options.seed)
+        if not options.check and not running_nodes(workspace):
+            make_line(workspace, main_parties(workspace))
         with running(workspace) as children:
+            if not options.check:
+                children.has_line = True
+                start_line(workspace)
             value, status = show_main_job(children, anew=options.check)
             if not options.check:
                 leave_proposal(workspace)

@@ -20,6 +20,7 @@ from workbench.commands.common import (
     workspace_of,
     write_private,
 )
+from workbench.commands.lines import start_line, stop_line
 from workbench.demo.data import populate
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused, WorkbenchError
@@ -93,6 +94,7 @@ def up(options: Options) -> int:
     for name, (old, new) in moved.items():
         say(f"端口 {old} 被占用，{name} 改用 {new} / port {old} is taken, {name} uses {new}")
     nodes = start_nodes(workspace, passphrase=passphrase)
+    start_line(workspace)
     value = {
         "nodes": {
             party: {"pid": node.pid, "staff_url": node.staff_url, "peer": node.peer} for party, node in nodes.items()
@@ -106,6 +108,7 @@ def up(options: Options) -> int:
     say("按 Ctrl-C 停止全部节点 / Ctrl-C stops all nodes")
     wait_for_stop()
     stop_nodes(workspace)
+    stop_line(workspace)
     return 0
 
 
@@ -118,7 +121,9 @@ def wait_for_stop() -> None:
 
 def down(options: Options) -> int:
     """Stop the nodes of this workspace that run."""
-    stopped = stop_nodes(workspace_of(options))
+    workspace = workspace_of(options)
+    stopped = stop_nodes(workspace)
+    stop_line(workspace)
     print_result(options, {"stopped": list(stopped)}, [f"已停止：{'、'.join(stopped) or '没有在运行的节点'} / stopped"])
     return 0
 

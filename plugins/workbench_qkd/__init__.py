@@ -1,0 +1,51 @@
+"""The quantum channel: lines, their keys and policies, as this node sees them. Document: docs/quantum-channel.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, Migration, Setting, view_at
+from workbench.domain.evidence import EvidenceKind
+from workbench.hookspecs import hookimpl
+from workbench.operations import Operation
+from workbench_qkd import health, operations, schema
+from workbench_qkd.service import ChannelService, service_of
+
+WORKBENCH_API = 1
+
+
+@hookimpl
+def workbench_operations() -> Sequence[Operation]:
+    return operations.OPERATIONS
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    """The line, its keys and what happened on it, loaded when somebody opens the page."""
+    roles = frozenset({"operator", "compliance", "auditor", "regulator"})
+    return [Dashboard("quantum", "量子通道", "Quantum channel", "settings_ethernet", roles, 60, view_at("workbench_qkd.dashboard:view"))]
+
+
+@hookimpl
+def workbench_migrations() -> Sequence[Migration]:
+    return schema.MIGRATIONS
+
+
+@hookimpl
+def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
+    return schema.EVIDENCE_KINDS
+
+
+@hookimpl
+def workbench_settings() -> Sequence[Setting]:
+    return schema.SETTINGS
+
+
+@hookimpl
+def workbench_background(host: Host) -> Sequence[BackgroundWork]:
+    return [ChannelService(host)]
+
+
+@hookimpl
+def workbench_health(host: Host) -> Sequence[HealthReport]:
+    return health.reports(service_of(host))

@@ -1,0 +1,64 @@
+"""The line of a demo workspace: two sites made once, two entities started and stopped with the nodes.
+
+Document: docs/quantum-channel.md section 4. Called by commands of the host, which do not know this plugin.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from workbench_kme.service.supervise import running_kmes, start_kmes, stop_kmes
+
+FOLDER: Final = "kme"
+LINE: Final = "a1"
+PRESET: Final = "metro-10"
+PULSES: Final = 40_000_000
+"""Of a block: a quarter of a second of arithmetic for both ends together, about 150 keys."""
+TARGET_KEYS: Final = 2_048
+MOST_KEYS: Final = 20_000
+LOW_WATER: Final = 128
+
+
+def make(workspace: Path, ends: Sequence[str]) -> bool:
+    """Make the two sites below the workspace and tell both nodes where theirs is; False when that was done before.
+
+    Call only while the nodes are stopped: a node reads its settings when it starts.
+    """
+    from workbench_kme.service.sites import LinePlan, make_sites
+
+    place = workspace / FOLDER
+    if place.exists():
+        return False
+    sender, receiver = ends
+    plan = LinePlan(
+        LINE, sender, receiver, options={"preset": PRESET, "pulses": PULSES}, target_keys=TARGET_KEYS, max_keys=MOST_KEYS, low_water=LOW_WATER
+    )
+    make_sites(place, [plan], now=datetime.now(UTC))
+    for party in ends:
+        path = workspace / party / "settings.json"
+        settings = json.loads(path.read_text("utf-8"))
+        settings.setdefault("qkd.kme", {"folder": f"../{FOLDER}/{party}"})
+        path.write_text(json.dumps(settings, ensure_ascii=False, indent=1), "utf-8")
+    return True
+
+
+def start(workspace: Path) -> list[str]:
+    """Start the entities that do not run; their sites. None where the workspace has no line."""
+    place = workspace / FOLDER
+    if not place.exists():
+        return []
+    before = set(running_kmes(place))
+    return sorted(set(start_kmes(place)) - before)
+
+
+def stop(workspace: Path) -> list[str]:
+    """Stop the entities of this workspace that run; their sites."""
+    place = workspace / FOLDER
+    return stop_kmes(place) if place.exists() else []
+
+
+__all__ = ["make", "start", "stop"]

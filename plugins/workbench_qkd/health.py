@@ -1,0 +1,52 @@
+"""Lines of the health page about the quantum channel. Document: docs/quantum-channel.md section 7."""
+
+from __future__ import annotations
+
+from workbench.contracts import HealthReport
+from workbench.errors import WorkbenchError
+from workbench_qkd import policies
+from workbench_qkd.model import POLICY_NAMES
+from workbench_qkd.service import ChannelService
+
+NAME = "qkd"
+
+
+def reports(service: ChannelService) -> list[HealthReport]:
+    """One line when there is no entity, or it is away; one a line otherwise, and one for its device."""
+    if not service.is_configured:
+        return [HealthReport(NAME, "ok", "本节点没有密钥管理实体，量子通道未启用", "no key-management entity: the quantum channel is not used")]
+    try:
+        overview, lines = service.client().overview(), service.client().lines()
+    except WorkbenchError as error:
+        return [HealthReport(NAME, "failed", error.zh, error.en)]
+    made = []
+    if not overview.device_enabled:
+        made.append(HealthReport(f"{NAME}.device", "failed", "密钥设备自检不过，已停用", "the key device failed its self-test and is disabled"))
+    with service.host.store.read() as reader:
+        held = policies.held(reader)
+        for line in lines:
+            policy = policies.in_force(reader, line.line, line.policy)
+            made.append(_line(line, policy, held=line.line in held))
+    if service.problem is not None:
+        made.append(HealthReport(f"{NAME}.evidence", "warning", service.problem.zh, service.problem.en))
+    return made
+
+
+def _line(line: object, policy: str, *, held: bool) -> HealthReport:
+    name, state = str(getattr(line, "line", "")), str(getattr(line, "state", ""))
+    available, low = int(getattr(line, "available", 0)), int(getattr(line, "low_water", 0))
+    told = f"{NAME}.{name}"
+    if held or state == "alarm":
+        return HealthReport(
+            told, "failed", f"线路 {name} 报警，新会话一律拒绝；运维查线路，两人恢复", f"line {name} is alarmed, sessions are refused; operations check it, two people resume"
+        )
+    if state in ("peer-unreachable", "out-of-step", "disabled"):
+        return HealthReport(told, "failed", f"线路 {name} 不能供钥（{state}）", f"line {name} gives no keys ({state})")
+    if policy == "pqc-only":
+        return HealthReport(
+            told, "warning", f"线路 {name} 的策略是「{POLICY_NAMES[policy][0]}」：会话不用线路密钥", f"the policy of line {name} is {POLICY_NAMES[policy][1]}: sessions use no key of it",
+            "compliance",
+        )  # fmt: skip
+    if available < low:
+        return HealthReport(told, "warning", f"线路 {name} 只剩 {available} 把密钥，低于低水位 {low}", f"line {name} has {available} keys left, below its mark of {low}")
+    return HealthReport(told, "ok", f"线路 {name} 有 {available} 把密钥可用", f"line {name} has {available} keys")

@@ -1,0 +1,286 @@
+"""Requests and replies of the operations of the quantum channel. Document: docs/quantum-channel.md section 3."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from workbench.operations import Reply, Request
+
+LINE = r"^[a-z][a-z0-9-]{1,30}$"
+KEY_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+Policy = Literal["qkd-required", "hybrid-required", "pqc-only"]
+Attack = Literal["intercept-resend", "photon-number-splitting", "detector-blinding"]
+
+
+class LineName(Request):
+    line: str = Field(pattern=LINE)
+
+
+class BlocksRequest(LineName):
+    """before: only blocks with a lower number, 0 for the newest."""
+
+    limit: int = Field(default=100, ge=1, le=500)
+    before: int = Field(default=0, ge=0)
+
+
+class PolicyRequest(LineName):
+    policy: Policy
+    reason: str = Field(min_length=5, max_length=1000)
+
+
+class ReasonRequest(LineName):
+    reason: str = Field(min_length=5, max_length=1000)
+
+
+class ProposalName(Request):
+    proposal: str = Field(max_length=40)
+
+
+class DeclineRequest(ProposalName):
+    reason: str = Field(min_length=5, max_length=1000)
+
+
+class RevokeRequest(LineName):
+    """key_ids, or a block: exactly one of the two. block: -1 for none."""
+
+    key_ids: list[str] = Field(default=[], max_length=128)
+    block: int = Field(default=-1, ge=-1)
+    reason: str = Field(min_length=5, max_length=1000)
+
+
+class KeyName(Request):
+    key_id: str = Field(pattern=KEY_ID)
+
+
+class EavesdropRequest(LineName):
+    """fraction: share of pulses attacked, 0 to 1; 0 switches it off."""
+
+    kind: Attack = "intercept-resend"
+    fraction: float = Field(ge=0, le=1)
+
+
+class ProposalInfo(Reply):
+    """act: policy or resume. state: OPEN, CONFIRMED, DECLINED, EXPIRED. asked_by, decided_by: names of people. mine: the caller asked."""
+
+    proposal: str
+    line: str
+    act: str
+    target: str
+    before: str
+    reason: str
+    asked_ms: int
+    asked_by: str
+    until_ms: int
+    state: str
+    decided_ms: int
+    decided_by: str
+    mine: bool
+
+
+class LineInfo(Reply):
+    """A line as its entity tells of it, and what this node makes of it.
+
+    policy: in force; told_policy: kept by the entity. held_ms: since when no session starts here, 0 for not; held_cause: kind of the
+    alarm. counts: whether keys of this origin are enough for the policy. length_km, clock_hz: of the preset, -1 for none. qber, rates: -1 where not known. opened, refused: sessions of the last day. state: as the entity says, docs/protocols/key-delivery.md section 7.
+    """
+
+    line: str
+    role: str
+    peer_site: str
+    peer_kme: str
+    source: str
+    provenance: str
+    preset: str
+    length_km: float
+    clock_hz: float
+    demonstration: bool
+    state: str
+    policy: str
+    counts: bool
+    told_policy: str
+    policy_since_ms: int
+    policy_by: list[str]
+    held_ms: int
+    held_cause: str
+    available: int
+    target_keys: int
+    max_keys: int
+    low_water: int
+    stock: dict[str, int]
+    last_block: int
+    qber: float
+    baseline_qber: float
+    rate: float
+    baseline_rate: float
+    rate_bps: float
+    peer_reachable: bool
+    in_step: bool
+    eavesdropper_kind: str
+    eavesdropper_fraction: float
+    open_alarms: int
+    opened: int
+    refused: int
+
+
+class StatusReply(Reply):
+    """is_configured: this node has an entity. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence."""
+
+    is_configured: bool
+    problem_zh: str
+    problem_en: str
+    problem_code: str
+    kme: str
+    site: str
+    now_ms: int
+    device: str
+    device_enabled: bool
+    self_tested_ms: int
+    self_test_passed: bool
+    followed: int
+    lines: list[LineInfo]
+    proposals: list[ProposalInfo]
+
+
+class BlockInfo(Reply):
+    """Numbers that a source does not know are -1. state: stored, aborted, quarantined."""
+
+    block: int
+    time_ms: int
+    provenance: str
+    state: str
+    aborted: str
+    alarm: str
+    pulses: int
+    sifted: int
+    qber: float
+    leak_bits: int
+    efficiency: float
+    length_bits: int
+    keys: int
+    rate: float
+    rate_bps: float
+    epsilon: float
+
+
+class AlarmInfo(Reply):
+    """cleared_ms: 0 while it stands."""
+
+    number: int
+    kind: str
+    block: int
+    raised_ms: int
+    cleared_ms: int
+    value: float
+    limit: float
+    zh: str
+    en: str
+
+
+class BlocksReply(Reply):
+    """Newest first. alarms: of this line, newest first."""
+
+    line: str
+    blocks: list[BlockInfo]
+    alarms: list[AlarmInfo]
+
+
+class ForecastReply(Reply):
+    """hours_left: until the pool is empty, hours_to_low: until its mark; -1 when it does not fall."""
+
+    line: str
+    available: int
+    low_water: int
+    burn_per_hour: float
+    made_per_hour: float
+    hours_left: float
+    hours_to_low: float
+    window_s: int
+
+
+class SessionInfo(Reply):
+    """state: OPEN, ENDED or REFUSED; code: why it was refused."""
+
+    session: str
+    what: str
+    policy: str
+    state: str
+    key_id: str
+    provenance: str
+    suite: str
+    opened_ms: int
+    ended_ms: int
+    code: str
+
+
+class SessionsReply(Reply):
+    line: str
+    sessions: list[SessionInfo]
+
+
+class PolicyReply(Reply):
+    """proposal: None when the stricter policy is in force already."""
+
+    line: str
+    policy: str
+    proposal: ProposalInfo | None
+
+
+class ChangedReply(Reply):
+    """keys: how many changed their state."""
+
+    line: str
+    keys: int
+    sessions: int
+
+
+class UseInfo(Reply):
+    time_ms: int
+    purpose: str
+    reference: str
+
+
+class LeakReply(Reply):
+    """What was protected with this key: exactly what was written down, never content. siblings: other keys of its block."""
+
+    key_id: str
+    state: str
+    provenance: str
+    block: int
+    uses: list[UseInfo]
+    siblings: int
+
+
+class TestInfo(Reply):
+    name: str
+    passed: bool
+
+
+class SelfTestReply(Reply):
+    time_ms: int
+    passed: bool
+    tests: list[TestInfo]
+
+
+class CurvePoint(Reply):
+    """rate: secret bits per pulse."""
+
+    km: float
+    rate: float
+
+
+class CurveInfo(Reply):
+    """One plot. published: points of a paper, `trust` says how they were come by; model: formulas; simulated: blocks drawn and counted; bound: PLOB."""
+
+    name: str
+    source: str
+    trust: str
+    published: list[CurvePoint]
+    model: list[CurvePoint]
+    simulated: list[CurvePoint]
+    bound: list[CurvePoint]
+
+
+class CurvesReply(Reply):
+    curves: list[CurveInfo]

@@ -1,0 +1,1 @@
+"""What the page Quantum channel is made of."""

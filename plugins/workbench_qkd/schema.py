@@ -1,0 +1,184 @@
+"""Tables, kinds of evidence and settings of the quantum channel. Document: docs/quantum-channel.md."""
+
+from __future__ import annotations
+
+from workbench.contracts import Migration, Setting
+from workbench.domain.evidence import EvidenceKind, Field, Visibility
+
+OWNER = "qkd"
+
+MIGRATIONS = (
+    Migration(
+        OWNER,
+        1,
+        """
+        -- What the people of this site decided that a line demands. second: '' when it became stricter (one person's act).
+        CREATE TABLE qkd_policy (
+            line       TEXT PRIMARY KEY,
+            policy     TEXT NOT NULL,
+            since_ms   INTEGER NOT NULL,
+            first      TEXT NOT NULL DEFAULT '',
+            second     TEXT NOT NULL DEFAULT '',
+            reason     TEXT NOT NULL DEFAULT ''
+        );
+        -- What one person asks for and another decides: a weaker policy, or a line that makes keys again.
+        CREATE TABLE qkd_proposal (
+            proposal   TEXT PRIMARY KEY,
+            line       TEXT NOT NULL,
+            act        TEXT NOT NULL,
+            target     TEXT NOT NULL,
+            before     TEXT NOT NULL,
+            reason     TEXT NOT NULL,
+            asked_ms   INTEGER NOT NULL,
+            asked_by   TEXT NOT NULL,
+            until_ms   INTEGER NOT NULL,
+            state      TEXT NOT NULL,
+            decided_ms INTEGER NOT NULL DEFAULT 0,
+            decided_by TEXT NOT NULL DEFAULT ''
+        );
+        CREATE INDEX qkd_proposal_state ON qkd_proposal (state, line);
+        -- How far events, blocks and alarms of a key-management entity have become evidence; another entity starts anew.
+        CREATE TABLE qkd_followed (
+            source     TEXT PRIMARY KEY,
+            last       INTEGER NOT NULL,
+            at_ms      INTEGER NOT NULL
+        );
+        -- Alarms that stand, by number, until their end is evidence.
+        CREATE TABLE qkd_alarm (
+            source     TEXT NOT NULL,
+            number     INTEGER NOT NULL,
+            PRIMARY KEY (source, number)
+        );
+        -- Lines that an alarm stopped: no session starts on them until two people resume.
+        CREATE TABLE qkd_held (
+            line       TEXT PRIMARY KEY,
+            since_ms   INTEGER NOT NULL,
+            cause      TEXT NOT NULL,
+            block      INTEGER NOT NULL
+        );
+        -- What became of keys since the last entry that counts it; from_ms: when counting began.
+        CREATE TABLE qkd_tally (
+            line       TEXT NOT NULL,
+            what       TEXT NOT NULL,
+            number     INTEGER NOT NULL,
+            from_ms    INTEGER NOT NULL,
+            PRIMARY KEY (line, what)
+        );
+        -- Sessions that took a key of a line, or were refused one. key_id: never a value.
+        CREATE TABLE qkd_session (
+            session    TEXT PRIMARY KEY,
+            line       TEXT NOT NULL,
+            what       TEXT NOT NULL,
+            policy     TEXT NOT NULL,
+            state      TEXT NOT NULL,
+            key_id     TEXT NOT NULL DEFAULT '',
+            provenance TEXT NOT NULL DEFAULT '',
+            suite      TEXT NOT NULL DEFAULT '',
+            opened_ms  INTEGER NOT NULL,
+            ended_ms   INTEGER NOT NULL DEFAULT 0,
+            records    INTEGER NOT NULL DEFAULT 0,
+            code       TEXT NOT NULL DEFAULT ''
+        );
+        CREATE INDEX qkd_session_line ON qkd_session (line, opened_ms);
+        """,
+    ),
+)
+"""A released step is never changed, only followed."""
+
+
+def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, Visibility.SHARED, zh, en, unit)
+
+
+def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, Visibility.COMMITTED, zh, en, unit)
+
+
+_LINE = _shared("line", "线路", "line")
+_POLICY = _shared("policy", "策略", "policy")
+_BEFORE = _shared("before", "原策略", "policy before")
+_REASON = _closed("reason", "理由", "reason")
+_PROPOSAL = _shared("proposal", "提议编号", "number of the proposal")
+_FIRST = _closed("first", "提出人", "who asked")
+_PROVENANCE = _shared("provenance", "密钥来源", "origin of the keys")
+_QBER = _shared("qber", "误码率", "QBER", "1e-6")
+_CAUSE = _shared("cause", "原因", "cause")
+_SESSION = _closed("session", "会话", "session")
+_KEY_ID = _closed("key_id", "密钥编号", "id of the key")
+_FROM = _closed("from_ms", "起", "from", "ms")
+_UNTIL = _closed("until_ms", "止", "until", "ms")
+
+EVIDENCE_KINDS = (
+    EvidenceKind(
+        "qkd.block_distilled",
+        (
+            _LINE, _shared("block", "块", "block"), _PROVENANCE, _QBER, _closed("sifted", "筛后比特", "sifted bits", "bit"),
+            _closed("leak_bits", "纠错泄漏", "bits leaked by error correction", "bit"), _closed("key_bits", "密钥比特", "key bits", "bit"),
+            _shared("keys", "密钥数", "keys", "1"),
+        ),
+        "一个块成码入池", "a block became keys",
+    ),
+    EvidenceKind(
+        "qkd.block_aborted", (_LINE, _shared("block", "块", "block"), _PROVENANCE, _QBER, _CAUSE), "一个块被放弃或隔离", "a block was given up or quarantined"
+    ),
+    EvidenceKind(
+        "qkd.alarm_raised",
+        (_LINE, _CAUSE, _shared("value", "读数", "reading", "1e-6"), _shared("limit", "界限", "limit", "1e-6"), _shared("block", "块", "block")),
+        "线路报警", "an alarm on a line",
+    ),
+    EvidenceKind("qkd.alarm_cleared", (_LINE, _CAUSE), "线路报警解除", "the alarm on a line is over"),
+    EvidenceKind(
+        "qkd.keys_counted",
+        (
+            _LINE, _FROM, _UNTIL, _shared("reserved", "预留", "reserved", "1"), _shared("delivered", "交付", "delivered", "1"),
+            _shared("consumed", "用过", "consumed", "1"), _shared("destroyed", "销毁", "destroyed", "1"), _shared("expired", "过期", "expired", "1"),
+            _shared("revoked", "吊销", "revoked", "1"), _shared("quarantined", "隔离", "quarantined", "1"),
+        ),
+        "一段时间内密钥的去向", "what became of keys over a while",
+    ),
+    EvidenceKind("qkd.pool_low", (_LINE, _shared("stored", "可用密钥", "keys left", "1"), _shared("low_water", "低水位", "low-water mark", "1")), "密钥低于低水位", "keys are below the low-water mark"),
+    EvidenceKind(
+        "qkd.told", (_LINE, _shared("event", "事件", "event"), _closed("facts", "内容", "facts")),
+        "密钥管理实体报告的其他事件", "another event that the key-management entity told of",
+    ),
+    EvidenceKind("qkd.self_test_failed", (_closed("tests", "不过的项", "tests that failed"),), "自检不过，设备停用", "a self-test failed, the device is disabled"),
+    EvidenceKind("qkd.policy_tightened", (_LINE, _POLICY, _BEFORE, _REASON), "线路策略收紧", "the policy of a line was made stricter"),
+    EvidenceKind(
+        "qkd.downgrade_proposed", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _REASON, _shared("until", "有效至", "until", "ms")),
+        "提议降低线路策略", "a weaker policy of a line was proposed",
+    ),
+    EvidenceKind(
+        "qkd.downgraded", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON),
+        "第二人确认降低线路策略", "a second person confirmed a weaker policy of a line",
+    ),
+    EvidenceKind("qkd.resume_proposed", (_PROPOSAL, _LINE, _REASON, _shared("until", "有效至", "until", "ms")), "提议恢复成码", "it was proposed to make keys again"),
+    EvidenceKind("qkd.resumed", (_PROPOSAL, _LINE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON), "第二人确认恢复成码", "a second person let a line make keys again"),
+    EvidenceKind("qkd.proposal_declined", (_PROPOSAL, _LINE, _REASON), "提议被拒绝", "a proposal was declined"),
+    EvidenceKind("qkd.revoked", (_LINE, _shared("keys", "密钥数", "keys", "1"), _closed("what", "范围", "what"), _REASON), "吊销密钥", "keys were revoked"),
+    EvidenceKind("qkd.rekeyed", (_LINE, _shared("keys", "密钥数", "keys", "1"), _shared("sessions", "会话数", "sessions", "1"), _REASON), "会话换钥", "sessions changed their keys"),
+    EvidenceKind("qkd.leak_reported", (_LINE, _KEY_ID, _shared("uses", "保护过的会话", "sessions it protected", "1")), "查询一把密钥保护过什么", "it was asked what a key protected"),
+    EvidenceKind(
+        "qkd.eavesdropper_set", (_LINE, _shared("fraction", "截获比例", "fraction intercepted", "1e-6"), _shared("attack", "手法", "attack")),
+        "窃听演示开关", "the eavesdropper of the demonstration was set",
+    ),
+    EvidenceKind("qkd.self_tested", (_shared("tests", "项数", "tests", "1"), _shared("failed", "不过", "failed", "1")), "自检", "self-test"),
+    EvidenceKind("qkd.session_opened", (_LINE, _SESSION, _POLICY, _KEY_ID, _PROVENANCE), "会话取得密钥", "a session got its key"),
+    EvidenceKind("qkd.session_refused", (_LINE, _POLICY, _shared("code", "代码", "code"), _shared("missing", "缺", "missing", "1")), "会话被拒绝，没有改用其他密钥", "a session was refused; no other key was used"),
+    EvidenceKind("qkd.session_ended", (_LINE, _SESSION, _CAUSE), "会话结束", "a session ended"),
+)  # fmt: skip
+
+SETTINGS = (
+    Setting(
+        "qkd.kme", dict, {}, "",
+        "本站点密钥管理实体：{\"folder\": 站点目录} 或 address、kme、authority、certificate、key（docs/quantum-channel.md 第 4 节）；空为没有",
+        "this site's key-management entity: {\"folder\": folder of the site}, or address, kme, authority, certificate, key (docs/quantum-channel.md section 4); empty for none",
+    ),
+    Setting(
+        "qkd.required_origins", list, ["device-014"], "",
+        "策略 qkd-required 下算数的密钥来源；加入 simulated 只为演示，模拟密钥不保护任何东西",
+        "origins of keys that count under qkd-required; simulated is for demonstrations only, such keys protect nothing",
+    ),
+    Setting("qkd.proposal_hours", int, 24, "h", "降级与恢复的提议等待第二人的时限", "how long a weaker policy or a resumption waits for the second person"),
+    Setting("qkd.follow_s", float, 2.0, "s", "向密钥管理实体取事件的间隔", "pause between questions to the key-management entity"),
+    Setting("qkd.count_minutes", int, 10, "min", "把密钥去向的计数写成一条证据的间隔", "pause between entries that count what became of keys"),
+)  # fmt: skip

@@ -1,0 +1,205 @@
+"""The site's key-management entity as this node reaches it, and the work that carries its events into evidence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from workbench.contracts import BackgroundWork, Host
+from workbench.errors import KeyUnavailable, StartRefused, WorkbenchError
+from workbench_kme.service import views
+from workbench_qkd import following, policies
+from workbench_qkd.connecting import Place, connected, place
+
+FIRST_PAUSE_S = 0.5
+EVENTS_A_ROUND = 500
+ALARMS_A_ROUND = 500
+BLOCKS_A_PAGE = 100
+DEMONSTRATION_MS = 4_000
+
+
+class ChannelHost(Host, Protocol):
+    """contracts.Host, and what of the node only this plugin needs. folder: of the institution."""
+
+    folder: Path
+    background: Iterable[BackgroundWork]
+
+    def log_fault(self, fault: BaseException) -> None:
+        """An unexpected failure to the log, without values."""
+
+
+class Management(Protocol):
+    """What this plugin asks of a key-management entity: docs/protocols/key-delivery.md section 7, one method a row."""
+
+    def overview(self) -> views.Overview: ...
+    def lines(self) -> list[views.Line]: ...
+    def line(self, line: str) -> views.Line: ...
+    def blocks(self, line: str, *, limit: int = 100, before: int = -1) -> list[views.Block]: ...
+    def alarms(self, *, open_only: bool = False, limit: int = 100) -> list[views.Alarm]: ...
+    def events(self, *, after: int = 0, limit: int = 500) -> list[views.Event]: ...
+    def eavesdrop(self, line: str, kind: str, fraction: float) -> views.Line: ...
+    def recover(self, line: str) -> views.Line: ...
+    def set_policy(self, line: str, policy: str, *, act: str) -> views.Line: ...
+    def rekey(self, line: str, *, reason: str) -> int: ...
+    def forecast(self, line: str) -> views.Forecast: ...
+    def revoke(self, line: str, *, key_ids: Sequence[str] = (), block: int = -1, reason: str) -> int: ...
+    def key(self, key_id: str) -> views.Key: ...
+    def leak_report(self, key_id: str) -> views.LeakReport: ...
+    def self_test(self) -> views.SelfTest: ...
+    def last_self_test(self) -> views.SelfTest: ...
+    def close(self) -> None: ...
+
+
+class ChannelService:
+    """The connection to the site's entity and the thread that follows it. problem: what the last round failed with."""
+
+    name = "qkd"
+
+    def __init__(self, host: Host, *, connect: Callable[[Place], Management] | None = None) -> None:
+        self.host = cast("ChannelHost", host)
+        self.problem: WorkbenchError | None = None
+        self._connect: Callable[[Place], Management] = connect or connected
+        self._client: Management | None = None
+        self._place: Place | None = None
+        self._attached: Management | None = None
+        self._source = ""
+        self._nudged_ms = 0
+        self._lock = threading.Lock()
+        self._round = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def attach(self, client: Management) -> None:
+        """Use this client instead of the one that the settings name: an entity within this process."""
+        with self._lock:
+            self._attached = client
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is an entity: attached, or named by the settings."""
+        return self._attached is not None or bool(self.host.setting("qkd.kme"))
+
+    def client(self) -> Management:
+        """The entity's management interface. KeyUnavailable NO_KME without a setting; StartRefused WRONG_SETTING for a bad one."""
+        if self._attached is not None:
+            return self._attached
+        if not self.is_configured:
+            raise KeyUnavailable(
+                "本节点没有配置密钥管理实体。运维设置 qkd.kme 后重启节点",
+                "This node has no key-management entity. Operations set qkd.kme and restart the node",
+                code="NO_KME",
+            )
+        found = place(self.host.setting("qkd.kme"), self.host.folder)
+        with self._lock:
+            # An entity of this machine may come back at another port, with renewed certificates.
+            if self._client is None or found != self._place:
+                if self._client is not None:
+                    self._client.close()
+                self._client, self._place = self._connect(found), found
+            return self._client
+
+    def start(self) -> None:
+        """Begin to follow, when there is an entity."""
+        if self.is_configured:
+            self._thread = threading.Thread(target=self._rounds, name="qkd", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def round(self) -> int:
+        """Carry what is new into evidence, put decided policies into force; how many events. Never two at once."""
+        with self._round:
+            client, host = self.client(), self.host
+            if not self._source:
+                told = client.overview()
+                self._source = f"{told.site}/{told.kme}"
+            source = self._source
+            taken = self._follow_events(client, source)
+            for line in client.lines():
+                blocks = self._new_blocks(client, source, line.line)
+                if blocks:
+                    taken += host.store.write(lambda tx, name=line.line, found=blocks: following.take_blocks(tx, host, source, name, found))  # type: ignore[misc]
+                self._keep_demonstrating(client, line)
+            alarms = client.alarms(limit=ALARMS_A_ROUND)
+            if alarms:
+                taken += host.store.write(lambda tx: following.take_alarms(tx, host, source, alarms))
+            before = self.host.now_ms() - int(self.host.setting("qkd.count_minutes")) * following.MINUTE_MS
+            with self.host.store.read() as reader:
+                is_due = reader.execute("SELECT 1 FROM qkd_tally WHERE from_ms <= ? LIMIT 1", (before,)).fetchone() is not None
+            if is_due:
+                self.host.store.write(lambda tx: following.flush(tx, self.host, older_than_ms=before))
+            self.enforce()
+            return taken
+
+    def _follow_events(self, client: Management, source: str) -> int:
+        taken = 0
+        while True:
+            with self.host.store.read() as reader:
+                after = max(0, following.last_number(reader, f"{source} events"))
+            told = client.events(after=after, limit=EVENTS_A_ROUND)
+            if not told:
+                return taken
+            taken += self.host.store.write(lambda tx, told=told: following.take_events(tx, self.host, source, told))  # type: ignore[misc]
+
+    def _new_blocks(self, client: Management, source: str, line: str) -> list[views.Block]:
+        """Every block after the cursor, however long the node was away."""
+        with self.host.store.read() as reader:
+            last = following.last_number(reader, f"{source} {line} blocks")
+        found: list[views.Block] = []
+        before = -1
+        while page := client.blocks(line, limit=BLOCKS_A_PAGE, before=before):
+            found += [one for one in page if one.block > last]
+            before = page[-1].block
+            if before <= last or len(page) < BLOCKS_A_PAGE:
+                break
+        return found
+
+    def _keep_demonstrating(self, client: Management, line: views.Line) -> None:
+        """A full line makes no blocks; while its eavesdropper listens one is made now and then, or nobody would see a thing."""
+        now = self.host.now_ms()
+        if line.role == "sender" and line.eavesdropper_fraction > 0 and line.state == "full" and now - self._nudged_ms >= DEMONSTRATION_MS:
+            self._nudged_ms = now
+            client.recover(line.line)
+
+    def enforce(self) -> None:
+        """Tell the entity what the people of this site decided, where it keeps another policy."""
+        client = self.client()
+        for line in client.lines():
+            with self.host.store.read() as reader:
+                made = policies.decided(reader, line.line)
+            if made is not None and made.policy != line.policy:
+                client.set_policy(line.line, made.policy, act=f"{self.host.party} {made.since_ms}")
+
+    def _rounds(self) -> None:
+        pause = FIRST_PAUSE_S
+        while not self._stop.wait(pause):
+            pause = max(0.2, float(self.host.setting("qkd.follow_s")))
+            try:
+                self.round()
+                self.problem = None
+            except WorkbenchError as error:
+                if self.problem is None:
+                    self.host.log_fault(error)
+                self.problem = error
+            except Exception as fault:  # noqa: BLE001 - a fault in one round must not end following for ever
+                self.host.log_fault(fault)
+
+
+def service_of(host: object) -> ChannelService:
+    """The service that this plugin gave this node. Raises StartRefused when it could not be made."""
+    found = next((one for one in getattr(host, "background", ()) if isinstance(one, ChannelService)), None)
+    if found is None:
+        raise StartRefused(
+            "量子通道插件没有启动：管理员查看健康页与日志", "The plugin of the quantum channel did not start: an administrator looks at health and log",
+            code="CHANNEL_NOT_STARTED",
+        )  # fmt: skip
+    return found

@@ -1,0 +1,52 @@
+"""Sessions that took a key of a line, or were refused one. Document: docs/quantum-channel.md section 8."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from workbench.contracts import Transaction
+from workbench_qkd.messages import SessionInfo
+
+Reader = sqlite3.Connection | Transaction
+"""`host` of the functions below is the node, the one of contracts.Host or of an operation's context."""
+DAY_MS: Final = 86_400_000
+SHOWN: Final = 100
+_COLUMNS = "session, what, policy, state, key_id, provenance, suite, opened_ms, ended_ms, code"
+
+
+def listed(reader: Reader, line: str) -> list[SessionInfo]:
+    """Newest first."""
+    names = _COLUMNS.split(", ")
+    rows = reader.execute(f"SELECT {_COLUMNS} FROM qkd_session WHERE line = ? ORDER BY opened_ms DESC, session LIMIT ?", (line, SHOWN))
+    return [SessionInfo(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def last_day(reader: Reader, line: str, *, now_ms: int) -> tuple[int, int]:
+    """(opened, refused) within a day."""
+    row = reader.execute(
+        "SELECT coalesce(sum(state != 'REFUSED'), 0), coalesce(sum(state = 'REFUSED'), 0) FROM qkd_session WHERE line = ? AND opened_ms > ?",
+        (line, now_ms - DAY_MS),
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+def end_of_keys(tx: Transaction, host: Any, line: str, key_ids: Sequence[str], *, cause: str) -> int:
+    """End the sessions that hold one of these keys; how many."""
+    marks = ", ".join("?" for _ in key_ids)
+    found = tx.execute(f"SELECT session FROM qkd_session WHERE line = ? AND state = 'OPEN' AND key_id IN ({marks})", (line, *key_ids)).fetchall()
+    return _end(tx, host, line, [row[0] for row in found], cause)
+
+
+def end_all(tx: Transaction, host: Any, line: str, *, cause: str) -> int:
+    """End every session of a line; how many."""
+    found = tx.execute("SELECT session FROM qkd_session WHERE line = ? AND state = 'OPEN'", (line,)).fetchall()
+    return _end(tx, host, line, [row[0] for row in found], cause)
+
+
+def _end(tx: Transaction, host: Any, line: str, names: Sequence[str], cause: str) -> int:
+    for name in names:
+        tx.execute("UPDATE qkd_session SET state = 'ENDED', ended_ms = ? WHERE session = ?", (host.now_ms(), name))
+        host.evidence.append(tx, "qkd.session_ended", {"line": line, "session": name, "cause": cause})
+    return len(names)

@@ -1,0 +1,66 @@
+"""One node with a key-management entity within this process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workbench_qkd.service import ChannelService, service_of
+
+from tests.flows.institutions import Institutions, running
+from tests.qkd.entity import Entity
+from workbench.domain.party import Role
+from workbench.workspace import create_workspace
+
+
+@dataclass
+class Site:
+    """The node and its entity. Every test has an entity of its own; the log goes on."""
+
+    three: Institutions
+    entity: Entity
+
+    @property
+    def node(self) -> Any:
+        return self.three.nodes["broker"]
+
+    @property
+    def service(self) -> ChannelService:
+        return service_of(self.node)
+
+    def call(self, operation: str, /, role: Role = Role.OPERATOR, **request: Any) -> Any:
+        return self.three.call("broker", role, operation, **request)
+
+    def entries(self, kind: str) -> list[Any]:
+        return self.three.entries("broker", kind=kind)
+
+    def line(self) -> Any:
+        return self.call("qkd.status").lines[0]
+
+    def follow(self) -> int:
+        return self.service.round()
+
+
+@pytest.fixture(scope="package")
+def institutions_of_channel() -> Iterator[Institutions]:
+    folder = Path(tempfile.mkdtemp(prefix="qkd-"))
+    workspace = create_workspace(folder / "ws", kind="test", parties=("broker", "bank"))
+    with running(workspace, ("broker", "bank")) as three:
+        yield three
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def site(institutions_of_channel: Institutions) -> Iterator[Site]:
+    """A fresh entity, and tables of the plugin as on the first day."""
+    made = Site(institutions_of_channel, Entity())
+    made.service.attach(made.entity)
+    made.service._nudged_ms = 0
+    yield made
+    tables = ("qkd_policy", "qkd_proposal", "qkd_followed", "qkd_alarm", "qkd_held", "qkd_tally", "qkd_session")
+    made.node.store.write(lambda tx: [tx.execute(f"DELETE FROM {one}") for one in tables])

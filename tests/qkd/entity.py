@@ -1,0 +1,140 @@
+"""A key-management entity within this process: the values of the real interface, a state that a test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from workbench.errors import NotFound, PeerUnavailable
+from workbench_kme.service import views
+
+NOW_MS = 1_795_241_152_000
+KEY_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def line(name: str = "a1", **changes: Any) -> views.Line:
+    """A sound simulated line."""
+    made = views.Line(
+        line=name, role="sender", source="simulated", provenance="simulated", demonstration=True, preset="metro-10", policy="hybrid-required",
+        state="full", stock={"STORED": 1200, "RESERVED": 2, "DELIVERED": 1, "QUARANTINED": 0}, available=600, target_keys=2048, max_keys=20_000,
+        low_water=128, last_block=11, last_qber=0.0052, baseline_qber=0.005, last_rate=1e-2, baseline_rate=1e-2, rate_bps=9e6, peer_site="bank",
+        peer_kme="kme-bank", peer_saes=["sae-bank"], peer_reachable=True, peer_seen_ms=NOW_MS, in_step=True, eavesdropper_kind="",
+        eavesdropper_fraction=0.0, open_alarms=0,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def block(number: int, **changes: Any) -> views.Block:
+    """A good block."""
+    made = views.Block(
+        block=number, line="a1", time_ms=NOW_MS - (100 - number) * 10_000, duration_ms=900, provenance="simulated", state="stored", aborted="",
+        pulses=20_000_000, sifted=700_000, qber=0.005, leak_bits=33_000, efficiency=1.16, rounds=40, length_bits=180_000, rate=9e-3, rate_bps=9e6,
+        authentication_bits=9000, epsilon=1e-10, keys=700, alarm="",
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+@dataclass
+class Entity:
+    """Fulfils workbench_qkd.service.Management. asked: what was ordered. away: nothing answers."""
+
+    known: dict[str, views.Line] = field(default_factory=lambda: {"a1": line()})
+    told: list[views.Event] = field(default_factory=list)
+    made: list[views.Block] = field(default_factory=lambda: [block(n) for n in range(12)])
+    alarmed: list[views.Alarm] = field(default_factory=list)
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    away: bool = False
+    failing: bool = False
+    before: Callable[[], None] = lambda: None
+
+    def _answer(self) -> None:
+        if self.away:
+            raise PeerUnavailable("没有回应", "no answer", code="KME_AWAY")
+        self.before()
+
+    def tell(self, kind: str, *, block: int = -1, line: str = "a1", **facts: Any) -> None:
+        """Another event."""
+        self.told.append(views.Event(len(self.told) + 1, NOW_MS + len(self.told), kind, line, block, facts))
+
+    def alarm(self, kind: str, *, line: str = "a1", block: int = 12, cleared: bool = False) -> None:
+        """An alarm is raised, or the newest of this kind ends."""
+        if cleared:
+            at = next(n for n, one in enumerate(self.alarmed) if one.kind == kind)
+            self.alarmed[at] = replace(self.alarmed[at], cleared_ms=NOW_MS + 1000)
+            return
+        self.alarmed.insert(0, views.Alarm(len(self.alarmed) + 1, line, kind, block, NOW_MS, 0, 0.08, 0.008, "升高", "risen"))
+
+    def change(self, name: str = "a1", **changes: Any) -> None:
+        """Another state of a line."""
+        self.known[name] = replace(self.known[name], **changes)
+
+    def overview(self) -> views.Overview:
+        self._answer()
+        return views.Overview("kme-broker", "broker", "1", NOW_MS, NOW_MS, ["sae-broker"], list(self.known), "soft", not self.failing, 0, not self.failing)
+
+    def lines(self) -> list[views.Line]:
+        self._answer()
+        return list(self.known.values())
+
+    def line(self, line: str) -> views.Line:
+        self._answer()
+        if line not in self.known:
+            raise NotFound("没有这条线路", "no such line", code="NO_LINE")
+        return self.known[line]
+
+    def blocks(self, line: str, *, limit: int = 100, before: int = -1) -> list[views.Block]:
+        self.line(line)
+        return [one for one in reversed(self.made) if before < 0 or one.block < before][:limit]
+
+    def alarms(self, *, open_only: bool = False, limit: int = 100) -> list[views.Alarm]:
+        self._answer()
+        return self.alarmed[:limit]
+
+    def events(self, *, after: int = 0, limit: int = 500) -> list[views.Event]:
+        self._answer()
+        return [one for one in self.told if one.number > after][:limit]
+
+    def eavesdrop(self, line: str, kind: str, fraction: float) -> views.Line:
+        self.asked.append(("eavesdrop", line, kind, fraction))
+        self.change(line, eavesdropper_kind=kind if fraction else "", eavesdropper_fraction=fraction)
+        return self.line(line)
+
+    def recover(self, line: str) -> views.Line:
+        self.asked.append(("recover", line))
+        return self.line(line)
+
+    def set_policy(self, line: str, policy: str, *, act: str) -> views.Line:
+        self._answer()
+        self.asked.append(("set_policy", line, policy))
+        self.change(line, policy=policy)
+        return self.known[line]
+
+    def rekey(self, line: str, *, reason: str) -> int:
+        self.asked.append(("rekey", line))
+        return self.line(line).available
+
+    def forecast(self, line: str) -> views.Forecast:
+        return views.Forecast(line, self.line(line).available, 120.0, 20.0, 6.0, 128, 3600)
+
+    def revoke(self, line: str, *, key_ids: Sequence[str] = (), block: int = -1, reason: str) -> int:
+        self._answer()
+        self.asked.append(("revoke", line, tuple(key_ids), block))
+        return len(key_ids) or 700
+
+    def key(self, key_id: str) -> views.Key:
+        self._answer()
+        return views.Key(key_id, "a1", 7, 3, "CONSUMED", "simulated", 256, "sae-broker", ["sae-bank"], {})
+
+    def leak_report(self, key_id: str) -> views.LeakReport:
+        self._answer()
+        return views.LeakReport(key_id, "CONSUMED", "simulated", 7, [views.Use(NOW_MS, "session", "S-0001")], 699)
+
+    def self_test(self) -> views.SelfTest:
+        self._answer()
+        return views.SelfTest(NOW_MS, not self.failing, [views.Test("sm3", True), views.Test("sm4-gcm", not self.failing)])
+
+    def last_self_test(self) -> views.SelfTest:
+        return self.self_test()
+
+    def close(self) -> None: ...

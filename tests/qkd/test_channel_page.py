@@ -1,0 +1,120 @@
+"""The page from replies alone: what it says in each state, and that every word of it exists in both languages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from workbench_qkd.pages import drawing
+from workbench_qkd.pages.forms import LINE_ACTS, SITE_ACTS
+
+from tests.qkd.conftest import Site
+from tests.qkd.entity import NOW_MS, block
+from workbench.app.parts.acting import words_of
+from workbench.app.texts import texts_of
+from workbench.domain.party import Role
+from workbench_widgets import DataTable, KeyLife, LineChart, LineDiagram, PoolGauge
+from workbench_kme.service.views import ALARM_KINDS, LINE_STATES
+
+TEXTS = texts_of("workbench_qkd")
+
+
+def t(key: str, **fields: Any) -> str:
+    return TEXTS["zh"][key].format(**fields)
+
+
+def status(site: Site) -> dict[str, Any]:
+    return dict(site.call("qkd.status").model_dump())
+
+
+def blocks(site: Site) -> dict[str, Any]:
+    return dict(site.call("qkd.blocks", line="a1").model_dump())
+
+
+def verdict(site: Site) -> drawing.Verdict:
+    told = status(site)
+    return drawing.verdict(told, told["lines"][0] if told["lines"] else None, "zh")
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "key"),
+    [
+        ({}, "info", "fine_simulated"),
+        ({"state": "alarm", "eavesdropper_fraction": 0.2}, "tampered", "listened"),
+        ({"state": "alarm"}, "tampered", "alarm"),
+        ({"state": "peer-unreachable", "peer_reachable": False}, "failed", "peer-unreachable"),
+        ({"state": "out-of-step"}, "failed", "out-of-step"),
+        ({"policy": "qkd-required"}, "refused", "not_counting"),
+        ({"policy": "pqc-only"}, "pending", "pqc_only"),
+        ({"available": 0}, "pending", "exhausted"),
+        ({"available": 5}, "pending", "low"),
+        ({"provenance": "device-014", "policy": "qkd-required", "preset": "", "last_qber": -1.0}, "info", "fine_device-014"),
+    ],
+)  # fmt: skip
+def test_the_answer_says_what_is_so_and_who_acts(site: Site, changes: dict[str, Any], state: str, key: str) -> None:
+    site.entity.change(**changes)
+    made = verdict(site)
+    assert (made.state, made.key) == (state, key)
+    for lang in ("zh", "en"):
+        for one in (f"answer.{made.key}", f"answer.{made.key}.why", *([f"todo.{made.todo}"] if made.todo else [])):
+            assert "{" not in TEXTS[lang][one].format(**made.fields)
+
+
+def test_without_an_entity_and_without_an_answer_the_page_speaks_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.entity.away = True
+    assert verdict(site).key == "away"
+    monkeypatch.setattr(site.service, "_attached", None)
+    assert verdict(site).key == "none"
+
+
+def test_after_the_alarm_the_page_waits_for_two_people(site: Site) -> None:
+    site.entity.alarm("rate-collapse")
+    site.follow()
+    assert (verdict(site).key, verdict(site).todo) == ("held", "held")
+    site.call("qkd.propose_resume", line="a1", reason="误码率已回到基线")
+    assert verdict(site).todo == "held_asked"
+    assert site.call("qkd.status", Role.COMPLIANCE).proposals[0].mine is False
+
+
+def test_every_picture_takes_what_the_replies_hold(site: Site) -> None:
+    site.entity.made += [block(12, state="quarantined", qber=0.08, alarm="qber-drift", keys=0, length_bits=0), block(13, state="aborted", qber=-1.0, aborted="stopped", keys=0, length_bits=0)]
+    site.entity.change(eavesdropper_kind="intercept-resend", eavesdropper_fraction=0.2)
+    told, found = status(site), blocks(site)
+    line = told["lines"][0]
+    LineDiagram(**drawing.diagram(told, line, t, "zh", own="甲证券", other="乙银行"))
+    made = drawing.chart(line, found, t, "zh", now_ms=NOW_MS)
+    LineChart(**made)
+    assert made["panels"][0]["lines"][0]["points"][-1][1] is None, "an error rate nobody knows is a gap, not a zero"
+    assert made["panels"][1]["lines"][0]["points"][-1][1] == 0, "a block without key has rate 0"
+    PoolGauge(**drawing.pool(line, dict(site.call("qkd.forecast", line="a1").model_dump()), t, "zh"))
+    KeyLife(**drawing.life(line, t))
+    rows = drawing.block_rows(found, t, "zh", lambda prefix, code: TEXTS["zh"].get(f"{prefix}.{code}", code))
+    DataTable(columns=drawing.block_columns(t), rows=rows)
+    assert (rows[1]["why"], rows[0]["why"]) == (t("alarm.qber-drift"), "stopped")
+    LineChart(**drawing.curves(dict(site.call("qkd.curves").model_dump()), t))
+
+
+def test_a_clock_that_was_set_back_bends_no_line(site: Site) -> None:
+    site.entity.made.append(block(12, time_ms=NOW_MS - 10**9))
+    line = status(site)["lines"][0]
+    LineChart(**drawing.chart(line, blocks(site), t, "zh", now_ms=NOW_MS))
+
+
+def test_every_key_that_the_page_asks_for_exists() -> None:
+    source = "".join(path.read_text("utf-8") for path in files("workbench_qkd").joinpath("pages").iterdir() if path.name.endswith(".py"))  # type: ignore[union-attr]
+    asked = set(re.findall(r'(?<![a-z_])t\("([\w.-]+)"', source)) | words_of([*LINE_ACTS, *SITE_ACTS])
+    asked |= {f"alarm.{one}" for one in ALARM_KINDS} | {f"block.{one}" for one in drawing.BLOCK_CHIPS} | {f"session.{one}" for one in drawing.SESSION_CHIPS}
+    asked |= {f"life.{one}{end}" for one in (*drawing.MAIN_STATES, *drawing.SIDE_STATES) for end in ("", ".told")}
+    assert asked <= TEXTS["zh"].keys()
+    assert set(LINE_STATES) >= {"alarm", "disabled", "peer-unreachable", "out-of-step"}, "states that the answer names"
+
+
+def test_no_text_promises_what_nobody_can(site: Site) -> None:
+    for lang in ("zh", "en"):
+        for key, sentence in TEXTS[lang].items():
+            assert not re.search("绝对|不可破解|立即察觉|unbreakable|absolutely|unconditional", sentence), key
+    assert asdict(verdict(site))["key"] == "fine_simulated"
+    assert "不是量子设备" in TEXTS["zh"]["answer.fine_simulated.why"]

@@ -1,0 +1,52 @@
+"""The line of a demo workspace, where the plugin of the quantum channel is installed: made, started and stopped with the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from workbench.commands.common import say
+from workbench.errors import WorkbenchError
+from workbench.workspace import Workspace
+
+MODULE = "workbench_qkd.demonstration"
+
+
+def make_line(workspace: Workspace, ends: Sequence[str]) -> None:
+    """Two sites between these institutions, once; nodes must be stopped. Without the plugin nothing happens."""
+    module = _module(workspace)
+    if module is not None:
+        module.make(workspace.folder, ends)
+
+
+def start_line(workspace: Workspace) -> None:
+    """Start what `make_line` made. A demonstration goes on without it, and says so."""
+    module = _module(workspace)
+    if module is None:
+        return
+    try:
+        started = module.start(workspace.folder)
+    except (WorkbenchError, OSError) as error:
+        reason = error.zh if isinstance(error, WorkbenchError) else type(error).__name__
+        say(f"量子通道没有启动：{reason} / the quantum channel did not start; the nodes run")
+        return
+    if started:
+        say(f"密钥管理实体已启动：{'、'.join(started)}（模拟线路）/ key-management entities started (simulated line)")
+
+
+def stop_line(workspace: Workspace) -> None:
+    """Stop it."""
+    module = _module(workspace)
+    if module is not None:
+        module.stop(workspace.folder)
+
+
+def _module(workspace: Workspace) -> Any:  # Any: a module of a plugin, which this program does not know; None where there is none
+    try:
+        return import_module(MODULE) if workspace.kind == "demo" else None
+    except ImportError:
+        return None
+
+
+__all__ = ["make_line", "start_line", "stop_line"]

@@ -1,0 +1,187 @@
+"""qkd: a line rehearsed in this process, the key device tested, and the quantum channel of a node that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from workbench.client.session import Record
+from workbench.commands.common import Options, client_for, credentials, print_result, workspace_of
+from workbench.domain.party import Role
+from workbench.errors import Refused
+
+PLUGIN = "workbench_qkd"
+DEVICE = "workbench_kme.devices.selftest"
+
+
+def simulate(options: Options) -> int:
+    """Both ends of one block in this process, no node needed; exit 3 when no key is left."""
+    module = _installed(f"{PLUGIN}.simulating")
+    wanted = module.Rehearsal(
+        preset=options.preset, pulses=options.pulses or 0, seed=options.seed, block=options.block, kind=options.attack, fraction=options.eavesdropper
+    )
+    found: dict[str, Any] = module.rehearse(wanted)
+    print_result(options, found, _rehearsal_lines(found))
+    return 0 if found["keys"] else 3
+
+
+def selftest(options: Options) -> int:
+    """Known answers of every algorithm: in this process, or with DIR by the key device of that institution."""
+    if options.dir:
+        if not options.party:
+            raise Refused("请用 --party 写明机构", "Name the institution with --party", code="NO_PARTY")
+        with client_for(workspace_of(options), options.party, Role.OPERATOR) as client:
+            found: Mapping[str, Any] = client.call("qkd.selftest")
+    else:
+        report = _installed(DEVICE).run()
+        found = {"time_ms": 0, "passed": report.passed, "tests": [{"name": one.name, "passed": one.passed} for one in report.results]}
+    lines = [f"{'✓' if one['passed'] else '✗'} {one['name']}" for one in found["tests"]]
+    lines.append("自检全部通过 / every test passed" if found["passed"] else "自检不过：设备停用 / a test failed: the device is disabled")
+    print_result(options, found, lines)
+    return 0 if found["passed"] else 1
+
+
+def status(options: Options) -> int:
+    """Lines, pools and open proposals; exit 2 while a line refuses sessions, 1 when the entity does not answer."""
+    reply = _ask(options, "qkd.status")
+    lines = [f"{reply['kme'] or '没有密钥管理实体 / no key-management entity'}"]
+    if reply["problem_code"]:
+        lines += [f"✗ {reply['problem_zh']} [{reply['problem_code']}]", f"  {reply['problem_en']}"]
+    for one in reply["lines"]:
+        lines += _line_lines(one)
+    lines += [
+        f"! {one['proposal']} {one['act']} {one['line']} {one['before']} → {one['target'] or '—'}（{one['asked_by']}：{one['reason']}）等第二人 / waits"
+        for one in reply["proposals"]
+        if one["state"] == "OPEN"
+    ]
+    print_result(options, reply, lines)
+    if reply["problem_code"]:
+        return 1
+    return 2 if any(one["held_ms"] or one["state"] == "alarm" for one in reply["lines"]) else 0
+
+
+def blocks(options: Options) -> int:
+    """The newest blocks of a line."""
+    reply = _ask(options, "qkd.blocks", line=options.line, limit=options.limit)
+    lines = [
+        f"{one['block']:>8}  {one['state']:<12} QBER {one['qber']:.4f}  f {one['efficiency']:.3f}  {one['keys']:>6} 把 keys  {one['alarm'] or one['aborted']}"
+        for one in reply["blocks"]
+    ]
+    print_result(options, reply, lines or ["还没有块 / no block yet"])
+    return 0
+
+
+def revoke(options: Options) -> int:
+    """Revoke keys by id, or a whole block."""
+    block = -1 if options.key else options.block
+    return _changed(options, "qkd.revoke", line=options.line, key_ids=options.key, block=-1 if block is None else block, reason=options.reason)
+
+
+def rekey(options: Options) -> int:
+    """Revoke every key of a line that was not delivered; new blocks follow."""
+    return _changed(options, "qkd.rekey", line=options.line, reason=options.reason)
+
+
+def leak_report(options: Options) -> int:
+    """What a key protected."""
+    reply = _ask(options, "qkd.leak_report", key_id=options.key)
+    lines = [f"{reply['key_id']}  {reply['state']}  {reply['provenance']}  块 block {reply['block']}  同块 siblings {reply['siblings']}"]
+    lines += [f"  {one['time_ms']}  {one['purpose']}  {one['reference']}" for one in reply["uses"]]
+    print_result(options, reply, lines if reply["uses"] else [*lines, "  没有记录到用途 / no use is written down"])
+    return 0
+
+
+def policy(options: Options) -> int:
+    """Tighten the policy of a line at once, or propose a weaker one for a second person."""
+    reply = _ask(options, "qkd.propose_policy", confirmed=True, line=options.line, policy=options.policy, reason=options.reason)
+    asked = reply["proposal"]
+    told = f"提议 {asked['proposal']} 等第二人确认 / waits for a second person" if asked else f"策略现为 {reply['policy']} / in force"
+    print_result(options, reply, [told])
+    return 0
+
+
+def resume(options: Options) -> int:
+    """Ask that a line is used again after an alarm; another person confirms."""
+    reply = _ask(options, "qkd.propose_resume", line=options.line, reason=options.reason)
+    print_result(options, reply, [f"提议 {reply['proposal']} 等第二人确认 / waits for a second person"])
+    return 0
+
+
+def confirm(options: Options) -> int:
+    """Confirm a weaker policy or a resumption as the second person."""
+    reply = _ask(options, "qkd.confirm", confirmed=True, proposal=options.proposal)
+    print_result(options, reply, [f"{reply['proposal']} 已确认 / confirmed"])
+    return 0
+
+
+def decline(options: Options) -> int:
+    """Decline a proposal, or take it back."""
+    reply = _ask(options, "qkd.decline", proposal=options.proposal, reason=options.reason)
+    print_result(options, reply, [f"{reply['proposal']} 已拒绝 / declined"])
+    return 0
+
+
+def eavesdrop(options: Options) -> int:
+    """Set the eavesdropper of a demonstration line; share 0 switches it off."""
+    reply = _ask(options, "qkd.eavesdrop", line=options.line, kind=options.attack, fraction=options.share)
+    print_result(options, reply, _line_lines(reply))
+    return 0
+
+
+def _installed(name: str) -> Any:  # Any: a module of a plugin, which this program does not know
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise Refused("没有安装量子通道插件", "The plugin of the quantum channel is not installed", code="NOT_INSTALLED") from error
+
+
+def _ask(options: Options, operation: str, *, confirmed: bool = False, **request: Any) -> Record:
+    workspace, role = workspace_of(options), Role(getattr(options, "role", None) or Role.OPERATOR)
+    with client_for(workspace, options.party, role) as client:
+        if not confirmed:
+            reply: Record = client.call(operation, **request)
+            return reply
+        _, password = credentials(workspace, options.party, role)
+        done: Record = client.confirmed(operation, password=password, **request)
+        return done
+
+
+def _changed(options: Options, operation: str, **request: Any) -> int:
+    reply = _ask(options, operation, confirmed=True, **request)
+    print_result(options, reply, [f"{reply['keys']:,} 把密钥已吊销，{reply['sessions']} 个会话结束 / keys revoked, sessions ended"])
+    return 0
+
+
+def _line_lines(one: Mapping[str, Any]) -> list[str]:
+    held = f"，{one['held_cause']} 停用中 / stopped" if one["held_ms"] else ""
+    qber = f"{one['qber']:.4f}" if one["qber"] >= 0 else "—"
+    return [
+        f"{one['line']} ↔ {one['peer_site']}  {one['state']}{held}  {one['policy']}  {one['provenance']}",
+        f"  可用 available {one['available']:,} / {one['max_keys']:,}  QBER {qber}  {max(0.0, one['rate_bps']) / 1000:,.1f} kbit/s",
+    ]
+
+
+def _rehearsal_lines(found: Mapping[str, Any]) -> list[str]:
+    attack = found["attack"]
+    lines = [
+        f"{found['preset']}  {found['length_km']:g} km  {found['pulses']:,} 脉冲 pulses  来源 origin: {found['provenance']}（不是量子密钥 / not quantum）",
+        f"误码率 QBER {found['qber']:.4f}（模型 model {found['expected_qber']:.4f}）  筛后 sifted {found['sifted_bits']:,}  测试 tested {found['test_bits']:,}",
+    ]
+    if attack["kind"]:
+        yes = {True: "看得到 seen", False: "看不到 NOT seen"}
+        lines.append(
+            f"窃听 attack {attack['kind']} {attack['fraction']:.0%}  误码率 QBER {yes[attack['seen_by_qber']]}  诱骗态 decoys {yes[attack['seen_by_decoys']]}"
+            f"  知道 knows {attack['known_share']:.1%}"
+        )
+    if found["aborted"]:
+        return [*lines, f"没有密钥 no key: {found['aborted']}"]
+    agree = "一致 agree" if found["ends_agree"] else "不一致 DIFFER"
+    return [
+        *lines,
+        f"有限长密钥 finite key {found['secret_bits']:,} bit = {found['keys']:,} 把 keys  纠错 f {found['efficiency']:.3f}  两端 ends {agree}",
+        f"每脉冲 per pulse {found['rate']:.3e}  渐近 asymptotic {found['asymptotic_rate']:.3e}  上界 PLOB {found['plob_bound']:.3e}  {found['rate_bps'] / 1000:,.1f} kbit/s",
+    ]
+
+
+__all__ = ["blocks", "confirm", "decline", "eavesdrop", "leak_report", "policy", "rekey", "resume", "revoke", "selftest", "simulate", "status"]
