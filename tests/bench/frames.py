@@ -47,8 +47,19 @@ def exchange(name: str, broker: sm2.PrivateKey, bank: sm2.PrivateKey) -> tuple[E
 
 
 def _setup(name: str, broker: sm2.PrivateKey, bank: sm2.PrivateKey) -> dict[str, Any]:
-    times = sorted(_timed(lambda: exchange(name, broker, bank)) * 1e3 for _ in range(SETUPS))
-    return {"suite": name, "p50_ms": round(times[SETUPS // 2], 2), "p95_ms": round(times[SETUPS * 95 // 100], 2)}
+    wall, processor = [], []
+    for _ in range(SETUPS):
+        began, used = time.perf_counter(), time.thread_time()
+        exchange(name, broker, bank)
+        wall.append((time.perf_counter() - began) * 1e3)
+        processor.append((time.thread_time() - used) * 1e3)
+    wall.sort()
+    return {
+        "suite": name,
+        "p50_ms": round(wall[SETUPS // 2], 2),
+        "p95_ms": round(wall[SETUPS * 95 // 100], 2),
+        "cpu_ms": round(statistics.median(processor), 2),
+    }
 
 
 def _suite(name: str, broker: sm2.PrivateKey, bank: sm2.PrivateKey) -> dict[str, Any]:
@@ -108,9 +119,3 @@ def _each(count: int, call: Callable[[], object]) -> float:
     for _ in range(count):
         call()
     return (time.thread_time() - began) / count * 1e6
-
-
-def _timed(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began

@@ -13,7 +13,14 @@ from workbench.channel import frame as frames
 from workbench.channel.frame import Direction, Header, Kind, Parts, SignedItem
 from workbench.channel.handshake import Initiator, Responder
 from workbench.channel.pad import PadPool
-from workbench.channel.session_keys import Established, Renewal, Role, direction_of, session_broken
+from workbench.channel.session_keys import (
+    Established,
+    Renewal,
+    Role,
+    direction_of,
+    rekey_required,
+    session_broken,
+)
 from workbench.channel.session_state import (
     MAX_REFUSED,
     WINDOW,
@@ -26,7 +33,7 @@ from workbench.channel.session_state import (
 )
 from workbench.channel.terms import QkdShare
 from workbench.crypto import canonical, gcm, kdf, random, sm2
-from workbench.errors import KeyUnavailable, Refused, VerificationError
+from workbench.errors import Refused, VerificationError
 
 GRACE_MS = 60_000
 """How long the epoch before is still opened after a renewal, and how long a frame may be on its way."""
@@ -183,7 +190,7 @@ class SealedSession:
         self._check_live(now_ms)
         reached = self._limit_reached(self._current, size + overhead)
         if reached:
-            raise self._rekey_required(reached)
+            raise rekey_required(self.session_id, self.epoch, reached)
 
     def _seal_locked(self, kind: Kind, purpose: str, *parts: bytes) -> bytes:
         epoch = self._current
@@ -218,15 +225,6 @@ class SealedSession:
         if epoch.sent_bytes + size > self._limits.size_bytes:
             return "bytes"
         return "time" if self._latest_ms - epoch.began_ms >= self._limits.age_s * 1000 else ""
-
-    def _rekey_required(self, limit: str) -> KeyUnavailable:
-        return KeyUnavailable(
-            "会话密钥已达使用上限，须先换钥：由发起方续期会话；缺少密钥时请密钥管理人员补充",
-            "the session key has reached its limit: the initiator renews the session first; key staff fill the pool if keys"
-            " are missing",
-            code="REKEY_REQUIRED",
-            details={"session": self.session_id, "epoch": str(self.epoch), "limit": limit},
-        )
 
     # --------------------------------------------------------------------------------------------------- opening
 

@@ -15,7 +15,7 @@ from workbench.channel.frame import SALT_SIZE, SESSION_ID_SIZE, Direction, Direc
 from workbench.channel.secret import Secret
 from workbench.channel.terms import End, SessionTerms, Suite
 from workbench.crypto import gcm, kdf, sm3
-from workbench.errors import Refused
+from workbench.errors import KeyUnavailable, Refused
 
 SECRET_SIZE = 32
 
@@ -156,4 +156,15 @@ def session_broken() -> Refused:
         "会话已结束或失效，不能继续使用；请重新建立会话",
         "this session has ended; start a new one",
         code="SESSION_BROKEN",
+    )
+
+
+def rekey_required(subject: str, epoch: int, limit: str) -> KeyUnavailable:
+    """The refusal to seal more under spent keys. subject: session id or group. limit: `records`, `bytes` or `time`."""
+    return KeyUnavailable(
+        "会话密钥已达使用上限，须先换钥：由发起方续期会话（群组由牵头方发新令牌）；缺少密钥时请密钥管理人员补充",
+        "the session key has reached its limit: the initiator renews the session first (in a group the leader makes a new"
+        " token); key staff fill the pool if keys are missing",
+        code="REKEY_REQUIRED",
+        details={"session": subject, "epoch": str(epoch), "limit": limit},
     )
