@@ -1,0 +1,372 @@
+"""Charge keys 充注密钥 and session keys delivered under them: the last mile, which is a pre-shared symmetric key.
+
+Document: docs/protocols/key-delivery.md section 4. `ChargePools` is the mirror at the KME; `ChargeMedium` is what a person's
+device does with the keys it was filled with. A charge key protects one delivery and is then gone at both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid5
+
+from workbench.contracts import Transaction
+from workbench.crypto import aead, kdf
+from workbench.errors import KeyUnavailable, NotFound, Refused, VerificationError
+from workbench_kme.devices import Session
+from workbench_kme.keys.core import Core
+from workbench_kme.keys.model import KEY_BYTES, Provenance, check_entity, check_reason
+from workbench_kme.keys.rows import Reader, add_event, mark_erased
+
+VERSION = 1
+MOST_FILLED = 4096
+MOST_KEY_BYTES = 64
+MIN_KEY_BYTES = 16
+_HEADER_BYTES = 1 + 8 + 16 + 1
+_CODES = {one.code: one for one in Provenance}
+
+
+@dataclass(slots=True)
+class ChargeKey:
+    """A charge key on its way into a medium. value: overwrite it once it is there."""
+
+    key_id: UUID
+    counter: int
+    value: bytearray = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChargePool:
+    """A mirror: how many charge keys are left. low: fewer than `low_water`. revoked: closed for good."""
+
+    person: str
+    device: str
+    line: str
+    count: int
+    low_water: int
+    low: bool
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeDelivery:
+    """A session key sealed under a charge key; `sealed` may be shown to anyone."""
+
+    charge_key_id: UUID
+    session_key_id: UUID
+    counter: int
+    provenance: Provenance
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChargesRevoked:
+    """What a revocation did: charge keys destroyed, and the session keys whose sessions must be ended now."""
+
+    revoked: int
+    sessions: tuple[UUID, ...]
+
+
+class ChargePools:
+    """The mirrors of one KME, in the key store's database. core: of the open KeyStore. Thread-safe."""
+
+    def __init__(self, core: Core, session: Session) -> None:
+        self._core, self._session = core, session
+
+    def fill(self, person: str, device: str, line: str, count: int, *, low_water: int = 16) -> list[ChargeKey]:
+        """Draw `count` fresh charge keys, mirror them wrapped, and give them out once, for the medium.
+
+        Raises Refused CHARGE_REVOKED (a revoked medium is never filled again), CHARGE_FILL; NotFound NO_SUCH_LINE.
+        """
+        check_entity(person, what="人员")
+        check_entity(device, what="设备")
+        if not 1 <= count <= MOST_FILLED:
+            raise Refused(
+                f"一次充注 1 至 {MOST_FILLED} 个密钥", f"1 to {MOST_FILLED} keys are filled at a time", code="CHARGE_FILL"
+            )
+        values = [bytearray(self._session.generate_random(KEY_BYTES)) for _ in range(count)]
+
+        def work(tx: Transaction, now: int) -> list[ChargeKey]:
+            found = self._core.line(tx, line)
+            number, last = _pool_for(tx, found.number, person, device, low_water)
+            namespace = found.line.namespace
+            keys = [
+                ChargeKey(charge_key_id(namespace, person, device, last + place), last + place, value)
+                for place, value in enumerate(values, start=1)
+            ]
+            self._core.count_wrappings(tx, count)
+            tx.executemany(
+                "INSERT INTO kme_charge_key (pool, counter, wrapped) VALUES (?, ?, ?)",
+                [(number, key.counter, self._session.wrap("charge", key.value, _context(key.key_id, key.counter))) for key in keys],
+            )
+            tx.execute("UPDATE kme_charge_pool SET last_counter = ? WHERE number = ?", (last + count, number))
+            add_event(tx, now, "charge.filled", line, person=person, device=device, keys=count)
+            return keys
+
+        try:
+            return self._core.strict_change(work)
+        except BaseException:
+            for value in values:
+                value[:] = bytes(len(value))
+            raise
+
+    def deliver(
+        self, person: str, device: str, line: str, session_key_id: UUID, value: bytes | bytearray, provenance: Provenance
+    ) -> ChargeDelivery:
+        """Seal a session key under the next charge key; the mirror of that one is destroyed in the same change.
+
+        value: 16 to 64 bytes. The session counts as live until `end_session`. Raises KeyUnavailable CHARGE_EXHAUSTED,
+        CHARGE_REVOKED; Refused CHARGE_SESSION_KNOWN.
+        """
+        if not MIN_KEY_BYTES <= len(value) <= MOST_KEY_BYTES:
+            raise ValueError("a session key has 16 to 64 bytes")
+
+        def work(tx: Transaction, now: int) -> ChargeDelivery:
+            found = self._core.line(tx, line)
+            pool = _live_pool(tx, found.number, person, device)
+            row = tx.execute(
+                "SELECT counter, wrapped FROM kme_charge_key WHERE pool = ? AND wrapped IS NOT NULL"
+                " ORDER BY counter LIMIT 1",
+                (pool,),
+            ).fetchone()
+            if row is None:
+                raise _exhausted(person, device)
+            counter = int(row[0])
+            key_id = charge_key_id(found.line.namespace, person, device, counter)
+            charge = self._session.unwrap("charge", bytes(row[1]), _context(key_id, counter))
+            try:
+                sealed = seal_delivery(charge, key_id, counter, session_key_id, provenance, value)
+            finally:
+                charge[:] = bytes(len(charge))
+            _destroy(tx, now, "pool = ? AND counter = ?", (pool, counter))
+            known = tx.execute(
+                "SELECT 1 FROM kme_charge_session WHERE session = ?", (str(session_key_id),)
+            ).fetchone()
+            if known is not None:
+                raise Refused(
+                    f"会话密钥 {session_key_id} 已交付过", f"the session key {session_key_id} was delivered before",
+                    code="CHARGE_SESSION_KNOWN",
+                )  # fmt: skip
+            tx.execute(
+                "INSERT INTO kme_charge_session (session, pool, counter, opened_ms) VALUES (?, ?, ?, ?)",
+                (str(session_key_id), pool, counter, now),
+            )
+            add_event(
+                tx, now, "charge.used", line, person=person, device=device, counter=counter, session=str(session_key_id)
+            )
+            return ChargeDelivery(key_id, session_key_id, counter, provenance, sealed)
+
+        return self._core.strict_change(work)
+
+    def end_session(self, session_key_id: UUID) -> bool:
+        """A session is over; False when it was not live."""
+
+        def work(tx: Transaction, now: int) -> bool:
+            done = tx.execute(
+                "UPDATE kme_charge_session SET ended_ms = ? WHERE session = ? AND ended_ms IS NULL",
+                (now, str(session_key_id)),
+            ).rowcount
+            return bool(done)
+
+        return self._core.change(work)
+
+    def revoke(self, person: str, device: str = "", *, reason: str) -> ChargesRevoked:
+        """Destroy the mirrors of a person (device "": of all the person's) and close them for good.
+
+        person "": of that device, whoever has it. Returns the sessions that were live: who calls ends them at once.
+        """
+        if not person and not device:
+            raise ValueError("a revocation names a person or a device")
+
+        def work(tx: Transaction, now: int) -> ChargesRevoked:
+            rows = tx.execute(
+                "SELECT number FROM kme_charge_pool WHERE (? = '' OR person = ?) AND (? = '' OR device = ?)",
+                (person, person, device, device),
+            ).fetchall()
+            pools = [int(row[0]) for row in rows]
+            destroyed, sessions = 0, []
+            for pool in pools:
+                destroyed += _destroy(tx, now, "pool = ?", (pool,))
+                tx.execute(
+                    "UPDATE kme_charge_pool SET revoked_ms = ? WHERE number = ? AND revoked_ms IS NULL", (now, pool)
+                )
+                live = tx.execute(
+                    "UPDATE kme_charge_session SET ended_ms = ? WHERE pool = ? AND ended_ms IS NULL RETURNING session",
+                    (now, pool),
+                ).fetchall()
+                sessions += [UUID(one[0]) for one in live]
+            add_event(
+                tx, now, "charge.revoked", "", person=person, device=device, keys=destroyed, sessions=len(sessions),
+                reason=reason,
+            )  # fmt: skip
+            return ChargesRevoked(destroyed, tuple(sorted(sessions)))
+
+        check_reason(reason)
+        return self._core.strict_change(work)
+
+    def pools(self) -> list[ChargePool]:
+        """Every mirror, by person, device and line."""
+        with self._core.database.read() as reader:
+            rows = reader.execute(
+                "SELECT p.person, p.device, l.name, p.low_water, p.revoked_ms IS NOT NULL,"
+                " (SELECT COUNT(*) FROM kme_charge_key k WHERE k.pool = p.number AND k.wrapped IS NOT NULL)"
+                " FROM kme_charge_pool p JOIN kme_line l ON l.number = p.line ORDER BY p.person, p.device, l.name"
+            ).fetchall()
+        return [
+            ChargePool(row[0], row[1], row[2], row[5], row[3], row[5] < row[3], bool(row[4])) for row in rows
+        ]
+
+
+class ChargeMedium:
+    """What a person's device holds: charge keys by counter, each used once and then wiped.
+
+    namespace: of the line; person, device: whose it is. In memory; a real medium keeps it in its own secure element.
+    """
+
+    def __init__(self, namespace: UUID, person: str, device: str) -> None:
+        self._namespace, self._person, self._device = namespace, person, device
+        self._keys: dict[int, bytearray] = {}
+        self._last = 0
+
+    def take_in(self, keys: Iterable[ChargeKey]) -> int:
+        """Fill: take charge keys over and wipe the caller's; how many are in the medium now."""
+        for key in keys:
+            if key.counter <= self._last or key.counter in self._keys:
+                raise _used(key.counter)
+            self._keys[key.counter] = bytearray(key.value)
+            key.value[:] = bytes(len(key.value))
+        return len(self._keys)
+
+    def open_delivery(self, sealed: bytes) -> tuple[UUID, Provenance, bytearray]:
+        """(session key id, provenance, session key) of a delivery; its charge key and all before it are wiped.
+
+        Raises KeyUnavailable CHARGE_USED, VerificationError SEAL_BROKEN; a delivery that does not open costs no key.
+        """
+        counter, session_key_id, provenance = parse_header(sealed)
+        charge = self._keys.get(counter)
+        if counter <= self._last or charge is None:
+            raise _used(counter)
+        key_id = charge_key_id(self._namespace, self._person, self._device, counter)
+        value = open_delivery(charge, key_id, sealed)
+        for passed in [one for one in self._keys if one <= counter]:
+            gone = self._keys.pop(passed)
+            gone[:] = bytes(len(gone))
+        self._last = counter
+        return session_key_id, provenance, value
+
+    @property
+    def left(self) -> int:
+        """Charge keys that are left."""
+        return len(self._keys)
+
+
+def charge_key_id(namespace: UUID, person: str, device: str, counter: int) -> UUID:
+    """Id of a charge key. Person and device contain no slash, so no two meet."""
+    return uuid5(namespace, f"charge/{person}/{device}/{counter}")
+
+
+def seal_delivery(
+    charge: bytes | bytearray,
+    charge_id: UUID,
+    counter: int,
+    session_key_id: UUID,
+    provenance: Provenance,
+    value: bytes | bytearray,
+) -> bytes:
+    """The bytes of a delivery, 42 longer than the session key. charge: 32 bytes, never used before."""
+    header = bytes([VERSION]) + counter.to_bytes(8, "big") + session_key_id.bytes + bytes([provenance.code])
+    key, nonce, associated = _derive(charge, charge_id, header)
+    return header + aead.seal(key, nonce, bytes(value), associated=associated)
+
+
+def open_delivery(charge: bytes | bytearray, charge_id: UUID, sealed: bytes) -> bytearray:
+    """The session key behind `seal_delivery`. Raises VerificationError SEAL_BROKEN."""
+    key, nonce, associated = _derive(charge, charge_id, sealed[:_HEADER_BYTES])
+    return bytearray(aead.open_sealed(key, nonce, sealed[_HEADER_BYTES:], associated=associated))
+
+
+def parse_header(sealed: bytes) -> tuple[int, UUID, Provenance]:
+    """(counter, session key id, provenance) of a delivery, not verified yet. Raises VerificationError SEAL_BROKEN."""
+    size = len(sealed) - _HEADER_BYTES - aead.TAG_SIZE
+    if not MIN_KEY_BYTES <= size <= MOST_KEY_BYTES or sealed[0] != VERSION or sealed[_HEADER_BYTES - 1] not in _CODES:
+        raise VerificationError("会话密钥的投递格式不符", "this is no delivery of a session key", code="SEAL_BROKEN")
+    return int.from_bytes(sealed[1:9], "big"), UUID(bytes=sealed[9:25]), _CODES[sealed[25]]
+
+
+def _derive(charge: bytes | bytearray, charge_id: UUID, header: bytes) -> tuple[bytes, bytes, bytes]:
+    associated = b"workbench/v1/kme/charge\x00" + charge_id.bytes + header
+    size = aead.KEY_SIZE + aead.NONCE_SIZE
+    stream = kdf.derive(bytes(charge), "kme/charge", context=associated, length=size)
+    return stream[: aead.KEY_SIZE], stream[aead.KEY_SIZE :], associated
+
+
+def _context(key_id: UUID, counter: int) -> bytes:
+    return key_id.bytes + counter.to_bytes(8, "big")
+
+
+def _pool_for(tx: Transaction, line: int, person: str, device: str, low_water: int) -> tuple[int, int]:
+    """(number, last counter) of a mirror, made if need be. Raises Refused CHARGE_REVOKED."""
+    row = tx.execute(
+        "SELECT number, last_counter, revoked_ms FROM kme_charge_pool WHERE person = ? AND device = ? AND line = ?",
+        (person, device, line),
+    ).fetchone()
+    if row is None:
+        made = tx.execute(
+            "INSERT INTO kme_charge_pool (line, person, device, low_water) VALUES (?, ?, ?, ?)",
+            (line, person, device, low_water),
+        ).lastrowid
+        assert made is not None
+        return made, 0
+    if row[2] is not None:
+        raise Refused(
+            f"{person} 的设备 {device} 已吊销，不再充注：换用新设备编号",
+            f"device {device} of {person} was revoked and is not filled again: use a new device",
+            code="CHARGE_REVOKED",
+        )
+    tx.execute("UPDATE kme_charge_pool SET low_water = ? WHERE number = ?", (low_water, row[0]))
+    return int(row[0]), int(row[1])
+
+
+def _live_pool(reader: Reader, line: int, person: str, device: str) -> int:
+    row = reader.execute(
+        "SELECT number, revoked_ms FROM kme_charge_pool WHERE person = ? AND device = ? AND line = ?",
+        (person, device, line),
+    ).fetchone()
+    if row is None:
+        raise NotFound(
+            f"{person} 的设备 {device} 没有充注过：先充注",
+            f"device {device} of {person} was never filled: fill it first",
+            code="NO_CHARGE_POOL",
+        )
+    if row[1] is not None:
+        raise KeyUnavailable(
+            f"{person} 的设备 {device} 已吊销，不再投递会话密钥",
+            f"device {device} of {person} was revoked: no session key is delivered to it",
+            code="CHARGE_REVOKED",
+        )
+    return int(row[0])
+
+
+def _destroy(tx: Transaction, now: int, where: str, parameters: Sequence[int]) -> int:
+    tx.execute(f"UPDATE kme_charge_key SET wrapped = zeroblob(length(wrapped)) WHERE wrapped IS NOT NULL AND {where}", parameters)
+    done = tx.execute(
+        f"UPDATE kme_charge_key SET wrapped = NULL, used_ms = ? WHERE wrapped IS NOT NULL AND {where}", (now, *parameters)
+    ).rowcount
+    mark_erased(tx)
+    return done
+
+
+def _exhausted(person: str, device: str) -> KeyUnavailable:
+    return KeyUnavailable(
+        f"{person} 的设备 {device} 的充注密钥已用完，不改用其他密钥：重新充注",
+        f"the charge keys of device {device} of {person} are used up and no other key is used instead: fill it again",
+        code="CHARGE_EXHAUSTED",
+    )
+
+
+def _used(counter: int) -> KeyUnavailable:
+    return KeyUnavailable(
+        f"第 {counter} 号充注密钥已用过或不在设备中，拒绝",
+        f"charge key {counter} was used before or is not in this device: refused",
+        code="CHARGE_USED",
+    )

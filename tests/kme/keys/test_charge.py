@@ -1,0 +1,163 @@
+"""Charge keys and session keys (docs/protocols/key-delivery.md section 4): one-time, wrapped, revocable."""
+
+from __future__ import annotations
+
+import threading
+from uuid import UUID
+
+import pytest
+
+from workbench.errors import KeyUnavailable, NotFound, Refused, VerificationError
+
+from workbench_kme.keys import ChargeMedium, ChargePools, Line, Provenance
+from workbench_kme.keys.charge import charge_key_id, open_delivery, parse_header, seal_delivery
+
+from key_world import LINE, RECEIVER, SENDER, TwoEnds
+from test_values_at_rest import holds
+
+NAMESPACE = Line(LINE, SENDER, RECEIVER, SENDER).namespace
+VALUE = bytes(range(32))
+
+
+def filled(ends: TwoEnds, count: int = 4, device: str = "card-1") -> tuple[ChargePools, ChargeMedium]:
+    charges = ends.sender.store.charges
+    medium = ChargeMedium(NAMESPACE, "li.ming", device)
+    medium.take_in(charges.fill("li.ming", device, LINE, count, low_water=3))
+    return charges, medium
+
+
+def deliver(charges: ChargePools, number: int, device: str = "card-1") -> bytes:
+    return charges.deliver("li.ming", device, LINE, UUID(int=number), VALUE, Provenance.SIMULATED).sealed
+
+
+def test_a_session_key_arrives_under_the_next_charge_key(ends: TwoEnds) -> None:
+    charges, medium = filled(ends)
+    first = charges.deliver("li.ming", "card-1", LINE, UUID(int=7), VALUE, Provenance.SIMULATED)
+    assert first.charge_key_id == charge_key_id(NAMESPACE, "li.ming", "card-1", 1)
+    assert medium.open_delivery(first.sealed) == (UUID(int=7), Provenance.SIMULATED, bytearray(VALUE))
+    assert medium.open_delivery(deliver(charges, 8))[0] == UUID(int=8)
+    (pool,) = charges.pools()
+    assert (pool.count, pool.low, medium.left) == (2, True, 2)
+
+
+def test_the_bytes_of_a_delivery_are_those_of_the_document() -> None:
+    charge, identifier = bytes(32), UUID(int=5)
+    sealed = seal_delivery(charge, identifier, 3, UUID(int=9), Provenance.IMPORTED, VALUE)
+    assert sealed[:26] == b"\x01" + (3).to_bytes(8, "big") + UUID(int=9).bytes + b"\x03" and len(sealed) == 26 + 32 + 16
+    assert parse_header(sealed) == (3, UUID(int=9), Provenance.IMPORTED)
+    # Computed a second time with the HKDF and SM4-GCM of `cryptography`, from the document alone.
+    assert sealed[26:].hex() == (
+        "777bcd067acafea6637c4749202b1c03b26ba9d050a878419ed1568f21729339346dea81030f3285f26e7bf932ffbd69"
+    )
+    for place in range(len(sealed)):
+        with pytest.raises(VerificationError, match="SEAL_BROKEN"):
+            open_delivery(charge, identifier, sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :])
+    for other in (bytes(31) + b"\x01", charge):
+        with pytest.raises(VerificationError):
+            open_delivery(other, UUID(int=6), sealed)
+
+
+def test_a_delivery_opens_once_and_what_it_passed_is_wiped(ends: TwoEnds) -> None:
+    charges, medium = filled(ends)
+    sealed = [deliver(charges, number) for number in (1, 2, 3)]
+    medium.open_delivery(sealed[1])
+    for passed in (sealed[0], sealed[1]):
+        with pytest.raises(KeyUnavailable, match="CHARGE_USED"):
+            medium.open_delivery(passed)
+    broken = sealed[2][:-1] + bytes([sealed[2][-1] ^ 1])
+    with pytest.raises(VerificationError):
+        medium.open_delivery(broken)
+    assert medium.open_delivery(sealed[2])[2] == bytearray(VALUE), "one that does not open costs no key"
+    for wrong in (b"", sealed[2][:41], b"\x02" + sealed[2][1:], sealed[2] + bytes(64)):
+        with pytest.raises(VerificationError):
+            medium.open_delivery(wrong)
+
+
+def test_an_empty_pool_refuses_and_is_filled_with_new_counters(ends: TwoEnds) -> None:
+    charges, medium = filled(ends, 2)
+    for number in (1, 2):
+        deliver(charges, number)
+    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
+        deliver(charges, 3)
+    more = charges.fill("li.ming", "card-1", LINE, 2)
+    assert [one.counter for one in more] == [3, 4]
+    medium.take_in(more)
+    assert medium.open_delivery(deliver(charges, 3))[0] == UUID(int=3)
+    with pytest.raises(Refused, match="CHARGE_FILL"):
+        charges.fill("li.ming", "card-1", LINE, 0)
+    with pytest.raises(NotFound, match="NO_CHARGE_POOL"):
+        deliver(charges, 9, "card-2")
+
+
+def test_a_session_key_is_delivered_once(ends: TwoEnds) -> None:
+    charges, _ = filled(ends)
+    deliver(charges, 1)
+    with pytest.raises(Refused, match="CHARGE_SESSION_KNOWN"):
+        deliver(charges, 1)
+    assert charges.pools()[0].count == 3
+
+
+def test_threads_never_share_a_charge_key(ends: TwoEnds) -> None:
+    charges, _ = filled(ends, 24)
+    counters: list[int] = []
+
+    def take(base: int) -> None:
+        for number in range(6):
+            counters.append(parse_header(deliver(charges, base + number))[0])
+
+    threads = [threading.Thread(target=take, args=(100 * number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(counters) == list(range(1, 25))
+
+
+def test_revoking_a_person_destroys_the_mirrors_and_names_the_live_sessions(ends: TwoEnds) -> None:
+    charges, _ = filled(ends)
+    filled(ends, 4, "card-2")
+    other = charges.fill("wang.fang", "card-3", LINE, 2)
+    for number, device in ((1, "card-1"), (2, "card-2"), (3, "card-1")):
+        deliver(charges, number, device)
+    assert charges.end_session(UUID(int=3)) and not charges.end_session(UUID(int=3))
+    done = charges.revoke("li.ming", reason="left the house")
+    assert (done.revoked, done.sessions) == (5, (UUID(int=1), UUID(int=2)))
+    for device in ("card-1", "card-2"):
+        with pytest.raises(KeyUnavailable, match="CHARGE_REVOKED"):
+            deliver(charges, 9, device)
+        with pytest.raises(Refused, match="CHARGE_REVOKED"):
+            charges.fill("li.ming", device, LINE, 1)
+    charges.deliver("wang.fang", "card-3", LINE, UUID(int=10), VALUE, Provenance.SIMULATED)
+    assert charges.revoke("", "card-3", reason="lost").sessions == (UUID(int=10),)
+    assert len(other) == 2
+
+
+def test_the_database_holds_wrapped_charge_keys_and_nothing_of_used_ones(ends: TwoEnds) -> None:
+    charges = ends.sender.store.charges
+    keys = charges.fill("li.ming", "card-1", LINE, 3)
+    values = [bytes(one.value) for one in keys]
+    with ends.sender.database.read() as reader:
+        wrapped = [row[0] for row in reader.execute("SELECT wrapped FROM kme_charge_key ORDER BY counter")]
+    deliver(charges, 1)
+    assert ends.sender.database.checkpoint()
+    assert [holds(ends.sender.folder, one) for one in values] == [[], [], []]
+    assert holds(ends.sender.folder, wrapped[0]) == [] and holds(ends.sender.folder, wrapped[1])
+    assert holds(ends.sender.folder, VALUE) == []
+
+
+def test_an_older_copy_brings_no_charge_key_and_no_revoked_person_back(ends: TwoEnds) -> None:
+    charges, _ = filled(ends)
+    copy = ends.sender.copy()
+    deliver(charges, 1)
+    charges.revoke("li.ming", reason="left")
+    ends.sender.restore(copy, clean=False)
+    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
+        deliver(ends.sender.store.charges, 2)
+    assert ends.sender.store.status(LINE).older_copy
+
+
+def test_a_crash_keeps_the_charge_keys(ends: TwoEnds) -> None:
+    charges, medium = filled(ends)
+    deliver(charges, 1)
+    ends.sender.reopen(clean=False)
+    assert medium.open_delivery(deliver(ends.sender.store.charges, 2))[0] == UUID(int=2)
