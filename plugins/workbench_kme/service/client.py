@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from workbench.errors import InvalidRequest, KeyUnavailable, PeerError, Refused, WorkbenchError
+from workbench.errors import Denied, InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused, WorkbenchError
 from workbench_kme.service import views
 from workbench_kme.service.tls import client_context
 from workbench_kme.service.transport import Caller, Reply
@@ -26,6 +26,7 @@ V = TypeVar("V")
 TIMEOUT_S = 20.0
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+_KINDS: dict[int, type[WorkbenchError]] = {400: InvalidRequest, 401: Denied, 404: NotFound, 503: KeyUnavailable}
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -64,6 +65,15 @@ class ReceivedKey:
         stated = self.extension.get("workbench_provenance")
         origin = stated.get("origin") if isinstance(stated, Mapping) else None
         return origin if origin in ("simulated", "device-014", "imported") else ""
+
+
+@dataclass(slots=True)
+class FilledKey:
+    """One charge key on its way into a medium; the caller overwrites `value` once it is there."""
+
+    key_id: str
+    counter: int
+    value: bytearray = field(repr=False)
 
 
 class Ets014Client:
@@ -224,11 +234,18 @@ class ManagementClient:
 
     def fill_charges(
         self, *, person: str, device: str, line: str, count: int
-    ) -> tuple[views.ChargePool, list[ReceivedKey]]:
+    ) -> tuple[views.ChargePool, list[FilledKey]]:
         """Fresh charge keys for a medium, given out this once, in the order of their counters."""
         body = {"person": person, "device": device, "line": line, "count": count}
         value = self._post("charges/fill", body)
-        return _view(views.ChargePool, value["pool"]), _parse_keys(value, 32)
+        try:
+            keys = [
+                FilledKey(str(one["key_ID"]), int(one["counter"]), bytearray(base64.b64decode(one["key"], validate=True)))
+                for one in value["keys"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _malformed() from error
+        return _view(views.ChargePool, value["pool"]), keys
 
     def session_under_charge(
         self, *, person: str, device: str, line: str, session_key_id: str, provenance: str, value: bytes
@@ -246,6 +263,10 @@ class ManagementClient:
             },
         )
         return str(answer["charge_key_id"]), bytes.fromhex(answer["sealed"])
+
+    def end_charge_session(self, session_key_id: str) -> bool:
+        """A session whose key was delivered under a charge key is over; False when it was not live."""
+        return bool(self._post("charges/end", {"session_key_id": session_key_id})["ended"])
 
     def revoke_charges(self, *, person: str, device: str = "", reason: str) -> tuple[int, list[str]]:
         """(charge keys destroyed, ids of sessions that must be ended). device: "" for all of the person's."""
@@ -292,8 +313,7 @@ class ManagementClient:
         code, zh, en = (_clean(str(value.get(name, ""))) for name in ("code", "zh", "en"))
         details = value.get("details")
         plain = {str(name): _clean(str(one)) for name, one in details.items()} if isinstance(details, dict) else {}
-        kind: type[WorkbenchError] = KeyUnavailable if reply.status == 503 else Refused
-        raise kind(
+        raise _KINDS.get(reply.status, Refused)(
             zh or "密钥管理实体拒绝了请求",
             en or "the key-management entity refused the request",
             code=code if _CODE.fullmatch(code) else "KME_REFUSED",

@@ -32,8 +32,8 @@ from workbench_kme.service.config import (
     is_name,
 )
 
-AUTHENTICATION_BYTES = 4096
-"""What both ends are given beforehand: enough for the tags of the first blocks, until the line pays for its own."""
+AUTHENTICATION_BYTES = 32_768
+"""What both ends are given beforehand, half for each direction: the line pays for its own tags once blocks succeed."""
 SEED_BYTES = 32
 
 

@@ -36,13 +36,18 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Refusal(Exception):
-    """An answer that is no 200: status, the standard's message, details (a list of objects), and `Retry-After`."""
+    """An answer that is no 200: status, the standard's message, details (a list of objects), headers."""
 
     def __init__(
-        self, status: int, message: str, details: Sequence[Mapping[str, Any]] = (), *, retry_after_s: int = 0
+        self,
+        status: int,
+        message: str,
+        details: Sequence[Mapping[str, Any]] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after_s = status, message, retry_after_s
+        self.status, self.message, self.headers = status, message, dict(headers or {})
         self.details = [dict(one) for one in details]
 
     def body(self) -> dict[str, Any]:
@@ -83,7 +88,10 @@ def service_unavailable(message: str, code: str, *, stored: int = -1, retry_afte
     """503 with what an operator and a patient client need."""
     details: list[dict[str, Any]] = [] if stored < 0 else [{"stored_key_count": stored}]
     return Refusal(
-        503, message, [*details, {"retry_after_s": retry_after_s}, {"code": code}], retry_after_s=retry_after_s
+        503,
+        message,
+        [*details, {"retry_after_s": retry_after_s}, {"code": code}],
+        headers={"Retry-After": str(retry_after_s)},
     )
 
 

@@ -16,6 +16,7 @@ LINE_STATES = ("making", "full", "paused", "alarm", "peer-unreachable", "out-of-
 ALARM_KINDS = (
     "qber-drift",
     "rate-collapse",
+    "gain-shift",
     "qber-limit",
     "verification",
     "peer-unreachable",

@@ -1,0 +1,307 @@
+"""A KME as an object: its folder, device, key store, lines; what the interfaces ask of it.
+
+Document: key-delivery.md sections 5 to 8. Synchronous and thread-safe; listening sockets are `__main__`'s business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from workbench.crypto import certificates, random
+from workbench.crypto.certificates import KeyAndCertificate
+from workbench.errors import KeyUnavailable, NotFound, Refused, StartRefused
+from workbench.store import Database
+from workbench_kme.devices import Device, create_soft, open_soft
+from workbench_kme.keys import KEY_MIGRATIONS, KeyStore, Provenance
+from workbench_kme.keys import Line as KeyLine
+from workbench_kme.keys import Quota as KeyQuota
+from workbench_kme.keys.charge import ChargePools
+from workbench_kme.keys.rows import add_event
+from workbench_kme.service import config as site_config
+from workbench_kme.service.config import LineConfig, LineSecrets
+from workbench_kme.service.journal import Journal
+from workbench_kme.service.line import LineEnd
+from workbench_kme.service.peering import PeerLink
+from workbench_kme.service.pool import PoolKeeper
+from workbench_kme.service.schema import SERVICE_MIGRATIONS
+from workbench_kme.service.standard import (
+    KEY_BITS,
+    MAX_KEYS_PER_REQUEST,
+    MAX_SLAVES,
+    MIN_KEY_BITS,
+    DeliveredKey,
+    KeyRequest,
+)
+from workbench_kme.sources import KeySource, SourceContext, source_class
+
+
+def system_ms() -> int:
+    """The clock outside tests."""
+    return time.time_ns() // 1_000_000
+
+
+class Entity:
+    """An open KME. Opening it starts no thread; `start` does. Raises StartRefused, KeyUnavailable, SelfTestFailed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        passphrase: str,
+        *,
+        now_ms: Callable[[], int] = system_ms,
+        source: random.RandomSource = random.SYSTEM,
+    ) -> None:
+        self.folder, self.now_ms = folder, now_ms
+        self.config = site_config.read_config(folder)
+        self.secrets = site_config.parse_secrets(site_config.read_private(folder, "secrets.json"), passphrase)
+        self.certificate = site_config.read_private(folder, "kme.pem")
+        self.authority = site_config.read_private(folder, "authority.pem")
+        self._check_identity()
+        self.started_ms = now_ms()
+        self.self_tested_ms = self.started_ms
+        database = Database(folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS), reserve_bytes=0, now_ms=now_ms)
+        try:
+            self.device = self._open_device()
+            self.session = self.device.open_session()
+            quota = self.config.quota
+            self.store = KeyStore(
+                database,
+                self.session,
+                mark=folder / "kme.mark",
+                now_ms=now_ms,
+                default_quota=KeyQuota(quota.burst, quota.per_minute),
+                # A copy of everything can be told from the original by the other end only.
+                peer_required=True,
+                source=source,
+            )
+            self.charges = ChargePools(self.store.core, self.session)
+            self.journal = Journal(database, now_ms=now_ms)
+            self.lines = {one.line: self._open_line(one, source) for one in self.config.lines}
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+        self._line_by_sae = {sae: one.line for one in self.config.lines for sae in one.peer.saes}
+
+    def start(self) -> None:
+        """Begin to make keys and to watch the other ends."""
+        for line in self.lines.values():
+            line.start()
+
+    def close(self) -> None:
+        """Stop everything and let go of the folder."""
+        for line in self.lines.values():
+            line.close()
+        self.store.close()
+        self.session.close()
+        self.device.close()
+        self._database.close()
+
+    # ---------------------------------------------------------------------------- what delivery asks
+
+    def is_sae(self, sae: str) -> bool:
+        """Whether this SAE belongs to this site."""
+        return sae in self.config.saes
+
+    def line_to(self, sae: str) -> str:
+        """The line whose other end serves this SAE. Raises NotFound."""
+        if sae not in self._line_by_sae:
+            raise NotFound("没有通往该应用的线路", "no line leads to this application", code="SAE_UNKNOWN")
+        return self._line_by_sae[sae]
+
+    def policy_of(self, line: str) -> str:
+        """The line's policy."""
+        return self.journal.line(line).policy
+
+    def status_014(self, line: str, master: str, slave: str) -> dict[str, Any]:
+        """The standard's status object."""
+        end = self.line(line)
+        return {
+            "source_KME_ID": self.config.kme,
+            "target_KME_ID": end.config.peer.kme,
+            "master_SAE_ID": master,
+            "slave_SAE_ID": slave,
+            "key_size": KEY_BITS,
+            "stored_key_count": self.store.status(line).available,
+            "max_key_count": end.config.max_keys,
+            "max_key_per_request": MAX_KEYS_PER_REQUEST,
+            "max_key_size": KEY_BITS,
+            "min_key_size": MIN_KEY_BITS,
+            "max_SAE_ID_count": MAX_SLAVES,
+            "status_extension": {
+                "workbench_status": {
+                    "v": 1,
+                    "line": line,
+                    "origin": end.source.provenance,
+                    "state": end.state(),
+                    "policy": self.policy_of(line),
+                }
+            },
+        }
+
+    def get_keys(self, line: str, request: KeyRequest, *, master: str, slave: str) -> list[DeliveredKey]:
+        """Reserve at both ends and hand out to the master."""
+        origins = [Provenance(one) for one in sorted(request.origins or ())]
+        try:
+            values = self.line(line).get_keys(
+                number=request.number,
+                size=request.size,
+                origins=origins,
+                master=master,
+                slaves=(slave, *request.additional_slaves),
+            )
+        except KeyUnavailable as error:
+            if error.code == "EXHAUSTED" and origins and self.store.status(line).available >= request.number:
+                raise Refused(
+                    f"线路 {line} 没有所要求来源的密钥", f"line {line} has no keys of the origins asked for", code="ORIGIN_UNMET"
+                ) from error
+            raise
+        return [self._delivered(one) for one in values]
+
+    def get_keys_by_id(self, line: str, key_ids: list[str], *, master: str, slave: str) -> list[DeliveredKey]:
+        """Deliver to a slave; all or none."""
+        values = self.line(line).get_keys_by_id([UUID(one) for one in key_ids], master=master, slave=slave)
+        return [self._delivered(one) for one in values]
+
+    # ------------------------------------------------------------------------------------- everything
+
+    def line(self, line: str) -> LineEnd:
+        """This end of a line. Raises NotFound NO_SUCH_LINE."""
+        if line not in self.lines:
+            raise NotFound("本站没有这条线路", "this site has no such line", code="NO_SUCH_LINE")
+        return self.lines[line]
+
+    def record(self, kind: str, line: str, **facts: int | str) -> None:
+        """One line of what happened, in the order of the key store's own: the node copies it into its evidence."""
+        self.store.core.change(lambda tx, now: add_event(tx, now, kind, line, key_ids=(), **facts))
+
+    def self_test(self) -> bool:
+        """Run all known answers; a failed one disables the device until it passes again. Whether it passed."""
+        report = self.device.selftest()
+        self.self_tested_ms = self.now_ms()
+        failed = " ".join(report.failed)
+        self.record("device.self-test", "", passed=int(report.passed), failed=failed)
+        for line in self.lines:
+            if report.passed:
+                self.journal.clear_alarms(line, ("self-test",))
+            else:
+                self.journal.raise_alarm(line, "self-test")
+        return report.passed
+
+    @property
+    def version(self) -> str:
+        """Version of this program."""
+        try:
+            return version("evidence-workbench")
+        except PackageNotFoundError:
+            return "0"
+
+    # ----------------------------------------------------------------------------------------- private
+
+    def _delivered(self, value: Any) -> DeliveredKey:  # Any: KeyValue
+        """A key on its way out; the store's buffer is overwritten at once."""
+        given = DeliveredKey(
+            key_id=str(value.key_id),
+            value=bytes(value.value),
+            block=value.block,
+            provenance=str(value.provenance),
+            source=self.lines[value.line].source.name,
+            line=value.line,
+        )
+        value.wipe()
+        return given
+
+    def _check_identity(self) -> None:
+        pair = KeyAndCertificate(self.secrets.tls_key, self.certificate)
+        facts = certificates.describe(self.certificate)
+        if facts.uris != (site_config.KME_URI + self.config.kme,) or not certificates.key_matches(pair):
+            raise StartRefused(
+                f"站点 {self.config.site} 的证书与配置不符：请运维人员核对 kme.pem",
+                f"the certificate of site {self.config.site} does not fit its configuration: operators check kme.pem",
+                code="KME_IDENTITY",
+            )
+
+    def _open_device(self) -> Device:
+        path, secret = self.folder / "device.json", str(self.secrets.device.get("passphrase", ""))
+        wanted = self.config.device
+        if wanted == {"backend": "soft"}:
+            return open_soft(path, secret) if path.exists() else create_soft(path, secret)
+        if set(wanted) == {"backend", "module", "token"} and wanted["backend"] == "pkcs11":
+            from workbench_kme.devices.pkcs11 import create_token, open_token
+
+            module, token = Path(str(wanted["module"])), str(wanted["token"])
+            act = open_token if path.exists() else create_token
+            return act(path, secret, module=module, token=token)
+        raise StartRefused(
+            f"站点 {self.config.site} 的密码设备配置有误：请运维人员改正 kme.json",
+            f"the device of site {self.config.site} is configured wrongly: operators correct kme.json",
+            code="KME_CONFIG",
+        )
+
+    def _open_line(self, line: LineConfig, source: random.RandomSource) -> LineEnd:
+        kept = self.secrets.lines.get(line.line)
+        if kept is None:
+            raise StartRefused(
+                f"线路 {line.line} 在 secrets.json 中没有秘密：请密钥管理员补上",
+                f"line {line.line} has no secrets in secrets.json: key staff must add them",
+                code="KME_CONFIG",
+            )
+        sender, receiver = self.config.kme, line.peer.kme
+        if not line.is_sender:
+            sender, receiver = receiver, sender
+        self.store.register_line(
+            KeyLine(
+                line.line,
+                sender=sender,
+                receiver=receiver,
+                own=self.config.kme,
+                low_water=line.low_water,
+                kept_back=self.config.quota.kept_back,
+                max_keys=line.max_keys,
+            )
+        )
+        self.journal.add_line(line.line, policy=line.policy)
+        return LineEnd(
+            line,
+            store=self.store,
+            journal=self.journal,
+            source=self._source(line, kept),
+            pool=PoolKeeper(self.journal, self.session, line.line, kept.authentication, is_sender=line.is_sender),
+            link=PeerLink(line, self.certificate, self.secrets.tls_key),
+            now_ms=self.now_ms,
+            source_of_random=source,
+            device_enabled=lambda: self.device.enabled,
+            record=self.record,
+        )
+
+    def _source(self, line: LineConfig, kept: LineSecrets) -> KeySource:
+        context = SourceContext(
+            line=line.line,
+            is_sender=line.is_sender,
+            options=line.options,
+            folder=self.folder,
+            seed=kept.seed,
+            was_used=self.journal.was_used,
+            use_once=self.journal.use_once,
+        )
+        try:
+            made = source_class(line.source)(context)
+        except (ValueError, OSError) as error:
+            raise StartRefused(
+                f"线路 {line.line} 的来源配置有误（{error}）：请运维人员改正",
+                f"the source of line {line.line} is configured wrongly ({error}): operators correct it",
+                code="KME_CONFIG",
+            ) from error
+        if line.demonstration and not made.simulates:
+            raise StartRefused(
+                f"线路 {line.line} 不是仿真线路，不能作为演示线路",
+                f"line {line.line} is not simulated and cannot be a demonstration line",
+                code="KME_CONFIG",
+            )
+        return made
+
