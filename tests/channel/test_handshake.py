@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +22,13 @@ from hypothesis import strategies as st
 import session_world as world
 from session_world import (
     BANK,
+    BANK_KEY,
     BROKER,
     BROKER_KEY,
     CARDNET_KEY,
     HYBRID,
     PQC,
+    FaultyLink,
     exchange,
     flips,
     initiator,
@@ -36,7 +39,7 @@ from workbench.channel.exchange_messages import parse_message
 from workbench.channel.frame import Header
 from workbench.channel.session_keys import derive_keys
 from workbench.channel.terms import DEFAULT_SUITES, SUITES, End, Order, Policy, QkdShare, SessionTerms
-from workbench.crypto import random, sm3
+from workbench.crypto import random, sm2, sm3
 from workbench.errors import KeyUnavailable, ProtocolViolation, Refused, WorkbenchError
 
 ALL_SUITES = tuple(SUITES)
@@ -544,3 +547,69 @@ def test_a_message_has_one_spelling() -> None:
             )
         )
     assert sm3.digest(parse_message(hello, 1).signed + hello[-64:]) == sm3.digest(hello)
+
+
+def test_a_device_that_keeps_its_key_may_sign() -> None:
+    class Device:
+        """Signs, and has nothing to hand out."""
+
+        @property
+        def public(self) -> sm2.PublicKey:
+            return BROKER.key
+
+        def sign(self, message: bytes, /) -> bytes:
+            return BROKER_KEY.sign(message)
+
+    mine, theirs = exchange(one=initiator(key=Device()))
+    assert same_keys(mine, theirs)
+
+
+def test_the_names_of_the_two_directions_keys_differ_and_are_the_same_at_both_ends() -> None:
+    mine, theirs = exchange()
+    names = (mine.facts()["send_key"], mine.facts()["receive_key"])
+    assert names == (theirs.facts()["receive_key"], theirs.facts()["send_key"]) and names[0] != names[1]
+    assert names[0] == f"{mine.session.hex()}/0/initiator"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_over_a_faulty_link_an_exchange_ends_in_one_session_or_not_at_all(seed: int) -> None:
+    """Messages are lost, repeated, overtaken and altered; each side sends its last one again until something comes."""
+    one, other = initiator(), responder()
+    there, back = FaultyLink(seed, drop=0.3), FaultyLink(seed + 1000, drop=0.3)
+    hello, answer, confirm = one.hello(), b"", b""
+    outcome: dict[str, Any] = {}
+
+    def at_responder(message: bytes) -> None:
+        nonlocal answer
+        try:
+            if message[5] == 1 and not answer:
+                other.receive_hello(message)
+                answer = other.answer(share())
+            elif message[5] == 3 and "other" not in outcome:
+                outcome["other"] = other.receive_confirm(message)
+        except ProtocolViolation as error:
+            assert error.code == "HANDSHAKE_REFUSED"
+
+    def at_initiator(message: bytes) -> None:
+        nonlocal confirm
+        try:
+            if not confirm:
+                confirm, outcome["one"] = one.receive_answer(message)
+        except ProtocolViolation as error:
+            assert error.code == "HANDSHAKE_REFUSED"
+
+    for _ in range(40):
+        there.carry(confirm or hello, at_responder)
+        if answer:
+            back.carry(answer, at_initiator)
+    assert same_keys(outcome["one"], outcome["other"]) and outcome["one"].session == outcome["other"].session
+
+
+def test_the_document_s_example_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "protocols" / "frame.md").read_text("utf-8")
+    example = text[text.index("```python\n") + 10 :]
+    names = {
+        "broker_key": BROKER_KEY, "bank_key": BANK_KEY, "reserved": share(), "delivered": share(), "next_key": share(2), "now_ms": world.NOW,
+    }  # fmt: skip
+    exec(compile(example[: example.index("```")], "frame.md", "exec"), names)
+    assert names["wanted"].key_id == share().key_id  # type: ignore[attr-defined]  # what the example made

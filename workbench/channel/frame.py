@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from workbench.channel.terms import QkdShare
+from workbench.channel.terms import QkdShare, Signer
 from workbench.crypto import canonical, gcm, labels, sm2, sm3
 from workbench.errors import VerificationError
 
@@ -221,7 +221,7 @@ def make_statement(
     )
 
 
-def sign_statement(statement: bytes, *, sender: str, session: str, key: sm2.PrivateKey) -> bytes:
+def sign_statement(statement: bytes, *, sender: str, session: str, key: Signer) -> bytes:
     """The sender's signature over a statement, 64 bytes."""
     return key.sign(labels.signing_input("session-item", party=sender, job=session, body=statement))
 

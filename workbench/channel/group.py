@@ -15,7 +15,7 @@ from workbench.channel.exchange_messages import lv4
 from workbench.channel.frame import check_purpose, prefixed, refused
 from workbench.channel.session_keys import rekey_required
 from workbench.channel.session_state import Window
-from workbench.channel.terms import PROVENANCES, End, Order
+from workbench.channel.terms import PROVENANCES, End, Order, Signer
 from workbench.crypto import canonical, compare, gcm, kdf, labels, random, sm2, sm3
 from workbench.errors import VerificationError
 
@@ -98,7 +98,7 @@ def make_token(
     group: str,
     epoch: int,
     leader: str,
-    key: sm2.PrivateKey,
+    key: Signer,
     members: Sequence[End],
     provenances: Sequence[str],
     now_ms: int,
@@ -129,7 +129,7 @@ def make_token(
 class GroupMember:
     """One member of a group: takes tokens, seals and opens messages. For one thread at a time; not copied or stored."""
 
-    def __init__(self, *, group: str, identity: str, key: sm2.PrivateKey, leader: End) -> None:
+    def __init__(self, *, group: str, identity: str, key: Signer, leader: End) -> None:
         """key: this member's signing key. leader: who may make tokens for this group, with its pinned key."""
         self._group, self._identity, self._key, self._leader = group, identity, key, leader
         self._token: GroupToken | None = None

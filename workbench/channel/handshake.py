@@ -32,6 +32,7 @@ from workbench.channel.session_keys import (
     Role,
     confirm_digest,
     derive_keys,
+    other_role,
     session_broken,
     session_id,
 )
@@ -40,12 +41,13 @@ from workbench.channel.terms import (
     End,
     QkdShare,
     SessionTerms,
+    Signer,
     Suite,
     choose_suite,
     qkd_key_required,
     terms_differ,
 )
-from workbench.crypto import canonical, compare, labels, mlkem, random, sm2, sm2_encapsulation, sm3, x25519
+from workbench.crypto import canonical, compare, labels, mlkem, random, sm2_encapsulation, sm3, x25519
 from workbench.errors import KeyUnavailable, PeerError, Refused, VerificationError, WorkbenchError
 
 NONCE_SIZE = 32
@@ -65,7 +67,7 @@ class _Machine:
     _role: Role
 
     def __init__(
-        self, *, identity: str, key: sm2.PrivateKey, peer: End, terms: SessionTerms, source: random.RandomSource,
+        self, *, identity: str, key: Signer, peer: End, terms: SessionTerms, source: random.RandomSource,
         renews: Renewal | None,
     ) -> None:  # fmt: skip
         self._own, self._peer, self._key, self._terms = End(identity, key.public), peer, key, terms
@@ -164,7 +166,6 @@ class _Machine:
         assert keys is not None
         for one in keys.confirm.values():
             one.wipe()
-        other = Role.RESPONDER if self._role is Role.INITIATOR else Role.INITIATOR
         return Established(
             role=self._role,
             own=self._own,
@@ -177,7 +178,7 @@ class _Machine:
             provenance=share[1],
             transcript=transcript.hex(),
             send=keys.send_keys[self._role],
-            receive=keys.send_keys[other],
+            receive=keys.send_keys[other_role(self._role)],
             renewal=keys.renewal,
             export=keys.export,
         )
@@ -218,7 +219,7 @@ class Initiator(_Machine):
         self,
         *,
         identity: str,
-        key: sm2.PrivateKey,
+        key: Signer,
         peer: End,
         terms: SessionTerms,
         qkd: QkdShare | None = None,
@@ -364,7 +365,7 @@ class Responder(_Machine):
         self,
         *,
         identity: str,
-        key: sm2.PrivateKey,
+        key: Signer,
         peer: End,
         terms: SessionTerms,
         source: random.RandomSource = random.SYSTEM,

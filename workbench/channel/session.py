@@ -18,6 +18,7 @@ from workbench.channel.session_keys import (
     Renewal,
     Role,
     direction_of,
+    other_role,
     rekey_required,
     session_broken,
 )
@@ -31,7 +32,7 @@ from workbench.channel.session_state import (
     SessionStatus,
     Window,
 )
-from workbench.channel.terms import QkdShare
+from workbench.channel.terms import QkdShare, Signer
 from workbench.crypto import canonical, gcm, kdf, random, sm2
 from workbench.errors import Refused, VerificationError
 
@@ -121,7 +122,7 @@ class SealedSession:
         return self._seal(Kind.DATA, purpose, now_ms, payload)
 
     def seal_signed(
-        self, payload: bytes, *, purpose: str, key: sm2.PrivateKey, now_ms: int, reply_to: str = ""
+        self, payload: bytes, *, purpose: str, key: Signer, now_ms: int, reply_to: str = ""
     ) -> tuple[bytes, SignedItem]:
         """(frame, what was signed): keep the item with the payload to show it later.
 
@@ -394,7 +395,7 @@ class SealedSession:
         return previous if previous is not None and number == previous.agreed.epoch else None
 
     def _other_direction(self) -> Direction:
-        return Direction.FROM_RESPONDER if self.role is Role.INITIATOR else Direction.FROM_INITIATOR
+        return direction_of(other_role(self.role))
 
     # -------------------------------------------------------------------------------------- renewal and the end
 
@@ -412,7 +413,7 @@ class SealedSession:
     def renewal(
         self,
         *,
-        key: sm2.PrivateKey,
+        key: Signer,
         qkd: QkdShare | None = None,
         retry_after_s: int = 0,
         source: random.RandomSource = random.SYSTEM,
@@ -427,7 +428,7 @@ class SealedSession:
             source=source, renews=Renewal(agreed.session, agreed.epoch + 1, agreed.renewal),
         )  # fmt: skip
 
-    def renewal_responder(self, *, key: sm2.PrivateKey, source: random.RandomSource = random.SYSTEM) -> Responder:
+    def renewal_responder(self, *, key: Signer, source: random.RandomSource = random.SYSTEM) -> Responder:
         """The same at the session's responder."""
         agreed = self._renewable(Role.RESPONDER)
         return Responder(

@@ -70,12 +70,18 @@ class Established:
             "policy": self.terms.policy.value,
             "key_id": self.key_id,
             "provenance": self.provenance,
+            "send_key": self.key_name(self.role),
+            "receive_key": self.key_name(other_role(self.role)),
             "transcript": self.transcript,
             "group": self.terms.group,
             "lease": self.terms.lease,
             "own_evidence": self.terms.own_evidence,
             "peer_evidence": self.terms.peer_evidence,
         }
+
+    def key_name(self, role: Role) -> str:
+        """The name of the frame key under which `role` seals in this epoch, for evidence: public."""
+        return f"{self.session.hex()}/{self.epoch}/{role}"
 
     def wipe(self) -> None:
         """Overwrite all keys."""
@@ -138,6 +144,11 @@ def derive_keys(
 def session_id(transcript: bytes) -> bytes:
     """The public name of the session whose first exchange has this transcript digest."""
     return sm3.digest(lv4(b"workbench/v1/session/id") + lv4(transcript))[:SESSION_ID_SIZE]
+
+
+def other_role(role: Role) -> Role:
+    """The role of the other end."""
+    return Role.RESPONDER if role is Role.INITIATOR else Role.INITIATOR
 
 
 def direction_of(role: Role) -> Direction:

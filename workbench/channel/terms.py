@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from workbench.crypto import gcm, sm2, sm2_encapsulation
 from workbench.errors import KeyUnavailable, Refused
@@ -95,6 +96,17 @@ class End:
     def __post_init__(self) -> None:
         if not _IDENTITY.fullmatch(self.identity):
             raise ValueError("an identity has 1 to 64 lower-case letters, digits, dots, colons, dashes and underscores")
+
+
+class Signer(Protocol):
+    """Who signs for an end: an `sm2.PrivateKey`, or a device that keeps its key to itself."""
+
+    @property
+    def public(self) -> sm2.PublicKey:
+        """The public key."""
+
+    def sign(self, message: bytes, /) -> bytes:
+        """The SM2 signature over `message`, 64 bytes, default signer id."""
 
 
 @dataclass(frozen=True, slots=True)
