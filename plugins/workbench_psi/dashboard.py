@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.app.page import PageContext
 from workbench.app.parts import layout
-from workbench.app.parts.keys import Keys, go_to
+from workbench.app.parts.keys import KEYS, Keys
 from workbench_psi.pages.history import History
 from workbench_psi.pages.inbox import Inbox
 from workbench_psi.pages.jobview import JobView
@@ -21,7 +21,7 @@ class IntersectionPage:
         self._page = page
         self.view: History | Wizard | JobView | None = None
         self.root = layout.stack()
-        self.keys = Keys(page, self._key)
+        self.keys = Keys(page, self._key, names=tuple(KEYS), own=("intersection", self.history))
         page.on_look(lambda: self.view.draw() if self.view is not None else None)
 
     def history(self) -> None:
@@ -51,12 +51,8 @@ class IntersectionPage:
             self.history()
 
     def _key(self, key: str) -> None:
-        """A key of the whole page: to another page, or to the view that is shown."""
-        if key == "gi":
-            self.history()
-        elif key.startswith("g"):
-            self._page.start(go_to, self._page, key[1])
-        elif self.view is not None:
+        """A key of the whole page is for the view that is shown."""
+        if self.view is not None:
             self._page.start(self.view.key, key)
 
     def _show(self, view: History | Wizard | JobView) -> None:
@@ -79,4 +75,4 @@ def inbox(page: PageContext) -> Any:  # Any: Panel has no types
     shown = Inbox(page)
     page.on_look(shown.draw)
     page.start(shown.begin)
-    return layout.stack(shown.root, Keys(page, lambda key: page.start(shown.key, key)))
+    return layout.stack(shown.root, Keys(page, lambda key: page.start(shown.key, key), names=("search", "rows", "verify", "escape")))

@@ -17,6 +17,7 @@ from workbench_consent.pages.centre import ConsentPage
 from workbench_consent.pages.capture import Capture
 from workbench_consent.pages.coverage import Coverage
 from workbench_consent.pages.customer import CHIPS, Customer
+from workbench_consent.pages.erasures import Erasures
 from workbench_consent.pages import forms
 from workbench_consent.pages.notices import Notices
 from workbench_consent.pages.receipts import Receipts
@@ -30,6 +31,8 @@ from workbench.app.page import PageContext, SilentSurroundings
 from workbench.app.parts.acting import Acting, words_of
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
+from workbench.node.erasure_operations import ERASURE_OPERATIONS
+from workbench.node.withdrawals import WITHDRAWAL_OPERATIONS
 
 T = TypeVar("T")
 
@@ -249,5 +252,28 @@ def test_a_question_gives_its_link_once_and_backdating_waits_for_somebody_else(h
 def test_every_word_of_the_forms_exists_and_passwords_are_asked_for_where_the_node_asks() -> None:
     known = texts_of("workbench_consent")["zh"].keys()
     assert words_of(forms.ALL_ACTS) <= known, words_of(forms.ALL_ACTS) - known
-    told = {one.name: one for one in workbench_consent.workbench_operations()}
+    told = {one.name: one for one in (*workbench_consent.workbench_operations(), *ERASURE_OPERATIONS, *WITHDRAWAL_OPERATIONS)}
     assert all(one.password == told[one.operation].fresh_password for one in forms.ALL_ACTS)
+
+
+def test_an_erased_customer_leaves_a_report_and_nothing_about_them_on_the_page(house: Institutions) -> None:
+    made, _ = opened(house, Role.COMPLIANCE, section="customer")
+    section = section_of(made, Customer)
+    person = next(one for one in range(150, 400) if population.phone(one) and _has_grant(house, one))
+    section.phone.value, section.id_no.value = population.phone(person), population.id_no(person)
+    asyncio.run(section._look())
+    acted(section.acting, "consent.opt_out", what=["sms"], reason="不愿收短信")
+    assert section.line is not None and "consent.opted_out" in str(section.line["events"]), section.acting.told.told()
+    acted(section.acting, "customers.erase", by="subject", reason="客户书面申请")
+    operation, request = made.page.client.prepared[-1]
+    reply = made.page.client.call(operation, **request)
+    asyncio.run(section.acting._confirmed(section.acting.acts[operation], "done", reply))
+    assert section.line is None and section.phone.value == "" and not section.acting.root.visible and section.table.rows == []
+    listed = section_of(made, Erasures)
+    asyncio.run(listed.show())
+    [row] = [one for one in listed.table.rows if one["id"] == reply["request"]]
+    assert row["erased"] and row["left"] == 0 and row["state"]["state"] == "sealed" and row["can"] == []
+    listed.look_at(row["id"])
+    assert sum(one["erased"] for one in listed.report.rows) == row["erased"] and {one["owner"] for one in listed.report.rows} >= {"consent", "lists"}
+    shown = str([listed.table.rows, listed.report.rows, listed.set_aside.rows, listed.told.blocks])
+    assert population.phone(person) not in shown and population.id_no(person) not in shown

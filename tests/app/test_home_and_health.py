@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from workbench_ledger.pages import agenda
+from workbench_ledger.pages import agenda, waiting
 from workbench_ledger.pages.health import HealthPage
 from workbench_ledger.pages.home import HomePage
 
@@ -17,6 +17,7 @@ from tests.flows.institutions import Institutions, fresh_institutions
 from tests.flows.evidence import change_body
 from workbench.app.page import PageContext, SilentSurroundings
 from workbench.domain.party import Role
+from workbench.errors import WorkbenchError
 
 APPROVER = {"intersection.approve"}
 
@@ -81,6 +82,41 @@ def test_running_jobs_show_their_share() -> None:
     assert "62 %" in text and state == "running"
 
 
+def case(number: str, due_ms: int, **other: Any) -> dict[str, Any]:
+    made = {"request": number, "kind_zh": "复制", "kind_en": "a copy", "state_zh": "已受理", "state_en": "received", "due_ms": due_ms, "due_day": "2026-12-11", "days_left": 3,
+            "is_overdue": False, "is_estimated": False}  # fmt: skip
+    return {**made, **other}
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_waits_on_other_pages_comes_in_one_order_with_the_days_of_its_own_clock(lang: str) -> None:
+    stop = {"job": "J-20261122-0000000a", "partner": "bank", "at_ms": 10, "taken_ms": 0}
+    letter = {"partner": "bank", "due_ms": 500}
+    found: waiting.Found = {
+        "rights.list": {"requests": [case("R-2", 9_000), case("R-1", 4_000, days_left=-2, is_overdue=True)]},
+        "consent.contact_stops": {"stops": [stop, {**stop, "taken_ms": 5}, {**stop, "job": "J-20261122-0000000b", "taken_ms": 7}]},
+        "consent.withdrawals": {"withdrawals": [{"partners": [{**letter, "state": "overdue"}, {**letter, "state": "acknowledged"}]}]},
+        "consent.withdrawals/waiting": {"withdrawals": [{"partners": [{**letter, "state": "waiting", "due_ms": 7_000}]}]},
+        "notices.list": {"rows": [{"notice": "n", "version": v, "title": {"zh": "书", "en": "text"}, "state": "PROPOSED", "proposed_by": who}
+                                  for v, who in ((1, "me"), (2, "another"))]},
+        "assessment.list": None,
+    }  # fmt: skip
+    line = {"name": "rights", "state": "warning", "zh": "1 项逾期", "en": "1 late", "owner": "compliance"}
+    told = {"more": waiting.due(found, "me", words(lang)), "covered": waiting.covered(found)}
+    due = agenda.due(status(health=[line]), [], {"compliance"}, set(), words(lang), **told)
+    assert [one.id for one in due] == ["stop:J-20261122-0000000a", "letter:overdue:bank", "request:R-1", "request:R-2", "notice:n/2", "unread:assessment.list"]
+    assert {one.page for one in due} == {"consent", "rights", "assessment"} and dict(due[2].params) == {"request": "R-1"}
+    assert due[2].left == words(lang).t("clock.overdue", days=2) and "1" in due[0].text
+    assert [name for name, _, _ in waiting.letters_waiting(found, words(lang))] == ["letter:waiting:bank"]
+    assert agenda.due(status(health=[line]), [], {"compliance"}, set(), words(lang))[0].page == "rights", "without the details, the line of health leads there"
+
+
+def test_many_of_one_kind_are_counted_in_one_line() -> None:
+    found: waiting.Found = {"rights.list": {"requests": [case(f"R-{number}", 1_000 + number) for number in range(waiting.SHOWN + 5)]}}
+    due = waiting.due(found, "me", words())
+    assert len(due) == waiting.SHOWN + 1 and "5" in due[-1].text and due[-1].until_ms == 1_000 + waiting.SHOWN
+
+
 # ---------------------------------------------------------------------------------------------- over real nodes
 
 
@@ -143,3 +179,36 @@ def test_what_only_warns_is_not_red_and_names_who_looks(house: Institutions) -> 
     house.wait_until(lambda: all(one["state"] == "ok" for one in house.nodes["broker"].heartbeat.states()))
     asyncio.run(made.look())
     assert made.answer.state == "pending" and "影响评估" in made.answer.reason and "合规" in made.answer.todo
+
+
+def test_home_leads_to_the_clocks_of_the_rights_desk_for_who_may_act(house: Institutions) -> None:
+    request = {"kind": "copy", "phone": population.phone(80), "channel": "counter", "applicant": "subject"}
+    number = house.call("broker", Role.COMPLIANCE, "rights.receive", **request).request
+    made, around = opened(house, HomePage, Role.COMPLIANCE)
+    [row] = [one for one in made.todo.rows if one["id"] == f"request:{number}"]
+    assert "工作日" in row["left"]["label"] and row["can"] == ["go"] and population.phone(80) not in str(made.todo.rows)
+    asyncio.run(made._act(row["id"], "go"))
+    assert ("navigate", ("rights", {"request": number})) in around.asked
+    for role in (Role.MARKETING, Role.AUDITOR):
+        assert not [one for one in opened(house, HomePage, role)[0].todo.rows if number in one["id"]], "reading is not acting"
+
+
+def test_a_disputed_intersection_leaves_home_when_somebody_wrote_down_what_was_found(house: Institutions) -> None:
+    job, node = house.propose("broker", "bank", population.RICH), house.nodes["broker"]
+    found = {"code": "DISPUTED", "zh": "双方结果不一致", "en": "the results differ"}
+    node.store.write(lambda tx: node.jobs.update(tx, job, now_ms=node.now_ms(), state="DISPUTED", error=found))
+    made, _ = opened(house, HomePage, Role.COMPLIANCE)
+    [row] = [one for one in made.todo.rows if one["id"] == job]
+    assert row["can"] == ["close", "go"] and not made.closing.root.visible
+    asyncio.run(made._act(job, "close"))
+    made.closing.fields["finding"].value = "两份证据包的结果摘要不同，乙银行程序版本有误"
+    asyncio.run(made.closing.do())
+    assert not [one for one in made.todo.rows if one["id"] == job], made.closing.told.told()
+    [entry] = house.entries("broker", job, "intersection.dispute_closed")
+    assert "乙银行程序版本" in entry.values["finding"] and node.jobs.get(job).state == "DISPUTED"
+    for role, code in ((Role.COMPLIANCE, "NO_DISPUTE"), (Role.MARKETING, "DENIED")):
+        with pytest.raises(WorkbenchError) as refused:
+            house.call("broker", role, "intersection.close_dispute", job=job, finding="another finding")
+        assert refused.value.code == code
+    with pytest.raises(WorkbenchError, match="NOT_RELEASED"):
+        house.call("broker", Role.MARKETING, "intersection.export", job=job)

@@ -14,7 +14,7 @@ from workbench_psi.pages.answers import PHASES
 from workbench_psi.pages.history import History
 from workbench_psi.pages.inbox import Inbox
 from workbench_psi.pages.jobview import JobView
-from workbench.app.parts.keys import PAGE_OF_LETTER, Keys
+from workbench.app.parts.keys import LETTER_OF_PAGE, Keys, letters
 from workbench_psi.pages.running import PhaseClock
 from workbench_psi.pages.wizard import Wizard
 
@@ -335,10 +335,25 @@ def test_keys_from_a_browser_are_keys_or_nothing(house: Institutions) -> None:
     page, _ = marketing(house)
     heard: list[str] = []
     keys = Keys(page, heard.append)
-    for told in ('{"key":"v"}', '{"key":"gh"}', '{"key":"gz"}', '{"key":"gg"}', '{"key":"rm -rf"}', "nonsense", "[]", '{"no":1}', '{"key":"Escape"}'):
+    for told in ('{"key":"v"}', '{"key":"rm -rf"}', "nonsense", "[]", '{"no":1}', '{"key":"Escape"}', '{"key":"g1"}'):
         keys.pressed = told
-    assert heard == ["v", "gh", "Escape"]
-    assert len(set(PAGE_OF_LETTER.values())) == len(PAGE_OF_LETTER)
+    assert heard == ["v", "Escape"]
+
+    async def press() -> None:
+        for letter in ("h", "z", "g", "s", "c"):  # home, nobody's, nobody's, a page of other roles, consent
+            await keys.go(letter)
+
+    asyncio.run(press())
+    assert [told[0] for name, told in page._around.asked if name == "navigate"] == ["home", "consent"]
+    assert '"g c"' in keys.shown and '"g s"' not in keys.shown, "the sheet names the pages that this person may open"
+
+
+def test_every_page_has_one_letter_and_a_new_one_takes_a_free_one() -> None:
+    assert len(set(LETTER_OF_PAGE.values())) == len(LETTER_OF_PAGE) and "g" not in LETTER_OF_PAGE.values()
+    found = letters(["home", "qkd", "hydra", "gas", "rights"])
+    assert found == {"h": "home", "k": "qkd", "y": "hydra", "b": "gas", "r": "rights"}
+    many = letters([*LETTER_OF_PAGE, *(f"page{number}" for number in range(40))])
+    assert len(many) == 25 and all(many[letter] == name for name, letter in LETTER_OF_PAGE.items())
 
 
 def test_escape_asks_before_it_stops_anything(house: Institutions) -> None:

@@ -14,12 +14,14 @@ from workbench_assessment.pages.page import AssessmentPage
 from workbench_rights import complaint_operations, model, operations
 from workbench_rights.pages import clocks, forms
 from workbench_rights.pages.desk import DeskPage
+from workbench_widgets.plain import holds_unmasked
 
 from tests.app.desk import LANGUAGES, Desk
 from tests.flows import population
 from tests.flows.institutions import Institutions, fresh_institutions
 from workbench.app.page import PageContext, SilentSurroundings
 from workbench.app.parts.acting import words_of
+from workbench.app.parts.masking import masked
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
 from workbench.errors import WorkbenchError
@@ -219,3 +221,19 @@ def test_every_word_the_forms_and_pages_ask_for_exists() -> None:
     assert set(forms.OUTCOMES) == set(model.OUTCOMES) and set(forms.STEPS) == set(model.STEPS) and set(forms.METHODS) == set(model.METHODS)
     told = {one.name: one for one in (*operations.RIGHTS_OPERATIONS, *complaint_operations.COMPLAINT_OPERATIONS)}
     assert all(one.password == told[one.operation].fresh_password for one in forms.ALL_ACTS)
+
+
+def test_a_number_that_staff_typed_is_masked_and_breaks_no_page(house: Institutions) -> None:
+    made, around = desk_of(house, Role.COMPLIANCE)
+    section = made.complaints
+    asyncio.run(section.noting.open("complaints.note"))
+    section.noting.fields["facts"].value = "客户留的回电号码另记"
+    asyncio.run(section.noting.do())
+    number = section.detail["info"]["complaint"]
+    made.page.client.call("complaints.add_task", complaint=number, text=f"回电 {population.phone(73)}，核对 {population.id_no(73)}", due_day="2099-12-31")
+    asyncio.run(section.look_at(number))
+    [task] = section.tasks.rows
+    assert "回电" in task["text"] and "****" in task["text"] and population.phone(73) not in task["text"] and population.id_no(73) not in task["text"]
+    assert not [one for one in around.asked if one[0] == "fault"]
+    for text in ("+86 138 1234-5678", "31010119900307123x", "13812345678,13912345678", "J-20261122-00000001", "2026-11-22 14:05"):
+        assert not holds_unmasked(masked(text)) and (masked(text) == text) == ("20261122" in text or "14:05" in text)

@@ -74,6 +74,13 @@ class RejectRequest(Request):
     reason: str = Field(min_length=1, max_length=500)
 
 
+class CloseDispute(Request):
+    """finding: what comparing the two evidence packages showed; kept in evidence, never sent."""
+
+    job: str
+    finding: str = Field(min_length=5, max_length=1000)
+
+
 class PreviewRequest(Request):
     """What an approval, or a proposal, would bring in; job "" together with partner, purpose and key_kind."""
 
@@ -115,6 +122,7 @@ class JobInfo(Reply):
     """One job as this side sees it; partner_bucket is all that is known of the partner's list size.
 
     phases: {name, since_ms} of the last attempt in order, still there when it is over; the last one ended at updated_ms.
+    error: of a disputed job that was looked into, also dispute_closed_ms and dispute_closed_by.
     """
 
     job: str
@@ -323,6 +331,27 @@ def _reject(ctx: OperationContext, request: RejectRequest) -> JobInfo:
     return job_info(ctx.host, ctx.host.flow.reject(ctx.caller, request.job, request.reason))
 
 
+def _close_dispute(ctx: OperationContext, request: CloseDispute) -> JobInfo:
+    """Write down what the comparison showed. The job stays DISPUTED, and nobody can export its result."""
+    host, actor = ctx.host, ctx.caller.person
+
+    def change(tx: Transaction) -> None:
+        job = host.jobs.get(request.job, tx=tx)
+        if job.state is not JobState.DISPUTED or "dispute_closed_ms" in job.error:
+            raise Refused(
+                f"{request.job} 没有待对照的争议，没有记录。在首页看哪些还在等",
+                f"{request.job} has no dispute that waits; nothing was written. See Home for those that wait",
+                code="NO_DISPUTE", details={"state": job.state.value},
+            )  # fmt: skip
+        error = {**job.error, "dispute_closed_ms": host.now_ms(), "dispute_closed_by": host.person_named(actor.token)}
+        host.jobs.update(tx, request.job, now_ms=job.updated_ms, error=error)  # it ended when it ended
+        values = {"partner": str(job.partner), "finding": request.finding}
+        host.evidence.append(tx, "intersection.dispute_closed", values, job=request.job, actor=actor.token)
+
+    host.store.write(change)
+    return job_info(host, host.jobs.get(request.job))
+
+
 def _record_request(ctx: OperationContext, kind: str, job_id: str) -> None:
     """Who asked, before anything happens: what follows is the work of the node itself and names nobody."""
     job = ctx.host.jobs.get(job_id)
@@ -499,6 +528,8 @@ INTERSECTION_OPERATIONS = (
                roles=WORKS, weak_token=True, evidence=("intersection.run_requested", "intersection.attempt_started")),
     _operation("intersection.cancel", "取消求交", "cancel an intersection", JobRequest, JobInfo, _cancel,
                roles=WORKS | APPROVES | {Role.COMPLIANCE}, weak_token=True, evidence=("intersection.cancel_requested", "intersection.ended")),
+    _operation("intersection.close_dispute", "办结争议", "close a dispute", CloseDispute, JobInfo, _close_dispute,
+               roles=frozenset({Role.COMPLIANCE}), evidence=("intersection.dispute_closed",)),
     _operation("intersection.job", "查看一次求交", "read one intersection", JobRequest, JobInfo, _job,
                roles=READS, weak_token=True, reads_only=True),
     _operation("intersection.jobs", "查看求交列表", "list intersections", AllJobs, JobsReply, _jobs,

@@ -221,6 +221,10 @@ HOST_KINDS = (
         _PARTNER, _ATTEMPT, _CODE, _shared("state", "状态", "state"),
     ),
     _kind(
+        "intersection.dispute_closed", "争议已对照并办结", "a dispute was compared and closed",
+        _PARTNER, _closed("finding", "对照结果", "what the comparison showed"),
+    ),
+    _kind(
         "intersection.released", "放行目标名单", "a target list was released",
         _PARTNER, _ATTEMPT, _CONTRACT,
         _shared("result_digest", "己方结果摘要", "keyed digest of this side's result"),

@@ -11,6 +11,7 @@ from workbench.app.parts.acting import Acting
 from workbench.app.parts.notes import Notes
 from workbench.app.parts.sections import Section
 from workbench_assessment.pages.forms import CASE_ACTS, DRAFT, SAVE, case_steps
+from workbench_assessment.pages.records import basis
 from workbench_widgets import DataTable, formats
 from workbench_widgets.panel_pane import pane
 
@@ -54,6 +55,7 @@ class Assessments(Section):
         if assessment:
             self.detail = await self.page.run(self.page.client.call, "assessment.get", assessment=assessment)
             self.draw()
+            self.written.take_focus()
 
     async def _drafted(self, _operation: str, reply: Reply) -> None:
         self.detail = reply
@@ -123,7 +125,7 @@ class Assessments(Section):
             notes.bullets([self.both(one) for one in detail["measures_in_force"]], title=t("case.in_force"), mark="yes"),
         )  # fmt: skip
         named = [
-            t("case.list", name=one["name"], rows=formats.count(one["rows"], self._lang), source=one["source"], basis=one["lawful_basis"], data_class=one["data_class"])
+            t("case.list", name=one["name"], rows=formats.count(one["rows"], self._lang), source=one["source"], basis=basis(self, one["lawful_basis"]), data_class=one["data_class"])
             for one in detail["lists"]
         ]
         self.lists.tell(*([notes.bullets(named, title=t("case.lists"))] if named else []), notes.text(t("case.prefilled"), meta=True))

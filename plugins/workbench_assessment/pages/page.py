@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
-from workbench.app.parts.keys import Keys, go_to
+from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.app.parts.sections import Section, Sections
 from workbench_assessment.pages.assessments import Assessments
@@ -26,7 +24,7 @@ class AssessmentPage:
         found: list[Section] = [self.assessments, Records(page), Breaches(page)]
         self.sections = Sections(page, found, self.draw_answer)
         badge = None if page.me["workspace"] == "production" else pane(page.follow(Badge(kind="synthetic")))
-        self.root = layout.stack(layout.first_line(self.head, badge), pane(self.strip), self.sections.root, Keys(page, self._key))
+        self.root = layout.stack(layout.first_line(self.head, badge), pane(self.strip), self.sections.root, Keys(page))
         page.on_look(self.draw)
 
     async def open(self) -> None:
@@ -58,10 +56,6 @@ class AssessmentPage:
             strip.todo = page.t("answer.approve")
         elif found["missing"] and not covering:
             strip.todo = page.t("answer.draft")
-
-    def _key(self, key: str) -> Any:
-        if key.startswith("g"):
-            self.page.start(go_to, self.page, key[1])
 
 
 __all__ = ["AssessmentPage"]

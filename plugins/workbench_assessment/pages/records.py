@@ -18,6 +18,14 @@ Reply = Mapping[str, Any]
 SHOWN = 500
 
 
+def basis(section: Section, code: str) -> str:
+    """A lawful basis in words; a code of an institution's own stands for itself."""
+    try:
+        return section.t(f"basis.{code}")
+    except KeyError:
+        return code
+
+
 class Records(Section):
     """One row an intersection that provided or received personal data."""
 
@@ -49,13 +57,13 @@ class Records(Section):
             {"key": "partner", "label": t("records.partner"), "kind": "party"}, {"key": "purpose", "label": t("field.purpose")},
             {"key": "persons", "label": t("records.persons"), "kind": "count"}, {"key": "basis", "label": t("records.basis")},
             {"key": "exports", "label": t("records.exports"), "kind": "count"}, {"key": "assessment", "label": t("records.assessment"), "kind": "mono"},
-            {"key": "keep", "label": t("case.keep")},
+            {"key": "keep", "label": t("case.keep"), "kind": "mono"},
         ]  # fmt: skip
         self.table.rows = [
             {
                 "id": one["job"], "job": one["job"], "at": one["at_ms"], "partner": self.tile(one["partner"]), "purpose": self.both(one, "purpose"),
-                "persons": one["persons"], "basis": one["lawful_basis"], "exports": one["exports"], "assessment": one["assessment"] or "—",
-                "keep": one["keep_until"],
+                "persons": one["persons"], "basis": basis(self, one["lawful_basis"]), "exports": one["exports"], "assessment": one["assessment"] or "—",
+                "keep": one["keep_until"][:10],
             }
             for one in found["records"]
         ]  # fmt: skip
@@ -100,6 +108,7 @@ class Breaches(Section):
         self.chosen = next((one for one in rows if one["breach"] == breach), None)
         self.affected = None
         self.draw()
+        self.told.take_focus()
 
     async def _opened(self, _operation: str, reply: Reply) -> None:
         await self.read()
@@ -174,4 +183,4 @@ class Breaches(Section):
         self.places.state = "done" if self.places.rows else "empty"
 
 
-__all__ = ["Breaches", "Records"]
+__all__ = ["Breaches", "Records", "basis"]

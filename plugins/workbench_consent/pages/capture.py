@@ -8,7 +8,9 @@ from typing import Any
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Acting
+from workbench.app.parts.masking import masked
 from workbench.app.parts.notes import Notes
+from workbench_consent.pages.asked import Asked
 from workbench_consent.pages.forms import APPROVE, CAPTURE_ACTS
 from workbench_consent.pages.section import Section
 from workbench_widgets import DataTable, KeyNumbers
@@ -40,7 +42,8 @@ class Capture(Section):
         self.approving = Acting(page, (APPROVE,), self._acted)
         self.approving.offer([])
         self.second = layout.stack(self.approving.root, pane(self.backdatings))
-        self.root = layout.stack(pane(self.numbers), self.acting.root, self.told, pane(self.table), self.second)
+        self.asked = Asked(self)
+        self.root = layout.stack(pane(self.numbers), self.acting.root, self.told, pane(self.table), self.asked.root, self.second)
 
     def _choices(self, name: str) -> Mapping[str, Any]:
         words = self.words
@@ -62,6 +65,7 @@ class Capture(Section):
         self.funnel = await page.run(page.client.call, "consent.funnel")
         if page.may("consent.backdatings"):
             self.waiting = await page.run(page.client.call, "consent.backdatings")
+        await self.asked.read()
         if page.may("consent.ask") and page.may("notices.list"):
             versions = (await page.run(page.client.call, "notices.list"))["rows"]
             self.offered = {
@@ -89,6 +93,7 @@ class Capture(Section):
         self.second.visible = self.page.may("consent.backdatings")
         self._draw_done()
         self._draw_backdatings()
+        self.asked.draw()
         if found is None:
             return
         self.numbers.items = [
@@ -151,7 +156,7 @@ class Capture(Section):
             return
         self.backdatings.row_actions = [{"name": "approve", "label": t(f"act.{APPROVE.operation}")}]
         self.backdatings.columns = [
-            {"key": "proposal", "label": t("backdating.proposal"), "kind": "mono"}, {"key": "earliest", "label": t("field.earliest")},
+            {"key": "proposal", "label": t("backdating.proposal"), "kind": "mono"}, {"key": "earliest", "label": t("backdating.earliest")},
             {"key": "most", "label": t("field.most"), "kind": "count"}, {"key": "reason", "label": t("field.reason")},
             {"key": "at", "label": t("withdraw.when"), "kind": "time"}, {"key": "state", "label": t("notice.state"), "kind": "state"},
         ]  # fmt: skip
@@ -159,7 +164,7 @@ class Capture(Section):
         may = self.page.may(APPROVE.operation)
         self.backdatings.rows = [
             {
-                "id": one["proposal"], "proposal": one["proposal"], "earliest": one["earliest"], "most": one["most"], "reason": one["reason"],
+                "id": one["proposal"], "proposal": one["proposal"], "earliest": one["earliest"], "most": one["most"], "reason": masked(one["reason"]),
                 "at": one["proposed_ms"],
                 "state": {"state": chips[one["state"]], "label": t(f"backdating.{one['state']}") + (t("backdating.mine") if one["mine"] else "")},
                 "can": ["approve"] if may and one["state"] == "WAITING" and not one["mine"] else [],

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import panel as pn
 
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
-from workbench.app.parts.keys import Keys, go_to
+from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_consent.pages.capture import Capture
 from workbench_consent.pages.coverage import Coverage
 from workbench_consent.pages.customer import Customer
+from workbench_consent.pages.erasures import Erasures
 from workbench_consent.pages.notices import Notices
 from workbench_consent.pages.receipts import Receipts
 from workbench_consent.pages.section import Section
@@ -36,7 +35,7 @@ class ConsentPage:
         self.coverage = Coverage(page, self.draw_answer)
         self.withdrawals = Withdrawals(page, self.draw_answer)
         found: list[Section] = [
-            self.coverage, Customer(page), Capture(page), Receipts(page), self.withdrawals, ContactStops(page), Notices(page)
+            self.coverage, Customer(page), Capture(page), Receipts(page), self.withdrawals, ContactStops(page), Erasures(page), Notices(page)
         ]  # fmt: skip
         self.sections = [one for one in found if page.may(one.operation)]
         self.choice = pn.widgets.RadioButtonGroup(options={}, color="default", margin=0, stylesheets=[_CHOSEN])  # type: ignore[no-untyped-call]
@@ -45,7 +44,7 @@ class ConsentPage:
         self.place = layout.stack()
         badge = None if page.me["workspace"] == "production" else pane(page.follow(Badge(kind="synthetic")))
         self.root = layout.stack(
-            layout.first_line(self.head, badge), pane(self.strip), layout.buttons(self.choice), self.place, Keys(page, self._key)
+            layout.first_line(self.head, badge), pane(self.strip), layout.buttons(self.choice), self.place, Keys(page)
         )
         page.on_look(self.draw)
 
@@ -65,6 +64,7 @@ class ConsentPage:
         section = next((one for one in self.sections if one.name == self.choice.value), None)
         if section is None:
             return
+        section.draw()  # before it is put up: a select that is shown empty first stays blank in the browser
         self.place[:] = [section.root]
         try:
             await section.show()
@@ -115,10 +115,6 @@ class ConsentPage:
         elif self.coverage.renewed is not None:
             made = self.coverage.renewed
             strip.todo = page.t("answer.renewals", count=words.count(made["expired"] + made["ending"]))
-
-    def _key(self, key: str) -> Any:
-        if key.startswith("g"):
-            self.page.start(go_to, self.page, key[1])
 
 
 __all__ = ["ConsentPage"]

@@ -44,8 +44,8 @@ class NoticeForm:
         self.purpose = layout.select(page, "withdraw.purpose", options={})
         self.recipient = layout.select(page, "withdraw.recipient", options={})
         self.recipient_contact = self._plain("line.recipient_contact")
-        self.categories = self._plain("line.categories")
-        self.channels = self._plain("line.channels")
+        self.categories = self._plain("line.categories", placeholder="phone, id-no, customer-relation")
+        self.channels = self._plain("line.channels", placeholder="sms, call, push")
         self.days = layout.field(pn.widgets.IntInput, page, "notice_form.retention_days", value=0, start=0, end=40_000)
         self.automated = layout.ticks(page, "notice_form.automated")  # one box of a group: its label is found by a screen reader
         line_texts = [self._text(f"line.{name}", lang) for name in LINE_TEXTS for lang in ("zh", "en")]
@@ -62,13 +62,13 @@ class NoticeForm:
         )  # fmt: skip
 
     def _text(self, name: str, lang: str, *, long: bool = False) -> Any:  # Any: Panel has no types
-        widget = layout.field(pn.widgets.TextAreaInput, self.page, f"notice_form.{name}.{lang}", rows=5 if long else 2, auto_grow=True, max_length=20_000)
+        widget = layout.field(pn.widgets.TextAreaInput, self.page, f"notice_form.{name}.{lang}", rows=8 if long else 3, auto_grow=True, max_length=20_000)
         widget.param.watch(self._heard, "value")
         self._fields[name, lang] = widget
         return widget
 
-    def _plain(self, name: str) -> Any:  # Any: Panel has no types
-        widget = layout.field(pn.widgets.TextInput, self.page, f"notice_form.{name}")
+    def _plain(self, name: str, **options: Any) -> Any:  # Any: Panel has no types
+        widget = layout.field(pn.widgets.TextInput, self.page, f"notice_form.{name}", **options)
         widget.param.watch(self._heard, "value")
         return widget
 

@@ -41,15 +41,16 @@ class Notices(Section):
         self.table.on_action(lambda _name, told: page.start(self._act, str(told.get("id", "")), str(told.get("name", ""))), "act")
         self.key = layout.field(pn.widgets.TextInput, page, "notice.key", value="joint-service")
         self.write = layout.button(page, "notice.write", self._write)
+        self.sample = layout.button(page, "notice.sample", self._sample)
         self.reason = layout.field(pn.widgets.TextInput, page, "notice.reason")
         self.form = NoticeForm(page, self._typed)
         self.confirm = layout.ticks(page, "notice.confirm")
         self.propose = layout.button(page, "notice.propose", self._propose, primary=True)
-        self.findings, self.changes, self.preview = Notes(), Notes(), Notes()
+        self.findings, self.changes, self.preview = Notes(), Notes(framed=False), Notes()
         side = layout.stack(self.findings, layout.card(self.changes, self.confirm, layout.buttons(self.propose)))
-        self.editor = layout.split(self.form.root, side, side_px=420)
+        self.editor = layout.stack(layout.split(self.form.root, side, side_px=420))  # a grid itself cannot be hidden
         self.editor.visible = False
-        self.start = layout.card(layout.fields(self.key, self.reason), layout.buttons(self.write))
+        self.start = layout.card(layout.fields(self.key, self.reason), layout.buttons(self.write, self.sample))
         self.root = layout.stack(pane(self.table), self.start, self.preview, self.editor)
 
     async def read(self) -> None:
@@ -68,6 +69,7 @@ class Notices(Section):
         if wanted == "show":
             self.shown = await page.run(page.client.call, "notices.render", language=page.lang, **named)
             self.draw()
+            self.preview.take_focus()
         elif wanted == "publish":
             await page.confirm("notices.publish", {**named, "digest": one["digest"]}, self._decided)
         elif wanted in ("reject", "retire"):
@@ -89,6 +91,13 @@ class Notices(Section):
             if error.code != "NO_NOTICE":
                 raise
             content = {}
+        await self._edit(content)
+
+    async def _sample(self) -> None:
+        """Begin with the sample text, to be rewritten: it says nothing about this institution."""
+        await self._edit((await self.page.run(self.page.client.call, "notices.sample"))["content"])
+
+    async def _edit(self, content: Mapping[str, Any]) -> None:
         self._drawing = True
         self.form.fill(content)
         self._drawing = False
@@ -144,6 +153,7 @@ class Notices(Section):
         self._drawing = False
         self.start.visible = self.page.may("notices.propose") or self.page.may("notices.reject")
         self.write.visible = self.key.visible = self.page.may("notices.propose")
+        self.sample.visible = self.page.may("notices.propose") and self.page.may("notices.sample")
         if found is None:
             return
         self._draw_versions(found)

@@ -29,6 +29,7 @@ class IssuedReceipt:
         self.told = Notes()
         self.buttons = {name: layout.button(section.page, f"receipt.{name}", lambda name=name: self._take(name)) for name in FILES}
         self.root = layout.stack(self.told, layout.buttons(*self.buttons.values()))
+        self.root.visible = False
         self.draw()
 
     def show(self, reply: Reply | None) -> None:
@@ -47,6 +48,7 @@ class IssuedReceipt:
         for name, button in self.buttons.items():
             button.visible = reply is not None and bool(reply[name])
             button.disabled = name in self._taken
+        self.root.visible = reply is not None
         if reply is None:
             self.told.tell()
             return

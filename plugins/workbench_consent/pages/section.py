@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.app.page import PageContext
+from workbench.app.parts.sections import unread
+from workbench.errors import WorkbenchError
 from workbench_consent.pages.words import Words
 from workbench_widgets import Component
 
@@ -33,7 +35,11 @@ class Section:
         if not self.is_read:
             self.is_read = True
             self.draw()
-            await self.read()
+            try:
+                await self.read()
+            except WorkbenchError as error:
+                unread(self, error, self.page.lang)
+                raise
         self.draw()
 
     async def read(self) -> None:

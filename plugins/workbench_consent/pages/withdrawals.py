@@ -9,7 +9,9 @@ import panel as pn
 
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
+from workbench.app.parts.acting import Acting
 from workbench.app.parts.notes import Notes
+from workbench_consent.pages.forms import TELL_AGAIN
 from workbench_consent.pages.section import Section, typed
 from workbench_widgets import DataTable
 from workbench_widgets.panel_pane import pane
@@ -19,6 +21,7 @@ CHIPS = {"waiting": "pending", "acknowledged": "sealed", "overdue": "failed", "r
 WHO = ("subject", "agent", "guardian", "kin")
 PAGE_ROWS = 50
 REFRESH_S = 5.0
+ANSWERS = ("waiting", "acknowledged", "overdue", "refused")
 
 
 class Withdrawals(Section):
@@ -42,8 +45,11 @@ class Withdrawals(Section):
         self.reason = layout.field(pn.widgets.TextInput, page, "withdraw.reason")
         self.record = layout.button(page, "withdraw.record", self._record, primary=True)
         self.told = Notes(framed=False)
-        self.state = layout.select(page, "withdraw.state", options={})
+        self.state = layout.select(page, "withdraw.state", options={}, max_width=320)
         self.table = DataTable(page_size=PAGE_ROWS, state="loading")
+        self.table.on_action(lambda _name, told: page.start(self._tell_again, str(told.get("id", ""))), "act")
+        self.again = Acting(page, (TELL_AGAIN,), self._told_again)
+        self.again.offer([])
         self.older = layout.button(page, "withdraw.older", self._older)
         self.actor.param.watch(lambda _event: self._draw_form(), "value")
         self.state.param.watch(lambda _event: None if self._drawing else page.start(self._again), "value")
@@ -51,9 +57,16 @@ class Withdrawals(Section):
             layout.fields(self.phone, self.id_no, self.purpose, self.recipient, self.actor, self.proof, self.reason),
             layout.buttons(self.record), self.told,
         )  # fmt: skip
-        self.root = layout.stack(self.form, layout.card(layout.fields(self.state)), pane(self.table), layout.buttons(self.older))
+        self.root = layout.stack(
+            self.form, layout.card(layout.fields(self.state)), self.again.root, pane(self.table), layout.buttons(self.older)
+        )
 
     async def read(self) -> None:
+        wanted = self.page.params.get("state", "")
+        if wanted in ANSWERS and self.state.value != wanted:
+            self._drawing = True
+            self.state.value = wanted
+            self._drawing = False
         await self._again()
         self.page.refresh_every(REFRESH_S, self._follow)
 
@@ -96,6 +109,16 @@ class Withdrawals(Section):
         else:
             self.told.tell(notes.text(self.t(f"withdraw.{state}"), tone="refused"))
 
+    async def _tell_again(self, row: str) -> None:
+        """Write anew to the partners that refused, with a reason."""
+        event = row.partition("/")[0]
+        if event.isdigit():
+            self.again.offer([TELL_AGAIN.operation], event=int(event))
+            await self.again.open(TELL_AGAIN.operation)
+
+    async def _told_again(self, _operation: str, _reply: Reply) -> None:
+        await self._again()
+
     # ------------------------------------------------------------------ drawing
 
     def _draw_form(self) -> None:
@@ -109,7 +132,7 @@ class Withdrawals(Section):
         others = {t("every_recipient"): ""} | {words.party(one): one for one in words.others()}
         layout.set_options(self.recipient, others)
         layout.set_options(self.actor, {t(f"actor.{one}"): one for one in WHO})
-        layout.set_options(self.state, {t("withdraw.any"): "", **{t(f"ack.{one}"): one for one in ("waiting", "acknowledged", "overdue", "refused")}})
+        layout.set_options(self.state, {t("withdraw.any"): "", **{t(f"ack.{one}"): one for one in ANSWERS}})
         self._drawing = False
         self.form.visible = self.page.may("consent.withdraw")
         self._draw_form()
@@ -122,6 +145,7 @@ class Withdrawals(Section):
             "withdraw.counts", total=words.count(found["total"]), waiting=words.count(counts.get("waiting", 0)),
             overdue=words.count(counts.get("overdue", 0)),
         )  # fmt: skip
+        self.table.row_actions = [{"name": "again", "label": t(f"act.{TELL_AGAIN.operation}")}]
         self.table.columns = [
             {"key": "at", "label": t("withdraw.when"), "kind": "time"}, {"key": "scope", "label": t("withdraw.scope")},
             {"key": "partner", "label": t("withdraw.partner"), "kind": "party"}, {"key": "state", "label": t("withdraw.answer"), "kind": "state"},
@@ -139,13 +163,15 @@ class Withdrawals(Section):
         purpose = words.purpose(one["purpose"]) if one["purpose"] else t("every_purpose")
         recipient = words.party(one["recipient"]) if one["recipient"] else t("every_recipient")
         start = {"at": one["at_ms"], "scope": t("withdraw.scope_of", event=one["event"], pair=t("pair", purpose=purpose, recipient=recipient))}
+        may = self.page.may(TELL_AGAIN.operation)
         out = t("withdraw.exports", count=words.count(one["exports"])) if one["exports"] else ""
         if not one["partners"]:
             state = "searching" if one["searching"] else "none"
-            return [{**start, "state": {"state": CHIPS[state], "label": t(f"ack.{state}")}, "detail": out}]
+            return [{**start, "id": f"{one['event']}/", "state": {"state": CHIPS[state], "label": t(f"ack.{state}")}, "detail": out}]
         return [
             {
-                **start, "partner": words.tile(told["partner"]), "state": {"state": CHIPS[told["state"]], "label": t(f"ack.{told['state']}")},
+                **start, "id": f"{one['event']}/{told['partner']}", "can": ["again"] if may and told["state"] == "refused" else [],
+                "partner": words.tile(told["partner"]), "state": {"state": CHIPS[told["state"]], "label": t(f"ack.{told['state']}")},
                 "due": told["due_ms"], "detail": " · ".join(part for part in (words.both(told), self._answer(told), out) if part),
             }
             for told in one["partners"]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import panel as pn
 
 from workbench.app.page import PageContext
+from workbench.app.parts.keys import Keys
 from workbench.errors import WorkbenchError
 from workbench_ledger.pages import verdict
 from workbench_ledger.pages.browser import Card, FindBar, Later, item, meta
@@ -98,6 +99,7 @@ class Board:
     def __init__(self, page: PageContext, words: Callable[[], Words], told: Told) -> None:
         self._page, self._words = page, words
         self.bar = FindBar(told)
+        self.keys = Keys(page, lambda key: told("key", {"key": key}), names=("search", "rows", "verify", "escape"))
         self.seat = Card()
         self.answer = page.follow(AnswerStrip(state="loading"))
         self.numbers = page.follow(KeyNumbers())
@@ -145,6 +147,7 @@ class Board:
             pn.Row(*top, sizing_mode="stretch_width", margin=0, stylesheets=[TOP]),
             self.seat, panes["answer"], later["progress"], panes["numbers"],
             pn.Column(left, self.side, sizing_mode="stretch_width", margin=0, stylesheets=[LAYOUT]),
+            self.keys,
             sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
         )  # fmt: skip
 
@@ -181,8 +184,6 @@ class Board:
         elif not asked.job and seen.audit is not None:
             status = verdict.checked_at(int(seen.audit["now_ms"]), seen.took_s, words)
         areas = [one for one in KIND_AREAS if page.may("evidence.audit") or one in ("intersection.", "lists.")]
-        keys = [("/", t("key.search")), ("v", t("key.verify")), ("↑ ↓ Enter", t("key.rows")), ("Esc", t("key.close"))]
-        keys += [("g h", t("key.home")), ("g i", t("key.intersection")), ("?", t("key.help"))]
         self.bar.draw(
             {
                 "title": t("title"), "placeholder": t("search"), "searched": t("searched"), "text": asked.text,
@@ -190,8 +191,7 @@ class Board:
                 "kind_label": t("kind.label"), "logs": logs, "log": asked.log, "log_label": t("log.label"),
                 "jobs": [("", t("job.none")), *[(one["job"], self._job_name(one, words)) for one in seen.jobs[:50]]],
                 "job": asked.job if any(one["job"] == asked.job for one in seen.jobs) else "", "job_label": t("job.label"),
-                "chips": chips_of(asked, seen.found, words), "status": status, "keys": keys, "keys_switch": t("key.switch"),
-                "help": t("key.help"),
+                "chips": chips_of(asked, seen.found, words), "status": status,
             }
         )  # fmt: skip
 

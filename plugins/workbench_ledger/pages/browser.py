@@ -1,4 +1,4 @@
-"""The two components of these pages in the browser: the head with search and keys, and a card of sentences.
+"""The two components of these pages in the browser: the head with its search, and a card of sentences.
 
 Values go over as JSON text and are shown as text only (decision 21). What comes back from a browser is checked here:
 anything that is not one of our messages is nothing.
@@ -55,13 +55,13 @@ class Later:
 
 
 class FindBar(pn.custom.JSComponent):
-    """Title, search, filters, a line of state, and the page's keys.
+    """Title, search, filters and a line of state.
 
-    `told(name, payload)` is called with "find" {text, kind, log, job}, "drop" {what} and "key" {key}.
+    `told(name, payload)` is called with "find" {text, kind, log, job} and "drop" {what}.
     """
 
     shown = param.String('{"title":"","placeholder":"","searched":"","text":"","kinds":[],"kind":"","logs":[],"log":"","jobs":[],'
-                         '"job":"","chips":[],"status":"","keys":[],"keys_switch":"","help":"","kind_label":"","log_label":"",'
+                         '"job":"","chips":[],"status":"","kind_label":"","log_label":"",'
                          '"job_label":""}')  # fmt: skip
     told = param.String("")
     saved = param.String("{}")
@@ -70,7 +70,7 @@ class FindBar(pn.custom.JSComponent):
     _stylesheets = [_asset("find_bar.css")]
 
     def __init__(self, heard: Told, **layout: Any) -> None:
-        super().__init__(**{"sizing_mode": "stretch_width", "margin": 0, **layout})  # type: ignore[no-untyped-call]
+        super().__init__(**{"sizing_mode": "stretch_width", "margin": 0, "css_classes": ["wb-search"], **layout})  # type: ignore[no-untyped-call]
         self._heard = heard
         self._saves = 0
         self.param.watch(self._take, "told")

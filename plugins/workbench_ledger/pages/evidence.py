@@ -30,8 +30,6 @@ HITS = 50
 AUTOMATIC_AUDIT = 20_000
 """Logs up to this size are audited when the page opens; larger ones when somebody asks (10 microseconds an entry)."""
 REFRESH_S = 4.0
-PAGES = {"gi": "intersection", "gh": "home"}
-"""The second letter opens a page of the same release; others follow with their pages."""
 
 
 class EvidencePage:
@@ -367,8 +365,6 @@ class EvidencePage:
             await self._act("audit" if self.page.may("evidence.audit") else "check")
         elif key == "Escape":
             await self._act("close")
-        elif key in PAGES:
-            self.page.navigate(PAGES[key])
 
     async def _act(self, name: str) -> None:
         entry = self.inspector.entry

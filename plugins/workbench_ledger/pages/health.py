@@ -8,6 +8,7 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
+from workbench.app.parts.keys import Keys
 from workbench_ledger.pages import agenda
 from workbench_ledger.pages.home import COLUMNS
 from workbench_ledger.pages.inspector import GAPS
@@ -41,6 +42,7 @@ class HealthPage:
         return pn.Column(
             pane(self.answer, margin=0), pane(self.numbers, margin=0),
             pn.Column(left, right, sizing_mode="stretch_width", margin=0, stylesheets=[COLUMNS]),
+            Keys(self.page, names=("rows", "escape")),
             sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
         )  # fmt: skip
 

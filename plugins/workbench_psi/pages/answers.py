@@ -250,9 +250,11 @@ def _aborted_after_reveal(job: Job, names: Names, t: Translate, around: Circumst
 
 def _disputed(job: Job, names: Names, t: Translate, around: Circumstances) -> Answer:
     actions = (Action("evidence", t("action.evidence"), primary=True, icon="chain"),)
-    return Answer(
-        "tampered", t("answer.disputed"), error_sentence(job["error"], names), t("answer.disputed_todo"), code="DISPUTED", actions=actions
-    )
+    told = t("answer.disputed_todo")
+    if job["error"].get("dispute_closed_ms"):
+        time = formats.time(int(job["error"]["dispute_closed_ms"]), "zh" if names.lang == "zh" else "en")
+        told = t("answer.dispute_closed", time=time, by=job["error"]["dispute_closed_by"])
+    return Answer("tampered", t("answer.disputed"), error_sentence(job["error"], names), told, code="DISPUTED", actions=actions)
 
 
 def _rejected(job: Job, names: Names, t: Translate, around: Circumstances) -> Answer:

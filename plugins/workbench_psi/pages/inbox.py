@@ -11,7 +11,6 @@ import panel as pn
 
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
-from workbench.app.parts.keys import go_to
 from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_psi.pages import rows, sidecards
@@ -159,8 +158,6 @@ class Inbox(View):
         """v: where the shown proposal's evidence is verified."""
         if key == "v" and self._chosen and self.page.may("evidence.timeline"):
             self.page.navigate("evidence", job=self._chosen)
-        elif key.startswith("g"):
-            await go_to(self.page, key[1])
 
     # ------------------------------------------------------------------ drawing
 

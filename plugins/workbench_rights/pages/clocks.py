@@ -26,9 +26,14 @@ def due(case: Case, t: Callable[..., str]) -> str:
     return t("clock.estimated", day=case["due_day"]) if case["is_estimated"] else str(case["due_day"])
 
 
+def unbroken(day: str) -> str:
+    """A day for a narrow column: it is not broken at its hyphens."""
+    return day.replace("-", "\u2011")
+
+
 def first_due(cases: Sequence[Case]) -> Case | None:
     """The open case whose time ends first."""
     return min(cases, key=lambda one: int(one["due_ms"]), default=None)
 
 
-__all__ = ["SOON_DAYS", "clock", "due", "first_due"]
+__all__ = ["SOON_DAYS", "clock", "due", "first_due", "unbroken"]

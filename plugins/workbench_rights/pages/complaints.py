@@ -8,6 +8,7 @@ from typing import Any
 from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Acting
+from workbench.app.parts.masking import masked
 from workbench.app.parts.notes import Notes
 from workbench.app.parts.sections import Section
 from workbench_rights.pages import clocks
@@ -122,7 +123,7 @@ class Complaints(Section):
             self.after = str(self.found["next"])
             await self._fetch()
 
-    async def look_at(self, complaint: str) -> None:
+    async def look_at(self, complaint: str, *, focus: bool = True) -> None:
         """Open one: what happened, what was done, what is still owed."""
         if not complaint:
             return
@@ -131,14 +132,16 @@ class Complaints(Section):
         self.finishing.offer([])
         self.taking.offer([])
         self.draw()
+        if focus:
+            self.case.take_focus()
 
     async def _noted(self, _operation: str, reply: Reply) -> None:
         await self._again()
-        await self.look_at(str(reply["complaint"]))
+        await self.look_at(str(reply["complaint"]), focus=False)
 
     async def _acted(self, operation: str, _reply: Reply) -> None:
         if operation != "complaints.read_file" and self.detail is not None:
-            await self.look_at(str(self.detail["info"]["complaint"]))
+            await self.look_at(str(self.detail["info"]["complaint"]), focus=False)
             await self._fetch()
 
     async def _finish(self, task: str) -> None:
@@ -182,7 +185,7 @@ class Complaints(Section):
                 "id": one["complaint"], "complaint": one["complaint"],
                 "category": self.both(one, "category") + (t("complaints.major") if one["is_major"] else ""),
                 "state": {"state": CHIPS.get(one["state"], "neutral"), "label": self.both(one, "state")}, "clock": self._clock(one),
-                "due": clocks.due(one, t), "at": one["received_ms"], "tasks": one["tasks_open"],
+                "due": clocks.unbroken(clocks.due(one, t)), "at": one["received_ms"], "tasks": one["tasks_open"],
             }
             for one in found["complaints"]
         ]  # fmt: skip
@@ -249,7 +252,7 @@ class Complaints(Section):
         can = ["take"] if self.page.may("complaints.read_file") else []
         self.files.rows = [
             {
-                "id": one["attachment"], "name": one["name"] or one["attachment"], "note": one["note"], "size": one["size"],
+                "id": one["attachment"], "name": masked(one["name"]) or one["attachment"], "note": masked(one["note"]), "size": one["size"],
                 "at": one["at_ms"], "digest": {"algorithm": "SM3", "hex": one["digest"]}, "can": can,
             }
             for one in detail["attachments"]
@@ -339,8 +342,8 @@ def draw_tasks(section: Section, table: DataTable, tasks: list[Reply], *, may: b
         letter = t(f"letter.{one['letter_state']}") if one["letter_state"] else ""
         rows.append(
             {
-                "id": one["task"], "party": section.tile(one["party"]), "kind": t(f"option.task_kind.{one['kind']}"), "text": one["text"],
-                "state": state, "due": one["due_day"], "result": one["result"], "letter": " ".join(x for x in (letter, one["letter_code"]) if x),
+                "id": one["task"], "party": section.tile(one["party"]), "kind": t(f"option.task_kind.{one['kind']}"), "text": masked(one["text"]),
+                "state": state, "due": clocks.unbroken(one["due_day"]), "result": masked(one["result"]), "letter": " ".join(x for x in (letter, one["letter_code"]) if x),
                 "can": ["finish"] if may and one["state"] == "OPEN" and one["party"] == own else [],
             }
         )  # fmt: skip

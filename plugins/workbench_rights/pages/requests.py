@@ -87,7 +87,7 @@ class Requests(Section):
             self.after = str(self.found["next"])
             await self._fetch()
 
-    async def look_at(self, request: str) -> None:
+    async def look_at(self, request: str, *, focus: bool = True) -> None:
         """Open one: its content, its steps, and what can be done now."""
         if not request:
             return
@@ -95,10 +95,12 @@ class Requests(Section):
         self.explained = None
         self.detail = await page.run(page.client.call, "rights.get", request=request)
         self.draw()
+        if focus:
+            self.case.take_focus()
 
     async def _received(self, operation: str, reply: Reply) -> None:
         await self._again()
-        await self.look_at(str(reply["request"]))
+        await self.look_at(str(reply["request"]), focus=False)
 
     async def _acted(self, operation: str, reply: Reply) -> None:
         if operation == "rights.explain":
@@ -106,7 +108,7 @@ class Requests(Section):
             self.draw()
             return
         if self.detail is not None:
-            await self.look_at(str(self.detail["info"]["request"]))
+            await self.look_at(str(self.detail["info"]["request"]), focus=False)
         await self._fetch()
 
     # ------------------------------------------------------------------ drawing
@@ -136,7 +138,7 @@ class Requests(Section):
             {
                 "id": one["request"], "request": one["request"], "kind": self.both(one, "kind"),
                 "state": {"state": CHIPS.get(one["state"], "neutral"), "label": self.both(one, "state")},
-                "clock": clocks.clock(one, t, is_open=one["state"] not in DONE), "due": clocks.due(one, t), "at": one["received_ms"],
+                "clock": clocks.clock(one, t, is_open=one["state"] not in DONE), "due": clocks.unbroken(clocks.due(one, t)), "at": one["received_ms"],
             }
             for one in found["requests"]
         ]  # fmt: skip

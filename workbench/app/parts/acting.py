@@ -38,22 +38,32 @@ class Field:
     """One field of a request. kind: how it is asked for; "choice" without options and "choices" ask the page's `choices`.
 
     A day is text YYYY-MM-DD and left out when empty; "pairs" is one "name=value" a line; "words" are separated by commas or spaces.
+    label: whose words stand over it (`field.<label>`), where the name alone says too little.
     """
 
     name: str
     kind: Kind = "text"
     options: tuple[str, ...] = ()
     default: Any = None
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"field.{self.label or self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An operation as a person fills it in. shape: from the values of the fields to the request, where they differ."""
+    """An operation as a person fills it in. shape: from the values of the fields to the request, where they differ.
+
+    about: the form says beforehand what is asked for and what follows (`about.<operation>`).
+    """
 
     operation: str
     fields: tuple[Field, ...] = ()
     password: bool = False
     shape: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    about: bool = False
 
 
 class Acting:
@@ -78,9 +88,9 @@ class Acting:
         self._stopped = False
         self.head, self.told = Notes(framed=False), Notes(framed=False)
         self.stop = layout.button(page, "act.stop", self._stop)
-        self.stop.visible = False
         self.form = layout.stack()
-        self.root = layout.card(layout.buttons(*self._buttons.values()), self.head, self.form, self.told, layout.buttons(self.stop))
+        self.form.visible = self.stop.visible = False  # what is empty takes no room
+        self.root = layout.card(layout.buttons(*self._buttons.values()), self.head, self.form, self.told, self.stop)
         self.root.visible = bool(self.acts)
         page.on_look(self.draw)
 
@@ -116,11 +126,13 @@ class Acting:
                 rest += [*([self._captions[one.name]] if one.kind == "choices" else []), self.fields[one.name]]
         go = layout.button(self.page, f"act.{name}", self.do, primary=True)
         close = layout.button(self.page, "act.close", self._shut)
+        self.draw()  # before it is put up: a select that is shown empty first stays blank in the browser
         self.form[:] = [*([layout.fields(*short)] if short else []), *rest, layout.buttons(go, close)]
-        self.draw()
+        self.form.visible = True
+        self.head.take_focus()
 
     def _widget(self, field: Field) -> Any:  # Any: Panel has no types
-        page, key = self.page, f"field.{field.name}"
+        page, key = self.page, field.key
         first = self.defaults.get(field.name) or field.default
         if field.kind == "file":
             upload = Upload(partial(self._took, field.name), self._too_large)
@@ -151,6 +163,7 @@ class Acting:
     def _shut(self) -> None:
         self.chosen, self.fields, self._files = None, {}, {}
         self.form[:] = []
+        self.form.visible = False
         self.head.tell()
 
     def _stop(self) -> None:
@@ -196,6 +209,7 @@ class Acting:
             if act.password:
                 await page.confirm(act.operation, request, partial(self._confirmed, act))
                 self.told.tell(notes.text(page.t("act.waiting")))
+                self.told.take_focus()
                 return
             reply = await self._run(act.operation, request)
         except WorkbenchError as error:
@@ -242,10 +256,12 @@ class Acting:
     def _refused(self, zh: str, en: str, code: str) -> None:
         sentence = (zh if self.page.lang == "zh" else en) or self.page.t("act.declined")
         self.told.tell(notes.text(f"{sentence}　{code}", tone="refused"))
+        self.told.take_focus()
 
     async def _finish(self, act: Act, reply: Any) -> None:  # Any: the operation's reply
         self._shut()
         self.told.tell(notes.text(self.page.t("act.done", act=self.page.t(f"act.{act.operation}")), tone="sealed"))
+        self.told.take_focus()
         if isinstance(reply, Mapping) and reply.get("download"):
             self.page.download(str(reply["download"]))
         value = self._done(act.operation, reply)
@@ -259,18 +275,19 @@ class Acting:
         act, t = self.chosen, self.page.t
         if act is None or not self.fields:
             return
-        self.head.tell(notes.heading(t(f"act.{act.operation}"), t("act.password") if act.password else ""))
+        about = [notes.text(t(f"about.{act.operation}"), meta=True)] if act.about else []
+        self.head.tell(notes.heading(t(f"act.{act.operation}"), t("act.password") if act.password else ""), *about)
         for field in act.fields:
             widget = self.fields[field.name]
             if field.kind == "file":
-                widget.say(choose=t(f"field.{field.name}"), hint=t("upload.hint"), sending=t("upload.sending", share="{share}"))
+                widget.say(choose=t(field.key), hint=t("upload.hint"), sending=t("upload.sending", share="{share}"))
             elif field.kind == "tick":
-                widget.param.update(options={t(f"field.{field.name}"): True}, value=list(widget.value))
+                widget.param.update(options={t(field.key): True}, value=list(widget.value))
             elif field.kind == "choice":
                 options = {t(f"option.{field.name}.{one or 'none'}"): one for one in field.options} or dict(self._choices(field.name))
                 layout.set_options(widget, options, widget.value if widget.value is not None else self.defaults.get(field.name) or field.default)
             elif field.kind == "choices":
-                self._captions[field.name].tell(notes.text(t(f"field.{field.name}"), meta=True))
+                self._captions[field.name].tell(notes.text(t(field.key), meta=True))
                 options = {t(f"option.{field.name}.{one}"): one for one in field.options} or dict(self._choices(field.name))
                 widget.param.update(options=options, value=[one for one in widget.value if one in options.values()])
 
@@ -279,9 +296,9 @@ def words_of(acts: Sequence[Act]) -> set[str]:
     """Every key that the acts ask the locale files for."""
     keys = set(SENTENCES)
     for act in acts:
-        keys.add(f"act.{act.operation}")
+        keys |= {f"act.{act.operation}", *([f"about.{act.operation}"] if act.about else [])}
         for field in act.fields:
-            keys.add(f"field.{field.name}")
+            keys.add(field.key)
             keys |= {f"option.{field.name}.{one or 'none'}" for one in field.options}
     return keys
 

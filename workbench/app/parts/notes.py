@@ -25,6 +25,7 @@ class Notes(pn.custom.JSComponent):
     blocks = param.String("[]", precedence=0)
     framed = param.Boolean(True, precedence=0)
     file = param.String("{}", precedence=0)
+    focus_count = param.Integer(0, precedence=0)
 
     _esm = asset("notes.js")
     _stylesheets = [asset("notes.css")]
@@ -42,6 +43,10 @@ class Notes(pn.custom.JSComponent):
         """What is shown now."""
         blocks: list[dict[str, Any]] = json.loads(self.blocks)
         return blocks
+
+    def take_focus(self) -> None:
+        """Move the keyboard focus to the first sentence, as after an action: it is read out, and Tab goes on from here."""
+        self.focus_count += 1
 
     def save_file(self, name: str, text: str, *, kind: str = "application/json") -> None:
         """Let the browser keep a text as a file; kind: its media type."""

@@ -9,9 +9,19 @@ import panel as pn
 
 from workbench.app.page import PageContext
 from workbench.app.parts import layout
+from workbench.errors import WorkbenchError
 
 _CHOSEN = """.bk-btn.bk-active { background: var(--wb-primary) !important; color: var(--wb-on-primary) !important; border-color: var(--wb-primary) !important; box-shadow: none; }
 .bk-btn-group { flex-wrap: wrap; }"""
+
+
+def unread(section: Any, error: WorkbenchError, lang: str) -> None:  # Any: a section of any page
+    """What the section could not read says so instead of a skeleton without end; it is read again when it is shown again."""
+    section.is_read = False
+    for widget in vars(section).values():
+        if getattr(widget, "state", None) == "loading" and hasattr(widget, "notice"):
+            widget.notice = {"sentence": error.zh if lang == "zh" else error.en, "code": error.code}
+            widget.state = "refused" if error.exit_status == 2 else "failed"
 
 
 class Section:
@@ -61,7 +71,11 @@ class Section:
         if not self.is_read:
             self.is_read = True
             self.draw()
-            await self.read()
+            try:
+                await self.read()
+            except WorkbenchError as error:
+                unread(self, error, self.page.lang)
+                raise
         self.draw()
 
     async def read(self) -> None:
@@ -119,4 +133,4 @@ class Sections:
                 one.draw()
 
 
-__all__ = ["Section", "Sections"]
+__all__ = ["Section", "Sections", "unread"]

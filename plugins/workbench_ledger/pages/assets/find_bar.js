@@ -1,4 +1,4 @@
-// The head of the page: title, search, filters, and the keys that work on the whole page. Texts are set as text only.
+// The head of the page: title, search, filters. Texts are set as text only; the page's keys are workbench.app.parts.keys.
 const PATHS = {
   search: "M11 5a6 6 0 100 12 6 6 0 000-12zM20 20l-4.7-4.7",
   close: "M6 6l12 12M18 6L6 18",
@@ -31,18 +31,11 @@ function options(select, list, value) {
   select.hidden = list.length < 2;
 }
 
-const typing = (event) => {
-  const at = event.composedPath()[0];
-  return at instanceof HTMLElement && (at.isContentEditable || /^(input|select|textarea)$/i.test(at.tagName));
-};
-
 export default {
   render({ model, el }) {
     let counter = 0;
     let asked = null; // the text last asked for
-    let second = null; // the letter after "g"
     const tell = (name, payload = {}) => { counter += 1; model.told = JSON.stringify({ name, counter, ...payload }); };
-    const keysOn = () => localStorage.getItem("workbench-keys") !== "off";
 
     const head = element("div", "head");
     const title = element("h1", "");
@@ -62,8 +55,7 @@ export default {
     const chips = element("span", "chips");
     const status = element("span", "status");
     status.setAttribute("aria-live", "polite");
-    const help = element("details", "help");
-    head.append(title, form, chips, element("span", "grow"), status, help);
+    head.append(title, form, chips, element("span", "grow"), status);
     el.replaceChildren(head);
 
     // What was asked for stays in the box only if the page says so: it leaves out what names a person.
@@ -96,48 +88,8 @@ export default {
         return chip;
       }));
       status.textContent = told.status;
-      const list = element("dl", "");
-      for (const [key, label] of told.keys) list.append(element("dt", "", key), element("dd", "", label));
-      const off = element("label", "");
-      const tick = element("input", "");
-      tick.type = "checkbox";
-      tick.checked = keysOn();
-      tick.addEventListener("change", () => localStorage.setItem("workbench-keys", tick.checked ? "on" : "off"));
-      off.append(tick, element("span", "", told.keys_switch));
-      const name = element("summary", "", "?");
-      name.setAttribute("aria-label", told.help);
-      name.title = told.help;
-      const open = help.open;
-      const sheet = element("div", "sheet");
-      sheet.append(list, off);
-      help.replaceChildren(name, sheet);
-      help.open = open;
     };
 
-    const pressed = (event) => {
-      if (event.key === "Escape") {
-        if (help.open) help.open = false;
-        else if (!typing(event)) tell("key", { key: "Escape" });
-        return;
-      }
-      if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !keysOn()) return;
-      if (second !== null) {
-        clearTimeout(second);
-        second = null;
-        tell("key", { key: `g${event.key}` });
-        event.preventDefault();
-      } else if (event.key === "/") {
-        event.preventDefault();
-        input.focus();
-        input.select();
-      } else if (event.key === "?") {
-        help.open = !help.open;
-      } else if (event.key === "g") {
-        second = setTimeout(() => { second = null; }, 1500);
-      } else if (event.key === "v") {
-        tell("key", { key: "v" });
-      }
-    };
     const save = () => {
       const told = JSON.parse(model.saved);
       if (told.print) { window.print(); return; }
@@ -148,10 +100,8 @@ export default {
       link.click();
       setTimeout(() => URL.revokeObjectURL(url), 10000);
     };
-    document.addEventListener("keydown", pressed);
     model.on("shown", draw);
     model.on("saved", save);
     draw();
-    return () => document.removeEventListener("keydown", pressed);
   },
 };

@@ -27,6 +27,7 @@ export default {
 
     const help = made("details", "help");
     el.replaceChildren(help);
+    help.addEventListener("toggle", () => { if (help.open) tell("help"); }); // the page then names the other pages too
     const draw = () => {
       const told = JSON.parse(model.shown);
       const name = made("summary", "", `? ${told.help}`);
@@ -50,6 +51,13 @@ export default {
         if (node.classList.contains("wb-search") && node.shadowRoot) {
           const input = node.shadowRoot.querySelector("input");
           if (input && input.offsetParent !== null) { input.focus(); input.select(); return true; }
+        }
+      }
+      // A page without a search: its first field.
+      for (const node of deep(document)) {
+        if (/^(input|select|textarea)$/i.test(node.tagName) && !/^(checkbox|radio|file|hidden)$/.test(node.type) && node.offsetParent !== null && !node.disabled) {
+          node.focus();
+          return true;
         }
       }
       return false;

@@ -82,7 +82,12 @@ export default {
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     };
+    const focus = () => setTimeout(() => { // what was hidden until now is shown first
+      const first = el.querySelector("h1, h2, h3, p, dd, li span");
+      if (first) { first.tabIndex = -1; first.focus(); }
+    }, 120);
     model.on("blocks", draw);
+    model.on("focus_count", focus);
     model.on("file", save);
     draw();
   },
