@@ -457,6 +457,20 @@ def test_an_answer_signed_for_weaker_terms_is_not_taken() -> None:
     assert caught.value.details == {"field": "policy"} and one.state == "ended"
 
 
+@pytest.mark.parametrize(
+    ("said", "code"), [(("", ""), "QKD_KEY_REQUIRED"), ((share().key_id, "simulated"), "PROVENANCE_REFUSED")]
+)
+def test_an_initiator_that_was_changed_to_ask_for_less_is_refused_by_the_other_end(
+    said: tuple[str, str], code: str
+) -> None:
+    terms = replace(HYBRID, provenances=("device-014",))
+    one, other = initiator(terms, share(1, "device-014")), responder(terms)
+    one._share = said
+    with pytest.raises(WorkbenchError) as caught:
+        other.receive_hello(one.hello())
+    assert caught.value.code == code and other.state == "ended"
+
+
 # -------------------------------------------------------------------------------------------------- secrets
 
 

@@ -133,6 +133,16 @@ def test_a_library_without_the_group_makes_no_link(monkeypatch: pytest.MonkeyPat
         LinkEnd(settings_of(BROKER, BANK, key_pem=BANK[0].private_key_pem), server=False)
 
 
+def test_what_came_before_the_closing_message_is_kept_and_the_end_is_known() -> None:
+    client, server = linked()
+    assert not server.ended
+    server.receive(client.send(SECRET) + client.close())
+    assert server.ended and server.read() == SECRET
+    client, server = linked()
+    server.receive(client.send(SECRET)[:-1])
+    assert not server.ended and server.read() == b"", "a cut is no end"
+
+
 def test_an_altered_record_closes_the_link() -> None:
     client, server = linked()
     record = bytearray(client.send(SECRET))

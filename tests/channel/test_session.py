@@ -237,6 +237,16 @@ def test_a_session_breaks_after_too_many_refusals_and_stays_broken() -> None:
     assert not other.live and not other.status().live
 
 
+def test_refusals_are_counted_anew_under_new_keys() -> None:
+    """A link that repeats a frame now and then must not end a session that lasts for days."""
+    one, other = sessions()
+    for number in (2, 3):
+        for _ in range(MAX_REFUSED - 1):
+            refuse(other, b"noise")
+        renew(one, other, share(number))
+    assert take(other, seal(one)) == b"question" and other.status().refused == 2 * MAX_REFUSED - 2
+
+
 # ------------------------------------------------------------------------------------------- order and window
 
 

@@ -214,10 +214,10 @@ class GroupMember:
         if len(payload) != cut + KEY_SIZE:
             raise ValueError("another length")
         encoded, signature, group_key = payload[4 : 4 + size], payload[4 + size : cut], payload[cut:]
+        token = parse_token(encoded)
         self._leader.key.verify(
             labels.signing_input("group-token", party=self._leader.identity, job=self._group, body=encoded), signature
         )
-        token = parse_token(encoded)
         fits = (
             token.group == self._group
             and token.leader == self._leader.identity

@@ -56,6 +56,7 @@ class SealedSession:
         self._window = Window(established.terms.order)
         self._sent = 0
         self._refused = 0
+        self._refused_before = 0
         self._end_sent = False
         self._end_sequence = 0
         self._broken = False
@@ -243,7 +244,7 @@ class SealedSession:
         purpose: what it must be, "" for any. signer: whose signature counts on signed data, the other end's own key by
         default. pads: the pool of the other end's direction, where padded items are expected.
         Raises VerificationError (FRAME_REFUSED), one for every cause; Refused (SESSION_BROKEN) once the session has ended
-        or 256 frames were refused. Cost: as `seal`; signed data one SM2 verification (0.8 ms) more.
+        or 256 frames of an epoch were refused. Cost: as `seal`; signed data one SM2 verification (0.8 ms) more.
         """
         with self._lock:
             self._latest_ms = max(self._latest_ms, now_ms)
@@ -385,7 +386,7 @@ class SealedSession:
 
     def _count_refusal(self) -> None:
         self._refused += 1
-        if self._refused >= MAX_REFUSED:
+        if self._refused - self._refused_before >= MAX_REFUSED:
             self._wipe()
 
     def _epoch_of(self, number: int) -> EpochState | None:
@@ -453,6 +454,7 @@ class SealedSession:
             self._retire(force=True)
             self._previous, self._current = self._current, EpochState(established, self._latest_ms)
             self._previous.replaced_ms = self._latest_ms
+            self._refused_before = self._refused  # fresh keys: tries against the old ones do not count any more
             # What was sealed under the old epoch stays sealed; this end never seals under it again.
             agreed.send.wipe()
             agreed.renewal.wipe()

@@ -71,9 +71,7 @@ def make_context(settings: LinkSettings) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET)
     try:
-        context.set_tls13_ciphersuites(settings.suite.encode("ascii"))
-        if lib.SSL_CTX_set1_curves_list(context._context, settings.group.encode("ascii")) != 1:
-            raise _unavailable(settings)
+        _choose(context, settings.group, settings.suite)
     except (SSL.Error, AttributeError):
         raise _unavailable(settings) from None
     try:
@@ -107,15 +105,11 @@ def check_negotiated(connection: SSL.Connection, settings: LinkSettings) -> Nego
 @cache
 def is_available(group: str = SM2_MLKEM768, suite: str = SM4_GCM_SM3) -> bool:
     """Whether the library here knows the group and the suite."""
-    context = SSL.Context(SSL.TLS_METHOD)
     try:
-        context.set_tls13_ciphersuites(suite.encode("ascii"))
-        return bool(lib.SSL_CTX_set1_curves_list(context._context, group.encode("ascii")) == 1)
+        _choose(SSL.Context(SSL.TLS_METHOD), group, suite)
     except (SSL.Error, AttributeError):
         return False
-    finally:
-        # OpenSSL keeps the reason of a refusal in the thread's queue, where the next call would find it.
-        SSL._openssl_assert(True)
+    return True
 
 
 class LinkEnd:
@@ -128,6 +122,8 @@ class LinkEnd:
         self._connection.set_accept_state() if server else self._connection.set_connect_state()
         self._received = bytearray()
         self._broken = False
+        self.ended = False
+        """Whether the other end has closed the link in order: what came before is then all that it sent."""
         self.negotiated: NegotiatedLink | None = None
         """None until the handshake is done and was found to be what was asked for."""
 
@@ -160,6 +156,13 @@ class LinkEnd:
         self._received.clear()
         return made
 
+    def close(self) -> bytes:
+        """TLS's closing message for the line; nothing is sent after it."""
+        if self._broken or self.negotiated is None:
+            raise _refused("not ready")
+        self._connection.shutdown()
+        return self.pending()
+
     def pending(self) -> bytes:
         """Bytes that wait to go on the line."""
         parts = []
@@ -178,11 +181,20 @@ class LinkEnd:
                 self._received += self._connection.recv(_READ_BYTES)
         except SSL.WantReadError:
             return
+        except SSL.ZeroReturnError:
+            self.ended = True
         except (SSL.Error, PeerError) as error:
             self._broken = True
             self.negotiated = None
             self._received.clear()
             raise error if isinstance(error, PeerError) else _refused("handshake or record") from None
+
+
+def _choose(context: SSL.Context, group: str, suite: str) -> None:
+    """Set the only group and suite. Raises SSL.Error if the library lacks one, AttributeError if it lacks the call."""
+    context.set_tls13_ciphersuites(suite.encode("ascii"))
+    # The assertion also empties OpenSSL's queue of errors, where the next call of this thread would find the refusal.
+    SSL._openssl_assert(lib.SSL_CTX_set1_curves_list(context._context, group.encode("ascii")) == 1)
 
 
 def _accept_checked(
