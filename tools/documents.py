@@ -142,10 +142,13 @@ def roles_part(operations: Iterable[Operation]) -> str:
 def settings_part(settings: Iterable[Setting]) -> str:
     """One row a setting."""
     rows = [
-        [f"`{one.name}`", one.kind.__name__, f"`{json.dumps(one.default, ensure_ascii=False)}`", one.unit or "—", one.zh, one.en]
+        [
+            f"`{one.name}`", one.kind.__name__, f"`{json.dumps(one.default, ensure_ascii=False)}`",
+            "—" if one.production is None else f"`{json.dumps(one.production, ensure_ascii=False)}`", one.unit or "—", one.zh, one.en,
+        ]
         for one in settings
     ]
-    return table(["setting", "type", "default", "unit", "中文", "English"], rows)
+    return table(["setting", "type", "default", "in production", "unit", "中文", "English"], rows)
 
 
 def commands_part(parser: argparse.ArgumentParser) -> str:

@@ -156,7 +156,7 @@ class Workbench:
         self.random = random
         self.plugins = plugins or load_plugins()
         require_providers(self.plugins)
-        self.settings = Settings([*HOST_SETTINGS, *self.plugins.collect_all("workbench_settings")], settings)
+        self.settings = Settings([*HOST_SETTINGS, *self.plugins.collect_all("workbench_settings")], settings, workspace=kind)
         self.store = Database(
             folder / "evidence.db", [*HOST_MIGRATIONS, *RESTORE_MIGRATIONS, *BLOB_MIGRATIONS, *ERASURE_MIGRATIONS, *self.plugins.collect_all("workbench_migrations")], now_ms=now_ms
         )

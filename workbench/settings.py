@@ -60,10 +60,11 @@ HOST_SETTINGS = (
 
 
 class Settings:
-    """Values by name; unknown names and wrong types refuse the start."""
+    """Values by name; unknown names and wrong types refuse the start. workspace: its kind; production has stricter defaults."""
 
-    def __init__(self, declared: Iterable[Setting], values: dict[str, Any] | None = None) -> None:
+    def __init__(self, declared: Iterable[Setting], values: dict[str, Any] | None = None, *, workspace: str = "") -> None:
         self._declared = {one.name: one for one in declared}
+        self._is_production = workspace == "production"
         self._values: dict[str, Any] = {}
         for name, value in (values or {}).items():
             self._values[name] = self._checked(name, value)
@@ -74,7 +75,10 @@ class Settings:
         return cls(declared, json.loads(path.read_text("utf-8")) if path.exists() else {})
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[name] if name in self._values else self._declared[name].default
+        if name in self._values:
+            return self._values[name]
+        one = self._declared[name]
+        return one.production if self._is_production and one.production is not None else one.default
 
     def declared(self) -> list[Setting]:
         return sorted(self._declared.values(), key=lambda one: one.name)

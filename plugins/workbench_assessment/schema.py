@@ -111,6 +111,7 @@ SETTINGS = (
         "assessment.stage", str, "trial", "",
         "项目阶段：trial 试点（没有影响评估只提示），formal 正式（没有则拒绝）",
         "stage of the project: trial (a job without an impact assessment is pointed out) or formal (it is refused)",
+        production="formal",
     ),
     Setting(
         "assessment.contact", dict,

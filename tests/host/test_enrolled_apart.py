@@ -28,6 +28,10 @@ PASSWORD = "long enough for staff 5937"
 STAFF = {"marketing": "marketing", "approver": "approver", "compliance": "compliance"}
 
 
+LOOSENED = {"assessment.stage": "trial", "consent.notice_required": False, "consent.backdating_required": False}
+"""A register of the past, before notices and assessments: production says so in its settings file (decision 0046)."""
+
+
 @dataclass
 class Institution:
     """One production workspace, as one bank would run it on its own machine."""
@@ -79,7 +83,7 @@ def make(folder: Path, party: str) -> Workspace:
     address = json.loads(path.read_text("utf-8"))
     assert address["peer_host"] == host
     path.write_text(json.dumps(address | {"staff_port": free_port(address["staff_host"])}), "utf-8")
-    (workspace.node_folder(party) / "settings.json").write_text(json.dumps(SETTINGS, ensure_ascii=False), "utf-8")
+    (workspace.node_folder(party) / "settings.json").write_text(json.dumps(SETTINGS | LOOSENED, ensure_ascii=False), "utf-8")
     return workspace
 
 

@@ -44,7 +44,10 @@ class HealthReport:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of the host or a plugin; values live in the workspace's settings file, never in code."""
+    """One setting of the host or a plugin; values live in the workspace's settings file, never in code.
+
+    production: the default in a workspace of kind production, where it is stricter; None where it is the same.
+    """
 
     name: str
     kind: type
@@ -52,6 +55,7 @@ class Setting:
     unit: str
     zh: str
     en: str
+    production: Any = None
 
 
 @dataclass(frozen=True, slots=True)
