@@ -148,6 +148,7 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     report = _add(verbs, "report", "erasing:report", "擦除报告与全部文件的查找结果 / reports of erasures and of the search in all files")
     report.add_argument("--party", required=True, help="机构 / institution")
     report.add_argument("--request", default="", metavar="REQUEST", help="只看这一项擦除 / only this erasure")
+    _asking_commands(verbs)
     receipt = _add(verbs, "receipt", "receipts:receipt", "出具一份授权凭据 / issue one consent receipt")
     receipt.add_argument("--record", type=_positive, metavar="N", help="授权记录号 / number of the grant")
     receipt.add_argument("--customer", action="store_true", help="从标准输入读手机号或身份证号，一行一个 / read phone or ID number from standard input, one a line")
@@ -165,6 +166,50 @@ def _list_commands(commands: argparse._SubParsersAction[Parser]) -> None:
         command.add_argument("--recipient", default="", help="接收方 / recipient")
 
 
+def _asking_commands(verbs: argparse._SubParsersAction[Parser]) -> None:
+    ask = _add(verbs, "ask", "consent_asking:ask", "向一位客户征求同意，给出签署链接 / ask one customer for consent: a link to sign")
+    ask.add_argument("--take-back", default="", metavar="A-…", help="收回一次征求 / take a question back")
+    ask.add_argument("--way", choices=("page", "assisted"), default="page", help="客户自行，或员工陪同 / the customer alone, or beside staff")
+    ask.add_argument("--otp-stated", action="store_true", help="由员工声明另行核对过一次性代码 / staff state that a one-time code was checked elsewhere")
+    listed = _add(verbs, "asked", "consent_asking:asked", "征求记录 / the questions asked")
+    states = ("SERVED", "OPENED", "SIGNED", "REFUSED", "EXPIRED", "CANCELLED", "COOLING")
+    listed.add_argument("--state", choices=states, default="", help="只看此状态；COOLING 为冷却期内 / only in this state; COOLING: not asked again yet")
+    listed.add_argument("--limit", type=_positive, default=50, metavar="N", help="至多几条 / at most")
+    listed.add_argument("--before", default="", metavar="A-…", help="更早的 / earlier than this one")
+    listed.add_argument("--customer", action="store_true", help="从标准输入读手机号或身份证号，只看此人 / of the person named on standard input")
+    decline = _add(verbs, "decline", "consent_asking:decline", "登记客户口头拒绝 / record that a customer declined before staff")
+    capture = _add(verbs, "capture", "consent_asking:capture", "代录一位客户的签署文件 / capture a signed form of one customer")
+    capture.add_argument("file", metavar="FILE", help="PDF, JPG, PNG")
+    capture.add_argument(
+        "--method", required=True, choices=("wet-scan", "assisted", "ca-esign", "otp-stated", "voice"), help="签署方式 / how it was signed"
+    )
+    capture.add_argument("--begins", type=_day, metavar="DAY", help="生效日，默认此刻 / first day, default now")
+    capture.add_argument("--initiative", choices=("staff", "customer"), default="staff", help="谁主动 / whose initiative")
+    capture.add_argument("--signer", choices=("self", "guardian", "agent", "kin"), default="self", help="签署人 / who signed")
+    capture.add_argument("--signer-name", default="", metavar="NAME", help="代签人姓名 / who signed for the customer")
+    capture.add_argument("--signer-relation", default="", metavar="TEXT", help="与客户关系 / relation to the customer")
+    capture.add_argument("--authority", default="", metavar="TEXT", help="代签的授权依据，如授权委托书 / basis of authority, such as a mandate")
+    capture.add_argument("--authority-digest", default="", metavar="SM3", help="授权文件的 SM3 / SM3 of the document of authority")
+    capture.add_argument("--backdating", default="", metavar="B-…", help="已批准的倒签 / an approved backdating")
+    backdate = _add(verbs, "backdate", "consent_asking:backdate", "倒签：提议、第二人批准、查看 / backdating: propose, approve as a second person, list")
+    backdate.add_argument("--earliest", type=_day, metavar="DAY", help="最早生效日 / earliest day a grant may begin")
+    backdate.add_argument("--most", type=_positive, default=1, metavar="N", help="至多几条 / grants at most")
+    backdate.add_argument("--reason", default="", help="理由，至少 10 个字 / reason, 10 characters or more")
+    backdate.add_argument("--approve", default="", metavar="B-…", help="批准一项提议 / approve a proposal")
+    for command in (ask, listed, decline, capture, backdate):
+        command.add_argument("--party", required=True, help="机构 / institution")
+    for command in (ask, decline, capture):
+        is_needed = command is not ask  # a question that is taken back needs none of them
+        command.description = f"{command.description}。手机号或身份证号从标准输入读，一行一个 / phone or ID number from standard input, one a line"
+        command.add_argument("--purpose", required=is_needed, help="目的 / purpose")
+        command.add_argument("--recipient", action="append", required=is_needed, help="接收方，可多次 / recipient, repeatable")
+        command.add_argument("--place", required=is_needed, metavar="TEXT", help="网点或渠道 / branch or channel")
+        command.add_argument("--identity", required=is_needed, metavar="TEXT", help="如何核身 / how the person was recognised")
+    for command in (ask, capture):
+        command.add_argument("--until", required=command is capture, type=_day, metavar="DAY", help="到哪一天（含） / last day")
+        command.add_argument("--notice", default="", metavar="KEY@N", help="告知书版本 / version of the notice")
+
+
 def _who_asks(command: Parser) -> None:
     command.add_argument(
         "--by", choices=("subject", "agent", "guardian", "kin"), default="subject",
@@ -180,7 +225,8 @@ def _table_file(command: Parser) -> None:
 
 
 def _consent_file(command: Parser) -> None:
-    command.add_argument("--documents", metavar="DIR", help="签署文件所在文件夹 / folder of the signed forms that rows name")
+    command.add_argument("--documents", metavar="DIR|ZIP", help="签署文件所在文件夹或 ZIP / folder or ZIP of the signed forms that rows name")
+    command.add_argument("--backdating", default="", metavar="B-…", help="已批准的倒签 / an approved backdating")
     _table_file(command)
 
 

@@ -33,7 +33,7 @@ from workbench_consent import (
     schema,
     subject_records,
 )
-from workbench_consent.capture import ending, page
+from workbench_consent.capture import asked, ending, page
 from workbench_consent.capture import erasing as capture_erasing
 from workbench_consent.capture import operations as capture
 from workbench_consent.capture import records as capture_records
@@ -51,7 +51,7 @@ def workbench_consent_registry(host: Host) -> ConsentRegistry:
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return [*operations.OPERATIONS, *outlook.OPERATIONS, *lifeline.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS, *deciding.DECIDE_OPERATIONS, *decisions.DECISION_OPERATIONS, *receipts.OPERATIONS, *capture.OPERATIONS]
+    return [*operations.OPERATIONS, *outlook.OPERATIONS, *lifeline.OPERATIONS, *replaying.REPLAY_OPERATIONS, *notices.OPERATIONS, *deciding.DECIDE_OPERATIONS, *decisions.DECISION_OPERATIONS, *receipts.OPERATIONS, *capture.OPERATIONS, *asked.OPERATIONS]
 
 
 @hookimpl

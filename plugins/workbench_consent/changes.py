@@ -1,7 +1,7 @@
 """What two people of an institution decide besides notices: processor contracts, and the run-off. docs/consent.md section 16.
 
-One table, one life: PROPOSED by one person, IN_FORCE by another, ENDED or REJECTED. The content is canonical JSON under a digest;
-it never changes. What it means is said by those who read it: `processors.py` and `exiting.py`.
+One table, one life: PROPOSED by one person, IN_FORCE by another, ENDED or REJECTED. To end something allows again what it barred, so
+that is a decision of two people as well, of the kind with END behind it. The content is canonical JSON under a digest; it never changes. What it means is said by those who read it: `processors.py` and `exiting.py`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ Reader = sqlite3.Connection | Transaction
 
 LABEL = b"workbench/v1/consent-change\n"
 PROPOSED, IN_FORCE, REJECTED, ENDED = "PROPOSED", "IN_FORCE", "REJECTED", "ENDED"
+END = "-end"
+"""Behind a kind: the decision to end one of it; its content names the number and the reason."""
 
-_KIND = Field("kind", Visibility.SHARED, "事项：processor 受托处理合同，succession 承继，exit 退出", "what it is: processor contract, succession, exit")
+_KIND = Field("kind", Visibility.SHARED, "事项：processor 受托处理合同，succession 承继，exit 退出，加 -end 为终止", "what it is: processor contract, succession, exit; with -end, ending one")
 _DIGEST = Field("digest", Visibility.SHARED, "内容摘要 SM3", "SM3 of the content")
 _NAME = Field("name", Visibility.COMMITTED, "对象", "whom or what it is about")
 _REASON = Field("reason", Visibility.COMMITTED, "理由", "reason")
@@ -108,15 +110,24 @@ def reject(tx: Transaction, host: Host, *, kind: str, number: int, reason: str, 
     return numbered(tx, kind, number)
 
 
-def end(tx: Transaction, host: Host, *, kind: str, number: int, reason: str, actor: str) -> Change:
-    """End what is in force."""
+def propose_end(tx: Transaction, host: Host, *, kind: str, number: int, reason: str, actor: str) -> Change:
+    """Write down that what is in force is to end; another person approves. It stays in force until then."""
     one = numbered(tx, kind, number)
     if one.state != IN_FORCE:
         raise _not_now(one)
-    values = {"kind": kind, "digest": one.digest, "name": one.name, "reason": reason}
+    return propose(tx, host, kind=kind + END, name=one.name, body={"number": number, "reason": reason}, actor=actor)
+
+
+def approve_end(tx: Transaction, host: Host, *, kind: str, number: int, expected: str, actor: str) -> Change:
+    """End what is in force, as another person proposed; number, expected: of that proposal. Returns what has ended."""
+    asked = approve(tx, host, kind=kind + END, number=number, expected=expected, actor=actor)
+    one = numbered(tx, kind, int(asked.body["number"]))
+    if one.state != IN_FORCE:
+        raise _not_now(one)
+    values = {"kind": kind, "digest": one.digest, "name": one.name, "reason": str(asked.body["reason"])}
     host.evidence.append(tx, "consent.change_ended", values, actor=actor)
     tx.execute("UPDATE consent_change SET state = ?, ended_ms = ? WHERE number = ?", (ENDED, host.now_ms(), one.number))
-    return numbered(tx, kind, number)
+    return numbered(tx, kind, one.number)
 
 
 def _change(row: Any) -> Change:

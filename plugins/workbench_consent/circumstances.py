@@ -104,6 +104,7 @@ class Circumstances:
             },
             notice_required=bool(setting("consent.notice_required")),
             processors=frozenset(processors),
+            representative_required=bool(setting("consent.representative_required")),
         )
 
     def notice_digests(self) -> dict[str, str]:

@@ -14,6 +14,8 @@ from workbench.operations import NoInput, Operation, Reply, Request
 from workbench_consent import changes, exiting, processors, succession
 from workbench_consent.deciding import host_of, registry_of
 from workbench_consent.notices.messages import LAST_MS, Both
+from workbench_consent.registry import Registry
+from workbench_consent.tables import Reader
 
 PROPOSERS: Final = frozenset({Role.COMPLIANCE})
 DECIDERS: Final = frozenset({Role.COMPLIANCE, Role.APPROVER})
@@ -55,9 +57,13 @@ class EndChange(Request):
 
 
 class ChangeReply(Reply):
-    """One decision as a row; content: as it was proposed; due: it ends within 30 days, or ended and is still in force."""
+    """One decision as a row; content: as it was proposed; due: it ends within 30 days, or ended and is still in force.
+
+    kind: processor, succession or exit; with "-end", the decision to end the one whose number stands in the content.
+    """
 
     number: int
+    kind: str
     name: str
     state: str
     digest: str
@@ -109,8 +115,28 @@ def _propose_contract(ctx: OperationContext, request: Contract) -> ChangeReply:
     if unknown or request.processor == host.party:
         raise InvalidRequest("信息种类未登记，或受托处理方是本机构", "a category is not registered, or the processor is this institution")
     processors.check(body)
-    state, now = registry.state(), host.now_ms()
-    named = [term.recipient == request.processor for term in state.terms]
+    _require_no_recipient(registry, request.processor, host.now_ms())
+    actor = ctx.caller.person.token
+    return _write(
+        host, lambda tx: changes.propose(tx, host, kind=processors.KIND, name=request.processor, body=body, actor=actor)
+    )
+
+
+def _approve_contract(ctx: OperationContext, request: DecideChange) -> ChangeReply:
+    """Looks again for grants that name the processor: some may have come since it was proposed."""
+    host, registry, actor = host_of(ctx), registry_of(ctx), ctx.caller.person.token
+    with host.store.read() as reader:
+        asked = changes.numbered(reader, processors.KIND, request.number)
+    _require_no_recipient(registry, asked.name, host.now_ms())
+    return _write(
+        host, lambda tx: changes.approve(tx, host, kind=processors.KIND, number=request.number, expected=request.digest, actor=actor)
+    )
+
+
+def _require_no_recipient(registry: Registry, party: str, now: int) -> None:
+    """Refused PROCESSOR_IS_RECIPIENT while live grants name the party."""
+    state = registry.state()
+    named = [term.recipient == party for term in state.terms]
     live = sum(
         1
         for number, is_named in enumerate(named)
@@ -121,12 +147,8 @@ def _propose_contract(ctx: OperationContext, request: Contract) -> ChangeReply:
             "客户的有效授权把它写作接收方：先厘清它是受托处理方还是接收方",
             "live grants name it as a recipient: first make clear whether it is a processor or a recipient",
             code="PROCESSOR_IS_RECIPIENT",
-            details={"party": request.processor},
+            details={"party": party},
         )
-    actor = ctx.caller.person.token
-    return _write(
-        host, lambda tx: changes.propose(tx, host, kind=processors.KIND, name=request.processor, body=body, actor=actor)
-    )
 
 
 def _propose_succession(ctx: OperationContext, request: Succession) -> ChangeReply:
@@ -175,22 +197,37 @@ def _rejecting(kind: str) -> Callable[[OperationContext, EndChange], ChangeReply
 def _ending(kind: str) -> Callable[[OperationContext, EndChange], ChangeReply]:
     def run(ctx: OperationContext, request: EndChange) -> ChangeReply:
         host, actor = host_of(ctx), ctx.caller.person.token
-        return _write(host, lambda tx: changes.end(tx, host, kind=kind, number=request.number, reason=request.reason, actor=actor))
+        return _write(host, lambda tx: changes.propose_end(tx, host, kind=kind, number=request.number, reason=request.reason, actor=actor))
 
     return run
 
 
+def _ended(kind: str) -> Callable[[OperationContext, DecideChange], ChangeReply]:
+    def run(ctx: OperationContext, request: DecideChange) -> ChangeReply:
+        host, actor = host_of(ctx), ctx.caller.person.token
+        return _write(
+            host, lambda tx: changes.approve_end(tx, host, kind=kind, number=request.number, expected=request.digest, actor=actor)
+        )
+
+    return run
+
+
+def _both(reader: Reader, kind: str) -> list[changes.Change]:
+    """Decisions of a kind and those to end one, newest first."""
+    found = [*changes.all_changes(reader, kind), *changes.all_changes(reader, kind + changes.END)]
+    return sorted(found, key=lambda one: -one.number)
+
+
 def _contracts(ctx: OperationContext, request: NoInput) -> ProcessorsReply:
     with ctx.host.store.read() as reader:
-        found = changes.all_changes(reader, processors.KIND)
-    return ProcessorsReply(rows=[_view(one, ctx.host.now_ms()) for one in reversed(found)])
+        found = _both(reader, processors.KIND)
+    return ProcessorsReply(rows=[_view(one, ctx.host.now_ms()) for one in found])
 
 
 def _exit_status(ctx: OperationContext, request: NoInput) -> ExitReply:
     registry, now = registry_of(ctx), ctx.host.now_ms()
     with ctx.host.store.read() as reader:
-        found = changes.all_changes(reader, exiting.KIND)
-    is_exiting = any(one.state == changes.IN_FORCE for one in found)
+        found, is_exiting = _both(reader, exiting.KIND), exiting.is_exiting(reader)
     grants = registry.state().grants
     live = ~grants.withdrawn & (grants.until_ms > now)
     return ExitReply(
@@ -199,7 +236,7 @@ def _exit_status(ctx: OperationContext, request: NoInput) -> ExitReply:
         en="leaving: no new consents and jobs; what exists ends by its dates" if is_exiting else "open for business",
         live_grants=int(live.sum()),
         last_until_ms=int(grants.until_ms[live].max()) if live.any() else 0,
-        rows=[_view(one, now) for one in reversed(found)],
+        rows=[_view(one, now) for one in found],
     )
 
 
@@ -210,7 +247,7 @@ def _write(host: Host, change: Callable[[Transaction], changes.Change]) -> Chang
 def _view(one: changes.Change, now_ms: int) -> ChangeReply:
     ends = int(one.body.get("until_ms", 0))
     return ChangeReply(
-        number=one.number, name=one.name, state=one.state, digest=one.digest, content=dict(one.body), proposed_by=one.proposed_by,
+        number=one.number, kind=one.kind, name=one.name, state=one.state, digest=one.digest, content=dict(one.body), proposed_by=one.proposed_by,
         proposed_ms=one.proposed_ms, decided_by=one.decided_by, decided_ms=one.decided_ms, ended_ms=one.ended_ms,
         due=one.state == changes.IN_FORCE and 0 < ends <= now_ms + processors.DUE_MS,
     )  # fmt: skip
@@ -223,15 +260,23 @@ DECISION_OPERATIONS = (
     ),
     Operation(
         name="processors.approve", zh="批准受托处理合同", en="approve a contract with an entrusted processor", request=DecideChange,
-        reply=ChangeReply, roles=DECIDERS, run=_approving(processors.KIND), fresh_password=True, evidence=("consent.change_approved",),
+        reply=ChangeReply, roles=DECIDERS, run=_approve_contract, fresh_password=True, evidence=("consent.change_approved",),
     ),
     Operation(
         name="processors.reject", zh="退回受托处理合同", en="send a contract back", request=EndChange, reply=ChangeReply, roles=DECIDERS,
         run=_rejecting(processors.KIND), evidence=("consent.change_rejected",),
     ),
     Operation(
-        name="processors.end", zh="终止受托处理合同（已返还或删除）", en="end a contract, everything returned or deleted", request=EndChange,
-        reply=ChangeReply, roles=PROPOSERS, run=_ending(processors.KIND), fresh_password=True, evidence=("consent.change_ended",),
+        name="processors.end_propose", zh="提出终止受托处理合同（已返还或删除）", en="propose to end a contract, everything returned or deleted",
+        request=EndChange, reply=ChangeReply, roles=PROPOSERS, run=_ending(processors.KIND), evidence=("consent.change_proposed",),
+    ),
+    Operation(
+        name="processors.end_approve", zh="批准终止受托处理合同", en="approve the end of a contract", request=DecideChange, reply=ChangeReply,
+        roles=DECIDERS, run=_ended(processors.KIND), fresh_password=True, evidence=("consent.change_approved", "consent.change_ended"),
+    ),
+    Operation(
+        name="processors.end_reject", zh="退回终止受托处理合同", en="send the end of a contract back", request=EndChange, reply=ChangeReply,
+        roles=DECIDERS, run=_rejecting(processors.KIND + changes.END), evidence=("consent.change_rejected",),
     ),
     Operation(
         name="processors.list", zh="查看受托处理合同", en="read the contracts with entrusted processors", request=NoInput,
@@ -266,8 +311,16 @@ DECISION_OPERATIONS = (
         roles=DECIDERS, run=_rejecting(exiting.KIND), evidence=("consent.change_rejected",),
     ),
     Operation(
-        name="consent.exit_end", zh="结束退出状态", en="end the run-off", request=EndChange, reply=ChangeReply, roles=PROPOSERS,
-        run=_ending(exiting.KIND), fresh_password=True, evidence=("consent.change_ended",),
+        name="consent.exit_end_propose", zh="提出结束退出状态", en="propose to end the run-off", request=EndChange, reply=ChangeReply,
+        roles=PROPOSERS, run=_ending(exiting.KIND), evidence=("consent.change_proposed",),
+    ),
+    Operation(
+        name="consent.exit_end_approve", zh="批准结束退出状态", en="approve the end of the run-off", request=DecideChange, reply=ChangeReply,
+        roles=DECIDERS, run=_ended(exiting.KIND), fresh_password=True, evidence=("consent.change_approved", "consent.change_ended"),
+    ),
+    Operation(
+        name="consent.exit_end_reject", zh="退回结束退出状态的提议", en="send the proposal to end the run-off back", request=EndChange,
+        reply=ChangeReply, roles=DECIDERS, run=_rejecting(exiting.KIND + changes.END), evidence=("consent.change_rejected",),
     ),
     Operation(
         name="consent.exit_status", zh="查看是否正在退出", en="read whether the institution is leaving", request=NoInput, reply=ExitReply,

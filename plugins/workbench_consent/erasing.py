@@ -15,7 +15,7 @@ import numpy as np
 from workbench.contracts import Host, Transaction
 from workbench.domain.erasure import Customer, ErasureFinding, ErasureRequest, Stage
 from workbench.errors import Refused
-from workbench_consent import merkle, rows, tables, withdrawing
+from workbench_consent import merkle, represented, rows, tables, withdrawing
 from workbench_consent.grants import Subject, erasure_digest
 from workbench_consent.rows import SALT_SIZE, Chunk
 from workbench_consent.subjects import TOKEN_SIZE, Flags, Subjects, Words, bytes_of, is_named, words_of
@@ -68,7 +68,7 @@ def erase(host: Host, request: ErasureRequest, subjects: Sequence[Subject]) -> l
     if request.stage is Stage.ERASE:
         return []
     withdrawn = sum(host.store.write(partial(_withdraw, host=host, request=request, subject=one)) for one in subjects)
-    finding = host.store.write(lambda tx: _take_out(tx, host, request), timeout_s=300.0)
+    findings = host.store.write(lambda tx: _take_out(tx, host, request), timeout_s=300.0)
     return [
         ErasureFinding(
             OWNER, "suppression", withdrawn, 0, 0, 0,
@@ -76,7 +76,7 @@ def erase(host: Host, request: ErasureRequest, subjects: Sequence[Subject]) -> l
             "withdrawn and kept out; the list holds keyed tokens only, which keep the customer out of later imports",
             left=withdrawn,
         ),
-        finding,
+        *findings,
     ]  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def _live(tx: Transaction, names: Sequence[str]) -> bool:
     return bool(rows_named(grants, names).any())
 
 
-def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> ErasureFinding:
+def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> list[ErasureFinding]:
     values: dict[str, bytes] = {}
     records: list[int] = []
     leaves: list[tuple[int, bytes]] = []
@@ -116,7 +116,7 @@ def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> ErasureFi
         hashes = rows.import_leaves(rest)
         leaves += [(chunk.first + leaf * merkle.ROWS_PER_LEAF, hashes[leaf]) for leaf in _leaves(chosen)]
     if not records:
-        return _finding(0, 0, 0, 0)
+        return [_finding(0, 0, 0, 0)]
     stored = records_with_forms(tx)
     now = host.now_ms()
     taken = host.restricted.take_records(
@@ -138,7 +138,17 @@ def _take_out(tx: Transaction, host: Host, request: ErasureRequest) -> ErasureFi
     tx.executemany(
         "INSERT INTO consent_leaf_after (seq, first, hash) VALUES (?, ?, ?)", [(seq, first, hash_) for first, hash_ in leaves]
     )
-    return _finding(len(records), taken.erased_items, taken.restricted_items, taken.until_ms)
+    found = [_finding(len(records), taken.erased_items, taken.restricted_items, taken.until_ms)]
+    people = represented.take_out(tx, host, records)
+    if people:
+        gone = host.restricted.take_records(tx, people, owner=OWNER, kind=represented.KIND, from_ms=now, request=request.request)
+        found.append(
+            ErasureFinding(
+                OWNER, "representatives", len(people), gone.erased_items, gone.restricted_items, gone.until_ms,
+                "谁代为签署的登记随授权移出", "who signed for the customer went with the grants",
+            )
+        )  # fmt: skip
+    return found
 
 
 def records_with_forms(reader: tables.Reader) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Leaving the business (row I4): no new consents and no new jobs; what runs ends by its dates. docs/consent.md section 16.
 
-Two people begin it. Ending it is a step of its own with a fresh password and a reason; both are evidence.
+Two people begin it. Two people end it, because from then on consents and jobs are taken again; both are evidence.
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ from workbench.contracts import HealthReport, Host
 from workbench.errors import Refused
 from workbench_consent import changes, exiting, processors, tables
 
+STRICT = ("consent.notice_required", "consent.backdating_required", "consent.representative_required")
+"""Settings that are on in production unless its settings file says otherwise."""
+
 
 def reports(host: Host) -> list[HealthReport]:
     """How many grants and withdrawals there are, and what waits: a run-off, contracts about to end, a clock that is behind."""
@@ -29,6 +32,13 @@ def _waiting(host: Host) -> Iterator[HealthReport]:
         yield HealthReport(
             "consent.processors", "warning", f"受托处理合同 30 天内到期：{names}。续签，或收回并删除数据后终止",
             f"contracts with entrusted processors end within 30 days: {names}. Renew, or end them once the data is returned or deleted",
+            owner="compliance",
+        )  # fmt: skip
+    loose = [name for name in STRICT if host.kind == "production" and not host.setting(name)]
+    if loose:
+        yield HealthReport(
+            "consent.strictness", "warning", f"生产工作区放宽了设置：{'、'.join(loose)}。不再需要时从 settings.json 删去",
+            f"this production workspace loosens settings: {', '.join(loose)}. Take them out of settings.json when that is no longer needed",
             owner="compliance",
         )  # fmt: skip
     try:

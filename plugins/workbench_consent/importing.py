@@ -7,8 +7,8 @@ an import is not overtaken by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from workbench.contracts import Host, Transaction
 from workbench.domain.intersection import KeyKind
 from workbench.errors import Refused
 from workbench.intake import GrantTable
-from workbench_consent import rows, tables
+from workbench.intake.grant_scope import SIGNER_FIELDS
+from workbench_consent import represented, rows, tables
 from workbench_consent.columns import Term, birth_days, days_of
 from workbench_consent.documents import Forms
 from workbench_consent.grants import Conditions, signed_form_commitment
@@ -62,6 +63,8 @@ class Candidates:
     documents: pl.Series
     files: pl.Series
     """Name of the file of the signed form in the folder that came along, null where there is none."""
+    signers: pl.DataFrame | None = field(default=None, repr=False)
+    """Columns SIGNER_FIELDS: who signed for the customer, null where the customer did; None where no row says anything."""
 
     def take(self, keep: Flags) -> Candidates:
         chosen = np.flatnonzero(keep)
@@ -73,6 +76,7 @@ class Candidates:
             self.until_ms[chosen],
             self.documents.gather(chosen),
             self.files.gather(chosen),
+            None if self.signers is None else self.signers[chosen],
         )
 
 
@@ -89,12 +93,13 @@ def import_table(
     actor: str,
     forms: Forms | None = None,
     notice_digests: Mapping[str, str] | None = None,
+    proposal: str = "",
     also: Callable[[Transaction], Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Imported:
     """Add the grants of a file to the registry; one evidence entry, all or nothing.
 
-    also: more to write in the same transaction, such as offering the rejects; its result is handed back.
+    proposal: the backdating that covers it, "" where none was needed. also: more to write in the same transaction, such as offering the rejects; its result is handed back.
     Raises Refused IMPORT_BUSY when withdrawals kept coming in between. Cost: about 8 s per 10^6 rows.
     """
     progress(0, 3)
@@ -116,10 +121,11 @@ def import_table(
         prepared = prepare(fresh, state, party=host.party, random=host.random)
         progress(2, 3)
         try:
+            people = represented.blocks(fresh.signers, prepared.first)
             kept = {prepared.first + row: name for row, name in enumerate(fresh.files.to_list()) if name is not None}
             change = _change(
                 host, prepared, state.seq, counts, file=table.report.file, actor=actor, also=also, forms=forms or Forms(),
-                kept=kept,
+                kept=kept, people=people, proposal=proposal,
             )  # fmt: skip
             result = host.store.write(change, timeout_s=300.0)
         except _Moved:
@@ -152,7 +158,15 @@ def candidates_of(
         until_ms=frame["valid_until_ms"].to_numpy().astype(np.int64),
         documents=frame["document_digest"].fill_null("").str.decode("hex"),
         files=frame["document"] if "document" in frame.columns else pl.Series([None], dtype=pl.String).new_from_index(0, frame.height),
+        signers=_signers(frame),
     )
+
+
+def _signers(frame: pl.DataFrame) -> pl.DataFrame | None:
+    """Who signed for whom, row by row; None where nobody is named."""
+    if "signer_name" not in frame.columns or frame["signer_name"].null_count() == frame.height:
+        return None
+    return frame.select(list(SIGNER_FIELDS))
 
 
 _CONDITIONS = {
@@ -305,6 +319,8 @@ def _change(
     also: Callable[[Transaction], Any] | None,
     forms: Forms,
     kept: Mapping[int, str],
+    people: Sequence[represented.Block] = (),
+    proposal: str = "",
 ) -> Callable[[Transaction], Imported]:
     def change(tx: Transaction) -> Imported:
         if tables.newest_event(tx) != as_of:
@@ -312,7 +328,7 @@ def _change(
         event = as_of + 1 if prepared.chunks else 0
         first = prepared.chunks[0].first if prepared.chunks else 0
         values = {name: str(count) for name, count in counts.items()}
-        values |= {"root": prepared.root.hex(), "file": file, "documents": str(len(kept)), "event": str(event), "first_record": str(first)}
+        values |= {"root": prepared.root.hex(), "file": file, "documents": str(len(kept)), "event": str(event), "first_record": str(first), "proposal": proposal}
         entry = host.evidence.append(tx, "consent.imported", values, actor=actor)
         if prepared.chunks:
             tables.add_terms(tx, prepared.new_terms)
@@ -329,6 +345,7 @@ def _change(
             )
             tables.add_chunks(tx, prepared.chunks)
             forms.adopt(tx, host, kept)
+            represented.keep(tx, host, event, people)
         extra = also(tx) if also is not None else None
         return Imported(event=event, root=prepared.root.hex(), extra=extra, **counts)
 

@@ -21,9 +21,9 @@ from workbench_consent.withdrawing import evidence_name
 
 SHOWN: Final = (
     "record", "purpose", "recipient", "channel", "valid_from_ms", "valid_until_ms", "withdrawn", "signed_form", "kept_out",
-    "partner", "job", "owner", "until_ms",
+    "partner", "job", "owner", "until_ms", "signer", "signer_name", "signer_relation", "authority", "authority_digest",
 )  # fmt: skip
-"""Values of a record that say what happened. All others may say who the customer is."""
+"""Values of a record that say what happened, and who signed for the customer. All others may say who the customer is."""
 STEPS: Final[Mapping[str, str]] = {
     "consent": "consent", "lists": "list", "results": "use", "jobs": "use", "exports": "left", "downloads": "left",
     "uploads": "list", "restricted": "set-aside", "evidence": "evidence",

@@ -16,6 +16,7 @@ from workbench.errors import InvalidRequest, NotFound
 from workbench.intake import GrantTable
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench_consent import columns
+from workbench_consent.capture import forms
 from workbench_consent.grants import Reason
 from workbench_consent.projection import State
 from workbench_consent.reasons import SENTENCES
@@ -30,11 +31,13 @@ READERS: Final = frozenset({Role.MARKETING, Role.APPROVER, Role.COMPLIANCE, Role
 class ImportConsents(Request):
     """file: id of an upload. documents: id of a second upload, a ZIP of the signed forms that rows name.
 
-    mapping: our field -> header in the file. max_bad_share: 0 to 1, else the setting.
+    backdating: an approved proposal, for rows that begin before today (setting consent.backdating_required). mapping: our field -> header in the file.
+    max_bad_share: 0 to 1, else the setting.
     """
 
     file: str
     documents: str = ""
+    backdating: str = Field(default="", max_length=40)
     mapping: dict[str, str] = Field(default_factory=dict)
     max_bad_share: float | None = Field(default=None, ge=0, le=1)
 
@@ -42,7 +45,7 @@ class ImportConsents(Request):
 class ImportConsentsReply(Reply):
     """rows = accepted + rejected + duplicates + suppressed. rejects: id of a download, "" when there are none.
 
-    event: number of the consent event and root: Merkle root in its evidence; 0 and "" when nothing was new.
+    event: number of the consent event and root: Merkle root in its evidence; 0 and "" when nothing was new. orphans: forms that no row names.
     """
 
     rows: int
@@ -50,6 +53,7 @@ class ImportConsentsReply(Reply):
     rejected: int
     duplicates: int
     suppressed: int
+    orphans: int
     event: int
     root: str
     reasons: dict[str, int]
@@ -273,6 +277,7 @@ def _import(ctx: OperationContext, request: ImportConsents) -> ImportConsentsRep
             max_bad_share=request.max_bad_share,
             mapping=request.mapping or None,
             folder=host.uploads.path(request.documents) if request.documents else None,
+            proposal=request.backdating,
             also=offer_rejects,
             refused=offer_after_refusal,
             progress=lambda done, total: ctx.progress(done, total, "导入授权", "importing consents"),
@@ -283,17 +288,20 @@ def _import(ctx: OperationContext, request: ImportConsents) -> ImportConsentsRep
         if request.documents:
             host.uploads.remove(request.documents)
     report = tables_read[-1].report
+    told: dict[str, Any] = report.as_dict()
+    told["reason_texts"] |= forms.names_of(report.reasons)
     return ImportConsentsReply(
         rows=result.rows,
         accepted=result.accepted,
         rejected=result.rejected,
         duplicates=result.duplicates,
         suppressed=result.suppressed,
+        orphans=report.reasons.get("FORM_WITHOUT_ROW", 0),
         event=result.event,
         root=result.root,
         reasons=dict(report.reasons),
         rejects=result.extra,
-        report=report.as_dict(),
+        report=told,
     )
 
 

@@ -6,7 +6,6 @@ The shell around the pure parts: it knows the store, the clock and the vault, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from workbench.domain.intersection import KeyKind
 from workbench.domain.party import PartyId
 from workbench.errors import Refused
 from workbench.intake import GrantTable, read_grant_rows, require_quality
+from workbench.intake.grant_scope import FormRules
 from workbench_consent import (
     columns,
     documents,
@@ -35,6 +35,8 @@ from workbench_consent import (
     withdrawing,
 )
 from workbench_consent.audit import AuditResult, audit
+from workbench_consent.capture import backdating
+from workbench_consent.capture import forms as capture
 from workbench_consent.circumstances import Circumstances
 from workbench_consent.columns import Verdicts
 from workbench_consent.grants import Customer, Reason, StaleSince, Subject, Verdict, Withdrawal
@@ -220,63 +222,89 @@ class Registry:
         max_bad_share: float | None = None,
         mapping: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        proposal: str = "",
         also: Callable[[Transaction, GrantTable], Any] | None = None,
         refused: Callable[[GrantTable], Mapping[str, str]] | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> importing.Imported:
-        """Import a consent file: all or nothing, one evidence entry, safe to repeat.
+        """Import a consent file: one evidence entry, safe to repeat; what is not taken is told row by row.
 
-        refused: asked for more details of a refusal for bad rows, given the table; for instance to offer the rejects.
-
-        folder: a ZIP of the signed forms that rows name. max_bad_share: 0 to 1, by default the setting. also: more to write in the same transaction. Raises Refused or
-        Cancelled; nothing was written then. Cost: about 12 s per 10^6 rows.
+        folder: a ZIP of the signed forms that rows name. proposal: an approved backdating, for rows that begin before today where
+        `consent.backdating_required`. refused: asked for more details of a refusal for bad rows, given the table; for instance to offer
+        the rejects. max_bad_share: 0 to 1, by default the setting. also: more to write in the same transaction, given the table.
+        Raises Refused or Cancelled; nothing was written then. Cost: about 12 s per 10^6 rows.
         """
         share = self._host.setting("consent.max_bad_share") if max_bad_share is None else max_bad_share
-        exiting.require_open(self._host.store)
-        table = read_grant_rows(
+        parts = 2 if folder is None else 3
+        read = read_grant_rows(
             path,
             purposes=self.purposes(),
             recipients=self.recipients(),
             today=self._host.today(),
-            rules=self._circumstances.form_rules(self.processors()),
+            rules=self._open_rules(),
             mapping=mapping,
-            progress=lambda done, total: progress(done, (total or done) * 2),
+            progress=lambda done, total: progress(done, (total or done) * parts),
             cancelled=cancelled,
         )
+        size = max(read.report.rows, 1)
+        first, count = capture.backdated(self._host, read.frame) if proposal else (0, 0)
+        if count:
+            with self._host.store.read() as reader:
+                backdating.require(reader, self._host, proposal, first_ms=first, grants=count, actor=actor)
+        allows_past = bool(proposal) or not self._host.setting("consent.backdating_required")
+        table, forms = capture.check_register(
+            self._host, read, folder, allows_past=allows_past, cancelled=cancelled,
+            progress=lambda done, total: progress(size + size * done // max(total, 1), size * parts),
+        )  # fmt: skip
+        try:
+            self._require_quality(table, share, refused)
+            first, count = capture.backdated(self._host, table.frame) if proposal else (0, 0)
+
+            def inside(tx: Transaction) -> Any:
+                if count:
+                    backdating.spend(tx, self._host, proposal, first_ms=first, grants=count, actor=actor)
+                return None if also is None else also(tx, table)
+
+            return importing.import_table(
+                self._host,
+                self._projection,
+                self._token_key,
+                table,
+                actor=actor,
+                forms=forms,
+                notice_digests=self.notice_digests(),
+                proposal=proposal if count else "",
+                also=inside,
+                progress=lambda done, total: progress(size * (parts - 1) + size * done // total, size * parts),
+            )
+        finally:
+            forms.discard(self._host)
+
+    def _open_rules(self) -> FormRules:
+        """What a form may say now; Refused EXITING while the institution is leaving."""
+        exiting.require_open(self._host.store)
+        return self._circumstances.form_rules(self.processors())
+
+    def _require_quality(
+        self, table: GrantTable, share: float, refused: Callable[[GrantTable], Mapping[str, str]] | None
+    ) -> None:
         try:
             require_quality(table.report, share)
         except Refused as refusal:
             refusal.details.update(refused(table) if refused is not None else {})
             raise
-        size = max(table.report.rows, 1)
-        frame, forms = documents.attach(table.frame, folder, self._host, cancelled=cancelled)
-        try:
-            return importing.import_table(
-                self._host,
-                self._projection,
-                self._token_key,
-                replace(table, frame=frame),
-                actor=actor,
-                forms=forms,
-                notice_digests=self.notice_digests(),
-                also=None if also is None else lambda tx: also(tx, table),
-                progress=lambda done, total: progress(size + size * done // total, size * 2),
-            )
-        finally:
-            forms.discard(self._host)
 
     def read_rows(
         self, path: Path, *, mapping: Mapping[str, str] | None = None, cancelled: Callable[[], bool] = lambda: False
     ) -> GrantTable:
         """The rows of a consent file as `import_file` reads them; nothing is imported. Refused EXITING while leaving."""
-        exiting.require_open(self._host.store)
         return read_grant_rows(
             path,
             purposes=self.purposes(),
             recipients=self.recipients(),
             today=self._host.today(),
-            rules=self._circumstances.form_rules(self.processors()),
+            rules=self._open_rules(),
             mapping=mapping,
             cancelled=cancelled,
         )

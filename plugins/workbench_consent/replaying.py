@@ -8,6 +8,7 @@ until compliance has entered those withdrawals again and said so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from pydantic import Field
 
@@ -17,11 +18,14 @@ from workbench.domain.evidence import ReplayNeed, RestoredEntry
 from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused
 from workbench.operations import NoInput, Operation, Reply, Request
+from workbench_consent.capture.recovering import ENDS, REFUSED, TELL_REFUSALS, end_again
 from workbench_consent.recovering import withdraw_again
 from workbench_consent.refusing import OPTED_OUT, refuse_again
 
 WITHDRAWN = "consent.withdrawn"
 """After this kind, and after OPTED_OUT, somebody must no longer be used. Lost imports and liftings only mean that fewer may be."""
+AGAIN: Final = {WITHDRAWN: withdraw_again, OPTED_OUT: refuse_again, **dict.fromkeys(ENDS, end_again)}
+"""Kind of entry -> what does again what it tells, where the entry carries enough; False where people must."""
 
 
 class ReplayRow(Reply):
@@ -44,13 +48,12 @@ class ReplayConfirm(Request):
 
 
 def replay(host: Host, entries: Iterable[RestoredEntry]) -> Sequence[ReplayNeed]:
-    """Keep which withdrawals people must enter again. Safe to repeat."""
-    found = [one for one in entries if one.kind in (WITHDRAWN, OPTED_OUT)]
+    """Do again what ended the use of somebody or a question; keep what people must enter again. Safe to repeat."""
+    found = [one for one in entries if one.kind in AGAIN]
 
     def change(tx: Transaction) -> None:
         # What the entry itself seals for this institution is done at once; only the rest needs people.
-        again = {WITHDRAWN: withdraw_again, OPTED_OUT: refuse_again}
-        rows = [(one.index, one.kind, one.time_ms) for one in found if not again[one.kind](tx, host, one)]
+        rows = [(one.index, one.kind, one.time_ms) for one in found if not AGAIN[one.kind](tx, host, one)]
         tx.executemany(
             "INSERT INTO consent_replay (entry, kind, at_ms, done) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING", rows
         )
@@ -58,22 +61,35 @@ def replay(host: Host, entries: Iterable[RestoredEntry]) -> Sequence[ReplayNeed]
     if found:
         host.store.write(change)
     left = waiting(host.store)
-    if not left:
-        return []
-    return [
-        ReplayNeed(
-            WITHDRAWN,
-            len(left),
-            f"有 {len(left)} 条撤回在旧副本之后发生，客户身份只有本机构知道且已丢失：合规岗补录后用 consent.replay_confirm 确认，"
-            "此前不筛选、不导出",
-            f"{len(left)} withdrawals happened after the copy; whose they were only this institution knew, and it is lost: "
-            "compliance enters them again and confirms with consent.replay_confirm; until then nobody is used",
+    unknown = sum(one.kind in TELL_REFUSALS for one in left)
+    needs = []
+    if len(left) > unknown:
+        count = len(left) - unknown
+        needs.append(
+            ReplayNeed(
+                WITHDRAWN,
+                count,
+                f"有 {count} 条撤回在旧副本之后发生，客户身份只有本机构知道且已丢失：合规岗补录后用 consent.replay_confirm 确认，"
+                "此前不筛选、不导出",
+                f"{count} withdrawals happened after the copy; whose they were only this institution knew, and it is lost: "
+                "compliance enters them again and confirms with consent.replay_confirm; until then nobody is used",
+            )
         )
-    ]
+    if unknown:
+        needs.append(
+            ReplayNeed(
+                REFUSED,
+                unknown,
+                f"有 {unknown} 条对征求的拒绝在旧副本之后发生，不知属于谁：合规岗用 consent.refusal_note 补录，再用 consent.replay_confirm 确认，此前不征求",
+                f"{unknown} refusals to be asked happened after the copy and it is lost whose they were: compliance enters them with "
+                "consent.refusal_note and confirms with consent.replay_confirm; until then nobody is asked",
+            )
+        )
+    return needs
 
 
 def waiting(store: Store) -> list[ReplayRow]:
-    """Withdrawals that nobody has entered again yet, oldest first."""
+    """Withdrawals and refusals that nobody has entered again yet, oldest first."""
     with store.read() as reader:
         rows = reader.execute("SELECT entry, kind, at_ms FROM consent_replay WHERE done = 0 ORDER BY entry").fetchall()
     return [ReplayRow(entry=row[0], kind=row[1], time=format_time(row[2])) for row in rows]
@@ -81,7 +97,7 @@ def waiting(store: Store) -> list[ReplayRow]:
 
 def require_replayed(store: Store) -> None:
     """Refused REPLAY_PENDING while withdrawals of before a restore are still to be entered again."""
-    count = len(waiting(store))
+    count = sum(one.kind not in TELL_REFUSALS for one in waiting(store))
     if count:
         raise Refused(
             f"本机构从旧副本恢复后还有 {count} 条撤回未补录，不筛选、不导出。合规岗补录后确认",

@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.contracts import CustomerDecision, GrantQuery, Host
 from workbench.domain.subject import SubjectRecord
+from workbench_consent import represented
 from workbench_consent.columns import Verdicts
 from workbench_consent.erasing import records_with_forms, rows_named
 from workbench_consent.grants import Reason
@@ -38,14 +39,17 @@ def records(host: Host, state: State, names: Sequence[str]) -> list[SubjectRecor
         ).fetchall()
     grants = state.grants
     found = []
-    for row in np.flatnonzero(rows_named(grants.subjects, names)).tolist():
+    mine: list[int] = np.flatnonzero(rows_named(grants.subjects, names)).tolist()
+    with host.store.read() as reader:
+        people = represented.of_records(reader, host, [row + 1 for row in mine])
+    for row in mine:
         term = state.terms[int(grants.term[row])]
         form = str(row + 1) in with_forms
         values = {
             "record": str(row + 1), "purpose": term.purpose, "recipient": term.recipient, "channel": term.channel,
             "valid_from_ms": str(int(grants.from_ms[row])), "valid_until_ms": str(int(grants.until_ms[row])),
             "withdrawn": "yes" if grants.withdrawn[row] else "no", "digest": bytes(grants.digest[row]).hex(),
-            "signed_form": "kept" if form else "none",
+            "signed_form": "kept" if form else "none", **_signed_by(term.conditions.signer, people.get(row + 1)),
         }  # fmt: skip
         found.append(
             SubjectRecord(
@@ -74,6 +78,11 @@ def records(host: Host, state: State, names: Sequence[str]) -> list[SubjectRecor
             )
         )  # fmt: skip
     return found
+
+
+def _signed_by(signer: str, person: represented.Representative | None) -> dict[str, str]:
+    """Who signed, where the form says so."""
+    return ({"signer": signer} if signer else {}) | (person.values if person is not None else {})
 
 
 def customer_decision(

@@ -172,6 +172,7 @@ def test_sizes_and_scopes_are_never_shared() -> None:
     # A notice is told to customers anyway; here only which version, by its digest.
     roots |= {(f"notices.{what}", name) for what in ("proposed", "published", "rejected", "retired") for name in ("notice", "version", "digest")}
     roots |= {("consent.opted_out", "root"), ("consent.opted_out", "recovery"), ("consent.opted_in", "root")}
+    roots |= {(f"consent.{what}", "recovery") for what in ("signed", "refused", "ask_closed")}  # sealed and padded
     decided = ("proposed", "approved", "rejected", "ended")
     roots |= {(f"consent.change_{what}", name) for what in decided for name in ("kind", "digest")}  # not whom it is about
     assert shared == roots | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -144,6 +145,28 @@ def test_a_phone_somebody_withdrew_is_no_key_for_the_others_who_have_it(house: H
     other = customer_list(("C2", P1, I2))
     assert reasons(house, other, query(house.time_ms)) == ["SUPPRESSED"]
     assert reasons(house, other, query(house.time_ms, kind="id_no")) == [""]
+
+
+@pytest.mark.parametrize(("institutions", "directions"), [(2, 2), (3, 6)])
+def test_an_intersection_of_two_needs_both_directions_and_three_institutions_six(institutions: int, directions: int) -> None:
+    """Each institution decides in its own direction; without one grant exactly the pair it belongs to loses the customer."""
+    parties = ("broker", "bank", "cardnet")[:institutions]
+    wanted = [(giver, taker) for giver in parties for taker in parties if giver != taker]
+    assert len(wanted) == directions
+    person = Subject(b"p" * 16, None)
+
+    def usable(given: Sequence[tuple[str, str]], giver: str, taker: str) -> bool:
+        signed = [
+            Grant(number, 1, person, "wealth-marketing", to, 0, 10, bytes(32)) for number, (by, to) in enumerate(given, 1) if by == giver
+        ]
+        return grants.decide([Customer("C", person)], signed, [], query(5, recipient=taker))[0].reason is Reason.OK
+
+    def pairs(given: Sequence[tuple[str, str]]) -> set[frozenset[str]]:
+        return {frozenset(pair) for pair in wanted if usable(given, *pair) and usable(given, *reversed(pair))}
+
+    assert pairs(wanted) == {frozenset(pair) for pair in wanted}
+    for missing in wanted:
+        assert pairs(wanted) - pairs([pair for pair in wanted if pair != missing]) == {frozenset(missing)}
 
 
 def test_an_unknown_purpose_or_recipient_is_refused(house: House) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
+from dataclasses import replace
 
 import pytest
+from captured_files import pdf
 from consent_house import House, customer_list, identity_number, phone_number
 from workbench_consent import documents, erasing, operations, recovering, replaying
 from workbench_consent.grants import Subject, Withdrawal, signed_form_commitment
@@ -20,7 +23,7 @@ from workbench.domain.party import PartyId
 from workbench.errors import Denied, NotFound, Refused, VerificationError
 
 P1, P2, I1, I2 = phone_number(1), phone_number(2), identity_number(1), identity_number(2)
-FORM = b"%PDF I agree " * 9000
+FORM = pdf("I agree " * 14_000)
 
 
 def row(phone: str, id_no: str = "", document: str = "", digest: str = "") -> str:
@@ -138,7 +141,7 @@ def test_names_are_tokens_that_only_this_institution_computes(house: House) -> N
 
 
 def test_a_form_is_kept_once_and_binds_its_grant(house: House) -> None:
-    done = give(house, row(P1, I1, "a.pdf"), row(P2, I2, "a.pdf"), row(phone_number(3)), forms={"a.pdf": FORM, "b.pdf": b"x"})
+    done = give(house, row(P1, I1, "a.pdf"), row(P2, I2, "b.pdf"), row(phone_number(3)), forms={"a.pdf": FORM, "b.pdf": FORM})
     assert (done.accepted, blobs_on_disk(house)) == (3, 1)
     assert documents.read(house, 1) == documents.read(house, 2) == FORM
     with pytest.raises(NotFound):
@@ -152,22 +155,75 @@ def test_a_form_is_kept_once_and_binds_its_grant(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "forms", "code"),
+    ("line", "forms", "reason"),
     [
-        (row(P1, I1, "a.pdf"), None, "DOCUMENTS_MISSING"),
-        (row(P1, I1, "a.pdf"), {"b.pdf": b"x"}, "DOCUMENTS_MISSING"),
-        (row(P1, I1, "a.pdf", "ab" * 32), {"a.pdf": FORM}, "DOCUMENT_DIFFERS"),
-        (row(P1, I1, "a.pdf"), {"a.pdf": bytes((32 << 20) + 1)}, "DOCUMENT_TOO_LARGE"),
+        (row(P1, I1, "a.pdf"), {"b.pdf": FORM}, "FORM_MISSING"),
+        (row(P1, I1, "a.pdf", "ab" * 32), {"a.pdf": FORM}, "FORM_DIFFERS"),
+        (row(P1, I1, "a.pdf"), {"a.pdf": bytes((32 << 20) + 1)}, "FORM_TOO_LARGE"),
+        (row(P1, I1, "a.pdf"), {"a.pdf": FORM[:-20]}, "FORM_DAMAGED"),
+        (row(P1, I1, "a.pdf"), {"a.pdf": b"hello"}, "FORM_TYPE"),
     ],
 )
-def test_a_file_with_a_form_that_does_not_fit_is_refused_whole(
-    house: House, line: str, forms: dict[str, bytes] | None, code: str
+def test_a_row_whose_form_does_not_fit_is_left_out_by_name_and_the_rest_comes_in(
+    house: House, line: str, forms: dict[str, bytes], reason: str
 ) -> None:
     with pytest.raises(Refused) as refused:
         give(house, row(P2, I2), line, forms=forms)
-    assert refused.value.code == code
+    assert (refused.value.code, refused.value.details["reason"]) == ("QUALITY", reason)
     assert "a.pdf" not in str(refused.value), "a file's name may be a customer's"
     assert (house.registry.state().seq, blobs_on_disk(house)) == (0, 0)
+    reply = imported(house, row(P2, I2), line, forms=forms, max_bad_share=1.0)
+    assert (reply.accepted, reply.rejected, reply.rows) == (1, 1, 2)
+    assert reply.reasons[reason] == 1
+    rejects = list(csv.DictReader(io.StringIO(house.downloads.offered["rejects.csv"].decode("utf-8-sig"))))
+    assert [(one["line"], one["reason"]) for one in rejects if one["line"]] == [("3", reason)]
+    assert all(one["reason_zh"] and one["reason_en"] for one in rejects)
+    assert (len(house.registry.state().grants), blobs_on_disk(house)) == (1, 0)
+
+
+def imported(house: House, *lines: str, forms: dict[str, bytes], **options: object) -> operations.ImportConsentsReply:
+    """By the operation, as the command and the page do."""
+    path = house.folder / "rows.csv"
+    header = "phone,id_no,purpose,recipient,valid_from,valid_until,document_digest,channel,document"
+    path.write_text("\n".join([header, *lines]) + "\n", "utf-8")
+    with zipfile.ZipFile(house.folder / "rows.zip", "w") as folder:
+        for name, data in forms.items():
+            folder.writestr(name, data)
+    operation = next(one for one in operations.OPERATIONS if one.name == "consent.import")
+    told: list[float] = []
+    context = replace(house.context(), progress=lambda done, total, zh, en: told.append(done / total))
+    reply = operation.run(context, operation.request(file="rows.csv", documents="rows.zip", **options))
+    assert told == sorted(told) and told[-1] == 1.0, "progress never goes back"
+    assert isinstance(reply, operations.ImportConsentsReply)
+    return reply
+
+
+def test_one_bad_form_of_many_leaves_the_others_in(house: House) -> None:
+    """A row without its form, a form without its row, a damaged form: each is named, under the share of bad rows."""
+    rows = [row(phone_number(number), identity_number(number), f"{number}.pdf") for number in range(1, 61)]
+    forms = {f"{number}.pdf": pdf(str(number)) for number in range(1, 60)} | {"=stray.pdf": pdf("stray")}
+    forms["7.pdf"] = forms["7.pdf"][:-9]
+    reply = imported(house, *rows, row(phone_number(99)), forms=forms)
+    assert (reply.rows, reply.accepted, reply.rejected, reply.orphans) == (61, 59, 2, 1)
+    assert {name: reply.reasons[name] for name in ("FORM_DAMAGED", "FORM_MISSING", "FORM_WITHOUT_ROW")} == {
+        "FORM_DAMAGED": 1, "FORM_MISSING": 1, "FORM_WITHOUT_ROW": 1,
+    }  # fmt: skip
+    rejects = list(csv.DictReader(io.StringIO(house.downloads.offered["rejects.csv"].decode("utf-8-sig"))))
+    assert [(one["line"], one["reason"], one["value"]) for one in rejects] == [
+        ("8", "FORM_DAMAGED", ""), ("61", "FORM_MISSING", ""), ("", "FORM_WITHOUT_ROW", "'=stray.pdf"),
+    ]  # fmt: skip
+    assert reply.rejects == "rejects.csv"
+    assert blobs_on_disk(house) == 58
+    entry = house.entries("consent.imported")[0]
+    assert (entry["rejected"], entry["documents"], entry["proposal"]) == ("2", "58", "")
+    assert "stray" not in str(entry)
+
+
+def test_rows_that_name_forms_without_any_folder_are_refused_whole(house: House) -> None:
+    with pytest.raises(Refused) as refused:
+        give(house, row(P2, I2), row(P1, I1, "a.pdf"))
+    assert (refused.value.code, refused.value.details["rows"]) == ("DOCUMENTS_MISSING", "1")
+    assert house.registry.state().seq == 0
 
 
 @pytest.mark.parametrize("name", ["../a.pdf", "/etc/passwd", ".hidden", "a\\b", "x" * 201])
@@ -191,7 +247,7 @@ def problems(house: House) -> list[tuple[str, int | None, str]]:
 
 
 def test_a_flipped_byte_and_a_swapped_form_are_told_apart_and_located(house: House) -> None:
-    give(house, row(P1, I1, "a.pdf"), row(P2, I2, "b.pdf"), forms={"a.pdf": FORM, "b.pdf": FORM + b"!"})
+    give(house, row(P1, I1, "a.pdf"), row(P2, I2, "b.pdf"), forms={"a.pdf": FORM, "b.pdf": pdf("I agree " * 14_000 + "!")})
     assert problems(house) == []
     with house.store.read() as reader:
         ids = [bytes(one).hex() for (one,) in reader.execute(
@@ -241,7 +297,7 @@ def test_reading_a_form_leaves_an_entry_and_the_audit_of_consent_names_what_is_w
 
 
 def test_a_form_goes_with_its_last_customer(house: House) -> None:
-    give(house, row(P1, I1, "a.pdf"), row(P2, I2, "a.pdf"), forms={"a.pdf": FORM})
+    give(house, row(P1, I1, "a.pdf"), row(P2, I2, "b.pdf"), forms={"a.pdf": FORM, "b.pdf": FORM})
     found = erase(house)
     assert found["grants"].restricted == 1
     with pytest.raises(Denied):

@@ -234,6 +234,25 @@ def test_a_material_change_makes_old_grants_stale_for_the_new_scope_only(house: 
     assert reasons(house, people, query(house, "2026-07-02 00:00:00", recipient="cardnet"))[1] == "OK", "new consent mends it"
 
 
+def test_retiring_a_version_makes_nobody_usable_again(house: House) -> None:
+    """One person may retire, because it only narrows: what the version made stale stays stale, also when it never took effect."""
+    publish(house, content())
+    give(house, row(P1, notice="joint@1"))
+    people = customer_list(("C1", P1, None))
+    second = content(method={"zh": "另一种方式", "en": "another way"})
+    second["effective_ms"] = house.time_ms + 1000
+    publish(house, second)
+    for seconds in (0, 2):
+        house.time_ms += 1000 * seconds
+        before = reasons(house, people, query(house))
+        if seconds:
+            call(house, "notices.retire", notice="joint", version=2, reason="改回纸质办理，不再签署")
+            house.restart()
+        assert before == reasons(house, people, query(house)) == (["STALE"] if seconds else ["OK"])
+    call(house, "notices.retire", notice="joint", version=1, reason="旧版停用，不再签署")
+    assert reasons(house, people, query(house)) == ["STALE"]
+
+
 def test_channels_and_categories_that_a_form_does_not_name_are_not_covered(house: House) -> None:
     publish(house, content())
     give(house, row(P1, I1, notice="joint@1", categories="phone", contacts="sms"), row(P2))
@@ -398,11 +417,24 @@ def test_an_entrusted_processor_has_a_contract_and_is_no_recipient(house: House)
     house.time_ms = beijing_ms("2026-12-15 00:00:00")
     assert call(house, "processors.list").rows[0].due
     assert [one.name for one in workbench_consent.workbench_health(host=house)] == ["consent", "consent.processors"]
-    call(house, "processors.end", number=proposed.number, reason="合同到期，数据已返还并删除")
+    ending = call(house, "processors.end_propose", number=proposed.number, reason="合同到期，数据已返还并删除")
+    assert house.registry.recipients() == ("cardnet",), "one person does not make it a recipient again"
+    with pytest.raises(Denied):
+        call(house, "processors.end_approve", number=ending.number, digest=ending.digest)
+    assert call(house, "processors.end_approve", by="li", number=ending.number, digest=ending.digest).state == "ENDED"
     assert house.registry.recipients() == ("bank", "cardnet")
-    assert [one.state for one in call(house, "processors.list").rows] == ["ENDED"]
+    assert [(one.kind, one.state) for one in call(house, "processors.list").rows] == [("processor-end", "IN_FORCE"), ("processor", "ENDED")]
     kinds = [parse_envelope(body).kind for body in house.ledger.bodies if b"consent.change" in body]
-    assert kinds == ["consent.change_proposed", "consent.change_approved", "consent.change_ended"]
+    assert kinds == ["consent.change_proposed", "consent.change_approved"] * 2 + ["consent.change_ended"]
+
+
+def test_a_contract_is_not_approved_over_grants_that_came_since_it_was_proposed(house: House) -> None:
+    proposed = call(house, "processors.propose", **contract(processor="bank"))
+    give(house, row(P1))
+    with pytest.raises(Refused) as refusal:
+        call(house, "processors.approve", by="li", number=proposed.number, digest=proposed.digest)
+    assert refusal.value.code == "PROCESSOR_IS_RECIPIENT"
+    assert house.registry.recipients() == ("bank", "cardnet")
 
 
 def test_a_registered_succession_takes_the_name_over_without_new_consent(house: House) -> None:
@@ -451,8 +483,25 @@ def test_while_leaving_no_consent_and_no_job_begins_and_what_runs_goes_on(house:
     assert [one.name for one in workbench_consent.workbench_health(host=house)] == ["consent", "consent.exit"]
     status = call(house, "consent.exit_status")
     assert (status.exiting, status.live_grants, status.last_until_ms) == (True, 1, beijing_ms("2027-01-01 00:00:00"))
-    call(house, "consent.exit_end", number=proposed.number, reason="决定继续开展业务")
+    ending = call(house, "consent.exit_end_propose", number=proposed.number, reason="决定继续开展业务")
+    with pytest.raises(Refused):
+        call(house, "consent.exit_end_propose", number=proposed.number, reason="再提一次也一样")
+    with pytest.raises(Denied) as own:
+        call(house, "consent.exit_end_approve", number=ending.number, digest=ending.digest)
+    assert own.value.code == "SELF_APPROVAL"
+    with pytest.raises(Refused) as still:
+        give(house, row(P2))
+    assert still.value.code == "EXITING", "one person lets nothing in again"
+    call(house, "consent.exit_end_reject", number=ending.number, reason="先核实再定")
+    ending = call(house, "consent.exit_end_propose", number=proposed.number, reason="决定继续开展业务")
+    with pytest.raises(VerificationError):
+        call(house, "consent.exit_end_approve", by="li", number=ending.number, digest="0" * 64)
+    call(house, "consent.exit_end_approve", by="li", number=ending.number, digest=ending.digest)
+    with pytest.raises(Refused):
+        call(house, "consent.exit_end_approve", by="li", number=ending.number, digest=ending.digest)
     give(house, row(P2))
+    entry = house.entries("consent.change_ended")[0]
+    assert (entry["kind"], entry["reason"]) == ("exit", "决定继续开展业务")
     assert not call(house, "consent.exit_status").exiting
 
 

@@ -25,6 +25,7 @@ from workbench.errors import Denied, Refused
 from workbench.node.pages import prepare_action
 from workbench.verify import verify_receipt
 
+from tests.consent.captured_files import pdf
 from tests.flows import population
 from tests.flows.institutions import Institutions, fresh_workspace, running
 from tests.privacy import walk
@@ -32,7 +33,7 @@ from tests.privacy.searching import digest_forms, forms, Search
 
 ANNA, BEN = 70, 72
 PHONE, NUMBER = population.phone(ANNA), population.id_no(ANNA)
-FORM = f"本人（手机 {PHONE}）同意".encode() * 400
+FORM = pdf(f"本人（手机 {PHONE}）同意" * 400)
 REASON = "客户来电要求删除 Erase-Canary-0815"
 PURPOSE = "customer-service"
 
@@ -214,7 +215,7 @@ def test_no_file_holds_the_customer_in_any_form_nor_a_destroyed_key(erased: Eras
     patterns = dict(gone)
     for one in (PHONE, NUMBER, REASON):
         patterns |= {f"{one[:4]} {name}": form for name, form in forms(one).items() if len(form) >= 8}
-    for number, part in enumerate((FORM[:40], sm3.digest(FORM), hashlib.sha256(FORM).digest())):
+    for number, part in enumerate((FORM[100:140], sm3.digest(FORM), hashlib.sha256(FORM).digest())):
         patterns[f"form {number}"] = part
     assert erased.hits(Search(patterns)) == []
     # The end of the terms: what was set aside goes too.

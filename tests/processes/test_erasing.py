@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.consent.captured_files import pdf
 from tests.flows import population
 from tests.processes.live import Live, workbench
 
@@ -23,10 +24,13 @@ def test_forms_come_with_their_rows_and_go_with_their_customer(live: Live, tmp_p
     folder.mkdir()
     arguments = ("import", "consents", live.folder, "--party", "broker", "--json", rows)
     missing = workbench(*arguments, "--documents", folder)
-    assert (missing.status, missing.value["error"]["code"]) == (2, "DOCUMENTS_MISSING")
-    (folder / "a.pdf").write_bytes(b"%PDF form of one customer" * 1000)
+    assert (missing.status, missing.value["error"]["code"]) == (2, "QUALITY")
+    assert "FORM_MISSING" in Path(missing.value["error"]["details"]["rejects_file"]).read_text("utf-8-sig")
+    (folder / "a.pdf").write_bytes(pdf("form of one customer " * 1000))
+    (folder / "stray.pdf").write_bytes(pdf("nobody's"))
     done = workbench(*arguments, "--documents", folder)
-    assert (done.status, done.value["accepted"]) == (0, 1)
+    assert (done.status, done.value["accepted"], done.value["rejected"], done.value["orphans"]) == (0, 1, 0, 1)
+    assert "stray.pdf" in Path(done.value["rejects_file"]).read_text("utf-8-sig")
     assert len(list((live.workspace.node_folder("broker") / "blobs").glob("??/*.blob"))) == 1
 
     short = workbench("erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "x", "--json")

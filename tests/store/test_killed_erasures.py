@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from killed_erasures import AFTER_ALL_TERMS_H, PHONE, REASON, THREADS
 
+from tests.consent.captured_files import pdf
 from tests.host.house import House, opened
 from workbench.contracts import OperationContext
 from workbench.domain.party import Role
@@ -23,7 +24,7 @@ from workbench.store.vault import RESTRICTED_PREFIX
 from workbench.workspace import Workspace, create_workspace, load_workspace
 
 OTHER = "10000000002"
-FORM = b"synthetic signed form of "
+FORM = "synthetic signed form of "
 CATALOGUE = {
     "name": "n", "owner": "o", "source": "s", "subjects": "synthetic", "method": "m", "data_class": "C2", "lawful_basis": "consent",
 }  # fmt: skip
@@ -44,8 +45,8 @@ def filled(folder: Path) -> Workspace:
     rows = ["phone,purpose,recipient,valid_from,valid_until,document"]
     with zipfile.ZipFile(packed, "w") as archive:
         for phone in (PHONE, OTHER):
-            rows.append(f"{phone},customer-service,bank,2020-01-01,2099-12-31,{phone[-1]}.txt")
-            archive.writestr(f"{phone[-1]}.txt", FORM + phone.encode())
+            rows.append(f"{phone},customer-service,bank,2020-01-01,2099-12-31,{phone[-1]}.pdf")
+            archive.writestr(f"{phone[-1]}.pdf", pdf(f"{FORM}{phone}"))
     files = {
         "list.csv": f"客户号,手机号\n1,{PHONE}\n2,{OTHER}\n".encode(),
         "grants.csv": "\n".join(rows).encode(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from workbench.commands.common import (
     workspace_of,
     write_private,
 )
-from workbench.commands.lists import packed_folder
+from workbench.commands.lists import packed_forms
 from workbench.domain.party import Role
 from workbench.errors import Refused
 from workbench.workspace import Workspace
@@ -33,7 +31,8 @@ def import_forms(options: Options) -> int:
     if options.max_bad_share is not None:
         request["max_bad_share"] = options.max_bad_share
     line = ProgressLine()
-    with _packed(options.documents) as documents, client_for(workspace, options.party, Role.COMPLIANCE) as client:
+    with packed_forms(options.documents) as documents, client_for(workspace, options.party, Role.COMPLIANCE) as client:
+        assert documents is not None, "the option is required"
         request["documents"] = client.upload(documents, progress=line)
         request["file"] = client.upload(index, progress=line)
         try:
@@ -59,18 +58,6 @@ def import_forms(options: Options) -> int:
         lines.append(saved)
     print_result(options, {**{name: one for name, one in reply.items() if name != "rejects"}, "rejects_file": saved}, lines)
     return 0
-
-
-@contextmanager
-def _packed(name: str) -> Iterator[Path]:
-    """A ZIP as it is, or the files of a folder as one."""
-    path = Path(name)
-    if path.is_file():
-        yield path
-        return
-    with packed_folder(name) as packed:
-        assert packed is not None, "a name was given"
-        yield packed
 
 
 def _save(client: Client, workspace: Workspace, party: str, index: Path, download: str) -> str:

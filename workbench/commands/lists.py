@@ -46,10 +46,11 @@ def import_customers(options: Options) -> int:
 
 
 def import_consents(options: Options) -> int:
-    """Upload grants; prints {rows, accepted, rejected, duplicates, rejects_file}."""
+    """Upload grants, with the forms that rows name; prints {rows, accepted, rejected, duplicates, orphans, rejects_file}."""
     path = _existing(options.file)
-    with packed_folder(options.documents) as documents:
-        return _import(options, workspace_of(options), Role.COMPLIANCE, "consent.import", path, {}, documents=documents)
+    request = {"backdating": options.backdating} if options.backdating else {}
+    with packed_forms(options.documents) as documents:
+        return _import(options, workspace_of(options), Role.COMPLIANCE, "consent.import", path, request, documents=documents)
 
 
 def withdraw(options: Options) -> int:
@@ -95,8 +96,12 @@ def _import(
         line.end()
         saved = _save_rejects(client, workspace, options.party, path, reply["rejects"]) if reply["rejects"] else ""
     value = {name: reply[name] for name in ("rows", "accepted", "rejected", "duplicates", "reasons")}
-    value |= {"rejects_file": saved} | {name: reply[name] for name in ("list_id", "suppressed", "shared_keys") if name in reply}
+    value |= {"rejects_file": saved} | {name: reply[name] for name in ("list_id", "suppressed", "orphans", "shared_keys") if name in reply}
     lines = [f"导入 {value['accepted']:,} 行，{value['rejected']:,} 行未导入，合并重复 {value['duplicates']:,} 行 / imported"]
+    if value.get("suppressed"):
+        lines.append(f"{value['suppressed']:,} 行属于已退出的客户，未导入 / rows of customers who have left, not imported")
+    if value.get("orphans"):
+        lines.append(f"{value['orphans']:,} 个签署文件没有一行写明 / forms that no row names")
     report = reply.get("report", {})
     if "age" in report:
         value |= {name: report[name] for name in ("age", "class_conflicts", "conflicts")}
@@ -127,12 +132,15 @@ def quality_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def packed_folder(name: str | None) -> Iterator[Path | None]:
-    """The files of a folder as one ZIP in a private temporary place, gone afterwards; None without a folder."""
+def packed_forms(name: str | None) -> Iterator[Path | None]:
+    """A ZIP as it is, or the files of a folder as one in a private temporary place, gone afterwards; None without either."""
     if not name:
         yield None
         return
     folder = Path(name)
+    if folder.is_file():
+        yield folder
+        return
     if not folder.is_dir():
         raise Refused(f"没有文件夹「{folder.name}」", f"There is no folder {folder.name}", code="NO_FILE")
     with TemporaryDirectory() as place:

@@ -29,7 +29,7 @@ def receipt(options: Options) -> int:
         return _anchor(options, target)
     request: dict[str, Any] = {"record": options.record or 0, "purpose": options.purpose, "recipient": options.recipient}
     if options.customer:
-        request |= _customer(sys.stdin.read())
+        request |= customer_on_input(sys.stdin.read())
     line = ProgressLine()
     with client_for(workspace_of(options), options.party, Role.COMPLIANCE) as client:
         reply = client.call("consent.receipt", progress=line, **request)
@@ -81,7 +81,7 @@ def _sealed(reply: Any) -> list[str]:
     ]
 
 
-def _customer(text: str) -> dict[str, str]:
+def customer_on_input(text: str) -> dict[str, str]:
     """Phone and identity number from standard input: identifiers never stand in arguments, which others can read."""
     found: dict[str, str] = {}
     for line in filter(None, (one.strip() for one in text.splitlines())):
@@ -96,4 +96,4 @@ def _save(client: Client, target: Path, download: str) -> str:
     return str(target)
 
 
-__all__ = ["issue", "receipt"]
+__all__ = ["customer_on_input", "issue", "receipt"]

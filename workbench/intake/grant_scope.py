@@ -22,6 +22,10 @@ SIGNERS: Final[dict[str, str]] = {
 YES: Final = frozenset({"yes", "y", "true", "1", "是", "√", "同意"})
 NO: Final = frozenset({"no", "n", "false", "0", "否", "×", "不同意"})
 MAX_USES: Final = 1_000_000
+REPRESENTING: Final = ("guardian", "agent", "kin")
+"""Signers who act for the customer."""
+SIGNER_FIELDS: Final[dict[str, int]] = {"signer_name": 100, "signer_relation": 100, "authority": 200, "authority_digest": 64}
+"""Who signed for the customer: column and longest text."""
 FORM_FIELDS: Final = ("notice", "categories", "contacts", "method", "signer", "separate", "max_uses")
 JUDGED: Final = ("notice", "purpose", "recipient", "categories", "contacts", "separate", "valid_from_ms")
 """Columns that `scope_faults` looks at."""
@@ -51,6 +55,7 @@ class FormRules:
     """What a form may say. categories, contacts, methods: code -> its names. notices: key@version -> its scope.
 
     notice_required: a row without a version is refused. processors: entrusted processors, never recipients.
+    representative_required: a row that somebody signed for the customer names that person and the basis of authority.
     """
 
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -59,6 +64,7 @@ class FormRules:
     notices: Mapping[str, NoticeScope] = field(default_factory=dict)
     notice_required: bool = False
     processors: frozenset[str] = frozenset()
+    representative_required: bool = False
 
 
 Reading = tuple[str | int | bool | None, str | None]
@@ -86,6 +92,30 @@ def read_form_field(name: str, text: str, rules: FormRules) -> Reading:
     if re.fullmatch(r"[0-9]{1,7}", lower) and 1 <= int(lower) <= MAX_USES:
         return int(lower), None
     return None, "USES_FORMAT"
+
+
+def read_signer_field(name: str, text: str) -> Reading:
+    """The value of one cell of SIGNER_FIELDS, or a fault."""
+    folded = " ".join(fold_cell(text).split())
+    if not folded or folded.lower() in EMPTY_WORDS:
+        return None, None
+    if name == "authority_digest":
+        return (folded.lower(), None) if re.fullmatch(r"[0-9a-fA-F]{64}", folded) else (None, "DIGEST_FORMAT")
+    return (folded, None) if len(folded) <= SIGNER_FIELDS[name] and folded.isprintable() else (None, "REPRESENTATIVE_TEXT")
+
+
+def signer_faults(rows: pl.DataFrame, *, required: bool) -> pl.Series:
+    """Why a row's signer and the person named do not fit, null where they do. rows: columns signer and SIGNER_FIELDS.
+
+    required: whoever signs for a customer is named, with the basis of authority; else only what is given must fit.
+    """
+    represents = pl.col("signer").is_in(REPRESENTING).fill_null(value=False)
+    is_named = pl.any_horizontal(pl.col(one).is_not_null() for one in SIGNER_FIELDS)
+    is_whole = pl.col("signer_name").is_not_null() & pl.col("authority").is_not_null()
+    lacks = represents & ~is_whole & (is_named | pl.lit(required))
+    return rows.select(
+        pl.when(is_named & ~represents).then(pl.lit("REPRESENTATIVE_UNEXPECTED")).when(lacks).then(pl.lit("REPRESENTATIVE_MISSING"))
+    ).to_series()
 
 
 def scope_faults(rows: pl.DataFrame, rules: FormRules) -> pl.DataFrame:

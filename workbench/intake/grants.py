@@ -18,7 +18,16 @@ import polars as pl
 from workbench.domain.identifiers import EMPTY_WORDS, KEY_KINDS, fold_cell
 from workbench.intake.customers import SUSPECT, refuse_long_cells, refuse_suspects, where
 from workbench.intake.formats import open_table
-from workbench.intake.grant_scope import FORM_FIELDS, JUDGED, FormRules, read_form_field, scope_faults
+from workbench.intake.grant_scope import (
+    FORM_FIELDS,
+    JUDGED,
+    SIGNER_FIELDS,
+    FormRules,
+    read_form_field,
+    read_signer_field,
+    scope_faults,
+    signer_faults,
+)
 from workbench.intake.mapping import GRANT_FIELDS, ColumnMapping, propose_mapping, require_fields
 from workbench.intake.normalise import clean_id_numbers, clean_phones
 from workbench.intake.quality import (
@@ -60,7 +69,9 @@ FORM_SCHEMA: Final = pl.Schema(
     }
 )
 
-_EVERY: Final = pl.Schema({**GRANT_SCHEMA, **FORM_SCHEMA})
+SIGNER_SCHEMA: Final = pl.Schema(dict.fromkeys(SIGNER_FIELDS, pl.String()))
+
+_EVERY: Final = pl.Schema({**GRANT_SCHEMA, **FORM_SCHEMA, **SIGNER_SCHEMA})
 _CHANNEL_LENGTH: Final = 64
 _DOCUMENT_LENGTH: Final = 200
 _NOT_IN_NAMES: Final = frozenset("/\\:")
@@ -72,7 +83,7 @@ _TIMES: Final = {"valid_from": "valid_from_ms", "valid_until": "valid_until_ms"}
 class GrantTable:
     """The grants of one file.
 
-    frame: columns of GRANT_SCHEMA, and of FORM_SCHEMA where the file says any of that; one row per distinct grant in file order; times are milliseconds since the epoch
+    frame: columns of GRANT_SCHEMA, and of FORM_SCHEMA and SIGNER_SCHEMA where the file says any of that; one row per distinct grant in file order; times are milliseconds since the epoch
     (UTC), the end exclusive; digests are lower-case; null where there is no value. line: of the last equal row.
     """
 
@@ -218,6 +229,14 @@ def _clean_batch(batch: Batch, columns: ColumnMapping, rejects: RejectLog, known
         faults = told.select(pl.when(~refused).then("fault")).to_series()
         refused = refused | rejects.add_cells(batch.lines, column, faults, batch.frame[str(column)])
         values |= {name: told[name] for name in ("categories", "contacts", "separate")}
+    if known.rules.representative_required or set(SIGNER_FIELDS) & set(fields):
+        judged = signer_faults(
+            pl.DataFrame([values[name].alias(name) for name in ("signer", *SIGNER_FIELDS)]), required=known.rules.representative_required
+        )
+        column = fields.get("signer_name", fields.get("signer", fields["recipient"]))
+        # Without the cell: a name is too short to be masked.
+        faults = pl.DataFrame({"fault": judged, "refused": refused}).select(pl.when(~pl.col("refused")).then("fault")).to_series()
+        refused = refused | rejects.add_cells(batch.lines, column, faults, None)
     no_key = values["phone"].is_null() & values["id_no"].is_null() & ~refused
     refused = refused | rejects.add_cells(batch.lines, None, where(no_key, "NO_KEY"), None)
     ends_early = (values["valid_until_ms"] <= values["valid_from_ms"]).fill_null(value=False) & ~refused
@@ -230,8 +249,10 @@ def _clean_batch(batch: Batch, columns: ColumnMapping, rejects: RejectLog, known
 
 def _kept(columns: ColumnMapping) -> dict[str, pl.DataType]:
     """Columns of the frame: those of a form only where the file says any of it, because each costs 16 bytes a row."""
-    says_more = bool(set(FORM_FIELDS) & set(columns.fields()))
-    return dict(_EVERY if says_more else GRANT_SCHEMA)
+    present = set(columns.fields())
+    return {
+        **GRANT_SCHEMA, **(FORM_SCHEMA if set(FORM_FIELDS) & present else {}), **(SIGNER_SCHEMA if set(SIGNER_FIELDS) & present else {}),
+    }  # fmt: skip
 
 
 def _are_last_of_equals(grants: pl.DataFrame) -> pl.Series:
@@ -313,6 +334,10 @@ def _read_document(text: str, known: _Known) -> _Reading:
     return folded, None
 
 
+def _signer_reader(name: str) -> _Reader:
+    return lambda text, known: read_signer_field(name, text)
+
+
 def _form_reader(name: str) -> _Reader:
     return lambda text, known: read_form_field(name, text, known.rules)
 
@@ -326,6 +351,7 @@ _READERS: Final[dict[str, _Reader]] = {
     "channel": _read_channel,
     "document": _read_document,
     **{name: _form_reader(name) for name in FORM_FIELDS},
+    **{name: _signer_reader(name) for name in SIGNER_FIELDS},
 }
 
 

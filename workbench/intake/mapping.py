@@ -53,6 +53,10 @@ GRANT_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "signer": ("签署人身份", "signer", "signed_by"),
     "separate": ("单独同意", "separate", "separate_consent"),
     "max_uses": ("使用次数上限", "max_uses"),
+    "signer_name": ("签署人姓名", "代签人姓名", "监护人姓名", "代理人姓名", "signer_name", "representative_name"),
+    "signer_relation": ("签署人与客户关系", "与客户关系", "signer_relation", "relation_to_customer"),
+    "authority": ("授权依据", "代签依据", "authority", "basis_of_authority"),
+    "authority_digest": ("授权文件摘要", "授权委托书摘要", "authority_digest", "authority_sm3"),
 }
 """Fields of a consent file and the spellings of their headers."""
 
@@ -76,6 +80,10 @@ FIELD_NAMES: Final[dict[str, tuple[str, str]]] = {
     "signer": ("签署人身份", "who signed"),
     "separate": ("单独同意", "separate consent"),
     "max_uses": ("使用次数上限", "largest number of uses"),
+    "signer_name": ("签署人姓名", "name of who signed for the customer"),
+    "signer_relation": ("签署人与客户关系", "how who signed is related to the customer"),
+    "authority": ("授权依据", "basis of authority"),
+    "authority_digest": ("授权文件摘要", "digest of the document of authority"),
 }
 
 TAG_LENGTH: Final = 40

@@ -68,7 +68,7 @@ class QualityReport:
         """The form that replies, pages and `--json` output carry: counts and headers, no identifier; risk levels and masked names."""
         return asdict(self) | {
             "bad_share": round(self.bad_share, 6),
-            "reason_texts": {code: {"zh": ROW_REASONS[code][0], "en": ROW_REASONS[code][1]} for code in self.reasons},
+            "reason_texts": {code: {"zh": ROW_REASONS[code][0], "en": ROW_REASONS[code][1]} for code in self.reasons if code in ROW_REASONS},
         }
 
 
@@ -83,8 +83,8 @@ def require_quality(report: QualityReport, max_bad_share: float) -> None:
     counts = {"rows": report.rows, "rejected": report.rejected}
     worst = next(iter(report.reasons), "")
     worst_zh, worst_en = ROW_REASONS.get(worst, ("", ""))
-    zh_why = f"，最多的原因：{worst_zh}" if worst else ""
-    en_why = f"; most often: {worst_en}" if worst else ""
+    zh_why = f"，最多的原因：{worst_zh}" if worst_zh else ""
+    en_why = f"; most often: {worst_en}" if worst_en else ""
     if report.accepted == 0:
         raise refuse_file(
             "QUALITY",

@@ -73,6 +73,18 @@ ROW_REASONS: Final[dict[str, tuple[str, str]]] = {
         "签署人身份应为本人、监护人、代理人或近亲属",
         "who signed is self, guardian, agent or kin",
     ),
+    "REPRESENTATIVE_MISSING": (
+        "由他人代签，没有写明代签人姓名和授权依据",
+        "somebody signed for the customer and name and basis of authority are not given",
+    ),
+    "REPRESENTATIVE_UNEXPECTED": (
+        "写明了代签人，签署人身份却不是监护人、代理人或近亲属",
+        "who signed for the customer is named, but the signer is no guardian, agent or kin",
+    ),
+    "REPRESENTATIVE_TEXT": (
+        "代签人姓名、关系至多 100 个字符，授权依据至多 200 个，均为可显示的字符",
+        "name and relation of who signed have at most 100 characters, the basis of authority 200, all printable",
+    ),
     "SEPARATE_MISSING": ("没有单独同意，不能向接收方提供", "there is no separate consent, so nothing may go to the recipient"),
     "FLAG_FORMAT": ("应写是或否", "write yes or no"),
     "USES_FORMAT": ("使用次数应为 1 至 1000000 的整数", "the number of uses is a whole number from 1 to 1000000"),

@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.contracts import Host, Transaction
 from workbench.crypto import canonical, sm3
 from workbench.errors import NotFound, Refused
-from workbench_consent.capture.people import Offer, Reader, require_may_ask, require_not_kept_out, tokens_of
+from workbench_consent.capture import recovering
+from workbench_consent.capture.people import DAY_MS, Offer, Reader, require_may_ask, require_not_kept_out, tokens_of
 from workbench_consent.capture.writing import write_with_form
+from workbench_consent.grants import Subject
 from workbench_consent.registry import Registry
+from workbench_consent.subjects import ABSENT
 from workbench_consent.withdrawing import evidence_name
 
 FORM_VERSION = "workbench/v1/signed-page"
 SERVED, OPENED, SIGNED, REFUSED, EXPIRED, CANCELLED = "SERVED", "OPENED", "SIGNED", "REFUSED", "EXPIRED", "CANCELLED"
 WAITING = (SERVED, OPENED)
+COOLING = "COOLING"
+"""No state: questions whose refusal still keeps from asking."""
 SECRET_BYTES = 32
 MOST_OFFERS = 16
 _COLUMNS = "ask, phone, id_no, offers, notice, way, place, identity, method, actor, asked_ms, expires_ms, opened_ms, closed_ms, state"
@@ -55,7 +60,7 @@ def ask(
 ) -> tuple[str, str, int]:  # fmt: skip
     """(number, secret of the link, when it ends). phone, id_no: normalised; offers: known purposes and recipients.
 
-    Raises Refused ASKED_TOO_SOON, CUSTOMER_KEPT_OUT.
+    Raises Refused ASKED_TOO_SOON, CUSTOMER_KEPT_OUT, REFUSALS_PENDING.
     """
     subject = registry.subject(phone, id_no)
     require_not_kept_out(registry.state(), subject, offers, host.now_ms())
@@ -68,6 +73,7 @@ def ask(
 
     def change(tx: Transaction) -> None:
         sweep(tx, host)
+        recovering.require_refusals_known(tx)
         require_may_ask(tx, host, subject, offers)
         host.vault.put(tx, _vault_name(number), known)
         tx.execute(
@@ -144,13 +150,14 @@ def agree(
 
     def also(tx: Transaction, event: int, digest: str) -> None:
         _close(tx, host, found, SIGNED, agreed=len(agreed))
-        name = _name(found)
+        name, declined = _name(found), [one for one in found.offers if one not in agreed]
         values = {
             "ask": found.ask, "subject": name, "scope": " ".join(one.name for one in agreed), "place": found.place,
             "method": found.method, "event": str(event), "form": digest, "grants": str(len(agreed)),
+            "recovery": _recovery(host, recovering.SIGNED, found, SIGNED, declined),
         }  # fmt: skip
         host.evidence.append(tx, "consent.signed", values, subject=name)
-        _remember_refusals(tx, host, found, [one for one in found.offers if one not in agreed])
+        _remember_refusals(tx, host, found, declined)
 
     return write_with_form(host, registry, rows, form, file=found.ask, actor=found.actor, also=also).accepted
 
@@ -164,10 +171,44 @@ def refuse(host: Host, secret: str) -> None:
         _close(tx, host, found, REFUSED)
         _remember_refusals(tx, host, found, found.offers)
         name = _name(found)
-        values = {"ask": found.ask, "subject": name, "scope": found.scope, "place": found.place}
+        values = {
+            "ask": found.ask, "subject": name, "scope": found.scope, "place": found.place,
+            "recovery": _recovery(host, recovering.REFUSED, found, REFUSED, found.offers),
+        }  # fmt: skip
         host.evidence.append(tx, "consent.refused", values, subject=name)
 
     host.store.write(change)
+
+
+def note_refusal(
+    host: Host, registry: Registry, *, phone: str | None, id_no: str | None, offers: Sequence[Offer], place: str, identity: str, actor: str
+) -> str:
+    """Record that a person declined before staff, at the counter or on the phone; the cool-down begins. The number of the question.
+
+    Nothing was served and nothing can be signed under it. phone, id_no: normalised.
+    """
+    subject = registry.subject(phone, id_no)
+    number, now = "A-" + host.random(8).hex(), host.now_ms()
+    told = json.dumps([{"purpose": one.purpose, "recipient": one.recipient, "until_ms": one.until_ms} for one in offers])
+
+    def change(tx: Transaction) -> None:
+        # The secret of a link that nobody gets: its hash is random bytes, so no link leads here.
+        tx.execute(
+            "INSERT INTO consent_capture_ask (ask, secret, phone, id_no, offers, notice, way, place, identity, method, actor,"
+            " asked_ms, expires_ms, opened_ms, closed_ms, state) VALUES (?, ?, ?, ?, ?, '', 'assisted', ?, ?, 'told', ?, ?, ?, ?, ?, ?)",
+            (number, host.random(SECRET_BYTES), *tokens_of(subject), told, place, identity, actor, now, now, now, now, REFUSED),
+        )
+        found = _question(tx.execute(f"SELECT {_COLUMNS} FROM consent_capture_ask WHERE ask = ?", (number,)).fetchone())
+        _remember_refusals(tx, host, found, found.offers)
+        name = _name(found)
+        values = {
+            "ask": number, "subject": name, "scope": found.scope, "place": place,
+            "recovery": _recovery(host, recovering.REFUSED, found, REFUSED, found.offers),
+        }  # fmt: skip
+        host.evidence.append(tx, "consent.refused", values, actor=actor, subject=name)
+
+    host.store.write(change)
+    return number
 
 
 def take_back(host: Host, number: str, *, actor: str) -> str:
@@ -180,7 +221,7 @@ def take_back(host: Host, number: str, *, actor: str) -> str:
         found = _question(row)
         _require_waiting(host, found, may_be_late=True)
         _close(tx, host, found, CANCELLED)
-        host.evidence.append(tx, "consent.ask_closed", {"ask": number, "state": CANCELLED}, actor=actor)
+        host.evidence.append(tx, "consent.ask_closed", _closing(host, found, CANCELLED), actor=actor)
         return CANCELLED
 
     return host.store.write(change)
@@ -194,7 +235,7 @@ def sweep(tx: Transaction, host: Host) -> int:
     for row in rows:
         found = _question(row)
         _close(tx, host, found, EXPIRED)
-        host.evidence.append(tx, "consent.ask_closed", {"ask": found.ask, "state": EXPIRED})
+        host.evidence.append(tx, "consent.ask_closed", _closing(host, found, EXPIRED))
     return len(rows)
 
 
@@ -212,6 +253,54 @@ def funnel(reader: Reader) -> list[tuple[str, str, str, str, int]]:
             key = (one["purpose"], one["recipient"], way, state)
             found[key] = found.get(key, 0) + 1
     return [(*key, count) for key, count in sorted(found.items())]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with what became of it. agreed: how many offers; cooling: name of an offer -> until when it is not asked again."""
+
+    question: Question
+    agreed: int
+    cooling: Mapping[str, int]
+
+
+def listed(
+    reader: Reader, host: Host, *, state: str, subject: Subject | None, before: str, limit: int
+) -> tuple[list[Asked], int]:
+    """Questions newest first, and how many there are of this state and person.
+
+    state: "" for all, COOLING for those whose refusal still keeps from asking; a question whose time is over counts as expired. subject:
+    of one person. before: number of the last question seen, "" for the first page. Cost: 1 ms for each 10^4 questions.
+    """
+    now, length = host.now_ms(), host.setting("consent.cool_down_days") * DAY_MS
+    state_of = f"CASE WHEN state IN ('{SERVED}', '{OPENED}') AND expires_ms <= :now THEN '{EXPIRED}' ELSE state END"
+    cooling = "ask IN (SELECT ask FROM consent_capture_refusal WHERE at_ms > :cooling)"
+    wanted = ["1" if not state else cooling if state == COOLING else f"{state_of} = :state"]
+    values: dict[str, Any] = {"now": now, "cooling": now - length, "state": state, "before": before, "limit": limit, "absent": ABSENT}
+    if subject is not None:
+        wanted.append("((phone = :phone AND phone <> :absent) OR (id_no = :id_no AND id_no <> :absent))")
+        values["phone"], values["id_no"] = tokens_of(subject)
+    total = int(reader.execute(f"SELECT count(*) FROM consent_capture_ask WHERE {' AND '.join(wanted)}", values).fetchone()[0])
+    if before:
+        wanted.append("(asked_ms, ask) < (SELECT asked_ms, ask FROM consent_capture_ask WHERE ask = :before)")
+    rows = reader.execute(
+        f"SELECT {_COLUMNS}, agreed, {state_of} FROM consent_capture_ask WHERE {' AND '.join(wanted)} ORDER BY asked_ms DESC, ask DESC LIMIT :limit",
+        values,
+    ).fetchall()
+    return [Asked(replace(_question(row), state=row[-1]), int(row[-2]), _cooling(reader, row[0], now, length)) for row in rows], total
+
+
+def _cooling(reader: Reader, number: str, now: int, length: int) -> dict[str, int]:
+    rows = reader.execute("SELECT purpose, recipient, at_ms FROM consent_capture_refusal WHERE ask = ?", (number,)).fetchall()
+    return {f"{purpose}/{recipient}": at_ms + length for purpose, recipient, at_ms in rows if at_ms + length > now}
+
+
+def known(reader: Reader, host: Host, found: Question) -> tuple[str, str]:
+    """Phone and identity number of a question that is still open, "" where not named; both "" once it is closed."""
+    if found.state not in WAITING:
+        return "", ""
+    told = json.loads(host.vault.get(reader, _vault_name(found.ask)))
+    return told["phone"] or "", told["id_no"] or ""
 
 
 def totals(reader: Reader) -> dict[str, int]:
@@ -262,6 +351,16 @@ def _close(tx: Transaction, host: Host, found: Question, state: str, *, agreed: 
     host.vault.shred(tx, _vault_name(found.ask))
 
 
+def _closing(host: Host, found: Question, state: str) -> dict[str, str]:
+    return {"ask": found.ask, "state": state, "recovery": _recovery(host, recovering.CLOSED, found, state, ())}
+
+
+def _recovery(host: Host, kind: str, found: Question, state: str, refused: Sequence[Offer]) -> str:
+    return recovering.sealed(
+        host, kind, ask=found.ask, state=state, phone=found.phone, id_no=found.id_no, at_ms=host.now_ms(), refused=refused
+    )
+
+
 def _remember_refusals(tx: Transaction, host: Host, found: Question, offers: Sequence[Offer]) -> None:
     """What was left off is not asked again either before the cool-down ends."""
     tx.executemany(
@@ -302,4 +401,4 @@ def _vault_name(number: str) -> str:
     return f"capture/{number}"
 
 
-__all__ = ["Question", "agree", "ask", "find", "funnel", "refuse", "show", "shred", "sweep", "take_back", "totals"]
+__all__ = ["COOLING", "Asked", "Question", "agree", "ask", "find", "funnel", "known", "listed", "note_refusal", "refuse", "show", "shred", "sweep", "take_back", "totals"]

@@ -13,18 +13,22 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from workbench.contracts import Host, Transaction
 from workbench.errors import Refused
 from workbench.intake import GrantTable
-from workbench_consent import tables
+from workbench.intake.reasons import shown_header
+from workbench_consent import documents, tables
 from workbench_consent.capture import backdating
 from workbench_consent.capture.checking import fault_of
 from workbench_consent.documents import MAX_FILES, Forms
 from workbench_consent.importing import Imported
-from workbench_consent.registry import Registry
+
+if TYPE_CHECKING:
+    from workbench_consent.registry import Registry
 
 REASONS: Mapping[str, tuple[str, str]] = {
     "FORM_NOT_NAMED": ("索引行没有写明签署文件", "the row names no form"),
@@ -83,7 +87,7 @@ def import_forms(
     Cost: that of `import_file`, and 25 ns a byte of the forms.
     """
     table = registry.read_rows(index, mapping=mapping, cancelled=cancelled)
-    first, count = _backdated(host, table.frame)
+    first, count = backdated(host, table.frame)
     if proposal and count:
         with host.store.read() as reader:
             backdating.require(reader, host, proposal, first_ms=first, grants=count, actor=actor)
@@ -100,7 +104,7 @@ def import_forms(
                 rejected=table.report.rejected + len(checked.refused),
             ),
         )
-        first, count = _backdated(host, checked.frame)
+        first, count = backdated(host, checked.frame)
 
         def also(tx: Transaction) -> str:
             if count:
@@ -127,20 +131,24 @@ def import_forms(
 def check(
     host: Host,
     frame: pl.DataFrame,
-    archive: Path,
+    archive: Path | None,
     *,
     allows_past: bool,
+    every_row: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Checked:
-    """Which rows are taken, with their forms written ahead. Raises Refused DOCUMENTS_UNREADABLE or CANCELLED."""
-    refused = _refused_by_rows(host, frame, allows_past=allows_past)
+    """Which rows are taken, with their forms written ahead. Raises Refused DOCUMENTS_UNREADABLE or CANCELLED.
+
+    every_row: a row without a form is not taken; else rows that name none are taken as they are.
+    """
+    refused = _refused_by_rows(host, frame, allows_past=allows_past, every_row=every_row)
     forms = Forms()
     faults: dict[str, str] = {}
     digests: dict[str, str] = {}
     try:
         with _opened(archive) as (members, folder):
-            wanted = frame.filter(~pl.col("line").is_in(list(refused)))
+            wanted = frame.filter(pl.col("document").is_not_null() & ~pl.col("line").is_in(list(refused)))
             refused |= dict.fromkeys(wanted.filter(~pl.col("document").is_in(list(members)))["line"].to_list(), "FORM_MISSING")
             names = wanted.filter(pl.col("document").is_in(list(members)))["document"].unique(maintain_order=True).to_list()
             for number, name in enumerate(names):
@@ -164,10 +172,57 @@ def check(
         elif name in digests and stated is not None and stated != digests[name]:
             refused[line] = "FORM_DIFFERS"
     kept = frame.filter(~pl.col("line").is_in(list(refused)))
-    filled = kept.with_columns(
-        document_digest=pl.col("document").replace_strict(digests, default=None, return_dtype=pl.String)
-    )
+    found = pl.col("document").replace_strict(digests, default=None, return_dtype=pl.String)
+    filled = kept.with_columns(document_digest=pl.coalesce(found, "document_digest"))
     return Checked(filled, forms, refused, orphans)
+
+
+def check_register(
+    host: Host,
+    table: GrantTable,
+    archive: Path | None,
+    *,
+    allows_past: bool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[GrantTable, Forms]:
+    """A consent file with the forms that come along: the rows that are taken, and their forms written ahead.
+
+    What is not taken stands among the rejects of the table, a row each: forms without a row with their name. Raises Refused
+    DOCUMENTS_MISSING (rows name forms, no folder came), DOCUMENTS_UNREADABLE, CANCELLED.
+    """
+    named = table.frame.filter(pl.col("document").is_not_null())["line"].to_list()
+    if archive is None and named:
+        raise documents.missing(named)
+    if archive is None and allows_past:
+        return table, Forms()
+    checked = check(
+        host, table.frame, archive, allows_past=allows_past, every_row=False, progress=progress, cancelled=cancelled
+    )
+    counts = dict(table.report.reasons)
+    for reason in (*checked.refused.values(), *("FORM_WITHOUT_ROW" for _ in checked.orphans)):
+        counts[reason] = counts.get(reason, 0) + 1
+    report = replace(
+        table.report,
+        accepted=checked.frame.height,
+        rejected=table.report.rejected + len(checked.refused),
+        reasons=dict(sorted(counts.items(), key=lambda one: (-one[1], one[0]))),
+    )
+    return replace(table, frame=checked.frame, report=report, rejects=_with_forms(table, checked)), checked.forms
+
+
+def _with_forms(table: GrantTable, checked: Checked) -> pl.DataFrame:
+    """The rejects of a table, and below them what the forms add."""
+    header = {one.field: shown_header(one.header) for one in table.mapping.columns if one.use == "field"}
+    told = [
+        (line, header.get("valid_from" if reason == "BACKDATED" else "document", ""), reason, *REASONS[reason], "")
+        for line, reason in sorted(checked.refused.items())
+    ]
+    lonely = [(None, "", "FORM_WITHOUT_ROW", *REASONS["FORM_WITHOUT_ROW"], _plain(name)) for name in checked.orphans]
+    if not told and not lonely:
+        return table.rejects
+    added = pl.DataFrame([*told, *lonely], schema=table.rejects.schema, orient="row")
+    return pl.concat([table.rejects, added])
 
 
 def rejects_csv(table: GrantTable, checked: Checked) -> bytes:
@@ -188,16 +243,17 @@ def rejects_csv(table: GrantTable, checked: Checked) -> bytes:
     return b"\xef\xbb\xbf" + out.getvalue().encode()
 
 
-def _refused_by_rows(host: Host, frame: pl.DataFrame, *, allows_past: bool) -> dict[int, str]:
+def _refused_by_rows(host: Host, frame: pl.DataFrame, *, allows_past: bool, every_row: bool) -> dict[int, str]:
     """What the rows alone tell: line -> reason."""
     person = pl.coalesce("id_no", "phone")
     rows = frame.with_columns(person=person)
     found: dict[int, str] = {}
-    found |= dict.fromkeys(rows.filter(pl.col("document").is_null())["line"].to_list(), "FORM_NOT_NAMED")
+    if every_row:
+        found |= dict.fromkeys(rows.filter(pl.col("document").is_null())["line"].to_list(), "FORM_NOT_NAMED")
     several = rows.filter(pl.col("document").is_not_null() & (pl.col("person").n_unique().over("document") > 1))
     found |= dict.fromkeys(several["line"].to_list(), "FORM_TWICE")
     same = ["person", "purpose", "recipient", "valid_from_ms", "valid_until_ms"]
-    again = rows.filter(~pl.col("line").is_in(list(found))).sort("line").filter(~pl.struct(same).is_first_distinct())
+    again = rows.filter(pl.col("document").is_not_null() & ~pl.col("line").is_in(list(found))).sort("line").filter(~pl.struct(same).is_first_distinct())
     found |= dict.fromkeys(again["line"].to_list(), "SAME_PERSON_TWICE")
     if not allows_past:
         past = rows.filter(pl.col("valid_from_ms") < backdating.start_of_today(host))["line"].to_list()
@@ -205,7 +261,7 @@ def _refused_by_rows(host: Host, frame: pl.DataFrame, *, allows_past: bool) -> d
     return found
 
 
-def _backdated(host: Host, frame: pl.DataFrame) -> tuple[int, int]:
+def backdated(host: Host, frame: pl.DataFrame) -> tuple[int, int]:
     """Earliest begin of rows that begin before today, and how many do."""
     past = frame.filter(pl.col("valid_from_ms") < backdating.start_of_today(host))["valid_from_ms"].to_list()
     return (min(past), len(past)) if past else (backdating.start_of_today(host), 0)
@@ -228,8 +284,12 @@ def _require_share(
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[tuple[dict[str, zipfile.ZipInfo], zipfile.ZipFile]]:
-    """Files of a ZIP by their name without folder. Raises Refused DOCUMENTS_UNREADABLE."""
+def _opened(archive: Path | None) -> Iterator[tuple[dict[str, zipfile.ZipInfo], zipfile.ZipFile]]:
+    """Files of a ZIP by their name without folder; none without one. Raises Refused DOCUMENTS_UNREADABLE."""
+    if archive is None:
+        with zipfile.ZipFile(io.BytesIO(), "w") as nothing:
+            yield {}, nothing
+        return
     try:
         with zipfile.ZipFile(archive) as folder:
             listed = [one for one in folder.infolist() if not one.is_dir() and not _is_litter(one.filename)]

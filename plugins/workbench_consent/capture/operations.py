@@ -11,14 +11,16 @@ from workbench.contracts import ConsentRegistry, OperationContext, Transaction
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused
+from workbench.intake.grant_scope import REPRESENTING, SIGNER_FIELDS
 from workbench.operations import NoInput, Operation, Reply, Request
-from workbench_consent.capture import asking, backdating, forms, people
+from workbench_consent.capture import asking, backdating, forms, people, recovering
 from workbench_consent.capture.checking import fault_of
 from workbench_consent.capture.page import said_by
 from workbench_consent.capture.people import DAY_MS, Offer
 from workbench_consent.capture.writing import write_with_form
 from workbench_consent.notices import published
 from workbench_consent.registry import Registry
+from workbench_consent.represented import Representative
 from workbench_consent.withdrawing import evidence_name
 
 COMPLIANCE: Final = frozenset({Role.COMPLIANCE})
@@ -98,6 +100,8 @@ class CaptureRequest(Request):
     """file: id of an upload, the signed form. begins: YYYY-MM-DD, null for now; before today only with `backdating`.
 
     initiative: "customer" when the person came of their own accord (stated by staff): then no cool-down stands against it.
+    signer_name, authority: needed when somebody else signed: who, and on what authority (mandate, household register); signer_relation: to
+    the customer. authority_digest: SM3 in hex of the document of authority, "" where none is kept.
     """
 
     phone: str = ""
@@ -111,6 +115,10 @@ class CaptureRequest(Request):
     identity: str = Field(min_length=2, max_length=200)
     initiative: Literal["staff", "customer"] = "staff"
     signer: Literal["self", "guardian", "agent", "kin"] = "self"
+    signer_name: str = Field(default="", max_length=SIGNER_FIELDS["signer_name"], repr=False)
+    signer_relation: str = Field(default="", max_length=SIGNER_FIELDS["signer_relation"], repr=False)
+    authority: str = Field(default="", max_length=SIGNER_FIELDS["authority"], repr=False)
+    authority_digest: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     notice: str = Field(default="", max_length=60)
     backdating: str = Field(default="", max_length=40)
 
@@ -191,7 +199,7 @@ def _registry(ctx: OperationContext) -> Registry:
     return provider
 
 
-def _person(ctx: OperationContext, phone: str, id_no: str) -> tuple[str | None, str | None]:
+def person_of(ctx: OperationContext, phone: str, id_no: str) -> tuple[str | None, str | None]:
     if not phone.strip() and not id_no.strip():
         raise InvalidRequest("请填写手机号或身份证号", "give a phone number or an identity number")
     return (
@@ -200,7 +208,7 @@ def _person(ctx: OperationContext, phone: str, id_no: str) -> tuple[str | None, 
     )
 
 
-def _offers(ctx: OperationContext, asked: list[OfferRequest]) -> list[Offer]:
+def offers_of(ctx: OperationContext, asked: list[OfferRequest]) -> list[Offer]:
     """Known purposes and recipients, each pair once, ending after today."""
     registry, today = _registry(ctx), ctx.host.today()
     found: dict[str, Offer] = {}
@@ -245,8 +253,8 @@ def _notice(ctx: OperationContext, name: str, offers: list[Offer]) -> published.
 
 def _ask(ctx: OperationContext, request: AskRequest) -> AskReply:
     host: Any = ctx.host  # the node is a Host; its parts have narrower types than the contract names
-    phone, id_no = _person(ctx, request.phone, request.id_no)
-    offers = _offers(ctx, request.offers)
+    phone, id_no = person_of(ctx, request.phone, request.id_no)
+    offers = offers_of(ctx, request.offers)
     _notice(ctx, request.notice, offers)
     number, secret, expires = asking.ask(
         host, _registry(ctx), phone=phone, id_no=id_no, offers=offers, notice=request.notice, way=request.way,
@@ -290,10 +298,11 @@ def _capture(ctx: OperationContext, request: CaptureRequest) -> CaptureReply:
 def _captured(ctx: OperationContext, request: CaptureRequest, form: bytes) -> CaptureReply:
     host: Any = ctx.host
     registry, actor = _registry(ctx), ctx.caller.person.token
-    phone, id_no = _person(ctx, request.phone, request.id_no)
-    offers = _offers(ctx, request.offers)
+    phone, id_no = person_of(ctx, request.phone, request.id_no)
+    offers = offers_of(ctx, request.offers)
     version = _notice(ctx, request.notice, offers)
     _require_form(ctx, request, form)
+    person = _representative(request)
     subject = registry.subject(phone, id_no)
     from_ms = host.now_ms() if request.begins is None else _start_ms(request.begins)
     if any(one.until_ms <= from_ms for one in offers):
@@ -301,6 +310,7 @@ def _captured(ctx: OperationContext, request: CaptureRequest, form: bytes) -> Ca
     people.require_not_kept_out(registry.state(), subject, offers, host.now_ms())
     with host.store.read() as reader:
         if request.initiative == "staff":
+            recovering.require_refusals_known(reader)
             people.require_may_ask(reader, host, subject, offers)
         backdating.require(reader, host, request.backdating, first_ms=from_ms, grants=len(offers), actor=actor)
     said = said_by(version) if version is not None else {}
@@ -308,7 +318,7 @@ def _captured(ctx: OperationContext, request: CaptureRequest, form: bytes) -> Ca
         {
             "phone": phone, "id_no": id_no, "purpose": one.purpose, "recipient": one.recipient, "valid_from_ms": from_ms,
             "valid_until_ms": one.until_ms, "channel": request.place, "signer": request.signer, "notice": request.notice or None, "method": METHODS[request.method],
-            **said.get(one.name, {}),
+            **said.get(one.name, {}), **(person.values if person is not None else {}),
         }
         for one in offers
     ]  # fmt: skip
@@ -322,13 +332,35 @@ def _captured(ctx: OperationContext, request: CaptureRequest, form: bytes) -> Ca
         values = {
             "subject": name, "scope": " ".join(one.name for one in offers), "place": request.place, "method": request.method,
             "identity": request.identity, "event": str(event), "proposal": request.backdating if from_ms < backdating.start_of_today(host) else "",
-            "initiative": request.initiative, "form": digest,
+            "initiative": request.initiative, "form": digest, "signer": request.signer, "representative": person.text if person is not None else "",
         }  # fmt: skip
         host.evidence.append(tx, "consent.captured", values, actor=actor, subject=name)
         done.append((event, digest))
 
     result = write_with_form(host, registry, rows, form, file="capture", actor=actor, also=also)
     return CaptureReply(grants=result.accepted, event=done[-1][0], form=done[-1][1])
+
+
+def _representative(request: CaptureRequest) -> Representative | None:
+    """Who signed for the customer; None when the customer did. InvalidRequest REPRESENTATIVE_MISSING, REPRESENTATIVE_UNEXPECTED."""
+    texts = [" ".join(one.split()) for one in (request.signer_name, request.signer_relation, request.authority)]
+    if any(not one.isprintable() for one in texts):
+        raise InvalidRequest("代签人姓名、关系与授权依据应为可显示的字符", "name, relation and authority are printable characters")
+    name, relation, authority = texts
+    if request.signer not in REPRESENTING:
+        if name or relation or authority or request.authority_digest:
+            raise InvalidRequest(
+                "由客户本人签署，不填代签人：改选签署人，或清空代签人", "the customer signed: choose another signer, or name nobody else",
+                code="REPRESENTATIVE_UNEXPECTED",
+            )  # fmt: skip
+        return None
+    if not name or not authority:
+        raise InvalidRequest(
+            "由他人代签，请填写代签人姓名和授权依据（如授权委托书、户口簿）",
+            "somebody signed for the customer: give that person's name and the basis of authority, such as a mandate or the household register",
+            code="REPRESENTATIVE_MISSING",
+        )
+    return Representative(name, relation, authority, request.authority_digest)
 
 
 def _require_form(ctx: OperationContext, request: CaptureRequest, form: bytes) -> None:

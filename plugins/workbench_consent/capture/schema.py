@@ -72,6 +72,7 @@ _PLACE = _closed("place", "在何处", "where")
 _METHOD = _closed("method", "方式（一次性验证码由员工陈述，本产品不发短信）", "method; a one-time code is as staff state it, this product sends none")
 _IDENTITY = _personal("identity", "如何核实身份（员工陈述）", "how the person was recognised, as staff state it")
 _EVENT = _closed("event", "授权事件序号", "number of the consent event")
+_RECOVERY = Field("recovery", Visibility.SHARED, "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
 _PROPOSAL = _closed("proposal", "倒签提议编号", "number of the backdating proposal")
 
 EVIDENCE_KINDS = (
@@ -79,17 +80,19 @@ EVIDENCE_KINDS = (
     EvidenceKind("consent.opened", (_ASK, _SUBJECT), "客户打开签署页", "the customer opened the signing page"),
     EvidenceKind(
         "consent.signed",
-        (_ASK, _SUBJECT, _SCOPE, _PLACE, _METHOD, _EVENT, _personal("form", "所签内容的 SM3", "SM3 of what was signed"), _closed("grants", "新增授权", "new grants", "1")),
+        (_ASK, _SUBJECT, _SCOPE, _PLACE, _METHOD, _EVENT, _personal("form", "所签内容的 SM3", "SM3 of what was signed"), _closed("grants", "新增授权", "new grants", "1"), _RECOVERY),
         "客户在签署页同意", "the customer agreed on the signing page",
     ),
-    EvidenceKind("consent.refused", (_ASK, _SUBJECT, _SCOPE, _PLACE), "客户在签署页拒绝，冷却期开始", "the customer declined; the cool-down began"),
-    EvidenceKind("consent.ask_closed", (_ASK, _closed("state", "结束状态", "how it ended")), "征求未得答复即结束", "a question ended without an answer"),
+    EvidenceKind("consent.refused", (_ASK, _SUBJECT, _SCOPE, _PLACE, _RECOVERY), "客户拒绝，冷却期开始", "the customer declined; the cool-down began"),
+    EvidenceKind("consent.ask_closed", (_ASK, _closed("state", "结束状态", "how it ended"), _RECOVERY), "征求未得答复即结束", "a question ended without an answer"),
     EvidenceKind(
         "consent.captured",
         (
             _SUBJECT, _SCOPE, _PLACE, _METHOD, _IDENTITY, _EVENT, _PROPOSAL,
             _personal("initiative", "由谁提出：staff 员工，customer 客户", "whose initiative: staff or customer"),
             _personal("form", "签署文件的 SM3", "SM3 of the signed form"),
+            _personal("signer", "谁签署：self 本人，guardian 监护人，agent 代理人，kin 近亲属", "who signed: self, guardian, agent or kin"),
+            _personal("representative", "代为签署的人、关系与授权依据，本人签署为空", "who signed for the customer, in what relation, on what authority; empty when the customer did"),
         ),
         "员工代录一位客户的签署文件", "staff captured a customer's signed form",
     ),

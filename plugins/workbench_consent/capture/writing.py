@@ -10,7 +10,7 @@ import polars as pl
 from workbench.contracts import Host, Transaction
 from workbench.errors import Refused
 from workbench.intake import GrantTable
-from workbench.intake.grants import FORM_SCHEMA, GRANT_SCHEMA
+from workbench.intake.grants import FORM_SCHEMA, GRANT_SCHEMA, SIGNER_SCHEMA
 from workbench.intake.mapping import ColumnMapping
 from workbench.intake.quality import QualityReport
 from workbench_consent import tables
@@ -18,13 +18,13 @@ from workbench_consent.documents import Forms
 from workbench_consent.importing import Imported
 from workbench_consent.registry import Registry
 
-_SCHEMA = pl.Schema({**GRANT_SCHEMA, **FORM_SCHEMA})
+_SCHEMA = pl.Schema({**GRANT_SCHEMA, **FORM_SCHEMA, **SIGNER_SCHEMA})
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], *, file: str) -> GrantTable:
-    """Rows made here, as if they had been read from a file; columns of GRANT_SCHEMA and FORM_SCHEMA, absent ones are empty.
+    """Rows made here, as if they had been read from a file; columns of GRANT_SCHEMA, FORM_SCHEMA and SIGNER_SCHEMA, absent ones are empty.
 
-    Raises ValueError for a column that neither has: what was said must not get lost on the way.
+    Raises ValueError for a column that none of them has: what was said must not get lost on the way.
     """
     if any(set(row) - set(_SCHEMA) for row in rows):
         raise ValueError("a captured row has a column that grants do not have")

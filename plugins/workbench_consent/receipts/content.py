@@ -16,6 +16,7 @@ from workbench.errors import Refused
 from workbench_consent.columns import Term
 from workbench_consent.grants import PLAIN, Conditions
 from workbench_consent.receipts.facts import Facts
+from workbench_consent.represented import SIGNERS
 from workbench_consent.subjects import TOKEN_SIZE, token_at
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
@@ -39,6 +40,7 @@ _CONTACT = (
     "见该机构公布的客服渠道 / the institution's published customer service",
     "见该机构公布的个人信息保护负责人 / the officer it has published",
 )
+STATED = "签署时陈述 / as stated when it was signed"
 BASIS = {"code": "PIPL-13-1-1", "en": "consent, PIPL article 13(1)(1)", "zh": "取得个人的同意，个人信息保护法第十三条第一款第一项"}
 
 
@@ -131,12 +133,12 @@ class Contents:
                 f',"notice":{{"document":"{kept}",'.encode(), fixed.notice,
                 fixed.parts[2],
                 f',"receipt_id":"{self._names.receipt_id(record)}"'.encode(),
-                fixed.parts[3],
+                fixed.parts[3], self._represented(row, fixed), fixed.parts[4],
                 b',"status":', self._status[facts.state[row]],
                 f',"subject":{{"id_no":"{id_no}","phone":"{phone}","token":"{self._names.token(facts, row)}"}}'.encode(),
                 b',"uses":{"runs":[', b",".join(self._runs[at] for at in used[:MAX_RUNS]),
                 f'],"since_ms":{facts.since_ms},"total":{len(used)}}}'.encode(),
-                fixed.parts[4],
+                fixed.parts[5],
             )
         )  # fmt: skip
 
@@ -150,6 +152,13 @@ class Contents:
         if facts.withdrawn_by[row]:
             text += "," + _event(self._party, facts.withdrawn_by[row], facts.withdrawn_ms[row], "withdrawn")
         return text.encode()
+
+    def _represented(self, row: int, fixed: _Fixed) -> bytes:
+        """Who signed for the customer: the person where the registry knows one, else that it was stated."""
+        if not fixed.represents:
+            return b""
+        basis = self._facts.signers.get(row, STATED)
+        return b',"represented_by":' + canonical.format({"basis": basis, "kind": fixed.represents})
 
     def _used_terms(self) -> list[tuple[int, Term]]:
         return [(number, self._facts.terms[number]) for number in sorted(set(self._facts.grants.term.tolist()))]
@@ -193,19 +202,25 @@ class Contents:
                 b"{" + members["controller"],
                 listed("grant_v2", "jurisdiction", "language", "lawful_basis", "limits"),
                 listed("processing"),
-                listed("recipient", "represented_by", "schema"),
+                listed("recipient"),
+                listed("schema"),
                 listed("v", "withdrawal") + b"}",
             ),
+            term.conditions.signer if term.conditions.signer in SIGNERS else "",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Fixed:
-    """Parts of all receipts of a term, between which the members of one stand. notice: the object after `document`."""
+    """Parts of all receipts of a term, between which the members of one stand. notice: the object after `document`.
+
+    represents: who signed for the customer: guardian, agent or kin, "" for the customer.
+    """
 
     version: int
     notice: bytes
-    parts: tuple[bytes, bytes, bytes, bytes, bytes]
+    parts: tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+    represents: str
 
 
 def _optional(conditions: Conditions) -> dict[str, Any]:
@@ -225,8 +240,6 @@ def _optional(conditions: Conditions) -> dict[str, Any]:
             "signer": conditions.signer,
         }
     }
-    if conditions.signer in ("guardian", "agent", "kin"):
-        found["represented_by"] = {"basis": "签署时陈述 / as stated when it was signed", "kind": conditions.signer}
     if conditions.max_uses:
         found["limits"] = {"data_life": "", "max_uses": str(conditions.max_uses), "not_by": ""}
     return found

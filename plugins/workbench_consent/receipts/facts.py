@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -44,6 +44,8 @@ class Facts:
     withdrawn_ms: list[int]
     runs: Sequence[Run]
     since_ms: int
+    signers: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """Row -> who signed for the customer, in one line with the name masked, where somebody is named."""
 
     def __len__(self) -> int:
         return len(self.records)

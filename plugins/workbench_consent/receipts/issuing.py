@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from workbench.contracts import Host, Transaction
 from workbench.crypto import canonical, sm2
 from workbench.domain import consent_receipt as receipts
 from workbench.errors import NotFound, Refused
-from workbench_consent import tables
+from workbench_consent import represented, tables
 from workbench_consent.projection import State
 from workbench_consent.receipts.content import Contents, Masks, Names, Words
 from workbench_consent.receipts.facts import NOTHING_AROUND, Around, Facts, gather
@@ -91,7 +91,9 @@ def issue(
         with host.store.read() as reader:
             newest = state()
             facts = gather(reader, newest, records, at_ms=now_ms, size=height, party=host.party, around=around(newest))
+            people = represented.of_records(reader, host, records.tolist())
             names = Names(key, _newest_batch(reader) + 1, now_ms)
+        facts = replace(facts, signers={row: people[one].masked for row, one in enumerate(records.tolist()) if one in people})
         contents = Contents(
             facts, words, names, party=host.party, **({"masks": masks(facts)} if masks is not None else {})
         )

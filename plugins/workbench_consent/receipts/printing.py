@@ -272,7 +272,7 @@ def _terms(content: Mapping[str, Any]) -> list[Line]:
     if "represented_by" in content:
         one = content["represented_by"]
         zh, en = _SIGNERS[one["kind"]]
-        lines.append(Line("代为签署", "Signed for the customer by", zh, en))
+        lines.append(Line("代为签署", "Signed for the customer by", f"{zh}：{one['basis']}", f"{en}: {one['basis']}"))
     if content.get("limits", {}).get("max_uses"):
         most = content["limits"]["max_uses"]
         lines.append(Line("最多使用", "Uses at most", f"{most} 次求交", f"{most} intersections"))

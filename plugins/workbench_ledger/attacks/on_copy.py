@@ -220,8 +220,8 @@ def _import_forms(bench: Bench, node: Any) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:
         for number in (1, 2):
-            table.append(f"1000000000{number},{purpose},{recipient},2020-01-01,2099-12-31,form-{number}.txt")
-            made.writestr(f"form-{number}.txt", f"synthetic signed form {number} of the laboratory\n")
+            table.append(f"1000000000{number},{purpose},{recipient},2020-01-01,2099-12-31,form-{number}.pdf")
+            made.writestr(f"form-{number}.pdf", _pdf(f"synthetic signed form {number} of the laboratory"))
     files = {"grants.csv": "\n".join(table).encode() + b"\n", "forms.zip": archive.getvalue()}
     ids = []
     for name, data in files.items():
@@ -230,6 +230,12 @@ def _import_forms(bench: Bench, node: Any) -> None:
     context = OperationContext(host=node, caller=bench.ctx.caller, progress=lambda *_: None, cancelled=lambda: False)
     operation = node.gate.registry.named("consent.import")
     operation.run(context, operation.request(file=ids[0], documents=ids[1]))
+
+
+def _pdf(text: str) -> bytes:
+    """The smallest file that the import takes for a whole PDF."""
+    head = b"%PDF-1.4\n"
+    return head + f"1 0 obj\n({text})\nendobj\nstartxref\n{len(head)}\n%%EOF\n".encode()
 
 
 def _newest_cosignature(bench: Bench, database: Any) -> tuple[str, int]:
