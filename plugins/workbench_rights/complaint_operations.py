@@ -28,6 +28,7 @@ from workbench_rights.complaint_views import (
     GroupsReply,
     GroupView,
     HandleRequest,
+    LiabilityReply,
     LiabilityRequest,
     LiabilityView,
     ListComplaints,
@@ -132,11 +133,15 @@ def _group(ctx: OperationContext, request: GroupRequest) -> ComplaintInfo:
     return _info(ctx, request.complaint)
 
 
-def _liability(ctx: OperationContext, request: LiabilityRequest) -> ComplaintInfo:
-    complaints.assess_liability(
+def _liability(ctx: OperationContext, request: LiabilityRequest) -> LiabilityReply:
+    known = complaints.assess_liability(
         ctx, request.complaint, liable=request.liable, basis=request.basis, entries=request.entries, package_sm3=request.package_sm3
     )
-    return _info(ctx, request.complaint)
+    if known == complaints.NOT_EXPORTED_HERE:
+        zh, en = "本节点所知的记录里没有导出过这个证据包：已登记并标明，核对其来源", "no log known here has the export of this package: taken with that mark, check where it comes from"
+    else:
+        zh, en = (f"证据包由 {known} 导出", f"the package was exported by {known}") if known else ("没有引用证据包", "no package is cited")
+    return LiabilityReply(**_info(ctx, request.complaint).model_dump(), package_from=known, package_zh=zh, package_en=en)
 
 
 def _compensation(ctx: OperationContext, request: CompensationRequest) -> ComplaintInfo:
@@ -322,7 +327,7 @@ COMPLAINT_OPERATIONS = (
     ),
     _operation(
         name="complaints.assess_liability", zh="认定责任主体", en="assess liability", request=LiabilityRequest,
-        reply=ComplaintInfo, run=_liability, fresh_password=True, evidence=("complaints.liability_assessed",),
+        reply=LiabilityReply, run=_liability, fresh_password=True, evidence=("complaints.liability_assessed",),
     ),
     _operation(
         name="complaints.record_compensation", zh="登记补偿约定（不付款）", en="record a compensation; nothing is paid",

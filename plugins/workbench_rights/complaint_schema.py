@@ -187,6 +187,7 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
             _personal("basis", "依据", "on what facts"),
             _personal("entries", "所依据的记录", "entries it rests on"),
             _closed("package_sm3", "证据包 SM3", "SM3 of the evidence package"),
+            _closed("package_from", "导出该证据包的机构；not-exported-here 为本节点所知的记录里没有", "who exported that package; not-exported-here where no log known here has it"),
         ),
         "认定投诉的责任主体",
         "liability for a complaint was assessed",

@@ -237,12 +237,25 @@ class FileView(Reply):
     entry: int
 
 
+class LiabilityReply(ComplaintInfo):
+    """package_from: the institution whose log has the export of the package, NOT_EXPORTED_HERE where no log held here has it, "" without
+    a package. package_zh, package_en: that in a sentence.
+    """
+
+    package_from: str
+    package_zh: str
+    package_en: str
+
+
 class LiabilityView(Reply):
+    """package_from: as in LiabilityReply; "" also for forms written before it was looked up."""
+
     liable: str
     basis: str
     entries: list[str]
     package_sm3: str
     at_ms: int
+    package_from: str = ""
 
 
 class CompensationView(Reply):

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from workbench.clock import local_day
-from workbench.contracts import OperationContext, Transaction
+from workbench.contracts import EvidenceIndex, OperationContext, Transaction
 from workbench.crypto import sm3
 from workbench.domain.erasure import Customer
 from workbench.domain.identifiers import looks_like_identifier
+from workbench.domain.search import SearchQuery
 from workbench.errors import InvalidRequest, NotFound, Refused
 from workbench_rights import cases
 from workbench_rights.cases import Sealed
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 FILE_LABEL = b"workbench/v1/complaint-file\n"
 SOON_WORKING_DAYS = 2
+NOT_EXPORTED_HERE = "not-exported-here"
+"""A package whose export stands in no log that is held here."""
 READ_BYTES = 1 << 20
 _COLUMNS = (
     "complaint, state, channel, category, is_major, received_ms, due_day, due_ms, is_estimated, told_ms, handler, stopped_ms,"
@@ -408,21 +411,49 @@ def reopen(ctx: OperationContext, name: str, *, reason: str) -> None:
 
 def assess_liability(
     ctx: OperationContext, name: str, *, liable: str, basis: str, entries: Sequence[str], package_sm3: str
-) -> None:
-    """Keep the liability form. Every entry must exist here, hash to its leaf and lie under a signed head: NO_SUCH_ENTRY."""
+) -> str:
+    """Keep the liability form; says who exported the package, see `exported_by`.
+
+    Every entry must exist here, hash to its leaf and lie under a signed head: NO_SUCH_ENTRY. A package that no log here knows is taken
+    with that mark: it may come from an authority or an institution outside.
+    """
     host = ctx.host
+    known = exported_by(host, package_sm3)
     for one in entries:
         _require_entry(host, one)
 
     def change(tx: Transaction, row: ComplaintRow) -> None:
-        form = {"liable": liable, "basis": basis, "entries": list(entries), "package_sm3": package_sm3, "at_ms": host.now_ms()}
+        form = {
+            "liable": liable, "basis": basis, "entries": list(entries), "package_sm3": package_sm3, "package_from": known,
+            "at_ms": host.now_ms(),
+        }  # fmt: skip
         _append(tx, ctx, name, "liability", form)
         values = {
             "complaint": name, "liable": liable, "basis": basis, "entries": " ".join(entries), "package_sm3": package_sm3,
+            "package_from": known,
         }  # fmt: skip
         record(tx, ctx, name, "complaints.liability_assessed", values)
 
     _change(ctx, name, change)
+    return known
+
+
+def exported_by(host: Any, package_sm3: str) -> str:
+    """The institution whose log has the export of this package, NOT_EXPORTED_HERE where no log held here has it, "" for no package.
+
+    The own log first, then the mirrors of the others.
+    """
+    if not package_sm3:
+        return ""
+    with host.store.read() as reader:
+        if host.evidence.search(reader, kind="evidence.exported", text=package_sm3, limit=1):
+            return str(host.party)
+    index = getattr(host.ledger, "index", None)
+    if isinstance(index, EvidenceIndex) and index.catch_up():
+        hits = index.search(SearchQuery(kinds=("evidence.exported",), digest=package_sm3, limit=1))
+        if hits:
+            return str(hits[0].log)
+    return NOT_EXPORTED_HERE
 
 
 def _require_entry(host: Any, name: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.consent.captured_files import pdf
 from tests.flows import population
 from tests.flows.institutions import CATALOGUE, Institutions, fresh_workspace, running
 from workbench.domain.party import Role
@@ -20,7 +21,7 @@ ANNA = 70
 PHONE, NUMBER = population.phone(ANNA), population.id_no(ANNA)
 PURPOSE = "customer-service"
 RULE = "资产档 in (A, B)"
-FORM = f"本人（手机 {PHONE}）同意".encode() * 200
+FORM = pdf(f"本人（手机 {PHONE}）同意" * 200)
 
 
 @dataclass

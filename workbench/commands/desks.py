@@ -181,6 +181,10 @@ def _complaint_lines(info: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _liability_lines(reply: Mapping[str, Any]) -> list[str]:
+    return [*_complaint_lines(reply), f"  {reply['package_zh']} / {reply['package_en']}"]
+
+
 def _complaints_lines(reply: Mapping[str, Any]) -> list[str]:
     lines = [line for one in reply["complaints"] for line in _complaint_lines(one)]
     return [*lines, f"共 {reply['total']} 件，逾期 {reply['overdue']} 件，将到期 {reply['due_soon']} 件 / in all, overdue, due soon"]
@@ -257,7 +261,7 @@ COMPLAINTS: Mapping[str, Verb] = {
             "complaint": options.complaint, "liable": options.liable, "basis": options.basis, "entries": options.entry,
             "package_sm3": options.package,
         },
-        _complaint_lines, confirmed=True,
+        _liability_lines, confirmed=True,
     ),
     "compensation": Verb(
         "complaints.record_compensation",
