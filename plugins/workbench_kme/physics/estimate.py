@@ -2,7 +2,7 @@
 
 Document: docs/protocols/qkd.md section 4. Source: C. C. W. Lim, M. Curty, N. Walenta, F. Xu, H. Zbinden,
 "Concise security bounds for practical decoy-state quantum key distribution", PRA 89, 022307 (2014), equations (1) to (5);
-conventions where the paper leaves one open stand in the document and in decision 0051.
+conventions where the paper leaves one open stand in the document and in decision 0055.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def estimate_key(
     if single >= 1 and single_test >= 1:
         rate = wrong / single_test
         if rate < 0.5:
-            phase_error = min(0.5, rate + deviation(parameters.epsilon_secret, rate, single_test, single))
+            above = rate + deviation(parameters.epsilon_secret, rate, single_test, single)
+            phase_error = min(0.5, max(above, unseen_rate(parameters.epsilon_secret, single_test, single)))
     overhead = 6 * math.log2(21 / parameters.epsilon_secret) + math.log2(2 / parameters.epsilon_correct)
     balance = vacuum + single * (1 - entropy(phase_error)) - leak_bits - overhead
     return KeyEstimate(
@@ -126,6 +127,16 @@ def deviation(epsilon: float, rate: float, tested: float, other: float) -> float
     return math.sqrt(spread * math.log2(rare)) if rare > 1 else 0.0
 
 
+def unseen_rate(epsilon: float, tested: float, other: float) -> float:
+    """The error rate of the untested bits that no error at all among the tested ones would still leave possible.
+
+    Of K errors among all, each lies in the untested part with a chance of at most other/(tested + other): none is tested
+    with probability eps/21 or more only while K <= ln(21/eps) / ln(1 + tested/other). `deviation` is an approximation
+    that returns less than this for a handful of errors, and nothing for none; the bound never goes below it.
+    """
+    return math.log(21 / epsilon) / (other * math.log1p(tested / other))
+
+
 def _fluctuation(total: float, epsilon: float) -> float:
     """Hoeffding: what an expected count may differ from the observed one, the same for every intensity."""
     return math.sqrt(total / 2 * math.log(21 / epsilon))
@@ -134,7 +145,7 @@ def _fluctuation(total: float, epsilon: float) -> float:
 def _bounds(counted: Three, parameters: SecurityParameters) -> tuple[list[float], list[float]]:
     """n^- and n^+ by intensity, e^k / p_k times the expected count's bounds.
 
-    The bounds of an expected count are cut at 0 and at the total, which it cannot pass: decision 0051.
+    The bounds of an expected count are cut at 0 and at the total, which it cannot pass: decision 0055.
     """
     total = math.fsum(counted)
     spread = _fluctuation(total, parameters.epsilon_secret)
@@ -161,7 +172,7 @@ def _vacuum_and_single(counted: Three, parameters: SecurityParameters) -> tuple[
 
 
 def _single_errors(wrong: Three, parameters: SecurityParameters) -> float:
-    """v_1, equation (4); at least one error, because equation (5) is an approximation that breaks down at none."""
+    """v_1, equation (4), never below 0."""
     low, high = _bounds(wrong, parameters)
     _, nu, vacuum = parameters.intensities
-    return max(1.0, _share(parameters, 1) * (high[1] - low[2]) / (nu - vacuum))
+    return max(0.0, _share(parameters, 1) * (high[1] - low[2]) / (nu - vacuum))

@@ -70,11 +70,11 @@ class Link:
             raise ValueError("intensities must satisfy mu > nu + vacuum and nu > vacuum >= 0")
         if min(self.probabilities) <= 0 or abs(math.fsum(self.probabilities) - 1) > 1e-9:
             raise ValueError("probabilities of the intensities must be positive and sum to 1")
-        if not (self.length_km >= 0 and self.loss_db_km >= 0 and 0 < self.receiver_efficiency <= 1):
+        if not (0 <= self.length_km < math.inf and 0 <= self.loss_db_km < math.inf and 0 < self.receiver_efficiency <= 1):
             raise ValueError("length, loss or receiver efficiency out of range")
         if not (0 <= self.dark_probability < 1 and 0 <= self.afterpulse < 1 and 0 <= self.misalignment < 0.5):
             raise ValueError("dark counts, after-pulses or misalignment out of range")
-        if not (0 < self.key_basis_probability < 1 and self.clock_hz > 0 and self.dead_time_s == 0):
+        if not (0 < self.key_basis_probability < 1 and 0 < self.clock_hz < math.inf and self.dead_time_s == 0):
             raise ValueError("basis probability, clock or dead time out of range")
 
     @property
@@ -154,8 +154,11 @@ def photon_clicks(link: Link, eavesdropper: Eavesdropper | None = None) -> Inten
     quiet = tuple(-math.expm1(-eta * k) for k in link.intensities)
     if eavesdropper is None or eavesdropper.kind != "photon-number-splitting":
         return quiet[0], quiet[1], quiet[2]
-    multi, single = _splitting(link)
-    split = [multi * _multi_photon_clicks(link.receiver_efficiency, k) + single * k * math.exp(-k) for k in link.intensities]
+    plan = _splitting(link)
+    split = [
+        plan.split * _split_clicks(link, k) + plan.whole * _whole_clicks(link, k) + plan.single * k * math.exp(-k)
+        for k in link.intensities
+    ]
     share = eavesdropper.fraction
     mixed = [(1 - share) * calm + share * taken for calm, taken in zip(quiet, split, strict=True)]
     return mixed[0], mixed[1], mixed[2]
@@ -186,31 +189,50 @@ def known_share(link: Link, eavesdropper: Eavesdropper | None) -> float:
     if eavesdropper.kind == "intercept-resend":
         taken = math.fsum(p * r.photon for p, r in zip(link.probabilities, seen, strict=True)) / 2
     else:
-        multi, _ = _splitting(link)
-        taken = multi * math.fsum(
-            p * _multi_photon_clicks(link.receiver_efficiency, k)
-            for p, k in zip(link.probabilities, link.intensities, strict=True)
+        taken = _splitting(link).split * math.fsum(
+            p * _split_clicks(link, k) for p, k in zip(link.probabilities, link.intensities, strict=True)
         )
     return eavesdropper.fraction * taken / clicks if clicks else 0.0
 
 
-def _splitting(link: Link) -> tuple[float, float]:
-    """Forwarding rates of the splitting attack: share of multi-photon pulses let through, yield of single photons.
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The splitting attack: shares of multi-photon pulses sent on less one photon and whole, yield of single photons."""
 
-    She forwards n - 1 of n photons without loss to the receiver. The signal's clicks must stay what they were, so she
-    blocks single photons first, and multi-photon pulses only where those alone would already click too often.
+    split: float
+    whole: float
+    single: float
+
+
+def _splitting(link: Link) -> _Plan:
+    """What she forwards so that the signal's clicks stay what they were; everything goes to the receiver without loss.
+
+    She holds back single photons first, and multi-photon pulses only where those alone would click too often. Where the
+    fibre loses so little that she has no photon to spare (short lines), she splits fewer pulses; at no length none.
     """
-    mu = link.intensities[SIGNAL]
+    mu, efficiency = link.intensities[SIGNAL], link.receiver_efficiency
     wanted = -math.expm1(-link.transmittance * mu)
-    multi = _multi_photon_clicks(link.receiver_efficiency, mu)
-    if multi >= wanted:
-        return (wanted / multi if multi else 0.0), 0.0
-    return 1.0, (wanted - multi) / (mu * math.exp(-mu))
+    split, whole, lone = _split_clicks(link, mu), _whole_clicks(link, mu), mu * math.exp(-mu)
+    if split >= wanted:
+        return _Plan(wanted / split if split else 0.0, 0.0, 0.0)
+    if wanted - split <= efficiency * lone:
+        return _Plan(1.0, 0.0, (wanted - split) / lone)
+    share = min(1.0, max(0.0, (whole + efficiency * lone - wanted) / (whole - split)))
+    return _Plan(share, 1 - share, efficiency)
 
 
-def _multi_photon_clicks(efficiency: float, intensity: float) -> float:
+def _split_clicks(link: Link, intensity: float) -> float:
     """Sum over n >= 2 of Poisson(n) · (1 - (1 - efficiency)^(n - 1)): one photon kept, the others without loss."""
-    total, weight, dark = 0.0, math.exp(-intensity) * intensity, 1.0
+    return _multi_photon_clicks(link.receiver_efficiency, intensity, kept=1)
+
+
+def _whole_clicks(link: Link, intensity: float) -> float:
+    """The same with every photon forwarded."""
+    return _multi_photon_clicks(link.receiver_efficiency, intensity, kept=0)
+
+
+def _multi_photon_clicks(efficiency: float, intensity: float, *, kept: int) -> float:
+    total, weight, dark = 0.0, math.exp(-intensity) * intensity, (1 - efficiency) ** (1 - kept)
     for n in range(2, 80):  # intensities are at most 10: the 80th term is below 1e-40
         weight *= intensity / n
         dark *= 1 - efficiency
