@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import intersections, ledger, machine, receipts, report, secretflow, stores
+from tests.bench import distillation, frames, intersections, ledger, machine, receipts, report, secretflow, stores
 
 SIZES = (1 << 16, 1 << 18)
 LARGE = 1 << 20
@@ -42,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "ledger" in options.parts:
             _say(f"a log of {options.entries:,}")
             result["ledger"] = ledger.measure(options.entries)
+        if "distill" in options.parts:
+            _say("distillation of a simulated line")
+            result["distillation"] = distillation.measure()
+        if "frames" in options.parts:
+            _say("sealed frames and sessions")
+            result["frames"] = frames.measure()
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()
@@ -101,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger"],
-        help="what to measure: intersection,stores,receipts,ledger",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "frames"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,frames",
     )
     return parser
 

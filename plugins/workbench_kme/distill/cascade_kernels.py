@@ -1,0 +1,438 @@
+"""The loops of Cascade as machine code: parities of intervals, and what follows from their differences.
+
+One function answers a round's questions about the own key, one takes the differences and lists the next questions. Both
+ends run both with equal differences, so both hold equal lists; only `CORRECTS` differs. Pure: arrays in, arrays changed.
+Compiled on first use and kept in numba's cache.
+
+Document: docs/protocols/qkd.md section 7.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Bits = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint64]
+Whole = Any
+"""A 64-bit whole number of compiled code; Python's int to whoever calls it."""
+
+HALVES_AT_ONCE: Final = 10
+EVEN_HALVES: Final = 20
+MOST_HALVES: Final = 1000
+
+LEAF_0: Final = 0
+LEAF_1: Final = 1
+INSIDE: Final = 2
+"""A search among the places that a random half holds; OUTSIDE among the others."""
+OUTSIDE: Final = 3
+BLOCKS_0: Final = 4
+BLOCKS_1: Final = 5
+HALVES: Final = 6
+
+KIND: Final = 0
+FRAME: Final = 1
+LOW: Final = 2
+HIGH: Final = 3
+HALF: Final = 4
+
+CORRECTS: Final = 0
+SIDE: Final = 1
+ITEMS: Final = 2
+CUTS: Final = 3
+FLIPS: Final = 4
+FAILED: Final = 5
+SIZE_0: Final = 6
+SIZE_1: Final = 7
+SCALARS: Final = 8
+
+MOST_CUTS: Final = 4
+MOST_PIECES: Final = 1 << MOST_CUTS
+
+_GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2: Final = np.uint64(0x94D049BB133111EB)
+_ONE: Final = np.uint64(1)
+_ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
+_U27: Final = np.uint64(27)
+_U30: Final = np.uint64(30)
+_U31: Final = np.uint64(31)
+_U32: Final = np.uint64(32)
+_U63: Final = np.uint64(63)
+
+_compiled = njit(nogil=True, boundscheck=False, error_model="numpy", cache=True)
+
+
+class State(NamedTuple):
+    """Everything one end holds while a block is corrected. n bits in F frames; pass 0 is the key's own order.
+
+    key: own bits, 0 or 1. permutation[slot] = place and inverse[place] = slot of pass 1, places counted over the block.
+    cut: [pass][slot] 1 where an interval was cut before this slot. odd: [pass][slot] 1 where a leaf that begins there is
+    odd and nobody searches it. waiting: [pass][frame's start + i] beginnings of leaves that became odd;
+    waiting_count: [pass][frame], above the frame's length when not all found room.
+    starts: F + 1 places. words: the key again, 64 bits a word from each frame's first word_starts[frame].
+    flipped: places that differ from the beginning. passes: passes whose blocks are known. even, halves: of each frame.
+    items: [side][i] the questions of this round and, while they are made, of the next one.
+    """
+
+    key: Bits
+    permutation: Places
+    inverse: Places
+    cut: Bits
+    odd: Bits
+    waiting: Places
+    waiting_count: Numbers
+    starts: Numbers
+    words: Words
+    word_starts: Numbers
+    flipped: Bits
+    passes: Numbers
+    even: Numbers
+    halves: Numbers
+    finished: Numbers
+    busy: Numbers
+    items: Places
+    scalars: Numbers
+    seed: Words
+
+
+@_compiled
+def mix(value: Any) -> Any:
+    """SplitMix64's finaliser."""
+    value = (value ^ (value >> _U30)) * _MIX_1
+    value = (value ^ (value >> _U27)) * _MIX_2
+    return value ^ (value >> _U31)
+
+
+@_compiled
+def permute(seed: Any, start: Whole, length: Whole, permutation: Places, inverse: Places) -> None:
+    """Write the permutation of one frame: places start .. start + length - 1."""
+    state = seed + np.uint64(length)
+    for i in range(length):
+        permutation[start + i] = start + i
+    for i in range(length - 1, 0, -1):
+        state += _GAMMA
+        other = np.int64(((mix(state) >> _U32) * np.uint64(i + 1)) >> _U32)
+        swapped = permutation[start + i]
+        permutation[start + i] = permutation[start + other]
+        permutation[start + other] = swapped
+    for i in range(length):
+        inverse[permutation[start + i]] = start + i
+
+
+@_compiled
+def pack_words(state: State) -> None:
+    """Fill `words` from `key`."""
+    for frame in range(len(state.starts) - 1):
+        begin, end = state.starts[frame], state.starts[frame + 1]
+        for word in range(state.word_starts[frame + 1] - state.word_starts[frame]):
+            value = np.uint64(0)
+            for place in range(min(64, end - begin - 64 * word)):
+                value |= np.uint64(state.key[begin + 64 * word + place]) << np.uint64(place)
+            state.words[state.word_starts[frame] + word] = value
+
+
+@_compiled
+def _mask_word(state: State, frame: Whole, half: Whole, word: Whole) -> Any:
+    counter = np.uint64(word) + (np.uint64(half) << np.uint64(20)) + (np.uint64(frame) << _U32) + _ONE
+    return mix(state.seed[1] + _GAMMA * counter)
+
+
+@_compiled
+def _fold(value: Any) -> Whole:
+    """Parity of a word."""
+    value ^= value >> _U32
+    value ^= value >> np.uint64(16)
+    value ^= value >> np.uint64(8)
+    value ^= value >> np.uint64(4)
+    value ^= value >> np.uint64(2)
+    value ^= value >> _ONE
+    return np.int64(value & _ONE)
+
+
+@_compiled
+def _masked_parity(state: State, kind: Whole, frame: Whole, half: Whole, low: Whole, high: Whole) -> Whole:
+    """Parity of the places low .. high - 1 of a frame that lie inside (or outside) a random half."""
+    if low >= high:
+        return 0
+    first, last = low >> 6, (high - 1) >> 6
+    total = np.uint64(0)
+    flip = _ALL if kind == OUTSIDE else np.uint64(0)
+    for word in range(first, last + 1):
+        chosen = _mask_word(state, frame, half, word) ^ flip
+        if word == first:
+            chosen &= _ALL << np.uint64(low & 63)
+        if word == last:
+            chosen &= _ALL >> (_U63 - np.uint64((high - 1) & 63))
+        total ^= state.words[state.word_starts[frame] + word] & chosen
+    return _fold(total)
+
+
+@_compiled
+def _plain_parity(state: State, kind: Whole, low: Whole, high: Whole) -> Whole:
+    """Parity of the slots low .. high - 1 of pass 0 or 1."""
+    total = np.uint8(0)
+    if kind == LEAF_0:
+        for slot in range(low, high):
+            total ^= state.key[slot]
+    else:
+        for slot in range(low, high):
+            total ^= state.key[state.permutation[slot]]
+    return np.int64(total)
+
+
+@_compiled
+def _borders(low: Whole, high: Whole, cuts: Whole, borders: Numbers) -> Whole:
+    """Cut an interval `cuts` times into halves, pieces of one slot no further; the number of pieces.
+
+    borders: piece i is borders[i] .. borders[i + 1] - 1.
+    """
+    borders[0], borders[1], pieces = low, high, 1
+    for _ in range(cuts):
+        grown = pieces
+        for i in range(pieces):
+            if borders[i + 1] - borders[i] > 1:
+                grown += 1
+        at = grown
+        for i in range(pieces - 1, -1, -1):
+            lo, hi = borders[i], borders[i + 1]
+            borders[at] = hi
+            at -= 1
+            if hi - lo > 1:
+                borders[at] = (lo + hi) // 2
+                at -= 1
+        pieces = grown
+    return pieces
+
+
+@_compiled
+def count_questions(state: State) -> int:
+    """How many parities this round discloses."""
+    borders = np.empty(MOST_PIECES + 1, np.int64)
+    total = 0
+    items = state.items[state.scalars[SIDE]]
+    for i in range(state.scalars[ITEMS]):
+        kind, frame = np.int64(items[i, KIND]), np.int64(items[i, FRAME])
+        if kind == HALVES:
+            total += HALVES_AT_ONCE
+        elif kind >= BLOCKS_0:
+            length = state.starts[frame + 1] - state.starts[frame]
+            size = state.scalars[SIZE_0 + kind - BLOCKS_0]
+            total += (length + size - 1) // size
+        else:
+            total += _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), state.scalars[CUTS], borders) - 1
+    return total
+
+
+@_compiled
+def answer(state: State, out: Bits) -> None:
+    """Write the own parities of this round, in the order of its questions."""
+    borders = np.empty(MOST_PIECES + 1, np.int64)
+    at = 0
+    items = state.items[state.scalars[SIDE]]
+    for i in range(state.scalars[ITEMS]):
+        kind, frame = np.int64(items[i, KIND]), np.int64(items[i, FRAME])
+        begin, end = state.starts[frame], state.starts[frame + 1]
+        if kind == HALVES:
+            for half in range(HALVES_AT_ONCE):
+                out[at] = _masked_parity(state, INSIDE, frame, state.halves[frame] + half, 0, end - begin)
+                at += 1
+        elif kind >= BLOCKS_0:
+            size = state.scalars[SIZE_0 + kind - BLOCKS_0]
+            for low in range(begin, end, size):
+                out[at] = _plain_parity(state, kind - BLOCKS_0, low, min(low + size, end))
+                at += 1
+        else:
+            pieces = _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), state.scalars[CUTS], borders)
+            for piece in range(pieces - 1):
+                if kind >= INSIDE:
+                    out[at] = _masked_parity(state, kind, frame, np.int64(items[i, HALF]), borders[piece], borders[piece + 1])
+                else:
+                    out[at] = _plain_parity(state, kind, borders[piece], borders[piece + 1])
+                at += 1
+
+
+@_compiled
+def advance(state: State, differences: Bits) -> None:
+    """Take the differences of both ends' parities, correct what they show, and list the next round's questions.
+
+    With no question asked before and no difference, it lists those of the first round.
+    """
+    borders = np.empty(MOST_PIECES + 1, np.int64)
+    scalars = state.scalars
+    side = scalars[SIDE]
+    items, count, at = state.items[side], scalars[ITEMS], 0
+    scalars[SIDE], scalars[ITEMS] = 1 - side, 0
+    cuts = scalars[CUTS]
+    state.busy[:] = 0
+    for i in range(count):
+        kind, frame = np.int64(items[i, KIND]), np.int64(items[i, FRAME])
+        if kind == HALVES:
+            _take_halves(state, frame, differences, at)
+            at += HALVES_AT_ONCE
+        elif kind >= BLOCKS_0:
+            at = _take_blocks(state, kind - BLOCKS_0, frame, differences, at)
+        else:
+            pieces = _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), cuts, borders)
+            rest: Whole = np.uint8(1)
+            for piece in range(pieces):
+                low, high = borders[piece], borders[piece + 1]
+                if piece < pieces - 1:
+                    odd = differences[at]
+                    rest ^= odd
+                    at += 1
+                else:
+                    odd = rest
+                if kind < INSIDE and piece:
+                    state.cut[kind, low] = 1
+                if odd and high - low == 1:
+                    _correct(state, kind, frame, low)
+                elif odd:
+                    _ask(state, kind, frame, low, high, np.int64(items[i, HALF]))
+    for number in range(len(state.starts) - 1):
+        if not state.busy[number] and not state.finished[number]:
+            _schedule(state, number)
+    _choose_cuts(state)
+
+
+@_compiled
+def _ask(state: State, kind: Whole, frame: Whole, low: Whole, high: Whole, half: Whole) -> None:
+    at = state.scalars[ITEMS]
+    item = state.items[state.scalars[SIDE], at]
+    item[KIND], item[FRAME], item[LOW], item[HIGH], item[HALF] = kind, frame, low, high, half
+    state.scalars[ITEMS] = at + 1
+    state.busy[frame] += 1
+
+
+@_compiled
+def _choose_cuts(state: State) -> None:
+    searches = 0
+    items = state.items[state.scalars[SIDE]]
+    for i in range(state.scalars[ITEMS]):
+        if items[i, KIND] < BLOCKS_0:
+            searches += 1
+    state.scalars[CUTS] = 1 if searches > 24 else 2 if searches > 6 else 3 if searches > 2 else 4
+
+
+@_compiled
+def _take_blocks(state: State, kind: Whole, frame: Whole, differences: Bits, at: Whole) -> Whole:
+    size = state.scalars[SIZE_0 + kind]
+    state.passes[frame] = kind + 1
+    for low in range(state.starts[frame], state.starts[frame + 1], size):
+        if differences[at]:
+            _turn_odd(state, kind, frame, low)
+        at += 1
+    return at
+
+
+@_compiled
+def _take_halves(state: State, frame: Whole, differences: Bits, at: Whole) -> None:
+    length = state.starts[frame + 1] - state.starts[frame]
+    for half in range(HALVES_AT_ONCE):
+        if differences[at + half]:
+            state.even[frame] = 0
+            found = state.halves[frame] + half
+            if length > 1:
+                _ask(state, INSIDE, frame, 0, length, found)
+                _ask(state, OUTSIDE, frame, 0, length, found)
+            break
+    else:
+        state.even[frame] += HALVES_AT_ONCE
+    state.halves[frame] += HALVES_AT_ONCE
+
+
+@_compiled
+def _correct(state: State, kind: Whole, frame: Whole, slot: Whole) -> None:
+    """One bit differs: flip it, and with it the leaves that hold it elsewhere."""
+    begin_ = state.starts[frame]
+    if kind >= INSIDE:
+        place = begin_ + slot
+    elif kind == LEAF_1:
+        place = np.int64(state.permutation[slot])
+    else:
+        place = slot
+    state.flipped[place] ^= 1
+    state.scalars[FLIPS] += 1
+    if state.scalars[CORRECTS]:
+        state.key[place] ^= 1
+        local = place - begin_
+        state.words[state.word_starts[frame] + (local >> 6)] ^= _ONE << np.uint64(local & 63)
+    for other in range(state.passes[frame]):
+        if other != kind:
+            elsewhere = place if other == LEAF_0 else np.int64(state.inverse[place])
+            _turn_odd(state, other, frame, _leaf(state, other, frame, elsewhere)[0])
+
+
+@_compiled
+def _leaf(state: State, kind: Whole, frame: Whole, slot: Whole) -> tuple[Whole, Whole]:
+    """The smallest known interval that holds a slot."""
+    size, start = state.scalars[SIZE_0 + kind], state.starts[frame]
+    low = start + (slot - start) // size * size
+    high = min(low + size, state.starts[frame + 1])
+    while high - low > 1:
+        middle = (low + high) // 2
+        if not state.cut[kind, middle]:
+            break
+        if slot < middle:
+            high = middle
+        else:
+            low = middle
+    return low, high
+
+
+@_compiled
+def _turn_odd(state: State, kind: Whole, frame: Whole, low: Whole) -> None:
+    """A leaf changes between even and odd; what became odd waits to be searched."""
+    state.odd[kind, low] ^= 1
+    if state.odd[kind, low]:
+        length = state.starts[frame + 1] - state.starts[frame]
+        taken = state.waiting_count[kind, frame]
+        if taken < length:
+            state.waiting[kind, state.starts[frame] + taken] = low
+        state.waiting_count[kind, frame] = taken + 1
+
+
+@_compiled
+def _search_odd(state: State, kind: Whole, frame: Whole) -> None:
+    """Ask about every odd leaf of a pass; odd leaves of one slot are errors and corrected at once."""
+    begin_, end = state.starts[frame], state.starts[frame + 1]
+    waiting = state.waiting_count[kind, frame]
+    state.waiting_count[kind, frame] = 0
+    overflowed = waiting > end - begin_
+    for i in range(end - begin_ if overflowed else waiting):
+        low = begin_ + i if overflowed else np.int64(state.waiting[kind, begin_ + i])
+        if state.odd[kind, low]:
+            state.odd[kind, low] = 0
+            high = _leaf(state, kind, frame, low)[1]
+            if high - low == 1:
+                _correct(state, kind, frame, low)
+            else:
+                _ask(state, kind, frame, low, high, 0)
+
+
+@_compiled
+def _schedule(state: State, frame: Whole) -> None:
+    """What a frame without a running search asks next."""
+    while True:
+        if state.waiting_count[LEAF_0, frame]:
+            _search_odd(state, LEAF_0, frame)
+        elif state.waiting_count[LEAF_1, frame]:
+            _search_odd(state, LEAF_1, frame)
+        else:
+            break
+        if state.busy[frame]:
+            return
+    if state.passes[frame] < 2:
+        _ask(state, BLOCKS_0 + state.passes[frame], frame, 0, 0, 0)
+    elif state.even[frame] >= EVEN_HALVES:
+        state.finished[frame] = 1
+    elif state.halves[frame] >= MOST_HALVES:
+        state.finished[frame] = 1
+        state.scalars[FAILED] = 1
+    else:
+        _ask(state, HALVES, frame, 0, 0, 0)
