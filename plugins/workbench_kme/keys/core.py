@@ -64,7 +64,19 @@ class Core:
 
     def change(self, work: Callable[[Transaction, int], T]) -> T:
         """Run `work(tx, now_ms)` in one change that counts one generation."""
+        return self._run(work)[0]
 
+    def strict_change(self, work: Callable[[Transaction, int], T]) -> T:
+        """As `change`, and the mark knows of it before the call returns: no older copy will undo it unnoticed."""
+        result, generation, time_ms = self._run(work)
+        self.keeper.note(generation=generation, time_ms=time_ms)
+        return result
+
+    def note(self) -> None:
+        """Have the mark know of all changes so far."""
+        self.keeper.note(generation=self.generation(), time_ms=self.now())
+
+    def _run(self, work: Callable[[Transaction, int], T]) -> tuple[T, int, int]:
         def run(tx: Transaction) -> tuple[T, int, int]:
             row = tx.execute(
                 "UPDATE kme_meta SET generation = generation + 1, clock_ms = MAX(clock_ms, ?)"
@@ -74,14 +86,9 @@ class Core:
             return work(tx, int(row[1])), int(row[0]), int(row[1])
 
         result, generation, time_ms = self.database.write(run)
+        # Two threads may meet here; the mark takes the larger of what it has and what it is told.
         self._generation, self._time_ms = max(self._generation, generation), max(self._time_ms, time_ms)
-        return result
-
-    def strict_change(self, work: Callable[[Transaction, int], T]) -> T:
-        """As `change`, and the mark knows of it before the call returns: no older copy will undo it unnoticed."""
-        result = self.change(work)
-        self.keeper.note(generation=self._generation, time_ms=self._time_ms)
-        return result
+        return result, generation, time_ms
 
     def cover(self, line: str, positions: Iterable[Position]) -> None:
         """Return when the mark covers these positions; call it after the change and before values leave."""

@@ -58,6 +58,8 @@ KEY_MIGRATIONS = (
             made_ms    INTEGER NOT NULL,
             stored_ms  INTEGER,
             open       INTEGER NOT NULL DEFAULT 0,
+            stored0    INTEGER NOT NULL DEFAULT 0,
+            stored1    INTEGER NOT NULL DEFAULT 0,
             suspect    INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (line, block)
         ) WITHOUT ROWID;
@@ -86,6 +88,7 @@ KEY_MIGRATIONS = (
         CREATE INDEX kme_key_free ON kme_key (line, pool, block, idx) WHERE state = 2;
         CREATE INDEX kme_key_reserved ON kme_key (line, pool, block, idx) WHERE state = 3;
         CREATE INDEX kme_key_expiry ON kme_key (expires_ms) WHERE state IN (1, 2, 3);
+        CREATE INDEX kme_key_ended ON kme_key (ended_ms) WHERE ended_ms IS NOT NULL;
         CREATE TABLE kme_use (
             key  INTEGER NOT NULL REFERENCES kme_key,
             role TEXT NOT NULL,
@@ -110,13 +113,20 @@ KEY_MIGRATIONS = (
         ) WITHOUT ROWID;
         CREATE TRIGGER kme_key_inserted AFTER INSERT ON kme_key BEGIN
             UPDATE kme_count SET keys = keys + 1 WHERE line = NEW.line AND pool = NEW.pool AND state = NEW.state;
-            UPDATE kme_block SET open = open + (NEW.state IN (1, 2)) WHERE line = NEW.line AND block = NEW.block;
+            UPDATE kme_block SET open = open + (NEW.state IN (1, 2)),
+                stored0 = stored0 + (NEW.state = 2 AND NEW.pool = 0), stored1 = stored1 + (NEW.state = 2 AND NEW.pool = 1)
+                WHERE line = NEW.line AND block = NEW.block;
         END;
         CREATE TRIGGER kme_key_moved AFTER UPDATE OF state ON kme_key WHEN OLD.state <> NEW.state BEGIN
             UPDATE kme_count SET keys = keys - 1 WHERE line = OLD.line AND pool = OLD.pool AND state = OLD.state;
             UPDATE kme_count SET keys = keys + 1 WHERE line = NEW.line AND pool = NEW.pool AND state = NEW.state;
-            UPDATE kme_block SET open = open + (NEW.state IN (1, 2)) - (OLD.state IN (1, 2))
+            UPDATE kme_block SET open = open + (NEW.state IN (1, 2)) - (OLD.state IN (1, 2)),
+                stored0 = stored0 + ((NEW.state = 2) - (OLD.state = 2)) * (NEW.pool = 0),
+                stored1 = stored1 + ((NEW.state = 2) - (OLD.state = 2)) * (NEW.pool = 1)
                 WHERE line = NEW.line AND block = NEW.block;
+        END;
+        CREATE TRIGGER kme_key_forgotten AFTER DELETE ON kme_key BEGIN
+            UPDATE kme_count SET keys = keys - 1 WHERE line = OLD.line AND pool = OLD.pool AND state = OLD.state;
         END;
         CREATE TABLE kme_minute (
             line   INTEGER NOT NULL,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,9 +16,9 @@ from uuid import UUID
 
 from workbench.contracts import Transaction
 from workbench.crypto import canonical, compare, random
-from workbench.errors import NotFound, Refused, VerificationError
+from workbench.errors import KeyUnavailable, NotFound, Refused, SelfTestFailed, VerificationError
 from workbench_kme.devices import Session
-from workbench_kme.keys import syncing, taking, views
+from workbench_kme.keys import ending, syncing, taking, views
 from workbench_kme.keys.charge import ChargePools
 from workbench_kme.keys.core import Core, Storage, cut_off
 from workbench_kme.keys.forecast import Forecast
@@ -45,7 +46,7 @@ from workbench_kme.keys.model import (
     key_id,
 )
 from workbench_kme.keys.quota import Quota, full
-from workbench_kme.keys.rows import LineRow, add_event, add_minute, count, move, move_where, pointer
+from workbench_kme.keys.rows import LineRow, add_event, add_minute, count, move_where, pointer
 from workbench_kme.keys.syncing import SyncReport, SyncState
 
 _MARK_SUFFIX = ".mark"
@@ -97,8 +98,10 @@ class KeyStore:
             self.core.change(lambda tx, _: tx.execute("UPDATE kme_line SET confirmed = 0").rowcount)
 
     def close(self) -> None:
-        """Write the clean mark; the database is closed by who opened it."""
-        self.core.close()
+        """Write the clean mark; the database is closed by who opened it. With a device that is unfit or closed it stays
+        unclean, and the next opening costs what a crash costs."""
+        with suppress(SelfTestFailed, KeyUnavailable):
+            self.core.close()
 
     def __enter__(self) -> Self:
         return self
@@ -295,7 +298,7 @@ class KeyStore:
 
     def abandon(self, key_ids: Sequence[UUID]) -> int:
         """Give up a reservation whose values did not leave: RESERVED → DESTROYED, never back; how many."""
-        return self.core.change(lambda tx, now: self._end(tx, now, key_ids, State.DESTROYED, only=State.RESERVED))
+        return self.core.change(lambda tx, now: ending.end(tx, now, key_ids, State.DESTROYED, only=State.RESERVED))
 
     def hand_out(self, key_ids: Sequence[UUID], master: str) -> list[KeyValue]:
         """The values of a reservation, once, for its master; the caller wipes them.
@@ -338,8 +341,18 @@ class KeyStore:
         self.core.change(work)
 
     def destroy(self, key_ids: Sequence[UUID]) -> int:
-        """→ DESTROYED from wherever that is a step; how many."""
-        return self.core.change(lambda tx, now: self._end(tx, now, key_ids, State.DESTROYED))
+        """→ DESTROYED from wherever that is a step; how many. The mark knows before the call returns."""
+        return self.core.strict_change(lambda tx, now: ending.end(tx, now, key_ids, State.DESTROYED))
+
+    def forget(self, before_ms: int) -> int:
+        """Delete what ended before a time, its uses and events with it; how many keys. Blocks stay known for ever.
+
+        Leak reports of those keys are gone then: call it with the term your evidence needs, now and then.
+        """
+        total = 0
+        while gone := self.core.change(lambda tx, now: ending.forget(tx, now, before_ms)):
+            total += gone
+        return total
 
     # ---- taking out of use
 
@@ -394,9 +407,12 @@ class KeyStore:
         """Bring this end into step with what the other one said. For each block in `differing` fetch the other end's
         bitmap and call `apply_bitmap`; no value of the line leaves before. Raises ProtocolViolation SYNC_MALFORMED.
         """
-        return self.core.strict_change(
+        report = self.core.change(
             lambda tx, now: syncing.apply_sync(tx, now, self.core.line(tx, state.line), state)
         )
+        if report.changed:
+            self.core.note()
+        return report
 
     def bitmap(self, line: str, block: int) -> bytes:
         """Which keys of a block are in stock here: bit i of byte ⌊i/8⌋, lowest first. Raises NotFound NO_SUCH_BLOCK."""
@@ -521,7 +537,7 @@ class KeyStore:
             values = self.core.change(usable)
         except VerificationError:
             self.core.strict_change(
-                lambda tx, now: self._end(tx, now, key_ids, State.QUARANTINED, reason="altered")
+                lambda tx, now: ending.end(tx, now, key_ids, State.QUARANTINED, reason="altered")
             )
             raise
         try:
@@ -537,53 +553,11 @@ class KeyStore:
         self, line: str, target: State, key_ids: Sequence[UUID] | None, block: int | None, reason: str
     ) -> Changed:
         check_reason(reason)
-
-        def work(tx: Transaction, now: int) -> Changed:
-            found = self.core.line(tx, line)
-            where, parameters = "line = ?", [found.number]
-            if key_ids is not None:
-                numbers = [views.known(tx, key).number for key in key_ids]
-                where += f" AND number IN ({', '.join(str(one) for one in numbers)})"
-            elif block is not None:
-                where, parameters = "line = ? AND block = ?", [found.number, block]
-            else:
-                where += " AND state IN (1, 2, 3)"
-            references = _references(tx, target, where, parameters)
-            changed = move_where(tx, target, now, where, parameters)
-            name = "key.revoked" if target is State.REVOKED else "key.quarantined"
-            place = {} if block is None else {"block": block}
-            named = tuple(key_ids or ())[:16]
-            add_event(tx, now, name, line, key_ids=named, changed=changed, reason=reason, **place)
-            return Changed(changed, tuple(key_ids or ()), references)
-
-        return self.core.strict_change(work)
-
-    def _end(
-        self,
-        tx: Transaction,
-        now: int,
-        key_ids: Sequence[UUID],
-        target: State,
-        *,
-        only: State | None = None,
-        reason: str = "",
-    ) -> int:
-        rows = [views.known(tx, key) for key in key_ids]
-        chosen = [row for row in rows if only is None or (row.state is only and row.wrapped is not None)]
-        moved = move(tx, [row.number for row in chosen], target, now)
-        if moved:
-            kind = "key.destroyed" if target is State.DESTROYED else "key.quarantined"
-            add_event(tx, now, kind, "", key_ids=[row.key_id for row in chosen], reason=reason)
-        return moved
-
-
-def _references(tx: Transaction, target: State, where: str, parameters: Sequence[int]) -> tuple[str, ...]:
-    rows = tx.execute(
-        f"SELECT DISTINCT reference FROM kme_reference WHERE key IN (SELECT number FROM kme_key WHERE {where})"
-        " ORDER BY reference",
-        parameters,
-    )
-    return tuple(str(row[0]) for row in rows)
+        return self.core.strict_change(
+            lambda tx, now: ending.take_out(
+                tx, now, self.core.line(tx, line), target, key_ids=key_ids, block=block, reason=reason
+            )
+        )
 
 
 def _line_of(tx: Transaction, key: UUID) -> list[tuple[str]]:

@@ -85,6 +85,11 @@ class SyncReport:
         """Whether the two ends agree without more ado."""
         return not (self.differing or self.missing_here)
 
+    @property
+    def changed(self) -> bool:
+        """Whether any key moved at this end."""
+        return bool(self.differs or self.lost or self.restored or self.passed or self.behind)
+
 
 def format_sync(state: SyncState) -> bytes:
     """The message: canonical JSON."""
@@ -136,10 +141,7 @@ def parse_sync(data: bytes) -> SyncState:
 def sync_state(core: Core, reader: Reader, line: LineRow) -> SyncState:
     """What this end says of the line. Cost: a row a block and a reservation."""
     blocks = reader.execute(
-        "SELECT b.block, b.count, b.chk, b.stored_ms IS NOT NULL,"
-        " (SELECT COUNT(*) FROM kme_key k WHERE k.line = b.line AND k.pool = 0 AND k.block = b.block AND k.state = 2),"
-        " (SELECT COUNT(*) FROM kme_key k WHERE k.line = b.line AND k.pool = 1 AND k.block = b.block AND k.state = 2)"
-        " FROM kme_block b WHERE b.line = ? AND b.open > 0 ORDER BY b.block",
+        "SELECT block, count, chk, stored0, stored1 FROM kme_block WHERE line = ? AND open > 0 ORDER BY block",
         (line.number,),
     ).fetchall()
     reserved = reader.execute(
@@ -157,7 +159,7 @@ def sync_state(core: Core, reader: Reader, line: LineRow) -> SyncState:
         int(following),
         (pointer(reader, line.number, 0), pointer(reader, line.number, 1)),
         (pointer(reader, line.number, 0, kind="floor"), pointer(reader, line.number, 1, kind="floor")),
-        tuple(OpenBlock(row[0], row[1], bytes(row[2]), (row[4], row[5])) for row in blocks),
+        tuple(OpenBlock(row[0], row[1], bytes(row[2]), (row[3], row[4])) for row in blocks),
         tuple(
             Reservation(line.line.name, (UUID(bytes=bytes(row[0])),), row[1], row[2], tuple(row[3].split(",")))
             for row in reserved
@@ -194,7 +196,7 @@ def apply_sync(tx: Transaction, now: int, line: LineRow, state: SyncState) -> Sy
     )
     if not differing:
         _confirm(tx, now, line)
-    if differs or lost or restored or passed or behind or differing or older_copy:
+    if report.changed or differing or older_copy:
         add_event(
             tx, now, "sync.applied", line.line.name, differs=differs, lost=lost, restored=restored, passed=passed,
             behind=behind, differing=len(differing), older_copy=int(older_copy),
@@ -292,14 +294,12 @@ def _pass(tx: Transaction, now: int, line: LineRow, state: SyncState) -> int:
     ]
     passed = move(tx, dropped, State.DESTROYED, now)
     stock = {one.block: one.stored[pool] for one in state.blocks}
-    for block, here in tx.execute(
-        f"SELECT block, COUNT(*) FROM kme_key WHERE state = 2 AND {where} GROUP BY block", place
-    ).fetchall():
-        total = tx.execute(
-            "SELECT COUNT(*) FROM kme_key WHERE line = ? AND pool = ? AND block = ? AND state = 2",
-            (line.number, pool, block),
-        ).fetchone()[0]
-        if here and total != stock.get(int(block), 0):
+    reached = tx.execute(
+        f"SELECT block, stored{pool} FROM kme_block WHERE line = ? AND open > 0 AND block <= ? AND stored{pool} > 0",
+        (line.number, theirs.block),
+    ).fetchall()
+    for block, here in reached:
+        if here != stock.get(int(block), 0):
             passed += move_where(tx, State.DESTROYED, now, f"{where} AND block = ? AND state = 2", (*place, block))
     raise_pointer(tx, line.number, theirs, pool=pool)
     return passed
@@ -326,15 +326,11 @@ def _compare(tx: Transaction, line: LineRow, theirs: dict[int, OpenBlock]) -> tu
     differing = []
     for block, other in theirs.items():
         row = tx.execute(
-            "SELECT stored_ms FROM kme_block WHERE line = ? AND block = ?", (line.number, block)
+            f"SELECT stored_ms, stored{pool} FROM kme_block WHERE line = ? AND block = ?", (line.number, block)
         ).fetchone()
         if row is None or row[0] is None:
             continue  # not here, or not confirmed yet: no key of it leaves anyway
-        stored = tx.execute(
-            "SELECT COUNT(*) FROM kme_key WHERE line = ? AND pool = ? AND block = ? AND state = 2",
-            (line.number, pool, block),
-        ).fetchone()[0]
-        if stored != other.stored[pool] and any(other.stored):
+        if row[1] != other.stored[pool] and any(other.stored):
             differing.append(block)
     tx.execute("UPDATE kme_block SET suspect = 0 WHERE line = ? AND suspect = 1", (line.number,))
     for block in differing:

@@ -283,7 +283,9 @@ def _give(core: Core, tx: Transaction, now: int, key: KeyRow, role: str) -> KeyV
     row = tx.execute("SELECT name, namespace FROM kme_line WHERE number = ?", (key.line,)).fetchone()
     assert key.wrapped is not None
     value = core.session.unwrap("key", key.wrapped, key_context(key, bytes(row[1])))
-    value[key.size // 8 :] = b""
+    size = key.size // 8
+    value[size:] = bytes(len(value) - size)  # overwritten before it is cut off
+    value[size:] = b""
     return KeyValue(key.key_id, value, key.provenance, str(row[0]), key.position.block, key.position.index)
 
 

@@ -217,6 +217,12 @@ class KeyStoreMachine(RuleBasedStateMachine):
                 assert status.stock[pool, state] == len(members), "counts kept by triggers"
         with self.end.database.read() as reader:
             rows = reader.execute("SELECT COUNT(*) FROM kme_key WHERE wrapped IS NOT NULL").fetchone()[0]
+            drift = reader.execute(
+                "SELECT COUNT(*) FROM kme_block b WHERE (b.open, b.stored0, b.stored1) <> (SELECT COUNT(state IN (1, 2) OR NULL),"
+                " COUNT((state = 2 AND pool = 0) OR NULL), COUNT((state = 2 AND pool = 1) OR NULL)"
+                " FROM kme_key k WHERE k.line = b.line AND k.block = b.block)"
+            ).fetchone()[0]
+        assert drift == 0, "counts of a block kept by triggers"
         assert rows == sum(not key.out for key in self.keys.values()), "values are there exactly while they may leave"
 
     # ---- inside

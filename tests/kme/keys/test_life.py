@@ -365,3 +365,22 @@ def test_a_full_stock_takes_no_block(ends: TwoEnds) -> None:
     ends.sender.store.add_block(LINE, 0, Provenance.SIMULATED, bytes(32 * 4))
     with pytest.raises(Refused, match="POOL_FULL"):
         ends.sender.store.add_block(LINE, 1, Provenance.SIMULATED, bytes(32 * 2))
+
+
+def test_what_ended_long_ago_is_forgotten_and_its_block_number_is_not(ends: TwoEnds) -> None:
+    ends.add_block(4)
+    ((first, _),) = ends.deliver(1)
+    store = ends.sender.store
+    store.consume([first], "session", "s-1")
+    store.destroy([first])
+    ends.clock.ms += 1000
+    assert store.forget(ends.clock.ms - 1000) == 0
+    assert store.forget(ends.clock.ms) == 1
+    with pytest.raises(NotFound, match="NO_SUCH_KEY"):
+        store.leak_report(first)
+    assert (stock(store, State.DESTROYED), stock(store, State.STORED)) == (0, 3)
+    with pytest.raises(Refused, match="BLOCK_KNOWN"):
+        store.add_block(LINE, 0, Provenance.SIMULATED, bytes(64))
+    assert [report.in_step for report in ends.sync()] == [True, True]
+    assert [event.kind for event in store.events()] == ["key.forgotten"]
+    assert store.revoke(LINE, key_ids=[first], reason="unknown by now").count == 0
