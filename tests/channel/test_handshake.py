@@ -471,6 +471,46 @@ def test_an_initiator_that_was_changed_to_ask_for_less_is_refused_by_the_other_e
     assert caught.value.code == code and other.state == "ended"
 
 
+def _told(other: Any, **fields: str) -> None:
+    """Make the responder believe that the hello said something else."""
+    other._asked = replace(other._asked, body={**other._asked.body, **fields})
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("key_id", lambda other: _told(other, key_id=share(2).key_id)),
+        ("suites", lambda other: setattr(other, "_suite", SUITES[ALL_SUITES[1]])),
+    ],
+)
+def test_an_answer_about_another_key_or_suite_than_was_said_is_not_taken(
+    field: str, change: Callable[[Any], None]
+) -> None:
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    change(other)
+    answer = other.answer(share(2) if field == "key_id" else share())
+    with pytest.raises(Refused) as caught:
+        one.receive_answer(answer)
+    assert caught.value.details == {"field": field} and one.state == "ended"
+
+
+def test_an_answer_that_names_other_ends_is_refused_although_the_right_key_signed_it() -> None:
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    other._peer = End("cardnet", CARDNET_KEY.public)
+    refuse(lambda: one.receive_answer(other.answer(share())))
+
+
+def test_a_confirm_needs_the_signature_besides_the_secret() -> None:
+    """Whoever got hold of the initiator's memory, and so of the secret, but not of its signing key."""
+    one, other = initiator(), responder()
+    other.receive_hello(one.hello())
+    one._key = CARDNET_KEY
+    confirm, _ = one.receive_answer(other.answer(share()))
+    refuse(lambda: other.receive_confirm(confirm))
+
+
 # -------------------------------------------------------------------------------------------------- secrets
 
 

@@ -10,7 +10,7 @@ from session_world import NOW, flips, sessions, share
 from workbench.channel.frame import Direction, Kind
 from workbench.channel.pad import PadPool
 from workbench.channel.session import MAX_REFUSED, SealedSession
-from workbench.crypto import one_time_mac
+from workbench.crypto import poly1305
 from workbench.errors import KeyUnavailable, VerificationError
 
 
@@ -52,7 +52,7 @@ def test_the_bytes_are_those_of_the_document() -> None:
     header = b"WF\x01\x10\x05\x00" + bytes.fromhex(one.session_id) + bytes(4) + (1).to_bytes(8, "big") + b"\x03pin"
     body = header + b"\x02" + b"".join(bytes([len(one_id)]) + one_id for one_id in ids)
     body += bytes(a ^ b for a, b in zip(b"pin 1234", pad[32:40], strict=True))
-    assert frame == body + one_time_mac.tag(pad[:32], body + b"\x09simulated")
+    assert frame == body + poly1305.tag(pad[:32], body + b"\x09simulated")
 
 
 def test_too_few_keys_are_a_refusal_that_uses_nothing() -> None:

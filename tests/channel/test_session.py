@@ -418,8 +418,9 @@ def test_a_renewal_in_the_middle_of_traffic_loses_nothing_in_either_direction() 
 def test_the_epoch_before_closes_behind_the_new_one() -> None:
     one, other = sessions()
     first, second = seal(one, b"1"), seal(one, b"2")
-    old = other._current.agreed.receive
+    old, sealing = other._current.agreed.receive, other._current.agreed.send
     renew(one, other, share(2))
+    assert not any(sealing._key._key), "nobody seals under the old key any more, so it is gone at once"
     take(other, seal(one, b"3"))
     take(other, first)
     for _ in range(63):
@@ -516,6 +517,11 @@ def test_nothing_follows_an_end() -> None:
     other.open(end, now_ms=NOW)
     one._end_sent = False
     refuse(other, seal(one))
+    refuse(other, end)
+    one, other = sessions()
+    end = one.close(now_ms=NOW)
+    one._end_sent = False
+    take(other, seal(one))
     refuse(other, end)
 
 

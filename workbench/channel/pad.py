@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from workbench.channel.frame import Direction, Parts, prefixed
 from workbench.channel.secret import Secret
 from workbench.channel.terms import PROVENANCES, QkdShare
-from workbench.crypto import compare, one_time_mac
+from workbench.crypto import compare, poly1305
 from workbench.errors import KeyUnavailable
 
 KEY_SIZE = 32
@@ -47,7 +47,7 @@ class PadPool:
         """Keys that an item of `size` bytes uses up. Raises ValueError for an item that is too large."""
         if size > MAX_ITEM_BYTES:
             raise ValueError("an item under a one-time pad has at most 1,024 bytes")
-        return -(-(size + one_time_mac.KEY_SIZE) // KEY_SIZE)
+        return -(-(size + poly1305.KEY_SIZE) // KEY_SIZE)
 
     def seal(self, header: bytes, payload: bytes, *, retry_after_s: int = 0) -> bytes:
         """The whole frame; its keys are gone then. Raises KeyUnavailable (PAD_EXHAUSTED): nothing was used."""
@@ -56,8 +56,8 @@ class PadPool:
             raise _exhausted(available=len(self._keys), needed=count, retry_after_s=retry_after_s)
         ids = list(self._keys)[:count]
         pad = self._joined(ids)
-        start = header + bytes([count]) + b"".join(map(prefixed, ids)) + _xor(payload, pad[one_time_mac.KEY_SIZE :])
-        tag = one_time_mac.tag(pad[: one_time_mac.KEY_SIZE], start + prefixed(self.provenance))
+        start = header + bytes([count]) + b"".join(map(prefixed, ids)) + _xor(payload, pad[poly1305.KEY_SIZE :])
+        tag = poly1305.tag(pad[: poly1305.KEY_SIZE], start + prefixed(self.provenance))
         self.use(ids)
         return start + tag
 
@@ -66,13 +66,13 @@ class PadPool:
         found = _read_ids(bytes(parts.sealed))
         ids, body = found if found is not None else ([], b"")
         sound = found is not None and len(set(ids)) == len(ids) and all(one in self._keys for one in ids)
-        cut = max(len(body) - one_time_mac.TAG_SIZE, 0)
+        cut = max(len(body) - poly1305.TAG_SIZE, 0)
         sound = sound and cut <= MAX_ITEM_BYTES and len(ids) == self.needed(min(cut, MAX_ITEM_BYTES))
         # A frame that cannot be right is still put through the MAC, under a key of zeros.
-        pad = self._joined(ids) if sound else bytes(cut + one_time_mac.KEY_SIZE)
-        signed = parts.encoded + bytes(parts.sealed[: max(len(parts.sealed) - one_time_mac.TAG_SIZE, 0)])
-        tag = one_time_mac.tag(pad[: one_time_mac.KEY_SIZE], signed + prefixed(self.provenance))
-        payload = _xor(body[:cut], pad[one_time_mac.KEY_SIZE :])
+        pad = self._joined(ids) if sound else bytes(cut + poly1305.KEY_SIZE)
+        signed = parts.encoded + bytes(parts.sealed[: max(len(parts.sealed) - poly1305.TAG_SIZE, 0)])
+        tag = poly1305.tag(pad[: poly1305.KEY_SIZE], signed + prefixed(self.provenance))
+        payload = _xor(body[:cut], pad[poly1305.KEY_SIZE :])
         return (payload, ids) if compare.equal(tag, body[cut:]) and sound else None
 
     def use(self, ids: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ def _read_ids(sealed: bytes) -> tuple[list[str], bytes] | None:
         ids.append(sealed[place + 1 : end].decode("ascii", "replace"))
         place = end
     body = sealed[place:]
-    return (ids, body) if len(body) >= one_time_mac.TAG_SIZE else None
+    return (ids, body) if len(body) >= poly1305.TAG_SIZE else None
 
 
 def _xor(data: bytes, pad: bytes) -> bytes:
