@@ -100,8 +100,8 @@ class Asked:
         """Of an open question the end of its link; of a refusal the day before which nobody asks again."""
         words, t = self.section.words, self.section.t
         if one["cool_down_until_ms"]:
-            return t("asked.cooling_until", time=words.time(one["cool_down_until_ms"]))
-        return t("asked.link_until", time=words.time(one["expires_ms"])) if one["state"] in OPEN else "—"
+            return t("asked.cooling_until", time=words.time(one["cool_down_until_ms"])[:16])
+        return t("asked.link_until", time=words.time(one["expires_ms"])[:16]) if one["state"] in OPEN else "—"
 
 
 __all__ = ["CHIPS", "STATES", "Asked"]

@@ -25,7 +25,7 @@ CHIPS = {
 """Which chip of the components stands for a step of the line."""
 
 
-PLACES = ("grant", "receipt", "withdrawal", "opt-out", "upload", "download", "exports", "row")
+PLACES = ("question", "grant", "receipt", "withdrawal", "opt-out", "upload", "download", "exports", "row")
 """First words of the places that records tell."""
 
 
@@ -143,7 +143,7 @@ class Customer(Section):
             self.told.tell(*([notes.text(t("customer.erased", request=self.erased), tone="sealed")] if self.erased else []))
             return
         found = [(t(f"step.{step}"), t("customer.times", count=words.count(count))) for step, count in sorted(line["counts"].items())]
-        self.told.tell(*([notes.facts(*found)] if found else []))
+        self.told.tell(notes.heading(t("customer.records")), notes.facts(*found) if found else notes.text(t("customer.nothing"), meta=True))
         self.table.columns = [
             {"key": "at", "label": t("customer.when"), "kind": "time"}, {"key": "step", "label": t("customer.step"), "kind": "state"},
             {"key": "told", "label": t("customer.what")}, {"key": "detail", "label": t("customer.detail")},

@@ -31,6 +31,7 @@ CAPTURE = Act(
     "consent.capture",
     (
         *_WHO, Field("notice", "choice"), Field("method", "choice", METHODS), Field("signer", "choice", SIGNERS),
+        *(Field(one) for one in ("signer_name", "signer_relation", "authority", "authority_digest")),
         Field("initiative", "choice", ("staff", "customer")), Field("place"), Field("identity"), Field("begins", "day"),
         Field("backdating", "choice"), *_OFFER, Field("file", "file"),
     ),
@@ -54,7 +55,7 @@ REFUSED = Act(
     "consent.refusal_note", (*_WHO, Field("place"), Field("identity"), Field("purpose", "choice"), Field("recipients", "choices", label="declined")),
     shape=_declined, about=True,
 )  # fmt: skip
-CAPTURE_ACTS = (ASK, CAPTURE, IMPORT, PROPOSE)
+CAPTURE_ACTS = (ASK, CAPTURE, IMPORT, REFUSED, PROPOSE)
 
 RECEIPT = Act("consent.receipt", (*_WHO, Field("purpose", "choice"), Field("recipient", "choice"), Field("record", "number")))
 ISSUE = Act(

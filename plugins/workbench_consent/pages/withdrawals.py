@@ -228,10 +228,12 @@ class ContactStops(Section):
             {"key": "told", "label": t("customer.what")}, {"key": "exported", "label": t("stops.exported"), "kind": "time"},
             {"key": "by", "label": t("stops.by")}, {"key": "state", "label": t("stops.state"), "kind": "state"},
         ]  # fmt: skip
+        # One file serves all stops of a job, so one row of each offers it.
+        first = {one["job"]: one["number"] for one in reversed(found["stops"])}
         self.table.rows = [
             {
                 "id": one["job"], "at": one["at_ms"], "job": one["job"], "told": words.named(words.both(one)), "exported": one["exported_ms"],
-                "by": one["exported_by"], "can": ["take"] if may else [],
+                "by": one["exported_by"], "can": ["take"] if may and first[one["job"]] == one["number"] else [],
                 "state": {"state": "done", "label": t("stops.taken")} if one["taken_ms"] else {"state": "pending", "label": t("stops.waiting")},
             }
             for one in found["stops"]

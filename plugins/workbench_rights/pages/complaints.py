@@ -234,7 +234,9 @@ class Complaints(Section):
     def _draw_settled(self, detail: Reply) -> None:
         t = self.t
         told = [
-            t("case.liable", liable=one["liable"], basis=one["basis"], entries="、".join(one["entries"])) for one in detail["liability"]
+            t("case.liable", liable=one["liable"], basis=one["basis"], entries="、".join(one["entries"]))
+            + (t("case.package_unknown") if one["package_from"] == "not-exported-here" else "")
+            for one in detail["liability"]
         ] + [
             t("case.compensated", amount=formats.money(one["amount_fen"], self._lang), payer=one["payer"], day=one["agreed"])
             for one in detail["compensation"]
