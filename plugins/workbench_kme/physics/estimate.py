@@ -69,7 +69,7 @@ class KeyEstimate:
     overhead_bits: float
 
     @property
-    def secret_fraction_basis(self) -> float:
+    def secret_before_correction(self) -> float:
         """s_X,0 + s_X,1 (1 - h(phi_X)): bits unknown to the eavesdropper before error correction."""
         return self.vacuum + self.single * (1 - entropy(self.phase_error))
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from workbench_kme.physics import (
@@ -143,3 +145,35 @@ def test_a_tapped_line_shows_what_the_error_rate_does_not() -> None:
     assert (blind.qber[0], blind.rate[0]) == (blind.qber[1], blind.rate[1])
     assert list(blind.known) == [0.0, 1.0]
     assert not math.isnan(float(blind.known.sum()))
+
+
+def test_healthy_blocks_raise_false_alarms_no_more_often_than_the_confidence_says() -> None:
+    """3,000 healthy blocks judged at only 90 %, without tolerance to hide behind: gains drawn, error rate drawn."""
+    rng = np.random.default_rng(8)
+    past = learn([drawn(rng) for _ in range(20)])
+    raised: Counter[str] = Counter()
+    for _ in range(3000):
+        raised.update(alarm.kind for alarm in Watch(past, confidence=0.9).assess(drawn(rng))[1].alarms)
+    assert set(raised) <= {"qber-drift", "gain-shift"}
+    assert max(raised.values(), default=0) <= 300
+
+
+def test_the_gathered_sum_keeps_its_promise_of_rare_false_alarms() -> None:
+    """At 99 % a hundred healthy blocks pass on average, at least: in 3,000 no more than 30 alarms."""
+    rng = np.random.default_rng(9)
+    watch, alarms = Watch(learn([drawn(rng) for _ in range(20)]), confidence=0.99), 0
+    for _ in range(3000):
+        watch, made = watch.assess(drawn(rng))
+        if any(alarm.kind == "qber-drift" for alarm in made.alarms):
+            alarms += 1
+            watch = replace(watch, drift=0.0)
+    assert alarms <= 30
+
+
+def drawn(rng: np.random.Generator) -> Observation:
+    """A healthy block of a line with 3 % errors, its counts straight from binomials; few, so that they spread widely."""
+    sent = (20_000, 60_000, 40_000)
+    seen = [int(rng.binomial(n, p)) for n, p in zip(sent, (0.02, 0.01, 0.001), strict=True)]
+    wrong = [int(rng.binomial(n, 0.03)) for n in seen]
+    counts = Counts((sent, sent), ((seen[0], seen[1], seen[2]),) * 2, ((0, 0, 0), (wrong[0], wrong[1], wrong[2])))
+    return Observation(counts, 240_000, 500)

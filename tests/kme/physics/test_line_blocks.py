@@ -90,12 +90,13 @@ def test_gains_and_errors_lie_within_their_statistical_bounds(
                 assert abs(observed - mean) < 5 * math.sqrt(mean) + 3
 
 
-def test_events_and_the_naive_line_agree() -> None:
+@pytest.mark.parametrize("attack", [None, Eavesdropper(1.0, "photon-number-splitting")])
+def test_events_and_the_naive_line_agree(attack: Eavesdropper | None) -> None:
     """A second implementation, pulse by pulse with photon numbers, sees the same counts within their spread."""
-    link = replace(METRO, length_km=0.0, receiver_efficiency=0.3, dark_probability=1e-3, afterpulse=0.08, misalignment=0.02)
+    link = replace(METRO, length_km=25.0, receiver_efficiency=0.9, dark_probability=1e-3, afterpulse=0.08, misalignment=0.02)
     pulses = 400_000
-    ours = count(*simulate(link, pulses, SEED, 3))
-    theirs = naive_line.run(link, pulses, 3).counts
+    ours = count(*simulate(link, pulses, SEED, 3, attack))
+    theirs = naive_line.run(link, pulses, 3, splitting=attack is not None).counts
     for mine, other in zip(
         (*ours.detected[0], *ours.detected[1], *ours.errors[0], *ours.errors[1]),
         (*theirs.detected[0], *theirs.detected[1], *theirs.errors[0], *theirs.errors[1]),

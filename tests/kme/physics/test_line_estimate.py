@@ -50,6 +50,29 @@ def test_the_bounds_hold_for_what_really_happened_in_every_seeded_run() -> None:
     assert informative == 8, "bounds that say nothing would hold as well"
 
 
+def test_the_bounds_hold_while_pulses_are_being_split() -> None:
+    """The attack that no error rate shows: single photons become few, and the bound on them must follow."""
+    line = BRIGHT.at(25.0)
+    quiet = secret_length(naive_line.run(line, 600_000, 7).counts, SecurityParameters.of(line), 0.0)
+    for seed in range(3):
+        truth = naive_line.run(line, 600_000, seed, splitting=True)
+        made = secret_length(truth.counts, SecurityParameters.of(line), 0.0)
+        assert made.single <= truth.single
+        assert made.vacuum <= truth.vacuum
+        assert made.phase_error * truth.single >= truth.phase_errors
+        assert made.secret_before_correction < 0.2 * quiet.secret_before_correction
+
+
+@pytest.mark.soak
+def test_the_bounds_hold_in_hundreds_of_seeded_runs() -> None:
+    for seed in range(1000, 1400):
+        line = BRIGHT.at(10.0 * (seed % 4))
+        truth = naive_line.run(line, 500_000, seed, splitting=seed % 8 > 5)
+        made = secret_length(truth.counts, SecurityParameters.of(line), 0.0)
+        assert made.single <= truth.single and made.vacuum <= truth.vacuum
+        assert made.phase_error * truth.single >= truth.phase_errors
+
+
 def test_the_bounds_hold_as_often_as_promised_where_much_failure_is_allowed() -> None:
     """With a failure probability of 30 % the bounds are near the truth, and may miss it in 30 % of runs at most."""
     parameters = SecurityParameters(BRIGHT.intensities, BRIGHT.probabilities, 0.3, 0.3)
