@@ -13,9 +13,10 @@ from typing import Any
 from workbench.crypto import canonical
 from workbench.errors import VerificationError, WorkbenchError
 from workbench_kme.service.entity import Entity
-from workbench_kme.service.line import LineEnd, LinkConflict
+from workbench_kme.service.line import LineEnd
 from workbench_kme.service.listening import Answer, Call
 from workbench_kme.service.peering import PREFIX
+from workbench_kme.service.wire import LinkConflict
 
 _ROUTE = re.compile(re.escape(PREFIX) + r"([a-z][a-z0-9-]{1,30})/([a-z]{1,20})")
 _log = logging.getLogger(__name__)
@@ -23,9 +24,9 @@ _log = logging.getLogger(__name__)
 Verb = Callable[[LineEnd, Mapping[str, Any]], dict[str, Any]]
 _VERBS: dict[str, tuple[frozenset[str], Verb]] = {
     "hello": (frozenset({"v", "boot", "state", "delivered"}), LineEnd.on_hello),
-    "begin": (frozenset({"block", "source", "nonce", "pulses", "eavesdropper"}), LineEnd.on_begin),
-    "messages": (frozenset({"block", "messages"}), LineEnd.on_messages),
-    "finish": (frozenset({"block", "check"}), LineEnd.on_finish),
+    "begin": (frozenset({"block", "source", "nonce", "pulses", "eavesdropper"}), lambda line, body: line.maker.on_begin(body)),
+    "messages": (frozenset({"block", "messages"}), lambda line, body: line.maker.on_messages(body)),
+    "finish": (frozenset({"block", "check"}), lambda line, body: line.maker.on_finish(body)),
     "reserve": (frozenset({"master", "slaves", "size", "keys"}), LineEnd.on_reserve),
     "withdraw": (frozenset({"what", "keys", "block", "reason"}), LineEnd.on_withdraw),
     "sync": (frozenset({"state"}), LineEnd.on_sync),

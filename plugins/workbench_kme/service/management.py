@@ -132,7 +132,7 @@ def line_view(entity: Entity, end: LineEnd) -> views.Line:
     status = entity.store.status(config.line)
     stock = {state.name: sum(status.stock.get((pool, state), 0) for pool in (0, 1)) for state in State}
     last = next(iter(entity.journal.blocks(config.line, limit=1)), None)
-    qber, rate = end.judge.baseline()
+    qber, rate = end.maker.judge.baseline()
     return views.Line(
         line=config.line,
         role=config.role,

@@ -199,7 +199,7 @@ class _Offering:
         if self.result is None:
             agreed = bool(parse_message(message, "import-agreed", set()))
             taken = agreed and self._source.take(self._block, self._path, self._file)
-            self.result = outcome(self._block, self._file.keys if taken else b"", "" if taken else "message-refused")
+            self.result = outcome(self._block, self._file.keys if taken else b"", "" if taken else "stopped")
         return []
 
 
@@ -227,7 +227,7 @@ class _Agreeing:
             and self._source.take(self._block, *found)
         )
         keys = found[1].keys if found is not None and agreed else b""
-        self.result = outcome(self._block, keys, "" if agreed else "message-refused")
+        self.result = outcome(self._block, keys, "" if agreed else "stopped")
         return [canonical.format({"v": 1, "kind": "import-agreed" if agreed else "import-refused"})]
 
 
