@@ -204,6 +204,13 @@ def test_a_file_cut_at_a_chunk_or_with_chunks_moved_is_refused() -> None:
     refuse_file(other[:start] + sealed[start:])
 
 
+def test_a_file_that_could_have_ended_a_chunk_earlier_is_refused() -> None:
+    """One spelling only: the last chunk of a file with content is not empty."""
+    sealer = FileSealer(share().value, key_id="k-1", provenance="simulated", purpose="audience-file", chunk_bytes=1024)
+    sealed = sealer.update(b"") + sealer._chunks.seal(DATA[:1024], final=False) + sealer.finish()
+    refuse_file(sealed)
+
+
 def test_a_file_needs_its_secret_and_its_purpose() -> None:
     sealed = sealed_file()
     refuse_file(sealed, secret=share(2).value)

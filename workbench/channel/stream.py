@@ -65,7 +65,7 @@ class StreamOpener:
         highest = max((self._next - 1, *self._early))
         ends = (self._last < 0 or chunk.index <= self._last) and not (chunk.final and chunk.index < highest)
         fresh = self._next <= chunk.index < self._next + WINDOW and chunk.index not in self._early
-        if not (fits and ends and fresh) or (chunk.final and self._last >= 0):
+        if not (fits and ends and fresh):
             raise refused()
         self._stream = chunk.stream
         if chunk.final:
