@@ -147,6 +147,11 @@ def key_id(namespace: UUID, block: int, index: int) -> UUID:
     return uuid5(namespace, f"{block}/{index}")
 
 
+def mix_of(identifier: bytes) -> int:
+    """What a key adds to the sum by which two ends compare their stocks: the first 32 bits of its id."""
+    return int.from_bytes(identifier[:4], "big")
+
+
 def block_check(namespace: UUID, block: int, provenance: Provenance, key: bytes | bytearray) -> bytes:
     """16 bytes that agree at both ends exactly when the block does: docs/protocols/key-delivery.md section 2."""
     count = len(key) // KEY_BYTES

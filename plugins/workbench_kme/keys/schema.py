@@ -60,6 +60,8 @@ KEY_MIGRATIONS = (
             open       INTEGER NOT NULL DEFAULT 0,
             stored0    INTEGER NOT NULL DEFAULT 0,
             stored1    INTEGER NOT NULL DEFAULT 0,
+            mix0       INTEGER NOT NULL DEFAULT 0,
+            mix1       INTEGER NOT NULL DEFAULT 0,
             suspect    INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (line, block)
         ) WITHOUT ROWID;
@@ -72,6 +74,7 @@ KEY_MIGRATIONS = (
             block        INTEGER NOT NULL,
             idx          INTEGER NOT NULL,
             pool         INTEGER NOT NULL,
+            mix          INTEGER NOT NULL,
             state        INTEGER NOT NULL,
             expires_ms   INTEGER NOT NULL,
             wrapped      BLOB,
@@ -114,7 +117,8 @@ KEY_MIGRATIONS = (
         CREATE TRIGGER kme_key_inserted AFTER INSERT ON kme_key BEGIN
             UPDATE kme_count SET keys = keys + 1 WHERE line = NEW.line AND pool = NEW.pool AND state = NEW.state;
             UPDATE kme_block SET open = open + (NEW.state IN (1, 2)),
-                stored0 = stored0 + (NEW.state = 2 AND NEW.pool = 0), stored1 = stored1 + (NEW.state = 2 AND NEW.pool = 1)
+                stored0 = stored0 + (NEW.state = 2 AND NEW.pool = 0), stored1 = stored1 + (NEW.state = 2 AND NEW.pool = 1),
+                mix0 = mix0 + NEW.mix * (NEW.state = 2 AND NEW.pool = 0), mix1 = mix1 + NEW.mix * (NEW.state = 2 AND NEW.pool = 1)
                 WHERE line = NEW.line AND block = NEW.block;
         END;
         CREATE TRIGGER kme_key_moved AFTER UPDATE OF state ON kme_key WHEN OLD.state <> NEW.state BEGIN
@@ -122,7 +126,9 @@ KEY_MIGRATIONS = (
             UPDATE kme_count SET keys = keys + 1 WHERE line = NEW.line AND pool = NEW.pool AND state = NEW.state;
             UPDATE kme_block SET open = open + (NEW.state IN (1, 2)) - (OLD.state IN (1, 2)),
                 stored0 = stored0 + ((NEW.state = 2) - (OLD.state = 2)) * (NEW.pool = 0),
-                stored1 = stored1 + ((NEW.state = 2) - (OLD.state = 2)) * (NEW.pool = 1)
+                stored1 = stored1 + ((NEW.state = 2) - (OLD.state = 2)) * (NEW.pool = 1),
+                mix0 = mix0 + ((NEW.state = 2) - (OLD.state = 2)) * (NEW.pool = 0) * NEW.mix,
+                mix1 = mix1 + ((NEW.state = 2) - (OLD.state = 2)) * (NEW.pool = 1) * NEW.mix
                 WHERE line = NEW.line AND block = NEW.block;
         END;
         CREATE TRIGGER kme_key_forgotten AFTER DELETE ON kme_key BEGIN

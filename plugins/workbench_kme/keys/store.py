@@ -44,6 +44,7 @@ from workbench_kme.keys.model import (
     check_reason,
     check_use,
     key_id,
+    mix_of,
 )
 from workbench_kme.keys.quota import Quota, full
 from workbench_kme.keys.rows import LineRow, add_event, add_minute, count, move_where, pointer
@@ -201,9 +202,9 @@ class KeyStore:
             )
             expires = now + (found.line.lifetime_ms if lifetime_ms is None else lifetime_ms)
             tx.executemany(
-                "INSERT INTO kme_key (line, expires_ms, id, block, idx, pool, state, wrapped)"
-                f" VALUES ({found.number}, {expires}, ?, ?, ?, ?, ?, ?)",
-                ((one[0], one[1], one[2], one[3], one[5], one[4]) for one in rows),
+                "INSERT INTO kme_key (line, expires_ms, id, mix, block, idx, pool, state, wrapped)"
+                f" VALUES ({found.number}, {expires}, ?, ?, ?, ?, ?, ?, ?)",
+                ((one[0], mix_of(one[0]), one[1], one[2], one[3], one[5], one[4]) for one in rows),
             )
             tx.execute("UPDATE kme_line SET next_block = MAX(next_block, ?) WHERE number = ?", (block + 1, found.number))
             add_event(tx, now, "block.added", line, block=block, keys=number, provenance=str(provenance))

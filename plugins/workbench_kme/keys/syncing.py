@@ -31,12 +31,13 @@ _FIELDS = frozenset({"blocks", "floors", "from", "generation", "line", "next_blo
 
 @dataclass(frozen=True, slots=True)
 class OpenBlock:
-    """A block with keys GENERATED or STORED. stored: keys STORED of pool 0 and of pool 1."""
+    """A block with keys GENERATED or STORED. stored: keys STORED of pool 0 and of pool 1; mix: sums over their ids."""
 
     block: int
     count: int
     check: bytes
     stored: tuple[int, int]
+    mix: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def format_sync(state: SyncState) -> bytes:
     """The message: canonical JSON."""
     return canonical.format(
         {
-            "blocks": [[one.block, one.count, one.check.hex(), *one.stored] for one in state.blocks],
+            "blocks": [[one.block, one.count, one.check.hex(), *one.stored, *one.mix] for one in state.blocks],
             "floors": [None if one is None else [one.block, one.index] for one in state.floors],
             "from": state.sender,
             "generation": state.generation,
@@ -141,7 +142,7 @@ def parse_sync(data: bytes) -> SyncState:
 def sync_state(core: Core, reader: Reader, line: LineRow) -> SyncState:
     """What this end says of the line. Cost: a row a block and a reservation."""
     blocks = reader.execute(
-        "SELECT block, count, chk, stored0, stored1 FROM kme_block WHERE line = ? AND open > 0 ORDER BY block",
+        "SELECT block, count, chk, stored0, stored1, mix0, mix1 FROM kme_block WHERE line = ? AND open > 0 ORDER BY block",
         (line.number,),
     ).fetchall()
     reserved = reader.execute(
@@ -159,7 +160,7 @@ def sync_state(core: Core, reader: Reader, line: LineRow) -> SyncState:
         int(following),
         (pointer(reader, line.number, 0), pointer(reader, line.number, 1)),
         (pointer(reader, line.number, 0, kind="floor"), pointer(reader, line.number, 1, kind="floor")),
-        tuple(OpenBlock(row[0], row[1], bytes(row[2]), (row[3], row[4])) for row in blocks),
+        tuple(OpenBlock(row[0], row[1], bytes(row[2]), (row[3], row[4]), (row[5], row[6])) for row in blocks),
         tuple(
             Reservation(line.line.name, (UUID(bytes=bytes(row[0])),), row[1], row[2], tuple(row[3].split(",")))
             for row in reserved
@@ -278,7 +279,7 @@ def _restore(tx: Transaction, now: int, line: LineRow, reservation: Reservation)
 def _pass(tx: Transaction, now: int, line: LineRow, state: SyncState) -> int:
     """In the pool of the other end: what lies up to its pointer is used up, but for what it names as reserved.
 
-    A block of which both ends have as many in stock is left alone: it arrived later than others with higher numbers.
+    A block of which both ends have the same in stock is left alone: it arrived later than others with higher numbers.
     """
     pool = 1 - line.line.pool
     theirs = state.reached(pool)
@@ -293,13 +294,14 @@ def _pass(tx: Transaction, now: int, line: LineRow, state: SyncState) -> int:
         if bytes(key) not in named
     ]
     passed = move(tx, dropped, State.DESTROYED, now)
-    stock = {one.block: one.stored[pool] for one in state.blocks}
+    stock = {one.block: (one.stored[pool], one.mix[pool]) for one in state.blocks}
     reached = tx.execute(
-        f"SELECT block, stored{pool} FROM kme_block WHERE line = ? AND open > 0 AND block <= ? AND stored{pool} > 0",
+        f"SELECT block, stored{pool}, mix{pool} FROM kme_block"
+        f" WHERE line = ? AND open > 0 AND block <= ? AND stored{pool} > 0",
         (line.number, theirs.block),
     ).fetchall()
-    for block, here in reached:
-        if here != stock.get(int(block), 0):
+    for block, here, mix in reached:
+        if (here, mix) != stock.get(int(block)):
             passed += move_where(tx, State.DESTROYED, now, f"{where} AND block = ? AND state = 2", (*place, block))
     raise_pointer(tx, line.number, theirs, pool=pool)
     return passed
@@ -321,16 +323,16 @@ def _catch_up(tx: Transaction, now: int, line: LineRow, state: SyncState) -> tup
 
 
 def _compare(tx: Transaction, line: LineRow, theirs: dict[int, OpenBlock]) -> tuple[int, ...]:
-    """Blocks whose stock in the other end's pool differs by number: suspect until compared key by key."""
+    """Blocks whose stock in the other end's pool differs by number or sum: suspect until compared key by key."""
     pool = 1 - line.line.pool
     differing = []
     for block, other in theirs.items():
         row = tx.execute(
-            f"SELECT stored_ms, stored{pool} FROM kme_block WHERE line = ? AND block = ?", (line.number, block)
+            f"SELECT stored_ms, stored{pool}, mix{pool} FROM kme_block WHERE line = ? AND block = ?", (line.number, block)
         ).fetchone()
         if row is None or row[0] is None:
             continue  # not here, or not confirmed yet: no key of it leaves anyway
-        if row[1] != other.stored[pool] and any(other.stored):
+        if (row[1], row[2]) != (other.stored[pool], other.mix[pool]) and any(other.stored):
             differing.append(block)
     tx.execute("UPDATE kme_block SET suspect = 0 WHERE line = ? AND suspect = 1", (line.number,))
     for block in differing:
@@ -354,10 +356,14 @@ def _is_known(tx: Transaction, line: int, block: int) -> bool:
 
 
 def _parse_block(value: canonical.Json) -> OpenBlock:
-    block, size, check, first, second = _list(value, 5)
+    block, size, check, *stock = _list(value, 7)
     size = _number(size, MAX_KEYS_OF_BLOCK)
-    stored = (_number(first, size), _number(second, size))
-    return OpenBlock(_number(block, MAX_BLOCK), size, _hex(check, CHECK_BYTES), stored)
+    first, second, mix_first, mix_second = (_number(one, MAX_BLOCK) for one in stock)
+    if first > -(-size // 2) or second > size // 2:
+        raise ValueError("no more in stock than there are in the block")
+    return OpenBlock(
+        _number(block, MAX_BLOCK), size, _hex(check, CHECK_BYTES), (first, second), (mix_first, mix_second)
+    )
 
 
 def _parse_reserved(line: str, value: canonical.Json) -> Reservation:

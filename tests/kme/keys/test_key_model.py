@@ -218,8 +218,9 @@ class KeyStoreMachine(RuleBasedStateMachine):
         with self.end.database.read() as reader:
             rows = reader.execute("SELECT COUNT(*) FROM kme_key WHERE wrapped IS NOT NULL").fetchone()[0]
             drift = reader.execute(
-                "SELECT COUNT(*) FROM kme_block b WHERE (b.open, b.stored0, b.stored1) <> (SELECT COUNT(state IN (1, 2) OR NULL),"
-                " COUNT((state = 2 AND pool = 0) OR NULL), COUNT((state = 2 AND pool = 1) OR NULL)"
+                "SELECT COUNT(*) FROM kme_block b WHERE (b.open, b.stored0, b.stored1, b.mix0 + b.mix1) <>"
+                " (SELECT COUNT(state IN (1, 2) OR NULL), COUNT((state = 2 AND pool = 0) OR NULL),"
+                " COUNT((state = 2 AND pool = 1) OR NULL), TOTAL(mix * (state = 2))"
                 " FROM kme_key k WHERE k.line = b.line AND k.block = b.block)"
             ).fetchone()[0]
         assert drift == 0, "counts of a block kept by triggers"

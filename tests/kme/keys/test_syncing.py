@@ -45,6 +45,17 @@ def test_a_key_skipped_at_one_end_is_found_and_taken_out_at_the_other(ends: TwoE
     assert len(ends.deliver(9)) == 9
 
 
+def test_two_stocks_of_one_size_but_other_keys_are_told_apart(ends: TwoEnds) -> None:
+    ends.add_block(20)
+    keys = ends.receiver.store.keys(LINE)
+    ends.sender.store.quarantine(LINE, key_ids=[keys[8].key_id], reason="skipped")
+    ends.receiver.store.quarantine(LINE, key_ids=[keys[10].key_id], reason="skipped")
+    assert report_at_receiver(ends).differing == (0,)
+    ends.sync()
+    assert [report.in_step for report in ends.sync()] == [True, True]
+    assert len(ends.deliver(8)) == 8
+
+
 def test_a_lost_notice_is_made_good(ends: TwoEnds) -> None:
     ends.add_block(20)
     reservation = ends.sender.store.reserve(LINE, "app-a", ["app-b", "app-c"], number=2, size=128)
@@ -120,8 +131,8 @@ def test_the_message_has_one_spelling_and_every_other_is_refused(ends: TwoEnds) 
 
 WRONG_FIELDS: list[tuple[str, canonical.Json]] = [
     ("v", 2), ("line", 7), ("store", "00"), ("generation", -1), ("next_block", True), ("pools", [None]), ("pools", [[0, 1], None]),
-    ("floors", [None, [0, 2]]), ("blocks", [[0, 6, "00" * 16, 7, 0]]), ("blocks", [[0, 6]]), ("blocks", {}), ("reserved", [{}]),
-    ("blocks", [[1, 2, "00" * 16, 1, 1], [0, 2, "00" * 16, 1, 1]]), ("from", "KME-C"), ("extra", 1),
+    ("floors", [None, [0, 2]]), ("blocks", [[0, 6, "00" * 16, 4, 0, 0, 0]]), ("blocks", [[0, 6]]), ("blocks", {}), ("reserved", [{}]),
+    ("blocks", [[1, 2, "00" * 16, 1, 1, 0, 0], [0, 2, "00" * 16, 1, 1, 0, 0]]), ("from", "KME-C"), ("extra", 1),
     ("reserved", [{"id": "x", "master": "a", "size": 256, "slaves": ["b"]}]),
     ("reserved", [{"id": str(UUID(int=1)), "master": "a", "size": 257, "slaves": ["b"]}]),
     ("reserved", [{"id": str(UUID(int=1)), "master": "a", "size": 256, "slaves": []}]),
