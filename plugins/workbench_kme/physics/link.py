@@ -31,7 +31,8 @@ SEEN_BY_QBER: Final[Mapping[AttackKind, bool]] = MappingProxyType(
 SEEN_BY_DECOYS: Final[Mapping[AttackKind, bool]] = MappingProxyType(
     {"intercept-resend": False, "photon-number-splitting": True, "detector-blinding": False}
 )
-"""Whether the gains of signal, decoy and vacuum pulses change. Blinding changes nothing that the two ends measure."""
+"""Whether the gains of signal, decoy and vacuum pulses change. Blinding changes nothing that the two ends measure.
+On a short fibre splitting changes little, and takes little: she has only what the fibre would have lost."""
 
 
 @dataclass(frozen=True, slots=True)
