@@ -44,6 +44,7 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
     verb("status", "status", "线路、密钥池与待决提议（停用时退出码 2） / lines, pools, open proposals (exit status 2 while stopped)", line=False)
     shown = verb("blocks", "blocks", "最近的块 / newest blocks")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="条数 / how many")
+    verb("session", "session", "与对端演练一次会话 / rehearse a session with the far end")
     revoke = verb("revoke", "revoke", "吊销密钥 / revoke keys", reason=True)
     what = revoke.add_mutually_exclusive_group(required=True)
     what.add_argument("--key", action="append", default=[], metavar="UUID", help="密钥编号，可多次 / id of a key, repeatable")

@@ -7,21 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import PeerUnavailable, StartRefused
-from workbench_kme.service.client import Credentials, ManagementClient
+from workbench.errors import KeyUnavailable, PeerUnavailable, StartRefused
+from workbench_kme.service.client import Credentials, Ets014Client, ManagementClient
 
 NODE = "node"
 """Name of the node's own certificate among the clients of a site's folder."""
-_EXPLICIT = ("address", "kme", "authority", "certificate", "key")
+_FILES = {"authority", "certificate", "key", "sae_certificate", "sae_key"}
+_EXPLICIT = {"address", "kme", "authority", "certificate", "key"}
+_SAE = {"sae", "sae_certificate", "sae_key"}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Address (host:port) and credentials of the management interface. local: folder of a site on this machine, None otherwise."""
+    """Address (host:port) and credentials of the management interface; sae: this node's id as an application, "" without one."""
 
     address: str
     credentials: Credentials = field(repr=False)
-    local: Path | None = None
+    sae: str = ""
+    sae_credentials: Credentials | None = field(default=None, repr=False)
 
 
 def place(setting: Any, folder: Path) -> Place:  # Any: a JSON object out of the settings file, checked here
@@ -29,25 +32,39 @@ def place(setting: Any, folder: Path) -> Place:  # Any: a JSON object out of the
 
     Raises StartRefused WRONG_SETTING for another form, PeerUnavailable KME_AWAY when files or a running entity are missing.
     """
-    if not isinstance(setting, dict) or set(setting) not in ({"folder"}, set(_EXPLICIT)) or not all(isinstance(one, str) and one for one in setting.values()):
+    if not isinstance(setting, dict) or set(setting) not in ({"folder"}, _EXPLICIT, _EXPLICIT | _SAE) or not all(isinstance(one, str) and one for one in setting.values()):
         raise StartRefused(
-            "设置 qkd.kme 应为 {\"folder\": …}，或 address、kme、authority、certificate、key 五项；运维更正",
-            "setting qkd.kme must be {\"folder\": …}, or address, kme, authority, certificate and key; operations correct it",
+            "设置 qkd.kme 应为 {\"folder\": …}，或 address、kme、authority、certificate、key 五项，取用密钥另加 sae、sae_certificate、sae_key；运维更正",
+            "setting qkd.kme must be {\"folder\": …}, or address, kme, authority, certificate and key, with sae, sae_certificate and sae_key to take keys; operations correct it",
             code="WRONG_SETTING",
         )  # fmt: skip
     try:
         if "folder" in setting:
             return _local(folder / setting["folder"])
-        files = {name: (folder / setting[name]).read_bytes() for name in ("authority", "certificate", "key")}
+        files = {name: (folder / path).read_bytes() for name, path in setting.items() if name in _FILES}
     except (OSError, ValueError, KeyError) as error:
         raise away(str(setting.get("folder") or setting.get("kme"))) from error
     credentials = Credentials(files["certificate"], files["key"], files["authority"], setting["kme"])
-    return Place(setting["address"], credentials)
+    if "sae" not in setting:
+        return Place(setting["address"], credentials)
+    own = Credentials(files["sae_certificate"], files["sae_key"], files["authority"], setting["kme"])
+    return Place(setting["address"], credentials, setting["sae"], own)
 
 
 def connected(found: Place) -> ManagementClient:
     """A client; nothing is sent yet."""
     return ManagementClient(found.address, found.credentials)
+
+
+def key_client(found: Place) -> Ets014Client:
+    """A client of ETSI GS QKD 014 for this node as an application. KeyUnavailable NO_SAE where the setting names none."""
+    if found.sae_credentials is None:
+        raise KeyUnavailable(
+            "设置 qkd.kme 没有写明本节点作为应用的证书，取不了密钥。运维补上 sae、sae_certificate、sae_key",
+            "The setting qkd.kme names no certificate of this node as an application, so it can take no keys. Operations add sae, sae_certificate and sae_key",
+            code="NO_SAE",
+        )
+    return Ets014Client(found.address, found.sae_credentials)
 
 
 def away(name: str) -> PeerUnavailable:
@@ -60,9 +77,11 @@ def away(name: str) -> PeerUnavailable:
 
 
 def _local(site: Path) -> Place:
-    kme = json.loads((site / "kme.json").read_text("utf-8"))["kme"]
+    config = json.loads((site / "kme.json").read_text("utf-8"))
+    kme, saes = str(config["kme"]), list(config["saes"])
     address = json.loads((site / "run" / "kme.json").read_text("utf-8"))["address"]
-    return Place(str(address), Credentials.from_site(site, NODE, kme=str(kme)), site)
+    own = Credentials.from_site(site, saes[0], kme=kme) if saes else None
+    return Place(str(address), Credentials.from_site(site, NODE, kme=kme), str(saes[0]) if saes else "", own)
 
 
-__all__ = ["Place", "away", "connected", "place"]
+__all__ = ["Place", "away", "connected", "key_client", "place"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
-from workbench_qkd import following, policies, published, sessions
+from workbench_qkd import conversing, following, policies, published, sessions
 from workbench_qkd.messages import (
     AlarmInfo,
     BlockInfo,
@@ -34,6 +35,7 @@ from workbench_qkd.messages import (
     ReasonRequest,
     RevokeRequest,
     SelfTestReply,
+    SessionInfo,
     SessionsReply,
     StatusReply,
     TestInfo,
@@ -152,6 +154,17 @@ def _curves(ctx: OperationContext, request: NoInput) -> CurvesReply:
     )  # fmt: skip
 
 
+def _rehearse(ctx: OperationContext, request: LineName) -> SessionInfo:
+    """A session with the far site's node, over letters: two round trips, a few seconds."""
+    host = ctx.host
+    ctx.progress(0, 0, "向对端发起会话", "asking the far end")
+    wait = conversing.waiting(host, cancelled=ctx.cancelled, pause=time.sleep)
+    line = _client(ctx).line(request.line)
+    opened = conversing.conversations_of(host).rehearse(line, actor=ctx.caller.person.token, wait=wait)
+    with host.store.read() as reader:
+        return next(one for one in sessions.listed(reader, request.line) if one.session == opened.session)
+
+
 # ---------------------------------------------------------------- deciding
 
 
@@ -268,6 +281,10 @@ OPERATIONS = (
     _reads(name="qkd.forecast", zh="查看密钥余量预测", en="look at the forecast of a key pool", request=LineName, reply=ForecastReply, run=_forecast),
     _reads(name="qkd.sessions", zh="查看线路的会话", en="look at sessions of a line", request=LineName, reply=SessionsReply, run=_sessions),
     _reads(name="qkd.curves", zh="查看发表的与模拟的成码率", en="look at published and simulated key rates", request=NoInput, reply=CurvesReply, run=_curves),
+    _acts(
+        name="qkd.rehearse_session", zh="演练一次会话", en="rehearse a session with the far end", request=LineName, reply=SessionInfo, run=_rehearse,
+        long=True, evidence=("qkd.session_opened", "qkd.session_ended", "qkd.session_refused"),
+    ),
     Operation(
         name="qkd.propose_policy", zh="收紧或提议降低线路策略", en="tighten the policy of a line, or propose a weaker one", request=PolicyRequest,
         reply=PolicyReply, roles=DECIDERS, run=_propose_policy, fresh_password=True, evidence=("qkd.policy_tightened", "qkd.downgrade_proposed"),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from workbench.contracts import BackgroundWork, Host
+from workbench.domain.party import PartyId
 from workbench.errors import KeyUnavailable, StartRefused, WorkbenchError
 from workbench_kme.service import views
+from workbench_kme.service.client import ReceivedKey
 from workbench_qkd import following, policies
-from workbench_qkd.connecting import Place, connected, place
+from workbench_qkd.connecting import Place, connected, key_client, place
 
 FIRST_PAUSE_S = 0.5
 EVENTS_A_ROUND = 500
@@ -24,7 +26,11 @@ class ChannelHost(Host, Protocol):
     """contracts.Host, and what of the node only this plugin needs. folder: of the institution."""
 
     folder: Path
+    keys: Any  # the institution's; `message` signs what goes to partners
     background: Iterable[BackgroundWork]
+
+    def pinned_keys(self, party: PartyId) -> Any:
+        """Public keys of a partner as the allow-list pins them."""
 
     def log_fault(self, fault: BaseException) -> None:
         """An unexpected failure to the log, without values."""
@@ -49,6 +55,15 @@ class Management(Protocol):
     def leak_report(self, key_id: str) -> views.LeakReport: ...
     def self_test(self) -> views.SelfTest: ...
     def last_self_test(self) -> views.SelfTest: ...
+    def consume(self, key_ids: Sequence[str], *, sae: str, purpose: str, reference: str) -> int: ...
+    def close(self) -> None: ...
+
+
+class Keys(Protocol):
+    """Taking keys as an application of the site: ETSI GS QKD 014 (docs/protocols/key-delivery.md section 6)."""
+
+    def get_keys(self, slave: str, *, number: int = 1, size: int = 256, additional_slaves: Sequence[str] = (), origins: Sequence[str] = ()) -> list[ReceivedKey]: ...
+    def get_keys_by_id(self, master: str, key_ids: Sequence[str]) -> list[ReceivedKey]: ...
     def close(self) -> None: ...
 
 
@@ -60,10 +75,13 @@ class ChannelService:
     def __init__(self, host: Host, *, connect: Callable[[Place], Management] | None = None) -> None:
         self.host = cast("ChannelHost", host)
         self.problem: WorkbenchError | None = None
+        self.conversations: Any = None  # workbench_qkd.conversing makes it, which stands above this module
+        self.making = threading.Lock()
         self._connect: Callable[[Place], Management] = connect or connected
         self._client: Management | None = None
         self._place: Place | None = None
         self._attached: Management | None = None
+        self._attached_keys: tuple[Keys | None, str] = (None, "")
         self._source = ""
         self._nudged_ms = 0
         self._lock = threading.Lock()
@@ -71,10 +89,10 @@ class ChannelService:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def attach(self, client: Management) -> None:
-        """Use this client instead of the one that the settings name: an entity within this process."""
+    def attach(self, client: Management, keys: Keys | None = None, *, sae: str = "") -> None:
+        """Use these clients instead of those that the settings name: an entity within this process."""
         with self._lock:
-            self._attached = client
+            self._attached, self._attached_keys = client, (keys, sae)
 
     @property
     def is_configured(self) -> bool:
@@ -99,6 +117,15 @@ class ChannelService:
                     self._client.close()
                 self._client, self._place = self._connect(found), found
             return self._client
+
+    def keys(self) -> tuple[Keys, str]:
+        """(client that takes keys, this node's id as an application). A new client; close it. Raises as `client`, and NO_SAE."""
+        attached, sae = self._attached_keys
+        if attached is not None:
+            return attached, sae
+        self.client()
+        assert self._place is not None
+        return key_client(self._place), self._place.sae
 
     def start(self) -> None:
         """Begin to follow, when there is an entity."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from workbench.contracts import Transaction
+from workbench.errors import WorkbenchError
 from workbench_qkd.messages import SessionInfo
 
 Reader = sqlite3.Connection | Transaction
@@ -14,6 +16,43 @@ Reader = sqlite3.Connection | Transaction
 DAY_MS: Final = 86_400_000
 SHOWN: Final = 100
 _COLUMNS = "session, what, policy, state, key_id, provenance, suite, opened_ms, ended_ms, code"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session as it is written down. what: what it is for; key_id, provenance: of the line's key, "" without one."""
+
+    session: str
+    line: str
+    what: str
+    policy: str
+    key_id: str
+    provenance: str
+
+
+def begin(tx: Transaction, host: Any, one: Opened) -> None:
+    """A session is being agreed; the same one twice is once."""
+    tx.execute(
+        "INSERT INTO qkd_session (session, line, what, policy, state, key_id, provenance, opened_ms) VALUES (?, ?, ?, ?, 'OPENING', ?, ?, ?)"
+        " ON CONFLICT (session) DO NOTHING",
+        (one.session, one.line, one.what, one.policy, one.key_id, one.provenance, host.now_ms()),
+    )
+
+
+def refuse(tx: Transaction, host: Any, name: str, error: WorkbenchError, *, actor: str) -> None:
+    """It was refused, or failed: what was missing, and that nothing else was used."""
+    row = tx.execute("SELECT line, policy FROM qkd_session WHERE session = ?", (name,)).fetchone()
+    tx.execute("UPDATE qkd_session SET state = 'REFUSED', ended_ms = ?, code = ? WHERE session = ?", (host.now_ms(), error.code, name))
+    values = {"line": row[0], "policy": row[1], "code": error.code, "missing": error.details.get("missing", "")}
+    host.evidence.append(tx, "qkd.session_refused", values, actor=actor)
+
+
+def done(tx: Transaction, host: Any, one: Opened, *, suite: str, actor: str, cause: str) -> None:
+    """It had its keys at both ends and is over."""
+    tx.execute("UPDATE qkd_session SET state = 'ENDED', ended_ms = ?, suite = ? WHERE session = ?", (host.now_ms(), suite, one.session))
+    values = {"line": one.line, "session": one.session, "policy": one.policy, "key_id": one.key_id, "provenance": one.provenance}
+    host.evidence.append(tx, "qkd.session_opened", values, actor=actor)
+    host.evidence.append(tx, "qkd.session_ended", {"line": one.line, "session": one.session, "cause": cause}, actor=actor)
 
 
 def listed(reader: Reader, line: str) -> list[SessionInfo]:

@@ -130,6 +130,11 @@ class Entity:
         self._answer()
         return views.LeakReport(key_id, "CONSUMED", "simulated", 7, [views.Use(NOW_MS, "session", "S-0001")], 699)
 
+    def consume(self, key_ids: Sequence[str], *, sae: str, purpose: str, reference: str) -> int:
+        self._answer()
+        self.asked.append(("consume", tuple(key_ids), reference))
+        return len(key_ids)
+
     def self_test(self) -> views.SelfTest:
         self._answer()
         return views.SelfTest(NOW_MS, not self.failing, [views.Test("sm3", True), views.Test("sm4-gcm", not self.failing)])

@@ -92,6 +92,14 @@ def leak_report(options: Options) -> int:
     return 0
 
 
+def session(options: Options) -> int:
+    """One session with the far end, first message to last frame; both ends' keys are used up."""
+    reply = _ask(options, "qkd.rehearse_session", line=options.line)
+    key = f"{reply['key_id']}（{reply['provenance']}）" if reply["key_id"] else "没有用线路密钥 / no key of the line"
+    print_result(options, reply, [f"✓ {reply['session']}  {reply['policy']}  {reply['suite']}  {key}"])
+    return 0
+
+
 def policy(options: Options) -> int:
     """Tighten the policy of a line at once, or propose a weaker one for a second person."""
     reply = _ask(options, "qkd.propose_policy", confirmed=True, line=options.line, policy=options.policy, reason=options.reason)
@@ -184,4 +192,4 @@ def _rehearsal_lines(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-__all__ = ["blocks", "confirm", "decline", "eavesdrop", "leak_report", "policy", "rekey", "resume", "revoke", "selftest", "simulate", "status"]
+__all__ = ["blocks", "confirm", "decline", "eavesdrop", "leak_report", "policy", "rekey", "resume", "revoke", "selftest", "session", "simulate", "status"]

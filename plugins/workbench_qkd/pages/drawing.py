@@ -14,7 +14,7 @@ DEMO_ALARMS = frozenset({"qber-drift", "rate-collapse", "qber-limit", "verificat
 MAIN_STATES = ("STORED", "RESERVED", "DELIVERED", "CONSUMED", "DESTROYED")
 SIDE_STATES = ("QUARANTINED", "REVOKED", "EXPIRED")
 BLOCK_CHIPS = {"stored": "sealed", "quarantined": "tampered", "aborted": "failed", "rehearsal": "simulated"}
-SESSION_CHIPS = {"OPEN": "running", "ENDED": "neutral", "REFUSED": "refused"}
+SESSION_CHIPS = {"OPENING": "pending", "OPEN": "running", "ENDED": "neutral", "REFUSED": "refused"}
 BADGES = {"simulated": "simulated_qkd", "device-014": "device_key", "imported": "imported_key"}
 BASELINE_WIDTH = 0.1
 """Half the width of the band drawn around the baseline, as a share of it: a picture, not the rule of the alarm."""
@@ -162,7 +162,7 @@ def block_rows(found: Reply, t: Translate, lang: formats.Lang, words: Callable[[
 
 def pool(line: Reply, forecast: Reply | None, t: Translate, lang: formats.Lang) -> dict[str, Any]:
     """Traits of the gauge."""
-    stopped = line["state"] == "alarm" or bool(line["held_ms"])
+    stopped = line["state"] == "alarm"
     rows = []
     if forecast is not None:
         flow = t("pool.flow", made=formats.quantity(forecast["made_per_hour"], "", 0, lang).strip(), burnt=formats.quantity(forecast["burn_per_hour"], "", 0, lang).strip())
@@ -205,7 +205,7 @@ def curves(found: Reply, t: Translate) -> dict[str, Any]:
     def panel(one: Reply) -> dict[str, Any]:
         looks = (("bound", "third"), ("model", "first"), ("simulated", "second"), ("published", "points"))
         lines = [{"label": t(f"curve.{name}"), "kind": kind, "points": points(one, name)} for name, kind in looks if one[name]]
-        return {"title": t(f"curve.{one['name']}", trust=t(f"trust.{one['trust']}")), "scale": "log", "lines": lines, "bottom": 1e-8, "top": 1.0}
+        return {"title": t(f"curve.{one['name']}", trust=t(f"trust.{one['trust']}")), "scale": "log", "lines": lines, "bottom": 1e-8, "top": 10.0}
 
     return {"across": "number", "across_label": "km", "panels": [panel(one) for one in found["curves"]], "said": t("curve.said")}
 

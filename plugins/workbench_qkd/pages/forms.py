@@ -21,15 +21,16 @@ RESUME = Act("qkd.propose_resume", (_REASON,))
 REKEY = Act("qkd.rekey", (_REASON,), password=True)
 REVOKE = Act("qkd.revoke", (Field("block", "number"), Field("key_ids", "words"), _REASON), password=True, shape=_revoked)
 LEAK = Act("qkd.leak_report", (Field("key_id"),))
+REHEARSE = Act("qkd.rehearse_session")
 SELFTEST = Act("qkd.selftest")
-LINE_ACTS = (RESUME, POLICY, REKEY, REVOKE)
+LINE_ACTS = (RESUME, REHEARSE, POLICY, REKEY, REVOKE)
 SITE_ACTS = (LEAK, SELFTEST)
 
 
 def steps(*, held: bool, alarmed: bool, waiting: bool) -> list[str]:
     """Which acts fit a line. waiting: somebody has asked for its resumption already."""
     resume = [RESUME.operation] if held and not alarmed and not waiting else []
-    return [*resume, POLICY.operation, REKEY.operation, REVOKE.operation]
+    return [*resume, REHEARSE.operation, POLICY.operation, REKEY.operation, REVOKE.operation]
 
 
-__all__ = ["LEAK", "LINE_ACTS", "POLICIES", "REKEY", "RESUME", "REVOKE", "SELFTEST", "SITE_ACTS", "steps"]
+__all__ = ["LEAK", "LINE_ACTS", "POLICIES", "REHEARSE", "REKEY", "RESUME", "REVOKE", "SELFTEST", "SITE_ACTS", "steps"]

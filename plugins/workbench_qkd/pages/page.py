@@ -65,7 +65,7 @@ class ChannelPage:
         self.proposals = Proposals(page, self.refresh)
         self.acting = Acting(page, LINE_ACTS, self._acted)
         self.testing = Acting(page, SITE_ACTS, self._acted)
-        self.told, self.limits = Notes(), Notes()
+        self.told, self.limits, self.note = Notes(), Notes(), Notes(framed=False)
         self.attack_pane = pane(self.attack)
         self.attack_pane.visible = False
         self.body = self._body()
@@ -76,7 +76,7 @@ class ChannelPage:
         page.on_look(self.draw)
 
     def _body(self) -> Any:  # Any: Panel has no types
-        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), pane(self.curve))
+        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), pane(self.curve), self.note)
         side = layout.stack(
             self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.acting.root, self.testing.root, self.told, self.limits
         )
@@ -182,6 +182,7 @@ class ChannelPage:
         meta = formats.time(self.status["now_ms"], self._lang) if self.status else ""
         self.head.tell(notes.head(page.t("page.title"), subject=subject, meta=meta))
         self.limits.tell(notes.heading(page.t("limits.title")), *(notes.text(page.t(f"limits.{n}"), meta=True) for n in ("hops", "bulk", "small", "simulated")))
+        self.note.tell(notes.text(page.t("curve.note"), meta=True))
         self._draw_curve()
         if self.status is None:
             return
@@ -217,7 +218,7 @@ class ChannelPage:
 
     def _draw_line(self, status: Reply, line: Reply) -> None:
         page, t, lang = self.page, self.page.t, self._lang
-        self.badge.kind = drawing.BADGES.get(line["provenance"], "imported_key")
+        self.badge.kind, self.badge.label = drawing.BADGES.get(line["provenance"], "imported_key"), t(f"badge.{line['provenance']}")
         own, other = self._party(str(page.me["me"]["party"])), self._party(line["peer_site"])
         self._set(self.diagram, drawing.diagram(status, line, t, lang, own=own, other=other))
         self.gauge.heading, self.gauge.hint = t("pool.title"), t("pool.size")

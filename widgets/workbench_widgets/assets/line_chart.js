@@ -74,7 +74,7 @@ export default component({
         for (const [x, y] of line.points) {
           if (x < start || x > stop) continue;
           if (y === null || y === undefined) { open = false; continue; }
-          if (!look) drawn.push(h("circle", { key: `o${p}.${n}.${x}.${y}`, cx: X(x).toFixed(1), cy: Y(y).toFixed(1), r: 4, style: { fill: "var(--surface)", stroke: "var(--primary)", "stroke-width": "2" } }));
+          if (!look) drawn.push(h("circle", { key: `o${p}.${n}.${x}.${y}`, cx: X(x).toFixed(1), cy: Y(y).toFixed(1), r: 4, style: { fill: "var(--surface)", stroke: "var(--sealed)", "stroke-width": "2" } }));
           path += `${open ? "L" : "M"}${X(x).toFixed(1)} ${Y(y).toFixed(1)}`;
           // A lone point has no length; a short stroke makes it visible.
           if (!open) path += "h.1";
@@ -82,7 +82,7 @@ export default component({
         }
         if (look && path) drawn.push(h("path", { key: `l${p}.${n}`, d: path, style: { fill: "none", "stroke-width": "2", "stroke-linecap": "round", "stroke-linejoin": "round", ...look } }));
         const last = line.points.findLast((point) => point[1] !== null && point[1] !== undefined);
-        if (last && line.label) ends.push({ x: X(last[0]), y: Y(last[1]), label: line.label, tone: look ? look.stroke : "var(--primary)" });
+        if (last && line.label) ends.push({ x: X(last[0]), y: Y(last[1]), label: line.label, tone: look ? look.stroke : "var(--sealed)" });
       });
       ends.sort((a, b) => a.y - b.y);
       ends.forEach((end, i) => { if (i && end.y - ends[i - 1].y < 15) end.y = ends[i - 1].y + 15; });
