@@ -24,7 +24,7 @@ def measure(blocks: int = 3, pulses: int = PULSES) -> dict[str, Any]:
     rules, pools = DistillParameters(SecurityParameters.of(LINK)), Pools.from_seed(SEED)
     rows = []
     for block in range(blocks + 1):
-        sent, seen = simulate(LINK, pulses if block else pulses // 16, SEED, block)
+        sent, seen = simulate(LINK, pulses, SEED, block)
         sender = SenderEnd(sent, pools.sender, rules, _source(b"s%d" % block))
         receiver = ReceiverEnd(seen, pools.receiver, rules, _source(b"r%d" % block))
         wire: list[int] = []

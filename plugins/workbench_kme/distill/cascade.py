@@ -74,7 +74,8 @@ class Cascade:
     @property
     def key(self) -> Bits:
         """The key as corrected so far; the sender's never changes."""
-        return self._state.key
+        own: Bits = self._state.key[0]
+        return own
 
     @property
     def questions(self) -> int:
@@ -127,7 +128,7 @@ def _state(key: Bits, corrects: bool, seed: bytes, block_size: int) -> kernels.S
         else:
             kernels.permute(seeds[0], start, length, permutation, inverse)
     state = kernels.State(
-        key=key,
+        key=np.stack([key, key]),
         permutation=permutation,
         inverse=inverse,
         cut=np.zeros((2, size), np.uint8),
@@ -145,8 +146,9 @@ def _state(key: Bits, corrects: bool, seed: bytes, block_size: int) -> kernels.S
         busy=np.zeros(frames, np.int64),
         # A frame's searches are disjoint intervals of two slots or more, in at most two halves: never more than its bits.
         items=np.empty((2, size + frames, 5), np.int32),
+        found=np.empty((size, 3), np.int32),
         scalars=scalars,
         seed=seeds,
     )
-    kernels.pack_words(state)
+    kernels.fill(state)
     return state

@@ -71,13 +71,14 @@ _compiled = njit(nogil=True, boundscheck=False, error_model="numpy", cache=True)
 class State(NamedTuple):
     """Everything one end holds while a block is corrected. n bits in F frames; pass 0 is the key's own order.
 
-    key: own bits, 0 or 1. permutation[slot] = place and inverse[place] = slot of pass 1, places counted over the block.
+    key: own bits, 0 or 1, in the order of each pass. permutation[slot] = place and inverse[place] = slot of pass 1, places counted over the block.
     cut: [pass][slot] 1 where an interval was cut before this slot. odd: [pass][slot] 1 where a leaf that begins there is
     odd and nobody searches it. waiting: [pass][frame's start + i] beginnings of leaves that became odd;
     waiting_count: [pass][frame], above the frame's length when not all found room.
     starts: F + 1 places. words: the key again, 64 bits a word from each frame's first word_starts[frame].
     flipped: places that differ from the beginning. passes: passes whose blocks are known. even, halves: of each frame.
-    items: [side][i] the questions of this round and, while they are made, of the next one.
+    items: [side][i] the questions of this round and, while they are made, of the next one. found: [i] kind, frame and
+    slot of bits that a round showed to differ.
     """
 
     key: Bits
@@ -97,6 +98,7 @@ class State(NamedTuple):
     finished: Numbers
     busy: Numbers
     items: Places
+    found: Places
     scalars: Numbers
     seed: Words
 
@@ -126,21 +128,23 @@ def permute(seed: Any, start: Whole, length: Whole, permutation: Places, inverse
 
 
 @_compiled
-def pack_words(state: State) -> None:
-    """Fill `words` from `key`."""
+def fill(state: State) -> None:
+    """Fill the second row of `key`, and `words`, from its first row."""
+    for slot in range(len(state.permutation)):
+        state.key[1, slot] = state.key[0, state.permutation[slot]]
     for frame in range(len(state.starts) - 1):
         begin, end = state.starts[frame], state.starts[frame + 1]
         for word in range(state.word_starts[frame + 1] - state.word_starts[frame]):
             value = np.uint64(0)
             for place in range(min(64, end - begin - 64 * word)):
-                value |= np.uint64(state.key[begin + 64 * word + place]) << np.uint64(place)
+                value |= np.uint64(state.key[0, begin + 64 * word + place]) << np.uint64(place)
             state.words[state.word_starts[frame] + word] = value
 
 
 @_compiled
-def _mask_word(state: State, frame: Whole, half: Whole, word: Whole) -> Any:
+def _mask_word(seed: Any, frame: Whole, half: Whole, word: Whole) -> Any:
     counter = np.uint64(word) + (np.uint64(half) << np.uint64(20)) + (np.uint64(frame) << _U32) + _ONE
-    return mix(state.seed[1] + _GAMMA * counter)
+    return mix(seed + _GAMMA * counter)
 
 
 @_compiled
@@ -155,8 +159,14 @@ def _fold(value: Any) -> Whole:
     return np.int64(value & _ONE)
 
 
+# Functions that run once for each question take the arrays they need: passing the whole state counts references to all
+# of its arrays up and down, which costs more than the parity of an interval.
+
+
 @_compiled
-def _masked_parity(state: State, kind: Whole, frame: Whole, half: Whole, low: Whole, high: Whole) -> Whole:
+def _masked_parity(
+    words: Words, first_word: Whole, seed: Any, kind: Whole, frame: Whole, half: Whole, low: Whole, high: Whole
+) -> Whole:
     """Parity of the places low .. high - 1 of a frame that lie inside (or outside) a random half."""
     if low >= high:
         return 0
@@ -164,26 +174,22 @@ def _masked_parity(state: State, kind: Whole, frame: Whole, half: Whole, low: Wh
     total = np.uint64(0)
     flip = _ALL if kind == OUTSIDE else np.uint64(0)
     for word in range(first, last + 1):
-        chosen = _mask_word(state, frame, half, word) ^ flip
+        chosen = _mask_word(seed, frame, half, word) ^ flip
         if word == first:
             chosen &= _ALL << np.uint64(low & 63)
         if word == last:
             chosen &= _ALL >> (_U63 - np.uint64((high - 1) & 63))
-        total ^= state.words[state.word_starts[frame] + word] & chosen
+        total ^= words[first_word + word] & chosen
     return _fold(total)
 
 
 @_compiled
-def _plain_parity(state: State, kind: Whole, low: Whole, high: Whole) -> Whole:
-    """Parity of the slots low .. high - 1 of pass 0 or 1."""
-    total = np.uint8(0)
-    if kind == LEAF_0:
-        for slot in range(low, high):
-            total ^= state.key[slot]
-    else:
-        for slot in range(low, high):
-            total ^= state.key[state.permutation[slot]]
-    return np.int64(total)
+def _plain_parity(key: Bits, low: Whole, high: Whole) -> Whole:
+    """Parity of the slots low .. high - 1 of a key in the order of its pass."""
+    total = np.int64(0)
+    for slot in range(low, high):
+        total ^= np.int64(key[slot])
+    return total
 
 
 @_compiled
@@ -215,17 +221,17 @@ def count_questions(state: State) -> int:
     """How many parities this round discloses."""
     borders = np.empty(MOST_PIECES + 1, np.int64)
     total = 0
-    items = state.items[state.scalars[SIDE]]
-    for i in range(state.scalars[ITEMS]):
+    items, starts, scalars = state.items[state.scalars[SIDE]], state.starts, state.scalars
+    cuts = scalars[CUTS]
+    for i in range(scalars[ITEMS]):
         kind, frame = np.int64(items[i, KIND]), np.int64(items[i, FRAME])
         if kind == HALVES:
             total += HALVES_AT_ONCE
         elif kind >= BLOCKS_0:
-            length = state.starts[frame + 1] - state.starts[frame]
-            size = state.scalars[SIZE_0 + kind - BLOCKS_0]
-            total += (length + size - 1) // size
+            size = scalars[SIZE_0 + kind - BLOCKS_0]
+            total += (starts[frame + 1] - starts[frame] + size - 1) // size
         else:
-            total += _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), state.scalars[CUTS], borders) - 1
+            total += _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), cuts, borders) - 1
     return total
 
 
@@ -233,27 +239,30 @@ def count_questions(state: State) -> int:
 def answer(state: State, out: Bits) -> None:
     """Write the own parities of this round, in the order of its questions."""
     borders = np.empty(MOST_PIECES + 1, np.int64)
-    at = 0
-    items = state.items[state.scalars[SIDE]]
-    for i in range(state.scalars[ITEMS]):
+    natural, permuted, words, word_starts = state.key[0], state.key[1], state.words, state.word_starts
+    starts, halves, scalars, seed = state.starts, state.halves, state.scalars, state.seed[1]
+    items, cuts, at = state.items[scalars[SIDE]], scalars[CUTS], 0
+    for i in range(scalars[ITEMS]):
         kind, frame = np.int64(items[i, KIND]), np.int64(items[i, FRAME])
-        begin, end = state.starts[frame], state.starts[frame + 1]
+        begin, end, base = starts[frame], starts[frame + 1], word_starts[frame]
         if kind == HALVES:
             for half in range(HALVES_AT_ONCE):
-                out[at] = _masked_parity(state, INSIDE, frame, state.halves[frame] + half, 0, end - begin)
+                out[at] = _masked_parity(words, base, seed, INSIDE, frame, halves[frame] + half, 0, end - begin)
                 at += 1
         elif kind >= BLOCKS_0:
-            size = state.scalars[SIZE_0 + kind - BLOCKS_0]
-            for low in range(begin, end, size):
-                out[at] = _plain_parity(state, kind - BLOCKS_0, low, min(low + size, end))
+            size = scalars[SIZE_0 + kind - BLOCKS_0]
+            for start in range(begin, end, size):
+                out[at] = _plain_parity(natural if kind == BLOCKS_0 else permuted, start, min(start + size, end))
                 at += 1
         else:
-            pieces = _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), state.scalars[CUTS], borders)
+            pieces = _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), cuts, borders)
             for piece in range(pieces - 1):
+                low, high = borders[piece], borders[piece + 1]
                 if kind >= INSIDE:
-                    out[at] = _masked_parity(state, kind, frame, np.int64(items[i, HALF]), borders[piece], borders[piece + 1])
+                    chosen = np.int64(items[i, HALF])
+                    out[at] = _masked_parity(words, base, seed, kind, frame, chosen, low, high)
                 else:
-                    out[at] = _plain_parity(state, kind, borders[piece], borders[piece + 1])
+                    out[at] = _plain_parity(natural if kind == LEAF_0 else permuted, low, high)
                 at += 1
 
 
@@ -264,16 +273,21 @@ def advance(state: State, differences: Bits) -> None:
     With no question asked before and no difference, it lists those of the first round.
     """
     borders = np.empty(MOST_PIECES + 1, np.int64)
-    scalars = state.scalars
+    scalars, starts, busy, cut = state.scalars, state.starts, state.busy, state.cut
     side = scalars[SIDE]
-    items, count, at = state.items[side], scalars[ITEMS], 0
+    items, upcoming = state.items[side], state.items[1 - side]
+    count, at, cuts = scalars[ITEMS], 0, scalars[CUTS]
     scalars[SIDE], scalars[ITEMS] = 1 - side, 0
-    cuts = scalars[CUTS]
-    state.busy[:] = 0
+    busy[:] = 0
+    found, corrections = state.found, 0
     for i in range(count):
         kind, frame = np.int64(items[i, KIND]), np.int64(items[i, FRAME])
         if kind == HALVES:
-            _take_halves(state, frame, differences, at)
+            odd_half: Whole = _take_halves(state, frame, differences, at)
+            if odd_half >= 0:
+                length = starts[frame + 1] - starts[frame]
+                _ask(upcoming, scalars, busy, INSIDE, frame, 0, length, odd_half)
+                _ask(upcoming, scalars, busy, OUTSIDE, frame, 0, length, odd_half)
             at += HALVES_AT_ONCE
         elif kind >= BLOCKS_0:
             at = _take_blocks(state, kind - BLOCKS_0, frame, differences, at)
@@ -289,94 +303,101 @@ def advance(state: State, differences: Bits) -> None:
                 else:
                     odd = rest
                 if kind < INSIDE and piece:
-                    state.cut[kind, low] = 1
+                    cut[kind, low] = 1
                 if odd and high - low == 1:
-                    _correct(state, kind, frame, low)
+                    found[corrections, KIND], found[corrections, FRAME], found[corrections, LOW] = kind, frame, low
+                    corrections += 1
                 elif odd:
-                    _ask(state, kind, frame, low, high, np.int64(items[i, HALF]))
-    for number in range(len(state.starts) - 1):
-        if not state.busy[number] and not state.finished[number]:
-            _schedule(state, number)
-    _choose_cuts(state)
+                    _ask(upcoming, scalars, busy, kind, frame, low, high, np.int64(items[i, HALF]))
+    _correct(state, corrections)
+    for number in range(len(starts) - 1):
+        if not busy[number] and not state.finished[number]:
+            _schedule(state, upcoming, number)
+    _choose_cuts(upcoming, scalars)
 
 
 @_compiled
-def _ask(state: State, kind: Whole, frame: Whole, low: Whole, high: Whole, half: Whole) -> None:
-    at = state.scalars[ITEMS]
-    item = state.items[state.scalars[SIDE], at]
-    item[KIND], item[FRAME], item[LOW], item[HIGH], item[HALF] = kind, frame, low, high, half
-    state.scalars[ITEMS] = at + 1
-    state.busy[frame] += 1
+def _ask(
+    items: Places, scalars: Numbers, busy: Numbers, kind: Whole, frame: Whole, low: Whole, high: Whole, half: Whole
+) -> None:
+    at = scalars[ITEMS]
+    items[at, KIND], items[at, FRAME], items[at, LOW], items[at, HIGH], items[at, HALF] = kind, frame, low, high, half
+    scalars[ITEMS] = at + 1
+    busy[frame] += 1
 
 
 @_compiled
-def _choose_cuts(state: State) -> None:
+def _choose_cuts(items: Places, scalars: Numbers) -> None:
     searches = 0
-    items = state.items[state.scalars[SIDE]]
-    for i in range(state.scalars[ITEMS]):
+    for i in range(scalars[ITEMS]):
         if items[i, KIND] < BLOCKS_0:
             searches += 1
-    state.scalars[CUTS] = 1 if searches > 24 else 2 if searches > 6 else 3 if searches > 2 else 4
+    scalars[CUTS] = 1 if searches > 24 else 2 if searches > 6 else 3 if searches > 2 else 4
 
 
 @_compiled
 def _take_blocks(state: State, kind: Whole, frame: Whole, differences: Bits, at: Whole) -> Whole:
-    size = state.scalars[SIZE_0 + kind]
+    odd, waiting, waiting_count, size = state.odd, state.waiting, state.waiting_count, state.scalars[SIZE_0 + kind]
+    start, end = state.starts[frame], state.starts[frame + 1]
     state.passes[frame] = kind + 1
-    for low in range(state.starts[frame], state.starts[frame + 1], size):
+    for low in range(start, end, size):
         if differences[at]:
-            _turn_odd(state, kind, frame, low)
+            _turn_odd(odd, waiting, waiting_count, kind, frame, start, end, low)
         at += 1
     return at
 
 
 @_compiled
-def _take_halves(state: State, frame: Whole, differences: Bits, at: Whole) -> None:
-    length = state.starts[frame + 1] - state.starts[frame]
+def _take_halves(state: State, frame: Whole, differences: Bits, at: Whole) -> Whole:
+    """The first odd half of the ten, or -1."""
+    first = state.halves[frame]
+    state.halves[frame] += HALVES_AT_ONCE
     for half in range(HALVES_AT_ONCE):
         if differences[at + half]:
             state.even[frame] = 0
-            found = state.halves[frame] + half
-            if length > 1:
-                _ask(state, INSIDE, frame, 0, length, found)
-                _ask(state, OUTSIDE, frame, 0, length, found)
-            break
-    else:
-        state.even[frame] += HALVES_AT_ONCE
-    state.halves[frame] += HALVES_AT_ONCE
+            return first + half
+    state.even[frame] += HALVES_AT_ONCE
+    return -1
 
 
 @_compiled
-def _correct(state: State, kind: Whole, frame: Whole, slot: Whole) -> None:
-    """One bit differs: flip it, and with it the leaves that hold it elsewhere."""
-    begin_ = state.starts[frame]
-    if kind >= INSIDE:
-        place = begin_ + slot
-    elif kind == LEAF_1:
-        place = np.int64(state.permutation[slot])
-    else:
-        place = slot
-    state.flipped[place] ^= 1
-    state.scalars[FLIPS] += 1
-    if state.scalars[CORRECTS]:
-        state.key[place] ^= 1
-        local = place - begin_
-        state.words[state.word_starts[frame] + (local >> 6)] ^= _ONE << np.uint64(local & 63)
-    for other in range(state.passes[frame]):
-        if other != kind:
-            elsewhere = place if other == LEAF_0 else np.int64(state.inverse[place])
-            _turn_odd(state, other, frame, _leaf(state, other, frame, elsewhere)[0])
+def _correct(state: State, count: Whole) -> None:
+    """The first `count` bits of `found` differ: flip them, and with each the leaves that hold it elsewhere."""
+    found, starts, scalars, passes = state.found, state.starts, state.scalars, state.passes
+    flipped, key, words, word_starts = state.flipped, state.key, state.words, state.word_starts
+    permutation, inverse, cut = state.permutation, state.inverse, state.cut
+    odd, waiting, waiting_count = state.odd, state.waiting, state.waiting_count
+    corrects = scalars[CORRECTS] != 0
+    scalars[FLIPS] += count
+    for i in range(count):
+        kind, frame, slot = np.int64(found[i, KIND]), np.int64(found[i, FRAME]), np.int64(found[i, LOW])
+        start, end = starts[frame], starts[frame + 1]
+        if kind >= INSIDE:
+            place = start + slot
+        elif kind == LEAF_1:
+            place = np.int64(permutation[slot])
+        else:
+            place = slot
+        flipped[place] ^= 1
+        if corrects:
+            key[0, place] ^= 1
+            key[1, inverse[place]] ^= 1
+            words[word_starts[frame] + ((place - start) >> 6)] ^= _ONE << np.uint64((place - start) & 63)
+        for other in range(passes[frame]):
+            if other != kind:
+                elsewhere = place if other == LEAF_0 else np.int64(inverse[place])
+                low, _ = _leaf(cut, other, scalars[SIZE_0 + other], start, end, elsewhere)
+                _turn_odd(odd, waiting, waiting_count, other, frame, start, end, low)
 
 
 @_compiled
-def _leaf(state: State, kind: Whole, frame: Whole, slot: Whole) -> tuple[Whole, Whole]:
-    """The smallest known interval that holds a slot."""
-    size, start = state.scalars[SIZE_0 + kind], state.starts[frame]
+def _leaf(cut: Bits, kind: Whole, size: Whole, start: Whole, end: Whole, slot: Whole) -> tuple[Whole, Whole]:
+    """The smallest known interval that holds a slot of the frame start .. end - 1."""
     low = start + (slot - start) // size * size
-    high = min(low + size, state.starts[frame + 1])
+    high = min(low + size, end)
     while high - low > 1:
         middle = (low + high) // 2
-        if not state.cut[kind, middle]:
+        if not cut[kind, middle]:
             break
         if slot < middle:
             high = middle
@@ -386,53 +407,58 @@ def _leaf(state: State, kind: Whole, frame: Whole, slot: Whole) -> tuple[Whole, 
 
 
 @_compiled
-def _turn_odd(state: State, kind: Whole, frame: Whole, low: Whole) -> None:
+def _turn_odd(
+    odd: Bits, waiting: Places, waiting_count: Numbers, kind: Whole, frame: Whole, start: Whole, end: Whole, low: Whole
+) -> None:
     """A leaf changes between even and odd; what became odd waits to be searched."""
-    state.odd[kind, low] ^= 1
-    if state.odd[kind, low]:
-        length = state.starts[frame + 1] - state.starts[frame]
-        taken = state.waiting_count[kind, frame]
-        if taken < length:
-            state.waiting[kind, state.starts[frame] + taken] = low
-        state.waiting_count[kind, frame] = taken + 1
+    odd[kind, low] ^= 1
+    if odd[kind, low]:
+        taken = waiting_count[kind, frame]
+        if taken < end - start:
+            waiting[kind, start + taken] = low
+        waiting_count[kind, frame] = taken + 1
 
 
 @_compiled
-def _search_odd(state: State, kind: Whole, frame: Whole) -> None:
+def _search_odd(state: State, upcoming: Places, kind: Whole, frame: Whole) -> None:
     """Ask about every odd leaf of a pass; odd leaves of one slot are errors and corrected at once."""
-    begin_, end = state.starts[frame], state.starts[frame + 1]
-    waiting = state.waiting_count[kind, frame]
+    odd, cut, found, scalars, busy = state.odd, state.cut, state.found, state.scalars, state.busy
+    start, end, size = state.starts[frame], state.starts[frame + 1], state.scalars[SIZE_0 + kind]
+    waiting, corrections = state.waiting, 0
+    count = state.waiting_count[kind, frame]
     state.waiting_count[kind, frame] = 0
-    overflowed = waiting > end - begin_
-    for i in range(end - begin_ if overflowed else waiting):
-        low = begin_ + i if overflowed else np.int64(state.waiting[kind, begin_ + i])
-        if state.odd[kind, low]:
-            state.odd[kind, low] = 0
-            high = _leaf(state, kind, frame, low)[1]
+    overflowed = count > end - start
+    for i in range(end - start if overflowed else count):
+        low = start + i if overflowed else np.int64(waiting[kind, start + i])
+        if odd[kind, low]:
+            odd[kind, low] = 0
+            _, high = _leaf(cut, kind, size, start, end, low)
             if high - low == 1:
-                _correct(state, kind, frame, low)
+                found[corrections, KIND], found[corrections, FRAME], found[corrections, LOW] = kind, frame, low
+                corrections += 1
             else:
-                _ask(state, kind, frame, low, high, 0)
+                _ask(upcoming, scalars, busy, kind, frame, low, high, 0)
+    _correct(state, corrections)
 
 
 @_compiled
-def _schedule(state: State, frame: Whole) -> None:
+def _schedule(state: State, upcoming: Places, frame: Whole) -> None:
     """What a frame without a running search asks next."""
     while True:
         if state.waiting_count[LEAF_0, frame]:
-            _search_odd(state, LEAF_0, frame)
+            _search_odd(state, upcoming, LEAF_0, frame)
         elif state.waiting_count[LEAF_1, frame]:
-            _search_odd(state, LEAF_1, frame)
+            _search_odd(state, upcoming, LEAF_1, frame)
         else:
             break
         if state.busy[frame]:
             return
     if state.passes[frame] < 2:
-        _ask(state, BLOCKS_0 + state.passes[frame], frame, 0, 0, 0)
+        _ask(upcoming, state.scalars, state.busy, BLOCKS_0 + state.passes[frame], frame, 0, 0, 0)
     elif state.even[frame] >= EVEN_HALVES:
         state.finished[frame] = 1
     elif state.halves[frame] >= MOST_HALVES:
         state.finished[frame] = 1
         state.scalars[FAILED] = 1
     else:
-        _ask(state, HALVES, frame, 0, 0, 0)
+        _ask(upcoming, state.scalars, state.busy, HALVES, frame, 0, 0, 0)
