@@ -89,11 +89,15 @@ def _slots(context: bytes, pulses: int, clicks: int) -> Indices:
 
     Numbers are drawn until so many different ones are there, which favours none: by symmetry the set is uniform.
     """
+    # What two draws in one slot will cost is nearly known: with that much more at once the stream is made only once.
+    ready = words(context, "slots", clicks + clicks * clicks // pulses + 64)
     drawn = clicks
-    chosen = _distinct(_scaled(words(context, "slots", drawn), pulses))
+    chosen = _distinct(_scaled(ready[:clicks], pulses))
     while len(chosen) < clicks:
         missing = clicks - len(chosen)
-        fresh = _distinct(_scaled(words(context, "slots", drawn + missing)[drawn:], pulses))
+        if drawn + missing > len(ready):
+            ready = words(context, "slots", 2 * (drawn + missing))
+        fresh = _distinct(_scaled(ready[drawn : drawn + missing], pulses))
         drawn += missing
         at = np.searchsorted(chosen, fresh)
         new = chosen[np.minimum(at, len(chosen) - 1)] != fresh
