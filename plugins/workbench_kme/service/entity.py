@@ -62,6 +62,8 @@ class Entity:
         self.certificate = site_config.read_private(folder, "kme.pem")
         self.authority = site_config.read_private(folder, "authority.pem")
         self._check_identity()
+        kept = {one.line: self._secrets_of(one) for one in self.config.lines}
+        sources = {one.line: self._source(one, kept[one.line]) for one in self.config.lines}
         self.started_ms = now_ms()
         self.self_tested_ms = self.started_ms
         database = Database(folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS), reserve_bytes=0, now_ms=now_ms)
@@ -81,7 +83,9 @@ class Entity:
             )
             self.charges = ChargePools(self.store.core, self.session)
             self.journal = Journal(database, now_ms=now_ms)
-            self.lines = {one.line: self._open_line(one, source) for one in self.config.lines}
+            self.lines = {
+                one.line: self._open_line(one, kept[one.line], sources[one.line], source) for one in self.config.lines
+            }
         except BaseException:
             database.close()
             raise
@@ -243,7 +247,7 @@ class Entity:
             code="KME_CONFIG",
         )
 
-    def _open_line(self, line: LineConfig, source: random.RandomSource) -> LineEnd:
+    def _secrets_of(self, line: LineConfig) -> LineSecrets:
         kept = self.secrets.lines.get(line.line)
         if kept is None:
             raise StartRefused(
@@ -251,6 +255,11 @@ class Entity:
                 f"line {line.line} has no secrets in secrets.json: key staff must add them",
                 code="KME_CONFIG",
             )
+        return kept
+
+    def _open_line(
+        self, line: LineConfig, kept: LineSecrets, key_source: KeySource, source: random.RandomSource
+    ) -> LineEnd:
         sender, receiver = self.config.kme, line.peer.kme
         if not line.is_sender:
             sender, receiver = receiver, sender
@@ -270,7 +279,7 @@ class Entity:
             line,
             store=self.store,
             journal=self.journal,
-            source=self._source(line, kept),
+            source=key_source,
             pool=PoolKeeper(self.journal, self.session, line.line, kept.authentication, is_sender=line.is_sender),
             link=PeerLink(line, self.certificate, self.secrets.tls_key),
             now_ms=self.now_ms,
@@ -286,8 +295,8 @@ class Entity:
             options=line.options,
             folder=self.folder,
             seed=kept.seed,
-            was_used=self.journal.was_used,
-            use_once=self.journal.use_once,
+            was_used=lambda name: self.journal.was_used(name),
+            use_once=lambda name: self.journal.use_once(name),
         )
         try:
             made = source_class(line.source)(context)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from workbench_kme.distill import BlockResult, Reason
+if TYPE_CHECKING:
+    from workbench_kme.distill import BlockResult, Reason
 
 
 def outcome(block: int, key: bytes, aborted: Reason | Literal[""]) -> BlockResult:
     """A result with these keys, or with the reason why there are none."""
+    # With the first block, not with the process: the arithmetic behind this package takes a second to load.
+    from workbench_kme.distill import BlockResult
+
     return BlockResult(
         block=block,
         key=key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,9 +27,19 @@ from workbench.errors import KeyUnavailable, Refused, StartRefused
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Site]:
+    folder = tmp_path_factory.mktemp("template") / "sites"
+    return make_sites(folder, [imported_plan()], now=datetime.now(UTC), passphrases={SENDER: "open sesame"})
+
+
 @pytest.fixture
-def sites(tmp_path: Path) -> dict[str, Site]:
-    return make_sites(tmp_path / "sites", [imported_plan()], now=datetime.now(UTC), passphrases={SENDER: "open sesame"})
+def sites(template: dict[str, Site], tmp_path: Path) -> dict[str, Site]:
+    """Fresh copies of the same two folders."""
+    copies = {name: replace(site, folder=tmp_path / "sites" / name) for name, site in template.items()}
+    for name, site in template.items():
+        shutil.copytree(site.folder, copies[name].folder)
+    return copies
 
 
 def test_a_configuration_is_read_back_as_it_was_written(sites: dict[str, Site]) -> None:

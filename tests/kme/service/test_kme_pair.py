@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from kme_pair import LINE, RECEIVER, SENDER, Pair, imported_plan, until
 from workbench_kme.service.config import KME_URI, NODE_URI, SAE_URI
 from workbench_kme.service.sites import issue_client, make_sites
 from workbench_kme.service.tls import client_context
+from workbench_kme.sources import BlockTask, SourceContext
+from workbench_kme.sources.device_014 import Device014
 
 from workbench.crypto import certificates
 from workbench.errors import InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused
@@ -189,6 +192,48 @@ def test_an_origin_is_stated_with_every_key_and_another_one_can_be_demanded_in_v
         pair.sae("sae-broker").get_keys("sae-sandbox", origins=["device-014"])
 
 
+def test_a_line_can_take_its_keys_from_this_pair_as_from_any_device(pair: Pair, tmp_path: Path) -> None:
+    """The source `device-014` at two further sites, whose devices are the KMEs of this pair."""
+
+    def end(site: str, sae: str, peer: str) -> Device014:
+        place, known = tmp_path / site, pair.credentials(site, sae)
+        place.mkdir()
+        (place / "sae.pem").write_bytes(known.certificate)
+        (place / "sae.key").write_bytes(known.private_key)
+        options = {
+            "address": pair.sites[site].address, "kme": known.kme, "authority": known.authority.decode(),
+            "certificate": "sae.pem", "key": "sae.key", "sae": sae, "peer_sae": peer, "batch": 5,
+        }  # fmt: skip
+        return Device014(SourceContext("trunk", site == SENDER, options, place, b"", lambda _: False, lambda _: True))
+
+    sender, receiver = end(SENDER, "sae-desk", "sae-backup"), end(RECEIVER, "sae-backup", "sae-desk")
+
+    def task(block: int) -> BlockTask:
+        return BlockTask(block, sender.pulses(), bytes(32), ("", 0), None, lambda n: bytes(n))  # type: ignore[arg-type]  # no tags here
+
+    taking, fetching = sender.machine(task(1)), receiver.machine(task(1))
+    to_receiver = [*taking.begin()]
+    while to_receiver:
+        to_sender = [reply for one in to_receiver for reply in fetching.receive(one)]
+        to_receiver = [reply for one in to_sender for reply in taking.receive(one)]
+    assert taking.result is not None and fetching.result is not None
+    assert taking.result.key == fetching.result.key and len(taking.result.key) == 5 * 32 and taking.result.qber == -1
+    # A check over other keys is refused at both ends, and so is an id that the device does not know.
+    again, other = sender.machine(task(2)), receiver.machine(task(2))
+    named = again.begin()[0]
+    (checked,) = other.receive(named)
+    altered = checked.replace(b'"check":"' + checked[10:12], b'"check":"' + (b"00" if checked[10:12] != b"00" else b"11"))
+    assert altered != checked
+    (verdict,) = again.receive(altered)
+    other.receive(verdict)
+    assert [one.result.aborted for one in (again, other) if one.result] == ["verification-failed"] * 2
+    unknown = receiver.machine(task(3))
+    unknown.receive(b'{"key_IDs":["6960b6a7-35ce-4301-9ac5-b073aa8cb494"],"kind":"device-keys","v":1}')
+    assert unknown.result is not None and unknown.result.aborted == "message-refused" and unknown.result.key == b""
+    sender.close()
+    receiver.close()
+
+
 def test_identities_come_from_certificates_and_headers_say_nothing(pair: Pair, tmp_path: Path) -> None:
     claims = {"X-SAE-ID": "sae-broker", "X-Forwarded-For": "10.0.0.1", "SSL-Client-S-DN": "CN=sae-broker", "Content-Type": "application/json"}
     folder = pair.sites[SENDER].folder
@@ -357,15 +402,16 @@ def test_a_lost_peer_stops_delivery_and_one_that_comes_back_ends_the_alarm(pair:
 
 
 def test_a_database_put_back_from_a_backup_gives_no_used_key_again(pair: Pair, tmp_path: Path) -> None:
-    pair.stop(SENDER)
-    pair.copy_of(SENDER, tmp_path / "backup")
-    pair.start(SENDER)
-    pair.await_step()
-    used = {one.key_id for one in pair.sae("sae-broker").get_keys("sae-sandbox", number=100)}
-    pair.stop(SENDER)
     folder = pair.sites[SENDER].folder
+    with sqlite3.connect(folder / "kme.sqlite") as database, sqlite3.connect(tmp_path / "kme.sqlite") as copy:
+        database.backup(copy)
+    shutil.copyfile(folder / "kme.mark", tmp_path / "kme.mark")
+    used: set[str] = set()
+    for _ in range(3):  # beyond what the mark had written ahead: a copy from before a crash would look the same
+        used |= {one.key_id for one in pair.sae("sae-broker").get_keys("sae-sandbox", number=128)}
+    pair.stop(SENDER)
     for name in ("kme.sqlite", "kme.mark"):  # the mark as well: only the other end can tell now
-        shutil.copyfile(tmp_path / "backup" / name, folder / name)
+        shutil.copyfile(tmp_path / name, folder / name)
     for name in ("kme.sqlite-wal", "kme.sqlite-shm"):
         (folder / name).unlink(missing_ok=True)
     pair.start(SENDER)

@@ -121,7 +121,7 @@ def test_key_ids_are_read_in_any_case_with_their_extensions() -> None:
             standard.parse_key_id_query(query)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
