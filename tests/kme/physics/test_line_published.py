@@ -10,6 +10,7 @@ import pytest
 from workbench_kme.physics import (
     PRESETS,
     Eavesdropper,
+    Link,
     asymptotic_rate,
     best_finite_key,
     count,
@@ -75,6 +76,19 @@ def test_5_rate_and_error_rate_at_100_km() -> None:
 def test_6_our_rates_are_frozen(length: float, value: float) -> None:
     """Our own, first computed by an independent script of a hundred lines; here so that no change goes unnoticed."""
     assert rate(length) == pytest.approx(value, rel=0.005)
+
+
+def test_the_convention_of_dark_counts_decides_the_far_end_of_the_curve() -> None:
+    """Section 1 of the document: per detector or both together; compare two models only after matching it."""
+    twice, half = replace(GYS, dark_probability=3.4e-6), replace(GYS, dark_probability=0.85e-6)
+
+    def change(link: Link, length: float) -> float:
+        return asymptotic_rate(link.at(length), "infinite", efficiency=F_GYS, sifting=SIFTING_BB84) / rate(length) - 1
+
+    assert [change(twice, km) for km in (0, 50, 100)] == pytest.approx([-0.0011, -0.0132, -0.163], abs=1e-3)
+    assert reach_km(twice, "infinite", efficiency=F_GYS) == pytest.approx(127.7, abs=0.1)
+    assert [change(half, km) for km in (50, 100)] == pytest.approx([0.0066, 0.0835], abs=1e-3)
+    assert change(half, 140.0) + 1 == pytest.approx(6.13, rel=0.01)
 
 
 def test_7_two_decoys_bound_single_photons_as_closely_as_published() -> None:
