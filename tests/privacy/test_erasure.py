@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workbench_consent.capture import asking
 
 from workbench.crypto import sm3
 from workbench.domain.erasure import parse_references
@@ -415,15 +416,19 @@ def test_an_erasure_cut_off_in_the_middle_goes_on_at_the_next_start(
 
 
 def test_a_restored_copy_brings_neither_the_erased_nor_the_withdrawn_back(erased: Erased) -> None:
-    """The copy is older than an erasure and a withdrawal; the mirrors give the entries back, and nobody asks people."""
+    """The copy is older than an erasure, a withdrawal and a refusal to be asked; the mirrors give the entries back, and nobody asks people."""
     three, folder = erased.three, erased.three.workspace.folder / "broker"
-    gone, withdrawn = population.phone(74), population.phone(76)
+    gone, withdrawn, declined = population.phone(74), population.phone(76), population.phone(88)
+    offers = [{"purpose": PURPOSE, "recipient": "bank", "until": "2030-12-31"}]
+    question = {"phone": declined, "offers": offers, "place": "counter", "identity": "document seen"}
+    secret = three.call("broker", Role.COMPLIANCE, "consent.ask", **question).path.rpartition("/")[2]
     three.stop("broker")
     copy = folder.parent / "older.db"
     shutil.copyfile(folder / "evidence.db", copy)
     three.start("broker")
     three.call("broker", Role.COMPLIANCE, "consent.withdraw", phone=withdrawn, reason="changed his mind")
     three.call("broker", Role.COMPLIANCE, "customers.erase", phone=gone, reason="asked for it in writing")
+    asking.refuse(erased.node, secret)
     three.wait_until(lambda: erased.node.sealing.pending()[1] == 0)
     last = erased.node.ledger.size("broker")
     three.stop("broker")
@@ -438,6 +443,13 @@ def test_a_restored_copy_brings_neither_the_erased_nor_the_withdrawn_back(erased
         answer = three.call("broker", Role.COMPLIANCE, "consent.check", phone=phone, purpose=PURPOSE, recipient="bank")
         assert (answer.usable, answer.suppressed) == (False, True)
     assert node.store.write(lambda tx: tx.execute("SELECT count(*) FROM consent_replay WHERE done = 0").fetchone()[0]) == 0
+    with pytest.raises(Refused) as asked_again:
+        three.call("broker", Role.COMPLIANCE, "consent.ask", **question)
+    assert asked_again.value.code == "ASKED_TOO_SOON"
+    assert [one.state for one in three.call("broker", Role.COMPLIANCE, "consent.asked", phone=declined).questions] == ["REFUSED"]
+    with pytest.raises(Refused) as link:
+        asking.show(node, secret)
+    assert link.value.code == "LINK_USED"
     assert erased.hits(Search({f"{name}": form for name, form in forms(gone).items()})) == []
     copy.unlink()
 
