@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import distillation, frames, intersections, ledger, machine, receipts, report, secretflow, stores
+from tests.bench import distillation, frames, intersections, keys, ledger, machine, receipts, report, secretflow, stores
 
 SIZES = (1 << 16, 1 << 18)
 LARGE = 1 << 20
@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "distill" in options.parts:
             _say("distillation of a simulated line")
             result["distillation"] = distillation.measure()
+        if "keys" in options.parts:
+            _say("keys from a stock of a million")
+            result["keys"] = keys.measure()
         if "frames" in options.parts:
             _say("sealed frames and sessions")
             result["frames"] = frames.measure()
@@ -107,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "frames"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,frames",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "frames"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,frames",
     )
     return parser
 

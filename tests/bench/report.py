@@ -31,6 +31,8 @@ def render(result: Value) -> str:
         parts.append(_ledger(result["ledger"]))
     if result.get("distillation"):
         parts.append(_distillation(result["distillation"]))
+    if result.get("keys"):
+        parts.append(_keys(result["keys"]))
     if result.get("frames"):
         parts.append(_frames(result["frames"]))
     if result.get("pages"):
@@ -198,6 +200,16 @@ def _distillation(value: Value) -> str:
     ]
     title = f"Distillation of a simulated line, both ends on one core, mean of {value['blocks']} blocks"
     return f"{title}\n{table(['', 'measured', 'aim'], rows)}"
+
+
+def _keys(value: Value) -> str:
+    rows = [
+        ["4,000 keys", value["small_ms"], value["small_cpu_ms"]],
+        [f"{value['stock']:,} keys", value["large_ms"], value["large_cpu_ms"]],
+    ]
+    title = "One key through both ends (five commits), from a stock of"
+    last = f"Adding a key at one end: {value['add_us']} us of CPU. One sync over the large stock: {value['sync_ms']} ms."
+    return f"{title}\n{table(['stock', 'ms', 'CPU ms'], rows)}\n{last}"
 
 
 def _frames(value: Value) -> str:

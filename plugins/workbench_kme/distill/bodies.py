@@ -85,7 +85,7 @@ def parse_detections(body: bytes) -> Detections:
         raise refused()
     index = np.cumsum(steps, dtype=np.uint64) - np.uint64(1)
     # 2^25 steps of at most 2^62 could wrap around: a sum of doubles tells so without doing it.
-    if count and (float(steps.astype(np.float64).sum()) > 2.0 * MOST_PULSES or int(index[-1]) >= pulses):
+    if count and (float(steps.sum(dtype=np.float64)) > 2.0 * MOST_PULSES or int(index[-1]) >= pulses):
         raise refused()
     basis = reader.bits(count)
     test_bits = reader.counted()
