@@ -260,6 +260,7 @@ class LineEnd:
 
     def _heard(self, said: Mapping[str, Any]) -> None:
         """The other end lives; a new life of it, or its wish, brings a sync."""
+        ids = [UUID(str(one)) for one in said["delivered"]]
         was_lost = not self.peer_reachable
         self._peer_seen_s, self.peer_seen_ms = time.monotonic(), self._now_ms()
         if was_lost:
@@ -271,14 +272,18 @@ class LineEnd:
         self._peer_wants_sync = said["state"] == "out-of-step"
         if self._peer_wants_sync and self.config.is_sender:
             self.wake()
-        ids = [UUID(str(one)) for one in said["delivered"]]
         if ids:
             self.store.report_delivered(self.config.line, ids)
 
     def _tell(self) -> None:
         """Withdrawals that the other end has not answered yet."""
         for number, body in self.journal.untold(self.config.line):
-            self._link.call("withdraw", body, ("changed",))
+            try:
+                self._link.call("withdraw", body, ("changed",))
+            except PeerRefused as refused:
+                # It knows nothing of these keys: an answer as well, and a sync will show what differs.
+                _log.warning("line %s: a withdrawal was refused with %s", self.config.line, refused.code)
+                self._in_step = False
             self.journal.told(number)
 
     def _lose_step(self) -> None:
@@ -442,6 +447,8 @@ class LineEnd:
         line, what, reason = self.config.line, str(body["what"]), str(body["reason"])
         ids = [UUID(str(one)) for one in body["keys"]]
         block = int(body["block"])
+        if what not in ("revoke", "quarantine", "rekey"):
+            raise ValueError("revoke, quarantine or rekey")
         if what == "rekey":
             return self.store.revoke(line, reason=reason).count
         act = self.store.revoke if what == "revoke" else self.store.quarantine

@@ -22,16 +22,21 @@ _ROUTE = re.compile(re.escape(PREFIX) + r"([a-z][a-z0-9-]{1,30})/([a-z]{1,20})")
 _log = logging.getLogger(__name__)
 
 Verb = Callable[[LineEnd, Mapping[str, Any]], dict[str, Any]]
-_VERBS: dict[str, tuple[frozenset[str], Verb]] = {
-    "hello": (frozenset({"v", "boot", "state", "delivered"}), LineEnd.on_hello),
-    "begin": (frozenset({"block", "source", "nonce", "pulses", "eavesdropper"}), lambda line, body: line.maker.on_begin(body)),
-    "messages": (frozenset({"block", "messages"}), lambda line, body: line.maker.on_messages(body)),
-    "finish": (frozenset({"block", "check"}), lambda line, body: line.maker.on_finish(body)),
-    "reserve": (frozenset({"master", "slaves", "size", "keys"}), LineEnd.on_reserve),
-    "withdraw": (frozenset({"what", "keys", "block", "reason"}), LineEnd.on_withdraw),
-    "sync": (frozenset({"state"}), LineEnd.on_sync),
-    "bitmap": (frozenset({"block", "bitmap"}), LineEnd.on_bitmap),
+_TEXTS = list[str]
+_VERBS: dict[str, tuple[Mapping[str, object], Verb]] = {
+    "hello": ({"v": int, "boot": str, "state": str, "delivered": _TEXTS}, LineEnd.on_hello),
+    "begin": (
+        {"block": int, "source": str, "nonce": str, "pulses": int, "eavesdropper": {"kind": str, "fraction_ppm": int}},
+        lambda line, body: line.maker.on_begin(body),
+    ),
+    "messages": ({"block": int, "messages": _TEXTS}, lambda line, body: line.maker.on_messages(body)),
+    "finish": ({"block": int, "check": str}, lambda line, body: line.maker.on_finish(body)),
+    "reserve": ({"master": str, "slaves": _TEXTS, "size": int, "keys": _TEXTS}, LineEnd.on_reserve),
+    "withdraw": ({"what": str, "keys": _TEXTS, "block": int, "reason": str}, LineEnd.on_withdraw),
+    "sync": ({"state": str}, LineEnd.on_sync),
+    "bitmap": ({"block": int, "bitmap": str}, LineEnd.on_bitmap),
 }
+"""Verb -> its members with their types, and who answers."""
 _FROM_THE_SENDER = {"begin", "messages", "finish", "sync", "bitmap"}
 
 
@@ -48,7 +53,7 @@ def answer(entity: Entity, call: Call) -> Answer:
         return _json(409, {"code": "NOT_THE_SENDER"})
     try:
         body = canonical.parse_object(call.body)
-        if set(body) != members:
+        if not _fits(body, members):
             raise ValueError("other members")
         return _json(200, verb(line, body))
     except LinkConflict as conflict:
@@ -65,6 +70,15 @@ def _is_peer(line: LineEnd, call: Call) -> bool:
     """Id and pinned fingerprint of the certificate: an authority of the other site cannot make a second peer."""
     peer = line.config.peer
     return call.caller == ("kme", peer.kme) and call.fingerprint == peer.fingerprint
+
+
+def _fits(value: object, shape: object) -> bool:
+    """Whether parsed JSON has exactly these members of these types; `true` is no number."""
+    if isinstance(shape, Mapping):
+        return isinstance(value, dict) and set(value) == set(shape) and all(_fits(value[name], shape[name]) for name in shape)
+    if shape is _TEXTS:
+        return isinstance(value, list) and all(type(one) is str for one in value)
+    return type(value) is shape
 
 
 def _json(status: int, value: Mapping[str, Any]) -> Answer:

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from typing import Any
 import pytest
 from etsi_qkd_014_client import QKD014Client
 from kme_pair import LINE, RECEIVER, SENDER, Pair, imported_plan, until
-from workbench_kme.service.config import KME_URI, NODE_URI, SAE_URI
+from workbench_kme.service.config import KME_URI, NODE_URI, SAE_URI, parse_secrets
 from workbench_kme.service.sites import issue_client, make_sites
 from workbench_kme.service.tls import client_context
 from workbench_kme.sources import BlockTask, SourceContext
 from workbench_kme.sources.device_014 import Device014
 
-from workbench.crypto import certificates
+from workbench.crypto import canonical, certificates
 from workbench.errors import InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused
 
 NOT_FOUND = "one or more keys specified are not found on KME"
@@ -269,6 +270,60 @@ def test_the_link_between_kmes_takes_the_pinned_peer_and_nobody_else(pair: Pair)
     own = pair.credentials(SENDER, "sae-broker")
     with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
         request(site.link_address, client_context(own.certificate, own.private_key, own.authority, kme=site.kme), "/link/v1/x/hello", b"{}")
+
+
+WELL_FORMED: dict[str, dict[str, Any]] = {
+    "hello": {"v": 1, "boot": "00" * 8, "state": "in-step", "delivered": []},
+    "reserve": {"master": "sae-sandbox", "slaves": ["sae-broker"], "size": 256, "keys": ["6960b6a7-35ce-4301-9ac5-b073aa8cb494"]},
+    "withdraw": {"what": "revoke", "keys": ["6960b6a7-35ce-4301-9ac5-b073aa8cb494"], "block": -1, "reason": "x"},
+    "begin": {"block": 10**6, "source": "imported", "nonce": "00" * 16, "pulses": 0, "eavesdropper": {"kind": "", "fraction_ppm": 0}},
+    "messages": {"block": 10**6, "messages": []},
+    "finish": {"block": 10**6, "check": ""},
+    "sync": {"state": ""},
+    "bitmap": {"block": 0, "bitmap": ""},
+}  # fmt: skip
+
+
+def test_the_true_peer_gains_nothing_by_malformed_calls_nor_by_the_senders_verbs(pair: Pair) -> None:
+    """Every member missing or of another type, every verb, from the pinned certificate itself."""
+    site, peer = pair.sites[SENDER], pair.sites[RECEIVER]
+    secrets = parse_secrets((peer.folder / "secrets.json").read_bytes(), "")
+    context = client_context((peer.folder / "kme.pem").read_bytes(), secrets.tls_key, (site.folder / "authority.pem").read_bytes(), kme=site.kme)
+    host, port = site.link_address.split(":")
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=20)
+
+    def call(verb: str, body: bytes) -> int:
+        connection.request("POST", f"/link/v1/{LINE}/{verb}", body=body)
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status
+
+    before = pair.node(SENDER).line(LINE).available
+    for verb, good in WELL_FORMED.items():
+        for wrong in (b"", b"{}", b"[]", b"\xff", canonical.format({**good, "more": 1}), b" " + canonical.format(good)):
+            assert call(verb, wrong) == 409, (verb, wrong)
+        for name in good:
+            for value in (None, True, [None], {"x": 1}):
+                assert call(verb, canonical.format({**good, name: value})) == 409, (verb, name, value)
+    assert call("unheard", b"{}") == 404
+    connection.close()
+    pair.await_step()
+    assert pair.node(SENDER).line(LINE).available == before
+
+
+def test_many_callers_at_both_ends_get_different_keys_that_all_arrive(pair: Pair) -> None:
+    def round_trip(turn: int) -> list[str]:
+        master, slave = (("sae-broker", "sae-sandbox"), ("sae-sandbox", "sae-broker"))[turn % 2]
+        keys = pair.sae(master).get_keys(slave, number=2)
+        fetched = pair.sae(slave).get_keys_by_id(master, [one.key_id for one in keys])
+        assert [one.value for one in fetched] == [one.value for one in keys]
+        return [one.key_id for one in keys]
+
+    with ThreadPoolExecutor(8) as threads:
+        ids = [key for keys in threads.map(round_trip, range(40)) for key in keys]
+    assert len(ids) == len(set(ids)) == 80
+    with pytest.raises(InvalidRequest, match=NOT_FOUND):
+        pair.sae("sae-sandbox").get_keys_by_id("sae-broker", ids[:1])
 
 
 def request(address: str, context: ssl.SSLContext, path: str, body: bytes | None = None) -> tuple[int, bytes]:
