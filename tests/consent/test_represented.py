@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from captured_files import pdf
 from consent_house import House, identity_number, phone_number
 from test_receipt_content import KEY, WORDS, content, verdict
 from workbench_consent import lifeline, represented, subject_records
+from workbench_consent.capture import forms
 from workbench_consent.capture import operations as capturing
 from workbench_consent.receipts import issuing, printing
 from workbench_consent.receipts.issuing import Signer
@@ -201,3 +203,16 @@ def test_bytes_of_another_form_are_refused(house: House, step: Callable[[bytes],
     house.store.write(lambda tx: house.vault.put(tx, "represented/1/0", changed(step)))
     with pytest.raises(VerificationError):
         known(house, 1)
+
+
+def test_an_index_of_signed_forms_names_the_person_too(house: House) -> None:
+    index, archive = house.folder / "index.csv", house.folder / "forms.zip"
+    rows = [f"{row(number).replace('2026-01-01', '2026-06-01')},{number}.pdf" for number in (1, 2)]
+    index.write_text("\n".join([f"{HEADER},document", *rows]) + "\n", "utf-8")
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("2.pdf", pdf("2"))
+    done = forms.import_forms(
+        house, house.registry, index, archive, actor="t-chen", place="静安营业部", proposal="", max_bad_share=0.5, offer=lambda tx, data: "rejects"
+    )
+    assert (done.imported.accepted, dict(done.reasons)) == (1, {"FORM_MISSING": 1})
+    assert {record: one.name for record, one in known(house, 1, 2).items()} == {1: MOTHER}, "of the row that came in"
