@@ -129,7 +129,7 @@ def _group(ctx: OperationContext, request: GroupRequest) -> ComplaintInfo:
     if unknown:
         raise Refused(f"没有这些伙伴机构：{'、'.join(unknown)}", f"no such partners: {', '.join(unknown)}", code="UNKNOWN_PARTY")
     invited = [Invited(one.party, one.text, one.due_day) for one in request.invitations]
-    groups.open_group(ctx, request.complaint, invited)
+    groups.open_group(ctx, request.complaint, invited, with_job=request.with_job)
     return _info(ctx, request.complaint)
 
 

@@ -102,9 +102,14 @@ class Invitation(Request):
 
 
 class GroupRequest(ComplaintName):
-    """invitations: one task for each institution; the texts hold nothing about the customer."""
+    """invitations: one task for each institution; the texts hold nothing about the customer.
+
+    with_job: the letter to the partner of the complaint's intersection names it, with a token of the customer; without it no
+    letter does, for a customer who is not in the released list.
+    """
 
     invitations: list[Invitation] = Field(min_length=1, max_length=20)
+    with_job: bool = True
 
 
 class LiabilityRequest(ComplaintName):

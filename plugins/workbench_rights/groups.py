@@ -85,10 +85,10 @@ def group(reader: Reader, name: str) -> GroupRow:
 # ---- the leader
 
 
-def open_group(ctx: OperationContext, name: str, invited: Sequence[Invited]) -> str:
+def open_group(ctx: OperationContext, name: str, invited: Sequence[Invited], *, with_job: bool = True) -> str:
     """Invite institutions to a major complaint, one task each, by letter. Refused NOT_MAJOR, GROUP_EXISTS, NO_CUSTOMER_THERE.
 
-    Where the complaint names a job with an invited institution, its letter carries a token of the customer; the others carry
+    Where the complaint names a job with an invited institution, and with_job, its letter carries a token of the customer; the others carry
     none. Nothing else about the customer is in a letter.
     """
     host = ctx.host
@@ -102,14 +102,15 @@ def open_group(ctx: OperationContext, name: str, invited: Sequence[Invited]) -> 
             raise Refused("这件投诉已有专项小组", "this complaint has a task group already", code="GROUP_EXISTS")
     if not row.is_major:
         raise Refused("只有重大投诉成立专项小组：先标为重大", "only a major complaint gets a task group: mark it as major first", code="NOT_MAJOR")
-    tied = _tied(ctx, row.job, customer) if row.job else None
+    job = row.job if with_job else ""
+    tied = _tied(ctx, job, customer) if job else None
     grp = cases.new_id(host, "G")
 
     def change(tx: Transaction) -> None:
         complaints.require_open(complaints.complaint(tx, name))
         tx.execute(
             "INSERT INTO rights_group (grp, lead, complaint, category, job, state, created_ms) VALUES (?, ?, ?, ?, ?, 'OPEN', ?)",
-            (grp, host.party, name, row.category, row.job, host.now_ms()),
+            (grp, host.party, name, row.category, job, host.now_ms()),
         )
         values = {"complaint": name, "group": grp, "members": " ".join(one.party for one in invited)}
         complaints.record(tx, ctx, name, "complaints.group_opened", values)
@@ -129,7 +130,7 @@ def _tied(ctx: OperationContext, job_id: str, customer: Customer) -> tuple[str, 
     ] if job.state is JobState.RELEASED else []  # fmt: skip
     if len(rows) != 1:
         raise Refused(
-            f"{job_id} 的放行名单里没有（或不止一行）这位客户：去掉任务编号后再邀请",
+            f"{job_id} 的放行名单里没有（或不止一行）这位客户：不写所涉求交再邀请",
             f"the released list of {job_id} has no row, or several, of this customer: invite without the job",
             code="NO_CUSTOMER_THERE",
         )

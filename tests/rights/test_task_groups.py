@@ -113,6 +113,19 @@ def test_an_institution_that_was_not_invited_reads_nothing_and_cannot_answer(des
         assert json.loads(body)["shared"] == {}
 
 
+def test_a_customer_who_is_not_in_the_released_list_is_invited_about_without_the_job(desk: Desk) -> None:
+    out = next(n for n in range(150, 400) if population.phone(n) not in desk.three.released_phones("broker", desk.job))
+    name = note(desk, out, category="data-leak", job=desk.job)
+    desk.call("complaints.handle", complaint=name, is_major=True)
+    asked = {"complaint": name, "invitations": [{"party": "bank", "text": "核对外发记录", "due_day": str(desk.node.today() + timedelta(days=9))}]}
+    with pytest.raises(Refused) as refused:
+        desk.call("complaints.open_group", **asked)
+    assert refused.value.code == "NO_CUSTOMER_THERE"
+    group = desk.call("complaints.open_group", **asked, with_job=False).group
+    there = joined(desk, "bank", group)
+    assert (there.job, there.is_known) == ("", False)
+
+
 def state(node: Any, letter: str) -> Any:
     with node.store.read() as reader:
         return node.letters.state(reader, letter)

@@ -79,7 +79,10 @@ COMPLAINT_ACTS = (
         shape=_kind_of("task_kind"),
     ),
     Act("complaints.add_file", (Field("note"), Field("file", "file"))),
-    Act("complaints.open_group", (Field("due_day", "day"), Field("text", "long"), Field("parties", "choices")), password=True, shape=_group),
+    Act(
+        "complaints.open_group", (Field("due_day", "day"), Field("text", "long"), Field("parties", "choices"), Field("with_job", "tick", default=True)),
+        password=True, shape=_group,
+    ),
     Act("complaints.evidence_pack", password=True),
     Act(
         "complaints.assess_liability",
