@@ -586,7 +586,7 @@ def test_where_signatures_are_agreed_nothing_unsigned_is_sealed_or_opened() -> N
     one, other = sessions(SIGNED)
     with pytest.raises(ValueError, match="seal_signed"):
         seal(one)
-    refuse(other, one._seal(Kind.DATA, "question", NOW, b"unsigned"))
+    refuse(other, one._seal(Kind.DATA, "question", NOW, b"", b"unsigned"))
     refuse(other, one.seal_signed(b"x", purpose="question", key=CARDNET_KEY, now_ms=NOW)[0])
     frame, _ = one.seal_signed(b"x", purpose="question", key=CARDNET_KEY, now_ms=NOW)
     assert other.open(frame, now_ms=NOW, signer=CARDNET_KEY.public).payload == b"x"
@@ -598,7 +598,7 @@ def test_a_statement_made_for_another_frame_does_not_fit() -> None:
     _, item = one.seal_signed(b"yes", purpose="question", key=BROKER_KEY, now_ms=NOW)
     again = one._seal(Kind.SIGNED, "question", NOW, frames.join_signed(item.statement, item.signature), b"yes")
     refuse(other, again)
-    refuse(other, one._seal(Kind.SIGNED, "question", NOW, b"\xff\xff"))
+    refuse(other, one._seal(Kind.SIGNED, "question", NOW, b"", b"\xff\xff"))
 
 
 # ------------------------------------------------------------------------------------------------- secrets
@@ -638,5 +638,5 @@ def test_purposes_and_sizes_a_frame_cannot_carry_are_mistakes() -> None:
         with pytest.raises(ValueError):
             one.seal(b"", purpose=purpose, now_ms=NOW)
     with pytest.raises(ValueError):
-        one.seal(bytes((16 << 20) + 18), purpose="question", now_ms=NOW)
+        one.seal(bytes((16 << 20) + 1), purpose="question", now_ms=NOW)
     assert one.status().sent == 0

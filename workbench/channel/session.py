@@ -120,7 +120,7 @@ class SealedSession:
         """
         if self._current.agreed.terms.signed:
             raise ValueError("the terms of this session ask for signed data: use seal_signed")
-        return self._seal(Kind.DATA, purpose, now_ms, payload)
+        return self._seal(Kind.DATA, purpose, now_ms, b"", payload)
 
     def seal_signed(
         self, payload: bytes, *, purpose: str, key: Signer, now_ms: int, reply_to: str = ""
@@ -180,14 +180,14 @@ class SealedSession:
             self._end_sent = True
             return frame
 
-    def _seal(self, kind: Kind, purpose: str, now_ms: int, *parts: bytes) -> bytes:
+    def _seal(self, kind: Kind, purpose: str, now_ms: int, head: bytes, payload: bytes) -> bytes:
         with self._lock:
-            self._check_sealing(sum(map(len, parts)), purpose, now_ms)
-            return self._seal_locked(kind, purpose, *parts)
+            self._check_sealing(len(payload), purpose, now_ms, overhead=len(head))
+            return self._seal_locked(kind, purpose, head, payload)
 
-    def _check_sealing(self, size: int, purpose: str, now_ms: int, *, overhead: int = 0) -> None:
+    def _check_sealing(self, size: int, purpose: str, now_ms: int, *, overhead: int) -> None:
         frames.check_purpose(purpose)
-        if size > frames.MAX_PAYLOAD_BYTES + _CHUNK_HEAD:
+        if size > frames.MAX_PAYLOAD_BYTES:
             raise ValueError("a frame carries at most 16 MiB; larger payloads are streams")
         self._check_live(now_ms)
         reached = self._limit_reached(self._current, size + overhead)
