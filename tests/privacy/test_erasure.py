@@ -36,6 +36,7 @@ ANNA, BEN = 70, 72
 PHONE, NUMBER = population.phone(ANNA), population.id_no(ANNA)
 FORM = pdf(f"本人（手机 {PHONE}）同意" * 400)
 REASON = "客户来电要求删除 Erase-Canary-0815"
+AGENT = "合成代理人 Erase-Canary-4711"
 PURPOSE = "customer-service"
 
 
@@ -67,8 +68,8 @@ class Erased:
 
 def put_on_file(three: Institutions, folder: Path) -> None:
     """A consent with a signed form, imported with its folder."""
-    rows = "phone,id_no,purpose,recipient,valid_from,valid_until,channel,document\n"
-    rows += f"{PHONE},{NUMBER},{PURPOSE},bank,2020-01-01,2099-12-31,网点,anna.pdf\n"
+    rows = "phone,id_no,purpose,recipient,valid_from,valid_until,channel,document,signer,signer_name,signer_relation,authority\n"
+    rows += f"{PHONE},{NUMBER},{PURPOSE},bank,2020-01-01,2099-12-31,网点,anna.pdf,agent,{AGENT},受托人,授权委托书\n"
     (folder / "forms.csv").write_text(rows, "utf-8")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -137,6 +138,7 @@ def test_the_report_says_owner_by_owner_what_was_found_and_what_became_of_it(era
     values = found["evidence values in entries"]
     assert values.erased >= 4 and values.restricted >= 4  # the look-up at once, the withdrawals for three years
     exports = found["exports exported files"]
+    assert found["consent representatives"].restricted == 1
     assert exports.left == 1 and exports.names == [f"{erased.job}.csv (营销 01)"]
     assert PHONE not in erased.reply.model_dump_json() and NUMBER not in erased.reply.model_dump_json()
 
@@ -173,6 +175,7 @@ def test_compliance_and_audit_read_it_with_a_reason_and_each_reading_is_evidence
     found = erased.three.call("broker", Role.AUDITOR, "customers.restricted", phone=PHONE, reason="court order 12")
     texts = [value for one in found.found for value in one.values.values()]
     assert REASON in texts
+    assert any(AGENT in text for text in texts), "who signed for the customer is set aside with the grant"
     entries = erased.three.entries("broker", kind="evidence.restricted_read")
     assert len(entries) == before + 1 and entries[-1].values["reason"] == "court order 12"
 
@@ -214,7 +217,7 @@ def test_no_file_holds_the_customer_in_any_form_nor_a_destroyed_key(erased: Eras
     gone = {name: key for name, key in erased.secrets.items() if key not in kept.values()}
     assert sum("wrapped" in name for name in gone) >= 3
     patterns = dict(gone)
-    for one in (PHONE, NUMBER, REASON):
+    for one in (PHONE, NUMBER, REASON, AGENT):
         patterns |= {f"{one[:4]} {name}": form for name, form in forms(one).items() if len(form) >= 8}
     for number, part in enumerate((FORM[100:140], sm3.digest(FORM), hashlib.sha256(FORM).digest())):
         patterns[f"form {number}"] = part

@@ -179,14 +179,19 @@ def _restricted(ctx: OperationContext, request: RestrictedRequest) -> Restricted
         found=[
             RestrictedValue(
                 restriction=_restriction(one),
-                values={
-                    name: value[SALT_SIZE:].decode("utf-8", "replace") if one.entry >= 0 else value.hex()
-                    for name, value in found.items()
-                },
+                values={name: _shown(one, value) for name, value in found.items()},
             )
             for one, found in opened
         ]
     )
+
+
+def _shown(one: Restriction, value: bytes) -> str:
+    """A value as people read it: the text of an entry's field, a record that is a JSON object, else hexadecimal."""
+    if one.entry >= 0:
+        return value[SALT_SIZE:].decode("utf-8", "replace")
+    text = value.decode("utf-8", "replace")
+    return text if text.startswith("{") and "\ufffd" not in text else value.hex()
 
 
 ERASURE_OPERATIONS = (
