@@ -87,6 +87,17 @@ def test_the_ledger_s_table_tells_rounds_between_processes_from_rounds_of_calls(
     assert "777 MB" in text and "at 1,000,000" in text
 
 
+def test_the_distillation_s_table_shows_aims_beside_figures() -> None:
+    value = {
+        "blocks": 3, "sifted_bits": 2_000_000, "qber": 0.033, "efficiency": 1.0512, "rounds": 200, "messages": 207, "wire_bytes": 10_000_000,
+        "secret_fraction": 0.25, "authentication_bits": 30_000, "sifted_mbit_s": 4.1, "secret_mbit_s": 1.03,
+        "parts": {"correction_ns": 29.0, "amplification_ns": 52.0},
+    }  # fmt: skip
+    lines = {line.split("  ")[0]: line for line in report._distillation(value).splitlines()}
+    assert lines["secret Mbit a CPU second, both ends"].split()[-2:] == ["1.0", "1"]
+    assert lines["efficiency f of error correction"].split()[-2:] == ["1.0512", "1.07"]
+
+
 def test_the_table_says_what_was_skipped_and_what_was_wrong() -> None:
     phases = [{"name": "mask", "cpu_s": 1.0, "thread_s": 1.0, "wall_s": 1.0, "peak_mb": 300.0}]
     run = {
