@@ -68,10 +68,17 @@ class ChargesRevoked:
 
 
 class ChargePools:
-    """The mirrors of one KME, in the key store's database. core: of the open KeyStore. Thread-safe."""
+    """The mirrors of one KME, in the key store's database. Thread-safe.
 
-    def __init__(self, core: Core, session: Session) -> None:
-        self._core, self._session = core, session
+    core: of the open KeyStore; `KeyStore.charges` has one made already. session: what wraps, the store's own by default.
+    """
+
+    def __init__(self, core: Core, session: Session | None = None) -> None:
+        self._core, self._own_session = core, session
+
+    @property
+    def _session(self) -> Session:
+        return self._own_session or self._core.session
 
     def fill(self, person: str, device: str, line: str, count: int, *, low_water: int = 16) -> list[ChargeKey]:
         """Draw `count` fresh charge keys, mirror them wrapped, and give them out once, for the medium.
@@ -97,7 +104,7 @@ class ChargePools:
             self._core.count_wrappings(tx, count)
             tx.executemany(
                 "INSERT INTO kme_charge_key (pool, counter, wrapped) VALUES (?, ?, ?)",
-                [(number, key.counter, self._session.wrap("charge", key.value, _context(key.key_id, key.counter))) for key in keys],
+                [(number, key.counter, self._session.wrap("charge", key.value, charge_context(key.key_id, key.counter))) for key in keys],
             )
             tx.execute("UPDATE kme_charge_pool SET last_counter = ? WHERE number = ?", (last + count, number))
             add_event(tx, now, "charge.filled", line, person=person, device=device, keys=count)
@@ -133,7 +140,7 @@ class ChargePools:
                 raise _exhausted(person, device)
             counter = int(row[0])
             key_id = charge_key_id(found.line.namespace, person, device, counter)
-            charge = self._session.unwrap("charge", bytes(row[1]), _context(key_id, counter))
+            charge = self._session.unwrap("charge", bytes(row[1]), charge_context(key_id, counter))
             try:
                 sealed = seal_delivery(charge, key_id, counter, session_key_id, provenance, value)
             finally:
@@ -300,7 +307,8 @@ def _derive(charge: bytes | bytearray, charge_id: UUID, header: bytes) -> tuple[
     return stream[: aead.KEY_SIZE], stream[aead.KEY_SIZE :], associated
 
 
-def _context(key_id: UUID, counter: int) -> bytes:
+def charge_context(key_id: UUID, counter: int) -> bytes:
+    """What a wrapped charge key is bound to: docs/protocols/key-delivery.md section 3.1."""
     return key_id.bytes + counter.to_bytes(8, "big")
 
 

@@ -94,6 +94,12 @@ class Core:
         """Return when the mark covers these positions; call it after the change and before values leave."""
         self.keeper.cover(line, positions, generation=self._generation, time_ms=self._time_ms)
 
+    def use(self, session: Session) -> None:
+        """Go on with another device's session, for the mark too."""
+        self.session = session
+        self.keeper.use(session)
+        self.note()
+
     def count_wrappings(self, tx: Transaction, number: int) -> None:
         """Note that the KEK sealed `number` more values. Raises KeyUnavailable KEK_WORN_OUT at 2^32."""
         tx.execute("INSERT OR IGNORE INTO kme_kek (kek, sealed) VALUES (?, 0)", (self.session.kek_id,))

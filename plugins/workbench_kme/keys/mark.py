@@ -132,6 +132,11 @@ class MarkKeeper:
         with self._lock:
             self._write(replace(self._mark, clean=clean), generation, time_ms)
 
+    def use(self, session: Session) -> None:
+        """Seal the mark with another device from now on."""
+        with self._lock:
+            self._session = session
+
     def restart_clock(self, *, generation: int, time_ms: int) -> None:
         """As `note`, with a time that may lie before the mark's: a clock that had run ahead was put right."""
         with self._lock:

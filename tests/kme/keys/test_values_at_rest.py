@@ -8,7 +8,7 @@ import pytest
 
 from workbench.errors import KeyUnavailable, SelfTestFailed, VerificationError
 
-from workbench_kme.devices import Session
+from workbench_kme.devices import Session, Suite
 from workbench_kme.keys import Provenance, State
 
 from key_world import LINE, TwoEnds, make_device
@@ -157,3 +157,29 @@ def test_a_disabled_device_stops_every_delivery(folder: Path) -> None:
     assert device.selftest().passed
     assert world.sender.store.hand_out(reservation.key_ids, "app-a")
     world.close()
+
+
+def test_every_value_moves_under_another_kek_and_the_old_device_opens_nothing(ends: TwoEnds) -> None:
+    block = ends.add_block(6)
+    charges = ends.sender.store.charges.fill("li.ming", "card-1", LINE, 2)
+    reservation = ends.reserve()
+    with ends.sender.database.read() as reader:
+        before = [row[0] for row in reader.execute("SELECT wrapped FROM kme_key")]
+    with make_device(b"next", Suite.AES_256_GCM) as following:
+        old, ends.sender.session = ends.sender.session, following.open_session()
+        assert ends.sender.store.rewrap(ends.sender.session) == 8
+        assert bytes(ends.sender.store.hand_out(reservation.key_ids, "app-a")[0].value) == block[:32]
+        ends.sender.reopen()
+        assert ends.sender.store.status(LINE).confirmed
+        assert bytes(ends.deliver(1)[0][1]) == block[64:96]
+        sealed = ends.sender.store.charges.deliver("li.ming", "card-1", LINE, charges[0].key_id, block[:32], Provenance.SIMULATED)
+        assert sealed.counter == 1
+        assert ends.sender.database.checkpoint()
+        assert [holds(ends.sender.folder, one) for one in before] == [[]] * 6
+        ends.sender.close()
+        following_session, ends.sender.session = ends.sender.session, old
+        with pytest.raises(KeyUnavailable, match="KEK_MISMATCH"):
+            ends.sender.open()
+        ends.sender.database.close()
+        ends.sender.session = following_session
+        ends.sender.open()
