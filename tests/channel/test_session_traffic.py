@@ -52,7 +52,7 @@ class Traffic(RuleBasedStateMachine):
         self.refused = [0, 0]
         self.keys = 1
 
-    @rule(end=st.integers(0, 1), count=st.integers(1, 30))
+    @rule(end=st.integers(0, 1), count=st.integers(1, 80))
     def send(self, end: int, count: int) -> None:
         for _ in range(count):
             sequence = self.ends[end].status().sent + 1
@@ -60,13 +60,19 @@ class Traffic(RuleBasedStateMachine):
             frame = self.ends[end].seal(payload, purpose="question", now_ms=NOW)
             self.line[end].append((frame, sequence, self.models[end].epoch, payload))
 
-    @rule(end=st.integers(0, 1), back=st.integers(0, 100), count=st.integers(1, 40), backwards=st.booleans())
-    def deliver(self, end: int, back: int, count: int, backwards: bool) -> None:
-        """A stretch of what `end` ever sent, in order or backwards, whether it arrived before or not."""
+    @rule(
+        end=st.integers(0, 1),
+        back=st.integers(0, 90),
+        count=st.integers(1, 90),
+        backwards=st.booleans(),
+        times=st.integers(1, 2),
+    )
+    def deliver(self, end: int, back: int, count: int, backwards: bool, times: int) -> None:
+        """A stretch of what `end` ever sent, in order or backwards, once or twice, whether it arrived before or not."""
         place = max(len(self.line[end]) - 1 - back, 0)
         stretch = self.line[end][place : place + count]
         model, other = self.models[1 - end], self.ends[1 - end]
-        for frame, sequence, epoch, payload in stretch[::-1] if backwards else stretch:
+        for frame, sequence, epoch, payload in (stretch[::-1] if backwards else stretch) * times:
             expected = model.takes(sequence, epoch)
             try:
                 opened = other.open(frame, now_ms=NOW)
@@ -96,4 +102,4 @@ class Traffic(RuleBasedStateMachine):
 
 
 TestTraffic = Traffic.TestCase
-TestTraffic.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestTraffic.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
