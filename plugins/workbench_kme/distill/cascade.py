@@ -63,7 +63,7 @@ class Cascade:
 
     @property
     def failed(self) -> bool:
-        """A frame stayed odd after all halves; the keys differ."""
+        """A frame stayed odd after all halves, or answers contradicted one another; the keys differ."""
         return bool(self._state.scalars[kernels.FAILED])
 
     @property

@@ -313,6 +313,8 @@ def advance(state: State, differences: Bits) -> None:
     for number in range(len(starts) - 1):
         if not busy[number] and not state.finished[number]:
             _schedule(state, upcoming, number)
+    if scalars[FAILED]:
+        scalars[ITEMS] = 0
     _choose_cuts(upcoming, scalars)
 
 
@@ -451,6 +453,11 @@ def _schedule(state: State, upcoming: Places, frame: Whole) -> None:
             _search_odd(state, upcoming, LEAF_1, frame)
         else:
             break
+        # A true error is found once. More corrections than bits come from answers that contradict one another, and
+        # could turn the same two leaves over for ever.
+        if state.scalars[FLIPS] > len(state.flipped):
+            state.scalars[FAILED] = 1
+            return
         if state.busy[frame]:
             return
     if state.passes[frame] < 2:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -18,12 +19,22 @@ from workbench.errors import KeyUnavailable, ProtocolViolation
 from workbench_kme.distill import bodies, toeplitz
 from workbench_kme.distill.bodies import SEED_SIZE, Verification, pack
 from workbench_kme.distill.cascade import Cascade, first_block_size, shannon_bits
-from workbench_kme.distill.frames import PAD, AuthenticationFailed, FrameReader, FrameWriter, Message, refused
+from workbench_kme.distill.frames import (
+    MOST_MESSAGES,
+    PAD,
+    AuthenticationFailed,
+    FrameReader,
+    FrameWriter,
+    Message,
+    refused,
+)
 from workbench_kme.distill.outcome import KEY_BYTES, REASONS, BlockResult, DistillParameters, Reason
 from workbench_kme.distill.pool import AuthenticationPool
 from workbench_kme.distill.sifting import Sifted, announce, answer, conclude
 from workbench_kme.physics.views import Counts, ReceiverView, SenderView, Small
 
+MOST_ROUNDS: Final = MOST_MESSAGES - 16
+"""Every round costs a message at most; some are left for the end. A block needs about two hundred."""
 _HASH_KEY = 2 * PAD
 _CODES = {reason: code for code, reason in REASONS.items()}
 
@@ -182,7 +193,7 @@ class _End:
             cascade.advance(theirs)
         if not cascade.finished:
             self._answer(cascade, unsent)
-        if cascade.failed:
+        if cascade.failed or cascade.round > MOST_ROUNDS:
             raise _Ended("correction-failed")
         if unsent:
             self._send("qkd-parities", bodies.format_parities(self._sent_rounds - len(unsent), unsent))

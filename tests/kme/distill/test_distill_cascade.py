@@ -97,3 +97,14 @@ def test_a_wrong_number_of_parities_is_a_mistake_of_the_caller() -> None:
     end = Cascade(np.zeros(100, np.uint8), corrects=True, seed=SEED, block_size=10)
     with pytest.raises(ValueError):
         end.advance(np.zeros(3, np.uint8))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(2, 300), st.integers(4, 40), st.integers(0, 2**32), st.sampled_from([0.02, 0.3, 0.5]))
+def test_an_end_that_is_told_nonsense_comes_to_an_end(bits: int, size: int, seed: int, lies: float) -> None:
+    """Parities that contradict one another must not keep the corrected bits turning for ever."""
+    draw = np.random.default_rng(seed)
+    end = Cascade(draw.integers(0, 2, bits, dtype=np.uint8), corrects=True, seed=SEED, block_size=size)
+    while not end.finished:
+        end.advance(end.parities() ^ (draw.random(len(end.parities())) < lies).astype(np.uint8))
+        assert end.round < 20_000
