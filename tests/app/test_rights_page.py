@@ -19,12 +19,12 @@ from workbench_widgets.plain import holds_unmasked
 from tests.app.desk import LANGUAGES, Desk
 from tests.flows import population
 from tests.flows.institutions import Institutions, fresh_institutions
-from workbench.app.page import PageContext, SilentSurroundings
+from workbench.app.page import OFFLINE_CODE, PageContext, SilentSurroundings
 from workbench.app.parts.acting import words_of
 from workbench.app.parts.masking import masked
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
-from workbench.errors import WorkbenchError
+from workbench.errors import PeerUnavailable, WorkbenchError
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +237,22 @@ def test_a_number_that_staff_typed_is_masked_and_breaks_no_page(house: Instituti
     assert not [one for one in around.asked if one[0] == "fault"]
     for text in ("+86 138 1234-5678", "31010119900307123x", "13812345678,13912345678", "J-20261122-00000001", "2026-11-22 14:05"):
         assert not holds_unmasked(masked(text)) and (masked(text) == text) == ("20261122" in text or "14:05" in text)
+
+
+def test_a_section_that_could_not_be_read_says_so_and_is_read_again(house: Institutions) -> None:
+    made, _ = desk_of(house, Role.COMPLIANCE)
+    section: Any = next(one for one in made.sections.all if one.name == "tasks")
+    client: Any = made.page.client
+
+    def away(operation: str, **request: Any) -> Any:
+        raise PeerUnavailable("本机构的节点没有回应", "the node does not answer", code=OFFLINE_CODE)
+
+    client.call = away
+    for _ in range(2):
+        with pytest.raises(PeerUnavailable):
+            asyncio.run(section.show())
+        assert (section.table.state, section.led.state, section.is_read) == ("failed", "failed", False)
+        assert section.table.notice == {"sentence": "本机构的节点没有回应", "code": OFFLINE_CODE}
+    del client.call
+    asyncio.run(section.show())
+    assert section.table.state in ("done", "empty") and section.led.state in ("done", "empty") and section.is_read

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.app.page import PageContext
-from workbench.app.parts.sections import unread
+from workbench.app.parts.sections import begin, unread
 from workbench.errors import WorkbenchError
 from workbench_consent.pages.words import Words
 from workbench_widgets import Component
@@ -34,11 +34,12 @@ class Section:
         """The section came into view: read once, then draw."""
         if not self.is_read:
             self.is_read = True
+            begin(self)
             self.draw()
             try:
                 await self.read()
             except WorkbenchError as error:
-                unread(self, error, self.page.lang)
+                unread(self, error)
                 raise
         self.draw()
 

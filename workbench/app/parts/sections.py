@@ -7,21 +7,46 @@ from typing import Any
 
 import panel as pn
 
-from workbench.app.page import PageContext
+from workbench.app.page import PageContext, is_offline
 from workbench.app.parts import layout
 from workbench.errors import WorkbenchError
 
+RETRY_S = 3.0
 _CHOSEN = """.bk-btn.bk-active { background: var(--wb-primary) !important; color: var(--wb-on-primary) !important; border-color: var(--wb-primary) !important; box-shadow: none; }
 .bk-btn-group { flex-wrap: wrap; }"""
 
 
-def unread(section: Any, error: WorkbenchError, lang: str) -> None:  # Any: a section of any page
-    """What the section could not read says so instead of a skeleton without end; it is read again when it is shown again."""
+def unread(section: Any, error: WorkbenchError) -> None:  # Any: a section of any page
+    """What the section could not read says so instead of a skeleton without end.
+
+    It is read again when it is shown again, and by itself every three seconds while the node is away.
+    """
     section.is_read = False
-    for widget in vars(section).values():
-        if getattr(widget, "state", None) == "loading" and hasattr(widget, "notice"):
-            widget.notice = {"sentence": error.zh if lang == "zh" else error.en, "code": error.code}
-            widget.state = "refused" if error.exit_status == 2 else "failed"
+    for widget in _readers(section):
+        widget.notice = {"sentence": error.zh if section.page.lang == "zh" else error.en, "code": error.code}
+        widget.state = "refused" if error.exit_status == 2 else "failed"
+    if is_offline(error) and not getattr(section, "is_waiting", False):
+        section.is_waiting = True
+        stop: list[Callable[[], None]] = []
+
+        async def again() -> None:
+            if not section.is_read:
+                await section.show()  # raises while the node is still away
+            section.is_waiting = False
+            stop[0]()
+
+        stop.append(section.page.refresh_every(RETRY_S, again))
+
+
+def begin(section: Any) -> None:  # Any: a section of any page
+    """Skeletons again where the last try to read failed."""
+    for widget in _readers(section):
+        widget.state = "loading"
+
+
+def _readers(section: Any) -> list[Any]:
+    """Components of a section that show what it reads and have nothing to show yet."""
+    return [one for one in vars(section).values() if hasattr(one, "notice") and getattr(one, "state", None) in ("loading", "failed", "refused")]
 
 
 class Section:
@@ -70,11 +95,12 @@ class Section:
         """The section came into view: read once, then draw."""
         if not self.is_read:
             self.is_read = True
+            begin(self)
             self.draw()
             try:
                 await self.read()
             except WorkbenchError as error:
-                unread(self, error, self.page.lang)
+                unread(self, error)
                 raise
         self.draw()
 
@@ -133,4 +159,4 @@ class Sections:
                 one.draw()
 
 
-__all__ = ["Section", "Sections", "unread"]
+__all__ = ["Section", "Sections", "begin", "unread"]
