@@ -194,10 +194,13 @@ def _plain_parity(key: Bits, low: Whole, high: Whole) -> Whole:
 
 @_compiled
 def _borders(low: Whole, high: Whole, cuts: Whole, borders: Numbers) -> Whole:
-    """Cut an interval `cuts` times into halves, pieces of one slot no further; the number of pieces.
+    """Cut an interval of two slots or more `cuts` times into halves, pieces of one slot no further; how many they are.
 
     borders: piece i is borders[i] .. borders[i + 1] - 1.
     """
+    if cuts == 1:
+        borders[0], borders[1], borders[2] = low, (low + high) // 2, high
+        return 2
     borders[0], borders[1], pieces = low, high, 1
     for _ in range(cuts):
         grown = pieces
@@ -230,6 +233,8 @@ def count_questions(state: State) -> int:
         elif kind >= BLOCKS_0:
             size = scalars[SIZE_0 + kind - BLOCKS_0]
             total += (starts[frame + 1] - starts[frame] + size - 1) // size
+        elif cuts == 1:
+            total += 1
         else:
             total += _borders(np.int64(items[i, LOW]), np.int64(items[i, HIGH]), cuts, borders) - 1
     return total

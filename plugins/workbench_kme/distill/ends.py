@@ -187,7 +187,7 @@ class _End:
             raise refused()
         unsent: list[Small] = []
         for theirs in rounds:
-            if cascade.finished or cascade.questions != len(theirs):
+            if cascade.finished or len(cascade.parities()) != len(theirs):
                 raise refused()
             self._answer(cascade, unsent)
             cascade.advance(theirs)

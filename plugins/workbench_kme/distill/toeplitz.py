@@ -54,8 +54,8 @@ def multiply(seed: Bits, key: Bits, length: int) -> Bits:
     bound = _bound_of(padded_key, padded_seed, piece)
     if not bound < LIMIT:
         raise SelfTestFailed("隐私放大的舍入误差界超过四分之一，请缩短数据块", "the rounding bound of privacy amplification is not below 1/4; use shorter blocks")
-    spectra = np.fft.rfft(padded_key, axis=1)
-    matrix = np.fft.rfft(sliding_window_view(padded_seed, 2 * piece)[::piece], axis=1)
+    spectra = _transformed(padded_key)
+    matrix = _transformed(sliding_window_view(padded_seed, 2 * piece)[::piece])
     sums = np.zeros((rows, piece + 1), np.complex128)
     _add_products(sums, matrix, spectra)
     exact = np.fft.irfft(sums, 2 * piece, axis=1)[:, piece:].reshape(-1)[:length]
@@ -82,6 +82,18 @@ def rounding_bound(piece: int, columns: int, weight: float) -> float:
     logarithm = 2 * math.log1p(delta) + math.log1p(math.sqrt(5) * UNIT) + columns * math.log1p(UNIT)
     kappa = math.expm1(logarithm)
     return weight * (kappa + delta * math.sqrt(2 * piece) * (1 + kappa))
+
+
+def _transformed(rows: Bits) -> npt.NDArray[np.complex128]:
+    """The spectrum of each row; a few rows at a time, so that their 8 bytes a bit stay in one small buffer."""
+    count, size = rows.shape
+    spectra = np.empty((count, size // 2 + 1), np.complex128)
+    buffer = np.empty((min(count, max(1, (1 << 18) // size)), size), np.float64)
+    for begin in range(0, count, len(buffer)):
+        part = buffer[: min(len(buffer), count - begin)]
+        part[:] = rows[begin : begin + len(part)]
+        np.fft.rfft(part, axis=1, out=spectra[begin : begin + len(part)])
+    return spectra
 
 
 def _bound_of(padded_key: Bits, padded_seed: Bits, piece: int) -> float:
