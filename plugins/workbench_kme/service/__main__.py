@@ -1,4 +1,4 @@
-"""The process of one KME: `python -m workbench_kme.service <site folder>`, passphrase on the first line of standard input.
+"""The process of one KME: `python -m workbench_kme.service <site folder>`, passphrase on standard input.
 
 Document: key-delivery.md section 5. Ends in good order on SIGTERM and SIGINT.
 """
@@ -69,7 +69,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m workbench_kme.service <site folder>", file=sys.stderr)
         return 2
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
     passphrase = sys.stdin.readline().rstrip("\n")
     try:
@@ -82,7 +84,11 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(error.as_dict(), ensure_ascii=False), file=sys.stderr)
         return error.exit_status
     except OSError as error:
-        told = {"code": "KME_ADDRESS", "zh": f"地址不可用：{error.strerror}", "en": f"the address cannot be used: {error.strerror}"}
+        told = {
+            "code": "KME_ADDRESS",
+            "zh": f"地址不可用：{error.strerror}",
+            "en": f"the address cannot be used: {error.strerror}",
+        }
         print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
         return 1
     return 0

@@ -240,7 +240,9 @@ class ManagementClient:
         value = self._post("charges/fill", body)
         try:
             keys = [
-                FilledKey(str(one["key_ID"]), int(one["counter"]), bytearray(base64.b64decode(one["key"], validate=True)))
+                FilledKey(
+                    str(one["key_ID"]), int(one["counter"]), bytearray(base64.b64decode(one["key"], validate=True))
+                )
                 for one in value["keys"]
             ]
         except (KeyError, TypeError, ValueError) as error:
@@ -352,7 +354,12 @@ def _parse_keys(value: Mapping[str, Any], size: int) -> list[ReceivedKey]:
         for one in value["keys"]:
             key_id, data = str(one["key_ID"]).lower(), base64.b64decode(one["key"], validate=True)
             extension = one.get("key_extension", {})
-            if not _UUID.fullmatch(key_id) or not data or (size and len(data) != size) or not isinstance(extension, dict):
+            if (
+                not _UUID.fullmatch(key_id)
+                or not data
+                or (size and len(data) != size)
+                or not isinstance(extension, dict)
+            ):
                 raise _malformed()
             keys.append(ReceivedKey(key_id, data, extension))
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:

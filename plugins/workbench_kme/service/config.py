@@ -70,7 +70,7 @@ class LineConfig:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What every SAE of a site may take: keys at once, keys that come back each minute, keys kept for higher priority."""
+    """What every SAE of a site may take: at once, what comes back each minute, what is kept for higher priority."""
 
     burst: int = 1024
     per_minute: int = 6000
@@ -94,7 +94,7 @@ class SiteConfig:
 
 @dataclass(frozen=True, slots=True)
 class LineSecrets:
-    """authentication: what both ends were given beforehand for the first tags. seed: of the simulated world, or empty."""
+    """authentication: given to both ends beforehand, for the first tags. seed: of the simulated world, or empty."""
 
     authentication: bytes = field(repr=False)
     seed: bytes = field(repr=False)

@@ -106,9 +106,7 @@ def _enc_keys(keys: Keys, call: Call, caller: str, slave: str) -> bytes:
         if one == slave or _line(keys, one, "additional_slave_SAE_IDs") != line:
             raise standard.bad("additional_slave_SAE_IDs", "other SAEs of the same target KME")
     given = _translated(lambda: keys.get_keys(line, request, master=caller, slave=slave))
-    return standard.format_container(
-        given, policy=keys.policy_of(line), line=line, passed_over=request.passed_over
-    )
+    return standard.format_container(given, policy=keys.policy_of(line), line=line, passed_over=request.passed_over)
 
 
 def _dec_keys(keys: Keys, call: Call, caller: str, master: str) -> bytes:

@@ -66,7 +66,9 @@ class Entity:
         sources = {one.line: self._source(one, kept[one.line]) for one in self.config.lines}
         self.started_ms = now_ms()
         self.self_tested_ms = self.started_ms
-        database = Database(folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS), reserve_bytes=0, now_ms=now_ms)
+        database = Database(
+            folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS), reserve_bytes=0, now_ms=now_ms
+        )
         try:
             self.device = self._open_device()
             self.session = self.device.open_session()
@@ -162,7 +164,9 @@ class Entity:
         except KeyUnavailable as error:
             if error.code == "EXHAUSTED" and origins and self.store.status(line).available >= request.number:
                 raise Refused(
-                    f"线路 {line} 没有所要求来源的密钥", f"line {line} has no keys of the origins asked for", code="ORIGIN_UNMET"
+                    f"线路 {line} 没有所要求来源的密钥",
+                    f"line {line} has no keys of the origins asked for",
+                    code="ORIGIN_UNMET",
                 ) from error
             raise
         return [self._delivered(one) for one in values]
@@ -313,4 +317,3 @@ class Entity:
                 code="KME_CONFIG",
             )
         return made
-

@@ -22,7 +22,7 @@ _BLOCK_COLUMNS = tuple(one.name for one in dataclasses.fields(Block))
 _SENTENCES: dict[str, tuple[str, str]] = {
     "qber-drift": (
         "误码率相对该线路的基线显著升高：可能有人在线窃听，或器件失准；请运维人员检查线路",
-        "the error rate has risen against this line's baseline: somebody may be listening, or a device is out of tune; operators check the line",
+        "the error rate has risen against the line's baseline: an eavesdropper, or a device out of tune; operators check",
     ),
     "rate-collapse": (
         "成码率相对基线骤降：该数据块不用，请运维人员检查线路",
@@ -30,7 +30,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "gain-shift": (
         "不同光强的计数率相对基线偏移：可能有人在拆分光子；请运维人员检查线路",
-        "the gains of the intensities have shifted against the baseline: somebody may be splitting photons; operators check the line",
+        "the gains have shifted against the baseline: somebody may be splitting photons; operators check the line",
     ),
     "qber-limit": (
         "误码率超过上限，不可能安全成码：请运维人员检查线路",
@@ -38,7 +38,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "verification": (
         "数据块纠错、校验或认证未通过：该块不用；持续出现请检查线路与对端",
-        "a block failed correction, verification or authentication and is not used: if it lasts, check line and other end",
+        "a block failed correction, verification or authentication and is not used: if it lasts, check the line",
     ),
     "peer-unreachable": (
         "对端密钥管理实体没有回应：请双方运维人员检查进程与网络",
@@ -52,7 +52,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "本站密钥库是较早的副本：可能用过的密钥已全部作废",
         "this site's key store is an older copy: every key that may have been used is destroyed",
     ),
-    "low-stock": ("密钥存量低于警戒线：请减少用量或检查产生速度", "the stock of keys is below its low-water mark: use fewer, or check how fast they are made"),
+    "low-stock": (
+        "密钥存量低于警戒线：请减少用量或检查产生速度",
+        "the stock of keys is below its low-water mark: use fewer, or check how fast they are made",
+    ),
     "authentication-low": (
         "线路认证密钥即将用尽：两端人员须准备新的初始密钥",
         "the line's authentication pool is nearly used up: people prepare a new initial secret for both ends",
@@ -122,9 +125,7 @@ class Journal:
     def set_eavesdropper(self, line: str, kind: str, ppm: int) -> None:
         """Keep the switch of a demonstration line."""
         self._store.write(
-            lambda tx: tx.execute(
-                "UPDATE service_line SET eve_kind = ?, eve_ppm = ? WHERE line = ?", (kind, ppm, line)
-            )
+            lambda tx: tx.execute("UPDATE service_line SET eve_kind = ?, eve_ppm = ? WHERE line = ?", (kind, ppm, line))
         )
 
     def set_pool(self, line: str, pool_key: bytes, pool: bytes) -> None:
@@ -141,7 +142,9 @@ class Journal:
         """Write down what came of a block, and what its line's baseline learns from."""
         row = (*(getattr(block, name) for name in _BLOCK_COLUMNS), canonical.format(counts).decode("ascii"))
         columns, marks = ", ".join((*_BLOCK_COLUMNS, "counts")), ", ".join("?" * len(row))
-        self._store.write(lambda tx: tx.execute(f"INSERT OR REPLACE INTO service_block ({columns}) VALUES ({marks})", row))
+        self._store.write(
+            lambda tx: tx.execute(f"INSERT OR REPLACE INTO service_block ({columns}) VALUES ({marks})", row)
+        )
 
     def set_block_state(self, line: str, block: int, state: str) -> None:
         """A block that was quarantined afterwards."""
@@ -192,10 +195,12 @@ class Journal:
         """End alarms of these kinds; how many stood."""
         marks = ", ".join("?" * len(kinds))
         return self._store.write(
-            lambda tx: tx.execute(
-                f"UPDATE service_alarm SET cleared_ms = ? WHERE line = ? AND cleared_ms = 0 AND kind IN ({marks})",
-                (self._now_ms(), line, *kinds),
-            ).rowcount
+            lambda tx: (
+                tx.execute(
+                    f"UPDATE service_alarm SET cleared_ms = ? WHERE line = ? AND cleared_ms = 0 AND kind IN ({marks})",
+                    (self._now_ms(), line, *kinds),
+                ).rowcount
+            )
         )
 
     def alarms(self, *, line: str = "", open_only: bool = False, limit: int = 100) -> list[Alarm]:

@@ -146,12 +146,18 @@ class LineEnd:
     def check_deliverable(self) -> None:
         """Return if keys may leave. Raises KeyUnavailable."""
         if not self._device_enabled():
-            raise unavailable("DEVICE_DISABLED", "密码设备自检未通过，已停用", "the device failed its self-test and is disabled")
+            raise unavailable(
+                "DEVICE_DISABLED", "密码设备自检未通过，已停用", "the device failed its self-test and is disabled"
+            )
         if self.alarms.disturbed:
-            raise unavailable("ALARM", f"线路 {self.config.line} 有告警，暂不交付密钥", f"an alarm stands on line {self.config.line}")
+            raise unavailable(
+                "ALARM", f"线路 {self.config.line} 有告警，暂不交付密钥", f"an alarm stands on line {self.config.line}"
+            )
         if not self.peer_reachable:
             raise unavailable(
-                "PEER_UNREACHABLE", f"线路 {self.config.line} 的对端没有回应", f"the other end of line {self.config.line} does not answer"
+                "PEER_UNREACHABLE",
+                f"线路 {self.config.line} 的对端没有回应",
+                f"the other end of line {self.config.line} does not answer",
             )
         if not self._in_step:
             raise self._out_of_step()
@@ -232,6 +238,8 @@ class LineEnd:
             self.sync()
         while self.config.is_sender and self._may_make() and self.maker.make():
             pass
+        if self.config.is_sender and self._is_tapped() and self._can_make():
+            self.maker.make()  # a full stock must not hide from a demonstration what its line would show
         self._watch_stock()
         if time.monotonic() - self._expired_s > EXPIRE_S:
             self._expired_s = time.monotonic()
@@ -312,14 +320,22 @@ class LineEnd:
         return sum(stored) < self.config.max_keys and min(stored) < -(-self.config.target_keys // 2)
 
     def _may_make(self) -> bool:
-        if self._stop.is_set() or not self._in_step or not self._device_enabled():
-            return False
-        if self.journal.line(self.config.line).paused or self.journal.untold(self.config.line):
+        if not self._can_make():
             return False
         if self._try_now:
             self._try_now = False
             return True
         return self.maker.is_due and (self.alarms.disturbed or self._wants_blocks())
+
+    def _can_make(self) -> bool:
+        if self._stop.is_set() or not self._in_step or not self._device_enabled():
+            return False
+        return not (self.journal.line(self.config.line).paused or self.journal.untold(self.config.line))
+
+    def _is_tapped(self) -> bool:
+        """Whether the eavesdropper of a demonstration line is on, and the pause after a failed block over."""
+        tapped = self.config.demonstration and self.journal.line(self.config.line).eavesdropper[1] > 0
+        return tapped and self.maker.is_due and not self.alarms.disturbed
 
     # --------------------------------------------------------------------------------------------- sync
 
@@ -424,10 +440,9 @@ class LineEnd:
 
     def on_withdraw(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The other end has revoked or quarantined. A block may have been made since: the ends compare afterwards."""
-        with self._blocks:
-            changed = self.withdraw_here(body)
-            if body["what"] == "rekey":
-                self._lose_step()
+        changed = self.withdraw_here(body)
+        if body["what"] == "rekey":
+            self._lose_step()
         return {"changed": changed}
 
     # ------------------------------------------------------------------------------------ withdrawing
@@ -435,10 +450,8 @@ class LineEnd:
     def withdraw(self, what: str, *, keys: Sequence[str], block: int, reason: str) -> int:
         """Revoke, quarantine or rekey here, and have the other end do the same, now or as soon as it answers."""
         body = {"what": what, "keys": list(keys), "block": block, "reason": reason}
-        # Not in the middle of a block, and the next one waits until the other end was told: "everything" means the same.
-        with self._blocks:
-            changed = self.withdraw_here(body)
-            self.journal.tell(self.config.line, body)
+        changed = self.withdraw_here(body)
+        self.journal.tell(self.config.line, body)
         self.wake()
         return changed
 
@@ -450,6 +463,8 @@ class LineEnd:
         if what not in ("revoke", "quarantine", "rekey"):
             raise ValueError("revoke, quarantine or rekey")
         if what == "rekey":
+            # A block under way is part of "everything"; the next one waits until the other end was told.
+            self.maker.discard()
             return self.store.revoke(line, reason=reason).count
         act = self.store.revoke if what == "revoke" else self.store.quarantine
         if block >= 0:

@@ -41,7 +41,7 @@ _FROM_THE_SENDER = {"begin", "messages", "finish", "sync", "bitmap"}
 
 
 def answer(entity: Entity, call: Call) -> Answer:
-    """The answer to one call of another KME. Whoever is not the peer of the line it names learns nothing of the line."""
+    """The answer to one call of another KME. Whoever is not the peer of the line it names learns nothing of it."""
     found = _ROUTE.fullmatch(call.path)
     line = entity.lines.get(found[1]) if found is not None else None
     if found is None or line is None or not _is_peer(line, call):
@@ -75,7 +75,11 @@ def _is_peer(line: LineEnd, call: Call) -> bool:
 def _fits(value: object, shape: object) -> bool:
     """Whether parsed JSON has exactly these members of these types; `true` is no number."""
     if isinstance(shape, Mapping):
-        return isinstance(value, dict) and set(value) == set(shape) and all(_fits(value[name], shape[name]) for name in shape)
+        return (
+            isinstance(value, dict)
+            and set(value) == set(shape)
+            and all(_fits(value[name], shape[name]) for name in shape)
+        )
     if shape is _TEXTS:
         return isinstance(value, list) and all(type(one) is str for one in value)
     return type(value) is shape

@@ -20,6 +20,7 @@ from workbench_kme.service.tls import identity
 
 KEEP_ALIVE_S = 75.0
 BODY_TIMEOUT_S = 20.0
+CLOSE_GRACE_S = 3.0
 MAX_HEADER_BYTES = 8190
 WORKERS = 8
 
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. caller: kind and id of the certificate; query: decoded pairs in their order; body never in a repr."""
+    """One request. caller: kind and id of the certificate; query: decoded pairs in order; body never in a repr."""
 
     method: str
     path: str
@@ -63,8 +64,10 @@ class Listener:
 
     async def start(self, host: str, port: int, context: ssl.SSLContext) -> None:
         """Listen; port 0 takes a free one. Raises OSError."""
-        server = web.Server(self._answer, access_log=None, keepalive_timeout=KEEP_ALIVE_S, max_line_size=MAX_HEADER_BYTES)
-        self._runner = web.ServerRunner(server, handle_signals=False)
+        server = web.Server(
+            self._answer, access_log=None, keepalive_timeout=KEEP_ALIVE_S, max_line_size=MAX_HEADER_BYTES
+        )
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=CLOSE_GRACE_S)
         await self._runner.setup()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=128)
@@ -72,7 +75,7 @@ class Listener:
         await web.SockSite(self._runner, listening, ssl_context=context).start()
 
     async def close(self) -> None:
-        """Let running requests end, then close."""
+        """Let running requests end within three seconds, then close."""
         if self._runner is not None:
             await self._runner.cleanup()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -39,10 +39,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A block under way at this end."""
+    """A block under way at this end. age: how often everything had been discarded when it began."""
 
     task: BlockTask
     began_ms: int
+    age: int
     began_s: float = field(default_factory=time.monotonic)
 
 
@@ -79,6 +80,11 @@ class BlockMaker:
         self._running: tuple[_Begun, BlockMachine] | None = None
         self._next_try_s = 0.0
         self._failed = 0
+        self._age = 0
+
+    def discard(self) -> None:
+        """The block under way, if there is one, will be no key at either end. Does not wait for it."""
+        self._age += 1
 
     # -------------------------------------------------------------------------------- the sender's end
 
@@ -123,7 +129,7 @@ class BlockMaker:
             "pulses": pulses,
             "eavesdropper": {"kind": kind, "fraction_ppm": ppm},
         }
-        began_ms, began_s = self._now_ms(), time.monotonic()
+        began_ms, began_s, age = self._now_ms(), time.monotonic(), self._age
         self._journal.take_block_number(line, block)
         try:
             answer = self._link.call("begin", body, ("nonce", "messages"), timeout_s=BLOCK_TIMEOUT_S)
@@ -131,7 +137,8 @@ class BlockMaker:
             if refused.code == "BLOCK_NUMBER" and type(refused.value.get("next_block")) is int:
                 self._journal.take_block_number(line, refused.value["next_block"] - 1)
             raise
-        begun = _Begun(self._task(block, pulses, nonce + bytes.fromhex(answer["nonce"]), kind, ppm), began_ms, began_s)
+        task = self._task(block, pulses, nonce + bytes.fromhex(answer["nonce"]), kind, ppm)
+        begun = _Begun(task, began_ms, age, began_s)
         machine: BlockMachine | None = None
         try:
             machine = self._source.machine(begun.task)
@@ -167,7 +174,7 @@ class BlockMaker:
         """Both ends judge; keys come into stock at both, or at neither."""
         line, block = self._config.line, begun.task.block
         judged = self.judge.judge(result, begun.task.pulses)
-        check = self._add(block, result) if not judged.alarm else b""
+        check = self._add(begun, result) if not judged.alarm else b""
         try:
             answer = self._link.call(
                 "finish", {"block": block, "check": check.hex()}, ("check",), timeout_s=BLOCK_TIMEOUT_S
@@ -207,7 +214,7 @@ class BlockMaker:
             nonce = self._random(NONCE_BYTES)
             nonces = bytes.fromhex(str(body["nonce"])) + nonce
             try:
-                begun = _Begun(self._task(block, int(body["pulses"]), nonces, kind, ppm), self._now_ms())
+                begun = _Begun(self._task(block, int(body["pulses"]), nonces, kind, ppm), self._now_ms(), self._age)
                 machine = self._source.machine(begun.task)
                 messages = machine.begin()
             except (SourceWaiting, KeyUnavailable, ValueError) as error:
@@ -238,13 +245,11 @@ class BlockMaker:
                 return {"check": ""}
             judged = self.judge.judge(result, begun.task.pulses)
             theirs = bytes.fromhex(str(body["check"]))
-            check = self._add(begun.task.block, result) if theirs and not judged.alarm else b""
+            check = self._add(begun, result) if theirs and not judged.alarm else b""
             if check:
                 self._store.confirm_block(self._config.line, begun.task.block, theirs)
                 self._source.keys_stored(begun.task.block)
-            self._note(
-                begun, result, stored=bool(check), alarm=judged.alarm, value=judged.value, limit=judged.limit
-            )
+            self._note(begun, result, stored=bool(check), alarm=judged.alarm, value=judged.value, limit=judged.limit)
             return {"check": check.hex()}
 
     def _give_up(self) -> None:
@@ -271,9 +276,10 @@ class BlockMaker:
             random=self._random,
         )
 
-    def _add(self, block: int, result: BlockResult) -> bytes:
-        """The check of the block, now GENERATED here; empty where it has no key or there is no room."""
-        if not result.key:
+    def _add(self, begun: _Begun, result: BlockResult) -> bytes:
+        """The check of the block, now GENERATED here; empty where it has no key, was discarded, or there is no room."""
+        block = begun.task.block
+        if not result.key or begun.age != self._age:
             return b""
         try:
             added = self._store.add_block(self._config.line, block, Provenance(self._source.provenance), result.key)

@@ -44,7 +44,9 @@ def answer(entity: Entity, call: Call) -> Answer:
     try:
         return Answer(200, standard.format_json(_serve(entity, call)))
     except _Method as wrong:
-        return _error(405, "WRONG_METHOD", "方法不对", "another method is served here", headers={"Allow": wrong.allowed})
+        return _error(
+            405, "WRONG_METHOD", "方法不对", "another method is served here", headers={"Allow": wrong.allowed}
+        )
     except Refusal as refusal:
         return _error(refusal.status, "MALFORMED", refusal.message, refusal.message)
     except WorkbenchError as error:
@@ -339,7 +341,9 @@ def _import(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> 
     check = getattr(end.source, "check_file", None)
     if check is None:
         raise Refused(
-            f"线路 {path[0]} 的来源不是文件导入", f"the source of line {path[0]} is not the import of files", code="NOT_IMPORTED"
+            f"线路 {path[0]} 的来源不是文件导入",
+            f"the source of line {path[0]} is not the import of files",
+            code="NOT_IMPORTED",
         )
     check(_text(body, "file"))
     entity.record("file.offered", path[0], file=_text(body, "file"))
@@ -503,7 +507,9 @@ def _only(query: Query, *known: str) -> None:
 def _members(body: Body, *names: str) -> None:
     if set(body) != set(names):
         raise InvalidRequest(
-            f"请求须恰好含有：{', '.join(names) or '无'}", f"the request has exactly: {', '.join(names) or 'nothing'}", code="MALFORMED"
+            f"请求须恰好含有：{', '.join(names) or '无'}",
+            f"the request has exactly: {', '.join(names) or 'nothing'}",
+            code="MALFORMED",
         )
 
 

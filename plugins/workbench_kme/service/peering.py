@@ -1,9 +1,9 @@
-"""Calls to the other KME of a line: JSON both ways, one place for what can go wrong. Document: key-delivery.md section 8."""
+"""Calls to the other KME of a line: JSON both ways, one place for what can go wrong. Document: section 8."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.crypto import canonical
@@ -24,7 +24,9 @@ class PeerRefused(PeerError):
 
     def __init__(self, kme: str, code: str, value: Mapping[str, Any]) -> None:
         super().__init__(
-            f"对端 {kme} 拒绝了请求（{code}）", f"the other end {kme} refused the request ({code})", code=code or "PEER_REFUSED"
+            f"对端 {kme} 拒绝了请求（{code}）",
+            f"the other end {kme} refused the request ({code})",
+            code=code or "PEER_REFUSED",
         )
         self.value = dict(value)
 
@@ -34,10 +36,12 @@ class PeerLink:
 
     def __init__(self, line: LineConfig, certificate: bytes, private_key: bytes) -> None:
         self._line, self._kme = line.line, line.peer.kme
-        make: Callable[[], ssl.SSLContext] = lambda: client_context(  # noqa: E731 - it is a factory with two users' worth of names
-            certificate, private_key, line.peer.authority, kme=line.peer.kme, fingerprint=line.peer.fingerprint
-        )
-        self._caller = Caller(line.peer.link_address, make, name=line.peer.kme)
+        peer = line.peer
+
+        def context() -> ssl.SSLContext:
+            return client_context(certificate, private_key, peer.authority, kme=peer.kme, fingerprint=peer.fingerprint)
+
+        self._caller = Caller(peer.link_address, context, name=peer.kme)
 
     def call(
         self, verb: str, body: Mapping[str, Any], members: Sequence[str], *, timeout_s: float = CALL_TIMEOUT_S
@@ -55,7 +59,10 @@ class PeerLink:
             raise PeerRefused(self._kme, str(value["code"])[:40], value)
         if reply.status == 503:
             raise PeerUnavailable(
-                f"对端 {self._kme} 暂时不能处理", f"the other end {self._kme} cannot serve this now", code="PEER_BUSY", details={"sent": "no"}
+                f"对端 {self._kme} 暂时不能处理",
+                f"the other end {self._kme} cannot serve this now",
+                code="PEER_BUSY",
+                details={"sent": "no"},
             )
         if reply.status != 200 or set(value) != set(members):
             raise self._malformed()

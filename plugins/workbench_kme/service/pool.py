@@ -1,8 +1,8 @@
 """The authentication pool of a line on disk: sealed by the device, positions written ahead of what is drawn.
 
 Document: docs/protocols/qkd.md section 5. Positions must be on disk before a message leaves; to write once for many
-messages, the position on disk runs ahead of the one reached, and a restart goes on from there: what lies between is lost,
-never used twice.
+messages, the position on disk runs ahead of the one reached, and a restart goes on from there: what lies between is
+lost, never used twice.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PoolKeeper:
             except (VerificationError, ValueError, KeyError, TypeError) as error:
                 raise KeyUnavailable(
                     f"线路 {self._line} 的认证密钥池无法打开：两端人员须注入新的初始密钥",
-                    f"the authentication pool of line {self._line} does not open: people bring a new secret to both ends",
+                    f"the authentication pool of line {self._line} does not open: people bring both ends a new secret",
                     code="POOL_UNREADABLE",
                 ) from error
         self._write_ahead()

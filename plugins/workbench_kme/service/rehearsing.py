@@ -24,10 +24,12 @@ def rehearse(
 
     if preset not in PRESETS:
         raise InvalidRequest(
-            f"没有预设线路 {preset[:40]}：可选 {', '.join(PRESETS)}", f"no such line; there are {', '.join(PRESETS)}", code="MALFORMED"
+            f"没有预设线路 {preset[:40]}：可选 {', '.join(PRESETS)}",
+            f"no such line; there are {', '.join(PRESETS)}",
+            code="MALFORMED",
         )
     link = PRESETS[preset]
-    eavesdropper = Eavesdropper(fraction, kind) if fraction else None  # type: ignore[arg-type]  # it checks the kind itself
+    eavesdropper = Eavesdropper(fraction, kind) if fraction else None  # type: ignore[arg-type]  # checks it
     rules = DistillParameters(SecurityParameters.of(link))
     began_ms, began_s = time.time_ns() // 1_000_000, time.monotonic()
     try:

@@ -1,4 +1,4 @@
-"""The service's own tables, in the KME's database beside those of the key store. Document: key-delivery.md section 5."""
+"""The service's own tables, beside those of the key store. Document: key-delivery.md section 5."""
 
 from __future__ import annotations
 

@@ -121,7 +121,8 @@ def make_sites(
             quota=quota or Quota(),
             device=dict(device or {"backend": "soft"}),
             lines=tuple(
-                _line(plan, name, peers[plan.line], address[peers[plan.line]][1], authorities, kmes, taken) for plan in own
+                _line(plan, name, peers[plan.line], address[peers[plan.line]][1], authorities, kmes, taken)
+                for plan in own
             ),
         )
         kept = SiteSecrets(
@@ -215,9 +216,7 @@ def _line(
     )
 
 
-def _make_clients(
-    place: Path, site: str, saes: Sequence[str], authority: KeyAndCertificate, now: datetime
-) -> str:
+def _make_clients(place: Path, site: str, saes: Sequence[str], authority: KeyAndCertificate, now: datetime) -> str:
     """Certificates of the node and of every SAE; returns the fingerprint of the node's."""
     (place / "clients").mkdir(mode=0o700)
     for sae in saes:

@@ -104,9 +104,7 @@ def kill_kme(folder: Path, site: str) -> bool:
     return True
 
 
-def _spawn(
-    folder: Path, site: str, passphrase: str, environment: Mapping[str, str] | None
-) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, site: str, passphrase: str, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     run = folder / site / "run"
     run.mkdir(mode=0o700, exist_ok=True)
     (run / "kme.json").unlink(missing_ok=True)
@@ -141,7 +139,7 @@ def _await_ready(folder: Path, site: str, child: subprocess.Popen[bytes], limit:
         if time.monotonic() > limit:
             raise StartRefused(
                 f"站点 {site} 的密钥管理实体 {START_TIMEOUT_S:.0f} 秒内没有就绪，见 run/kme.log",
-                f"the key-management entity of site {site} was not ready within {START_TIMEOUT_S:.0f} s; see run/kme.log",
+                f"the key-management entity of {site} was not ready within {START_TIMEOUT_S:.0f} s; see run/kme.log",
                 code="KME_SLOW",
             )
         time.sleep(0.02)

@@ -40,7 +40,9 @@ class Caller:
         self._idle: list[tuple[_Connection, float]] = []
         self._lock = threading.Lock()
 
-    def call(self, method: str, path: str, body: bytes = b"", *, kind: str = "application/json", timeout_s: float) -> Reply:
+    def call(
+        self, method: str, path: str, body: bytes = b"", *, kind: str = "application/json", timeout_s: float
+    ) -> Reply:
         """The reply. A request is sent again only while it is certain that nothing of it arrived.
 
         Raises PeerUnavailable; its details say `"sent": "no"` when nothing was sent. PeerError when certificates do
@@ -54,7 +56,7 @@ class Caller:
         except ssl.SSLError as error:
             raise PeerError(
                 f"与 {self._name} 的加密连接未建立或被拒绝：证书与登记不符，请运维人员核对",
-                f"no encrypted connection to {self._name}: a certificate differs from what is registered; operators check",
+                f"no encrypted connection to {self._name}: a certificate is not the registered one; operators check",
                 code="KME_TLS",
             ) from error
         except (OSError, http.client.HTTPException) as error:

@@ -1,6 +1,6 @@
 """The source `device-014`: keys from a real pair of KMEs behind ETSI GS QKD 014. Provenance `device-014`.
 
-Each end is a client of the device at its own site. The sender's end takes fresh keys and names their ids, the receiver's
+Each end is a client of the device at its own site. The sender's end takes fresh keys and names their ids, the other
 end fetches the same ones by id; a check over the values shows both that they hold the same. What the device did is its
 word: nothing here measures it.
 """

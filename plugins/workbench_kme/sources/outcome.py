@@ -1,4 +1,4 @@
-"""The result of a block whose making was not ours: nothing is known of error rate, leak and efficiency, and -1 says so."""
+"""The result of a block whose making was not ours: error rate, leak and efficiency are unknown, and -1 says so."""
 
 from __future__ import annotations
 

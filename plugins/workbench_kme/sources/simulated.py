@@ -61,7 +61,7 @@ class Simulated:
         from workbench_kme.physics.estimate import SecurityParameters
 
         kind, ppm = task.eavesdropper
-        eavesdropper = Eavesdropper(ppm / 1e6, kind) if ppm else None  # type: ignore[arg-type]  # checks the kind itself
+        eavesdropper = Eavesdropper(ppm / 1e6, kind) if ppm else None  # type: ignore[arg-type]  # checks it
         seed = kdf.derive(self._context.seed, "kme/simulated-block", context=task.nonces, length=_SEED_BYTES)
         sender, receiver = simulate(self._link(), task.pulses, seed, task.block, eavesdropper)
         parameters = DistillParameters(SecurityParameters.of(self._link()))

@@ -86,12 +86,14 @@ def test_a_kme_killed_in_the_middle_of_a_block_leaves_nothing_half_done(pair: Pa
     pair.kill(victim)
     pair.start(victim)
     pair.await_step()
-    pair.node(SENDER).rekey(LINE, reason="exercise")
-    until(lambda: pair.node(SENDER).line(LINE).state == "full", what="a full stock again")
+    pair.node(SENDER).recover(LINE)
+    until(lambda: pair.node(SENDER).blocks(LINE)[0].block > last + 1, what="a block with a new number")
+    newest = pair.node(SENDER).blocks(LINE)[0]
+    until(lambda: pair.node(RECEIVER).blocks(LINE)[0].block == newest.block, what="the same block at the other end")
+    assert (newest.state, pair.node(RECEIVER).blocks(LINE)[0].keys) == ("stored", newest.keys)
     for site in pair.sites:
-        line, blocks = pair.node(site).line(LINE), pair.node(site).blocks(LINE)
-        assert line.stock["GENERATED"] == 0
-        assert len({one.block for one in blocks}) == len(blocks)
+        kept = {one.block: one.keys for one in pair.node(site).blocks(LINE)}
+        assert pair.node(site).line(LINE).stock["GENERATED"] == 0 and kept.get(last + 1, 0) == 0
     key = pair.sae("sae-backup").get_keys("sae-broker", number=5)
     fetched = pair.sae("sae-broker").get_keys_by_id("sae-backup", [one.key_id for one in key])
     assert [one.value for one in fetched] == [one.value for one in key]
@@ -114,6 +116,23 @@ def test_a_kme_that_hangs_is_waited_for_and_the_stock_stays_usable_afterwards(pa
         os.kill(pid, signal.SIGCONT)
     pair.await_step()
     assert pair.sae("sae-broker").get_keys("sae-sandbox")
+
+
+def test_a_new_key_for_everything_takes_the_old_ones_out_at_both_ends(pair: Pair) -> None:
+    had = pair.node(SENDER).line(LINE).stock["STORED"]
+    assert pair.node(SENDER).rekey(LINE, reason="exercise") >= had
+    until(lambda: pair.node(RECEIVER).line(LINE).stock["REVOKED"] >= had, what="revoked at the other end")
+    until(lambda: pair.node(SENDER).line(LINE).available > 0, what="fresh keys")
+    key = until(lambda: fresh(pair), what="a fresh key")
+    assert pair.node(SENDER).key(key).state == "RESERVED"
+
+
+def fresh(pair: Pair) -> str:
+    """The id of a key for the first master, or "" while the ends are being brought in step."""
+    try:
+        return pair.sae("sae-broker").get_keys("sae-sandbox")[0].key_id
+    except KeyUnavailable:
+        return ""
 
 
 def test_no_key_and_no_seed_lies_in_plain_in_a_database_or_a_log(pair: Pair) -> None:
