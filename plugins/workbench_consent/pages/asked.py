@@ -34,7 +34,7 @@ class Asked:
         self.state.param.watch(lambda _event: None if self._drawing else page.start(self.again), "value")
         self.table = DataTable(page_size=PAGE_ROWS, state="loading")
         self.table.on_action(lambda _name, told: page.start(self._take_back, str(told.get("id", ""))), "act")
-        self.taking = Acting(page, (TAKE_BACK,), lambda _operation, _reply: page.start(self.read))
+        self.taking = Acting(page, (TAKE_BACK,), lambda _operation, _reply: page.start(self.read), from_row=True)
         self.taking.offer([])
         self.older = layout.button(page, "withdraw.older", self._older)
         self.root = layout.stack(layout.card(layout.fields(self.state)), self.taking.root, pane(self.table), layout.buttons(self.older))

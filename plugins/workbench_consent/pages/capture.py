@@ -39,7 +39,7 @@ class Capture(Section):
         self.told = Notes()
         self.backdatings = DataTable(page_size=10, state="loading")
         self.backdatings.on_action(lambda _name, told: page.start(self._approve, str(told.get("id", ""))), "act")
-        self.approving = Acting(page, (APPROVE,), self._acted)
+        self.approving = Acting(page, (APPROVE,), self._acted, from_row=True)
         self.approving.offer([])
         self.second = layout.stack(self.approving.root, pane(self.backdatings))
         self.asked = Asked(self)

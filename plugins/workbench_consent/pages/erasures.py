@@ -33,7 +33,7 @@ class Erasures(Section):
         self.chosen = ""
         self.acting = Acting(page, (ERASE,), self._acted)
         self.acting.offer([ERASE.operation])
-        self.confirming = Acting(page, (CONFIRM_ERASURE,), self._acted)
+        self.confirming = Acting(page, (CONFIRM_ERASURE,), self._acted, from_row=True)
         self.confirming.offer([])
         self.explained, self.told = Notes(), Notes()
         self.table = DataTable(page_size=20, openable=True, state="loading")

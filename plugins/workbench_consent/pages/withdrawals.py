@@ -48,7 +48,7 @@ class Withdrawals(Section):
         self.state = layout.select(page, "withdraw.state", options={}, max_width=320)
         self.table = DataTable(page_size=PAGE_ROWS, state="loading")
         self.table.on_action(lambda _name, told: page.start(self._tell_again, str(told.get("id", ""))), "act")
-        self.again = Acting(page, (TELL_AGAIN,), self._told_again)
+        self.again = Acting(page, (TELL_AGAIN,), self._told_again, from_row=True)
         self.again.offer([])
         self.older = layout.button(page, "withdraw.older", self._older)
         self.actor.param.watch(lambda _event: self._draw_form(), "value")

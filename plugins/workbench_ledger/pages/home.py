@@ -42,7 +42,7 @@ class HomePage:
         self._due: list[agenda.Due] = []
         self.answer = page.follow(AnswerStrip(state="loading"))
         self.todo = page.follow(DataTable(page_size=12, state="loading"))
-        self.closing = Acting(page, CLOSING, self._closed)
+        self.closing = Acting(page, CLOSING, self._closed, from_row=True)
         self.closing.offer([])
         self.done = page.follow(DataTable(openable=True, page_size=6))
         self.running = page.follow(DataTable(openable=True, page_size=6))

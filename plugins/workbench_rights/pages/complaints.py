@@ -78,9 +78,9 @@ class Complaints(Section):
         self.tasks, self.files = DataTable(page_size=20, state="empty"), DataTable(page_size=20, state="empty")
         self.tasks.on_action(lambda _name, told: page.start(self._finish, str(told.get("id", ""))), "act")
         self.files.on_action(lambda _name, told: page.start(self._take, str(told.get("id", ""))), "act")
-        self.finishing = Acting(page, TASK_ACTS, self._acted)
+        self.finishing = Acting(page, TASK_ACTS, self._acted, from_row=True)
         self.finishing.offer([])
-        self.taking = Acting(page, FILE_ACTS, self._acted)
+        self.taking = Acting(page, FILE_ACTS, self._acted, from_row=True)
         self.taking.offer([])
         self.of_case = layout.stack(pane(self.tasks), self.finishing.root, pane(self.files), self.taking.root)
         self.of_case.visible = False
@@ -275,7 +275,7 @@ class Tasks(Section):
         self.groups: Reply | None = None
         self.table = DataTable(page_size=PAGE_ROWS, state="loading")
         self.table.on_action(lambda _name, told: page.start(self._finish, str(told.get("id", ""))), "act")
-        self.finishing = Acting(page, TASK_ACTS, self._finished)
+        self.finishing = Acting(page, TASK_ACTS, self._finished, from_row=True)
         self.finishing.offer([])
         self.led = DataTable(page_size=20, state="loading")
         self.root = layout.stack(self.finishing.root, pane(self.table), pane(self.led))

@@ -69,13 +69,14 @@ class Act:
 class Acting:
     """done(operation, reply) is called when the node has done it; a download in the reply is given to the browser first.
 
-    given: what the page adds to every request. defaults: what stands in a form when it opens, by field.
+    given: what the page adds to every request. defaults: what stands in a form when it opens, by field. from_row: its acts are
+    opened by buttons of a table, so it shows none of its own and takes room only while there is a form or an answer.
     """
 
     def __init__(
-        self, page: PageContext, acts: Sequence[Act], done: Callable[[str, Any], Any], *, choices: Choices | None = None
+        self, page: PageContext, acts: Sequence[Act], done: Callable[[str, Any], Any], *, choices: Choices | None = None, from_row: bool = False
     ) -> None:
-        self.page, self._done = page, done
+        self.page, self._done, self._from_row = page, done, from_row
         self._choices: Choices = choices or (lambda _name: {})
         self.acts = {one.operation: one for one in acts if page.may(one.operation)}
         self._buttons = {name: layout.button(page, f"act.{name}", partial(self.open, name)) for name in self.acts}
@@ -90,15 +91,17 @@ class Acting:
         self.stop = layout.button(page, "act.stop", self._stop)
         self.form = layout.stack()
         self.form.visible = self.stop.visible = False  # what is empty takes no room
-        self.root = layout.card(layout.buttons(*self._buttons.values()), self.head, self.form, self.told, self.stop)
-        self.root.visible = bool(self.acts)
+        own = () if from_row else (layout.buttons(*self._buttons.values()),)
+        self.root = layout.card(*own, self.head, self.form, self.told, self.stop)
+        self.root.visible = bool(self.acts) and not from_row
         page.on_look(self.draw)
 
     def offer(self, names: Sequence[str], **given: Any) -> None:
         """Which acts fit now, and the fields that the page gives itself, such as the case's name."""
         for name, button in self._buttons.items():
             button.visible = name in names
-        self.root.visible = any(name in self.acts for name in names)
+        shown = any(name in self.acts for name in names)
+        self.root.visible = shown and (not self._from_row or bool(self.chosen is not None or self.told.visible))
         if given != self.given or (self.chosen is not None and self.chosen.operation not in names):
             self._shut()
             self.told.tell()
@@ -128,7 +131,7 @@ class Acting:
         close = layout.button(self.page, "act.close", self._shut)
         self.draw()  # before it is put up: a select that is shown empty first stays blank in the browser
         self.form[:] = [*([layout.fields(*short)] if short else []), *rest, layout.buttons(go, close)]
-        self.form.visible = True
+        self.form.visible = self.root.visible = True
         self.head.take_focus()
 
     def _widget(self, field: Field) -> Any:  # Any: Panel has no types
@@ -164,6 +167,8 @@ class Acting:
         self.chosen, self.fields, self._files = None, {}, {}
         self.form[:] = []
         self.form.visible = False
+        if self._from_row:
+            self.root.visible = False
         self.head.tell()
 
     def _stop(self) -> None:
@@ -209,6 +214,7 @@ class Acting:
             if act.password:
                 await page.confirm(act.operation, request, partial(self._confirmed, act))
                 self.told.tell(notes.text(page.t("act.waiting")))
+                self.root.visible = True
                 self.told.take_focus()
                 return
             reply = await self._run(act.operation, request)
@@ -256,11 +262,13 @@ class Acting:
     def _refused(self, zh: str, en: str, code: str) -> None:
         sentence = (zh if self.page.lang == "zh" else en) or self.page.t("act.declined")
         self.told.tell(notes.text(f"{sentence}　{code}", tone="refused"))
+        self.root.visible = True
         self.told.take_focus()
 
     async def _finish(self, act: Act, reply: Any) -> None:  # Any: the operation's reply
         self._shut()
         self.told.tell(notes.text(self.page.t("act.done", act=self.page.t(f"act.{act.operation}")), tone="sealed"))
+        self.root.visible = True
         self.told.take_focus()
         if isinstance(reply, Mapping) and reply.get("download"):
             self.page.download(str(reply["download"]))
