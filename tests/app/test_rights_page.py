@@ -256,3 +256,21 @@ def test_a_section_that_could_not_be_read_says_so_and_is_read_again(house: Insti
     del client.call
     asyncio.run(section.show())
     assert section.table.state in ("done", "empty") and section.led.state in ("done", "empty") and section.is_read
+
+
+def test_a_task_group_is_opened_from_the_page(house: Institutions) -> None:
+    made, _ = desk_of(house, Role.COMPLIANCE)
+    section = made.complaints
+    asyncio.run(section.noting.open("complaints.note"))
+    section.noting.fields["phone"].value, section.noting.fields["facts"].value = population.phone(74), "陌生机构来电，提到持仓"
+    asyncio.run(section.noting.do())
+    asyncio.run(section.acting.open("complaints.handle"))
+    section.acting.fields["is_major"].value = [True]
+    asyncio.run(section.acting.do())
+    asyncio.run(section.acting.open("complaints.open_group"))
+    fields = section.acting.fields
+    fields["text"].value, fields["due_day"].value, fields["parties"].value = "核对外发记录", "2099-12-31", ["bank", "cardnet"]
+    asyncio.run(section.acting.do())
+    confirmed(house, section.acting, made)
+    assert section.detail is not None and section.detail["info"]["group"], section.acting.told.told()
+    assert sorted(one["party"]["tile"] for one in section.tasks.rows) == ["丙", "乙"]

@@ -53,8 +53,8 @@ def _kind_of(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 def _group(values: dict[str, Any]) -> dict[str, Any]:
     """One task in the same words for each institution that was ticked."""
-    text, day = values.pop("text"), values.pop("due_day", None)
-    return {**values, "invitations": [{"party": one, "text": text, "due_day": day} for one in values.pop("parties")]}
+    text, day, parties = values.pop("text"), values.pop("due_day", None), values.pop("parties")
+    return {**values, "invitations": [{"party": one, "text": text, "due_day": day} for one in parties]}
 
 
 def _money(values: dict[str, Any]) -> dict[str, Any]:
