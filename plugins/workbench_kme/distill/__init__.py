@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench_kme.distill.both import Pools, distil_both, exchange
 from workbench_kme.distill.cascade import Cascade
 from workbench_kme.distill.ends import ReceiverEnd, SenderEnd
+from workbench_kme.distill.known_answers import self_test
 from workbench_kme.distill.outcome import KEY_BYTES, REASONS, BlockResult, DistillParameters, Reason
 from workbench_kme.distill.pool import AuthenticationPool
 
@@ -21,4 +22,5 @@ __all__ = [
     "SenderEnd",
     "distil_both",
     "exchange",
+    "self_test",
 ]

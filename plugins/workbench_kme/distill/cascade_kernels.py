@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from workbench_kme.distill.compiling import compiled
 
 Bits = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
@@ -65,9 +66,6 @@ _U31: Final = np.uint64(31)
 _U32: Final = np.uint64(32)
 _U63: Final = np.uint64(63)
 
-_compiled = njit(nogil=True, boundscheck=False, error_model="numpy", cache=True)
-
-
 class State(NamedTuple):
     """Everything one end holds while a block is corrected. n bits in F frames; pass 0 is the key's own order.
 
@@ -103,7 +101,7 @@ class State(NamedTuple):
     seed: Words
 
 
-@_compiled
+@compiled
 def mix(value: Any) -> Any:
     """SplitMix64's finaliser."""
     value = (value ^ (value >> _U30)) * _MIX_1
@@ -111,7 +109,7 @@ def mix(value: Any) -> Any:
     return value ^ (value >> _U31)
 
 
-@_compiled
+@compiled
 def permute(seed: Any, start: Whole, length: Whole, permutation: Places, inverse: Places) -> None:
     """Write the permutation of one frame: places start .. start + length - 1."""
     state = seed + np.uint64(length)
@@ -127,7 +125,7 @@ def permute(seed: Any, start: Whole, length: Whole, permutation: Places, inverse
         inverse[permutation[start + i]] = start + i
 
 
-@_compiled
+@compiled
 def fill(state: State) -> None:
     """Fill the second row of `key`, and `words`, from its first row."""
     for slot in range(len(state.permutation)):
@@ -141,13 +139,13 @@ def fill(state: State) -> None:
             state.words[state.word_starts[frame] + word] = value
 
 
-@_compiled
+@compiled
 def _mask_word(seed: Any, frame: Whole, half: Whole, word: Whole) -> Any:
     counter = np.uint64(word) + (np.uint64(half) << np.uint64(20)) + (np.uint64(frame) << _U32) + _ONE
     return mix(seed + _GAMMA * counter)
 
 
-@_compiled
+@compiled
 def _fold(value: Any) -> Whole:
     """Parity of a word."""
     value ^= value >> _U32
@@ -163,7 +161,7 @@ def _fold(value: Any) -> Whole:
 # of its arrays up and down, which costs more than the parity of an interval.
 
 
-@_compiled
+@compiled
 def _masked_parity(
     words: Words, first_word: Whole, seed: Any, kind: Whole, frame: Whole, half: Whole, low: Whole, high: Whole
 ) -> Whole:
@@ -183,7 +181,7 @@ def _masked_parity(
     return _fold(total)
 
 
-@_compiled
+@compiled
 def _plain_parity(key: Bits, low: Whole, high: Whole) -> Whole:
     """Parity of the slots low .. high - 1 of a key in the order of its pass."""
     total = np.int64(0)
@@ -192,7 +190,7 @@ def _plain_parity(key: Bits, low: Whole, high: Whole) -> Whole:
     return total
 
 
-@_compiled
+@compiled
 def _borders(low: Whole, high: Whole, cuts: Whole, borders: Numbers) -> Whole:
     """Cut an interval of two slots or more `cuts` times into halves, pieces of one slot no further; how many they are.
 
@@ -219,7 +217,7 @@ def _borders(low: Whole, high: Whole, cuts: Whole, borders: Numbers) -> Whole:
     return pieces
 
 
-@_compiled
+@compiled
 def count_questions(state: State) -> int:
     """How many parities this round discloses."""
     borders = np.empty(MOST_PIECES + 1, np.int64)
@@ -240,7 +238,7 @@ def count_questions(state: State) -> int:
     return total
 
 
-@_compiled
+@compiled
 def answer(state: State, out: Bits) -> None:
     """Write the own parities of this round, in the order of its questions."""
     borders = np.empty(MOST_PIECES + 1, np.int64)
@@ -271,7 +269,7 @@ def answer(state: State, out: Bits) -> None:
                 at += 1
 
 
-@_compiled
+@compiled
 def advance(state: State, differences: Bits) -> None:
     """Take the differences of both ends' parities, correct what they show, and list the next round's questions.
 
@@ -323,7 +321,7 @@ def advance(state: State, differences: Bits) -> None:
     _choose_cuts(upcoming, scalars)
 
 
-@_compiled
+@compiled
 def _ask(
     items: Places, scalars: Numbers, busy: Numbers, kind: Whole, frame: Whole, low: Whole, high: Whole, half: Whole
 ) -> None:
@@ -333,7 +331,7 @@ def _ask(
     busy[frame] += 1
 
 
-@_compiled
+@compiled
 def _choose_cuts(items: Places, scalars: Numbers) -> None:
     searches = 0
     for i in range(scalars[ITEMS]):
@@ -342,7 +340,7 @@ def _choose_cuts(items: Places, scalars: Numbers) -> None:
     scalars[CUTS] = 1 if searches > 24 else 2 if searches > 6 else 3 if searches > 2 else 4
 
 
-@_compiled
+@compiled
 def _take_blocks(state: State, kind: Whole, frame: Whole, differences: Bits, at: Whole) -> Whole:
     odd, waiting, waiting_count, size = state.odd, state.waiting, state.waiting_count, state.scalars[SIZE_0 + kind]
     start, end = state.starts[frame], state.starts[frame + 1]
@@ -354,7 +352,7 @@ def _take_blocks(state: State, kind: Whole, frame: Whole, differences: Bits, at:
     return at
 
 
-@_compiled
+@compiled
 def _take_halves(state: State, frame: Whole, differences: Bits, at: Whole) -> Whole:
     """The first odd half of the ten, or -1."""
     first = state.halves[frame]
@@ -367,7 +365,7 @@ def _take_halves(state: State, frame: Whole, differences: Bits, at: Whole) -> Wh
     return -1
 
 
-@_compiled
+@compiled
 def _correct(state: State, count: Whole) -> None:
     """The first `count` bits of `found` differ: flip them, and with each the leaves that hold it elsewhere."""
     found, starts, scalars, passes = state.found, state.starts, state.scalars, state.passes
@@ -397,7 +395,7 @@ def _correct(state: State, count: Whole) -> None:
                 _turn_odd(odd, waiting, waiting_count, other, frame, start, end, low)
 
 
-@_compiled
+@compiled
 def _leaf(cut: Bits, kind: Whole, size: Whole, start: Whole, end: Whole, slot: Whole) -> tuple[Whole, Whole]:
     """The smallest known interval that holds a slot of the frame start .. end - 1."""
     low = start + (slot - start) // size * size
@@ -413,7 +411,7 @@ def _leaf(cut: Bits, kind: Whole, size: Whole, start: Whole, end: Whole, slot: W
     return low, high
 
 
-@_compiled
+@compiled
 def _turn_odd(
     odd: Bits, waiting: Places, waiting_count: Numbers, kind: Whole, frame: Whole, start: Whole, end: Whole, low: Whole
 ) -> None:
@@ -426,7 +424,7 @@ def _turn_odd(
         waiting_count[kind, frame] = taken + 1
 
 
-@_compiled
+@compiled
 def _search_odd(state: State, upcoming: Places, kind: Whole, frame: Whole) -> None:
     """Ask about every odd leaf of a pass; odd leaves of one slot are errors and corrected at once."""
     odd, cut, found, scalars, busy = state.odd, state.cut, state.found, state.scalars, state.busy
@@ -448,7 +446,7 @@ def _search_odd(state: State, upcoming: Places, kind: Whole, frame: Whole) -> No
     _correct(state, corrections)
 
 
-@_compiled
+@compiled
 def _schedule(state: State, upcoming: Places, frame: Whole) -> None:
     """What a frame without a running search asks next."""
     while True:

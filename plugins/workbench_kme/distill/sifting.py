@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from workbench_kme.distill.bodies import Detections, Sifting
+from workbench_kme.distill.compiling import compiled
 from workbench_kme.distill.frames import refused
 from workbench_kme.physics.link import KEY_BASIS, TEST_BASIS
 from workbench_kme.physics.views import Counts, ReceiverView, SenderView, Small, tabulate
@@ -73,7 +73,7 @@ def pick(values: Small, chosen: Small) -> Small:
 
 
 # numpy selects by a mask at about 8 ns an element, and a block selects ten times.
-@njit(nogil=True, boundscheck=False, error_model="numpy", cache=True)
+@compiled
 def _pick(values: npt.NDArray[np.uint8], chosen: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> int:
     count = 0
     for i in range(len(values)):

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
 from workbench.errors import SelfTestFailed
+from workbench_kme.distill.compiling import compiled
 
 Bits = npt.NDArray[np.uint8]
 
@@ -105,7 +105,7 @@ def _bound_of(padded_key: Bits, padded_seed: Bits, piece: int) -> float:
     return rounding_bound(piece, len(padded_key), weight)
 
 
-@njit(nogil=True, boundscheck=False, error_model="numpy", cache=True)
+@compiled
 def _add_products(sums: Any, matrix: Any, spectra: Any) -> None:
     """sums[i] += matrix[i - j + columns - 1]·spectra[j] for all columns j, element by element; complex.
 
