@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from workbench_assessment.pages import forms as assessment_forms
 from workbench_assessment.pages.page import AssessmentPage
+from workbench_consent.pages import forms as consent_forms
 from workbench_rights import complaint_operations, model, operations
 from workbench_rights.pages import clocks, forms
 from workbench_rights.pages.desk import DeskPage
@@ -24,6 +25,9 @@ from workbench.app.parts.acting import words_of
 from workbench.app.parts.masking import masked
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
+from workbench.loading import load_plugins
+from workbench.node.erasure_operations import ERASURE_OPERATIONS
+from workbench.node.withdrawals import WITHDRAWAL_OPERATIONS
 from workbench.errors import PeerUnavailable, WorkbenchError
 
 
@@ -274,3 +278,14 @@ def test_a_task_group_is_opened_from_the_page(house: Institutions) -> None:
     confirmed(house, section.acting, made)
     assert section.detail is not None and section.detail["info"]["group"], section.acting.told.told()
     assert sorted(one["party"]["tile"] for one in section.tasks.rows) == ["丙", "乙"]
+
+
+def test_every_form_asks_for_fields_that_its_operation_takes() -> None:
+    """Whatever a form makes of what was typed, the node must know each of its members; what the page adds itself is not looked at."""
+    found = [one for _, many in load_plugins().collect("workbench_operations") for one in many]
+    known = {one.name: one for one in (*found, *ERASURE_OPERATIONS, *WITHDRAWAL_OPERATIONS)}
+    samples = {"choices": ["x"], "tick": True, "number": 1, "pairs": {}, "words": [], "day": "2026-01-01"}
+    for act in (*forms.ALL_ACTS, *assessment_forms.ALL_ACTS, *consent_forms.ALL_ACTS):
+        values = {one.name: samples.get(one.kind, "12.5") for one in act.fields}
+        request = act.shape(dict(values)) if act.shape is not None else values
+        assert request.keys() <= known[act.operation].request.model_fields.keys(), act.operation
