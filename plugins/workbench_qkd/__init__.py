@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, LetterKind, Migration, Setting, view_at
+from workbench.contracts import (
+    BackgroundWork,
+    CarriedChannel,
+    Dashboard,
+    HealthReport,
+    Host,
+    LetterKind,
+    Migration,
+    Setting,
+    view_at,
+)
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
 from workbench_qkd import conversing, health, operations, schema
+from workbench_qkd.channel import QkdChannel
 from workbench_qkd.service import ChannelService, service_of
 
 WORKBENCH_API = 1
@@ -44,6 +55,11 @@ def workbench_settings() -> Sequence[Setting]:
 @hookimpl
 def workbench_background(host: Host) -> Sequence[BackgroundWork]:
     return [ChannelService(host)]
+
+
+@hookimpl
+def workbench_carried_channels(host: Host) -> Sequence[CarriedChannel]:
+    return [QkdChannel(host)]
 
 
 @hookimpl

@@ -15,9 +15,9 @@ from workbench_kme.service.supervise import running_kmes, start_kmes, stop_kmes
 
 FOLDER: Final = "kme"
 LINE: Final = "a1"
-PRESET: Final = "metro-10"
-PULSES: Final = 40_000_000
-"""Of a block: a quarter of a second of arithmetic for both ends together, about 150 keys."""
+PRESET: Final = "metro-50"
+PULSES: Final = 300_000_000
+"""Of a block: a third of a second of arithmetic for both ends together, about a hundred keys. On 50 km all three attacks show what they are."""
 TARGET_KEYS: Final = 2_048
 MOST_KEYS: Final = 20_000
 LOW_WATER: Final = 128

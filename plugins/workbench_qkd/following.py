@@ -31,6 +31,14 @@ def last_number(reader: Any, cursor: str) -> int:  # Any: a connection or a tran
     return int(row[0]) if row else -1
 
 
+def begin_anew(tx: Transaction, host: Host, source: str, lines: Sequence[str]) -> None:
+    """Forget every cursor of an entity whose blocks count from a lower number than before, and write that down."""
+    tx.execute("DELETE FROM qkd_followed WHERE source = ? OR source LIKE ? || ' %'", (source, source))
+    tx.execute("DELETE FROM qkd_alarm WHERE source = ?", (source,))
+    for line in lines:
+        host.evidence.append(tx, "qkd.told", {"line": line, "event": "entity.replaced", "facts": f"source={source}"})
+
+
 def take_events(tx: Transaction, host: Host, source: str, told: Iterable[views.Event]) -> int:
     """Write the events after the cursor down and move it on; how many were new."""
     return _take(tx, host, f"{source} events", [(one.number, one) for one in told], _event)

@@ -164,6 +164,17 @@ EVIDENCE_KINDS = (
     EvidenceKind("qkd.self_tested", (_shared("tests", "项数", "tests", "1"), _shared("failed", "不过", "failed", "1")), "自检", "self-test"),
     EvidenceKind("qkd.session_opened", (_LINE, _SESSION, _POLICY, _KEY_ID, _PROVENANCE), "会话取得密钥", "a session got its key"),
     EvidenceKind("qkd.session_refused", (_LINE, _POLICY, _shared("code", "代码", "code"), _shared("missing", "缺", "missing", "1")), "会话被拒绝，没有改用其他密钥", "a session was refused; no other key was used"),
+    EvidenceKind(
+        "qkd.session_renewed", (_LINE, _SESSION, _shared("epoch", "期次", "epoch"), _POLICY, _KEY_ID, _PROVENANCE), "会话换用新密钥", "a session took a new key"
+    ),
+    EvidenceKind(
+        "qkd.session_used",
+        (
+            _LINE, _shared("partner", "对方机构", "partner"), _shared("attempt", "尝试", "attempt"), _SESSION, _shared("epoch", "期次", "epoch"), _POLICY,
+            _KEY_ID, _PROVENANCE,
+        ),
+        "一次求交的消息走这个会话与密钥", "messages of a job travelled under this session and key",
+    ),
     EvidenceKind("qkd.session_ended", (_LINE, _SESSION, _CAUSE), "会话结束", "a session ended"),
 )  # fmt: skip
 
@@ -180,5 +191,7 @@ SETTINGS = (
     ),
     Setting("qkd.proposal_hours", int, 24, "h", "降级与恢复的提议等待第二人的时限", "how long a weaker policy or a resumption waits for the second person"),
     Setting("qkd.follow_s", float, 2.0, "s", "向密钥管理实体取事件的间隔", "pause between questions to the key-management entity"),
+    Setting("qkd.channel_renew_s", int, 1800, "s", "通道 qkd 的会话多久换一次密钥，最长 3600", "how long a session of the channel qkd keeps its key, 3600 at most"),
+    Setting("qkd.channel_renew_bytes", int, 1 << 30, "B", "通道 qkd 的会话加密多少字节后换密钥，最多 64 GiB", "after how many bytes a session of the channel qkd takes a new key, 64 GiB at most"),
     Setting("qkd.count_minutes", int, 10, "min", "把密钥去向的计数写成一条证据的间隔", "pause between entries that count what became of keys"),
 )  # fmt: skip

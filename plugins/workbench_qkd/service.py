@@ -150,8 +150,10 @@ class ChannelService:
                 told = client.overview()
                 self._source = f"{told.site}/{told.kme}"
             source = self._source
+            lines = client.lines()
+            self._notice_replacement(source, lines)
             taken = self._follow_events(client, source)
-            for line in client.lines():
+            for line in lines:
                 blocks = self._new_blocks(client, source, line.line)
                 if blocks:
                     taken += host.store.write(lambda tx, name=line.line, found=blocks: following.take_blocks(tx, host, source, name, found))  # type: ignore[misc]
@@ -166,6 +168,13 @@ class ChannelService:
                 self.host.store.write(lambda tx: following.flush(tx, self.host, older_than_ms=before))
             self.enforce()
             return taken
+
+    def _notice_replacement(self, source: str, lines: Sequence[views.Line]) -> None:
+        """An entity never goes back below a block number; one that did is another one under the same name, and is followed from its start."""
+        with self.host.store.read() as reader:
+            anew = [one.line for one in lines if 0 <= one.last_block < following.last_number(reader, f"{source} {one.line} blocks")]
+        if anew:
+            self.host.store.write(lambda tx: following.begin_anew(tx, self.host, source, anew))
 
     def _follow_events(self, client: Management, source: str) -> int:
         taken = 0

@@ -45,6 +45,8 @@ def verdict(site: Site) -> drawing.Verdict:
         ({}, "info", "fine_simulated"),
         ({"state": "alarm", "eavesdropper_fraction": 0.2}, "tampered", "listened"),
         ({"state": "alarm"}, "tampered", "alarm"),
+        ({"eavesdropper_fraction": 1.0, "eavesdropper_kind": "detector-blinding"}, "pending", "unseen_blinding"),
+        ({"eavesdropper_fraction": 0.01, "eavesdropper_kind": "intercept-resend"}, "pending", "unseen"),
         ({"state": "peer-unreachable", "peer_reachable": False}, "failed", "peer-unreachable"),
         ({"state": "out-of-step"}, "failed", "out-of-step"),
         ({"policy": "qkd-required"}, "refused", "not_counting"),

@@ -21,15 +21,30 @@ def test_each_block_becomes_one_entry_however_long_the_node_was_away(site: Site)
     site.entity.made = [block(number) for number in range(230)]
     site.entity.made[5] = block(5, state="quarantined", qber=0.08, alarm="qber-drift", keys=0)
     site.entity.made[6] = block(6, state="aborted", qber=-1.0, aborted="stopped", keys=0)
+    site.entity.change(last_block=229)
     assert site.follow() == 230
     assert site.follow() == 0, "the cursor moved with the entries"
     site.entity.made.append(block(230))
+    site.entity.change(last_block=230)
     assert site.follow() == 1
     made = site.entries("qkd.block_distilled")[before:]
     assert [int(one.values["block"]) for one in made] == [n for n in range(231) if n not in (5, 6)]
     assert (made[0].values["qber"], made[0].values["keys"], made[0].values["provenance"]) == ("5000", "700", "simulated")
     aborted = site.entries("qkd.block_aborted")[-2:]
     assert [(one.values["cause"], one.values["qber"]) for one in aborted] == [("qber-drift", "80000"), ("stopped", "")]
+
+
+def test_an_entity_that_counts_from_a_lower_block_is_followed_anew(site: Site) -> None:
+    """Another database under the same name, such as one made again: its blocks must not hide behind the old cursor."""
+    site.entity.made = [block(number) for number in range(40)]
+    site.entity.change(last_block=39)
+    site.follow()
+    before = len(site.entries("qkd.block_distilled"))
+    site.entity.made = [block(number) for number in range(3)]
+    site.entity.change(last_block=2)
+    site.follow()
+    assert len(site.entries("qkd.block_distilled")) == before + 3
+    assert site.entries("qkd.told")[-1].values["event"] == "entity.replaced"
 
 
 def test_an_alarm_and_its_end_are_one_entry_each(site: Site) -> None:

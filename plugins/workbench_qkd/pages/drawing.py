@@ -51,6 +51,8 @@ def verdict(status: Reply, line: Reply | None, lang: formats.Lang) -> Verdict:
         return Verdict("tampered", "listened", "listened", "LINE_STOPPED", told)
     if alarmed:
         return Verdict("tampered", "alarm", "alarm", "LINE_STOPPED", told)
+    if line["eavesdropper_fraction"] > 0:  # a demonstration: say what an operator of a real line would not know
+        return Verdict("pending", "unseen_blinding" if line["eavesdropper_kind"] == "detector-blinding" else "unseen", "unseen", "", told)
     if line["state"] == "disabled" or not status["device_enabled"]:
         return Verdict("failed", "disabled", "disabled", "DEVICE_DISABLED", told)
     if line["held_ms"]:
@@ -190,7 +192,7 @@ def session_rows(found: Reply, t: Translate) -> list[dict[str, Any]]:
         {
             "id": one["session"], "session": one["session"], "what": t(f"what.{one['what']}"), "at": one["opened_ms"],
             "state": {"state": SESSION_CHIPS.get(one["state"], "neutral"), "label": t(f"session.{one['state']}")},
-            "told": one["code"] or (t(f"origin.{one['provenance']}") if one["provenance"] else t("session.no_key")),
+            "told": one["code"] or (t(f"badge.{one['provenance']}") if one["provenance"] else t("session.no_key")),
         }
         for one in found["sessions"]
     ]  # fmt: skip

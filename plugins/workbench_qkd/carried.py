@@ -1,0 +1,515 @@
+"""Sessions of the channel `qkd` at one node, both ends: agreed, renewed, used, ended. Document: docs/protocols/qkd-channel.md.
+
+Everything here blocks (entity, store, signatures) and runs in threads of the channel. Keys lie in memory only; tables and
+entries hold ids.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from workbench.channel import calls
+from workbench.channel.handshake import Initiator, Responder
+from workbench.channel.message import peek_header
+from workbench.channel.session import SealedSession
+from workbench.channel.session_state import Limits
+from workbench.channel.terms import End
+from workbench.contracts import Transaction
+from workbench.crypto import canonical, sm2, sm3
+from workbench.domain.party import PartyId
+from workbench.errors import KeyUnavailable, NotFound, ProtocolViolation, Refused, VerificationError, WorkbenchError
+from workbench_kme.service import views
+from workbench_qkd import policies, sessions, taking
+from workbench_qkd.model import exhausted
+from workbench_qkd.service import ChannelService
+
+WHAT: Final = "channel"
+MESSAGE: Final = "message"
+"""The peer path whose bodies are signed frames that name their job."""
+PENDING_MS: Final = 120_000
+LONGEST_MS: Final = 3_660_000
+MOST_OF_A_PARTNER: Final = 4
+ENTRY_PAUSE_MS: Final = 60_000
+LEDGER_CLOSED: Final = "LEDGER_CLOSED"
+_RETRY_S: Final = 30
+_SESSION_ID: Final = slice(6, 22)
+_REMEMBERED: Final = 4096
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A live session at this end. name: as evidence has it; key: the partner's when it began; since_ms: of the epoch."""
+
+    name: str
+    line: str
+    peer: PartyId
+    policy: str
+    key: sm2.PublicKey
+    session: SealedSession = field(repr=False)
+    since_ms: int
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An exchange that this end has answered. renews: the session it renews."""
+
+    responder: Responder = field(repr=False)
+    opened: sessions.Opened
+    peer: PartyId
+    key: sm2.PublicKey
+    renews: Held | None
+    at_ms: int
+
+
+class Carried:
+    """Both ends of the channel's sessions at one node."""
+
+    def __init__(self, service: ChannelService) -> None:
+        self._service, self._host = service, service.host
+        self._pending: dict[str, _Pending] = {}
+        self._answering: dict[bytes, Held] = {}
+        self._used: dict[tuple[str, int, str, int], None] = {}
+        self._entered: dict[tuple[str, str], int] = {}
+        self._owed: list[tuple[str, dict[str, str]]] = []
+        self._lock = threading.Lock()
+
+    @property
+    def host(self) -> Any:  # Any: service.ChannelHost
+        """The node."""
+        return self._host
+
+    def forget_former(self) -> None:
+        """Sessions of an earlier run of the node are over: their keys were in its memory only."""
+
+        def change(tx: Transaction) -> None:
+            rows = tx.execute("SELECT line, session FROM qkd_session WHERE what = ? AND state IN ('OPEN', 'OPENING')", (WHAT,)).fetchall()
+            for line, name in rows:
+                self._write_end(tx, line, name, "restart")
+
+        self._host.store.write(change)
+
+    # ------------------------------------------------------------------ this end calls
+
+    def begin(self, peer: PartyId, renews: Held | None = None) -> tuple[Initiator, sessions.Opened, bytes, bytes]:
+        """(exchange, what it will be, its hello, body of `qkd/hello`) with a fresh key of the line to this partner.
+
+        Raises what is missing, which is an entry then: nothing else is ever used instead.
+        """
+        host, line = self._host, None
+        opened = sessions.Opened("", renews.line if renews else "", WHAT, renews.policy if renews else "", "", "")
+        try:
+            line, policy, held = self._line_to(peer, renews)
+            if renews is not None and policy != renews.policy:
+                raise _over()
+            opened = sessions.Opened("", line.line, WHAT, policy, "", "")
+            share = taking.fresh(self._service, line, policy, held=held)
+            if renews is None:
+                terms = taking.terms(self._service, policy, group=_group(line.line))
+                end = End(peer, host.pinned_keys(peer).message)
+                initiator = Initiator(identity=host.party, key=host.keys.message, peer=end, terms=terms, qkd=share)
+            else:
+                initiator = renews.session.renewal(key=host.keys.message, qkd=share)
+        except WorkbenchError as error:
+            self.refused(peer, opened, error)
+            raise
+        hello = initiator.hello()
+        opened = sessions.Opened(
+            renews.name if renews else name_of(hello), line.line, WHAT, policy, share.key_id if share else "", share.provenance if share else ""
+        )
+        if renews is None:
+            host.store.write(lambda tx: sessions.begin(tx, host, opened))
+        asked = {"hello": _text(hello), "line": line.line, "session": renews.session.session_id if renews else ""}
+        return initiator, opened, hello, canonical.format(dict(asked))
+
+    def agree(self, initiator: Initiator, hello: bytes, answer: bytes) -> tuple[Any, bytes]:
+        """(established, body of `qkd/confirm`) from the partner's answer. Raises as `Initiator.receive_answer`."""
+        confirm, established = initiator.receive_answer(answer)
+        return established, canonical.format({"confirm": _text(confirm), "exchange": name_of(hello)})
+
+    def take_up(self, peer: PartyId, opened: sessions.Opened, established: Any, renews: Held | None) -> Held:
+        """The partner has confirmed: seal from here on."""
+        now = self._host.now_ms()
+        if renews is not None:
+            renews.session.adopt(established, now_ms=now)
+            renews.since_ms = now
+            held = renews
+        else:
+            session = SealedSession(established, now_ms=now, limits=self._limits())
+            held = Held(opened.session, opened.line, peer, opened.policy, established.peer.key, session, now)
+        self._opened(held, opened, is_renewal=renews is not None)
+        return held
+
+    def seal(self, held: Held, path: str, body: bytes) -> calls.Request:
+        """A request to send; the entry about its job is written by then. Raises as `SealedSession.seal`, Refused SESSION_BROKEN."""
+        cause = self._why_not(held)
+        if cause:
+            self.end(held, cause)
+            raise _over()
+        request = calls.seal_request(held.session, path, body, now_ms=self._host.now_ms())
+        self._note_use(held, path, body, _epoch(request.frame))
+        return request
+
+    def open_reply(self, held: Held, request: calls.Request, frame: bytes) -> bytes:
+        """Status byte and rest. Raises ProtocolViolation FRAME_REFUSED, Refused SESSION_BROKEN."""
+        try:
+            reply = calls.open_reply(held.session, request, frame, now_ms=self._host.now_ms())
+        except VerificationError as error:
+            raise ProtocolViolation(error.zh, error.en, code=error.code) from error
+        cause = self._why_not(held)
+        if cause:
+            self.end(held, cause)
+            raise _over()
+        return reply.body
+
+    # ------------------------------------------------------------------ this end answers
+
+    def answer_hello(self, peer: PartyId, body: bytes) -> bytes:
+        """Answer or signed refusal; the key by its id from this site's own entity, after the hello was verified."""
+        asked = _fields(body, "hello", "line", "session")
+        hello, host = _bytes(asked["hello"]), self._host
+        line = self._service.client().line(asked["line"])
+        if line.peer_site != peer:
+            raise no_line(peer)
+        renews = self._answered(peer, _hex(asked["session"])) if asked["session"] else None
+        with host.store.read() as reader:
+            policy, is_held = policies.in_force(reader, line.line, line.policy), line.line in policies.held(reader)
+        key = host.pinned_keys(peer).message
+        if renews is not None:
+            if (renews.line, renews.policy) != (line.line, policy):
+                self.end(renews, "policy")
+                raise unknown_session()
+            responder = renews.session.renewal_responder(key=host.keys.message)
+        else:
+            terms = taking.terms(self._service, policy, group=_group(line.line))
+            responder = Responder(identity=host.party, key=host.keys.message, peer=End(peer, key), terms=terms)
+        name = renews.name if renews else name_of(hello)
+        opened = sessions.Opened(name, line.line, WHAT, policy, "", "")
+        try:
+            wanted = responder.receive_hello(hello)
+            opened = sessions.Opened(name, line.line, WHAT, policy, wanted.key_id, wanted.provenance)
+            if is_held or line.state == "alarm":
+                self.refused(peer, opened, exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True))
+                return responder.refuse("LINE_STOPPED")
+            answer = responder.answer(taking.named(self._service, line, wanted.key_id), retry_after_s=_RETRY_S)
+        except WorkbenchError as error:
+            if not responder.refusal:
+                raise
+            self.refused(peer, opened, error)
+            return responder.refusal
+        if renews is None:
+            host.store.write(lambda tx: sessions.begin(tx, host, opened))
+        now = host.now_ms()
+        with self._lock:
+            old = [one for one, kept in self._pending.items() if now - kept.at_ms >= PENDING_MS]
+            lapsed = [self._pending.pop(one) for one in old]
+            self._pending[name_of(hello)] = _Pending(responder, opened, peer, key, renews, now)
+        for one in lapsed:
+            one.responder.end()
+            if one.renews is None:
+                self._end_row(one.opened.line, one.opened.session, "not confirmed")
+        return answer
+
+    def answer_confirm(self, peer: PartyId, body: bytes) -> bytes:
+        """Take the session, or its next epoch, into use; nothing in reply. SESSION_UNKNOWN after a restart or two minutes."""
+        told, now = _fields(body, "confirm", "exchange"), self._host.now_ms()
+        with self._lock:
+            kept = self._pending.get(told["exchange"])
+        if kept is None or kept.peer != peer or now - kept.at_ms >= PENDING_MS:
+            raise unknown_session()
+        established = kept.responder.receive_confirm(_bytes(told["confirm"]))
+        with self._lock:
+            self._pending.pop(told["exchange"], None)
+        if kept.renews is not None:
+            held = kept.renews
+            held.session.adopt(established, now_ms=now)
+            held.since_ms = now
+        else:
+            session = SealedSession(established, now_ms=now)
+            held = Held(kept.opened.session, kept.opened.line, peer, kept.opened.policy, kept.key, session, now)
+        self._opened(held, kept.opened, is_renewal=kept.renews is not None)
+        self._keep(held)
+        return b""
+
+    def open_call(self, peer: PartyId, frame: bytes) -> tuple[Held, calls.Call, int]:
+        """The session, the call in it and its epoch. Raises NotFound SESSION_UNKNOWN, ProtocolViolation FRAME_REFUSED."""
+        held = self._answered(peer, frame[_SESSION_ID])
+        try:
+            call = calls.open_request(held.session, frame, now_ms=self._host.now_ms())
+        except VerificationError as error:
+            raise ProtocolViolation(error.zh, error.en, code=error.code) from error
+        except Refused:
+            self.end(held, "broken")
+            raise unknown_session() from None
+        cause = self._why_not(held)
+        if cause:
+            self.end(held, cause)
+            raise unknown_session()
+        return held, call, _epoch(frame)
+
+    def seal_reply(self, held: Held, call: calls.Call, epoch: int, body: bytes, *, is_accepted: bool) -> bytes:
+        """The reply; the entry about the job of a call that was accepted is written before. epoch: of the call."""
+        if is_accepted:
+            self._note_use(held, call.path, call.body, epoch)
+        frame, _ = calls.seal_reply(held.session, call, body, now_ms=self._host.now_ms())
+        return frame
+
+    def answer_end(self, peer: PartyId, frame: bytes) -> bytes:
+        """The partner has closed its session."""
+        held = self._answered(peer, frame[_SESSION_ID])
+        try:
+            held.session.open(frame, now_ms=self._host.now_ms(), purpose="end")
+        except VerificationError as error:
+            raise ProtocolViolation(error.zh, error.en, code=error.code) from error
+        self.end(held, "closed")
+        return b""
+
+    # ------------------------------------------------------------------ both
+
+    def end(self, held: Held, cause: str) -> None:
+        """Overwrite the keys and write down why, once."""
+        held.session.kill()
+        with self._lock:
+            self._answering = {name: one for name, one in self._answering.items() if one is not held}
+        self._end_row(held.line, held.name, cause)
+
+    def end_all(self, cause: str) -> None:
+        """Every session that this end answers in is over."""
+        with self._lock:
+            ended = list(self._answering.values())
+        for one in ended:
+            self.end(one, cause)
+
+    def refused(self, peer: PartyId, opened: sessions.Opened, error: WorkbenchError) -> None:
+        """Write a refusal down: what was missing; at most one entry a minute of a partner and code."""
+        host, now = self._host, self._host.now_ms()
+        with self._lock:
+            last = self._entered.get((peer, error.code), -ENTRY_PAUSE_MS)
+            is_new = abs(now - last) >= ENTRY_PAUSE_MS
+            if is_new:
+                self._entered[peer, error.code] = now
+        name = opened.session or f"S-{host.random(6).hex()}"
+
+        def change(tx: Transaction) -> None:
+            known = tx.execute("SELECT state FROM qkd_session WHERE session = ?", (name,)).fetchone()
+            if known is None and not is_new:
+                return
+            if known is not None and known[0] != "OPENING":  # a renewal: the session itself goes on
+                values = {"line": opened.line, "policy": opened.policy, "code": error.code, "missing": error.details.get("missing", "")}
+                if is_new:
+                    host.evidence.append(tx, "qkd.session_refused", values)
+                return
+            sessions.begin(tx, host, sessions.Opened(name, opened.line, WHAT, opened.policy, opened.key_id, opened.provenance))
+            sessions.refuse(tx, host, name, error, actor="")
+
+        try:
+            host.store.write(change)
+        except WorkbenchError as failure:
+            host.log_fault(failure)
+
+    def _line_to(self, peer: PartyId, renews: Held | None) -> tuple[views.Line, str, bool]:
+        """(line, policy in force, whether it is held): of the session to renew, or the first by name that leads there."""
+        found = sorted((one for one in self._service.client().lines() if one.peer_site == peer), key=lambda one: one.line)
+        if renews is not None:
+            found = [one for one in found if one.line == renews.line]
+        if not found:
+            raise no_line(peer)
+        with self._host.store.read() as reader:
+            policy = policies.in_force(reader, found[0].line, found[0].policy)
+            return found[0], policy, found[0].line in policies.held(reader)
+
+    def _limits(self) -> Limits:
+        age = min(3600, max(10, int(self._host.setting("qkd.channel_renew_s"))))
+        size = min(64 << 30, max(32 << 20, int(self._host.setting("qkd.channel_renew_bytes"))))
+        return Limits(size_bytes=size, age_s=age)
+
+    def _answered(self, peer: PartyId, session: bytes) -> Held:
+        with self._lock:
+            held = self._answering.get(session)
+        if held is None or held.peer != peer or not held.session.live:
+            raise unknown_session()
+        return held
+
+    def _keep(self, held: Held) -> None:
+        now = self._host.now_ms()
+        with self._lock:
+            self._answering[bytes.fromhex(held.session.session_id)] = held
+            mine = [one for one in self._answering.values() if one.peer == held.peer]
+            stale = [one for one in self._answering.values() if now - one.since_ms >= LONGEST_MS and one is not held]
+            stale += [one for one in sorted(mine, key=lambda one: one.since_ms)[:-MOST_OF_A_PARTNER] if one not in stale]
+        for one in stale:
+            self.end(one, "lapsed")
+
+    def _why_not(self, held: Held) -> str:
+        """Why this session must not be used now, "" if it may."""
+        self._pay()
+        host = self._host
+        with host.store.read() as reader:
+            row = reader.execute("SELECT state FROM qkd_session WHERE session = ?", (held.name,)).fetchone()
+            if row is None or row[0] != "OPEN":
+                return "ended"
+            if held.line in policies.held(reader):
+                return "line stopped"
+            if policies.in_force(reader, held.line, held.policy) != held.policy:
+                return "policy"
+        if held.peer not in host.parties() or host.pinned_keys(held.peer).message != held.key:
+            return "identity"
+        return "" if held.session.live else "broken"
+
+    def _opened(self, held: Held, opened: sessions.Opened, *, is_renewal: bool) -> None:
+        """Table and entry of a session that has its keys, or new ones; the entity learns what the key was for."""
+        host, facts = self._host, held.session.facts()
+        values = {"line": held.line, "session": held.name, "policy": held.policy, "key_id": opened.key_id, "provenance": opened.provenance}
+
+        def change(tx: Transaction) -> None:
+            where = "OPEN" if is_renewal else "OPENING"
+            changed = tx.execute(
+                "UPDATE qkd_session SET state = 'OPEN', suite = ?, key_id = ?, provenance = ? WHERE session = ? AND state = ?",
+                (facts["suite"], opened.key_id, opened.provenance, held.name, where),
+            )
+            if changed.rowcount != 1:
+                raise _over()
+            if is_renewal:
+                self._enter(tx, "qkd.session_renewed", {**values, "epoch": facts["epoch"]})
+            else:
+                self._enter(tx, "qkd.session_opened", values)
+
+        try:
+            host.store.write(change)
+        except WorkbenchError:
+            held.session.kill()
+            raise
+        taking.consumed(self._service, opened.key_id, purpose=WHAT, reference=held.name)
+
+    def _note_use(self, held: Held, path: str, body: bytes, epoch: int) -> None:
+        """The entry that a job's messages travelled in this session, once a job, attempt and epoch."""
+        if path != MESSAGE:
+            return
+        header = peek_header(body, max_bytes=len(body))
+        if not header.job:
+            return
+        mark = (header.job, header.attempt, held.name, epoch)
+        with self._lock:
+            if mark in self._used:
+                return
+        key = next(one for one in held.session.status().epochs if one.epoch == epoch)
+        values = {
+            "line": held.line, "partner": held.peer, "attempt": str(header.attempt), "session": held.name, "epoch": str(epoch),
+            "policy": held.policy, "key_id": key.key_id, "provenance": key.provenance,
+        }  # fmt: skip
+        self._host.store.write(lambda tx: self._host.evidence.append(tx, "qkd.session_used", values, job=header.job))
+        with self._lock:
+            self._used[mark] = None
+            while len(self._used) > _REMEMBERED:
+                self._used.pop(next(iter(self._used)))
+
+    def _end_row(self, line: str, name: str, cause: str) -> None:
+        try:
+            self._host.store.write(lambda tx: self._write_end(tx, line, name, cause))
+        except WorkbenchError as error:
+            self._host.log_fault(error)
+
+    def _write_end(self, tx: Transaction, line: str, name: str, cause: str) -> None:
+        changed = tx.execute(
+            "UPDATE qkd_session SET state = 'ENDED', ended_ms = ? WHERE session = ? AND state IN ('OPEN', 'OPENING')", (self._host.now_ms(), name)
+        )
+        if changed.rowcount:
+            self._enter(tx, "qkd.session_ended", {"line": line, "session": name, "cause": cause})
+
+    def _enter(self, tx: Transaction, kind: str, values: dict[str, str]) -> None:
+        """An entry now, or, while the log takes none because no partner has confirmed it yet, once it does.
+
+        The calls that open a log travel in sessions too; no job does before.
+        """
+        try:
+            self._host.evidence.append(tx, kind, values)
+        except WorkbenchError as error:
+            if error.code != LEDGER_CLOSED:
+                raise
+            with self._lock:
+                self._owed.append((kind, values))
+
+    def _pay(self) -> None:
+        """Write down what the log could not take before, in order; what it still cannot take stays owed."""
+        with self._lock:
+            owed, self._owed = self._owed, []
+        if not owed:
+            return
+        try:
+            self._host.store.write(lambda tx: [self._host.evidence.append(tx, kind, values) for kind, values in owed])
+        except WorkbenchError as error:
+            with self._lock:
+                self._owed = owed + self._owed
+            if error.code != LEDGER_CLOSED:
+                self._host.log_fault(error)
+
+
+def _epoch(frame: bytes) -> int:
+    """Of a sound frame."""
+    return int.from_bytes(frame[22:26], "big")
+
+
+def name_of(hello: bytes) -> str:
+    """The name of an exchange, the same at both ends."""
+    return f"S-{sm3.digest(hello).hex()[:12]}"
+
+
+def no_line(peer: str) -> KeyUnavailable:
+    """No line of this site leads there."""
+    return KeyUnavailable(
+        f"没有通往 {peer} 的线路，不改走其他通道。运维接通线路，或由双方改设 node.channels",
+        f"No line leads to {peer}, and no other channel is used instead. Operations connect one, or both ends change node.channels",
+        code="NO_LINE",
+    )
+
+
+def unknown_session() -> NotFound:
+    """This end has no such session, or no longer; it has not looked at the call."""
+    return NotFound("没有这次会话，请重新建立", "there is no such session; start another", code="SESSION_UNKNOWN")
+
+
+def _over() -> Refused:
+    return Refused("会话已结束，请重新建立", "this session is over; start another", code="SESSION_BROKEN")
+
+
+def _group(line: str) -> str:
+    return f"line:{line}"
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise _malformed() from error
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise _malformed() from error
+
+
+def _fields(body: bytes, *names: str) -> dict[str, str]:
+    """Exactly these fields, all text."""
+    try:
+        value = canonical.parse_object(body)
+    except (ValueError, WorkbenchError) as error:
+        raise _malformed() from error
+    if set(value) != set(names) or not all(isinstance(one, str) for one in value.values()):
+        raise _malformed()
+    return {name: str(one) for name, one in value.items()}
+
+
+def _malformed() -> ProtocolViolation:
+    return ProtocolViolation("会话消息的格式不对", "a message of a session has another form", code="SESSION_MESSAGE")
+
+
+__all__ = ["MESSAGE", "Carried", "Held", "name_of", "no_line", "unknown_session"]

@@ -1,0 +1,82 @@
+"""Keys of a line for one session: a fresh one, or the one of an id, and no other in its place.
+
+Document: docs/protocols/qkd-channel.md section 3. Nothing here writes; values are handed on and never kept.
+"""
+
+from __future__ import annotations
+
+from workbench.channel.terms import Policy, QkdShare, SessionTerms
+from workbench.errors import KeyUnavailable, Refused, WorkbenchError
+from workbench_kme.service import views
+from workbench_qkd.model import counts, exhausted, needs_share
+from workbench_qkd.service import ChannelService
+
+
+def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool) -> QkdShare | None:
+    """A key that nobody has used, from this site's entity; None where the policy wants none.
+
+    held: people have not resumed the line since its last alarm. Raises KeyUnavailable LINE_STOPPED, KEY_EXHAUSTED or what
+    the entity says; Refused PROVENANCE_REFUSED.
+    """
+    if held or line.state == "alarm":
+        raise exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True)
+    if not needs_share(policy):
+        return None
+    if not counts(policy, line.provenance, service.host.setting("qkd.required_origins")):
+        raise Refused(
+            f"线路 {line.line} 的策略只认设备密钥，这里的密钥来源是 {line.provenance}。接入设备，或由两个人降低策略",
+            f"The policy of line {line.line} counts device keys only and its keys are {line.provenance}. Connect a device, or two people weaken the policy",
+            code="PROVENANCE_REFUSED",
+        )
+    keys, _ = service.keys()
+    try:
+        got = keys.get_keys(line.peer_saes[0])[0]
+    except KeyUnavailable as error:
+        if error.code != "EXHAUSTED":
+            raise
+        retry = error.details.get("retry_after_s", "0")
+        raise exhausted(line.line, missing=1, retry_after_s=int(retry) if retry.isdigit() else 0, is_stopped=False) from error
+    finally:
+        keys.close()
+    if not got.provenance:
+        raise Refused(
+            f"线路 {line.line} 的密钥管理实体没有说明密钥来源，不使用该密钥。运维核对实体",
+            f"The entity of line {line.line} does not say where its key comes from; it is not used. Operations check the entity",
+            code="PROVENANCE_REFUSED",
+        )
+    return QkdShare(got.key_id, got.provenance, got.value)
+
+
+def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | None:
+    """The key of this id from this site's entity, once; None when it has none of it."""
+    if not key_id:
+        return None
+    keys, _ = service.keys()
+    try:
+        got = keys.get_keys_by_id(line.peer_saes[0], [key_id])[0]
+    except WorkbenchError:
+        return None
+    finally:
+        keys.close()
+    return QkdShare(got.key_id, got.provenance, got.value) if got.provenance else None
+
+
+def terms(service: ChannelService, policy: str, *, group: str = "") -> SessionTerms:
+    """What both ends must have set alike."""
+    origins = tuple(service.host.setting("qkd.required_origins")) if policy == "qkd-required" else ()
+    return SessionTerms(Policy(policy), provenances=origins, group=group)
+
+
+def consumed(service: ChannelService, key_id: str, *, purpose: str, reference: str) -> None:
+    """Tell the entity what a key was used for: a leak report lists it. A session that is there does not fail for it."""
+    if not key_id:
+        return
+    keys, sae = service.keys()
+    keys.close()
+    try:
+        service.client().consume([key_id], sae=sae, purpose=purpose, reference=reference)
+    except WorkbenchError as error:
+        service.host.log_fault(error)
+
+
+__all__ = ["consumed", "fresh", "named", "terms"]

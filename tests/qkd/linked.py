@@ -1,0 +1,160 @@
+"""Two nodes that call each other over real channels: TLS on loopback, sessions, entities and keys within this process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench_qkd.service import service_of
+
+from tests.flows.institutions import Institutions, fresh_workspace, write_settings
+from tests.qkd.entity import Entity, line
+from workbench.errors import KeyUnavailable, PeerUnavailable, Refused
+from workbench.host import Workbench
+from workbench.node.channels import chosen
+from workbench.node.links import ChannelLinks
+from workbench.workspace import free_ports, open_node
+from workbench_kme.service.client import ReceivedKey
+
+EXTENSION = {"workbench_provenance": {"origin": "simulated"}}
+
+
+@dataclass
+class Stock:
+    """Keys of one line at both ends; each is given out once at each end. values: all that there ever were."""
+
+    left: int = 200
+    away: bool = False
+    held: dict[str, bytes] = field(default_factory=dict)
+    values: list[bytes] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get_keys(self, slave: str, *, number: int = 1, size: int = 256, additional_slaves: Any = (), origins: Any = ()) -> list[ReceivedKey]:
+        with self.lock:
+            self.asked.append("new")
+            if self.away:
+                raise PeerUnavailable("没有回应", "no answer", code="KME_AWAY")
+            if not self.left:
+                raise KeyUnavailable("不足", "short", code="EXHAUSTED", details={"retry_after_s": "40"})
+            self.left -= 1
+            name = f"00000000-0000-4000-8000-{len(self.values):012d}"
+            self.held[name] = bytes([len(self.values) % 251 + 1]) * 32
+            self.values.append(self.held[name])
+            return [ReceivedKey(name, self.held[name], EXTENSION)]
+
+    def get_keys_by_id(self, master: str, key_ids: Any) -> list[ReceivedKey]:
+        with self.lock:
+            self.asked.append("by id")
+            if key_ids[0] not in self.held:
+                raise Refused("没有", "none", code="KME_REFUSED")
+            return [ReceivedKey(key_ids[0], self.held.pop(key_ids[0]), EXTENSION)]
+
+    def close(self) -> None: ...
+
+
+class Tapped:
+    """A carrier whose bodies a test sees and may change; fulfils Channel as the one it wraps."""
+
+    name = "mutual-tls"
+
+    def __init__(self, inner: Any, seen: list[tuple[str, bytes]], change: Callable[[str, bytes], bytes]) -> None:
+        self._inner, self._seen, self._change = inner, seen, change
+
+    async def serve(self, **values: Any) -> Any:
+        return await self._inner.serve(**values)
+
+    def connect(self, **values: Any) -> Any:
+        if values["peer"].party == "cardnet":  # which does not run
+            return self._inner.connect(**values)
+        return _TappedLink(self._inner.connect(**values), self._seen, self._change)
+
+
+class _TappedLink:
+    def __init__(self, inner: Any, seen: list[tuple[str, bytes]], change: Callable[[str, bytes], bytes]) -> None:
+        self._inner, self._seen, self._change = inner, seen, change
+
+    async def call(self, path: str, body: bytes, *, timeout_s: float) -> bytes:
+        self._seen.append((path, body))
+        reply = await self._inner.call(path, self._change(path, body), timeout_s=timeout_s)
+        self._seen.append((f"{path} reply", reply))
+        return self._change(f"{path} reply", reply)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+@dataclass
+class Linked(Institutions):
+    """Institutions whose links are channels. seen: (path, body) of everything the carrier took, both ways."""
+
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    stock: Stock = field(default_factory=Stock)
+    entities: dict[str, Entity] = field(default_factory=dict)
+    seen: list[tuple[str, bytes]] = field(default_factory=list)
+    change: Callable[[str, bytes], bytes] = lambda path, body: body
+    servers: list[Any] = field(default_factory=list)
+
+    def start(self, party: str, **options: Any) -> Workbench:
+        node = open_node(self.workspace, party)
+        other = "bank" if party == "broker" else "broker"
+        self.entities[party] = Entity(
+            {"a1": line(peer_site=other, peer_kme=f"kme-{other}", peer_saes=[f"sae-{other}"], role="sender" if party == "broker" else "receiver")}
+        )
+        service_of(node).attach(self.entities[party], self.stock, sae=f"sae-{party}")
+        tapped = [Tapped(one, self.seen, lambda *told: self.change(*told)) for one in node.plugins.collect_all("workbench_channels")]
+        carried = node.plugins.collect_all("workbench_carried_channels", host=node)
+        channel = chosen(tapped, carried, node.setting("node.channels"), known=node.parties())
+        address = self.workspace.address(party)
+        serving = channel.serve(
+            identity=node.keys.channel_identity(), host=address.peer_host, port=address.peer_port, peers=node.partners.addresses,
+            handler=node.peer_api.handle, refused=node.peer_api.record_refusal_soon, max_body_bytes=node.setting("node.max_message_bytes") + 65_536,
+        )  # fmt: skip
+        self.servers.append(asyncio.run_coroutine_threadsafe(serving, self.loop).result(20))
+        self.nodes[party] = node
+        links = ChannelLinks(
+            channel=channel, identity=node.keys.channel_identity(), source_address=node.keys.bundle.source_addresses[0],
+            peer=node.partners.address, loop=self.loop,
+        )  # fmt: skip
+        self.links[party] = links  # type: ignore[assignment]
+        node.flow.releases._began_ms = node.now_ms()
+        node.start(links)
+        return node
+
+    def stop(self, party: str) -> None:
+        self.links.pop(party).close()
+        self.nodes.pop(party).close()
+
+    def ask(self, party: str = "broker", to: str = "bank", path: str = "hello", body: bytes = b"") -> bytes:
+        """One call between the nodes."""
+        return self.nodes[party].links.call(to, path, body, timeout_s=20)  # type: ignore[arg-type]
+
+
+@contextmanager
+def linked(channels: bool = True) -> Iterator[Linked]:
+    """Broker and bank over the channel qkd."""
+    workspace = fresh_workspace()
+    if channels:
+        write_settings(workspace, "broker", node__channels={"bank": "qkd"})
+        write_settings(workspace, "bank", node__channels={"broker": "qkd"})
+    free_ports(workspace)
+    made = Linked(workspace)
+    thread = threading.Thread(target=made.loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        for party in ("broker", "bank"):
+            made.start(party)
+        yield made
+    finally:
+        for server in made.servers:
+            asyncio.run_coroutine_threadsafe(server.close(), made.loop).result(20)
+        for party in list(made.nodes):
+            made.stop(party)
+        made.loop.call_soon_threadsafe(made.loop.stop)
+        thread.join(10)
+        shutil.rmtree(workspace.folder)
