@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import distillation, frames, intersections, keys, ledger, machine, receipts, report, secretflow, stores
+from tests.bench import (
+    distillation,
+    frames,
+    intersections,
+    key_delivery,
+    keys,
+    ledger,
+    machine,
+    receipts,
+    report,
+    secretflow,
+    stores,
+)
 
 SIZES = (1 << 16, 1 << 18)
 LARGE = 1 << 20
@@ -48,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "keys" in options.parts:
             _say("keys from a stock of a million")
             result["keys"] = keys.measure()
+        if "delivery" in options.parts:
+            _say("requests to a pair of key-management entities")
+            result["delivery"] = key_delivery.measure()
         if "frames" in options.parts:
             _say("sealed frames and sessions")
             result["frames"] = frames.measure()
@@ -110,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "frames"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,keys,frames",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames",
     )
     return parser
 

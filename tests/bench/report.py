@@ -33,6 +33,8 @@ def render(result: Value) -> str:
         parts.append(_distillation(result["distillation"]))
     if result.get("keys"):
         parts.append(_keys(result["keys"]))
+    if result.get("delivery"):
+        parts.append(_delivery(result["delivery"]))
     if result.get("frames"):
         parts.append(_frames(result["frames"]))
     if result.get("pages"):
@@ -210,6 +212,16 @@ def _keys(value: Value) -> str:
     title = "One key through both ends (five commits), from a stock of"
     last = f"Adding a key at one end: {value['add_us']} us of CPU. One sync over the large stock: {value['sync_ms']} ms."
     return f"{title}\n{table(['stock', 'ms', 'CPU ms'], rows)}\n{last}"
+
+
+def _delivery(value: Value) -> str:
+    rows = [
+        ["status", value["status_ms"]],
+        ["key for the master (both ends)", value["master_ms"]],
+        ["the same key for the slave", value["slave_ms"]],
+    ]
+    title = f"ETSI GS QKD 014 over kept connections, median of {value['requests']}, aim 5 ms"
+    return f"{title}\n{table(['request', 'ms'], rows)}\nBoth processes ready after {value['start_s']} s."
 
 
 def _frames(value: Value) -> str:

@@ -175,9 +175,7 @@ class LineEnd:
                     self.config.line, master, slaves, number=number, size=size, origins=origins
                 )
                 if self._accepted(reservation):
-                    values = self.store.hand_out(reservation.key_ids, master)
-                    self.wake()
-                    return values
+                    return self.store.hand_out(reservation.key_ids, master)
             self._lose_step()
             self._await_step()
         raise self._out_of_step()
