@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from workbench.errors import KeyUnavailable, StorageFailed, VerificationError
 
 from workbench_kme.devices import Session
-from workbench_kme.keys import Provenance, State
+from workbench_kme.keys import Line, Provenance, State
 from workbench_kme.keys.mark import HEADER, Mark, MarkKeeper, format_mark, parse_mark
 from workbench_kme.keys.model import Position
 
@@ -68,6 +69,53 @@ def test_an_older_copy_gives_nothing_out_before_the_other_end_confirmed(ends: Tw
     assert status.next_block == 2, "the number of the block it forgot is not given again"
     ends.add_block(40)
     assert not set(used) & {one for one, _ in ends.deliver(20)}
+
+
+def test_a_copy_of_the_very_generation_that_the_mark_names_is_no_proof_without_a_clean_end(ends: TwoEnds) -> None:
+    """The mark runs ahead: what was given out since needed no write of it."""
+    ends.add_block(40)
+    ((first, _),) = ends.deliver(1)
+    ends.sender.store.revoke(LINE, key_ids=[first], reason="writes the mark")
+    copy = ends.sender.copy()
+    used = dict(ends.deliver(3))
+    ends.sender.restore(copy, clean=False)
+    for key in used:
+        assert ends.sender.store.key(key).state is State.DESTROYED
+    assert not ends.sender.store.status(LINE).available
+
+
+def test_a_copy_does_not_bring_back_the_time_before_it(ends: TwoEnds) -> None:
+    ends.add_block(2)
+    copy = ends.sender.copy()
+    ends.clock.ms += 3_600_000
+    ends.sender.store.revoke(LINE, block=0, reason="writes the mark")
+    ends.clock.ms -= 3_600_000
+    ends.sender.restore(copy)
+    assert ends.sender.store.status(LINE).clock_behind_ms == 3_600_000
+    mark = ends.sender.mark.read_bytes()
+    ends.sender.reopen()
+    assert ends.sender.mark.read_bytes() != mark
+    assert ends.sender.store.status(LINE).clock_behind_ms == 3_600_000
+
+
+def test_a_clean_end_keeps_the_time_that_no_change_has_seen(ends: TwoEnds) -> None:
+    ends.add_block(2)
+    ends.clock.ms += 5000
+    ends.sender.close()
+    ends.clock.ms -= 5000
+    ends.sender.open()
+    assert ends.sender.store.status(LINE).clock_behind_ms == 5000
+
+
+def test_a_line_that_is_new_to_an_unproven_store_waits_for_its_other_end_too(ends: TwoEnds) -> None:
+    other = Line("line-2", "KME-A", "KME-C", "KME-A")
+    ends.sender.store.register_line(other)
+    assert ends.sender.store.status("line-2").confirmed
+    ends.sender.close()
+    ends.sender.mark.unlink()
+    ends.sender.open()
+    ends.sender.store.register_line(replace(other, name="line-3"))
+    assert [ends.sender.store.status(name).confirmed for name in (LINE, "line-2", "line-3")] == [False] * 3
 
 
 def test_a_block_forgotten_by_an_older_copy_comes_back_without_what_was_used(ends: TwoEnds) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ def test_what_is_gone_is_gone_from_every_file(ends: TwoEnds, how: str) -> None:
     assert end.database.checkpoint()
     assert holds(end.folder, wrapped.pop(key.bytes)) == []
     assert any(holds(end.folder, one) for one in wrapped.values()), "the search finds what is there"
+
+
+def test_the_log_is_emptied_without_being_asked(ends: TwoEnds) -> None:
+    ends.add_block(2)
+    with ends.sender.database.read() as reader:
+        wrapped = reader.execute("SELECT wrapped FROM kme_key WHERE pool = 0").fetchone()[0]
+    ends.sender.store.hand_out(ends.reserve().key_ids, "app-a")
+    until = time.monotonic() + 20
+    while holds(ends.sender.folder, wrapped) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert holds(ends.sender.folder, wrapped) == []
 
 
 def test_every_changed_byte_of_a_wrapped_value_is_refused(sessions: tuple[Session, Session]) -> None:
