@@ -53,6 +53,7 @@ class LineEnd:
         now_ms: Callable[[], int],
         source_of_random: random.RandomSource,
         device_enabled: Callable[[], bool],
+        check_distillation: Callable[[], None],
         record: Callable[..., None],
     ) -> None:
         self.config, self.store, self.journal, self.source = config, store, journal, source
@@ -75,6 +76,7 @@ class LineEnd:
             now_ms=now_ms,
             source_of_random=source_of_random,
             device_enabled=device_enabled,
+            check_distillation=check_distillation,
             record=record,
             lose_step=self._lose_step,
             lock=self._blocks,
@@ -323,7 +325,8 @@ class LineEnd:
         if self._try_now:
             self._try_now = False
             return True
-        return self.maker.is_due and (self.alarms.disturbed or self._wants_blocks())
+        lacks_past = self.source.simulates and not self.maker.judge.has_baseline
+        return self.maker.is_due and (self.alarms.disturbed or self._wants_blocks() or lacks_past)
 
     def _can_make(self) -> bool:
         if self._stop.is_set() or not self._in_step or not self._device_enabled():

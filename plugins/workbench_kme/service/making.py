@@ -66,6 +66,7 @@ class BlockMaker:
         now_ms: Callable[[], int],
         source_of_random: random.RandomSource,
         device_enabled: Callable[[], bool],
+        check_distillation: Callable[[], None],
         record: Callable[..., None],
         lose_step: Callable[[], None],
         lock: threading.RLock,
@@ -77,6 +78,7 @@ class BlockMaker:
         self._pool, self._link, self._alarms = pool, link, alarms
         self._now_ms, self._random, self._device_enabled = now_ms, source_of_random, device_enabled
         self._record, self._lose_step, self._lock, self._stop = record, lose_step, lock, stop
+        self._check_distillation = check_distillation
         self._running: tuple[_Begun, BlockMachine] | None = None
         self._next_try_s = 0.0
         self._failed = 0
@@ -267,6 +269,7 @@ class BlockMaker:
     # ------------------------------------------------------------------------------------------- both
 
     def _task(self, block: int, pulses: int, nonces: bytes, kind: str, ppm: int) -> BlockTask:
+        self._check_distillation()
         return BlockTask(
             block=block,
             pulses=pulses,
@@ -301,7 +304,9 @@ class BlockMaker:
         """Write down what came of a block; begin or end alarms. result: None for a block that was not ended."""
         line, task = self._config.line, begun.task
         view = _view(begun, result, line=line, source=self._source, stored=stored, alarm=alarm, now_s=time.monotonic())
-        self._journal.add_block(view, counts_as_json(result) if result is not None else None)
+        # Whoever put an eavesdropper on the line knows that its blocks are no past to compare with.
+        healthy = result is not None and not task.eavesdropper[1]
+        self._journal.add_block(view, counts_as_json(result) if healthy and result is not None else None)
         self._record(
             "block.distilled" if stored else "block.given-up",
             line,

@@ -121,9 +121,9 @@ def _overview(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body)
             saes=list(entity.config.saes),
             lines=list(entity.lines),
             device=entity.device.kind,
-            device_enabled=entity.device.enabled,
+            device_enabled=entity.enabled,
             open_alarms=len(entity.journal.alarms(open_only=True, limit=MAX_LIMIT)),
-            self_test_passed=entity.device.report.passed,
+            self_test_passed=all(one.passed for one in entity.test_results()),
         )
     )
 
@@ -469,9 +469,8 @@ def _last_self_test(entity: Entity, _path: tuple[str, ...], query: Query, _body:
 
 
 def _self_test_view(entity: Entity) -> dict[str, Any]:
-    report = entity.device.report
-    tests = [views.Test(one.name, one.passed) for one in report.results]
-    return views.as_json(views.SelfTest(entity.self_tested_ms, report.passed, tests))
+    tests = entity.test_results()
+    return views.as_json(views.SelfTest(entity.self_tested_ms, bool(tests) and all(one.passed for one in tests), tests))
 
 
 def _simulate(_entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_both_ends_hold_the_same_blocks_and_keys_that_are_called_simulated(pair:
 
 def test_an_eavesdropper_is_noticed_before_eleven_percent_and_recovery_follows(pair: Pair) -> None:
     node = pair.node(SENDER)
-    assert len([one for one in node.blocks(LINE) if one.state == "stored"]) >= 4  # a baseline
+    until(lambda: len([one for one in node.blocks(LINE) if one.state == "stored"]) >= 4, what="a baseline")
     with pytest.raises(Refused, match="AT_THE_OTHER_END"):
         pair.node(RECEIVER).eavesdrop(LINE, "intercept-resend", 0.1)
     node.eavesdrop(LINE, "intercept-resend", 0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import ssl
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
@@ -13,9 +14,13 @@ from typing import Any
 
 import pytest
 from kme_pair import LINE, RECEIVER, SENDER, imported_plan
+from workbench_kme.distill import known_answers
 from workbench_kme.service import config as site_config
+from workbench_kme.service import delivery
 from workbench_kme.service.config import KME_URI, SAE_URI
 from workbench_kme.service.entity import Entity
+from workbench_kme.service.listening import Call
+from workbench_kme.service.pool import AHEAD_BYTES, PoolKeeper
 from workbench_kme.service.sites import LinePlan, Site, make_sites
 from workbench_kme.service.tls import identity
 from workbench_kme.sources import SourceContext, source_class, source_names
@@ -217,3 +222,64 @@ def test_a_file_is_offered_once_and_only_for_its_own_line(tmp_path: Path) -> Non
     source.keys_stored(7)
     assert not (inbox / "good.wbki").exists()
     assert json.dumps(sorted(used)).count(LINE) == 1
+
+
+# ------------------------------------------------------------------------------------------- in one process
+
+
+@pytest.fixture
+def entity(tmp_path: Path) -> Iterator[Entity]:
+    plan = imported_plan(source="simulated", options={"preset": "metro-10"}, demonstration=True)
+    made = make_sites(tmp_path / "one", [plan], now=datetime.now(UTC))
+    opened = Entity(made[SENDER].folder, "")
+    yield opened
+    opened.close()
+
+
+def ask(entity: Entity, path: str) -> tuple[int, Any]:
+    """A request of the SAE as the listener hands it over."""
+    call = Call("GET", path, (), "", b"", ("sae", "sae-broker"), "")
+    answer = delivery.answer(entity, call)
+    return answer.status, json.loads(answer.body)
+
+
+def test_a_line_that_was_never_in_step_delivers_nothing(entity: Entity) -> None:
+    status, told = ask(entity, "/api/v1/keys/sae-provider/enc_keys")
+    assert (status, told["details"][-1]) == (503, {"code": "PEER_UNREACHABLE"})
+    assert ask(entity, "/api/v1/keys/sae-provider/status")[1]["stored_key_count"] == 0
+
+
+def test_a_wrong_known_answer_disables_the_kme_and_is_an_event(entity: Entity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_answers, "_QUESTIONS", 0)
+    assert not entity.self_test()
+    status, told = ask(entity, "/api/v1/keys/sae-provider/enc_keys")
+    assert (status, told["details"][-1]) == (503, {"code": "DEVICE_DISABLED"})
+    event = next(one for one in entity.store.events(limit=1000) if one.kind == "device.self-test")
+    assert (event.facts["passed"], event.facts["failed"]) == (0, "distillation")
+    assert [one.kind for one in entity.journal.alarms(open_only=True)] == ["self-test"]
+    with pytest.raises(KeyUnavailable, match="DEVICE_DISABLED"):
+        entity.check_distillation()
+    monkeypatch.undo()
+    assert entity.self_test() and entity.journal.alarms(open_only=True) == []
+
+
+def test_the_pool_on_disk_runs_ahead_of_what_was_drawn_and_a_restart_goes_on_from_there(entity: Entity) -> None:
+    kept = entity.secrets.lines[LINE].authentication
+
+    def keeper() -> PoolKeeper:
+        return PoolKeeper(entity.journal, entity.session, LINE, kept, is_sender=True)
+
+    first = keeper()
+    drawn = [first.pool().draw(16) for _ in range(3)]
+    first.before_sending()
+    assert keeper().pool().draw(16).offset >= max(one.offset for one in drawn) + 16  # a kill loses bytes, it repeats none
+    again = keeper()
+    for _ in range(AHEAD_BYTES // 16 + 1):
+        last = again.pool().draw(16)
+    again.before_sending()
+    assert keeper().pool().draw(16).offset > last.offset
+    record = entity.journal.line(LINE)
+    assert record.pool is not None and kept[:64].hex().encode() not in record.pool and kept[:64] not in record.pool
+    entity.journal.set_pool(LINE, record.pool_key or b"", record.pool[:-1] + bytes([record.pool[-1] ^ 1]))
+    with pytest.raises(KeyUnavailable, match="POOL_UNREADABLE"):
+        keeper().pool()
