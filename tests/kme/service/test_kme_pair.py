@@ -70,7 +70,12 @@ def test_the_independent_client_gets_status_and_the_same_keys_at_both_ends_and_n
     assert code in (400, 401) and denied.message
 
 
-def test_schemathesis_finds_no_answer_that_differs_from_the_description(pair: Pair, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("phases", "examples"), [("fuzzing", 10), pytest.param("coverage,fuzzing", 60, marks=pytest.mark.soak)]
+)
+def test_schemathesis_finds_no_answer_that_differs_from_the_description(
+    pair: Pair, tmp_path: Path, phases: str, examples: int
+) -> None:
     site = pair.sites[SENDER]
     described = json.loads(raw(pair, "sae-broker", "GET", "/openapi.json")[2])
     # Any other SAE id must be refused, however well it is spelt.
@@ -82,9 +87,9 @@ def test_schemathesis_finds_no_answer_that_differs_from_the_description(pair: Pa
             Path(sys.executable).parent / "schemathesis", "run", tmp_path / "openapi.json", "--url", f"https://{site.address}",
             "--request-cert", site.folder / "clients/sae-broker.pem", "--request-cert-key", site.folder / "clients/sae-broker.key",
             "--tls-verify", site.folder / "authority.pem", "--exclude-checks", "positive_data_acceptance",
-            "-n", "5", "--phases", "examples,coverage,fuzzing", "--seed", "14", "--warnings", "off", "--no-color",
+            "-n", str(examples), "--phases", phases, "--seed", "14", "--warnings", "off", "--no-color",
         ],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        capture_output=True, text=True, timeout=280, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
 
