@@ -203,8 +203,6 @@ class Core:
                     for position in pair:
                         if position is not None:
                             cut_off(tx, now, int(row[0]), name, position)
-            if unproven == UNPROVEN_OLDER:
-                _drop_charges(tx, now)
             if unproven:
                 _withhold(tx, now, unproven)
 
@@ -242,13 +240,15 @@ def _advance_clock(tx: Transaction, time_ms: int) -> None:
 
 
 def _withhold(tx: Transaction, now_ms: int, why: str) -> None:
+    """Nothing leaves before the other ends confirmed; charge keys, of which no other end knows, are gone."""
+    drop_charges(tx, now_ms)
     tx.execute("UPDATE kme_meta SET unproven = ?", (why,))
     tx.execute("UPDATE kme_line SET confirmed = 0")
     add_event(tx, now_ms, "store.unconfirmed", "", reason=why)
 
 
-def _drop_charges(tx: Transaction, now_ms: int) -> None:
-    """All charge keys of an older copy: which of them were used meanwhile is not known."""
+def drop_charges(tx: Transaction, now_ms: int) -> None:
+    """All charge keys of what may be an older copy: which of them were used meanwhile is not known."""
     tx.execute("UPDATE kme_charge_key SET wrapped = zeroblob(length(wrapped)) WHERE wrapped IS NOT NULL")
     dropped = tx.execute("UPDATE kme_charge_key SET wrapped = NULL, used_ms = ? WHERE wrapped IS NOT NULL", (now_ms,))
     if dropped.rowcount:

@@ -11,7 +11,7 @@ from uuid import UUID
 from workbench.contracts import Transaction
 from workbench.crypto import canonical, compare
 from workbench.errors import InvalidRequest, NotFound, ProtocolViolation, VerificationError
-from workbench_kme.keys.core import Core, cut_off
+from workbench_kme.keys.core import Core, cut_off, drop_charges
 from workbench_kme.keys.mark import STORE_BYTES, Pointers, parse_pointers
 from workbench_kme.keys.model import (
     CHECK_BYTES,
@@ -319,6 +319,8 @@ def _catch_up(tx: Transaction, now: int, line: LineRow, state: SyncState) -> tup
         return 0, False
     used = state.pointers[pool]
     older_copy = used is not None and (mine is None or used > mine)
+    if older_copy:
+        drop_charges(tx, now)
     return cut_off(tx, now, line.number, line.line.name, theirs), older_copy
 
 

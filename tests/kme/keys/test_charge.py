@@ -156,6 +156,26 @@ def test_an_older_copy_brings_no_charge_key_and_no_revoked_person_back(ends: Two
     assert ends.sender.store.status(LINE).older_copy
 
 
+def test_an_unproven_store_and_one_the_other_end_proves_older_have_no_charge_keys(ends: TwoEnds) -> None:
+    filled(ends)
+    ends.sender.close()
+    ends.sender.mark.unlink()
+    ends.sender.open()
+    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
+        deliver(ends.sender.store.charges, 1)
+    ends.sync()
+    ends.add_block(20)
+    ends.sender.store.charges.fill("li.ming", "card-1", LINE, 2)
+    ends.sender.reopen()
+    copy, mark = ends.sender.copy(), ends.sender.mark.read_bytes()
+    deliver(ends.sender.store.charges, 2)
+    ends.deliver(1)
+    ends.sender.restore(copy, mark=mark, clean=False)
+    assert ends.sender.store.apply_sync(ends.receiver.store.sync_state(LINE)).older_copy
+    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
+        deliver(ends.sender.store.charges, 3)
+
+
 def test_a_crash_keeps_the_charge_keys(ends: TwoEnds) -> None:
     charges, medium = filled(ends)
     deliver(charges, 1)
