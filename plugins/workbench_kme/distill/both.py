@@ -16,7 +16,7 @@ from workbench_kme.physics.estimate import SecurityParameters
 from workbench_kme.physics.link import Eavesdropper, Link
 from workbench_kme.physics.simulate import simulate
 
-SECRET_SIZE = 1 << 17
+SECRET_SIZE = 1 << 16
 Tap = Callable[[str, bytes], None]
 """Sees every message: who sends it ("sender" or "receiver"), its bytes."""
 

@@ -146,7 +146,8 @@ def _state(key: Bits, corrects: bool, seed: bytes, block_size: int) -> kernels.S
         busy=np.zeros(frames, np.int64),
         # A frame's searches are disjoint intervals of two slots or more, in at most two halves: never more than its bits.
         items=np.empty((2, size + frames, 5), np.int32),
-        found=np.empty((size, 3), np.int32),
+        # Twice, because contradicting answers can make both searches of a half end at the same bit.
+        found=np.empty((2 * size, 3), np.int32),
         scalars=scalars,
         seed=seeds,
     )

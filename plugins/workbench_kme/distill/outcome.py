@@ -50,7 +50,7 @@ class DistillParameters:
     charge_feedback: bool = False
     least_key_bits: int = 1024
     least_test_bits: int = 256
-    pool_target_bytes: int = 1 << 16
+    pool_target_bytes: int = 1 << 14
     estimate: Estimate = secret_length
 
     def __post_init__(self) -> None:
