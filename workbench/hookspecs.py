@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from workbench.contracts import (
         AnchorProof,
         BackgroundWork,
+        CarriedChannel,
         Channel,
         ConsentRegistry,
         Dashboard,
@@ -77,6 +78,11 @@ class HookSpecs:
     @hookspec
     def workbench_channels(self) -> Sequence[Channel]:
         """Ways to reach partners; without any the host does not start."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_carried_channels(self, host: Host) -> Sequence[CarriedChannel]:
+        """Ways to reach partners that seal calls and let a channel carry them; a setting picks one per partner."""
         raise NotImplementedError
 
     @hookspec

@@ -42,7 +42,7 @@ from workbench.flows.jobs import JobRows
 from workbench.flows.withdrawal import Withdrawals
 from workbench.gate import Gate
 from workbench.loading import PluginSet, load_plugins, require_providers
-from workbench.node import first_passwords
+from workbench.node import channels, first_passwords
 from workbench.node.accounts_again import replay_accounts, sealed_name
 from workbench.node.correcting import Correction, correct
 from workbench.node.drafts import DRAFT_OPERATIONS
@@ -350,11 +350,11 @@ class Workbench:
         )
 
     def channel(self) -> Channel:
-        """The channel that the settings pick, or the only one."""
-        channels: list[Channel] = self.plugins.collect_all("workbench_channels")
-        if not channels:
-            raise StartRefused("没有任何通道", "There is no channel", code="NO_CHANNEL")
-        return channels[0]
+        """The channel of every link: the one that listens, with those that the setting node.channels picks for partners."""
+        listening = self.plugins.collect_all("workbench_channels")
+        carried = self.plugins.collect_all("workbench_carried_channels", host=self)
+        known = [*self.parties(), *self.former_parties()]
+        return channels.chosen(listening, carried, self.setting("node.channels"), known=known)
 
     def purposes(self) -> dict[str, tuple[str, str]]:
         """Purpose codes with their Chinese and English names, from the consent registry's setting."""

@@ -13,6 +13,8 @@ from workbench.errors import StartRefused
 HOST_SETTINGS = (
     Setting("node.step_timeout_s", int, 120, "s", "等待对方一步的最长时间", "longest wait for one step of a partner"),
     Setting("node.total_timeout_s", int, 3600, "s", "一次求交的最长时间", "longest duration of one intersection"),
+    Setting("node.channels", dict, {}, "", "某机构走哪条通道，如 {\"bank\": \"qkd\"}；未列出的走 mutual-tls。启动时读取",
+            "which channel a partner is reached over, such as {\"bank\": \"qkd\"}; whoever is not named: mutual-tls. Read at start"),
     Setting("node.max_message_bytes", int, 4 << 20, "B", "对方一条消息的上限", "largest message of a partner"),
     Setting("node.max_upload_bytes", int, 2 << 30, "B", "上传文件的上限", "largest uploaded file"),
     Setting("node.max_request_bytes", int, 1 << 20, "B", "一次请求的上限", "largest request body"),

@@ -14,7 +14,7 @@ from tests.flows.institutions import fresh_workspace, running
 from tests.host.house import House, opened, plugin_module, with_plugins
 from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, LetterKind, Migration, PublicAnswer, PublicPage, Setting
 from workbench.domain.evidence import EvidenceKind, Field, ReplayNeed, RestoredEntry, Visibility
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import Denied, InvalidRequest, Refused, StartRefused
 from workbench.hookspecs import hookimpl
 from workbench.node.staff import build_staff_app, openapi_document
@@ -210,6 +210,40 @@ def test_hook_workbench_channels(house: House) -> None:
     """Without any channel the host does not start: tests/host/test_loading.py."""
     assert isinstance(house.node.channel(), Channel)
     assert house.node.channel().name == "mutual-tls"
+
+
+class Reversing:
+    """Calls travel backwards over another channel."""
+
+    name = "reversing"
+
+    def over(self, carrier: Channel, wanted: Callable[[PartyId], bool]) -> Channel:
+        self.carrier, self.wanted = carrier, wanted
+        return carrier
+
+
+def test_hook_workbench_carried_channels(workspace: Workspace) -> None:
+    """Picked for a partner by a setting and for no other; a name that nothing offers stops the start."""
+    made = Reversing()
+
+    @hookimpl
+    def workbench_carried_channels() -> list[Reversing]:
+        return [made]
+
+    with use(workspace, workbench_carried_channels=workbench_carried_channels) as house:
+        assert house.node.channel().name == "mutual-tls"
+        house.node.settings._values["node.channels"] = {"broker": "reversing"}
+        assert house.node.channel().name == "mutual-tls+reversing"
+        assert made.carrier.name == "mutual-tls"
+        assert (made.wanted(PartyId("broker")), made.wanted(PartyId("cardnet"))) == (True, False)
+        house.node.settings._values["node.channels"] = {"broker": "reversed"}
+        with pytest.raises(StartRefused) as refused:
+            house.node.channel()
+        assert refused.value.code == "UNKNOWN_CHANNEL"
+        house.node.settings._values["node.channels"] = {"bnak": "reversing"}
+        with pytest.raises(StartRefused) as refused:
+            house.node.channel()
+        assert refused.value.code == "UNKNOWN_PARTNER"
 
 
 def test_hook_workbench_consent_registry(house: House) -> None:

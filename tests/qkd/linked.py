@@ -63,7 +63,7 @@ class Tapped:
 
     name = "mutual-tls"
 
-    def __init__(self, inner: Any, seen: list[tuple[str, bytes]], change: Callable[[str, bytes], bytes]) -> None:
+    def __init__(self, inner: Any, seen: list[tuple[str, str, bytes]], change: Callable[[str, str, bytes], bytes]) -> None:
         self._inner, self._seen, self._change = inner, seen, change
 
     async def serve(self, **values: Any) -> Any:
@@ -72,18 +72,18 @@ class Tapped:
     def connect(self, **values: Any) -> Any:
         if values["peer"].party == "cardnet":  # which does not run
             return self._inner.connect(**values)
-        return _TappedLink(self._inner.connect(**values), self._seen, self._change)
+        return _TappedLink(self._inner.connect(**values), values["identity"].party, self._seen, self._change)
 
 
 class _TappedLink:
-    def __init__(self, inner: Any, seen: list[tuple[str, bytes]], change: Callable[[str, bytes], bytes]) -> None:
-        self._inner, self._seen, self._change = inner, seen, change
+    def __init__(self, inner: Any, party: str, seen: list[tuple[str, str, bytes]], change: Callable[[str, str, bytes], bytes]) -> None:
+        self._inner, self._party, self._seen, self._change = inner, party, seen, change
 
     async def call(self, path: str, body: bytes, *, timeout_s: float) -> bytes:
-        self._seen.append((path, body))
-        reply = await self._inner.call(path, self._change(path, body), timeout_s=timeout_s)
-        self._seen.append((f"{path} reply", reply))
-        return self._change(f"{path} reply", reply)
+        self._seen.append((self._party, path, body))
+        reply = await self._inner.call(path, self._change(self._party, path, body), timeout_s=timeout_s)
+        self._seen.append((self._party, f"{path} reply", reply))
+        return self._change(self._party, f"{path} reply", reply)
 
     async def close(self) -> None:
         await self._inner.close()
@@ -91,13 +91,13 @@ class _TappedLink:
 
 @dataclass
 class Linked(Institutions):
-    """Institutions whose links are channels. seen: (path, body) of everything the carrier took, both ways."""
+    """Institutions whose links are channels. seen: (caller, path, body) of everything the carrier took, both ways."""
 
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     stock: Stock = field(default_factory=Stock)
     entities: dict[str, Entity] = field(default_factory=dict)
-    seen: list[tuple[str, bytes]] = field(default_factory=list)
-    change: Callable[[str, bytes], bytes] = lambda path, body: body
+    seen: list[tuple[str, str, bytes]] = field(default_factory=list)
+    change: Callable[[str, str, bytes], bytes] = lambda party, path, body: body
     servers: list[Any] = field(default_factory=list)
 
     def start(self, party: str, **options: Any) -> Workbench:

@@ -48,6 +48,7 @@ from workbench.contracts.hosting import (
 )
 from workbench.contracts.letters import Letter, LetterKind, Letters, LetterState
 from workbench.contracts.links import (
+    CarriedChannel,
     Channel,
     ChannelIdentity,
     ChannelServer,
@@ -68,6 +69,7 @@ __all__ = [
     "AskStruck",
     "BackgroundWork",
     "BlobStore",
+    "CarriedChannel",
     "Channel",
     "ChannelIdentity",
     "ChannelServer",

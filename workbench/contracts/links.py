@@ -82,6 +82,20 @@ class Channel(Protocol):
     def connect(self, *, identity: ChannelIdentity, peer: PeerAddress, source_address: str = "") -> PeerLink: ...
 
 
+@runtime_checkable
+class CarriedChannel(Protocol):
+    """A channel without a port of its own: it seals calls, and another channel carries them (hook workbench_carried_channels)."""
+
+    name: str
+
+    def over(self, carrier: Channel, wanted: Callable[[PartyId], bool]) -> Channel:
+        """The channel that serves and connects through `carrier`.
+
+        wanted(partner): whether calls of this partner must come through this channel. Its `serve` refuses others of such
+        a partner and hands those of the rest on as they are; its `connect` never sends anything unsealed.
+        """
+
+
 class ChannelServer(Protocol):
     """A listening channel."""
 

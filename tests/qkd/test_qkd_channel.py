@@ -1,0 +1,205 @@
+"""The channel qkd between two nodes: a whole intersection in sessions, and everything that refuses instead of falling back."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from workbench_qkd import channel, sessions
+from workbench_qkd.carried import Carried
+
+from tests.qkd.linked import Linked, linked
+from workbench.channel.session_state import Limits
+from workbench.domain.party import Role
+from workbench.errors import PeerError, PeerUnavailable
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Linked]:
+    with linked() as made:
+        yield made
+
+
+@pytest.fixture
+def two(started: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
+    monkeypatch.setattr(channel, "PAUSE_S", 0.0)
+    started.stock.left, started.stock.away = 200, False
+    for entity in started.entities.values():
+        entity.away = False
+        entity.change(policy="hybrid-required", state="full")
+    for node in started.nodes.values():
+        node.store.write(lambda tx: tx.execute("DELETE FROM qkd_held"))
+    end(started)
+    started.seen.clear()
+    yield started
+    started.change = lambda party, path, body: body
+
+
+def end(two: Linked) -> None:
+    """No session of the broker goes on: the next call needs a fresh key."""
+    node = two.nodes["broker"]
+    node.store.write(lambda tx: sessions.end_all(tx, node, "a1", cause="test"))
+
+
+def raw(two: Linked, path: str, body: bytes) -> bytes:
+    """What the carrying channel alone brings back."""
+    link: Any = two.links["broker"]._links["bank"][1]  # type: ignore[attr-defined]
+    return bytes(asyncio.run_coroutine_threadsafe(link._link._inner.call(path, body, timeout_s=10), two.loop).result(15))
+
+
+def newest(two: Linked, party: str, kind: str) -> dict[str, str]:
+    return dict(two.entries(party, kind=kind)[-1].values)
+
+
+def altered(wanted: str) -> Callable[[str, str, bytes], bytes]:
+    return lambda party, path, body: body[:-1] + bytes([body[-1] ^ 1]) if (party, path) == ("broker", wanted) else body
+
+
+def sent(two: Linked) -> list[tuple[str, bytes]]:
+    """What the broker's calls and their replies were for the carrier."""
+    return [(path, body) for party, path, body in list(two.seen) if party == "broker"]
+
+
+def test_an_intersection_travels_in_sessions_and_both_logs_name_the_key_ids(two: Linked) -> None:
+    ours, theirs = two.run("broker", "bank", "wealth-marketing")
+    assert (ours.state, theirs.state) == ("RELEASED", "RELEASED")
+    used = {party: two.entries(party, job=ours.job, kind="qkd.session_used") for party in ("broker", "bank")}
+    named = {
+        party: {(one.values["session"], one.values["epoch"], one.values["attempt"], one.values["key_id"], one.values["provenance"]) for one in entries}
+        for party, entries in used.items()
+    }
+    assert named["broker"] == named["bank"], "the same sessions and keys at both ends"
+    attempt = {one for one in named["broker"] if one[2] == "1"}
+    assert len({one[3] for one in attempt}) == 2, "the calls of each end have a key of their own"
+    assert {one[4] for one in attempt} == {"simulated"}
+    assert {one.values["partner"] for one in used["bank"]} == {"broker"}
+    told = {one[2] for entity in two.entities.values() for one in entity.asked if one[0] == "consume"}
+    assert {one[0] for one in attempt} <= told, "a leak report names the session"
+
+    assert {path.removesuffix(" reply") for _, path, _ in two.seen} <= {"qkd/ready", "qkd/hello", "qkd/confirm", "qkd/call", "qkd/end"}
+    travelled = b"".join(body for _, _, body in two.seen)
+    assert ours.job.encode() not in travelled, "the frames of the flow, whose headers name the job, are sealed"
+    assert not [one for one in two.stock.values if one in travelled or one.hex().encode() in travelled or base64.b64encode(one) in travelled]
+
+
+def test_a_drained_pool_refuses_with_what_is_missing_and_when_and_sends_nothing_else(two: Linked) -> None:
+    two.ask()
+    two.stock.left = 0
+    end(two)
+    two.seen.clear()
+    with pytest.raises(PeerUnavailable) as refused:
+        two.ask()
+    assert (refused.value.code, refused.value.details["missing"], refused.value.details["retry_after_s"]) == ("KEY_EXHAUSTED", "1", "40")
+    assert {path for path, _ in sent(two)} <= {"qkd/ready", "qkd/ready reply"}, "neither a hello nor a plain call"
+    assert newest(two, "broker", "qkd.session_refused")["code"] == "KEY_EXHAUSTED"
+    two.stock.left = 5
+    assert json.loads(two.ask())["party"] == "bank"
+
+
+@pytest.mark.parametrize("where", ["qkd/call", "qkd/call reply"])
+def test_an_altered_frame_is_refused(two: Linked, where: str) -> None:
+    two.ask()
+    two.change = altered(where)
+    with pytest.raises(PeerError) as refused:
+        two.ask()
+    assert refused.value.code == "FRAME_REFUSED"
+    two.change = lambda party, path, body: body
+    assert json.loads(two.ask())["party"] == "bank", "the session goes on"
+
+
+def test_a_frame_that_comes_again_is_refused(two: Linked) -> None:
+    two.ask()
+    frame = next(body for path, body in reversed(sent(two)) if path == "qkd/call")
+    with pytest.raises(PeerError) as refused:
+        raw(two, "qkd/call", frame)
+    assert refused.value.code == "FRAME_REFUSED"
+
+
+def test_a_call_outside_a_session_is_not_looked_at(two: Linked) -> None:
+    two.ask()
+    with pytest.raises(PeerError) as refused:
+        raw(two, "hello", b"")
+    assert refused.value.code == "CHANNEL_REQUIRED"
+    two.wait_until(lambda: any(one.values["code"] == "CHANNEL_REQUIRED" for one in two.entries("bank", kind="peer.refused")))
+
+
+def test_a_partner_with_another_policy_gets_no_session(two: Linked) -> None:
+    two.entities["bank"].change(policy="pqc-only")
+    with pytest.raises(PeerError) as refused:
+        two.ask()
+    assert refused.value.code == "SESSION_REFUSED"
+    assert refused.value.details["reason"] == "SESSION_TERMS_DIFFER"
+    assert {path for path, _ in sent(two)} == {"qkd/ready", "qkd/ready reply", "qkd/hello", "qkd/hello reply"}
+    assert newest(two, "broker", "qkd.session_refused")["code"] == "SESSION_REFUSED"
+    assert newest(two, "bank", "qkd.session_refused")["code"] == "SESSION_TERMS_DIFFER"
+
+
+def test_a_running_session_outlives_an_entity_that_is_away_and_no_new_one_begins(two: Linked) -> None:
+    two.ask()
+    two.entities["broker"].away = two.stock.away = True
+    assert json.loads(two.ask())["party"] == "bank"
+    end(two)
+    with pytest.raises(PeerError) as refused:
+        two.ask()
+    assert refused.value.code == "KME_AWAY"
+
+
+def test_a_key_id_that_comes_again_is_refused(two: Linked) -> None:
+    two.ask()
+    hello = next(body for path, body in sent(two) if path == "qkd/hello")
+    reply = raw(two, "qkd/hello", hello)
+    assert reply[:4] == b"WBHS" and reply[5] == 4, "a signed refusal"
+    assert b'"code":"QKD_KEY_REQUIRED"' in reply
+    assert json.loads(two.ask())["party"] == "bank", "the session that has the key is not disturbed"
+
+
+def test_a_held_line_ends_running_sessions_and_starts_none(two: Linked) -> None:
+    two.ask()
+    node = two.nodes["broker"]
+    node.store.write(lambda tx: tx.execute("INSERT INTO qkd_held (line, since_ms, cause, block) VALUES ('a1', 1, 'rate-collapse', 1)"))
+    with pytest.raises(PeerUnavailable) as refused:
+        two.ask()
+    assert refused.value.code == "LINE_STOPPED"
+
+
+def test_revoking_the_key_of_a_session_makes_the_next_call_take_another(two: Linked) -> None:
+    two.ask()
+    before = newest(two, "broker", "qkd.session_opened")
+    two.call("broker", Role.OPERATOR, "qkd.revoke", line="a1", key_ids=[before["key_id"]], reason="演练：密钥可能已泄露")
+    two.ask()
+    after = newest(two, "broker", "qkd.session_opened")
+    assert (after["session"] != before["session"], after["key_id"] != before["key_id"]) == (True, True)
+    ended = {one.values["session"]: one.values["cause"] for one in two.entries("broker", kind="qkd.session_ended")}
+    assert ended[before["session"]] == "revoked"
+
+
+def test_volume_renews_a_session_with_a_fresh_key_and_without_one_it_stops_at_its_limit(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Carried, "_limits", lambda self: Limits(records=16))
+    end(two)
+    for _ in range(40):
+        two.ask()
+    opened = newest(two, "broker", "qkd.session_opened")
+    for party in ("broker", "bank"):
+        renewed = [dict(one.values) for one in two.entries(party, kind="qkd.session_renewed") if one.values["session"] == opened["session"]]
+        assert len(renewed) >= 2
+        assert len({opened["key_id"], *(one["key_id"] for one in renewed)}) == len(renewed) + 1, "a fresh key each time"
+    two.stock.left = 0
+    with pytest.raises(PeerUnavailable) as refused:
+        for _ in range(17):
+            two.ask()
+    assert refused.value.code == "KEY_EXHAUSTED"
+    assert refused.value.details["retry_after_s"] == "40"
+
+
+def test_a_partner_without_a_line_is_refused(two: Linked) -> None:
+    two.entities["broker"].change(peer_site="cardnet")
+    try:
+        with pytest.raises(PeerUnavailable) as refused:
+            two.ask()
+        assert refused.value.code == "NO_LINE"
+    finally:
+        two.entities["broker"].change(peer_site="bank")
