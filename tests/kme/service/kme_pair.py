@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from workbench_kme.service import supervise
 from workbench_kme.service.client import Credentials, Ets014Client, ManagementClient
+from workbench_kme.service.config import Quota
 from workbench_kme.service.sites import LinePlan, Site, make_sites
 from workbench_kme.sources.imported import make_key_file
 
@@ -43,7 +44,8 @@ class Pair:
 
     @classmethod
     def make(cls, folder: Path, plan: LinePlan) -> Pair:
-        return cls(folder, make_sites(folder, [plan], now=datetime.now(UTC), saes=SAES))
+        generous = Quota(burst=1_000_000, per_minute=60_000_000, kept_back=0)
+        return cls(folder, make_sites(folder, [plan], now=datetime.now(UTC), saes=SAES, quota=generous))
 
     def start(self, *sites: str) -> None:
         supervise.start_kmes(self.folder, sites=sites)
