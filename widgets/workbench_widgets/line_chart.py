@@ -18,17 +18,17 @@ _MOST_POINTS = 4_000
 class LineChart(Component):
     """One or more panels that share the axis across; every line has its name at its end instead of a legend.
 
-    panels: ``{title, lines, top?, bottom?, scale?, band?, bound?}``. lines: ``{label, kind, points}`` with kind first (text
-    colour), second (primary), third (dashed) or points (circles); points: ``[x, y]`` with x ascending, y ``None`` for a gap. scale: "linear"
-    (from 0) or "log" (every y above 0). band: ``{low, high, label}`` the expected range. bound: ``{at, label}`` a dashed level.
-    across: "time" (x in ms since the epoch) or "number" with `across_label`. start, stop: ends of the axis; from the points where both are 0.
+    panels: ``{title, lines, top?, bottom?, log?, band?, bound?}``. lines: ``{label, kind, points}`` with kind first (text
+    colour), second (primary), third (dashed) or points (circles); points: ``[x, y]`` with x ascending, y ``None`` for a gap. log: every y is above 0 and
+    the scale logarithmic; else it begins at 0. band: ``{low, high, label}`` the expected range. bound: ``{at, label}`` a dashed level.
+    timed: x is ms since the epoch; else a number with `across_label`. start, stop: ends of the axis; from the points where both are 0.
     spans: ``{start, stop, label}`` marked as alarm. marks: ``{at, label}`` dashed uprights. said: the whole in one sentence, for the ear.
     """
 
     script: ClassVar[str] = "line_chart"
 
     panels = PlainList().tag(sync=True)
-    across = traitlets.Enum(("time", "number"), default_value="time").tag(sync=True)
+    timed = traitlets.Bool(True).tag(sync=True)
     across_label = PlainText().tag(sync=True)
     start = traitlets.Float(0.0).tag(sync=True)
     stop = traitlets.Float(0.0).tag(sync=True)
@@ -40,11 +40,9 @@ class LineChart(Component):
     def _panels_are_sound(self, proposal: Mapping[str, Any]) -> Any:  # Any: plain data, checked here
         for number, panel in enumerate(proposal["value"]):
             where = f"panels[{number}]"
-            check_keys(panel, where, required=("title", "lines"), optional=("top", "bottom", "scale", "band", "bound"))
-            if panel.get("scale", "linear") not in ("linear", "log"):
-                raise ValueError(f"{where}.scale: linear or log is needed")
+            check_keys(panel, where, required=("title", "lines"), optional=("top", "bottom", "log", "band", "bound"))
             for at, line in enumerate(panel["lines"]):
-                _check_line(line, f"{where}.lines[{at}]", log=panel.get("scale") == "log")
+                _check_line(line, f"{where}.lines[{at}]", log=bool(panel.get("log")))
             if panel.get("band"):
                 check_keys(panel["band"], f"{where}.band", required=("low", "high", "label"))
             if panel.get("bound"):

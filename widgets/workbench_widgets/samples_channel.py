@@ -22,7 +22,7 @@ def channel_samples(at_ms: int) -> list[tuple[type[Component], str, Data]]:
         "classical": {"label": "经典信道：已认证，公开可读", "state": "done"},
     }
     chart = {
-        "heading": "过去一小时", "hint": "红底 = 报警", "across": "time", "start": float(begin), "stop": float(at_ms),
+        "heading": "过去一小时", "hint": "红底 = 报警", "start": float(begin), "stop": float(at_ms),
         "panels": [
             {
                 "title": "误码率 QBER，%", "lines": [{"label": "7.4 %", "kind": "first", "points": qber}], "top": 12,
@@ -35,10 +35,10 @@ def channel_samples(at_ms: int) -> list[tuple[type[Component], str, Data]]:
         "said": "误码率从 3.3 % 升到 7.4 %，成码率降到 0",
     }  # fmt: skip
     curve = {
-        "heading": "发表的曲线与模拟的曲线", "across": "number", "across_label": "km",
+        "heading": "发表的曲线与模拟的曲线", "timed": False, "across_label": "km",
         "panels": [
             {
-                "title": "每脉冲密钥，bit", "scale": "log",
+                "title": "每脉冲密钥，bit", "log": True,
                 "lines": [
                     {"label": "上界", "kind": "third", "points": [[0, 0.8], [50, 0.09], [100, 0.008], [140, 0.001]]},
                     {"label": "模型", "kind": "first", "points": [[0, 2.5e-3], [50, 2.2e-4], [100, 1.7e-5], [140, 2.5e-7]]},

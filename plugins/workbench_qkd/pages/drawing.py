@@ -207,9 +207,9 @@ def curves(found: Reply, t: Translate) -> dict[str, Any]:
     def panel(one: Reply) -> dict[str, Any]:
         looks = (("bound", "third"), ("model", "first"), ("simulated", "second"), ("published", "points"))
         lines = [{"label": t(f"curve.{name}"), "kind": kind, "points": points(one, name)} for name, kind in looks if one[name]]
-        return {"title": t(f"curve.{one['name']}", trust=t(f"trust.{one['trust']}")), "scale": "log", "lines": lines, "bottom": 1e-8, "top": 10.0}
+        return {"title": t(f"curve.{one['name']}", trust=t(f"trust.{one['trust']}")), "log": True, "lines": lines, "bottom": 1e-8, "top": 10.0}
 
-    return {"across": "number", "across_label": "km", "panels": [panel(one) for one in found["curves"]], "said": t("curve.said")}
+    return {"timed": False, "across_label": "km", "panels": [panel(one) for one in found["curves"]], "said": t("curve.said")}
 
 
 __all__ = [

@@ -26,7 +26,7 @@ function numberTicks(start, stop) {
 }
 export default component({
   name: "line_chart",
-  traits: ["panels", "across", "across_label", "start", "stop", "spans", "marks", "said"],
+  traits: ["panels", "timed", "across_label", "start", "stop", "spans", "marks", "said"],
   isEmpty: (ctx) => !ctx.get("panels").some((panel) => panel.lines.some((line) => line.points.length)),
   skeleton: () => bones(["100%"], "220px"),
   view(ctx) {
@@ -48,7 +48,7 @@ export default component({
       const top = p * (CHART.head + CHART.high + CHART.gap) + CHART.head;
       const base = top + CHART.high;
       const ys = panel.lines.flatMap((line) => line.points.map((point) => point[1])).filter((y) => y !== null && y !== undefined);
-      const log = panel.scale === "log";
+      const log = Boolean(panel.log);
       const most = panel.top || (log ? 10 ** Math.ceil(Math.log10(Math.max(...ys, 1e-12))) : niceTop(Math.max(...ys, panel.band?.high || 0, panel.bound?.at || 0)));
       const least = log ? panel.bottom || 10 ** Math.floor(Math.log10(Math.min(...ys, most))) : panel.bottom || 0;
       const share = (y) => (log ? (Math.log10(Math.max(y, least)) - Math.log10(least)) / Math.max(1e-9, Math.log10(most) - Math.log10(least)) : (y - least) / (most - least));
@@ -96,10 +96,10 @@ export default component({
       drawn.push(h("line", { key: `m${i}`, x1: x.toFixed(1), x2: x.toFixed(1), y1: 8, y2: bottom, style: { stroke: "var(--tampered)", "stroke-width": "1.5", "stroke-dasharray": "4 3" } }),
         text(`mt${i}`, x + (late ? -6 : 6), 14 + (i % 2) * 16, mark.label, null, late ? "end" : "start", { fill: "var(--tampered)", "font-weight": "600" }));
     });
-    const ticks = ctx.get("across") === "time" ? timeTicks(start, stop) : numberTicks(start, stop);
+    const ticks = ctx.get("timed") ? timeTicks(start, stop) : numberTicks(start, stop);
     const fine = ticks.length > 1 && ticks[1] - ticks[0] < 60000;
     ticks.forEach((at, i) => {
-      const words = ctx.get("across") === "time" ? (fine ? formats.clock(at, ctx.lang) : formats.clock(at, ctx.lang).slice(0, 5)) : shortNumber(at);
+      const words = ctx.get("timed") ? (fine ? formats.clock(at, ctx.lang) : formats.clock(at, ctx.lang).slice(0, 5)) : shortNumber(at);
       drawn.push(text(`x${i}`, X(at), bottom + 18, words, "d", "middle"));
     });
     if (ctx.get("across_label")) drawn.push(text("xl", CHART.left + inner + 10, bottom + 18, ctx.get("across_label"), "d"));
