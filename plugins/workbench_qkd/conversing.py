@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from workbench.channel.handshake import Initiator, Responder
 from workbench.channel.session import SealedSession
-from workbench.channel.terms import End, Policy, QkdShare, SessionTerms
+from workbench.channel.terms import End, QkdShare
 from workbench.contracts import Letter, LetterKind, Transaction
 from workbench.crypto import canonical, sm3
 from workbench.domain.party import PartyId
-from workbench.errors import KeyUnavailable, PeerUnavailable, ProtocolViolation, Refused, WorkbenchError
+from workbench.errors import PeerUnavailable, ProtocolViolation, Refused, WorkbenchError
 from workbench_kme.service import views
-from workbench_qkd import policies, sessions
-from workbench_qkd.model import counts, exhausted, needs_share
+from workbench_qkd import policies, sessions, taking
+from workbench_qkd.model import exhausted
 from workbench_qkd.service import ChannelService, service_of
 
 HELLO: Final = "qkd.hello"
@@ -60,33 +60,10 @@ class Conversations:
             policy = policies.in_force(reader, line.line, line.policy)
             held = line.line in policies.held(reader)
         try:
-            return policy, self._taken(line, policy, held=held)
+            return policy, taking.fresh(self._service, line, policy, held=held)
         except WorkbenchError as error:
             self._refused(line.line, policy, error, actor=actor)
             raise
-
-    def _taken(self, line: views.Line, policy: str, *, held: bool) -> QkdShare | None:
-        if held or line.state == "alarm":
-            raise exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True)
-        if not needs_share(policy):
-            return None
-        if not counts(policy, line.provenance, self._host.setting("qkd.required_origins")):
-            raise Refused(
-                f"线路 {line.line} 的策略只认设备密钥，这里的密钥来源是 {line.provenance}。接入设备，或由两个人降低策略",
-                f"The policy of line {line.line} counts device keys only and its keys are {line.provenance}. Connect a device, or two people weaken the policy",
-                code="PROVENANCE_REFUSED",
-            )
-        keys, _ = self._service.keys()
-        try:
-            got = keys.get_keys(line.peer_saes[0])[0]
-        except KeyUnavailable as error:
-            if error.code != "EXHAUSTED":
-                raise
-            retry = error.details.get("retry_after_s", "0")
-            raise exhausted(line.line, missing=1, retry_after_s=int(retry) if retry.isdigit() else 0, is_stopped=False) from error
-        finally:
-            keys.close()
-        return QkdShare(got.key_id, got.provenance, got.value)
 
     def rehearse(self, line: views.Line, *, actor: str, wait: Any) -> sessions.Opened:  # Any: wait(letter) -> its state
         """One session from first message to last frame with the far site's node; both ends' keys are used up.
@@ -99,7 +76,7 @@ class Conversations:
             raise Refused(f"对端站点 {peer} 不是本项目的机构", f"The far site {peer} is no institution of this project", code="UNKNOWN_PARTNER")
         policy, share = self.share_for(line, actor=actor)
         initiator = Initiator(
-            identity=host.party, key=host.keys.message, peer=End(peer, host.pinned_keys(peer).message), terms=self._terms(policy), qkd=share
+            identity=host.party, key=host.keys.message, peer=End(peer, host.pinned_keys(peer).message), terms=taking.terms(self._service, policy), qkd=share
         )
         hello = initiator.hello()
         name = _name(hello)
@@ -126,7 +103,7 @@ class Conversations:
             raise
         facts = session.facts()
         session.kill()
-        self._consumed(opened)
+        taking.consumed(self._service, opened.key_id, purpose="session", reference=opened.session)
         host.store.write(lambda tx: sessions.done(tx, host, opened, suite=facts["suite"], actor=actor, cause=PURPOSE))
         return opened
 
@@ -142,7 +119,7 @@ class Conversations:
         with host.store.read() as reader:
             policy, held = policies.in_force(reader, line.line, line.policy), line.line in policies.held(reader)
         responder = Responder(
-            identity=host.party, key=host.keys.message, peer=End(letter.sender, host.pinned_keys(letter.sender).message), terms=self._terms(policy)
+            identity=host.party, key=host.keys.message, peer=End(letter.sender, host.pinned_keys(letter.sender).message), terms=taking.terms(self._service, policy)
         )
         opened = sessions.Opened(_name(hello), line.line, PURPOSE, policy, "", "")
         try:
@@ -150,7 +127,7 @@ class Conversations:
             opened = sessions.Opened(_name(hello), line.line, PURPOSE, policy, wanted.key_id, wanted.provenance)
             if held or line.state == "alarm":
                 return opened, exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True), responder.refuse("LINE_STOPPED")
-            answer = responder.answer(self._named(line, wanted.key_id), retry_after_s=_RETRY_S)
+            answer = responder.answer(taking.named(self._service, line, wanted.key_id), retry_after_s=_RETRY_S)
         except WorkbenchError as error:
             if not responder.refusal:
                 raise
@@ -160,19 +137,6 @@ class Conversations:
             self._answered = {name: one for name, one in self._answered.items() if now - one.at_ms < KEPT_MS}
             self._answered[opened.session] = _Answered(responder, line.line, now)
         return opened, None, answer
-
-    def _named(self, line: views.Line, key_id: str) -> QkdShare | None:
-        """The key of this id, once; None when this site has none of it."""
-        if not key_id:
-            return None
-        keys, _ = self._service.keys()
-        try:
-            got = keys.get_keys_by_id(line.peer_saes[0], [key_id])[0]
-        except WorkbenchError:
-            return None
-        finally:
-            keys.close()
-        return QkdShare(got.key_id, got.provenance, got.value)
 
     def receive_hello(self, tx: Transaction, letter: Letter) -> bytes:
         """Write down what was asked, and the refusal where there is one; the answer, signed by the exchange itself."""
@@ -196,7 +160,7 @@ class Conversations:
         facts = session.facts()
         session.kill()
         opened = sessions.Opened(str(told["session"]), kept.line, PURPOSE, facts["policy"], facts["key_id"], facts["provenance"])
-        self._consumed(opened)
+        taking.consumed(self._service, opened.key_id, purpose="session", reference=opened.session)
         return opened, facts["suite"], frame
 
     def receive_confirm(self, tx: Transaction, letter: Letter) -> bytes:
@@ -206,20 +170,6 @@ class Conversations:
         return _pack({"frame": _text(frame)})
 
     # ------------------------------------------------------------------ both
-
-    def _terms(self, policy: str) -> SessionTerms:
-        origins = tuple(self._host.setting("qkd.required_origins")) if policy == "qkd-required" else ()
-        return SessionTerms(Policy(policy), provenances=origins)
-
-    def _consumed(self, opened: sessions.Opened) -> None:
-        """Say what the key was used for: a leak report lists it. A session that is over already does not fail for it."""
-        if opened.key_id:
-            keys, sae = self._service.keys()
-            keys.close()
-            try:
-                self._service.client().consume([opened.key_id], sae=sae, purpose="session", reference=opened.session)
-            except WorkbenchError as error:
-                self._host.log_fault(error)
 
     def _refused(self, line: str, policy: str, error: WorkbenchError, *, actor: str) -> None:
         name = f"S-{self._host.random(6).hex()}"

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from workbench_qkd.service import service_of
@@ -99,14 +100,17 @@ class Linked(Institutions):
     seen: list[tuple[str, str, bytes]] = field(default_factory=list)
     change: Callable[[str, str, bytes], bytes] = lambda party, path, body: body
     servers: list[Any] = field(default_factory=list)
+    real: bool = False  # entities are processes that the settings name
 
     def start(self, party: str, **options: Any) -> Workbench:
         node = open_node(self.workspace, party)
         other = "bank" if party == "broker" else "broker"
-        self.entities[party] = Entity(
+        made = Entity(
             {"a1": line(peer_site=other, peer_kme=f"kme-{other}", peer_saes=[f"sae-{other}"], role="sender" if party == "broker" else "receiver")}
         )
-        service_of(node).attach(self.entities[party], self.stock, sae=f"sae-{party}")
+        if not self.real:
+            self.entities[party] = made
+            service_of(node).attach(made, self.stock, sae=f"sae-{party}")
         tapped = [Tapped(one, self.seen, lambda *told: self.change(*told)) for one in node.plugins.collect_all("workbench_channels")]
         carried = node.plugins.collect_all("workbench_carried_channels", host=node)
         channel = chosen(tapped, carried, node.setting("node.channels"), known=node.parties())
@@ -136,14 +140,14 @@ class Linked(Institutions):
 
 
 @contextmanager
-def linked(channels: bool = True) -> Iterator[Linked]:
-    """Broker and bank over the channel qkd."""
+def linked(sites: Path | None = None) -> Iterator[Linked]:
+    """Broker and bank over the channel qkd. sites: folder of two entities that run, one folder a party."""
     workspace = fresh_workspace()
-    if channels:
-        write_settings(workspace, "broker", node__channels={"bank": "qkd"})
-        write_settings(workspace, "bank", node__channels={"broker": "qkd"})
+    for party, other in (("broker", "bank"), ("bank", "broker")):
+        kme = {"qkd__kme": {"folder": str(sites / party)}} if sites else {}
+        write_settings(workspace, party, node__channels={other: "qkd"}, **kme)
     free_ports(workspace)
-    made = Linked(workspace)
+    made = Linked(workspace, real=sites is not None)
     thread = threading.Thread(target=made.loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -155,6 +159,14 @@ def linked(channels: bool = True) -> Iterator[Linked]:
             asyncio.run_coroutine_threadsafe(server.close(), made.loop).result(20)
         for party in list(made.nodes):
             made.stop(party)
+        asyncio.run_coroutine_threadsafe(_settled(), made.loop).result(20)
         made.loop.call_soon_threadsafe(made.loop.stop)
         thread.join(10)
         shutil.rmtree(workspace.folder)
+
+
+async def _settled() -> None:
+    """Return when what closing has begun is done."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    if rest:
+        await asyncio.wait(rest, timeout=5)

@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from workbench_qkd import channel, sessions
 from workbench_qkd.carried import Carried
 
+from tests.kme.service.kme_pair import imported_plan, until
 from tests.qkd.linked import Linked, linked
 from workbench.channel.session_state import Limits
 from workbench.domain.party import Role
 from workbench.errors import PeerError, PeerUnavailable
+from workbench_kme.service import supervise
+from workbench_kme.service.client import Credentials, ManagementClient
+from workbench_kme.service.config import Quota
+from workbench_kme.service.sites import make_sites
+from workbench_kme.sources.imported import make_key_file
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +43,8 @@ def two(started: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
         entity.change(policy="hybrid-required", state="full")
     for node in started.nodes.values():
         node.store.write(lambda tx: tx.execute("DELETE FROM qkd_held"))
-    end(started)
     started.seen.clear()
+    end(started)
     yield started
     started.change = lambda party, path, body: body
 
@@ -53,6 +63,12 @@ def raw(two: Linked, path: str, body: bytes) -> bytes:
 
 def newest(two: Linked, party: str, kind: str) -> dict[str, str]:
     return dict(two.entries(party, kind=kind)[-1].values)
+
+
+def own(two: Linked) -> Any:
+    """The session of the broker's calls; the newest in its log may be the bank's."""
+    link: Any = two.links["broker"]._links["bank"][1]  # type: ignore[attr-defined]
+    return link._held
 
 
 def altered(wanted: str) -> Callable[[str, str, bytes], bytes]:
@@ -94,7 +110,7 @@ def test_a_drained_pool_refuses_with_what_is_missing_and_when_and_sends_nothing_
     with pytest.raises(PeerUnavailable) as refused:
         two.ask()
     assert (refused.value.code, refused.value.details["missing"], refused.value.details["retry_after_s"]) == ("KEY_EXHAUSTED", "1", "40")
-    assert {path for path, _ in sent(two)} <= {"qkd/ready", "qkd/ready reply"}, "neither a hello nor a plain call"
+    assert {path for path, _ in sent(two)} <= {"qkd/ready", "qkd/ready reply", "qkd/call reply"}, "neither a hello nor a plain call"
     assert newest(two, "broker", "qkd.session_refused")["code"] == "KEY_EXHAUSTED"
     two.stock.left = 5
     assert json.loads(two.ask())["party"] == "bank"
@@ -129,11 +145,14 @@ def test_a_call_outside_a_session_is_not_looked_at(two: Linked) -> None:
 
 def test_a_partner_with_another_policy_gets_no_session(two: Linked) -> None:
     two.entities["bank"].change(policy="pqc-only")
+    end(two)
+    two.seen.clear()
     with pytest.raises(PeerError) as refused:
         two.ask()
     assert refused.value.code == "SESSION_REFUSED"
     assert refused.value.details["reason"] == "SESSION_TERMS_DIFFER"
-    assert {path for path, _ in sent(two)} == {"qkd/ready", "qkd/ready reply", "qkd/hello", "qkd/hello reply"}
+    assert "qkd/confirm" not in {path for path, _ in sent(two)}
+    assert {path[:4] for path, _ in sent(two)} == {"qkd/"}
     assert newest(two, "broker", "qkd.session_refused")["code"] == "SESSION_REFUSED"
     assert newest(two, "bank", "qkd.session_refused")["code"] == "SESSION_TERMS_DIFFER"
 
@@ -168,13 +187,13 @@ def test_a_held_line_ends_running_sessions_and_starts_none(two: Linked) -> None:
 
 def test_revoking_the_key_of_a_session_makes_the_next_call_take_another(two: Linked) -> None:
     two.ask()
-    before = newest(two, "broker", "qkd.session_opened")
-    two.call("broker", Role.OPERATOR, "qkd.revoke", line="a1", key_ids=[before["key_id"]], reason="演练：密钥可能已泄露")
+    before = own(two).session.facts()["key_id"], own(two).name
+    two.call("broker", Role.OPERATOR, "qkd.revoke", line="a1", key_ids=[before[0]], reason="演练：密钥可能已泄露")
     two.ask()
-    after = newest(two, "broker", "qkd.session_opened")
-    assert (after["session"] != before["session"], after["key_id"] != before["key_id"]) == (True, True)
+    after = own(two).session.facts()["key_id"], own(two).name
+    assert (after[0] != before[0], after[1] != before[1]) == (True, True)
     ended = {one.values["session"]: one.values["cause"] for one in two.entries("broker", kind="qkd.session_ended")}
-    assert ended[before["session"]] == "revoked"
+    assert ended[before[1]] == "revoked"
 
 
 def test_volume_renews_a_session_with_a_fresh_key_and_without_one_it_stops_at_its_limit(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,11 +201,12 @@ def test_volume_renews_a_session_with_a_fresh_key_and_without_one_it_stops_at_it
     end(two)
     for _ in range(40):
         two.ask()
-    opened = newest(two, "broker", "qkd.session_opened")
+    name = own(two).name
     for party in ("broker", "bank"):
-        renewed = [dict(one.values) for one in two.entries(party, kind="qkd.session_renewed") if one.values["session"] == opened["session"]]
+        renewed = [dict(one.values) for one in two.entries(party, kind="qkd.session_renewed") if one.values["session"] == name]
         assert len(renewed) >= 2
-        assert len({opened["key_id"], *(one["key_id"] for one in renewed)}) == len(renewed) + 1, "a fresh key each time"
+        [first] = [one.values["key_id"] for one in two.entries(party, kind="qkd.session_opened") if one.values["session"] == name]
+        assert len({first, *(one["key_id"] for one in renewed)}) == len(renewed) + 1, "a fresh key each time"
     two.stock.left = 0
     with pytest.raises(PeerUnavailable) as refused:
         for _ in range(17):
@@ -197,9 +217,41 @@ def test_volume_renews_a_session_with_a_fresh_key_and_without_one_it_stops_at_it
 
 def test_a_partner_without_a_line_is_refused(two: Linked) -> None:
     two.entities["broker"].change(peer_site="cardnet")
+    end(two)
     try:
         with pytest.raises(PeerUnavailable) as refused:
             two.ask()
         assert refused.value.code == "NO_LINE"
     finally:
         two.entities["broker"].change(peer_site="bank")
+
+
+def test_two_entities_of_their_own_give_the_keys_of_an_intersection_and_list_what_for() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="kme-"))
+    saes = {"broker": ("sae-broker",), "bank": ("sae-bank",)}
+    sites = make_sites(folder, [imported_plan(line="a1", sender="broker", receiver="bank")], now=datetime.now(UTC), saes=saes, quota=Quota(1000, 60_000, 0))
+    supervise.start_kmes(folder, sites=())
+    try:
+        nodes = {one: ManagementClient(sites[one].address, Credentials.from_site(sites[one].folder, "node", kme=sites[one].kme)) for one in saes}
+        data = make_key_file("a1", 64)
+        for one in saes:
+            inbox = sites[one].folder / "inbox" / "keys.wbki"
+            inbox.write_bytes(data)
+            inbox.chmod(0o600)
+        until(lambda: nodes["broker"].line("a1").peer_reachable, what="the far end")
+        nodes["broker"].recover("a1")
+        until(lambda: all(one.line("a1").available and one.line("a1").in_step for one in nodes.values()), what="keys at both ends")
+        with linked(folder) as two:
+            ours, _ = two.run("broker", "bank", "wealth-marketing")
+            used = {party: {one.values["key_id"] for one in two.entries(party, job=ours.job, kind="qkd.session_used")} for party in saes}
+            assert used["broker"] == used["bank"] and len(used["bank"]) == 2
+            sessions_of = {one.values["session"] for one in two.entries("bank", job=ours.job, kind="qkd.session_used")}
+            for entity in nodes.values():
+                for key_id in used["bank"]:
+                    assert {one.reference for one in entity.leak_report(key_id).uses} <= sessions_of
+                    assert entity.leak_report(key_id).uses
+        for entity in nodes.values():
+            entity.close()
+    finally:
+        supervise.stop_kmes(folder, sites=())
+        shutil.rmtree(folder)
