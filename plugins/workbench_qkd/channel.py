@@ -43,6 +43,7 @@ from workbench_qkd.service import service_of
 PREFIX: Final = "qkd/"
 ROOM_BYTES: Final = 2048
 """What frame, call and status add to a body at most."""
+MOST_BYTES: Final = (16 << 20) - ROOM_BYTES
 PAUSE_S: Final = 2.0
 EXCHANGE_S: Final = 20.0
 END_S: Final = 2.0
@@ -211,6 +212,8 @@ class SealedLink(_Working):
         Raises PeerUnavailable where a session lacks what the policy asks for (code and details say what, and when to try
         again), on time-out or loss of the connection; PeerError otherwise.
         """
+        if len(body) > MOST_BYTES:
+            raise PeerError(f"请求超过 {MOST_BYTES} 字节，未发出", f"the request exceeds {MOST_BYTES} bytes and was not sent", code="BODY_TOO_LARGE")
         until = time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -254,9 +257,11 @@ class SealedLink(_Working):
         held = await self._session(carried)
         try:
             request = await self.work(carried.seal, held, path, body)
-        except KeyUnavailable as error:  # spent, and there was no key for a renewal: say which key is missing
-            raise self._refusal[1] if self._refusal is not None else error from error
         except WorkbenchError as error:
+            if error.code == "REKEY_REQUIRED":  # spent, and there was no key for a renewal: say which key is missing
+                raise self._refusal[1] if self._refusal is not None else error from error
+            if error.code not in ("SESSION_BROKEN", "SESSION_CLOSED"):  # such as an entry about the job that could not be written
+                raise
             await self._drop(carried, held, "broken")
             raise _Again from error
         try:

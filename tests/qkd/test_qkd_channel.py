@@ -20,7 +20,7 @@ from tests.kme.service.kme_pair import imported_plan, until
 from tests.qkd.linked import Linked, linked
 from workbench.channel.session_state import Limits
 from workbench.domain.party import Role
-from workbench.errors import PeerError, PeerUnavailable
+from workbench.errors import PeerError, PeerUnavailable, StorageFailed
 from workbench_kme.service import supervise
 from workbench_kme.service.client import Credentials, ManagementClient
 from workbench_kme.service.config import Quota
@@ -213,6 +213,28 @@ def test_volume_renews_a_session_with_a_fresh_key_and_without_one_it_stops_at_it
             two.ask()
     assert refused.value.code == "KEY_EXHAUSTED"
     assert refused.value.details["retry_after_s"] == "40"
+
+
+def test_a_job_whose_entry_cannot_be_written_sends_nothing_and_costs_no_key(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    two.ask()
+    left = two.stock.left
+
+    def failing(*values: Any) -> None:
+        raise StorageFailed("写不了", "cannot write")
+
+    monkeypatch.setattr(Carried, "_note_use", failing)
+    before = own(two).session.status().sent
+    with pytest.raises(PeerError) as refused:
+        two.ask(path="message", body=b"any")
+    assert refused.value.code == StorageFailed.default_code
+    assert own(two).session.status().sent > before, "sealed, and then not sent"
+    assert two.stock.left == left
+
+
+def test_a_request_that_no_frame_can_hold_is_not_sent(two: Linked) -> None:
+    with pytest.raises(PeerError) as refused:
+        two.ask(body=bytes(channel.MOST_BYTES + 1))
+    assert refused.value.code == "BODY_TOO_LARGE"
 
 
 def test_a_partner_without_a_line_is_refused(two: Linked) -> None:
