@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from session_world import NOW, flips, sessions, share
+from session_world import HYBRID, NOW, flips, sessions, share
 from workbench.channel.frame import Direction, Kind
 from workbench.channel.pad import PadPool
 from workbench.channel.session import MAX_REFUSED, SealedSession
@@ -99,6 +101,17 @@ def test_an_item_without_its_pool_is_refused_as_any_other_frame() -> None:
     refuse(other, frame, wrong_way)
     with pytest.raises(ValueError, match="direction"):
         other.seal_padded(b"pin", purpose="pin", pads=theirs, now_ms=NOW)
+
+
+def test_where_signatures_are_agreed_there_are_no_items_and_no_key_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = sessions(replace(HYBRID, signed=True))
+    mine, theirs = pools(4)
+    with pytest.raises(ValueError, match="seal_signed"):
+        one.seal_padded(b"pin", purpose="pin", pads=mine, now_ms=NOW)
+    assert (one.status().sent, mine.available) == (0, 4)
+    monkeypatch.setattr(one, "_check_unsigned", lambda: None)  # an end that does not keep to it
+    refuse(other, one.seal_padded(b"pin", purpose="pin", pads=mine, now_ms=NOW), theirs)
+    assert theirs.available == 4
 
 
 def test_an_item_does_not_pass_in_another_session_or_after_a_repeat() -> None:

@@ -590,6 +590,16 @@ def test_where_signatures_are_agreed_nothing_unsigned_is_sealed_or_opened() -> N
     refuse(other, one.seal_signed(b"x", purpose="question", key=CARDNET_KEY, now_ms=NOW)[0])
     frame, _ = one.seal_signed(b"x", purpose="question", key=CARDNET_KEY, now_ms=NOW)
     assert other.open(frame, now_ms=NOW, signer=CARDNET_KEY.public).payload == b"x"
+    assert other.open(one.close(now_ms=NOW), now_ms=NOW).kind is Kind.END, "it has no payload that could be signed"
+
+
+def test_where_signatures_are_agreed_there_are_no_chunks() -> None:
+    """They carry no statement; an end that seals them all the same is not believed."""
+    one, other = sessions(SIGNED)
+    with pytest.raises(ValueError, match="seal_signed"):
+        one.seal_chunk(b"part", stream=bytes(8), index=0, final=True, purpose="list", now_ms=NOW)
+    assert one.status().sent == 0
+    refuse(other, one._seal(Kind.CHUNK, "list", NOW, bytes(16) + b"\x01", b"unsigned"))
 
 
 def test_a_statement_made_for_another_frame_does_not_fit() -> None:

@@ -118,8 +118,7 @@ class SealedSession:
         payload: at most 16 MiB. Raises KeyUnavailable (REKEY_REQUIRED) at a limit, Refused (SESSION_BROKEN,
         SESSION_CLOSED), ValueError for a purpose of another form, a payload too large, or terms that ask for signatures.
         """
-        if self._current.agreed.terms.signed:
-            raise ValueError("the terms of this session ask for signed data: use seal_signed")
+        self._check_unsigned()
         return self._seal(Kind.DATA, purpose, now_ms, b"", payload)
 
     def seal_signed(
@@ -153,6 +152,7 @@ class SealedSession:
 
     def seal_chunk(self, part: bytes, *, stream: bytes, index: int, final: bool, purpose: str, now_ms: int) -> bytes:
         """A frame of kind chunk; `stream.StreamSealer` counts. stream: 8 bytes. Raises as `seal`."""
+        self._check_unsigned()
         if len(stream) != 8:
             raise ValueError("a stream id has 8 bytes")
         head = stream + index.to_bytes(8, "big") + bytes([final])
@@ -163,6 +163,7 @@ class SealedSession:
 
         Raises KeyUnavailable (PAD_EXHAUSTED), else as `seal`.
         """
+        self._check_unsigned()
         with self._lock:
             self._check_live(now_ms)
             if pads.direction is not direction_of(self.role):
@@ -179,6 +180,10 @@ class SealedSession:
             frame = self._seal_locked(Kind.END, END_PURPOSE)
             self._end_sent = True
             return frame
+
+    def _check_unsigned(self) -> None:
+        if self._current.agreed.terms.signed:
+            raise ValueError("the terms of this session ask for signed data: use seal_signed")
 
     def _seal(self, kind: Kind, purpose: str, now_ms: int, head: bytes, payload: bytes) -> bytes:
         with self._lock:
@@ -281,6 +286,8 @@ class SealedSession:
             return None
         agreed = epoch.agreed
         key_ids = (agreed.key_id,) if agreed.key_id else ()
+        if agreed.terms.signed and header.kind not in (Kind.SIGNED, Kind.END):  # a payload that nobody signed
+            return None
         if header.kind == Kind.CHUNK:
             if len(plaintext) < _CHUNK_HEAD or plaintext[16] > 1:
                 return None
@@ -296,10 +303,7 @@ class SealedSession:
             if item is None:
                 return None
             plaintext = payload
-        elif header.kind == Kind.DATA:
-            if agreed.terms.signed:
-                return None
-        elif header.kind != Kind.END or plaintext or header.purpose != END_PURPOSE:
+        elif header.kind != Kind.DATA and (header.kind != Kind.END or plaintext or header.purpose != END_PURPOSE):
             return None
         return OpenedFrame(
             Kind(header.kind),
@@ -316,7 +320,8 @@ class SealedSession:
         header = parts.header
         found = pads.open_sealed(parts)
         here = pads.direction is self._other_direction() and self._epoch_of(header.epoch) is not None
-        if found is None or not here or not self._in_place(parts) or header.kind != Kind.PADDED:
+        is_unsigned_barred = self._current.agreed.terms.signed
+        if found is None or not here or not self._in_place(parts) or header.kind != Kind.PADDED or is_unsigned_barred:
             return None
         payload, ids = found
         return OpenedFrame(
