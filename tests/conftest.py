@@ -7,9 +7,17 @@ for longer than a page may take. Any other failure of it counts at once, and so 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# One private place for compiled arithmetic: every node and key-management entity that a test starts would otherwise
+# compile for itself, half a minute of processor time each.
+_COMPILED = Path(tempfile.gettempdir()) / f"workbench-tests-compiled-{os.getuid()}"
+_COMPILED.mkdir(mode=0o700, exist_ok=True)
+os.environ.setdefault("NUMBA_CACHE_DIR", str(_COMPILED))
 
 MAY_BE_SKIPPED = (
     "this account may not mount a small file system",

@@ -25,6 +25,8 @@ from workbench_kme.keys.model import (
 from workbench_kme.keys.rows import LineRow, Reader, add_event, key_row, move, move_where, pointer, raise_pointer
 
 MOST_OPEN_BLOCKS = 4096
+MOST_AHEAD = 1 << 20
+"""How far a block number of the other end may lie beyond the next one of this end: a number taken is taken for ever."""
 _MOST_RESERVED = 65_536
 _FIELDS = frozenset({"blocks", "floors", "from", "generation", "line", "next_block", "pools", "reserved", "store", "v"})
 
@@ -169,9 +171,16 @@ def sync_state(core: Core, reader: Reader, line: LineRow) -> SyncState:
 
 
 def apply_sync(tx: Transaction, now: int, line: LineRow, state: SyncState) -> SyncReport:
-    """Bring this end into step with what the other says, row by row of section 2.2."""
+    """Bring this end into step with what the other says, row by row of section 2.2.
+
+    Raises ProtocolViolation SYNC_OUT_OF_REACH, and changes nothing, for numbers more than 2^20 blocks beyond this end.
+    """
     if state.line != line.line.name or state.sender != line.line.peer:
         raise _malformed()
+    following = tx.execute("SELECT next_block FROM kme_line WHERE number = ?", (line.number,)).fetchone()[0]
+    places = [one.block for one in (*state.pointers, *state.floors) if one is not None]
+    if max(state.next_block, *places, *(one.block for one in state.blocks), 0) > following + MOST_AHEAD:
+        raise _out_of_reach(line)
     theirs = {one.block: one for one in state.blocks}
     ours = {int(row[0]): row for row in tx.execute(
         "SELECT block, count, chk, stored_ms FROM kme_block WHERE line = ? AND open > 0", (line.number,)
@@ -404,6 +413,15 @@ def _malformed() -> ProtocolViolation:
         "对端的同步消息格式不符，未作任何改动：运维人员核对两端版本与线路配置",
         "the sync message of the other end is malformed; nothing was changed: operators compare versions and lines",
         code="SYNC_MALFORMED",
+    )
+
+
+def _out_of_reach(line: LineRow) -> ProtocolViolation:
+    return ProtocolViolation(
+        f"线路 {line.line.name} 对端的数据块号超出本端的可信范围，未作任何改动：两端运维人员核对密钥库",
+        f"block numbers of the other end of line {line.line.name} are out of reach of this one; nothing was changed:"
+        " operators of both ends compare the stores",
+        code="SYNC_OUT_OF_REACH",
     )
 
 

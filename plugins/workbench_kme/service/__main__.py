@@ -14,18 +14,23 @@ import sys
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
-from workbench_kme.service import delivery, link, management
+from workbench_kme.service import compiled, delivery, link, management
 from workbench_kme.service.config import split_address
 from workbench_kme.service.entity import Entity
-from workbench_kme.service.listening import Answer, Call, Listener
-from workbench_kme.service.peering import MAX_BODY_BYTES as LINK_BODY_BYTES
+from workbench_kme.service.listening import Answer, Call, Limits, Listener
 from workbench_kme.service.standard import MAX_BODY_BYTES
 from workbench_kme.service.tls import server_context
 
 _TOO_LARGE = Answer(400, b'{"message":"the request is too large or incomplete"}')
+_BUSY = Answer(503, b'{"message":"too much at once","details":[{"retry_after_s":5},{"code":"BUSY"}]}')
 _FAILED = Answer(503, b'{"message":"the KME failed internally","details":[{"code":"INTERNAL"}]}')
-_LINK_TOO_LARGE = Answer(409, b'{"code":"MALFORMED"}')
-_LINK_FAILED = Answer(409, b'{"code":"FAILED"}')
+_LINK_TOO_LARGE = Answer(409, b'{"code":"TOO_LARGE"}')
+_LINK_BUSY = Answer(503, b'{"code":"BUSY"}')
+_LINK_FAILED = Answer(503, b'{"code":"FAILED"}')
+_SITE_LIMITS = Limits(connections=256, connections_of_one_address=192, bytes_in_flight=8 << 20)
+"""A site's node and applications may well share one machine, and keep connections open."""
+_LINK_LIMITS = Limits(connections=128, connections_of_one_address=64, bytes_in_flight=192 << 20)
+"""Another KME keeps eight connections a line at most."""
 
 
 async def serve(entity: Entity) -> None:
@@ -41,11 +46,21 @@ async def serve(entity: Entity) -> None:
         return delivery.answer(entity, call)
 
     pair = (entity.certificate, entity.secrets.tls_key)
-    site = Listener(for_the_site, max_body_bytes=MAX_BODY_BYTES, too_large=_TOO_LARGE, failed=_FAILED)
+    site = Listener(
+        for_the_site,
+        # Whoever gets here has a certificate of this site's own authority; what it may do is said with the answer.
+        admits=lambda _caller, _fingerprint, _path: MAX_BODY_BYTES,
+        limits=_SITE_LIMITS,
+        too_large=_TOO_LARGE,
+        busy=_BUSY,
+        failed=_FAILED,
+    )
     peers = Listener(
         lambda call: link.answer(entity, call),
-        max_body_bytes=LINK_BODY_BYTES,
+        admits=lambda caller, fingerprint, path: link.admit(entity, caller, fingerprint, path),
+        limits=_LINK_LIMITS,
         too_large=_LINK_TOO_LARGE,
+        busy=_LINK_BUSY,
         failed=_LINK_FAILED,
     )
     host, port = split_address(entity.config.address)
@@ -76,6 +91,7 @@ def main(arguments: list[str]) -> int:
     passphrase = sys.stdin.readline().rstrip("\n")
     try:
         entity = Entity(Path(arguments[0]), passphrase)
+        compiled.keep_within(entity.folder)
         try:
             asyncio.run(serve(entity))
         finally:

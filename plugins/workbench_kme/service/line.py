@@ -15,7 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from workbench.crypto import random
-from workbench.errors import KeyUnavailable, PeerError, WorkbenchError
+from workbench.errors import (
+    KeyUnavailable,
+    PeerError,
+    SelfTestFailed,
+    StorageFailed,
+    VerificationError,
+    WorkbenchError,
+)
 from workbench_kme.keys import KeyStore, KeyValue, Provenance, Reservation, State, SyncState, format_sync, parse_sync
 from workbench_kme.keys import SyncReport as StoreReport
 from workbench_kme.service.alarming import Alarms
@@ -34,6 +41,8 @@ PEER_LOST_S = 3.0
 EXPIRE_S = 60.0
 RESERVE_TRIES = 3
 STEP_WAIT_S = 3.0
+ANSWERS_TO_A_WITHDRAWAL = frozenset({"MALFORMED", "REASON_MALFORMED", "NO_SUCH_LINE", "NO_SUCH_BLOCK"})
+"""Refusals that a repetition would not change. After any other the withdrawal is said again until it is done."""
 
 _log = logging.getLogger(__name__)
 
@@ -177,7 +186,15 @@ class LineEnd:
                     self.config.line, master, slaves, number=number, size=size, origins=origins
                 )
                 if self._accepted(reservation):
-                    return self.store.hand_out(reservation.key_ids, master)
+                    try:
+                        return self.store.hand_out(reservation.key_ids, master)
+                    except (KeyUnavailable, VerificationError) as error:
+                        if error.code not in ("KEY_GONE", "SEAL_BROKEN"):
+                            raise
+                        # Taken out of use, or found damaged, since it was set aside: no value has left, and the other
+                        # end lets go of the rest when both compare.
+                        _log.warning("line %s: reserved keys were not handed out (%s)", self.config.line, error.code)
+                        self.store.abandon(reservation.key_ids)
             self._lose_step()
             self._await_step()
         raise self._out_of_step()
@@ -289,9 +306,11 @@ class LineEnd:
             try:
                 self._link.call("withdraw", body, ("changed",))
             except PeerRefused as refused:
-                # It knows nothing of these keys: an answer as well, and a sync will show what differs.
                 _log.warning("line %s: a withdrawal was refused with %s", self.config.line, refused.code)
                 self._in_step = False
+                if refused.code not in ANSWERS_TO_A_WITHDRAWAL:
+                    raise
+                # It knows nothing of these keys: an answer as well, and a sync will show what differs.
             self.journal.told(number)
 
     def _lose_step(self) -> None:
@@ -433,6 +452,8 @@ class LineEnd:
             raise LinkConflict("NOT_IN_STOCK", keys=list(body["keys"]))
         try:
             self.store.accept(reservation)
+        except (StorageFailed, SelfTestFailed):
+            raise  # says nothing of the keys: 503
         except WorkbenchError as error:
             self._in_step = False
             listed = error.details.get("keys", "").split()

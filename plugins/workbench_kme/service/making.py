@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.crypto import random
-from workbench.errors import KeyUnavailable, Refused, WorkbenchError
+from workbench.errors import KeyUnavailable, PeerError, Refused, WorkbenchError
 from workbench_kme.keys import KeyStore, Provenance
+from workbench_kme.keys.syncing import MOST_AHEAD
 from workbench_kme.service.alarming import Alarms
 from workbench_kme.service.config import LineConfig
 from workbench_kme.service.journal import Journal
@@ -22,7 +23,7 @@ from workbench_kme.service.judging import SOURCE_ALARMS, Judge, counts_as_json
 from workbench_kme.service.peering import BLOCK_TIMEOUT_S, PeerLink, PeerRefused
 from workbench_kme.service.pool import PoolKeeper
 from workbench_kme.service.views import Block
-from workbench_kme.service.wire import LinkConflict, from_text, to_text, unavailable
+from workbench_kme.service.wire import ATTACKS, LinkConflict, from_text, to_text, unavailable
 from workbench_kme.sources import BlockMachine, BlockTask, KeySource, SourceWaiting
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ RETRY_DOUBLINGS = 4
 """After a block that gave no key the next is tried in 3 s, then 6, at last 48: each costs bits of the pool."""
 WAITING_RETRY_S = 1.0
 NONCE_BYTES = 16
+MILLION = 1_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +123,7 @@ class BlockMaker:
     def _make_block(self, pulses: int) -> bool:
         line = self._config.line
         record = self._journal.line(line)
-        kind, ppm = record.eavesdropper if self._config.demonstration else ("", 0)
+        kind, ppm = record.eavesdropper if self._config.demonstration and record.eavesdropper[1] else ("", 0)
         nonce = self._random(NONCE_BYTES)
         block = max(self._store.next_block(line), record.next_block)
         body = {
@@ -136,10 +138,13 @@ class BlockMaker:
         try:
             answer = self._link.call("begin", body, ("nonce", "messages"), timeout_s=BLOCK_TIMEOUT_S)
         except PeerRefused as refused:
-            if refused.code == "BLOCK_NUMBER" and type(refused.value.get("next_block")) is int:
-                self._journal.take_block_number(line, refused.value["next_block"] - 1)
+            if refused.code == "BLOCK_NUMBER":
+                theirs = refused.value.get("next_block")
+                if type(theirs) is not int or not block < theirs <= block + MOST_AHEAD:
+                    raise self._out_of_reach() from refused
+                self._journal.take_block_number(line, theirs - 1)
             raise
-        task = self._task(block, pulses, nonce + bytes.fromhex(answer["nonce"]), kind, ppm)
+        task = self._task(block, pulses, nonce + _nonce(answer["nonce"]), kind, ppm)
         begun = _Begun(task, began_ms, age, began_s)
         machine: BlockMachine | None = None
         try:
@@ -203,20 +208,27 @@ class BlockMaker:
         if self._config.is_sender or body["source"] != self._source.name or not self._device_enabled():
             raise LinkConflict("NOT_NOW")
         with self._lock:
-            block, eve = int(body["block"]), body["eavesdropper"]
+            # Everything is looked at before anything is written: what the other end says is a wish, not a fact.
+            block, pulses, eve = int(body["block"]), int(body["pulses"]), body["eavesdropper"]
+            theirs, kind, ppm = _nonce(body["nonce"]), str(eve["kind"]), int(eve["fraction_ppm"])
+            if not 0 <= ppm <= MILLION or (kind not in ATTACKS if ppm else kind != ""):
+                raise ValueError("no kind of eavesdropper, or no fraction")
             free = max(self._store.next_block(line), self._journal.line(line).next_block)
             if block < free:
                 raise LinkConflict("BLOCK_NUMBER", next_block=free)
-            kind, ppm = str(eve["kind"]), int(eve["fraction_ppm"])
+            if block > free + MOST_AHEAD:
+                raise LinkConflict("OUT_OF_REACH")
             if ppm and not (self._config.demonstration and self._source.simulates):
                 raise LinkConflict("NOT_A_DEMONSTRATION")
+            # A simulation costs as much memory and time as it has pulses; elsewhere nothing is drawn from the number.
+            if pulses < 0 or (self._source.simulates and pulses != self._source.pulses()):
+                raise LinkConflict("OTHER_SETTING")
             self._give_up()
             self._journal.take_block_number(line, block)
             self._journal.set_eavesdropper(line, kind, ppm)
             nonce = self._random(NONCE_BYTES)
-            nonces = bytes.fromhex(str(body["nonce"])) + nonce
             try:
-                begun = _Begun(self._task(block, int(body["pulses"]), nonces, kind, ppm), self._now_ms(), self._age)
+                begun = _Begun(self._task(block, pulses, theirs + nonce, kind, ppm), self._now_ms(), self._age)
                 machine = self._source.machine(begun.task)
                 messages = machine.begin()
             except (SourceWaiting, KeyUnavailable, ValueError) as error:
@@ -267,6 +279,14 @@ class BlockMaker:
         return self._running
 
     # ------------------------------------------------------------------------------------------- both
+
+    def _out_of_reach(self) -> PeerError:
+        line = self._config.line
+        return PeerError(
+            f"线路 {line} 对端报出的数据块号超出本端的可信范围：请双方运维人员核对两端的密钥库",
+            f"the other end of line {line} names a block number out of reach of this end: operators compare both stores",
+            code="OUT_OF_REACH",
+        )
 
     def _task(self, block: int, pulses: int, nonces: bytes, kind: str, ppm: int) -> BlockTask:
         self._check_distillation()
@@ -324,6 +344,14 @@ class BlockMaker:
             self._alarms.end(*SOURCE_ALARMS)
         elif alarm:
             self._alarms.begin(alarm, block=task.block, value=value, limit=limit)
+
+
+def _nonce(text: Any) -> bytes:  # Any: parsed JSON
+    """The other end's part. Raises ValueError unless it has its full length."""
+    found = bytes.fromhex(str(text))
+    if len(found) != NONCE_BYTES:
+        raise ValueError("a nonce of another length")
+    return found
 
 
 def _view(

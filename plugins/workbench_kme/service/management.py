@@ -21,10 +21,10 @@ from workbench_kme.service.entity import Entity
 from workbench_kme.service.line import LineEnd
 from workbench_kme.service.listening import Answer, Call
 from workbench_kme.service.standard import Refusal
+from workbench_kme.service.wire import ATTACKS
 
 PREFIX = "/management/v1/"
 MAX_LIMIT = 1000
-ATTACKS = ("intercept-resend", "photon-number-splitting", "detector-blinding")
 MAX_REHEARSAL_PULSES = 1 << 33
 
 _REASON = re.compile(r"[^\x00-\x1f\x7f]{1,200}")

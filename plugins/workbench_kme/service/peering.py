@@ -15,7 +15,6 @@ from workbench_kme.service.transport import Caller
 HELLO_TIMEOUT_S = 2.0
 CALL_TIMEOUT_S = 10.0
 BLOCK_TIMEOUT_S = 120.0
-MAX_BODY_BYTES = 128 << 20
 PREFIX = "/link/v1/"
 
 
@@ -58,11 +57,12 @@ class PeerLink:
         if reply.status == 409 and isinstance(value.get("code"), str):
             raise PeerRefused(self._kme, str(value["code"])[:40], value)
         if reply.status == 503:
+            # Something of the other end failed, its storage or its program: how far it came is not known.
             raise PeerUnavailable(
-                f"对端 {self._kme} 暂时不能处理",
-                f"the other end {self._kme} cannot serve this now",
+                f"对端 {self._kme} 暂时不能处理，稍后重试；持续出现请对端运维人员检查",
+                f"the other end {self._kme} cannot serve this now and is asked again; if it lasts, its operators check",
                 code="PEER_BUSY",
-                details={"sent": "no"},
+                details={"sent": "maybe"},
             )
         if reply.status != 200 or set(value) != set(members):
             raise self._malformed()

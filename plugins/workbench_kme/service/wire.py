@@ -8,6 +8,9 @@ from typing import Any
 
 from workbench.errors import KeyUnavailable
 
+ATTACKS = ("intercept-resend", "photon-number-splitting", "detector-blinding")
+"""`physics.ATTACK_KINDS`, without loading the arithmetic behind that package."""
+
 
 class LinkConflict(Exception):
     """409 for the other end: a code and members."""

@@ -40,7 +40,7 @@ class Pair:
 
     folder: Path
     sites: dict[str, Site]
-    clients: list[Ets014Client | ManagementClient] = field(default_factory=list)
+    clients: dict[str, Ets014Client | ManagementClient] = field(default_factory=dict)
 
     @classmethod
     def make(cls, folder: Path, plan: LinePlan) -> Pair:
@@ -60,11 +60,21 @@ class Pair:
         return Credentials.from_site(self.sites[site].folder, name, kme=self.sites[site].kme)
 
     def sae(self, name: str) -> Ets014Client:
-        site = next(site for site, names in SAES.items() if name in names)
-        return self._kept(Ets014Client(self.sites[site].address, self.credentials(site, name)))
+        """The one client of an SAE: a KME limits how many connections it holds."""
+        if name not in self.clients:
+            site = next(site for site, names in SAES.items() if name in names)
+            self.clients[name] = Ets014Client(self.sites[site].address, self.credentials(site, name))
+        client = self.clients[name]
+        assert isinstance(client, Ets014Client)
+        return client
 
     def node(self, site: str) -> ManagementClient:
-        return self._kept(ManagementClient(self.sites[site].address, self.credentials(site, "node")))
+        """The one client of a site's node."""
+        if site not in self.clients:
+            self.clients[site] = ManagementClient(self.sites[site].address, self.credentials(site, "node"))
+        client = self.clients[site]
+        assert isinstance(client, ManagementClient)
+        return client
 
     def await_step(self) -> None:
         """Until both ends say that they are in step."""
@@ -93,13 +103,9 @@ class Pair:
         shutil.copytree(self.sites[site].folder, into)
 
     def close(self) -> None:
-        for one in self.clients:
+        for one in self.clients.values():
             one.close()
         self.stop()
-
-    def _kept(self, client: T) -> T:
-        self.clients.append(client)  # type: ignore[arg-type]
-        return client
 
 
 def imported_plan(**changes: object) -> LinePlan:
