@@ -53,11 +53,15 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedKey:
-    """One key from a KME. extension: `key_extension` as it came; provenance: its origin, "" if the KME tells none."""
+    """One key from a KME. extension: `key_extension` as it came; provenance: its origin, "" if the KME tells none.
+
+    container: the `key_container_extension` it came under.
+    """
 
     key_id: str
     value: bytes = field(repr=False)
     extension: Mapping[str, Any]
+    container: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def provenance(self) -> str:
@@ -350,6 +354,9 @@ def _object(body: bytes) -> dict[str, Any]:
 def _parse_keys(value: Mapping[str, Any], size: int) -> list[ReceivedKey]:
     """The keys of a container. size: bytes each must have; 0 for any."""
     keys: list[ReceivedKey] = []
+    container = value.get("key_container_extension", {})
+    if not isinstance(container, dict):
+        raise _malformed()
     try:
         for one in value["keys"]:
             key_id, data = str(one["key_ID"]).lower(), base64.b64decode(one["key"], validate=True)
@@ -361,7 +368,7 @@ def _parse_keys(value: Mapping[str, Any], size: int) -> list[ReceivedKey]:
                 or not isinstance(extension, dict)
             ):
                 raise _malformed()
-            keys.append(ReceivedKey(key_id, data, extension))
+            keys.append(ReceivedKey(key_id, data, extension, container))
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise _malformed() from error
     if len({one.key_id for one in keys}) != len(keys):

@@ -2,18 +2,19 @@
 
 Each end is a client of the device at its own site. The sender's end takes fresh keys and names their ids, the other
 end fetches the same ones by id; a check over the values shows both that they hold the same. What the device did is its
-word: nothing here measures it.
+word: nothing here measures it. A KME that says of its keys that they are no device's is believed, and none is taken.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.crypto import canonical, kdf
 from workbench.errors import KeyUnavailable, VerificationError, WorkbenchError
-from workbench_kme.service.client import Credentials, Ets014Client
+from workbench_kme.service.client import Credentials, Ets014Client, ReceivedKey
 from workbench_kme.sources.contract import BlockMachine, BlockTask, SourceContext, SourceWaiting
 from workbench_kme.sources.outcome import outcome
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 128
 _KEY_BYTES = 32
+_STATEMENT = "workbench_provenance"
+_SILENT = object()
+_log = logging.getLogger(__name__)
+
 _OPTIONS = {"address", "kme", "authority", "certificate", "key", "sae", "peer_sae", "batch"}
 
 
@@ -102,6 +107,10 @@ class _Taking:
             keys = self._client.get_keys(self._peer, number=self._batch)
         except KeyUnavailable as error:
             raise SourceWaiting("the device has no keys now") from error
+        if not are_from_a_device(keys):
+            # Without a key of this end the other one makes none of the block either.
+            self.result = outcome(self._block, b"", "message-refused")
+            return []
         self._keys = b"".join(one.value for one in keys)
         return [canonical.format({"v": 1, "kind": "device-keys", "key_IDs": [one.key_id for one in keys]})]
 
@@ -140,6 +149,8 @@ class _Fetching:
             if not isinstance(named, list) or not 1 <= len(named) <= self._batch:
                 raise ValueError("no ids")
             keys = self._client.get_keys_by_id(self._peer, [str(one) for one in named])
+            if not are_from_a_device(keys):
+                raise ValueError("keys of another origin")
         except (ValueError, WorkbenchError):
             self.result = outcome(self._block, b"", "message-refused")
             return [canonical.format({"v": 1, "kind": "device-check", "check": ""})]
@@ -148,6 +159,26 @@ class _Fetching:
             self.result = outcome(self._block, b"", "message-refused")
             return [canonical.format({"v": 1, "kind": "device-check", "check": ""})]
         return [canonical.format({"v": 1, "kind": "device-check", "check": check(self._keys, self._block)})]
+
+
+def are_from_a_device(keys: Iterable[ReceivedKey]) -> bool:
+    """Whether nothing that was said of these keys, or of the container they came in, calls them anything else.
+
+    Saying nothing is in order: a device of another make knows no such statement. A statement that cannot be read, an
+    origin other than `device-014` and a `quantum` other than true are not.
+    """
+    for one in keys:
+        for stated in (one.extension.get(_STATEMENT, _SILENT), one.container.get(_STATEMENT, _SILENT)):
+            if stated is _SILENT:
+                continue
+            if (
+                not isinstance(stated, Mapping)
+                or stated.get("origin") != Device014.provenance
+                or stated.get("quantum", True) is not True
+            ):
+                _log.warning("the KME behind this line says that its keys are no device's: the batch is refused")
+                return False
+    return True
 
 
 def check(keys: bytes, block: int) -> str:

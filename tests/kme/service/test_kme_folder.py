@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 from kme_pair import LINE, RECEIVER, SENDER, imported_plan
 from workbench_kme.distill import known_answers
+from workbench_kme.service import compiled, delivery
 from workbench_kme.service import config as site_config
-from workbench_kme.service import delivery
+from workbench_kme.service.client import ReceivedKey, _parse_keys
 from workbench_kme.service.config import KME_URI, SAE_URI
 from workbench_kme.service.entity import Entity
 from workbench_kme.service.listening import Call
@@ -24,6 +26,7 @@ from workbench_kme.service.pool import AHEAD_BYTES, PoolKeeper
 from workbench_kme.service.sites import LinePlan, Site, make_sites
 from workbench_kme.service.tls import identity
 from workbench_kme.sources import SourceContext, source_class, source_names
+from workbench_kme.sources.device_014 import are_from_a_device
 from workbench_kme.sources.imported import Imported, KeyFile, format_key_file, make_key_file, parse_key_file
 
 from workbench.crypto import canonical, certificates
@@ -184,6 +187,46 @@ def test_a_line_whose_source_is_configured_wrongly_stops_the_kme(plan: LinePlan,
     made = make_sites(tmp_path / "sites", [plan], now=datetime.now(UTC))
     with pytest.raises(StartRefused):
         Entity(made[SENDER].folder, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ({}, True),
+        ({"vendor": {"quantum": False}}, True),
+        ({"workbench_provenance": {"origin": "device-014"}}, True),
+        ({"workbench_provenance": {"origin": "device-014", "quantum": True}}, True),
+        ({"workbench_provenance": {"origin": "device-014", "quantum": False}}, False),
+        ({"workbench_provenance": {"origin": "device-014", "quantum": 1}}, False),
+        ({"workbench_provenance": {"origin": "simulated", "quantum": True}}, False),
+        ({"workbench_provenance": {"origin": "imported"}}, False),
+        ({"workbench_provenance": {"origin": "quantum"}}, False),
+        ({"workbench_provenance": {"quantum": True}}, False),
+        ({"workbench_provenance": "device-014"}, False),
+        ({"workbench_provenance": None}, False),
+    ],
+)
+def test_what_a_kme_says_of_its_keys_or_of_their_container_is_heeded(said: dict[str, Any], taken: bool) -> None:
+    quiet = ReceivedKey("6960b6a7-35ce-4301-9ac5-b073aa8cb494", bytes(32), {})
+    assert are_from_a_device([quiet, replace(quiet, extension=said)]) is taken
+    key = {"key_ID": quiet.key_id, "key": "AAAA"}
+    (received,) = _parse_keys({"keys": [key], "key_container_extension": said}, 0)
+    assert are_from_a_device([received]) is taken
+
+
+def test_compiled_code_is_kept_where_nobody_else_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site, shared = tmp_path / "site", tmp_path / "shared"
+    site.mkdir()
+    monkeypatch.delenv(compiled.VARIABLE, raising=False)
+    own = compiled.keep_within(site)
+    assert own.parent == site and own.stat().st_mode & 0o777 == 0o700 and os.environ[compiled.VARIABLE] == str(own)
+    shared.mkdir(mode=0o700)
+    link = tmp_path / "link"
+    link.symlink_to(shared)
+    for named, mode, used in ((shared, 0o700, shared), (shared, 0o770, own), (shared, 0o705, own), (link, 0o700, own), (tmp_path / "none", 0o700, own)):
+        shared.chmod(mode)
+        monkeypatch.setenv(compiled.VARIABLE, str(named))
+        assert compiled.keep_within(site) == used and os.environ[compiled.VARIABLE] == str(used)
 
 
 def test_a_file_of_keys_has_one_form_and_every_changed_byte_is_refused() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from etsi_qkd_014_client import QKD014Client
 from kme_pair import LINE, RECEIVER, SENDER, Pair, imported_plan, until
+from workbench_kme.service.client import Ets014Client, ReceivedKey
 from workbench_kme.service.config import KME_URI, NODE_URI, SAE_URI, parse_secrets
 from workbench_kme.service.sites import issue_client, make_sites
 from workbench_kme.service.tls import client_context
@@ -200,11 +202,30 @@ def test_an_origin_is_stated_with_every_key_and_another_one_can_be_demanded_in_v
         pair.sae("sae-broker").get_keys("sae-sandbox", origins=["device-014"])
 
 
-def test_a_line_can_take_its_keys_from_this_pair_as_from_any_device(pair: Pair, tmp_path: Path) -> None:
-    """The source `device-014` at two further sites, whose devices are the KMEs of this pair."""
+class Saying:
+    """A device in front of a KME: the keys are real, what is said of them is the test's."""
+
+    def __init__(self, client: Ets014Client, said: dict[str, Any]) -> None:
+        self.client, self.said = client, said
+
+    def status(self, peer: str) -> dict[str, Any]:
+        return self.client.status(peer)
+
+    def get_keys(self, peer: str, *, number: int) -> list[ReceivedKey]:
+        return [replace(one, extension=self.said) for one in self.client.get_keys(peer, number=number)]
+
+    def get_keys_by_id(self, peer: str, key_ids: list[str]) -> list[ReceivedKey]:
+        return [replace(one, extension=self.said) for one in self.client.get_keys_by_id(peer, key_ids)]
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def trunk(pair: Pair, folder: Path, said: dict[str, Any] | None = None) -> tuple[Device014, Device014]:
+    """Both ends of a line whose devices are the KMEs of this pair. said: of each key instead of what the KMEs say."""
 
     def end(site: str, sae: str, peer: str) -> Device014:
-        place, known = tmp_path / site, pair.credentials(site, sae)
+        place, known = folder / site, pair.credentials(site, sae)
         place.mkdir()
         (place / "sae.pem").write_bytes(known.certificate)
         (place / "sae.key").write_bytes(known.private_key)
@@ -212,14 +233,25 @@ def test_a_line_can_take_its_keys_from_this_pair_as_from_any_device(pair: Pair, 
             "address": pair.sites[site].address, "kme": known.kme, "authority": known.authority.decode(),
             "certificate": "sae.pem", "key": "sae.key", "sae": sae, "peer_sae": peer, "batch": 5,
         }  # fmt: skip
-        return Device014(SourceContext("trunk", site == SENDER, options, place, b"", lambda _: False, lambda _: True))
+        made = Device014(SourceContext("trunk", site == SENDER, options, place, b"", lambda _: False, lambda _: True))
+        if said is not None:
+            made._client = Saying(made._client, said)  # type: ignore[assignment]  # the same three calls
+        return made
 
-    sender, receiver = end(SENDER, "sae-desk", "sae-backup"), end(RECEIVER, "sae-backup", "sae-desk")
+    return end(SENDER, "sae-desk", "sae-backup"), end(RECEIVER, "sae-backup", "sae-desk")
 
-    def task(block: int) -> BlockTask:
-        return BlockTask(block, sender.pulses(), bytes(32), ("", 0), None, lambda n: bytes(n))  # type: ignore[arg-type]  # no tags here
 
-    taking, fetching = sender.machine(task(1)), receiver.machine(task(1))
+def trunk_task(block: int) -> BlockTask:
+    return BlockTask(block, 0, bytes(32), ("", 0), None, lambda n: bytes(n))  # type: ignore[arg-type]  # no tags here
+
+
+@pytest.mark.parametrize("said", [{}, {"workbench_provenance": {"v": 1, "origin": "device-014", "quantum": True}}])
+def test_a_line_takes_the_keys_of_a_device_that_says_nothing_of_them_or_calls_them_its_own(
+    pair: Pair, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    sender, receiver = trunk(pair, tmp_path, said)
+    assert sender.pulses() == 0
+    taking, fetching = sender.machine(trunk_task(1)), receiver.machine(trunk_task(1))
     to_receiver = [*taking.begin()]
     while to_receiver:
         to_sender = [reply for one in to_receiver for reply in fetching.receive(one)]
@@ -227,7 +259,7 @@ def test_a_line_can_take_its_keys_from_this_pair_as_from_any_device(pair: Pair, 
     assert taking.result is not None and fetching.result is not None
     assert taking.result.key == fetching.result.key and len(taking.result.key) == 5 * 32 and taking.result.qber == -1
     # A check over other keys is refused at both ends, and so is an id that the device does not know.
-    again, other = sender.machine(task(2)), receiver.machine(task(2))
+    again, other = sender.machine(trunk_task(2)), receiver.machine(trunk_task(2))
     named = again.begin()[0]
     (checked,) = other.receive(named)
     altered = checked.replace(b'"check":"' + checked[10:12], b'"check":"' + (b"00" if checked[10:12] != b"00" else b"11"))
@@ -235,9 +267,27 @@ def test_a_line_can_take_its_keys_from_this_pair_as_from_any_device(pair: Pair, 
     (verdict,) = again.receive(altered)
     other.receive(verdict)
     assert [one.result.aborted for one in (again, other) if one.result] == ["verification-failed"] * 2
-    unknown = receiver.machine(task(3))
+    unknown = receiver.machine(trunk_task(3))
     unknown.receive(b'{"key_IDs":["6960b6a7-35ce-4301-9ac5-b073aa8cb494"],"kind":"device-keys","v":1}')
     assert unknown.result is not None and unknown.result.aborted == "message-refused" and unknown.result.key == b""
+    sender.close()
+    receiver.close()
+
+
+def test_keys_that_their_kme_does_not_call_a_devices_never_become_quantum_keys_at_either_end(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """A line of KMEs of our own, which say `imported` and `quantum: false`, behind the source `device-014`."""
+    sender, receiver = trunk(pair, tmp_path)
+    taking = sender.machine(trunk_task(1))
+    assert taking.begin() == []
+    assert taking.result is not None and (taking.result.aborted, taking.result.key) == ("message-refused", b"")
+    # A sender's end that would not look: the receiver's end looks for itself, and its check agrees to nothing.
+    keys = pair.sae("sae-desk").get_keys("sae-backup", number=5)
+    fetching = receiver.machine(trunk_task(2))
+    named = canonical.format({"v": 1, "kind": "device-keys", "key_IDs": [one.key_id for one in keys]})
+    assert fetching.receive(named) == [b'{"check":"","kind":"device-check","v":1}']
+    assert fetching.result is not None and (fetching.result.aborted, fetching.result.key) == ("message-refused", b"")
     sender.close()
     receiver.close()
 
@@ -277,6 +327,32 @@ def test_the_link_between_kmes_takes_the_pinned_peer_and_nobody_else(pair: Pair)
     own = pair.credentials(SENDER, "sae-broker")
     with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
         request(site.link_address, client_context(own.certificate, own.private_key, own.authority, kme=site.kme), "/link/v1/x/hello", b"{}")
+
+
+def test_a_stranger_on_the_link_is_refused_before_a_byte_of_its_body_and_the_peer_beyond_its_limit(pair: Pair) -> None:
+    """Only a header is sent, naming a body of 100 MiB that never comes: the answer is there all the same."""
+    site, peer = pair.sites[SENDER], pair.sites[RECEIVER]
+    authority = (site.folder / "authority.pem").read_bytes()
+    stranger = pair.credentials(RECEIVER, "sae-sandbox")
+    known = parse_secrets((peer.folder / "secrets.json").read_bytes(), "")
+    own = (peer.folder / "kme.pem").read_bytes(), known.tls_key
+    for certificate, key, verb, size, expected in (
+        (stranger.certificate, stranger.private_key, "hello", 100 << 20, (401, "NOT_THE_PEER")),
+        (*own, "hello", (64 << 10) + 1, (409, "TOO_LARGE")),
+        (*own, "reserve", 100 << 20, (409, "TOO_LARGE")),
+        (*own, "messages", 100 << 20, (409, "TOO_LARGE")),
+    ):
+        host, port = site.link_address.split(":")
+        connection = http.client.HTTPSConnection(
+            host, int(port), context=client_context(certificate, key, authority, kme=site.kme), timeout=10
+        )
+        connection.putrequest("POST", f"/link/v1/{LINE}/{verb}")
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        reply = connection.getresponse()
+        assert (reply.status, json.loads(reply.read())["code"]) == expected
+        assert reply.will_close
+        connection.close()
 
 
 WELL_FORMED: dict[str, dict[str, Any]] = {
