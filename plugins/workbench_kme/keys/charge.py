@@ -95,8 +95,11 @@ class ChargePools:
 
         def work(tx: Transaction, now: int) -> list[ChargeKey]:
             found = self._core.line(tx, line)
-            number, last = _pool_for(tx, found.number, person, device, low_water)
             namespace = found.line.namespace
+            pool_id = charge_pool_id(namespace, person, device)
+            is_known = pool_id in self._core.keeper.mark.charges
+            number, last = _pool_for(tx, found.number, person, device, low_water, is_known=is_known)
+            pools.append(pool_id)
             keys = [
                 ChargeKey(charge_key_id(namespace, person, device, last + place), last + place, value)
                 for place, value in enumerate(values, start=1)
@@ -110,8 +113,11 @@ class ChargePools:
             add_event(tx, now, "charge.filled", line, person=person, device=device, keys=count)
             return keys
 
+        pools: list[str] = []
         try:
-            return self._core.strict_change(work)
+            keys = self._core.strict_change(work)
+            self._core.keeper.add_charge(pools[-1])
+            return keys
         except BaseException:
             for value in values:
                 value[:] = bytes(len(value))
@@ -272,6 +278,11 @@ def charge_key_id(namespace: UUID, person: str, device: str, counter: int) -> UU
     return uuid5(namespace, f"charge/{person}/{device}/{counter}")
 
 
+def charge_pool_id(namespace: UUID, person: str, device: str) -> str:
+    """Id of a charge pool as the mark keeps it, 32 hexadecimal digits."""
+    return uuid5(namespace, f"charge/{person}/{device}").hex
+
+
 def seal_delivery(
     charge: bytes | bytearray,
     charge_id: UUID,
@@ -312,23 +323,29 @@ def charge_context(key_id: UUID, counter: int) -> bytes:
     return key_id.bytes + counter.to_bytes(8, "big")
 
 
-def _pool_for(tx: Transaction, line: int, person: str, device: str, low_water: int) -> tuple[int, int]:
-    """(number, last counter) of a mirror, made if need be. Raises Refused CHARGE_REVOKED."""
+def _pool_for(
+    tx: Transaction, line: int, person: str, device: str, low_water: int, *, is_known: bool
+) -> tuple[int, int]:
+    """(number, last counter) of a mirror, made if need be. is_known: the mark says that there was one.
+
+    Raises Refused CHARGE_REVOKED, also for one that is missing here though there was one: this database is, or was
+    made from, an older copy, and neither its counter nor whether it was revoked is known.
+    """
     row = tx.execute(
         "SELECT number, last_counter, revoked_ms FROM kme_charge_pool WHERE person = ? AND device = ? AND line = ?",
         (person, device, line),
     ).fetchone()
-    if row is None:
+    if row is None and not is_known:
         made = tx.execute(
             "INSERT INTO kme_charge_pool (line, person, device, low_water) VALUES (?, ?, ?, ?)",
             (line, person, device, low_water),
         ).lastrowid
         assert made is not None
         return made, 0
-    if row[2] is not None:
+    if row is None or row[2] is not None:
         raise Refused(
-            f"{person} 的设备 {device} 已吊销，不再充注：换用新设备编号",
-            f"device {device} of {person} was revoked and is not filled again: use a new device",
+            f"{person} 的设备 {device} 已吊销，或密钥库曾换成旧副本，不再充注：换用新设备编号",
+            f"device {device} of {person} was revoked, or the store was an older copy: it is not filled again; use a new device",
             code="CHARGE_REVOKED",
         )
     tx.execute("UPDATE kme_charge_pool SET low_water = ? WHERE number = ?", (low_water, row[0]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -16,7 +17,7 @@ from workbench.crypto import random
 from workbench.errors import KeyUnavailable, NotFound, VerificationError
 from workbench_kme.devices import Session
 from workbench_kme.devices.wrapping import MOST_WRAPPINGS
-from workbench_kme.keys.mark import STORE_BYTES, Mark, MarkKeeper, parse_mark
+from workbench_kme.keys.mark import STORE_BYTES, Mark, MarkKeeper, parse_mark, store_of
 from workbench_kme.keys.model import Line, Position, State
 from workbench_kme.keys.rows import LineRow, Reader, add_event, mark_erased, move_where, raise_pointer
 
@@ -176,24 +177,28 @@ class Core:
     def _open_mark(self, path: Path, store: bytes, is_new: bool) -> MarkKeeper:
         """Compare mark and database, cut off what may have been used, decide whether the mark proves the database."""
         generation = self.generation()
+        data, mark, unproven = b"", None, UNPROVEN_MARK
         try:
-            mark = parse_mark(path.read_bytes(), store, self.session)
+            data = path.read_bytes()
+            mark = parse_mark(data, store, self.session)
         except FileNotFoundError:
-            mark, unproven = None, "" if is_new else UNPROVEN_MARK
+            unproven = "" if is_new else UNPROVEN_MARK
         except (OSError, VerificationError):
-            mark, unproven = None, UNPROVEN_MARK
+            pass
         if mark is None:
-            empty = Mark(False, generation, {}, 0)
+            empty = self._replaced(data, Mark(False, generation, {}, 0), proves_secrets=is_new, lost=bool(unproven))
             keeper = MarkKeeper(path, store, self.session, empty)
             if unproven:
                 self.change(lambda tx, now: _withhold(tx, now, unproven))
             return keeper
-        keeper = MarkKeeper(path, store, self.session, mark)
         if mark.clean and mark.generation == generation:
             self.change(lambda tx, now: _advance_clock(tx, mark.time_ms))
-            return keeper
+            return MarkKeeper(path, store, self.session, mark)
         # A mark that claims a clean end and a database that went on: the mark itself is the older copy.
         unproven = UNPROVEN_OLDER if generation < mark.generation else UNPROVEN_MARK if mark.clean else ""
+        keeper = MarkKeeper(path, store, self.session, mark)
+        if unproven:
+            keeper.retire_secrets()  # before the change: the database looks less old after it
 
         def recover(tx: Transaction, now: int) -> None:
             _advance_clock(tx, mark.time_ms)
@@ -208,6 +213,24 @@ class Core:
 
         self.change(recover)
         return keeper
+
+    def _replaced(self, data: bytes, empty: Mark, *, proves_secrets: bool, lost: bool) -> Mark:
+        """The mark that takes the place of one that is not this store's. data: the old file, b"" for none.
+
+        What an earlier store of this device had used stays used. Whether it says all depends: beside a new database it is
+        the mark of the one that was deleted; beside another it may be any.
+        """
+        try:
+            earlier = parse_mark(data, store_of(data), self.session)
+        except VerificationError:
+            return replace(empty, lost=lost)
+        return replace(
+            empty,
+            secrets=earlier.secrets if proves_secrets else {},
+            retired=earlier.all_secrets,
+            charges=earlier.charges,
+            lost=earlier.lost or not proves_secrets,
+        )
 
 
 def cut_off(tx: Transaction, now_ms: int, line: int, name: str, position: Position) -> int:
@@ -240,17 +263,33 @@ def _advance_clock(tx: Transaction, time_ms: int) -> None:
 
 
 def _withhold(tx: Transaction, now_ms: int, why: str) -> None:
-    """Nothing leaves before the other ends confirmed; charge keys, of which no other end knows, are gone."""
+    """Nothing leaves before the other ends confirmed; charge pools, of which no other end knows, are closed."""
     drop_charges(tx, now_ms)
     tx.execute("UPDATE kme_meta SET unproven = ?", (why,))
     tx.execute("UPDATE kme_line SET confirmed = 0")
     add_event(tx, now_ms, "store.unconfirmed", "", reason=why)
 
 
-def drop_charges(tx: Transaction, now_ms: int) -> None:
-    """All charge keys of what may be an older copy: which of them were used meanwhile is not known."""
-    tx.execute("UPDATE kme_charge_key SET wrapped = zeroblob(length(wrapped)) WHERE wrapped IS NOT NULL")
-    dropped = tx.execute("UPDATE kme_charge_key SET wrapped = NULL, used_ms = ? WHERE wrapped IS NOT NULL", (now_ms,))
+def drop_charges(tx: Transaction, now_ms: int, line: int | None = None) -> None:
+    """Close the charge pools of what may be an older copy: what was used, filled or revoked meanwhile is not known.
+
+    line: number of the line; None: of all lines.
+    """
+    within = "pool IN (SELECT number FROM kme_charge_pool WHERE ? IS NULL OR line = ?)"
+    of_line = (line, line)
+    tx.execute(f"UPDATE kme_charge_key SET wrapped = zeroblob(length(wrapped)) WHERE wrapped IS NOT NULL AND {within}", of_line)
+    dropped = tx.execute(
+        f"UPDATE kme_charge_key SET wrapped = NULL, used_ms = ? WHERE wrapped IS NOT NULL AND {within}", (now_ms, *of_line)
+    )
+    ended = tx.execute(
+        f"UPDATE kme_charge_session SET ended_ms = ? WHERE ended_ms IS NULL AND {within}", (now_ms, *of_line)
+    ).rowcount
+    closed = tx.execute(
+        "UPDATE kme_charge_pool SET revoked_ms = ? WHERE revoked_ms IS NULL AND (? IS NULL OR line = ?)", (now_ms, *of_line)
+    ).rowcount
     if dropped.rowcount:
         mark_erased(tx)
-        add_event(tx, now_ms, "charge.destroyed", "", keys=dropped.rowcount, reason="recovery")
+    if dropped.rowcount or closed or ended:
+        add_event(
+            tx, now_ms, "charge.destroyed", "", keys=dropped.rowcount, pools=closed, sessions=ended, reason="recovery"
+        )

@@ -420,10 +420,16 @@ class KeyStore:
         """Bring this end into step with what the other one said. For each block in `differing` fetch the other end's
         bitmap and call `apply_bitmap`; no value of the line leaves before. Raises ProtocolViolation SYNC_MALFORMED.
         """
-        report = self.core.change(
-            lambda tx, now: syncing.apply_sync(tx, now, self.core.line(tx, state.line), state)
-        )
-        if report.changed:
+
+        def work(tx: Transaction, now: int) -> SyncReport:
+            known = self.core.unproven(tx)
+            report = syncing.apply_sync(tx, now, self.core.line(tx, state.line), state)
+            if report.older_copy:  # inside the change: a crash after it would forget this
+                self.core.keeper.retire_secrets(state.line if known else "")
+            return report
+
+        report = self.core.change(work)
+        if report.changed or report.older_copy:
             self.core.note()
         return report
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from workbench.contracts import Transaction
 from workbench.crypto import canonical, compare
 from workbench.errors import InvalidRequest, NotFound, ProtocolViolation, VerificationError
-from workbench_kme.keys.core import Core, cut_off, drop_charges
+from workbench_kme.keys.core import UNPROVEN_OLDER, Core, cut_off, drop_charges
 from workbench_kme.keys.mark import STORE_BYTES, Pointers, parse_pointers
 from workbench_kme.keys.model import (
     CHECK_BYTES,
@@ -329,7 +329,14 @@ def _catch_up(tx: Transaction, now: int, line: LineRow, state: SyncState) -> tup
     used = state.pointers[pool]
     older_copy = used is not None and (mine is None or used > mine)
     if older_copy:
-        drop_charges(tx, now)
+        known = tx.execute("SELECT unproven FROM kme_meta").fetchone()[0]
+        # Found before, at the opening or on another line: what other lines were given since is no part of the copy.
+        drop_charges(tx, now, line.number if known else None)
+        tx.execute(
+            "UPDATE kme_meta SET unproven = ?"
+            " WHERE unproven = '' AND EXISTS (SELECT 1 FROM kme_line WHERE confirmed = 0)",
+            (UNPROVEN_OLDER,),
+        )
     return cut_off(tx, now, line.number, line.line.name, theirs), older_copy
 
 

@@ -147,13 +147,39 @@ def test_the_database_holds_wrapped_charge_keys_and_nothing_of_used_ones(ends: T
 
 def test_an_older_copy_brings_no_charge_key_and_no_revoked_person_back(ends: TwoEnds) -> None:
     charges, _ = filled(ends)
-    copy = ends.sender.copy()
+    charges.fill("wang.fang", "card-3", LINE, 2)
     deliver(charges, 1)
+    copy = ends.sender.copy()
+    given = {one.key_id for one in charges.fill("li.ming", "card-1", LINE, 2)}
+    given |= {one.key_id for one in charges.fill("li.ming", "card-2", LINE, 2)}
+    deliver(charges, 2)
     charges.revoke("li.ming", reason="left")
     ends.sender.restore(copy, clean=False)
-    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
-        deliver(ends.sender.store.charges, 2)
     assert ends.sender.store.status(LINE).older_copy
+    charges = ends.sender.store.charges
+    assert [(one.device, one.count, one.revoked) for one in charges.pools()] == [("card-1", 0, True), ("card-3", 0, True)]
+    with pytest.raises(KeyUnavailable, match="CHARGE_REVOKED"):
+        deliver(charges, 3)
+    assert not charges.end_session(UUID(int=1)), "sessions of a closed pool are over"
+    refused = [("li.ming", "card-1"), ("li.ming", "card-2"), ("wang.fang", "card-3")]
+    for _ in range(2):
+        for person, device in refused:  # the second of them only the mark remembers
+            with pytest.raises(Refused, match="CHARGE_REVOKED"):
+                ends.sender.store.charges.fill(person, device, LINE, 2)
+        ends.sender.reopen()
+    fresh = ends.sender.store.charges.fill("li.ming", "card-9", LINE, 2)
+    assert [one.counter for one in fresh] == [1, 2] and not given & {one.key_id for one in fresh}
+
+
+def test_a_new_database_beside_the_mark_of_a_deleted_one_fills_no_medium_of_before(ends: TwoEnds) -> None:
+    filled(ends)
+    ends.sender.close()
+    ends.sender.path.unlink()
+    ends.sender.open()
+    ends.sender.reopen()
+    with pytest.raises(Refused, match="CHARGE_REVOKED"):
+        ends.sender.store.charges.fill("li.ming", "card-1", LINE, 1)
+    assert ends.sender.store.charges.fill("li.ming", "card-2", LINE, 1)[0].counter == 1
 
 
 def test_an_unproven_store_and_one_the_other_end_proves_older_have_no_charge_keys(ends: TwoEnds) -> None:
@@ -161,19 +187,19 @@ def test_an_unproven_store_and_one_the_other_end_proves_older_have_no_charge_key
     ends.sender.close()
     ends.sender.mark.unlink()
     ends.sender.open()
-    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
+    with pytest.raises(KeyUnavailable, match="CHARGE_REVOKED"):
         deliver(ends.sender.store.charges, 1)
     ends.sync()
     ends.add_block(20)
-    ends.sender.store.charges.fill("li.ming", "card-1", LINE, 2)
+    ends.sender.store.charges.fill("li.ming", "card-2", LINE, 2)
     ends.sender.reopen()
     copy, mark = ends.sender.copy(), ends.sender.mark.read_bytes()
-    deliver(ends.sender.store.charges, 2)
+    deliver(ends.sender.store.charges, 2, "card-2")
     ends.deliver(1)
     ends.sender.restore(copy, mark=mark, clean=False)
     assert ends.sender.store.apply_sync(ends.receiver.store.sync_state(LINE)).older_copy
-    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
-        deliver(ends.sender.store.charges, 3)
+    with pytest.raises(KeyUnavailable, match="CHARGE_REVOKED"):
+        deliver(ends.sender.store.charges, 3, "card-2")
 
 
 def test_a_crash_keeps_the_charge_keys(ends: TwoEnds) -> None:

@@ -16,7 +16,7 @@ from workbench.errors import KeyUnavailable, StorageFailed, VerificationError
 
 from workbench_kme.devices import Session
 from workbench_kme.keys import Line, Provenance, State
-from workbench_kme.keys.mark import HEADER, Mark, MarkKeeper, format_mark, parse_mark
+from workbench_kme.keys.mark import HEADER, Mark, MarkKeeper, SecretUse, format_mark, parse_mark
 from workbench_kme.keys.model import Position
 
 from key_world import LINE, TwoEnds
@@ -139,10 +139,13 @@ def test_an_older_copy_with_its_own_older_mark_is_found_by_the_other_end(ends: T
     used = dict(ends.deliver(5))
     ends.sender.peer_required = True
     ends.sender.restore(copy, mark=mark)
+    secret = "5" * 32
+    assert ends.sender.store.core.keeper.begin_secret(LINE, secret)
     with pytest.raises(KeyUnavailable, match="KME_UNCONFIRMED"):
         ends.sender.store.reserve(LINE, "app-a", ["app-b"])
     report = ends.sender.store.apply_sync(ends.receiver.store.sync_state(LINE))
     assert report.older_copy
+    assert ends.sender.store.core.keeper.use_of(LINE, secret) is None, "nor does its authentication pool go on"
     for key in used:
         assert ends.sender.store.key(key).state is State.DESTROYED
     ends.sync()
@@ -184,9 +187,22 @@ def test_an_older_mark_beside_a_newer_database_proves_nothing(ends: TwoEnds) -> 
 
 def test_every_changed_byte_of_a_mark_is_refused(sessions: tuple[Session, Session]) -> None:
     store = bytes(range(16))
-    mark = Mark(True, 7, {"line-1": (Position(3, 4), None)}, 99)
+    first, second = "0" * 31 + "a", "f" * 32
+    mark = Mark(
+        True,
+        7,
+        {"line-1": (Position(3, 4), None)},
+        99,
+        secrets={"line-1": SecretUse(first, (0, 512), (3, 16))},
+        retired=frozenset({second}),
+        charges=frozenset({first, second}),
+    )
     data = format_mark(mark, store, sessions[0])
     assert data.startswith(HEADER + store) and parse_mark(data, store, sessions[0]) == mark
+    assert bytes(sessions[0].unwrap("mark", data[len(HEADER) + 16 :], store)).decode() == (
+        f'{{"charges":["{first}","{second}"],"clean":true,"generation":7,"lost":false,"pools":{{"line-1":[[3,4],null]}},'
+        f'"retired":["{second}"],"secrets":{{"line-1":["{first}",[0,512],[3,16]]}},"time_ms":99,"v":2}}'
+    )
     for place in range(len(data)):
         with pytest.raises(VerificationError):
             parse_mark(data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1 :], store, sessions[0])

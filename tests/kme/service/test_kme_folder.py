@@ -310,7 +310,8 @@ def test_the_pool_on_disk_runs_ahead_of_what_was_drawn_and_a_restart_goes_on_fro
     kept = entity.secrets.lines[LINE].authentication
 
     def keeper() -> PoolKeeper:
-        return PoolKeeper(entity.journal, entity.session, LINE, kept, is_sender=True)
+        mark = entity.store.core.keeper
+        return PoolKeeper(entity.journal, entity.session, LINE, kept, is_sender=True, mark=mark)
 
     first = keeper()
     drawn = [first.pool().draw(16) for _ in range(3)]
