@@ -33,6 +33,8 @@ MESSAGE: Final = "message"
 PENDING_MS: Final = 120_000
 LONGEST_MS: Final = 3_660_000
 MOST_OF_A_PARTNER: Final = 4
+MOST_PENDING: Final = 4
+"""Exchanges of one partner that wait for its confirmation: each holds keys. The oldest makes room."""
 ENTRY_PAUSE_MS: Final = 60_000
 LEDGER_CLOSED: Final = "LEDGER_CLOSED"
 _RETRY_S: Final = 30
@@ -104,8 +106,9 @@ class Carried:
         try:
             line, policy, held = self._line_to(peer, renews)
             if renews is not None and policy != renews.policy:
-                raise _over()
+                raise sessions.over()
             opened = sessions.Opened("", line.line, WHAT, policy, "", "")
+            turn = self._service.turn(line.line)
             share = taking.fresh(self._service, line, policy, held=held)
             if renews is None:
                 terms = taking.terms(self._service, policy, group=_group(line.line))
@@ -120,8 +123,7 @@ class Carried:
         opened = sessions.Opened(
             renews.name if renews else name_of(hello), line.line, WHAT, policy, share.key_id if share else "", share.provenance if share else ""
         )
-        if renews is None:
-            host.store.write(lambda tx: sessions.begin(tx, host, opened))
+        host.store.write(lambda tx: self._begin(tx, opened, turn, is_renewal=renews is not None))
         asked = {"hello": _text(hello), "line": line.line, "session": renews.session.session_id if renews else ""}
         return initiator, opened, hello, canonical.format(dict(asked))
 
@@ -148,7 +150,7 @@ class Carried:
         cause = self._why_not(held)
         if cause:
             self.end(held, cause)
-            raise _over()
+            raise sessions.over()
         request = calls.seal_request(held.session, path, body, now_ms=self._host.now_ms())
         self._note_use(held, path, body, _epoch(request.frame))
         return request
@@ -162,7 +164,7 @@ class Carried:
         cause = self._why_not(held)
         if cause:
             self.end(held, cause)
-            raise _over()
+            raise sessions.over()
         return reply.body
 
     # ------------------------------------------------------------------ this end answers
@@ -194,23 +196,19 @@ class Carried:
             if is_held or line.state == "alarm":
                 self.refused(peer, opened, exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True))
                 return responder.refuse("LINE_STOPPED")
+            turn = self._service.turn(line.line)
             answer = responder.answer(taking.named(self._service, line, wanted.key_id), retry_after_s=_RETRY_S)
         except WorkbenchError as error:
             if not responder.refusal:
                 raise
             self.refused(peer, opened, error)
             return responder.refusal
-        if renews is None:
-            host.store.write(lambda tx: sessions.begin(tx, host, opened))
-        now = host.now_ms()
-        with self._lock:
-            old = [one for one, kept in self._pending.items() if now - kept.at_ms >= PENDING_MS]
-            lapsed = [self._pending.pop(one) for one in old]
-            self._pending[name_of(hello)] = _Pending(responder, opened, peer, key, renews, now)
-        for one in lapsed:
-            one.responder.end()
-            if one.renews is None:
-                self._end_row(one.opened.line, one.opened.session, "not confirmed")
+        try:
+            host.store.write(lambda tx: self._begin(tx, opened, turn, is_renewal=renews is not None))
+        except WorkbenchError:
+            responder.end()
+            raise
+        self._await_confirm(name_of(hello), _Pending(responder, opened, peer, key, renews, host.now_ms()))
         return answer
 
     def answer_confirm(self, peer: PartyId, body: bytes) -> bytes:
@@ -285,12 +283,7 @@ class Carried:
 
     def refused(self, peer: PartyId, opened: sessions.Opened, error: WorkbenchError) -> None:
         """Write a refusal down: what was missing; at most one entry a minute of a partner and code."""
-        host, now = self._host, self._host.now_ms()
-        with self._lock:
-            last = self._entered.get((peer, error.code), -ENTRY_PAUSE_MS)
-            is_new = abs(now - last) >= ENTRY_PAUSE_MS
-            if is_new:
-                self._entered[peer, error.code] = now
+        host, is_new = self._host, self._is_due(peer, error.code)
         name = opened.session or f"S-{host.random(6).hex()}"
 
         def change(tx: Transaction) -> None:
@@ -309,6 +302,56 @@ class Carried:
             host.store.write(change)
         except WorkbenchError as failure:
             host.log_fault(failure)
+
+    def _is_due(self, peer: PartyId, code: str) -> bool:
+        """Whether a refusal of this kind is worth an entry: once a minute for a partner."""
+        now = self._host.now_ms()
+        with self._lock:
+            last = self._entered.get((peer, code), -ENTRY_PAUSE_MS)
+            is_due = abs(now - last) >= ENTRY_PAUSE_MS
+            if is_due:
+                self._entered[peer, code] = now
+        return is_due
+
+    def _begin(self, tx: Transaction, opened: sessions.Opened, turn: int, *, is_renewal: bool) -> None:
+        """Write the key down as about to be used, so that revoking it ends this exchange. turn: of the line, before the key was taken."""
+        if self._service.turn(opened.line) != turn:
+            raise sessions.over()
+        if not is_renewal:
+            sessions.begin(tx, self._host, opened)
+        elif not sessions.expect_key(tx, opened.session, opened.key_id):
+            raise sessions.over()
+
+    def _await_confirm(self, name: str, kept: _Pending) -> None:
+        """Keep an answered exchange; those that have lapsed, that it takes the place of, or that must make room, end."""
+        with self._lock:
+            mine = [one for one, old in self._pending.items() if old.peer == kept.peer]
+            out = [one for one, old in self._pending.items() if kept.at_ms - old.at_ms >= PENDING_MS]
+            out += [one for one in mine if one == name or (kept.renews is not None and self._pending[one].renews is kept.renews)]
+            out += [one for one in mine if one not in out][: 1 - MOST_PENDING]
+            lapsed = [self._pending.pop(one) for one in dict.fromkeys(out)]
+            self._pending[name] = kept
+        for one in lapsed:
+            one.responder.end()
+            if one.renews is None and one.opened.session != kept.opened.session:
+                self._not_confirmed(one)
+
+    def _not_confirmed(self, one: _Pending) -> None:
+        """An exchange is over that never was a session: an entry once a minute, otherwise nothing of it is kept."""
+        host, name, is_due = self._host, one.opened.session, self._is_due(one.peer, "not confirmed")
+
+        def change(tx: Transaction) -> None:
+            if not is_due:
+                tx.execute("DELETE FROM qkd_session WHERE session = ? AND state = 'OPENING'", (name,))
+                return
+            changed = tx.execute("UPDATE qkd_session SET state = 'ENDED', ended_ms = ? WHERE session = ? AND state = 'OPENING'", (host.now_ms(), name))
+            if changed.rowcount:
+                self._enter(tx, "qkd.session_ended", {"line": one.opened.line, "session": name, "cause": "not confirmed"})
+
+        try:
+            host.store.write(change)
+        except WorkbenchError as error:
+            host.log_fault(error)
 
     def _line_to(self, peer: PartyId, renews: Held | None) -> tuple[views.Line, str, bool]:
         """(line, policy in force, whether it is held): of the session to renew, or the first by name that leads there."""
@@ -360,18 +403,23 @@ class Carried:
         return "" if held.session.live else "broken"
 
     def _opened(self, held: Held, opened: sessions.Opened, *, is_renewal: bool) -> None:
-        """Table and entry of a session that has its keys, or new ones; the entity learns what the key was for."""
+        """Table and entry of a session that has its keys, or new ones; the entity learns what the key was for.
+
+        The entity is asked about the key afterwards: whoever revoked it before ended no session that was not there yet, whoever
+        revokes it from here on finds this one. Without an answer the session ends.
+        """
         host, facts = self._host, held.session.facts()
         values = {"line": held.line, "session": held.name, "policy": held.policy, "key_id": opened.key_id, "provenance": opened.provenance}
 
         def change(tx: Transaction) -> None:
-            where = "OPEN" if is_renewal else "OPENING"
+            was = ("OPEN", opened.key_id) if is_renewal else ("OPENING", "")
             changed = tx.execute(
-                "UPDATE qkd_session SET state = 'OPEN', suite = ?, key_id = ?, provenance = ? WHERE session = ? AND state = ?",
-                (facts["suite"], opened.key_id, opened.provenance, held.name, where),
+                "UPDATE qkd_session SET state = 'OPEN', suite = ?, key_id = ?, provenance = ?, next_key_id = ''"
+                " WHERE session = ? AND state = ? AND next_key_id = ?",
+                (facts["suite"], opened.key_id, opened.provenance, held.name, *was),
             )
             if changed.rowcount != 1:
-                raise _over()
+                raise sessions.over()
             if is_renewal:
                 self._enter(tx, "qkd.session_renewed", {**values, "epoch": facts["epoch"]})
             else:
@@ -383,6 +431,14 @@ class Carried:
             held.session.kill()
             raise
         taking.consumed(self._service, opened.key_id, purpose=WHAT, reference=held.name)
+        try:
+            is_withdrawn = taking.is_withdrawn(self._service, opened.key_id)
+        except WorkbenchError:
+            self.end(held, "key not checked")
+            raise
+        if is_withdrawn:
+            self.end(held, "revoked")
+            raise sessions.over()
 
     def _note_use(self, held: Held, path: str, body: bytes, epoch: int) -> None:
         """The entry that a job's messages travelled in this session, once a job, attempt and epoch."""
@@ -469,10 +525,6 @@ def no_line(peer: str) -> KeyUnavailable:
 def unknown_session() -> NotFound:
     """This end has no such session, or no longer; it has not looked at the call."""
     return NotFound("没有这次会话，请重新建立", "there is no such session; start another", code="SESSION_UNKNOWN")
-
-
-def _over() -> Refused:
-    return Refused("会话已结束，请重新建立", "this session is over; start another", code="SESSION_BROKEN")
 
 
 def _group(line: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from workbench.operations import Reply, Request
 
@@ -12,6 +12,14 @@ LINE = r"^[a-z][a-z0-9-]{1,30}$"
 KEY_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 Policy = Literal["qkd-required", "hybrid-required", "pqc-only"]
 Attack = Literal["intercept-resend", "photon-number-splitting", "detector-blinding"]
+
+
+def _lower(value: Any) -> Any:  # Any: whatever was sent; the pattern refuses what is no text
+    return value.lower() if isinstance(value, str) else value
+
+
+KeyId = Annotated[str, BeforeValidator(_lower), Field(pattern=KEY_ID)]
+"""Of a key, in the one spelling that sessions are written down with; capital letters are taken too."""
 
 
 class LineName(Request):
@@ -45,13 +53,13 @@ class DeclineRequest(ProposalName):
 class RevokeRequest(LineName):
     """key_ids, or a block: exactly one of the two. block: -1 for none."""
 
-    key_ids: list[str] = Field(default=[], max_length=128)
+    key_ids: list[KeyId] = Field(default=[], max_length=128)
     block: int = Field(default=-1, ge=-1)
     reason: str = Field(min_length=5, max_length=1000)
 
 
 class KeyName(Request):
-    key_id: str = Field(pattern=KEY_ID)
+    key_id: KeyId
 
 
 class EavesdropRequest(LineName):

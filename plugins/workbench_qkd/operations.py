@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from workbench.contracts import OperationContext, Transaction
 from workbench.domain.party import Role
-from workbench.errors import InvalidRequest, Refused, WorkbenchError
+from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
 from workbench_qkd import conversing, following, policies, published, sessions
@@ -214,12 +214,29 @@ def _revoke(ctx: OperationContext, request: RevokeRequest) -> ChangedReply:
     changed = _client(ctx).revoke(line, key_ids=request.key_ids, block=-1 if request.key_ids else request.block, reason=request.reason)
     what = " ".join(request.key_ids) if request.key_ids else f"block {request.block}"
     values = {"line": line, "keys": str(changed), "what": what, "reason": request.reason}
+    ended = request.key_ids or _held_of_block(ctx, line, request.block)
 
     def change(tx: Transaction) -> int:
         host.evidence.append(tx, "qkd.revoked", values, actor=ctx.caller.person.token)
-        return sessions.end_of_keys(tx, host, line, request.key_ids, cause="revoked")
+        return sessions.end_of_keys(tx, host, line, ended, cause="revoked")
 
     return ChangedReply(line=line, keys=changed, sessions=host.store.write(change))
+
+
+def _held_of_block(ctx: OperationContext, line: str, block: int) -> list[str]:
+    """Keys of live sessions that the entity does not say to be of another block: one that it does not tell about counts as revoked."""
+    with ctx.host.store.read() as reader:
+        held = sessions.live_keys(reader, line)
+    found = []
+    is_away = False
+    for key_id in held:
+        try:
+            is_other = not is_away and _client(ctx).key(key_id).block != block
+        except WorkbenchError as error:
+            is_other, is_away = False, not isinstance(error, NotFound)
+        if not is_other:
+            found.append(key_id)
+    return found
 
 
 def _rekey(ctx: OperationContext, request: ReasonRequest) -> ChangedReply:
@@ -227,6 +244,7 @@ def _rekey(ctx: OperationContext, request: ReasonRequest) -> ChangedReply:
     changed = _client(ctx).rekey(line, reason=request.reason)
 
     def change(tx: Transaction) -> int:
+        service_of(host).replaced(line)
         ended = sessions.end_all(tx, host, line, cause="rekey")
         values = {"line": line, "keys": str(changed), "sessions": str(ended), "reason": request.reason}
         host.evidence.append(tx, "qkd.rekeyed", values, actor=ctx.caller.person.token)

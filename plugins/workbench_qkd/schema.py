@@ -82,6 +82,14 @@ MIGRATIONS = (
         CREATE INDEX qkd_session_line ON qkd_session (line, opened_ms);
         """,
     ),
+    Migration(
+        OWNER,
+        2,
+        """
+        -- Key of a renewal that is being agreed: whoever revokes it ends the session before it comes to use the key.
+        ALTER TABLE qkd_session ADD COLUMN next_key_id TEXT NOT NULL DEFAULT '';
+        """,
+    ),
 )
 """A released step is never changed, only followed."""
 

@@ -82,6 +82,7 @@ class ChannelService:
         self._place: Place | None = None
         self._attached: Management | None = None
         self._attached_keys: tuple[Keys | None, str] = (None, "")
+        self._rekeyed: dict[str, int] = {}
         self._source = ""
         self._nudged_ms = 0
         self._lock = threading.Lock()
@@ -93,6 +94,14 @@ class ChannelService:
         """Use these clients instead of those that the settings name: an entity within this process."""
         with self._lock:
             self._attached, self._attached_keys = client, (keys, sae)
+
+    def turn(self, line: str) -> int:
+        """How often all keys of a line were replaced in this run: a key taken before the last time begins no session."""
+        return self._rekeyed.get(line, 0)
+
+    def replaced(self, line: str) -> None:
+        """All keys of a line are replaced; call it in the transaction that ends the line's sessions."""
+        self._rekeyed[line] = self.turn(line) + 1
 
     @property
     def is_configured(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from workbench.contracts import Transaction
-from workbench.errors import WorkbenchError
+from workbench.errors import Refused, WorkbenchError
 from workbench_qkd.messages import SessionInfo
 
 Reader = sqlite3.Connection | Transaction
@@ -16,6 +16,7 @@ Reader = sqlite3.Connection | Transaction
 DAY_MS: Final = 86_400_000
 SHOWN: Final = 100
 _COLUMNS = "session, what, policy, state, key_id, provenance, suite, opened_ms, ended_ms, code"
+_LIVE = "state IN ('OPEN', 'OPENING')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,27 @@ def begin(tx: Transaction, host: Any, one: Opened) -> None:
     )
 
 
+def expect_key(tx: Transaction, name: str, key_id: str) -> bool:
+    """A renewal with this key is being agreed; False when the session is over."""
+    changed = tx.execute("UPDATE qkd_session SET next_key_id = ? WHERE session = ? AND state = 'OPEN'", (key_id, name))
+    return changed.rowcount == 1
+
+
 def refuse(tx: Transaction, host: Any, name: str, error: WorkbenchError, *, actor: str) -> None:
     """It was refused, or failed: what was missing, and that nothing else was used."""
     row = tx.execute("SELECT line, policy FROM qkd_session WHERE session = ?", (name,)).fetchone()
-    tx.execute("UPDATE qkd_session SET state = 'REFUSED', ended_ms = ?, code = ? WHERE session = ?", (host.now_ms(), error.code, name))
+    tx.execute("UPDATE qkd_session SET state = 'REFUSED', ended_ms = ?, code = ? WHERE session = ? AND state = 'OPENING'", (host.now_ms(), error.code, name))
     values = {"line": row[0], "policy": row[1], "code": error.code, "missing": error.details.get("missing", "")}
     host.evidence.append(tx, "qkd.session_refused", values, actor=actor)
 
 
 def done(tx: Transaction, host: Any, one: Opened, *, suite: str, actor: str, cause: str) -> None:
-    """It had its keys at both ends and is over."""
-    tx.execute("UPDATE qkd_session SET state = 'ENDED', ended_ms = ?, suite = ? WHERE session = ?", (host.now_ms(), suite, one.session))
+    """It had its keys at both ends and is over. Refused SESSION_BROKEN when people ended it meanwhile."""
+    changed = tx.execute(
+        "UPDATE qkd_session SET state = 'ENDED', ended_ms = ?, suite = ? WHERE session = ? AND state = 'OPENING'", (host.now_ms(), suite, one.session)
+    )
+    if changed.rowcount != 1:
+        raise over()
     values = {"line": one.line, "session": one.session, "policy": one.policy, "key_id": one.key_id, "provenance": one.provenance}
     host.evidence.append(tx, "qkd.session_opened", values, actor=actor)
     host.evidence.append(tx, "qkd.session_ended", {"line": one.line, "session": one.session, "cause": cause}, actor=actor)
@@ -71,16 +82,25 @@ def last_day(reader: Reader, line: str, *, now_ms: int) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+def live_keys(reader: Reader, line: str) -> list[str]:
+    """Ids of the keys that sessions of a line hold, or are about to."""
+    rows = reader.execute(f"SELECT key_id, next_key_id FROM qkd_session WHERE line = ? AND {_LIVE}", (line,))
+    return sorted({one for row in rows for one in row if one})
+
+
 def end_of_keys(tx: Transaction, host: Any, line: str, key_ids: Sequence[str], *, cause: str) -> int:
-    """End the sessions that hold one of these keys; how many."""
+    """End the sessions that hold one of these keys, or are about to; how many. key_ids: as sessions are written down with, in small letters."""
+    if not key_ids:
+        return 0
     marks = ", ".join("?" for _ in key_ids)
-    found = tx.execute(f"SELECT session FROM qkd_session WHERE line = ? AND state = 'OPEN' AND key_id IN ({marks})", (line, *key_ids)).fetchall()
+    where = f"line = ? AND {_LIVE} AND (key_id IN ({marks}) OR next_key_id IN ({marks}))"
+    found = tx.execute(f"SELECT session FROM qkd_session WHERE {where}", (line, *key_ids, *key_ids)).fetchall()
     return _end(tx, host, line, [row[0] for row in found], cause)
 
 
 def end_all(tx: Transaction, host: Any, line: str, *, cause: str) -> int:
-    """End every session of a line; how many."""
-    found = tx.execute("SELECT session FROM qkd_session WHERE line = ? AND state = 'OPEN'", (line,)).fetchall()
+    """End every session of a line, those that are still being agreed too; how many."""
+    found = tx.execute(f"SELECT session FROM qkd_session WHERE line = ? AND {_LIVE}", (line,)).fetchall()
     return _end(tx, host, line, [row[0] for row in found], cause)
 
 
@@ -89,3 +109,8 @@ def _end(tx: Transaction, host: Any, line: str, names: Sequence[str], cause: str
         tx.execute("UPDATE qkd_session SET state = 'ENDED', ended_ms = ? WHERE session = ?", (host.now_ms(), name))
         host.evidence.append(tx, "qkd.session_ended", {"line": line, "session": name, "cause": cause})
     return len(names)
+
+
+def over() -> Refused:
+    """The session came to its end meanwhile."""
+    return Refused("会话已结束，请重新建立", "this session is over; start another", code="SESSION_BROKEN")

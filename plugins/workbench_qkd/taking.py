@@ -5,11 +5,16 @@ Document: docs/protocols/qkd-channel.md section 3. Nothing here writes; values a
 
 from __future__ import annotations
 
+from typing import Final
+
 from workbench.channel.terms import Policy, QkdShare, SessionTerms
 from workbench.errors import KeyUnavailable, Refused, WorkbenchError
 from workbench_kme.service import views
 from workbench_qkd.model import counts, exhausted, needs_share
 from workbench_qkd.service import ChannelService
+
+WITHDRAWN: Final = frozenset({"REVOKED", "QUARANTINED"})
+"""States of a key, as its entity calls them, that no session is to begin with."""
 
 
 def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool) -> QkdShare | None:
@@ -58,7 +63,8 @@ def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | 
         return None
     finally:
         keys.close()
-    return QkdShare(got.key_id, got.provenance, got.value) if got.provenance else None
+    is_it = got.key_id == key_id and got.provenance
+    return QkdShare(got.key_id, got.provenance, got.value) if is_it else None
 
 
 def terms(service: ChannelService, policy: str, *, group: str = "") -> SessionTerms:
@@ -79,4 +85,9 @@ def consumed(service: ChannelService, key_id: str, *, purpose: str, reference: s
         service.host.log_fault(error)
 
 
-__all__ = ["consumed", "fresh", "named", "terms"]
+def is_withdrawn(service: ChannelService, key_id: str) -> bool:
+    """Whether the entity has taken a key out of use. Raises what asking it raises: a session must not begin unasked."""
+    return bool(key_id) and service.client().key(key_id).state in WITHDRAWN
+
+
+__all__ = ["consumed", "fresh", "is_withdrawn", "named", "terms"]

@@ -37,7 +37,10 @@ def block(number: int, **changes: Any) -> views.Block:
 
 @dataclass
 class Entity:
-    """Fulfils workbench_qkd.service.Management. asked: what was ordered. away: nothing answers."""
+    """Fulfils workbench_qkd.service.Management. asked: what was ordered. away: nothing answers.
+
+    usual_state: of keys; states, block_of: of single ones that differ. keeps_quiet: nothing answers about a key.
+    """
 
     known: dict[str, views.Line] = field(default_factory=lambda: {"a1": line()})
     told: list[views.Event] = field(default_factory=list)
@@ -46,6 +49,10 @@ class Entity:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     away: bool = False
     failing: bool = False
+    usual_state: str = "CONSUMED"
+    states: dict[str, str] = field(default_factory=dict)
+    block_of: dict[str, int] = field(default_factory=dict)
+    keeps_quiet: bool = False
     before: Callable[[], None] = lambda: None
 
     def _answer(self) -> None:
@@ -124,7 +131,12 @@ class Entity:
 
     def key(self, key_id: str) -> views.Key:
         self._answer()
-        return views.Key(key_id, "a1", 7, 3, "CONSUMED", "simulated", 256, "sae-broker", ["sae-bank"], {})
+        if self.keeps_quiet:
+            raise PeerUnavailable("没有回应", "no answer", code="KME_AWAY")
+        if self.states.get(key_id) == "unknown":
+            raise NotFound("没有这把密钥", "no such key", code="KEY_UNKNOWN")
+        state = self.states.get(key_id, self.usual_state)
+        return views.Key(key_id, "a1", self.block_of.get(key_id, 7), 3, state, "simulated", 256, "sae-broker", ["sae-bank"], {})
 
     def leak_report(self, key_id: str) -> views.LeakReport:
         self._answer()

@@ -81,6 +81,76 @@ def test_revoking_ends_the_sessions_of_the_key_and_is_evidence(site: Site) -> No
     assert site.entries("qkd.session_ended")[-1].values["cause"] == "revoked"
 
 
+def written_down(site: Site, name: str, key_id: str, *, state: str = "OPEN", next_key_id: str = "") -> None:
+    """A session as the channel has it in its table."""
+    site.node.store.write(
+        lambda tx: tx.execute(
+            "INSERT INTO qkd_session (session, line, what, policy, state, key_id, next_key_id, opened_ms) VALUES (?, 'a1', 'channel', 'hybrid-required', ?, ?, ?, ?)",
+            (name, state, key_id, next_key_id, site.node.now_ms()),
+        )
+    )
+
+
+def states(site: Site) -> dict[str, str]:
+    return {one.session: one.state for one in site.call("qkd.sessions", line="a1").sessions}
+
+
+def numbered(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def test_an_id_in_capital_letters_ends_the_sessions_of_its_key(site: Site) -> None:
+    written_down(site, "S-1", KEY_ID)
+    assert site.call("qkd.revoke", line="a1", key_ids=[KEY_ID.upper()], reason="介质遗失，按预案处理").sessions == 1
+    assert site.entity.asked == [("revoke", "a1", (KEY_ID,), -1)]
+    assert states(site) == {"S-1": "ENDED"}
+
+
+@pytest.mark.parametrize("bad", [KEY_ID.replace("-", ""), f"{{{KEY_ID}}}", f"urn:uuid:{KEY_ID}", "", f"{KEY_ID} "])
+def test_an_id_in_another_spelling_is_refused_before_anything_is_revoked(site: Site, bad: str) -> None:
+    with pytest.raises(WorkbenchError):
+        site.call("qkd.revoke", line="a1", key_ids=[KEY_ID, bad], reason="介质遗失，按预案处理")
+    assert site.entity.asked == []
+
+
+def test_revoking_a_key_ends_sessions_that_are_still_being_agreed(site: Site) -> None:
+    written_down(site, "S-new", KEY_ID, state="OPENING")
+    written_down(site, "S-renewed", numbered(1), next_key_id=KEY_ID)
+    written_down(site, "S-other", numbered(2), state="OPENING")
+    assert site.call("qkd.revoke", line="a1", key_ids=[KEY_ID], reason="介质遗失，按预案处理").sessions == 2
+    assert states(site) == {"S-new": "ENDED", "S-renewed": "ENDED", "S-other": "OPENING"}
+
+
+def test_replacing_all_keys_ends_sessions_that_are_still_being_agreed(site: Site) -> None:
+    written_down(site, "S-new", KEY_ID, state="OPENING")
+    turn = site.service.turn("a1")
+    assert site.call("qkd.rekey", line="a1", reason="按计划定期换钥").sessions == 1
+    assert site.service.turn("a1") == turn + 1, "a key taken before, and not yet written down, begins no session either"
+    assert states(site) == {"S-new": "ENDED"}
+
+
+def test_revoking_a_block_ends_the_sessions_of_its_keys_and_of_keys_nobody_can_tell_of(site: Site) -> None:
+    site.entity.block_of = {numbered(1): 3, numbered(2): 4, numbered(3): 4, numbered(4): 3}
+    site.entity.states = {numbered(5): "unknown"}
+    written_down(site, "S-1", numbered(1))
+    written_down(site, "S-2", numbered(2))
+    written_down(site, "S-3", numbered(3), next_key_id=numbered(4))
+    written_down(site, "S-5", numbered(5))
+    written_down(site, "S-none", "")
+    assert site.call("qkd.revoke", line="a1", block=3, reason="该块可能已泄露，按预案处理").sessions == 3
+    assert states(site) == {"S-1": "ENDED", "S-2": "OPEN", "S-3": "ENDED", "S-5": "ENDED", "S-none": "OPEN"}
+    assert {one.values["cause"] for one in site.entries("qkd.session_ended")[-3:]} == {"revoked"}
+
+
+def test_revoking_a_block_ends_every_session_when_the_entity_does_not_say_whose_key_is_whose(site: Site) -> None:
+    site.entity.block_of = {numbered(1): 4, numbered(2): 4}
+    site.entity.keeps_quiet = True
+    for number in (1, 2):
+        written_down(site, f"S-{number}", numbered(number))
+    assert site.call("qkd.revoke", line="a1", block=3, reason="该块可能已泄露，按预案处理").sessions == 2
+    assert set(states(site).values()) == {"ENDED"}
+
+
 def test_replacing_all_keys_says_how_many(site: Site) -> None:
     assert site.call("qkd.rekey", line="a1", reason="按计划定期换钥").keys == 600
     assert site.entries("qkd.rekeyed")[-1].values["keys"] == "600"

@@ -8,13 +8,16 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from workbench_qkd import channel, sessions
-from workbench_qkd.carried import Carried
+from workbench_qkd.carried import Carried, name_of
+from workbench_qkd.service import service_of
 
 from tests.kme.service.kme_pair import imported_plan, until
 from tests.qkd.linked import Linked, linked
@@ -39,7 +42,8 @@ def two(started: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
     monkeypatch.setattr(channel, "PAUSE_S", 0.0)
     started.stock.left, started.stock.away = 200, False
     for entity in started.entities.values():
-        entity.away = False
+        entity.away = entity.keeps_quiet = False
+        entity.usual_state = "CONSUMED"
         entity.change(policy="hybrid-required", state="full")
     for node in started.nodes.values():
         node.store.write(lambda tx: tx.execute("DELETE FROM qkd_held"))
@@ -69,6 +73,49 @@ def own(two: Linked) -> Any:
     """The session of the broker's calls; the newest in its log may be the bank's."""
     link: Any = two.links["broker"]._links["bank"][1]  # type: ignore[attr-defined]
     return link._held
+
+
+def with_key(two: Linked, party: str, key_id: str) -> list[str]:
+    """States of the sessions that a node has written down with this key."""
+    with two.nodes[party].store.read() as reader:
+        return [row[0] for row in reader.execute("SELECT state FROM qkd_session WHERE key_id = ?", (key_id,))]
+
+
+def causes(two: Linked, party: str, session: str) -> list[str]:
+    """Why a node has ended a session."""
+    return [one.values["cause"] for one in two.entries(party, kind="qkd.session_ended") if one.values["session"] == session]
+
+
+def refusal(two: Linked) -> PeerError:
+    """What refuses a call in a session that begins now; one that a call in the background began before may still be there."""
+    for _ in range(5):
+        end(two)
+        try:
+            two.ask()
+        except PeerError as error:
+            return error
+    raise AssertionError("no call was refused")
+
+
+@dataclass
+class Hellos:
+    """What the broker's exchanges asked for: (name, key id, id of the session that is renewed). As `Linked.change`."""
+
+    two: Linked
+    revoke_at: str = ""
+    renewals_only: bool = False
+    seen: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def __call__(self, caller: str, path: str, body: bytes) -> bytes:
+        if (caller, path) == ("broker", "qkd/hello"):
+            asked = json.loads(body)
+            hello = base64.b64decode(asked["hello"])
+            if asked["session"] or not self.renewals_only:
+                self.seen.append((name_of(hello), hello.split(b'"key_id":"')[1].split(b'"')[0].decode(), asked["session"]))
+        if (caller, path) == ("broker", "qkd/hello reply") and self.revoke_at and self.seen:
+            node, key_id = self.two.nodes[self.revoke_at], self.seen[-1][1]
+            node.store.write(lambda tx: sessions.end_of_keys(tx, node, "a1", [key_id], cause="revoked"))
+        return body
 
 
 def altered(wanted: str) -> Callable[[str, str, bytes], bytes]:
@@ -194,6 +241,90 @@ def test_revoking_the_key_of_a_session_makes_the_next_call_take_another(two: Lin
     assert (after[0] != before[0], after[1] != before[1]) == (True, True)
     ended = {one.values["session"]: one.values["cause"] for one in two.entries("broker", kind="qkd.session_ended")}
     assert ended[before[1]] == "revoked"
+
+
+@pytest.mark.parametrize("party", ["broker", "bank"])
+def test_a_key_revoked_between_hello_and_confirm_opens_no_session(two: Linked, party: str) -> None:
+    hellos = two.change = Hellos(two, revoke_at=party)
+    assert refusal(two).code == "SESSION_BROKEN"
+    assert with_key(two, party, hellos.seen[0][1]) == ["ENDED"]
+    two.change = lambda party, path, body: body
+    assert json.loads(two.ask())["party"] == "bank", "another key, another session"
+
+
+@pytest.mark.parametrize("party", ["broker", "bank"])
+def test_a_key_revoked_during_a_renewal_ends_the_session(two: Linked, monkeypatch: pytest.MonkeyPatch, party: str) -> None:
+    monkeypatch.setattr(Carried, "_limits", lambda self: Limits(records=8))
+    hellos = two.change = Hellos(two, revoke_at=party, renewals_only=True)
+    end(two)
+    for _ in range(24):
+        with suppress(PeerError):
+            two.ask()
+        if hellos.seen:
+            break
+    key_id = hellos.seen[0][1]
+    with two.nodes[party].store.read() as reader:
+        rows = reader.execute("SELECT session, state FROM qkd_session WHERE next_key_id = ?", (key_id,)).fetchall()
+    assert [state for _, state in rows] == ["ENDED"], "the session that was about to use it"
+    assert causes(two, party, rows[0][0]) == ["revoked"]
+    assert with_key(two, party, key_id) == [], "it never became a session's key"
+
+
+@pytest.mark.parametrize("party", ["broker", "bank"])
+@pytest.mark.parametrize("state", ["REVOKED", "QUARANTINED"])
+def test_a_key_that_the_entity_took_out_of_use_opens_no_session(two: Linked, party: str, state: str) -> None:
+    two.entities[party].usual_state = state
+    hellos = two.change = Hellos(two)
+    assert refusal(two).code == "SESSION_BROKEN"
+    name, key_id, _ = hellos.seen[0]
+    assert with_key(two, party, key_id) == ["ENDED"]
+    assert causes(two, party, name) == ["revoked"]
+
+
+@pytest.mark.parametrize("party", ["broker", "bank"])
+def test_a_session_whose_key_cannot_be_asked_about_ends(two: Linked, party: str) -> None:
+    two.entities[party].keeps_quiet = True
+    hellos = two.change = Hellos(two)
+    assert refusal(two).code == "KME_AWAY"
+    name, key_id, _ = hellos.seen[0]
+    assert with_key(two, party, key_id) == ["ENDED"]
+    assert causes(two, party, name) == ["key not checked"]
+
+
+def test_a_key_taken_before_all_keys_of_the_line_were_replaced_is_not_used(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = two.stock.get_keys
+
+    def replaced_meanwhile(*values: Any, **named: Any) -> Any:
+        taken = take(*values, **named)
+        service_of(two.nodes["broker"]).replaced("a1")
+        return taken
+
+    monkeypatch.setattr(two.stock, "get_keys", replaced_meanwhile)
+    hellos = two.change = Hellos(two)
+    assert refusal(two).code == "SESSION_BROKEN"
+    assert hellos.seen == []
+
+
+def test_hellos_without_a_confirmation_keep_four_exchanges_and_one_entry(two: Linked) -> None:
+    two.ask()
+    ours: Any = two.links["broker"]._links["bank"][1]._channel.carried()  # type: ignore[attr-defined]
+    theirs: Any = two.servers[1]._answering._channel.carried()
+    begun = []
+    for _ in range(12):
+        initiator, opened, hello, body = ours.begin("bank")
+        _, confirm = ours.agree(initiator, hello, raw(two, "qkd/hello", body))
+        begun.append((opened, confirm))
+    assert 0 < len(theirs._pending) <= 4, "each holds keys"
+    states = [state for opened, _ in begun for state in with_key(two, "bank", opened.key_id)]
+    assert (states.count("OPENING") <= 4, states.count("ENDED") <= 1, len(states) < 6) == (True, True, True)
+    entered = [opened.session for opened, _ in begun if causes(two, "bank", opened.session)]
+    assert len(entered) <= 1, "once a minute"
+    with pytest.raises(PeerError) as refused:
+        raw(two, "qkd/confirm", begun[7][1])
+    assert refused.value.code == "SESSION_UNKNOWN"
+    raw(two, "qkd/confirm", begun[11][1])
+    assert with_key(two, "bank", begun[11][0].key_id) == ["OPEN"], "the newest can still be confirmed"
+    assert json.loads(two.ask())["party"] == "bank"
 
 
 def test_volume_renews_a_session_with_a_fresh_key_and_without_one_it_stops_at_its_limit(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
