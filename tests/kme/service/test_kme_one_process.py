@@ -171,22 +171,19 @@ def test_when_every_reservation_is_revoked_the_line_answers_that_it_is_out_of_st
     assert len(revoked) == 3
 
 
-@pytest.mark.parametrize(
-    "fault", [StorageFailed("x", "x"), sqlite3.OperationalError("disk I/O error"), KeyError("x"), AttributeError("x")]
-)
 def test_a_withdrawal_that_the_other_end_failed_at_is_repeated_until_it_is_done(
-    ends: OneProcess, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    ends: OneProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends.bring_file(8)
     key = ends.here_line.get_keys(**ASKED)[0].key_id
+    assert ends.here_line.withdraw("revoke", keys=[str(key)], block=-1, reason="person left") == 1
+    for fault in (StorageFailed("x", "x"), sqlite3.OperationalError("disk I/O error"), KeyError("x"), AttributeError("x")):
 
-    def fail(*_arguments: Any, **_named: Any) -> None:
-        raise fault
+        def fail(*_arguments: Any, fault: Exception = fault, **_named: Any) -> None:
+            raise fault
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ends.receiver.store, "revoke", fail)
-        assert ends.here_line.withdraw("revoke", keys=[str(key)], block=-1, reason="person left") == 1
-        for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(ends.receiver.store, "revoke", fail)
             with pytest.raises(PeerUnavailable, match="PEER_BUSY"):
                 ends.beat()
         assert len(ends.sender.journal.untold(LINE)) == 1
@@ -202,6 +199,24 @@ def test_a_withdrawal_that_no_repetition_would_change_is_not_repeated(ends: OneP
     ends.sender.journal.tell(LINE, {"what": "revoke", "keys": [], "block": -1, "reason": "\n"})
     ends.beat()
     assert ends.sender.journal.untold(LINE) == []
+
+
+def test_a_refusal_that_is_not_about_the_withdrawal_itself_does_not_end_it(ends: OneProcess) -> None:
+    ends.bring_file(8)
+    ends.here_line.withdraw("rekey", keys=[], block=-1, reason="exercise")
+    for refusal in (b'{"code":"NOT_NOW"}', b'{"code":"TOO_LARGE"}', b'{"code":"REFUSED"}', b'{"code":""}'):
+
+        def between(verb: str, _body: dict[str, Any], reply: Reply, refusal: bytes = refusal) -> Reply:
+            return Reply(409, refusal) if verb == "withdraw" else reply
+
+        ends.there.between = between
+        with pytest.raises(PeerError):
+            ends.beat()
+        assert len(ends.sender.journal.untold(LINE)) == 1 and not ends.here_line.in_step
+    ends.there.between = lambda _verb, _body, reply: reply
+    ends.beat()
+    assert ends.sender.journal.untold(LINE) == [] and ends.here_line.in_step
+    assert ends.receiver.store.status(LINE).available == 0
 
 
 def test_a_storage_that_fails_under_a_reservation_says_nothing_of_the_keys(
