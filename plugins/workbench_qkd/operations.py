@@ -290,7 +290,7 @@ def _self_test(ctx: OperationContext, request: NoInput) -> SelfTestReply:
     return SelfTestReply(time_ms=told.time_ms, passed=told.passed, tests=[TestInfo(name=one.name, passed=one.passed) for one in told.tests])
 
 
-_reads: Any = partial(Operation, roles=READERS, reads_only=True)
+_reads: Any = partial(Operation, roles=READERS, reads_only=True, weak_token=True)
 _acts: Any = partial(Operation, roles=OPERATORS)
 
 OPERATIONS = (

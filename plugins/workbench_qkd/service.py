@@ -22,6 +22,13 @@ BLOCKS_A_PAGE = 100
 DEMONSTRATION_MS = 4_000
 
 
+class NoEntity(KeyUnavailable):
+    """This node has no key-management entity: a lasting state that operators change, so a refusal and no fault of the server."""
+
+    exit_status = 2
+    http_status = 409
+
+
 class ChannelHost(Host, Protocol):
     """contracts.Host, and what of the node only this plugin needs. folder: of the institution."""
 
@@ -113,7 +120,7 @@ class ChannelService:
         if self._attached is not None:
             return self._attached
         if not self.is_configured:
-            raise KeyUnavailable(
+            raise NoEntity(
                 "本节点没有配置密钥管理实体。运维设置 qkd.kme 后重启节点",
                 "This node has no key-management entity. Operations set qkd.kme and restart the node",
                 code="NO_KME",

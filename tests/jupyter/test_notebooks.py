@@ -28,9 +28,14 @@ CELL_S = 90
 
 @pytest.fixture
 def session(institutions: Institutions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kernel's session file of marketing, as the Lab server leaves it."""
+    """A kernel's session file of marketing."""
+    return session_of(Role.MARKETING, institutions, tmp_path, monkeypatch)
+
+
+def session_of(role: Role, institutions: Institutions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel's session file, as the Lab server leaves it."""
     path = tmp_path / "session.json"
-    with institutions.client("broker", Role.MARKETING, audience="lab") as client:
+    with institutions.client("broker", role, audience="lab") as client:
         ticket = client.derive("kernel").ticket
     value = {"v": SESSION_FORMAT, "node_url": institutions.node_url(), "ticket": ticket, "base_url": "/"}
     path.write_text(json.dumps(value), "utf-8")
@@ -91,6 +96,18 @@ def test_a_demo_notebook_runs_and_holds_no_customer(name: str, institutions: Ins
     kept = json.dumps(saved, ensure_ascii=False)
     assert "位客户可用" in kept, "cleaning leaves what is harmless"
     assert not holds_identifier(kept)
+
+
+def test_the_notebook_of_the_line_runs_in_a_node_without_one(
+    institutions: Institutions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = run("03_quantum_channel.ipynb", session_of(Role.OPERATOR, institutions, tmp_path, monkeypatch))
+    printed = "".join(one.get("text", "") for cell in notebook.cells for one in cell.get("outputs", []))
+    assert "两端一致" in printed, "a quiet line makes keys"
+    [heard] = [line for line in printed.splitlines() if line.startswith("截获 30 %")]
+    assert ", 0 把密钥" in heard.replace("，", ", "), "no key where a third is intercepted"
+    [blinded] = [line for line in printed.splitlines() if line.startswith("detector-blinding")]
+    assert "100%" in blinded
 
 
 def test_notebooks_in_the_repository_hold_no_outputs() -> None:

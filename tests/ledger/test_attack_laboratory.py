@@ -137,7 +137,7 @@ def test_production_has_no_laboratory(lab: Institutions, tmp_path: Path) -> None
     finally:
         node.close()
     there = lab.nodes["broker"].gate.registry
-    assert {one.name for one in there if one.workspaces != ALL_WORKSPACES} == {"attack.list", "attack.run"}
+    assert {one.name for one in there if one.workspaces != ALL_WORKSPACES} == {"attack.list", "attack.run", "qkd.eavesdrop"}
 
 
 def test_no_key_that_anybody_trusts_signs_a_lie(lab: Institutions, monkeypatch: pytest.MonkeyPatch) -> None:

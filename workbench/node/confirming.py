@@ -85,6 +85,11 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "contact": ("联系渠道", "Channel of contact"),
     "number": ("事项编号", "Number"),
     "what": ("所指内容", "What it is about"),
+    "line": ("线路", "Line"),
+    "policy": ("线路策略", "Policy of the line"),
+    "key_ids": ("密钥编号", "Keys"),
+    "block": ("整块（-1：不按块）", "Whole block (-1: none)"),
+    "with_job": ("附上求交任务与客户代号", "With the intersection and the customer's token"),
     "reason": ("理由（留在本机构的证据里）", "Reason (kept in our evidence)"),
 }
 """Words of every field of the operations that need a fresh password; a field of a plugin that is not here shows its name."""
