@@ -106,7 +106,7 @@ def test_no_synthetic_customer_is_printed(made: tuple[Path, dict[str, Any], str]
 
 
 @pytest.mark.timeout(2 * WAIT_S)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_a_second_start_uses_the_workspace_and_a_signal_stops_every_process(
     made: tuple[Path, dict[str, Any], str], number: signal.Signals
 ) -> None:

@@ -69,7 +69,7 @@ def test_the_node_answers_as_its_document_says(api: Any, node: Workbench, everyb
         if mode is GenerationMode.NEGATIVE and operation.label == "POST /api/v1/files":
             continue  # any bytes are a file
 
-        @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+        @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
         @given(case=operation.as_strategy(generation_mode=mode))
         def answers(case: Any) -> None:
             # A ticket of its own for every request: signing out and renewing are among them.

@@ -379,6 +379,7 @@ def test_a_partner_without_a_line_is_refused(two: Linked) -> None:
         two.entities["broker"].change(peer_site="bank")
 
 
+@pytest.mark.soak
 def test_two_entities_of_their_own_give_the_keys_of_an_intersection_and_list_what_for() -> None:
     folder = Path(tempfile.mkdtemp(prefix="kme-"))
     saes = {"broker": ("sae-broker",), "bank": ("sae-bank",)}
