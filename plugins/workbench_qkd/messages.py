@@ -18,7 +18,7 @@ def _lower(value: Any) -> Any:  # Any: whatever was sent; the pattern refuses wh
     return value.lower() if isinstance(value, str) else value
 
 
-KeyId = Annotated[str, BeforeValidator(_lower), Field(pattern=KEY_ID)]
+KeyId = Annotated[str, Field(pattern=KEY_ID), BeforeValidator(_lower)]
 """Of a key, in the one spelling that sessions are written down with; capital letters are taken too."""
 
 

@@ -126,7 +126,7 @@ class Erasures(Section):
             {"key": "restricted", "label": t("erasures.restricted"), "kind": "count"}, {"key": "left", "label": t("erasures.left"), "kind": "count"},
         ]  # fmt: skip
         self.report.rows = [
-            {"owner": row["owner"], "what": words.both(row) or row["what"], **{name: row[name] for name in ("found", "erased", "restricted", "left")}}
+            {"owner": row["owner"], "what": _what(words.both(row) or row["what"], row), **{name: row[name] for name in ("found", "erased", "restricted", "left")}}
             for row in one["findings"]
         ]  # fmt: skip
         self.report.total = len(self.report.rows)
@@ -146,6 +146,11 @@ class Erasures(Section):
         ]  # fmt: skip
         self.set_aside.total = len(self.set_aside.rows)
         self.set_aside.state = "done" if self.set_aside.rows else "empty"
+
+
+def _what(text: str, row: Reply) -> str:
+    """What was found, and where that which is left lies: lists, jobs or files, which people then look at."""
+    return f"{text}: {'; '.join(row['names'])}" if row["left"] and row["names"] else text
 
 
 def _left(one: Reply) -> int:
