@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from workbench.channel import frame as frames
 from workbench.channel.handshake import Initiator, Responder
 from workbench.channel.session import SealedSession
 from workbench.channel.session_keys import Established
 from workbench.channel.session_state import Limits
-from workbench.channel.terms import End, Policy, QkdShare, SessionTerms
+from workbench.channel.terms import SUITES, End, Policy, QkdShare, SessionTerms
 from workbench.crypto import random, sm2
+from workbench.errors import ProtocolViolation, VerificationError
 
 NOW = 1_772_438_400_000
 BROKER_KEY, BANK_KEY, CARDNET_KEY = (
@@ -21,6 +25,7 @@ BROKER_KEY, BANK_KEY, CARDNET_KEY = (
 BROKER, BANK = End("broker", BROKER_KEY.public), End("bank", BANK_KEY.public)
 HYBRID = SessionTerms(Policy.HYBRID_REQUIRED)
 PQC = SessionTerms(Policy.PQC_ONLY)
+ALL_SUITES = tuple(SUITES)
 
 
 def share(number: int = 1, provenance: str = "simulated") -> QkdShare:
@@ -75,6 +80,48 @@ def renew(one: SealedSession, other: SealedSession, qkd: QkdShare | None, *, now
     confirm, mine = first.receive_answer(second.answer(qkd))
     one.adopt(mine, now_ms=now_ms)
     other.adopt(second.receive_confirm(confirm), now_ms=now_ms)
+
+
+def same_keys(one: Any, other: Any) -> bool:
+    """Whether each end opens what the other one seals."""
+    header = frames.Header(one.suite.number, 1, 0, one.session, one.epoch, 1, "probe").format()
+    there = other.receive.open_sealed(frames.split(one.send.seal(header, 1, b"there")))
+    back = one.receive.open_sealed(frames.split(other.send.seal(header, 1, b"back")))
+    return there == b"there" and back == b"back"
+
+
+def refuse_message(call: Callable[[], object]) -> None:
+    """The one refusal of an exchange, without a hint why."""
+    with pytest.raises(ProtocolViolation) as caught:
+        call()
+    assert caught.value.code == "HANDSHAKE_REFUSED" and caught.value.details == {}
+    assert caught.value.__cause__ is None and (caught.value.__context__ is None or caught.value.__suppress_context__)
+
+
+def seal(session: SealedSession, payload: bytes = b"question", *, now_ms: int = NOW) -> bytes:
+    return session.seal(payload, purpose="question", now_ms=now_ms)
+
+
+def take(session: SealedSession, frame: bytes, *, now_ms: int = NOW) -> bytes:
+    return session.open(frame, now_ms=now_ms).payload
+
+
+def refuse_frame(session: SealedSession, frame: bytes, **arguments: Any) -> None:
+    """The one refusal: type, code, both sentences, no detail, no cause; nothing but the count has changed."""
+    before = session.status()
+    with pytest.raises(VerificationError) as caught:
+        session.open(frame, **{"now_ms": NOW, **arguments})
+    error = caught.value
+    assert (error.code, error.zh, error.en, error.details) == (
+        "FRAME_REFUSED",
+        "密文帧被拒收",
+        "a sealed frame was refused",
+        {},
+    )
+    assert error.__cause__ is None and error.__context__ is None
+    after = session.status()
+    assert after.refused == before.refused + 1
+    assert replace(after, refused=before.refused, live=True) == replace(before, live=True)
 
 
 def flips(data: bytes, places: Iterator[int] | range | None = None, mask: int = 1) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Sealed frames: one refusal for everything wrong, nothing accepted twice, limits, renewals, the end."""
+"""Sealed frames: one refusal for everything wrong, nothing accepted twice, the end, what was signed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import json
 import pickle
 import struct
 import threading
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import gmssl_pyx  # type: ignore[import-untyped]  # its stubs lack the py.typed mark
 import pytest
@@ -23,50 +21,26 @@ from session_world import (
     CARDNET_KEY,
     HYBRID,
     NOW,
-    PQC,
     FaultyLink,
     exchange,
     flips,
+    refuse_frame,
     renew,
+    seal,
     sessions,
     share,
+    take,
 )
 from workbench.channel import frame as frames
 from workbench.channel.frame import Kind, verify_signed_item
 from workbench.channel.session import MAX_REFUSED, SealedSession
-from workbench.channel.session_state import Limits, Window
+from workbench.channel.session_state import Window
 from workbench.channel.terms import SUITES, Order, Policy, SessionTerms
 from workbench.crypto import sm3
-from workbench.errors import KeyUnavailable, Refused, VerificationError, WorkbenchError
+from workbench.errors import Refused, VerificationError
 
 STRICT = replace(HYBRID, order=Order.STRICT)
 SIGNED = replace(HYBRID, signed=True)
-
-
-def seal(session: SealedSession, payload: bytes = b"question", *, now_ms: int = NOW) -> bytes:
-    return session.seal(payload, purpose="question", now_ms=now_ms)
-
-
-def take(session: SealedSession, frame: bytes, *, now_ms: int = NOW) -> bytes:
-    return session.open(frame, now_ms=now_ms).payload
-
-
-def refuse(session: SealedSession, frame: bytes, **arguments: Any) -> None:
-    """The one refusal: type, code, both sentences, no detail, no cause; nothing but the count has changed."""
-    before = session.status()
-    with pytest.raises(VerificationError) as caught:
-        session.open(frame, **{"now_ms": NOW, **arguments})
-    error = caught.value
-    assert (error.code, error.zh, error.en, error.details) == (
-        "FRAME_REFUSED",
-        "密文帧被拒收",
-        "a sealed frame was refused",
-        {},
-    )
-    assert error.__cause__ is None and error.__context__ is None
-    after = session.status()
-    assert after.refused == before.refused + 1
-    assert replace(after, refused=before.refused, live=True) == replace(before, live=True)
 
 
 # ------------------------------------------------------------------------------------------------ the bytes
@@ -139,7 +113,7 @@ def test_every_changed_byte_of_a_frame_is_refused(kind: str) -> None:
     for mask in (1, 0x80):
         for changed in flips(frame, mask=mask):
             other._refused = 0  # a session breaks after 256 refusals, and some frames are longer
-            refuse(other, changed)
+            refuse_frame(other, changed)
     assert other.open(frame, now_ms=NOW).kind.name.lower() == kind, "the frame itself is still welcome"
 
 
@@ -147,7 +121,7 @@ def test_a_frame_cut_or_continued_is_refused() -> None:
     one, other = sessions()
     frame = seal(one)
     for wrong in [*(frame[:size] for size in range(len(frame))), frame + b"\x00", frame + frame]:
-        refuse(other, wrong)
+        refuse_frame(other, wrong)
     assert take(other, frame) == b"question"
 
 
@@ -157,7 +131,7 @@ def test_a_frame_counts_once() -> None:
     for frame in numbered:
         take(other, frame)
     for frame in numbered:
-        refuse(other, frame)
+        refuse_frame(other, frame)
 
 
 def test_parts_of_two_frames_make_no_third() -> None:
@@ -170,27 +144,27 @@ def test_parts_of_two_frames_make_no_third() -> None:
         first[:-16] + second[-16:],
         first[:26] + second[26:34] + first[34:],
     ):
-        refuse(other, wrong)
+        refuse_frame(other, wrong)
 
 
 def test_frames_of_another_session_are_refused_whoever_made_them() -> None:
     (one, other), (third, fourth) = sessions(), sessions()
-    refuse(other, seal(third))
-    refuse(fourth, seal(one))
+    refuse_frame(other, seal(third))
+    refuse_frame(fourth, seal(one))
     moved = bytearray(seal(third))
     moved[6:22] = bytes.fromhex(other.session_id)
-    refuse(other, bytes(moved))
+    refuse_frame(other, bytes(moved))
 
 
 def test_an_end_does_not_open_what_it_sealed() -> None:
     one, _ = sessions()
-    refuse(one, seal(one))
+    refuse_frame(one, seal(one))
 
 
 def test_a_frame_for_another_purpose_is_refused() -> None:
     one, other = sessions()
     frame = seal(one)
-    refuse(other, frame, purpose="answer")
+    refuse_frame(other, frame, purpose="answer")
     assert other.open(frame, now_ms=NOW, purpose="question").payload == b"question"
 
 
@@ -216,7 +190,7 @@ def test_the_work_is_the_same_for_every_wrong_frame(monkeypatch: pytest.MonkeyPa
         frame[:25] + b"\x09" + frame[26:],
     ):
         calls.clear()
-        refuse(other, wrong)
+        refuse_frame(other, wrong)
         assert len(calls) == 1
 
 
@@ -224,7 +198,7 @@ def test_a_session_breaks_after_too_many_refusals_and_stays_broken() -> None:
     one, other = sessions()
     good = seal(one)
     for _ in range(MAX_REFUSED):
-        refuse(other, b"noise")
+        refuse_frame(other, b"noise")
     for call in (
         lambda: take(other, good),
         lambda: seal(other),
@@ -242,7 +216,7 @@ def test_refusals_are_counted_anew_under_new_keys() -> None:
     one, other = sessions()
     for number in (2, 3):
         for _ in range(MAX_REFUSED - 1):
-            refuse(other, b"noise")
+            refuse_frame(other, b"noise")
         renew(one, other, share(number))
     assert take(other, seal(one)) == b"question" and other.status().refused == 2 * MAX_REFUSED - 2
 
@@ -268,7 +242,7 @@ def test_frames_may_overtake_one_another_by_63_and_no_more() -> None:
     one, other = sessions()
     numbered = [seal(one, b"%d" % number) for number in range(65)]
     take(other, numbered[64])
-    refuse(other, numbered[0])
+    refuse_frame(other, numbered[0])
     for frame in reversed(numbered[1:64]):
         take(other, frame)
     assert (other.status().accepted, other.status().missing) == (64, 1)
@@ -277,10 +251,10 @@ def test_frames_may_overtake_one_another_by_63_and_no_more() -> None:
 def test_in_strict_order_only_the_next_frame_is_accepted() -> None:
     one, other = sessions(STRICT)
     numbered = [seal(one, b"%d" % number) for number in range(4)]
-    refuse(other, numbered[1])
+    refuse_frame(other, numbered[1])
     take(other, numbered[0])
-    refuse(other, numbered[0])
-    refuse(other, numbered[2])
+    refuse_frame(other, numbered[0])
+    refuse_frame(other, numbered[2])
     assert [take(other, frame) for frame in numbered[1:]] == [b"1", b"2", b"3"]
 
 
@@ -334,161 +308,6 @@ def test_threads_never_share_a_sequence() -> None:
     assert sequences == list(range(1, 201))
 
 
-# ---------------------------------------------------------------------------------------- limits and renewals
-
-
-def needs_rekey(call: Callable[[], object], limit: str) -> None:
-    with pytest.raises(KeyUnavailable) as caught:
-        call()
-    assert caught.value.code == "REKEY_REQUIRED" and caught.value.details["limit"] == limit
-    assert "换钥" in caught.value.zh and "renews" in caught.value.en
-
-
-def test_a_key_seals_no_more_than_its_records() -> None:
-    one, other = sessions(limits=Limits(records=8))
-    for number in range(8):
-        assert one.rekey_due(NOW) == (number >= 7)
-        take(other, seal(one))
-    needs_rekey(lambda: seal(one), "records")
-    needs_rekey(lambda: one.seal_signed(b"", purpose="question", key=BROKER_KEY, now_ms=NOW), "records")
-    assert other.open(one.close(now_ms=NOW), now_ms=NOW).kind is Kind.END
-    other.finish()
-
-
-def test_a_key_seals_no_more_than_its_bytes() -> None:
-    one, other = sessions(limits=Limits(size_bytes=1000))
-    take(other, seal(one, bytes(600)))
-    needs_rekey(lambda: seal(one, bytes(401)), "bytes")
-    assert not one.rekey_due(NOW)
-    take(other, seal(one, bytes(400)))
-    assert one.rekey_due(NOW) and other.rekey_due(NOW)
-    needs_rekey(lambda: seal(one, b"x"), "bytes")
-
-
-def test_a_key_lasts_an_hour_and_a_clock_set_back_adds_nothing() -> None:
-    one, other = sessions()
-    hour = 3_600_000
-    late = seal(one, now_ms=NOW + hour - 1)
-    assert one.rekey_due(NOW + hour * 7 // 8) and take(other, late, now_ms=NOW + hour + 59_999) == b"question"
-    needs_rekey(lambda: seal(one, now_ms=NOW + hour), "time")
-    needs_rekey(lambda: seal(one, now_ms=NOW), "time")
-    needs_rekey(lambda: seal(other, now_ms=NOW), "time")
-
-
-def test_an_opener_keeps_the_limits_whatever_the_sealer_does() -> None:
-    one, other = sessions(limits=Limits(records=3))
-    one._limits = Limits()
-    for _ in range(3):
-        take(other, seal(one))
-    refuse(other, seal(one))
-    one, other = sessions()
-    one._current.began_ms += 10**9
-    refuse(other, seal(one, now_ms=NOW), now_ms=NOW + 3_660_000)
-
-
-def test_limits_are_set_lower_and_never_higher() -> None:
-    for wrong in ({"records": 0}, {"records": (1 << 20) + 1}, {"size_bytes": (64 << 30) + 1}, {"age_s": 3601}):
-        with pytest.raises(ValueError):
-            Limits(**wrong)
-
-
-def test_a_renewal_in_the_middle_of_traffic_loses_nothing_in_either_direction() -> None:
-    one, other = sessions(limits=Limits(records=8))
-    under_way = [seal(one, b"before 1"), seal(other, b"before 2")]
-    renew(one, other, share(2))
-    after = [seal(one, b"after 1"), seal(other, b"after 2")]
-    assert take(other, after[0]) == b"after 1" and take(other, under_way[0]) == b"before 1"
-    assert take(one, under_way[1]) == b"before 2" and take(one, after[1]) == b"after 2"
-    assert one.epoch == other.epoch == 1 and one.session_id == other.session_id
-    for _ in range(7):
-        take(other, seal(one))
-    needs_rekey(lambda: seal(one), "records")
-    renew(one, other, share(3))
-    opened = other.open(seal(one), now_ms=NOW)
-    assert (opened.epoch, opened.key_ids, opened.sequence) == (2, (share(3).key_id,), 10)
-    uses = other.status().epochs
-    assert [(use.epoch, use.key_id, use.accepted) for use in uses] == [
-        (0, share(1).key_id, 1),
-        (1, share(2).key_id, 8),
-        (2, share(3).key_id, 1),
-    ]
-    assert sum(use.sent for use in one.status().epochs) == one.status().sent
-
-
-def test_the_epoch_before_closes_behind_the_new_one() -> None:
-    one, other = sessions()
-    first, second = seal(one, b"1"), seal(one, b"2")
-    old, sealing = other._current.agreed.receive, other._current.agreed.send
-    renew(one, other, share(2))
-    assert not any(sealing._key._key), "nobody seals under the old key any more, so it is gone at once"
-    take(other, seal(one, b"3"))
-    take(other, first)
-    for _ in range(63):
-        take(other, seal(one))
-    with pytest.raises(ValueError, match="wiped"):
-        old.open_sealed(frames.split(second))
-    refuse(other, second)
-    one, other = sessions()
-    late = seal(one)
-    renew(one, other, share(2), now_ms=NOW)
-    refuse(other, late, now_ms=NOW + 60_000)
-
-
-def test_nothing_new_comes_under_the_epoch_before() -> None:
-    """A sequence above one that was accepted under the new epoch cannot have been sealed by an honest end."""
-    mine, theirs = exchange()
-    stolen = frames.DirectionKey(
-        mine.suite.cipher, bytes(mine.send._key._key), mine.send._salt, key_id=mine.key_id, provenance=mine.provenance
-    )
-    one, other = SealedSession(mine, now_ms=NOW), SealedSession(theirs, now_ms=NOW)
-    renew(one, other, share(2))
-    take(other, seal(one))
-    header = frames.Header(1, Kind.DATA, 0, mine.session, 0, 5, "question").format()
-    refuse(other, stolen.seal(header, 5, b"forged with the old key"))
-
-
-def test_only_who_holds_the_session_can_renew_it() -> None:
-    """Whoever has both SM2 keys and the new QKD key, but not the renewal secret, ends in another secret."""
-    one, other = sessions()
-    first, second = one.renewal(key=BROKER_KEY, qkd=share(2)), other.renewal_responder(key=BANK_KEY)
-    assert second._renews is not None
-    second._renews = replace(second._renews, secret=type(second._renews.secret)(b"x" * 32))
-    second.receive_hello(first.hello())
-    with pytest.raises(WorkbenchError) as caught:
-        first.receive_answer(second.answer(share(2)))
-    assert caught.value.code == "HANDSHAKE_REFUSED"
-    assert take(other, seal(one)) == b"question", "a renewal that failed leaves the session as it was"
-
-
-def test_without_the_key_its_policy_asks_for_a_session_is_not_renewed() -> None:
-    one, other = sessions(limits=Limits(records=2))
-    with pytest.raises(KeyUnavailable) as caught:
-        one.renewal(key=BROKER_KEY, qkd=None, retry_after_s=30)
-    assert caught.value.code == "QKD_KEY_REQUIRED" and caught.value.details["retry_after_s"] == "30"
-    take(other, seal(one))
-    take(other, seal(one))
-    needs_rekey(lambda: seal(one), "records")
-    assert one.epoch == 0
-
-
-def test_a_first_exchange_is_no_renewal_and_a_renewal_no_first_exchange() -> None:
-    one, other = sessions()
-    for wrong in (exchange()[0], exchange(PQC)[0]):
-        with pytest.raises(ValueError, match="next epoch"):
-            one.adopt(wrong, now_ms=NOW)
-        assert wrong.export.wiped
-    with pytest.raises(ValueError):
-        other.renewal(key=BANK_KEY, qkd=share(2))
-    with pytest.raises(ValueError):
-        one.renewal_responder(key=BROKER_KEY)
-    first = one.renewal(key=BROKER_KEY, qkd=share(2))
-    from session_world import responder
-
-    with pytest.raises(Refused) as caught:
-        responder().receive_hello(first.hello())
-    assert caught.value.details == {"field": "session"}
-
-
 # ---------------------------------------------------------------------------------------------- the end
 
 
@@ -516,13 +335,13 @@ def test_nothing_follows_an_end() -> None:
     end = one.close(now_ms=NOW)
     other.open(end, now_ms=NOW)
     one._end_sent = False
-    refuse(other, seal(one))
-    refuse(other, end)
+    refuse_frame(other, seal(one))
+    refuse_frame(other, end)
     one, other = sessions()
     end = one.close(now_ms=NOW)
     one._end_sent = False
     take(other, seal(one))
-    refuse(other, end)
+    refuse_frame(other, end)
 
 
 def test_a_killed_session_has_no_keys_left() -> None:
@@ -586,8 +405,8 @@ def test_where_signatures_are_agreed_nothing_unsigned_is_sealed_or_opened() -> N
     one, other = sessions(SIGNED)
     with pytest.raises(ValueError, match="seal_signed"):
         seal(one)
-    refuse(other, one._seal(Kind.DATA, "question", NOW, b"", b"unsigned"))
-    refuse(other, one.seal_signed(b"x", purpose="question", key=CARDNET_KEY, now_ms=NOW)[0])
+    refuse_frame(other, one._seal(Kind.DATA, "question", NOW, b"", b"unsigned"))
+    refuse_frame(other, one.seal_signed(b"x", purpose="question", key=CARDNET_KEY, now_ms=NOW)[0])
     frame, _ = one.seal_signed(b"x", purpose="question", key=CARDNET_KEY, now_ms=NOW)
     assert other.open(frame, now_ms=NOW, signer=CARDNET_KEY.public).payload == b"x"
     assert other.open(one.close(now_ms=NOW), now_ms=NOW).kind is Kind.END, "it has no payload that could be signed"
@@ -599,7 +418,7 @@ def test_where_signatures_are_agreed_there_are_no_chunks() -> None:
     with pytest.raises(ValueError, match="seal_signed"):
         one.seal_chunk(b"part", stream=bytes(8), index=0, final=True, purpose="list", now_ms=NOW)
     assert one.status().sent == 0
-    refuse(other, one._seal(Kind.CHUNK, "list", NOW, bytes(16) + b"\x01", b"unsigned"))
+    refuse_frame(other, one._seal(Kind.CHUNK, "list", NOW, bytes(16) + b"\x01", b"unsigned"))
 
 
 def test_a_statement_made_for_another_frame_does_not_fit() -> None:
@@ -607,8 +426,8 @@ def test_a_statement_made_for_another_frame_does_not_fit() -> None:
     one, other = sessions()
     _, item = one.seal_signed(b"yes", purpose="question", key=BROKER_KEY, now_ms=NOW)
     again = one._seal(Kind.SIGNED, "question", NOW, frames.join_signed(item.statement, item.signature), b"yes")
-    refuse(other, again)
-    refuse(other, one._seal(Kind.SIGNED, "question", NOW, b"", b"\xff\xff"))
+    refuse_frame(other, again)
+    refuse_frame(other, one._seal(Kind.SIGNED, "question", NOW, b"", b"\xff\xff"))
 
 
 # ------------------------------------------------------------------------------------------------- secrets
