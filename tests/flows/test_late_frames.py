@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
+from workbench.domain.party import Role
 from workbench.errors import WorkbenchError
 
 from tests.flows.institutions import Institutions
@@ -34,3 +38,33 @@ def test_a_frame_that_arrives_after_the_end_says_that_the_attempt_is_over(
     # A stranger to the job learns nothing of it.
     with pytest.raises(WorkbenchError, match="NO_JOB"):
         three.nodes["broker"].flow.on_attempt_frame("cardnet", job, 1, b"")
+
+
+@pytest.mark.parametrize("slow", ["broker", "bank"])
+def test_an_attempt_may_begin_as_soon_as_the_end_of_the_one_before_is_recorded(three: Institutions, slow: str) -> None:
+    """Its thread may still be leaving: staff were refused NOT_NOW for a job that they saw ended, or the partner was."""
+    job = three.propose("broker", "bank", PURPOSE)
+    endings = three.nodes[slow].flow._endings
+    settle, recorded, leave = endings.settle, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> None:
+        settle(*arguments)
+        recorded.set()
+        leave.wait(60)
+
+    endings.settle = slowly  # type: ignore[method-assign]
+    again = threading.Timer(0.3, leave.set)
+    try:
+        three.wire.on("bank", "reply", lambda body: None, job=job)
+        three.approve("bank", job)
+        three.both("broker", "bank", job, "ABORTED")
+        three.wire.mend()
+        assert recorded.wait(60) and job in three.nodes[slow].flow._running
+        again.start()
+        three.call("broker", Role.MARKETING, "intersection.run", job=job)
+        assert leave.is_set() or slow == "bank"
+        three.both("broker", "bank", job, "RELEASED")
+    finally:
+        leave.set()
+        del endings.settle
+        again.cancel()

@@ -26,7 +26,7 @@ from workbench.domain.intersection import FINAL_STATES, RUN_AGAIN_STATES, JobSta
 from workbench.domain.party import Caller, PartyId
 from workbench.errors import Cancelled, Disputed, NotFound, ProtocolViolation, Refused, WorkbenchError
 from workbench.flows.agreement import Agreement
-from workbench.flows.endings import Endings
+from workbench.flows.endings import RUNNING_STATES, Endings
 from workbench.flows.inputs import Inputs
 from workbench.flows.jobs import RECOVERY, Job
 from workbench.flows.parsing import parsed_stop, stopped_by
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 HOUR_MS = 3_600_000
 FEWEST_FRAMES = 4
+LEAVING_S = 10.0
+"""How long a new attempt waits for the thread of the one before, whose end is recorded already."""
 
 
 class IntersectionFlow:
@@ -53,6 +55,7 @@ class IntersectionFlow:
         self._swept_ms = 0
         self._waiting = WaitingBytes(self._share_of_a_partner)
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._closed = threading.Event()
         self._rules = Rules(host)
         self._endings = Endings(host, self._closed)
@@ -194,6 +197,8 @@ class IntersectionFlow:
             )
 
         with self._lock:
+            # Staff and the partner see the end of an attempt as soon as it is written; its thread leaves a little later.
+            self._left.wait_for(lambda: not self._is_leaving(job), LEAVING_S)
             if job.job in self._running or self._closed.is_set():
                 raise Refused("这次求交正在运行", "This intersection is running", code="NOT_NOW")
             limit = int(host.setting("intersection.parallel_attempts"))
@@ -212,6 +217,11 @@ class IntersectionFlow:
         thread = threading.Thread(target=self._attempt, args=(talk, job), name=f"{job.job}-{talk.attempt}", daemon=True)
         self._threads[job.job] = thread
         thread.start()
+
+    def _is_leaving(self, job: Job) -> bool:
+        """Whether the thread of an attempt is still here whose end this record of the job says. Call with the lock."""
+        talk = self._running.get(job.job)
+        return talk is not None and talk.attempt <= job.attempt and job.state not in RUNNING_STATES
 
     def _attempt(self, talk: Conversation, job: Job) -> None:
         """One attempt in its own thread; whatever happens, the job ends in a state of its table."""
@@ -233,12 +243,13 @@ class IntersectionFlow:
         return self.runs.progress(job_id) if job_id in self._running else {}
 
     def _forget(self, job_id: str) -> None:
+        self.runs.forget(job_id)  # before the next attempt may begin, whose progress has the same name
         with self._lock:
             talk = self._running.pop(job_id, None)
             self._threads.pop(job_id, None)
+            self._left.notify_all()
         if talk is not None:
             talk.discard()
-        self.runs.forget(job_id)
 
     # ------------------------------------------------------------------ 6 sealing
 
