@@ -7,15 +7,15 @@ word: nothing here measures it. A KME that says of its keys that they are no dev
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from workbench.crypto import canonical, kdf
-from workbench.errors import KeyUnavailable, VerificationError, WorkbenchError
+from workbench.crypto import kdf
+from workbench.errors import KeyUnavailable, WorkbenchError
 from workbench_kme.service.client import Credentials, Ets014Client, ReceivedKey
 from workbench_kme.sources.contract import BlockMachine, BlockTask, SourceContext, SourceWaiting
+from workbench_kme.sources.messages import format_message, is_check, parse_message
 from workbench_kme.sources.outcome import outcome
 
 if TYPE_CHECKING:
@@ -112,16 +112,16 @@ class _Taking:
             self.result = outcome(self._block, b"", "message-refused")
             return []
         self._keys = b"".join(one.value for one in keys)
-        return [canonical.format({"v": 1, "kind": "device-keys", "key_IDs": [one.key_id for one in keys]})]
+        return [format_message("device-keys", key_IDs=[one.key_id for one in keys])]
 
     def receive(self, message: bytes) -> list[bytes]:
         """The other end's check."""
         if self.result is not None:
             return []
         said = parse_message(message, "device-check", {"check"})
-        agreed = hmac.compare_digest(str(said.get("check", "")), check(self._keys, self._block))
+        agreed = is_check(said.get("check"), check(self._keys, self._block))
         self.result = outcome(self._block, self._keys if agreed else b"", "" if agreed else "verification-failed")
-        return [canonical.format({"v": 1, "kind": "device-agreed" if agreed else "device-refused"})]
+        return [format_message("device-agreed" if agreed else "device-refused")]
 
 
 class _Fetching:
@@ -153,12 +153,12 @@ class _Fetching:
                 raise ValueError("keys of another origin")
         except (ValueError, WorkbenchError):
             self.result = outcome(self._block, b"", "message-refused")
-            return [canonical.format({"v": 1, "kind": "device-check", "check": ""})]
+            return [format_message("device-check", check="")]
         self._keys = b"".join(one.value for one in keys)
         if len(self._keys) != _KEY_BYTES * len(keys):
             self.result = outcome(self._block, b"", "message-refused")
-            return [canonical.format({"v": 1, "kind": "device-check", "check": ""})]
-        return [canonical.format({"v": 1, "kind": "device-check", "check": check(self._keys, self._block)})]
+            return [format_message("device-check", check="")]
+        return [format_message("device-check", check=check(self._keys, self._block))]
 
 
 def are_from_a_device(keys: Iterable[ReceivedKey]) -> bool:
@@ -184,17 +184,6 @@ def are_from_a_device(keys: Iterable[ReceivedKey]) -> bool:
 def check(keys: bytes, block: int) -> str:
     """What shows that both ends hold the same keys, 64 hexadecimal digits; tells nothing of them."""
     return kdf.derive(keys, "kme/device-check", context=block.to_bytes(8, "big")).hex() if keys else ""
-
-
-def parse_message(message: bytes, kind: str, members: set[str]) -> Mapping[str, Any]:
-    """The members of a message of this kind, or nothing for any other bytes."""
-    try:
-        value = canonical.parse_object(message)
-    except VerificationError:
-        return {}
-    if set(value) != {"v", "kind"} | members or value["v"] != 1 or value["kind"] != kind:
-        return {}
-    return value
 
 
 def _inside(folder: Path, name: str) -> Path:

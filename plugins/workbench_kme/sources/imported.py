@@ -6,17 +6,16 @@ one by name, the receiver's end agrees when it has the same.
 
 from __future__ import annotations
 
-import hmac
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workbench.crypto import canonical, kdf, random, sm3
+from workbench.crypto import kdf, random, sm3
 from workbench.errors import Refused
 from workbench_kme.sources.contract import BlockMachine, BlockTask, SourceContext, SourceWaiting
-from workbench_kme.sources.device_014 import parse_message
+from workbench_kme.sources.messages import format_message, is_check, parse_message
 from workbench_kme.sources.outcome import outcome
 
 if TYPE_CHECKING:
@@ -183,14 +182,8 @@ class _Offering:
     def begin(self) -> list[bytes]:
         """The offer."""
         return [
-            canonical.format(
-                {
-                    "v": 1,
-                    "kind": "import-offer",
-                    "file": self._file.file_id.hex(),
-                    "count": self._file.count,
-                    "check": _check(self._file),
-                }
+            format_message(
+                "import-offer", file=self._file.file_id.hex(), count=self._file.count, check=_check(self._file)
             )
         ]
 
@@ -223,12 +216,12 @@ class _Agreeing:
         agreed = (
             found is not None
             and found[1].count == said["count"]
-            and hmac.compare_digest(str(said["check"]), _check(found[1]))
+            and is_check(said["check"], _check(found[1]))
             and self._source.take(self._block, *found)
         )
         keys = found[1].keys if found is not None and agreed else b""
         self.result = outcome(self._block, keys, "" if agreed else "stopped")
-        return [canonical.format({"v": 1, "kind": "import-agreed" if agreed else "import-refused"})]
+        return [format_message("import-agreed" if agreed else "import-refused")]
 
 
 def _check(file: KeyFile) -> str:

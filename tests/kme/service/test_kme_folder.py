@@ -25,7 +25,7 @@ from workbench_kme.service.listening import Call
 from workbench_kme.service.pool import AHEAD_BYTES, PoolKeeper
 from workbench_kme.service.sites import LinePlan, Site, make_sites
 from workbench_kme.service.tls import identity
-from workbench_kme.sources import SourceContext, source_class, source_names
+from workbench_kme.sources import BlockTask, SourceContext, source_class, source_names
 from workbench_kme.sources.device_014 import are_from_a_device
 from workbench_kme.sources.imported import Imported, KeyFile, format_key_file, make_key_file, parse_key_file
 
@@ -265,6 +265,28 @@ def test_a_file_is_offered_once_and_only_for_its_own_line(tmp_path: Path) -> Non
     source.keys_stored(7)
     assert not (inbox / "good.wbki").exists()
     assert json.dumps(sorted(used)).count(LINE) == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'{"check":"\xc3\xa9","count":1,"file":"FILE","kind":"import-offer","v":1}',
+        b'{"check":7,"count":1,"file":"FILE","kind":"import-offer","v":1}',
+        b'{"check":"","count":1,"file":"FILE","kind":"import-offer","v":1}',
+        b'{"check":"","count":[],"file":{},"kind":"import-offer","v":1}',
+        b"no message",
+    ],
+)
+def test_whatever_the_other_end_offers_the_block_ends_and_no_file_is_used(tmp_path: Path, told: bytes) -> None:
+    inbox, used = tmp_path / "inbox", set[str]()
+    inbox.mkdir()
+    (inbox / "one.wbki").write_bytes(data := make_key_file(LINE, 1))
+    source = Imported(SourceContext(LINE, False, {}, tmp_path, b"", used.__contains__, lambda name: not used.add(name)))
+    agreeing = source.machine(BlockTask(1, 0, bytes(32), ("", 0), None, bytes))  # type: ignore[arg-type]  # no tags here
+    message = told.replace(b"FILE", parse_key_file(data).file_id.hex().encode())
+    assert agreeing.receive(message) == [b'{"kind":"import-refused","v":1}']
+    assert agreeing.result is not None and (agreeing.result.aborted, agreeing.result.key) == ("stopped", b"")
+    assert used == set() and (inbox / "one.wbki").read_bytes() == data
 
 
 # ------------------------------------------------------------------------------------------- in one process
