@@ -45,14 +45,17 @@ def requirement_of(context: Context, log: PartyId, index: int, body: bytes) -> R
 
 
 def seal_of(context: Context, reader: tables.Reader, log: PartyId, index: int, needed: Requirement) -> SealState:
-    """The state of an entry under the best single checkpoint that covers it: full before sealed before many signers."""
+    """The state of an entry under the best single checkpoint that covers it: sealed first, then full, many signers, late.
+
+    The same order as in `best_head`, so that what is said of an entry is what its receipt shows.
+    """
     keys = context.pinned()
     members = members_at(keys, log, index)
     best: frozenset[PartyId] = frozenset()
-    rank = (False, False, 0)
+    rank = (False, False, 0, 0)
     for size, signers in tables.seals(reader, log, index):
         counted = counted_at(keys, log, index, size, signers)
-        found = (needed.is_met_by(counted) and not needed.mldsa, members <= counted, len(counted))
+        found = (needed.is_met_by(counted) and not needed.mldsa, members <= counted, len(counted), size)
         if found > rank:
             best, rank = counted, found
     is_met = rank[0]

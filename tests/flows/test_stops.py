@@ -15,6 +15,7 @@ from workbench.domain.intersection import FINAL_STATES, JobState
 from workbench.domain.party import Role
 from workbench.errors import StorageFailed, WorkbenchError
 from workbench.flows.jobs import NEXT_STATES, RECOVERY
+from workbench.verify import verify_receipt
 
 from tests.flows import population
 from tests.flows.institutions import Institutions, header_of
@@ -456,6 +457,29 @@ def test_sealing_needs_only_the_two_participants(three: Institutions) -> None:
     assert receipt.sealed == "2/3"
     three.start("cardnet")
     three.wait_until(lambda: three.call("broker", Role.COMPLIANCE, "evidence.receipt", job=mine.job).sealed == "3/3")
+
+
+def test_a_receipt_is_not_called_final_by_co_signatures_that_came_after_it(three: Institutions, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, _ = three.run("broker", "bank", "investor-education")
+    node = three.nodes["broker"]
+    three.wire.rules.append(lambda call, to, header: None if call.path == "mirror" else call.body)
+    three.exported("broker", mine.job)
+    exported = three.entries("broker", mine.job, "intersection.exported")[0].ref
+    take = node.ledger.receipt
+
+    def late(log: str, index: int, **rest: Any) -> Any:
+        taken = take(log, index, **rest)
+        if index == exported.index:
+            three.wire.mend()
+            three.wait_until(lambda: node.ledger.seal("broker", index).state == "FULL")
+        return taken
+
+    monkeypatch.setattr(node.ledger, "receipt", late)
+    reply = three.call("broker", Role.COMPLIANCE, "evidence.receipt", job=mine.job)
+    assert verify_receipt(reply.receipt, trust=node.trust_keys()).word == "NOT_FINAL"
+    assert not reply.is_final
+    monkeypatch.undo()
+    assert three.call("broker", Role.COMPLIANCE, "evidence.receipt", job=mine.job).is_final
 
 
 # ------------------------------------------------------------------------------------------- faults while ending

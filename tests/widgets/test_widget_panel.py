@@ -21,6 +21,17 @@ pytest.importorskip("panel", reason="Panel is not installed")
 from workbench_widgets.panel_pane import pane  # only where Panel is there
 
 
+SEEN = """(strip) => {
+  const root = strip.shadowRoot;
+  window.seen = [];
+  new MutationObserver(() => {
+    const band = root.querySelector('[role=alert], [role=status][aria-atomic]');
+    window.seen.push([band.getAttribute('role'), band.querySelector('h2').textContent.trim(), band.querySelector('p')?.textContent.trim() ?? '']);
+  }).observe(root, { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
+"""Keeps what the answer of the page says after every change of its elements: role, sentence, reason."""
+
+
 def test_every_component_in_every_state_becomes_a_pane() -> None:
     for sample in samples():
         shown = pane(sample.component(**sample.traits))
@@ -94,6 +105,13 @@ def test_a_served_page_shows_components_and_hears_them(browser: Any, address: st
     assert tab.locator(".kept").nth(1).evaluate("(bar) => getComputedStyle(bar).backgroundColor") == "rgb(23, 80, 143)"
     tab.get_by_role("button", name="去处理最急的一件").click()
     tab.get_by_text("另一线程收到 go").wait_for()
+    # Each state that a person could see was assigned as one: never the sentence of one beside the state of the other.
+    tab.locator("[data-component=answer_strip]").evaluate(SEEN)
+    tab.get_by_role("button", name="来回换").click()
+    tab.get_by_text("SWUNG").wait_for()
+    seen = {tuple(one) for one in tab.evaluate("window.seen")}
+    assert ("alert", "坏", "第二个理由") in seen and ("status", "好", "第一个理由") in seen
+    assert {one for one in seen if one[1] in ("好", "坏")} == {("alert", "坏", "第二个理由"), ("status", "好", "第一个理由")}
     tab.get_by_role("button", name="加条件").click()
     tab.get_by_role("checkbox", name="B").click()
     tab.get_by_text("规则 资产档 in (B)").wait_for()

@@ -8,7 +8,8 @@ Panel page and in a static file, without a build step and without any request le
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar, Final, Literal
@@ -114,6 +115,12 @@ class Component(anywidget.AnyWidget):
     def take_focus(self) -> None:
         """Move the keyboard focus to this component's first sentence, as after an action."""
         self.focus_count += 1
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Whatever is assigned inside reaches the browser together: no sentence of now beside a state of before."""
+        with self.hold_sync(), self.hold_trait_notifications():
+            yield
 
     def known_events(self) -> frozenset[str]:
         """Names of the events this component can raise; ``action`` is a button of a notice."""

@@ -32,7 +32,8 @@ class ComponentPane(pn.custom.JSComponent):
     def __init__(self, widget: Component, **layout: Any) -> None:  # Any: Panel's layout parameters
         self._widget = widget
         self._names = synced_traits(widget)
-        values = {_PREFIX + name: _text(getattr(widget, name)) for name in self._names}
+        self._shown = {name: getattr(widget, name) for name in self._names}
+        values = {_PREFIX + name: _text(value) for name, value in self._shown.items()}
         super().__init__(**{"sizing_mode": "stretch_width", **layout, **values})  # type: ignore[no-untyped-call]  # Panel
         widget.observe(self._show, names=list(self._names))
         self._watcher = self.param.watch(self._take, [_PREFIX + name for name in widget.written_traits()])
@@ -48,10 +49,12 @@ class ComponentPane(pn.custom.JSComponent):
         self._widget.unobserve(self._show, names=list(self._names))
         self._widget.close()
 
-    def _show(self, change: Mapping[str, Any]) -> None:  # Any: traitlets' change record
-        text = _text(change["new"])
-        if getattr(self, _PREFIX + change["name"]) != text:
-            self.param.update(**{_PREFIX + change["name"]: text})
+    def _show(self, _change: Mapping[str, Any]) -> None:  # Any: traitlets' change record
+        # Everything that differs goes in one message: what was assigned at once (Component.at_once) is drawn at once.
+        now = {name: getattr(self._widget, name) for name in self._names}
+        texts = {_PREFIX + name: _text(value) for name, value in now.items() if value is not self._shown[name]}
+        self._shown = now
+        self.param.update(**{name: text for name, text in texts.items() if getattr(self, name) != text})
 
     def _take(self, *changes: Any) -> None:  # Any: param's change records
         # The event comes last, so that a listener finds the values that led to it.

@@ -314,7 +314,7 @@ class _Progress:
         progress = info.progress or {}
         name = str(progress.get("name", ""))
         phase = PHASES.get(name, (name, name))[0 if self._zh else 1]
-        with self._lock, self._widget.hold_sync():
+        with self._lock, self._widget.at_once():
             self._widget.done, self._widget.total = int(progress.get("done", 0)), int(progress.get("total", 0))
             self._widget.phase = self._job._sentence() if info.is_final or not phase else phase
             if info.is_final:

@@ -435,7 +435,11 @@ def _receipt(ctx: OperationContext, request: ReceiptRequest) -> ReceiptReply:
     places = [(host.party, index), (job.partner, job.result["partner_index"])]
     with host.store.read() as reader:
         exports = host.evidence.search(reader, job=job.job, kind="intersection.exported", limit=1)
-        places += [(host.party, row.index) for row in exports]
+    # A receipt is as strong as its weakest entry: an export of a moment ago waits for its co-signatures too. The seals
+    # are read before the receipt: co-signatures that come meanwhile make it better than said, never worse.
+    places += [(host.party, row.index) for row in exports]
+    seals = [ledger.seal(log, place) for log, place in places]
+    with host.store.read() as reader:
         parts = [
             ledger.receipt(
                 log,
@@ -444,8 +448,6 @@ def _receipt(ctx: OperationContext, request: ReceiptRequest) -> ReceiptReply:
             )
             for log, place in places
         ]
-    # A receipt is as strong as its weakest entry: an export of a moment ago waits for its co-signatures too.
-    seals = [ledger.seal(log, place) for log, place in places]
     fewest = min(len(seal.cosigners) for seal in seals)
     is_final = all({host.party, job.partner} <= set(seal.cosigners) for seal in seals)
     return ReceiptReply(receipt=job_receipt(parts), sealed=f"{fewest}/{len(host.parties())}", is_final=is_final)

@@ -44,6 +44,10 @@ class AssessmentPage:
 
     def draw_answer(self) -> None:
         """How many cover something now, what waits, and what the stage means."""
+        with self.strip.at_once():
+            self._draw_answer()
+
+    def _draw_answer(self) -> None:
         strip, page, found = self.strip, self.page, self.assessments.found
         strip.lang, strip.code, strip.todo, strip.reason = page.lang, "", "", ""
         if found is None:

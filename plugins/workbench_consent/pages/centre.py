@@ -93,6 +93,10 @@ class ConsentPage:
 
     def draw_answer(self) -> None:
         """How many may be used for the chosen purpose and partner, and what is to be done."""
+        with self.strip.at_once():
+            self._draw_answer()
+
+    def _draw_answer(self) -> None:
         strip, page, words = self.strip, self.page, Words.of(self.page.me, self.page.lang, self.page.t)
         strip.lang, strip.code, strip.todo, strip.reason = page.lang, "", "", ""
         coverage, row, ends = self.coverage.coverage, self.coverage.row(), self.coverage.ends()

@@ -158,7 +158,8 @@ class Board:
         words = self._words()
         self._draw_bar(seen, words)
         self._draw_seat(seen, words)
-        self._draw_answer(seen, words)
+        with self.answer.at_once():
+            self._draw_answer(seen, words)
         self.draw_story(seen)
         self._draw_shapes(seen, words)
         self._draw_pager(seen, words)

@@ -62,7 +62,8 @@ class HealthPage:
         if status is None:
             return
         t = words.t
-        self._draw_answer(words, status)
+        with self.answer.at_once():
+            self._draw_answer(words, status)
         well = sum(1 for one in status["nodes"] if one["state"] == "ok")
         self.numbers.items = [
             {"value": f"{well}/{len(status['nodes'])}", "label": t("health.nodes")},

@@ -112,7 +112,8 @@ class HomePage:
             status, self.jobs, set(me["roles"]), self.page.me["operations"], words,
             more=waiting.due(self.waiting, str(me["display_name"]), words), covered=waiting.covered(self.waiting),
         )  # fmt: skip
-        self._draw_answer(words, status)
+        with self.answer.at_once():
+            self._draw_answer(words, status)
         self._draw_tables(words, status)
         self.nodes.heading = words.t("nodes")
         self.nodes.hint = words.t("nodes.evidence", sealed=words.count(status["sealed"]), pending=words.count(status["pending"]))

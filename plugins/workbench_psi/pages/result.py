@@ -60,7 +60,7 @@ class ResultPanel:
         released, matched = int(result["released"]), int(result["cardinality"])
         used = rows.kept_at(job["waterfall"], "consent") or matched
         whole = rows.kept_at(job["waterfall"], "imported") or used
-        with self.venn.hold_trait_notifications():
+        with self.venn.at_once():
             self.venn.mine = {**names.tile(names.own), "count": used}
             self.venn.partner = {**names.tile(job["partner"]), "bucket": int(result["partner_bucket"])}
             self.venn.released, self.venn.dropped = released, matched - released

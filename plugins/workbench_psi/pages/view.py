@@ -77,9 +77,10 @@ class View:
 
     def answer(self, answer: Answer, *, focus: bool = False) -> None:
         """Show an answer; focus: after an action of the person, so that a keyboard or a screen reader is there."""
-        self.look(self.strip)
-        for name, value in answer.traits().items():
-            setattr(self.strip, name, value)
+        with self.strip.at_once():
+            self.look(self.strip)
+            for name, value in answer.traits().items():
+                setattr(self.strip, name, value)
         if focus:
             self.strip.take_focus()
 

@@ -186,7 +186,8 @@ class ChannelPage:
         self._draw_curve()
         if self.status is None:
             return
-        self._draw_answer(self.status, line)
+        with self.strip.at_once():
+            self._draw_answer(self.status, line)
         self.proposals.draw(self.status["proposals"])
         self._draw_choice(self.status)
         self.body.visible = line is not None
@@ -293,12 +294,12 @@ class ChannelPage:
 
     @staticmethod
     def _set(component: Any, traits: Mapping[str, Any], *, empty: bool = False) -> None:  # Any: one of the components
-        """Assign what changed, all at once, then show it."""
-        with component.hold_trait_notifications():
+        """Assign what changed and show it, all at once."""
+        with component.at_once():
             for name, value in traits.items():
                 if getattr(component, name) != value:
                     setattr(component, name, value)
-        component.state = "empty" if empty else "done"
+            component.state = "empty" if empty else "done"
 
 
 __all__ = ["ChannelPage"]

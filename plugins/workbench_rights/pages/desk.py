@@ -52,6 +52,10 @@ class DeskPage:
 
     def draw_answer(self) -> None:
         """How many are open, which is due first, what is late."""
+        with self.strip.at_once():
+            self._draw_answer()
+
+    def _draw_answer(self) -> None:
         strip, page = self.strip, self.page
         strip.lang, strip.code, strip.todo, strip.reason = page.lang, "", "", ""
         if not page.may("rights.list"):
