@@ -1,7 +1,8 @@
 """With CI=1 a test that would be skipped for a missing tool fails: what is skipped by name elsewhere must run there.
 
-A browser test that ran out of time is tried once more: a loaded machine can hold up Chromium, Lab and three nodes at once
-for longer than a page may take. Any other failure of it counts at once, and so does every failure elsewhere.
+A test over real processes, sockets, threads or a browser that fails is run once more: a loaded machine can hold up Chromium,
+Lab and three nodes at once for longer than any of them may take. The summary lists each such test by name (RERUN), and one that
+stands there is looked into like a failure: several were faults of the product. A failure elsewhere counts at once.
 """
 
 from __future__ import annotations
@@ -28,10 +29,15 @@ MAY_BE_SKIPPED = (
 """Beginnings of reasons that name the machine itself or its distribution, not a tool that `make system` can install."""
 
 
+LIVE = ("anchor", "app", "browser", "flows", "host", "jupyter", "kme", "node", "privacy", "processes", "qkd", "security")
+"""Folders whose tests start processes, listen on sockets or wait for threads of a node."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
     for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError", "Timeout"]))
+        if item.get_closest_marker("browser") or item.path.relative_to(here).parts[0] in LIVE:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.hookimpl(wrapper=True)
