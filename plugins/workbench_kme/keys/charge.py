@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid5
 
 from workbench.contracts import Transaction
@@ -22,6 +23,9 @@ VERSION = 1
 MOST_FILLED = 4096
 MOST_KEY_BYTES = 64
 MIN_KEY_BYTES = 16
+DAY_MS = 86_400_000
+FORECAST_DAYS = 7
+"""A pool's use is counted over this many days, over fewer where it was filled for the first time since."""
 _HEADER_BYTES = 1 + 8 + 16 + 1
 _CODES = {one.code: one for one in Provenance}
 
@@ -37,7 +41,11 @@ class ChargeKey:
 
 @dataclass(frozen=True, slots=True)
 class ChargePool:
-    """A mirror: how many charge keys are left. low: fewer than `low_water`. revoked: closed for good."""
+    """A mirror: how many charge keys are left. low: fewer than `low_water`. revoked: closed for good.
+
+    last_counter: of the newest charge key ever made for it. live: session keys delivered and not ended. per_day: used a
+    day, over the last FORECAST_DAYS; days_left: until none is left at that pace, -1 where none was used.
+    """
 
     person: str
     device: str
@@ -46,25 +54,48 @@ class ChargePool:
     low_water: int
     low: bool
     revoked: bool
+    last_counter: int
+    live: int
+    per_day: float
+    days_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """Keys for a medium, in the order of their counters. replaced: how many of earlier fillings were destroyed unused.
+
+    namespace: of the line.
+    """
+
+    keys: list[ChargeKey]
+    replaced: int
+    namespace: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeDelivery:
-    """A session key sealed under a charge key; `sealed` may be shown to anyone."""
+    """A session key sealed under a charge key; `sealed` may be shown to anyone. ended: sessions that this one replaces.
+
+    left: charge keys that the pool has after it; low: fewer than its low-water mark.
+    """
 
     charge_key_id: UUID
     session_key_id: UUID
     counter: int
     provenance: Provenance
     sealed: bytes
+    ended: tuple[UUID, ...]
+    left: int
+    low: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ChargesRevoked:
-    """What a revocation did: charge keys destroyed, and the session keys whose sessions must be ended now."""
+    """What a revocation did: charge keys destroyed, the session keys whose sessions must be ended now, pools closed by it."""
 
     revoked: int
     sessions: tuple[UUID, ...]
+    pools: int
 
 
 class ChargePools:
@@ -83,8 +114,20 @@ class ChargePools:
     def fill(self, person: str, device: str, line: str, count: int, *, low_water: int = 16) -> list[ChargeKey]:
         """Draw `count` fresh charge keys, mirror them wrapped, and give them out once, for the medium.
 
-        Raises Refused CHARGE_REVOKED (a revoked medium is never filled again), CHARGE_FILL; NotFound NO_SUCH_LINE.
+        Those of earlier fillings stay. Raises Refused CHARGE_REVOKED (a revoked medium is never filled again), CHARGE_FILL;
+        NotFound NO_SUCH_LINE.
         """
+        return self._fill(person, device, line, count, low_water, after=-1).keys
+
+    def fill_anew(self, person: str, device: str, line: str, count: int, *, low_water: int, after: int) -> Filling:
+        """As `fill`, and what earlier fillings left is destroyed: a file that was lost makes no gap in the counters.
+
+        after: the last counter of the pool as the caller knows it, 0 for a new one. Another one is Refused CHARGE_MOVED:
+        this request was made before, or somebody else filled meanwhile.
+        """
+        return self._fill(person, device, line, count, low_water, after=after)
+
+    def _fill(self, person: str, device: str, line: str, count: int, low_water: int, *, after: int) -> Filling:
         check_entity(person, what="人员")
         check_entity(device, what="设备")
         if not 1 <= count <= MOST_FILLED:
@@ -93,12 +136,15 @@ class ChargePools:
             )
         values = [bytearray(self._session.generate_random(KEY_BYTES)) for _ in range(count)]
 
-        def work(tx: Transaction, now: int) -> list[ChargeKey]:
+        def work(tx: Transaction, now: int) -> Filling:
             found = self._core.line(tx, line)
             namespace = found.line.namespace
             pool_id = charge_pool_id(namespace, person, device)
             is_known = pool_id in self._core.keeper.mark.charges
             number, last = _pool_for(tx, found.number, person, device, low_water, is_known=is_known)
+            if after not in (-1, last):
+                raise _moved(device, last)
+            replaced = _destroy(tx, now, "pool = ?", (number,)) if after >= 0 else 0
             pools.append(pool_id)
             keys = [
                 ChargeKey(charge_key_id(namespace, person, device, last + place), last + place, value)
@@ -110,26 +156,42 @@ class ChargePools:
                 [(number, key.counter, self._session.wrap("charge", key.value, charge_context(key.key_id, key.counter))) for key in keys],
             )
             tx.execute("UPDATE kme_charge_pool SET last_counter = ? WHERE number = ?", (last + count, number))
-            add_event(tx, now, "charge.filled", line, person=person, device=device, keys=count)
-            return keys
+            add_event(tx, now, "charge.filled", line, person=person, device=device, keys=count, replaced=replaced)
+            return Filling(keys, replaced, namespace)
 
         pools: list[str] = []
         try:
-            keys = self._core.strict_change(work)
+            made = self._core.strict_change(work)
             self._core.keeper.add_charge(pools[-1])
-            return keys
+            return made
         except BaseException:
             for value in values:
                 value[:] = bytes(len(value))
             raise
 
+    def check_deliverable(self, person: str, device: str, line: str) -> None:
+        """Return if `deliver` would find a charge key now. Raises as `deliver` does."""
+        with self._core.database.read() as reader:
+            pool = _live_pool(reader, self._core.line(reader, line).number, person, device)
+            if reader.execute("SELECT 1 FROM kme_charge_key WHERE pool = ? AND wrapped IS NOT NULL LIMIT 1", (pool,)).fetchone() is None:
+                raise _exhausted(device)
+
     def deliver(
-        self, person: str, device: str, line: str, session_key_id: UUID, value: bytes | bytearray, provenance: Provenance
+        self,
+        person: str,
+        device: str,
+        line: str,
+        session_key_id: UUID,
+        value: bytes | bytearray,
+        provenance: Provenance,
+        *,
+        renew: bool = False,
     ) -> ChargeDelivery:
         """Seal a session key under the next charge key; the mirror of that one is destroyed in the same change.
 
-        value: 16 to 64 bytes. The session counts as live until `end_session`. Raises KeyUnavailable CHARGE_EXHAUSTED,
-        CHARGE_REVOKED; Refused CHARGE_SESSION_KNOWN.
+        value: 16 to 64 bytes. renew: sessions of this medium that are live end with it. The session counts as live until
+        `end_session`, a revocation or the next renewal. Raises KeyUnavailable CHARGE_EXHAUSTED, CHARGE_REVOKED; NotFound
+        NO_CHARGE_POOL; Refused CHARGE_SESSION_KNOWN.
         """
         if not MIN_KEY_BYTES <= len(value) <= MOST_KEY_BYTES:
             raise ValueError("a session key has 16 to 64 bytes")
@@ -143,7 +205,7 @@ class ChargePools:
                 (pool,),
             ).fetchone()
             if row is None:
-                raise _exhausted(person, device)
+                raise _exhausted(device)
             counter = int(row[0])
             key_id = charge_key_id(found.line.namespace, person, device, counter)
             charge = self._session.unwrap("charge", bytes(row[1]), charge_context(key_id, counter))
@@ -160,6 +222,7 @@ class ChargePools:
                     f"会话密钥 {session_key_id} 已交付过", f"the session key {session_key_id} was delivered before",
                     code="CHARGE_SESSION_KNOWN",
                 )  # fmt: skip
+            ended = _end_sessions(tx, now, pool) if renew else []
             tx.execute(
                 "INSERT INTO kme_charge_session (session, pool, counter, opened_ms) VALUES (?, ?, ?, ?)",
                 (str(session_key_id), pool, counter, now),
@@ -167,7 +230,14 @@ class ChargePools:
             add_event(
                 tx, now, "charge.used", line, person=person, device=device, counter=counter, session=str(session_key_id)
             )
-            return ChargeDelivery(key_id, session_key_id, counter, provenance, sealed)
+            left, low_water = tx.execute(
+                "SELECT (SELECT COUNT(*) FROM kme_charge_key k WHERE k.pool = p.number AND k.wrapped IS NOT NULL), p.low_water"
+                " FROM kme_charge_pool p WHERE p.number = ?",
+                (pool,),
+            ).fetchone()
+            if left == low_water - 1 or not left:
+                add_event(tx, now, "charge.low", line, person=person, device=device, left=left, low_water=low_water)
+            return ChargeDelivery(key_id, session_key_id, counter, provenance, sealed, tuple(sorted(ended)), left, left < low_water)
 
         return self._core.strict_change(work)
 
@@ -197,37 +267,39 @@ class ChargePools:
                 (person, person, device, device),
             ).fetchall()
             pools = [int(row[0]) for row in rows]
-            destroyed, sessions = 0, []
+            destroyed, closed = 0, 0
+            sessions: list[UUID] = []
             for pool in pools:
                 destroyed += _destroy(tx, now, "pool = ?", (pool,))
-                tx.execute(
+                closed += tx.execute(
                     "UPDATE kme_charge_pool SET revoked_ms = ? WHERE number = ? AND revoked_ms IS NULL", (now, pool)
-                )
-                live = tx.execute(
-                    "UPDATE kme_charge_session SET ended_ms = ? WHERE pool = ? AND ended_ms IS NULL RETURNING session",
-                    (now, pool),
-                ).fetchall()
-                sessions += [UUID(one[0]) for one in live]
-            add_event(
-                tx, now, "charge.revoked", "", person=person, device=device, keys=destroyed, sessions=len(sessions),
-                reason=reason,
-            )  # fmt: skip
-            return ChargesRevoked(destroyed, tuple(sorted(sessions)))
+                ).rowcount
+                sessions += _end_sessions(tx, now, pool)
+            if closed or destroyed or sessions:  # done before: nothing happened that an event could tell
+                add_event(
+                    tx, now, "charge.revoked", "", person=person, device=device, keys=destroyed, pools=closed,
+                    sessions=len(sessions), reason=reason,
+                )  # fmt: skip
+            return ChargesRevoked(destroyed, tuple(sorted(sessions)), closed)
 
         check_reason(reason)
         return self._core.strict_change(work)
 
     def pools(self) -> list[ChargePool]:
-        """Every mirror, by person, device and line."""
+        """Every mirror, by person, device and line. Cost: the session keys delivered so far, read once."""
+        now = self._core.now()
         with self._core.database.read() as reader:
             rows = reader.execute(
-                "SELECT p.person, p.device, l.name, p.low_water, p.revoked_ms IS NOT NULL,"
-                " (SELECT COUNT(*) FROM kme_charge_key k WHERE k.pool = p.number AND k.wrapped IS NOT NULL)"
-                " FROM kme_charge_pool p JOIN kme_line l ON l.number = p.line ORDER BY p.person, p.device, l.name"
+                "SELECT p.person, p.device, l.name, p.low_water, p.revoked_ms IS NOT NULL, p.last_counter,"
+                " (SELECT COUNT(*) FROM kme_charge_key k WHERE k.pool = p.number AND k.wrapped IS NOT NULL),"
+                " coalesce(s.live, 0), coalesce(s.used, 0), coalesce(s.first_ms, 0)"
+                " FROM kme_charge_pool p JOIN kme_line l ON l.number = p.line LEFT JOIN"
+                " (SELECT pool, SUM(ended_ms IS NULL) AS live, SUM(opened_ms > ?1) AS used,"
+                " MIN(CASE WHEN opened_ms > ?1 THEN opened_ms END) AS first_ms FROM kme_charge_session GROUP BY pool) s"
+                " ON s.pool = p.number ORDER BY p.person, p.device, l.name",
+                (now - FORECAST_DAYS * DAY_MS,),
             ).fetchall()
-        return [
-            ChargePool(row[0], row[1], row[2], row[5], row[3], row[5] < row[3], bool(row[4])) for row in rows
-        ]
+        return [_shown(row, now) for row in rows]
 
 
 class ChargeMedium:
@@ -266,6 +338,11 @@ class ChargeMedium:
             gone[:] = bytes(len(gone))
         self._last = counter
         return session_key_id, provenance, value
+
+    @property
+    def next_counter(self) -> int:
+        """The lowest counter that is left, 0 when none is."""
+        return min(self._keys, default=0)
 
     @property
     def left(self) -> int:
@@ -344,8 +421,8 @@ def _pool_for(
         return made, 0
     if row is None or row[2] is not None:
         raise Refused(
-            f"{person} 的设备 {device} 已吊销，或密钥库曾换成旧副本，不再充注：换用新设备编号",
-            f"device {device} of {person} was revoked, or the store was an older copy: it is not filled again; use a new device",
+            f"设备 {device} 已吊销，或密钥库曾换成旧副本，不再充注：换用新设备编号",
+            f"device {device} was revoked, or the store was an older copy: it is not filled again; use a new device",
             code="CHARGE_REVOKED",
         )
     tx.execute("UPDATE kme_charge_pool SET low_water = ? WHERE number = ?", (low_water, row[0]))
@@ -359,14 +436,14 @@ def _live_pool(reader: Reader, line: int, person: str, device: str) -> int:
     ).fetchone()
     if row is None:
         raise NotFound(
-            f"{person} 的设备 {device} 没有充注过：先充注",
-            f"device {device} of {person} was never filled: fill it first",
+            f"设备 {device} 没有为此人在这条线路充注过：先充注",
+            f"device {device} was never filled for this person and line: fill it first",
             code="NO_CHARGE_POOL",
         )
     if row[1] is not None:
         raise KeyUnavailable(
-            f"{person} 的设备 {device} 已吊销，不再投递会话密钥",
-            f"device {device} of {person} was revoked: no session key is delivered to it",
+            f"设备 {device} 已吊销，不再投递会话密钥",
+            f"device {device} was revoked: no session key is delivered to it",
             code="CHARGE_REVOKED",
         )
     return int(row[0])
@@ -381,10 +458,43 @@ def _destroy(tx: Transaction, now: int, where: str, parameters: Sequence[int]) -
     return done
 
 
-def _exhausted(person: str, device: str) -> KeyUnavailable:
+def _end_sessions(tx: Transaction, now: int, pool: int) -> list[UUID]:
+    """Sessions of a pool that were live, ended now."""
+    live = tx.execute(
+        "UPDATE kme_charge_session SET ended_ms = ? WHERE pool = ? AND ended_ms IS NULL RETURNING session", (now, pool)
+    ).fetchall()
+    return [UUID(one[0]) for one in live]
+
+
+def _shown(row: Sequence[Any], now: int) -> ChargePool:  # Any: a row of SQLite
+    person, device, line, low_water, is_revoked, last_counter, count, live, used, first_ms = row
+    per_day, days_left = pace(used, count, (now - first_ms) / DAY_MS)
+    return ChargePool(
+        person, device, line, count, low_water, count < low_water, bool(is_revoked), last_counter, live, per_day,
+        -1.0 if is_revoked else days_left,
+    )  # fmt: skip
+
+
+def pace(used: int, left: int, days: float) -> tuple[float, float]:
+    """(used a day, days until none is left or -1). days: since the first of those uses; less than a day counts as one."""
+    if not used:
+        return 0.0, -1.0
+    per_day = used / min(FORECAST_DAYS, max(1.0, days))
+    return per_day, left / per_day
+
+
+def _moved(device: str, last: int) -> Refused:
+    return Refused(
+        f"设备 {device} 的密钥池已变（现到第 {last} 号）：可能已充注过。查看后再办",
+        f"the pool of device {device} has changed (its last counter is {last}): it may have been filled already; look, then fill again",
+        code="CHARGE_MOVED",
+    )
+
+
+def _exhausted(device: str) -> KeyUnavailable:
     return KeyUnavailable(
-        f"{person} 的设备 {device} 的充注密钥已用完，不改用其他密钥：重新充注",
-        f"the charge keys of device {device} of {person} are used up and no other key is used instead: fill it again",
+        f"设备 {device} 的充注密钥已用完，不改用其他密钥：重新充注",
+        f"the charge keys of device {device} are used up and no other key is used instead: fill it again",
         code="CHARGE_EXHAUSTED",
     )
 

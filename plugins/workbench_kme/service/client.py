@@ -71,15 +71,6 @@ class ReceivedKey:
         return origin if origin in ("simulated", "device-014", "imported") else ""
 
 
-@dataclass(slots=True)
-class FilledKey:
-    """One charge key on its way into a medium; the caller overwrites `value` once it is there."""
-
-    key_id: str
-    counter: int
-    value: bytearray = field(repr=False)
-
-
 class Ets014Client:
     """Get status, Get key and Get key with key IDs of ETSI GS QKD 014 V1.1.1, against a KME of any make.
 
@@ -237,47 +228,34 @@ class ManagementClient:
         return _views(views.ChargePool, self._get("charges"), "pools")
 
     def fill_charges(
-        self, *, person: str, device: str, line: str, count: int
-    ) -> tuple[views.ChargePool, list[FilledKey]]:
-        """Fresh charge keys for a medium, given out this once, in the order of their counters."""
-        body = {"person": person, "device": device, "line": line, "count": count}
-        value = self._post("charges/fill", body)
-        try:
-            keys = [
-                FilledKey(
-                    str(one["key_ID"]), int(one["counter"]), bytearray(base64.b64decode(one["key"], validate=True))
-                )
-                for one in value["keys"]
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise _malformed() from error
-        return _view(views.ChargePool, value["pool"]), keys
+        self, *, person: str, device: str, line: str, count: int, low_water: int, after: int, passphrase: str
+    ) -> views.ChargeFilling:
+        """Fresh charge keys for a medium, as a file under its person's passphrase, given out this once.
 
-    def session_under_charge(
-        self, *, person: str, device: str, line: str, session_key_id: str, provenance: str, value: bytes
-    ) -> tuple[str, bytes]:
-        """(charge key id, sealed session key): uses up one charge key of the pool."""
-        answer = self._post(
-            "charges/session",
-            {
-                "person": person,
-                "device": device,
-                "line": line,
-                "session_key_id": session_key_id,
-                "provenance": provenance,
-                "value": value.hex(),
-            },
-        )
-        return str(answer["charge_key_id"]), bytes.fromhex(answer["sealed"])
+        after: last counter of the pool as it was seen, 0 for a new one. Refused CHARGE_MOVED where it is another.
+        """
+        body = {
+            "person": person, "device": device, "line": line, "count": count, "low_water": low_water, "after": after,
+            "passphrase": passphrase,
+        }  # fmt: skip
+        return _view(views.ChargeFilling, self._post("charges/fill", body))
+
+    def deliver_under_charge(self, *, person: str, device: str, line: str, sae: str, slave: str) -> views.ChargeDelivery:
+        """A fresh key of the line, sealed under the medium's next charge key; the far site's SAE gets it by its id.
+
+        sae: of this site, master of the key; slave: of the far site.
+        """
+        body = {"person": person, "device": device, "line": line, "sae": sae, "slave": slave}
+        return _view(views.ChargeDelivery, self._post("charges/deliver", body))
 
     def end_charge_session(self, session_key_id: str) -> bool:
         """A session whose key was delivered under a charge key is over; False when it was not live."""
         return bool(self._post("charges/end", {"session_key_id": session_key_id})["ended"])
 
-    def revoke_charges(self, *, person: str, device: str = "", reason: str) -> tuple[int, list[str]]:
-        """(charge keys destroyed, ids of sessions that must be ended). device: "" for all of the person's."""
+    def revoke_charges(self, *, person: str, device: str = "", reason: str) -> views.ChargesRevoked:
+        """Destroy the mirrors of a person, or of a device, for good. device: "" for all of the person's; doing it again does nothing."""
         answer = self._post("charges/revoke", {"person": person, "device": device, "reason": reason})
-        return int(answer["revoked"]), [str(one) for one in answer["sessions"]]
+        return _view(views.ChargesRevoked, answer)
 
     def self_test(self) -> views.SelfTest:
         """Run all known answers now."""

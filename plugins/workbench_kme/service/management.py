@@ -5,17 +5,15 @@ Called in a thread for every request. Every switch leaves an event that the node
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, WorkbenchError
-from workbench_kme.keys import Provenance, State
-from workbench_kme.keys.charge import ChargePool
-from workbench_kme.service import rehearsing, standard, views
+from workbench_kme.keys import State
+from workbench_kme.service import asking, charging, rehearsing, standard, views
+from workbench_kme.service.asking import Body, Handler, Query
 from workbench_kme.service.config import POLICIES
 from workbench_kme.service.entity import Entity
 from workbench_kme.service.line import LineEnd
@@ -24,14 +22,7 @@ from workbench_kme.service.standard import Refusal
 from workbench_kme.service.wire import ATTACKS
 
 PREFIX = "/management/v1/"
-MAX_LIMIT = 1000
 MAX_REHEARSAL_PULSES = 1 << 33
-
-_REASON = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
-
-Body = Mapping[str, Any]  # Any: parsed JSON
-Query = Mapping[str, str]
-Handler = Callable[[Entity, tuple[str, ...], Query, Body], dict[str, Any]]
 
 
 def handles(path: str) -> bool:
@@ -110,7 +101,7 @@ def _error(
 
 
 def _overview(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
+    asking.only(query)
     return views.as_json(
         views.Overview(
             kme=entity.config.kme,
@@ -122,7 +113,7 @@ def _overview(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body)
             lines=list(entity.lines),
             device=entity.device.kind,
             device_enabled=entity.enabled,
-            open_alarms=len(entity.journal.alarms(open_only=True, limit=MAX_LIMIT)),
+            open_alarms=len(entity.journal.alarms(open_only=True, limit=asking.MAX_LIMIT)),
             self_test_passed=all(one.passed for one in entity.test_results()),
         )
     )
@@ -168,33 +159,33 @@ def line_view(entity: Entity, end: LineEnd) -> views.Line:
 
 
 def _lines(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
+    asking.only(query)
     return {"lines": [views.as_json(line_view(entity, end)) for end in entity.lines.values()]}
 
 
 def _line(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
+    asking.only(query)
     return _shown(entity, path[0])
 
 
 def _blocks(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query, "limit", "before")
+    asking.only(query, "limit", "before")
     entity.line(path[0])
-    found = entity.journal.blocks(path[0], limit=_limit(query, 100), before=_number(query, "before", -1))
+    found = entity.journal.blocks(path[0], limit=asking.limit(query, 100), before=asking.number(query, "before", -1))
     return {"blocks": [views.as_json(one) for one in found]}
 
 
 def _alarms(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query, "open", "limit")
+    asking.only(query, "open", "limit")
     if query.get("open", "true") != "true":
-        raise _malformed("open")
-    found = entity.journal.alarms(open_only="open" in query, limit=_limit(query, 100))
+        raise asking.malformed("open")
+    found = entity.journal.alarms(open_only="open" in query, limit=asking.limit(query, 100))
     return {"alarms": [views.as_json(one) for one in found]}
 
 
 def _events(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query, "after", "limit")
-    found = entity.store.events(after=_number(query, "after", 0), limit=_limit(query, 500))
+    asking.only(query, "after", "limit")
+    found = entity.store.events(after=asking.number(query, "after", 0), limit=asking.limit(query, 500))
     made = []
     for one in found:
         block = one.facts.get("block", -1)
@@ -205,7 +196,7 @@ def _events(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -
 
 
 def _forecast(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
+    asking.only(query)
     entity.line(path[0])
     found = entity.store.forecast(path[0])
     return views.as_json(
@@ -222,8 +213,8 @@ def _forecast(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) 
 
 
 def _key(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
-    found = entity.store.key(_uuid(path[0]))
+    asking.only(query)
+    found = entity.store.key(asking.uuid(path[0]))
     return views.as_json(
         views.Key(
             key_id=str(found.key_id),
@@ -241,8 +232,8 @@ def _key(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) -> di
 
 
 def _leak(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
-    found = entity.store.leak_report(_uuid(path[0]))
+    asking.only(query)
+    found = entity.store.leak_report(asking.uuid(path[0]))
     return views.as_json(
         views.LeakReport(
             key_id=str(found.key.key_id),
@@ -259,11 +250,11 @@ def _leak(entity: Entity, path: tuple[str, ...], query: Query, _body: Body) -> d
 
 
 def _eavesdropper(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "kind", "fraction")
+    asking.only(query)
+    asking.members(body, "kind", "fraction")
     end, kind, fraction = entity.line(path[0]), body["kind"], body["fraction"]
     if kind not in ATTACKS or type(fraction) not in (int, float) or not 0 <= fraction <= 1:
-        raise _malformed("kind, fraction")
+        raise asking.malformed("kind, fraction")
     if not end.config.demonstration:
         raise Refused(
             f"线路 {path[0]} 不是演示线路，没有窃听开关",
@@ -292,8 +283,8 @@ def _resume(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> 
 
 
 def _set_paused(entity: Entity, line: str, query: Query, body: Body, paused: bool) -> dict[str, Any]:
-    _only(query)
-    _members(body)
+    asking.only(query)
+    asking.members(body)
     end = entity.line(line)
     entity.journal.set_paused(line, paused)
     entity.record("line.paused" if paused else "line.resumed", line)
@@ -302,25 +293,25 @@ def _set_paused(entity: Entity, line: str, query: Query, body: Body, paused: boo
 
 
 def _recover(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body)
+    asking.only(query)
+    asking.members(body)
     entity.line(path[0]).wake(try_now=True)
     return _shown(entity, path[0])
 
 
 def _sync(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body)
+    asking.only(query)
+    asking.members(body)
     return views.as_json(entity.line(path[0]).sync())
 
 
 def _policy(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "policy", "act")
+    asking.only(query)
+    asking.members(body, "policy", "act")
     entity.line(path[0])
-    policy, act = body["policy"], _reason(body, "act")
+    policy, act = body["policy"], asking.reason(body, "act")
     if policy not in POLICIES:
-        raise _malformed("policy")
+        raise asking.malformed("policy")
     before = entity.policy_of(path[0])
     entity.journal.set_policy(path[0], policy)
     entity.record("line.policy", path[0], before=before, after=policy, act=act)
@@ -328,15 +319,15 @@ def _policy(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> 
 
 
 def _rekey(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "reason")
-    revoked = entity.line(path[0]).withdraw("rekey", keys=[], block=-1, reason=_reason(body, "reason"))
+    asking.only(query)
+    asking.members(body, "reason")
+    revoked = entity.line(path[0]).withdraw("rekey", keys=[], block=-1, reason=asking.reason(body, "reason"))
     return {"revoked": revoked}
 
 
 def _import(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "file")
+    asking.only(query)
+    asking.members(body, "file")
     end = entity.line(path[0])
     check = getattr(end.source, "check_file", None)
     if check is None:
@@ -345,8 +336,8 @@ def _import(entity: Entity, path: tuple[str, ...], query: Query, body: Body) -> 
             f"the source of line {path[0]} is not the import of files",
             code="NOT_IMPORTED",
         )
-    check(_text(body, "file"))
-    entity.record("file.offered", path[0], file=_text(body, "file"))
+    check(asking.text(body, "file"))
+    entity.record("file.offered", path[0], file=asking.text(body, "file"))
     end.wake(try_now=True)
     return _shown(entity, path[0])
 
@@ -360,15 +351,15 @@ def _quarantine(entity: Entity, _path: tuple[str, ...], query: Query, body: Body
 
 
 def _withdraw(entity: Entity, what: str, query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
+    asking.only(query)
     if set(body) == {"line", "key_ids", "reason"}:
-        keys, block = [str(one) for one in _uuids(body["key_ids"])], -1
+        keys, block = [str(one) for one in asking.uuids(body["key_ids"])], -1
     else:
-        _members(body, "line", "block", "reason")
+        asking.members(body, "line", "block", "reason")
         keys, block = [], body["block"]
         if type(block) is not int or not 0 <= block < 2**53:
-            raise _malformed("block")
-    line, reason = _text(body, "line"), _reason(body, "reason")
+            raise asking.malformed("block")
+    line, reason = asking.text(body, "line"), asking.reason(body, "reason")
     changed = entity.line(line).withdraw(what, keys=keys, block=block, reason=reason)
     if block >= 0 and what == "quarantine":
         entity.journal.set_block_state(line, block, "quarantined")
@@ -376,95 +367,31 @@ def _withdraw(entity: Entity, what: str, query: Query, body: Body) -> dict[str, 
 
 
 def _consume(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "key_ids", "sae", "purpose", "reference")
-    ids = _uuids(body["key_ids"])
-    sae = _text(body, "sae")
+    asking.only(query)
+    asking.members(body, "key_ids", "sae", "purpose", "reference")
+    ids = asking.uuids(body["key_ids"])
+    sae = asking.text(body, "sae")
     if not entity.is_sae(sae):
         raise NotFound("本站没有该应用", "this site has no such application", code="SAE_UNKNOWN")
-    return {"changed": entity.store.consume(ids, _text(body, "purpose"), _text(body, "reference"), sae=sae)}
+    return {"changed": entity.store.consume(ids, asking.text(body, "purpose"), asking.text(body, "reference"), sae=sae)}
 
 
 def _use(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "key_id", "purpose", "reference")
-    entity.store.record_use(_uuid(body["key_id"]), _text(body, "purpose"), _text(body, "reference"))
+    asking.only(query)
+    asking.members(body, "key_id", "purpose", "reference")
+    entity.store.record_use(asking.uuid(body["key_id"]), asking.text(body, "purpose"), asking.text(body, "reference"))
     return {}
 
 
-def _charges(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
-    return {"pools": [views.as_json(_charge_pool(one)) for one in entity.charges.pools()]}
-
-
-def _fill(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "person", "device", "line", "count")
-    person, device, line = (_text(body, name) for name in ("person", "device", "line"))
-    if type(body["count"]) is not int:
-        raise _malformed("count")
-    keys = entity.charges.fill(person, device, line, body["count"])
-    shown = [
-        {"key_ID": str(one.key_id), "counter": one.counter, "key": base64.b64encode(one.value).decode("ascii")}
-        for one in keys
-    ]
-    for one in keys:
-        one.value[:] = bytes(len(one.value))
-    found = [one for one in entity.charges.pools() if (one.person, one.device, one.line) == (person, device, line)]
-    return {"pool": views.as_json(_charge_pool(found[0])), "keys": shown}
-
-
-def _charge_session(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "person", "device", "line", "session_key_id", "provenance", "value")
-    person, device, line, value = (_text(body, name) for name in ("person", "device", "line", "value"))
-    if body["provenance"] not in standard.ORIGINS:
-        raise _malformed("provenance")
-    if not re.fullmatch(r"([0-9a-f]{2}){16,64}", value):
-        raise _malformed("value")
-    made = entity.charges.deliver(
-        person, device, line, _uuid(body["session_key_id"]), bytearray.fromhex(value), Provenance(body["provenance"])
-    )
-    return {"charge_key_id": str(made.charge_key_id), "counter": made.counter, "sealed": made.sealed.hex()}
-
-
-def _charge_end(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "session_key_id")
-    return {"ended": entity.charges.end_session(_uuid(body["session_key_id"]))}
-
-
-def _charge_revoke(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "person", "device", "reason")
-    person, device = _text(body, "person"), _text(body, "device")
-    if not person and not device:
-        raise _malformed("person, device")
-    done = entity.charges.revoke(person, device, reason=_reason(body, "reason"))
-    return {"revoked": done.revoked, "sessions": [str(one) for one in done.sessions]}
-
-
-def _charge_pool(found: ChargePool) -> views.ChargePool:
-    return views.ChargePool(
-        person=found.person,
-        device=found.device,
-        line=found.line,
-        count=found.count,
-        low_water=found.low_water,
-        low=found.low,
-        revoked=found.revoked,
-    )
-
-
 def _self_test(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body)
+    asking.only(query)
+    asking.members(body)
     entity.self_test()
     return _self_test_view(entity)
 
 
 def _last_self_test(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
-    _only(query)
+    asking.only(query)
     return _self_test_view(entity)
 
 
@@ -474,18 +401,18 @@ def _self_test_view(entity: Entity) -> dict[str, Any]:
 
 
 def _simulate(_entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
-    _only(query)
-    _members(body, "preset", "pulses", "kind", "fraction", "seed")
+    asking.only(query)
+    asking.members(body, "preset", "pulses", "kind", "fraction", "seed")
     pulses, fraction, seed = body["pulses"], body["fraction"], body["seed"]
     if type(pulses) is not int or not 1 <= pulses <= MAX_REHEARSAL_PULSES or body["kind"] not in ATTACKS:
-        raise _malformed("pulses, kind")
+        raise asking.malformed("pulses, kind")
     if type(fraction) not in (int, float) or not 0 <= fraction <= 1:
-        raise _malformed("fraction")
+        raise asking.malformed("fraction")
     if not isinstance(seed, str) or not re.fullmatch(r"([0-9a-f]{64})?", seed):
-        raise _malformed("seed")
+        raise asking.malformed("seed")
     return views.as_json(
         rehearsing.rehearse(
-            _text(body, "preset"), pulses, kind=body["kind"], fraction=float(fraction), seed=bytes.fromhex(seed)
+            asking.text(body, "preset"), pulses, kind=body["kind"], fraction=float(fraction), seed=bytes.fromhex(seed)
         )
     )
 
@@ -495,70 +422,6 @@ def _simulate(_entity: Entity, _path: tuple[str, ...], query: Query, body: Body)
 
 def _shown(entity: Entity, line: str) -> dict[str, Any]:
     return views.as_json(line_view(entity, entity.line(line)))
-
-
-def _only(query: Query, *known: str) -> None:
-    for name in query:
-        if name not in known:
-            raise _malformed("query")
-
-
-def _members(body: Body, *names: str) -> None:
-    if set(body) != set(names):
-        raise InvalidRequest(
-            f"请求须恰好含有：{', '.join(names) or '无'}",
-            f"the request has exactly: {', '.join(names) or 'nothing'}",
-            code="MALFORMED",
-        )
-
-
-def _limit(query: Query, default: int) -> int:
-    limit = _number(query, "limit", default)
-    if not 1 <= limit <= MAX_LIMIT:
-        raise _malformed("limit")
-    return limit
-
-
-def _number(query: Query, name: str, default: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,15}", text):
-        raise _malformed(name)
-    return int(text)
-
-
-def _uuid(value: Any) -> UUID:  # Any: parsed JSON
-    try:
-        if isinstance(value, str) and len(value) == 36:
-            return UUID(value)
-    except ValueError:
-        pass
-    raise _malformed("key_id")
-
-
-def _uuids(value: Any) -> list[UUID]:  # Any: parsed JSON
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_LIMIT:
-        raise _malformed("key_ids")
-    return [_uuid(one) for one in value]
-
-
-def _reason(body: Body, name: str) -> str:
-    value = body[name]
-    if not isinstance(value, str) or not _REASON.fullmatch(value):
-        raise _malformed(name)
-    return value
-
-
-def _text(body: Body, name: str) -> str:
-    value = body[name]
-    if not isinstance(value, str):
-        raise _malformed(name)
-    return value
-
-
-def _malformed(name: str) -> InvalidRequest:
-    return InvalidRequest(f"成员 {name} 的值不符", f"the value of {name} does not fit", code="MALFORMED")
 
 
 _LINE = r"([a-z][a-z0-9-]{1,30})"
@@ -587,11 +450,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("POST", "keys/use", _use),
         ("GET", f"keys/{_KEY}", _key),
         ("GET", f"keys/{_KEY}/leak", _leak),
-        ("GET", "charges", _charges),
-        ("POST", "charges/fill", _fill),
-        ("POST", "charges/session", _charge_session),
-        ("POST", "charges/end", _charge_end),
-        ("POST", "charges/revoke", _charge_revoke),
+        *charging.ROUTES,
         ("POST", "selftest", _self_test),
         ("GET", "selftest", _last_self_test),
         ("POST", "simulate", _simulate),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 V = TypeVar("V")
@@ -185,7 +185,7 @@ class LeakReport:
 
 @dataclass(frozen=True, slots=True)
 class ChargePool:
-    """Charge keys of one person's medium."""
+    """Charge keys of one person's medium. live: session keys delivered and not ended; days_left: -1 where none is used."""
 
     person: str
     device: str
@@ -194,6 +194,43 @@ class ChargePool:
     low_water: int
     low: bool
     revoked: bool
+    last_counter: int
+    live: int
+    per_day: float
+    days_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeFilling:
+    """One filling. replaced: keys of earlier ones destroyed unused; first: counter of the first key. medium: the file, once."""
+
+    pool: ChargePool
+    replaced: int
+    first: int
+    medium: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeDelivery:
+    """A key of the line as a medium's session key. sealed: hexadecimal; ended: session keys that this one replaces."""
+
+    charge_key_id: str
+    counter: int
+    session_key_id: str
+    provenance: str
+    sealed: str
+    ended: list[str]
+    left: int
+    low: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChargesRevoked:
+    """Charge keys destroyed, pools closed, and the session keys whose sessions must end now."""
+
+    revoked: int
+    pools: int
+    sessions: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +264,7 @@ class SelfTest:
 
 
 _NESTED: dict[tuple[type, str], type] = {(LeakReport, "uses"): Use, (SelfTest, "tests"): Test}
+_INNER: dict[tuple[type, str], type] = {(ChargeFilling, "pool"): ChargePool}
 
 
 def as_json(value: Any) -> dict[str, Any]:  # Any: one of the dataclasses above
@@ -242,5 +280,8 @@ def from_json(kind: type[V], value: Mapping[str, Any]) -> V:
             raise ValueError(f"{kind.__name__} lacks {one.name}")
         nested = _NESTED.get((kind, one.name))
         found = value[one.name]
+        inner = _INNER.get((kind, one.name))
+        if inner is not None:
+            found = from_json(inner, found)
         members[one.name] = [from_json(nested, item) for item in found] if nested is not None else found
     return kind(**members)

@@ -7,10 +7,12 @@ from uuid import UUID
 
 import pytest
 
+from workbench.crypto import canonical, random
 from workbench.errors import KeyUnavailable, NotFound, Refused, VerificationError
 
-from workbench_kme.keys import ChargeMedium, ChargePools, Line, Provenance
-from workbench_kme.keys.charge import charge_key_id, open_delivery, parse_header, seal_delivery
+from workbench_kme.keys import ChargeMedium, ChargePools, ChargesRevoked, Line, Provenance
+from workbench_kme.keys.charge import DAY_MS, charge_key_id, open_delivery, pace, parse_header, seal_delivery
+from workbench_kme.keys.medium import open_medium, pack_medium, parse_medium
 
 from key_world import LINE, RECEIVER, SENDER, TwoEnds
 from test_values_at_rest import holds
@@ -130,6 +132,8 @@ def test_revoking_a_person_destroys_the_mirrors_and_names_the_live_sessions(ends
     charges.deliver("wang.fang", "card-3", LINE, UUID(int=10), VALUE, Provenance.SIMULATED)
     assert charges.revoke("", "card-3", reason="lost").sessions == (UUID(int=10),)
     assert len(other) == 2
+    assert (done.pools, charges.revoke("li.ming", reason="again")) == (2, ChargesRevoked(0, (), 0))
+    assert [one.facts["pools"] for one in ends.sender.store.events(limit=1000) if one.kind == "charge.revoked"] == [2, 1]
 
 
 def test_the_database_holds_wrapped_charge_keys_and_nothing_of_used_ones(ends: TwoEnds) -> None:
@@ -207,3 +211,72 @@ def test_a_crash_keeps_the_charge_keys(ends: TwoEnds) -> None:
     deliver(charges, 1)
     ends.sender.reopen(clean=False)
     assert medium.open_delivery(deliver(ends.sender.store.charges, 2))[0] == UUID(int=2)
+
+
+PASSPHRASE = "correct horse battery"
+
+
+def test_a_filling_replaces_what_was_left_and_a_repeated_one_is_refused(ends: TwoEnds) -> None:
+    charges, old = filled(ends)
+    in_flight = deliver(charges, 1)
+    made = charges.fill_anew("li.ming", "card-1", LINE, 2, low_water=3, after=4)
+    assert (made.replaced, [one.counter for one in made.keys]) == (3, [5, 6])
+    medium = ChargeMedium(NAMESPACE, "li.ming", "card-1")
+    medium.take_in(made.keys)
+    for after in (4, 0, 7):
+        with pytest.raises(Refused, match="CHARGE_MOVED"):
+            charges.fill_anew("li.ming", "card-1", LINE, 2, low_water=3, after=after)
+    assert (charges.pools()[0].count, charges.pools()[0].last_counter) == (2, 6)
+    assert medium.open_delivery(deliver(charges, 2))[0] == UUID(int=2), "a lost file leaves no gap that the medium falls into"
+    assert old.open_delivery(in_flight)[0] == UUID(int=1)
+    charges.revoke("li.ming", reason="left")
+    with pytest.raises(Refused, match="CHARGE_REVOKED"):
+        charges.fill_anew("li.ming", "card-1", LINE, 2, low_water=3, after=6)
+
+
+def test_a_renewal_ends_what_was_live_and_low_water_is_told_once(ends: TwoEnds) -> None:
+    charges, _ = filled(ends)
+    told = [charges.deliver("li.ming", "card-1", LINE, UUID(int=number), VALUE, Provenance.SIMULATED, renew=True) for number in (1, 2, 3, 4)]
+    assert [one.ended for one in told] == [(), (UUID(int=1),), (UUID(int=2),), (UUID(int=3),)]
+    assert [(one.left, one.low) for one in told] == [(3, False), (2, True), (1, True), (0, True)]
+    assert charges.pools()[0].live == 1
+    assert [one.facts["left"] for one in ends.sender.store.events(limit=1000) if one.kind == "charge.low"] == [2, 0]
+    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
+        charges.check_deliverable("li.ming", "card-1", LINE)
+
+
+def test_a_forecast_counts_the_last_week(ends: TwoEnds) -> None:
+    charges, _ = filled(ends, 20)
+    assert (charges.pools()[0].per_day, charges.pools()[0].days_left) == (0.0, -1.0)
+    for number in range(8):
+        deliver(charges, number)
+    assert (charges.pools()[0].per_day, charges.pools()[0].days_left) == (8.0, 1.5)
+    ends.sender.clock.ms += 4 * DAY_MS
+    assert (charges.pools()[0].per_day, charges.pools()[0].days_left) == (2.0, 6.0)
+    ends.sender.clock.ms += 4 * DAY_MS
+    assert charges.pools()[0].days_left == -1.0
+    assert pace(14, 4, 30.0) == (2.0, 2.0), "a week of use, however long the pool has been there"
+
+
+def test_a_medium_leaves_as_a_file_that_only_its_passphrase_opens(ends: TwoEnds) -> None:
+    charges = ends.sender.store.charges
+    made = charges.fill_anew("P-0a", "card-1", LINE, 3, low_water=1, after=0)
+    values = [bytes(one.value) for one in made.keys]
+    file = pack_medium(made.keys, PASSPHRASE, namespace=made.namespace, line=LINE, person="P-0a", device="card-1", source=random.SeededSource(b"m"))
+    assert not any(one.hex().encode() in file or one in file for one in values)
+    line, medium = open_medium(file, PASSPHRASE)
+    assert (line, medium.left, medium.next_counter) == (LINE, 3, 1)
+    sealed = charges.deliver("P-0a", "card-1", LINE, UUID(int=1), VALUE, Provenance.SIMULATED).sealed
+    assert medium.open_delivery(sealed)[2] == bytearray(VALUE)
+    with pytest.raises(KeyUnavailable, match="KEY_LOCKED"):
+        open_medium(file, PASSPHRASE + "!")
+    with pytest.raises(ValueError):
+        pack_medium(made.keys, "eleven char", namespace=made.namespace, line=LINE, person="P-0a", device="card-1")
+
+
+@pytest.mark.parametrize("bad", [{"v": 2}, {"first": 0}, {"keys": "00" * 31}, {"namespace": "x"}, {"person": ""}, {"more": 1}])
+def test_a_medium_of_another_form_is_refused(bad: dict[str, canonical.Json]) -> None:
+    good: dict[str, canonical.Json] = {"device": "card-1", "first": 1, "keys": "00" * 32, "line": LINE, "namespace": NAMESPACE.hex, "person": "P-0a", "v": 1}
+    assert parse_medium(canonical.format(good))[1].left == 1
+    with pytest.raises(VerificationError, match="MEDIUM_FORM"):
+        parse_medium(canonical.format(good | bad))

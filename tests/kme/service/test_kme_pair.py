@@ -19,16 +19,22 @@ from typing import Any
 import pytest
 from etsi_qkd_014_client import QKD014Client
 from kme_pair import LINE, RECEIVER, SENDER, Pair, imported_plan, until
+from workbench_kme.keys.medium import open_medium
 from workbench_kme.service.client import Ets014Client, ReceivedKey
 from workbench_kme.service.config import KME_URI, NODE_URI, SAE_URI, parse_secrets
 from workbench_kme.service.sites import issue_client, make_sites
 from workbench_kme.service.tls import client_context
+from workbench_kme.service.views import ChargeDelivery
 from workbench_kme.sources import BlockTask, SourceContext
 from workbench_kme.sources.device_014 import Device014
 
 from workbench.crypto import canonical, certificates
 from workbench.errors import InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused
 
+BAD_FILLINGS: tuple[dict[str, Any], ...] = (
+    {"count": 0}, {"count": 4097}, {"count": True}, {"low_water": -1}, {"after": -1}, {"passphrase": "eleven char"}, {"passphrase": "x" * 257}, {"line": "nowhere"},
+    {"person": ""}, {"device": "a/b"},
+)  # fmt: skip
 NOT_FOUND = "one or more keys specified are not found on KME"
 
 
@@ -115,7 +121,7 @@ def raw(
     known = pair.credentials(site, name)
     context = client_context(known.certificate, known.private_key, known.authority, kme=known.kme)
     host, port = pair.sites[site].address.split(":")
-    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=20)
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=60)
     try:
         connection.request(method, path, body=body or None, headers=headers or {})
         reply = connection.getresponse()
@@ -344,7 +350,7 @@ def test_a_stranger_on_the_link_is_refused_before_a_byte_of_its_body_and_the_pee
     ):
         host, port = site.link_address.split(":")
         connection = http.client.HTTPSConnection(
-            host, int(port), context=client_context(certificate, key, authority, kme=site.kme), timeout=10
+            host, int(port), context=client_context(certificate, key, authority, kme=site.kme), timeout=60
         )
         connection.putrequest("POST", f"/link/v1/{LINE}/{verb}")
         connection.putheader("Content-Length", str(size))
@@ -373,7 +379,7 @@ def test_the_true_peer_gains_nothing_by_malformed_calls_nor_by_the_senders_verbs
     secrets = parse_secrets((peer.folder / "secrets.json").read_bytes(), "")
     context = client_context((peer.folder / "kme.pem").read_bytes(), secrets.tls_key, (site.folder / "authority.pem").read_bytes(), kme=site.kme)
     host, port = site.link_address.split(":")
-    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=20)
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=60)
 
     def call(verb: str, body: bytes) -> int:
         connection.request("POST", f"/link/v1/{LINE}/{verb}", body=body)
@@ -411,7 +417,7 @@ def test_many_callers_at_both_ends_get_different_keys_that_all_arrive(pair: Pair
 
 def request(address: str, context: ssl.SSLContext, path: str, body: bytes | None = None) -> tuple[int, bytes]:
     host, port = address.split(":")
-    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=20)
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=60)
     try:
         connection.request("GET" if body is None else "POST", path, body=body)
         reply = connection.getresponse()
@@ -425,7 +431,7 @@ def test_an_answer_leaves_in_one_write(pair: Pair) -> None:
     known = pair.credentials(SENDER, "sae-broker")
     host, port = pair.sites[SENDER].address.split(":")
     connection = http.client.HTTPSConnection(
-        host, int(port), context=client_context(known.certificate, known.private_key, known.authority, kme=known.kme), timeout=20
+        host, int(port), context=client_context(known.certificate, known.private_key, known.authority, kme=known.kme), timeout=60
     )
     connection.connect()
     for _ in range(3):
@@ -490,7 +496,10 @@ def test_switches_are_kept_recorded_and_refused_where_they_do_not_belong(pair: P
         ("keys/revoke", {"line": LINE, "block": -1, "reason": "x"}), ("keys/quarantine", {"line": LINE, "block": 1, "reason": ""}),
         ("keys/consume", {"key_ids": [], "sae": "sae-broker", "purpose": "p", "reference": "r"}), (f"lines/{LINE}/pause", {"x": 1}),
         (f"lines/{LINE}/policy", {"policy": "qkd-required"}), (f"lines/{LINE}/rekey", {"reason": 7}), ("charges/fill", {"person": 1, "device": "d", "line": LINE, "count": 1}),
-        ("charges/session", {"person": "p", "device": "d", "line": LINE, "session_key_id": "x", "provenance": "quantum", "value": ""}),
+        *(("charges/fill", {"person": "p", "device": "d", "line": LINE, "count": 1, "low_water": 1, "after": 0, "passphrase": "long enough one"} | bad) for bad in BAD_FILLINGS),
+        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-broker"}),
+        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-sandbox", "slave": "sae-sandbox"}),
+        ("charges/revoke", {"person": "", "device": "", "reason": "x"}), ("charges/end", {"session_key_id": "x"}),
         ("simulate", {"preset": "metro-10", "pulses": 0, "kind": "intercept-resend", "fraction": 0, "seed": ""}), ("selftest", {"x": 1}),
     ],
 )  # fmt: skip
@@ -502,17 +511,43 @@ def test_a_malformed_switch_is_refused_and_changes_nothing(pair: Pair, path: str
     assert pair.node(SENDER).line(LINE).available == before
 
 
-def test_charge_keys_carry_a_session_key_once_and_end_with_their_person(pair: Pair) -> None:
+PERSON, PASSPHRASE = "P-0a1b2c3d4e5f", "correct horse battery"
+
+
+def test_a_medium_gets_a_key_of_the_line_that_the_far_application_fetches_by_its_id(pair: Pair) -> None:
+    """From the filled file to the same key at a person's device and at the other site; then the person is revoked."""
     node = pair.node(SENDER)
-    pool, keys = node.fill_charges(person="li", device="card-1", line=LINE, count=2)
-    assert pool.count == 2 and [one.counter for one in keys] == [1, 2]
-    session = "6960b6a7-35ce-4301-9ac5-b073aa8cb494"
-    used, sealed = node.session_under_charge(person="li", device="card-1", line=LINE, session_key_id=session, provenance="imported", value=bytes(32))
-    assert used == keys[0].key_id and bytes(32) not in sealed
-    revoked, sessions = node.revoke_charges(person="li", reason="left")
-    assert (revoked, sessions) == (1, [session])
+    filling = node.fill_charges(person=PERSON, device="card-1", line=LINE, count=2, low_water=1, after=0, passphrase=PASSPHRASE)
+    assert (filling.pool.count, filling.pool.last_counter, filling.first, filling.replaced) == (2, 2, 1, 0)
+    with pytest.raises(Refused, match="CHARGE_MOVED"):
+        node.fill_charges(person=PERSON, device="card-1", line=LINE, count=2, low_water=1, after=0, passphrase=PASSPHRASE)
+    _line, medium = open_medium(filling.medium.encode(), PASSPHRASE)
+
+    def deliver(device: str = "card-1", sae: str = "sae-broker") -> ChargeDelivery:
+        return node.deliver_under_charge(person=PERSON, device=device, line=LINE, sae=sae, slave="sae-sandbox")
+
+    before = node.line(LINE).available
+    with pytest.raises(NotFound, match="NO_CHARGE_POOL"):
+        deliver("card-2")
+    with pytest.raises(NotFound, match="SAE_UNKNOWN"):
+        deliver(sae="sae-sandbox")
+    assert node.line(LINE).available == before, "without a charge key no key of the line is taken"
+    first, second = deliver(), deliver()
+    assert (first.counter, second.counter, second.ended, second.left, second.low) == (1, 2, [first.session_key_id], 0, True)
+    session, provenance, value = medium.open_delivery(bytes.fromhex(second.sealed))
+    (far,) = pair.sae("sae-sandbox").get_keys_by_id("sae-broker", [str(session)])
+    assert (far.value, str(provenance), far.key_id) == (bytes(value), second.provenance, second.session_key_id)
+    assert [(one.purpose, one.reference) for one in node.leak_report(second.session_key_id).uses] == [("charge", second.charge_key_id)]
+    with pytest.raises(KeyUnavailable, match="CHARGE_EXHAUSTED"):
+        deliver()
+    done = node.revoke_charges(person=PERSON, reason="left")
+    assert (done.revoked, done.pools, done.sessions) == (0, 1, [second.session_key_id])
+    again = node.revoke_charges(person=PERSON, reason="left")
+    assert (again.revoked, again.pools, again.sessions) == (0, 0, [])
     with pytest.raises(KeyUnavailable, match="CHARGE_REVOKED"):
-        node.session_under_charge(person="li", device="card-1", line=LINE, session_key_id=session, provenance="imported", value=bytes(32))
+        deliver()
+    with pytest.raises(Refused, match="CHARGE_REVOKED"):
+        node.fill_charges(person=PERSON, device="card-1", line=LINE, count=2, low_water=1, after=2, passphrase=PASSPHRASE)
 
 
 # ------------------------------------------------------------------------------- late: these stop and drain
