@@ -26,6 +26,7 @@ from workbench_kme.service import config as site_config
 from workbench_kme.service.config import LineConfig, LineSecrets
 from workbench_kme.service.journal import Journal
 from workbench_kme.service.line import LineEnd
+from workbench_kme.service.parts import LineParts
 from workbench_kme.service.peering import PeerLink
 from workbench_kme.service.pool import PoolKeeper
 from workbench_kme.service.schema import SERVICE_MIGRATIONS
@@ -314,7 +315,7 @@ class Entity:
             )
         )
         self.journal.add_line(line.line, policy=line.policy)
-        return LineEnd(
+        parts = LineParts(
             line,
             store=self.store,
             journal=self.journal,
@@ -330,11 +331,12 @@ class Entity:
             ),
             link=PeerLink(line, self.certificate, self.secrets.tls_key),
             now_ms=self.now_ms,
-            source_of_random=source,
+            random=source,
             device_enabled=lambda: self.enabled,
             check_distillation=self.check_distillation if key_source.simulates else lambda: None,
             record=self.record,
         )
+        return LineEnd(parts)
 
     def _source(self, line: LineConfig, kept: LineSecrets) -> KeySource:
         context = SourceContext(

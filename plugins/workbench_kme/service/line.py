@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from workbench.crypto import random
 from workbench.errors import (
     KeyUnavailable,
     PeerError,
@@ -23,18 +22,15 @@ from workbench.errors import (
     VerificationError,
     WorkbenchError,
 )
-from workbench_kme.keys import KeyStore, KeyValue, Provenance, Reservation, State, SyncState, format_sync, parse_sync
+from workbench_kme.keys import KeyValue, Provenance, Reservation, State, SyncState, format_sync, parse_sync
 from workbench_kme.keys import SyncReport as StoreReport
 from workbench_kme.service.alarming import Alarms
-from workbench_kme.service.config import LineConfig
 from workbench_kme.service.gatekeeper import Gate
-from workbench_kme.service.journal import Journal
 from workbench_kme.service.making import BlockMaker
-from workbench_kme.service.peering import HELLO_TIMEOUT_S, PeerLink, PeerRefused
-from workbench_kme.service.pool import PoolKeeper
+from workbench_kme.service.parts import LineParts
+from workbench_kme.service.peering import HELLO_TIMEOUT_S, PeerRefused
 from workbench_kme.service.views import SyncReport
 from workbench_kme.service.wire import LinkConflict, from_text, to_text, unavailable
-from workbench_kme.sources import KeySource
 
 BEAT_S = 1.0
 PEER_LOST_S = 3.0
@@ -50,46 +46,19 @@ _log = logging.getLogger(__name__)
 class LineEnd:
     """This end of a line. Its thread beats once a second; everything else is called by requests."""
 
-    def __init__(
-        self,
-        config: LineConfig,
-        *,
-        store: KeyStore,
-        journal: Journal,
-        source: KeySource,
-        pool: PoolKeeper,
-        link: PeerLink,
-        now_ms: Callable[[], int],
-        source_of_random: random.RandomSource,
-        device_enabled: Callable[[], bool],
-        check_distillation: Callable[[], None],
-        record: Callable[..., None],
-    ) -> None:
-        self.config, self.store, self.journal, self.source = config, store, journal, source
-        self._pool, self._link, self._now_ms, self._device_enabled = pool, link, now_ms, device_enabled
-        self.alarms = Alarms(journal, config.line, record)
-        self.boot = source_of_random(8).hex()
+    def __init__(self, parts: LineParts) -> None:
+        self.config, self.store, self.journal, self.source = parts.config, parts.store, parts.journal, parts.source
+        self._pool, self._link, self._now_ms = parts.pool, parts.link, parts.now_ms
+        self._device_enabled = parts.device_enabled
+        self.alarms = Alarms(parts.journal, parts.config.line, parts.record)
+        self.boot = parts.random(8).hex()
         self.gate = Gate()
         self._blocks = threading.RLock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.maker = BlockMaker(
-            config,
-            store=store,
-            journal=journal,
-            source=source,
-            pool=pool,
-            link=link,
-            alarms=self.alarms,
-            now_ms=now_ms,
-            source_of_random=source_of_random,
-            device_enabled=device_enabled,
-            check_distillation=check_distillation,
-            record=record,
-            lose_step=self._lose_step,
-            lock=self._blocks,
-            stop=self._stop,
+            parts, alarms=self.alarms, lose_step=self._lose_step, lock=self._blocks, stop=self._stop
         )
         self._peer_boot = ""
         self._peer_seen_s = 0.0

@@ -12,16 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.crypto import random
 from workbench.errors import KeyUnavailable, PeerError, Refused, WorkbenchError
-from workbench_kme.keys import KeyStore, Provenance
+from workbench_kme.keys import Provenance
 from workbench_kme.keys.syncing import MOST_AHEAD
 from workbench_kme.service.alarming import Alarms
-from workbench_kme.service.config import LineConfig
-from workbench_kme.service.journal import Journal
 from workbench_kme.service.judging import SOURCE_ALARMS, Judge, counts_as_json
-from workbench_kme.service.peering import BLOCK_TIMEOUT_S, PeerLink, PeerRefused
-from workbench_kme.service.pool import PoolKeeper
+from workbench_kme.service.parts import LineParts
+from workbench_kme.service.peering import BLOCK_TIMEOUT_S, PeerRefused
 from workbench_kme.service.views import Block
 from workbench_kme.service.wire import ATTACKS, LinkConflict, from_text, to_text, unavailable
 from workbench_kme.sources import BlockMachine, BlockTask, KeySource, SourceWaiting
@@ -57,30 +54,20 @@ class BlockMaker:
 
     def __init__(
         self,
-        config: LineConfig,
+        parts: LineParts,
         *,
-        store: KeyStore,
-        journal: Journal,
-        source: KeySource,
-        pool: PoolKeeper,
-        link: PeerLink,
         alarms: Alarms,
-        now_ms: Callable[[], int],
-        source_of_random: random.RandomSource,
-        device_enabled: Callable[[], bool],
-        check_distillation: Callable[[], None],
-        record: Callable[..., None],
         lose_step: Callable[[], None],
         lock: threading.RLock,
         stop: threading.Event,
     ) -> None:
-        self.judge = Judge(journal, config.line)
+        self.judge = Judge(parts.journal, parts.config.line)
         self.waiting = False
-        self._config, self._store, self._journal, self._source = config, store, journal, source
-        self._pool, self._link, self._alarms = pool, link, alarms
-        self._now_ms, self._random, self._device_enabled = now_ms, source_of_random, device_enabled
-        self._record, self._lose_step, self._lock, self._stop = record, lose_step, lock, stop
-        self._check_distillation = check_distillation
+        self._config, self._store, self._journal, self._source = parts.config, parts.store, parts.journal, parts.source
+        self._pool, self._link, self._now_ms, self._random = parts.pool, parts.link, parts.now_ms, parts.random
+        self._device_enabled, self._check_distillation = parts.device_enabled, parts.check_distillation
+        self._record, self._alarms = parts.record, alarms
+        self._lose_step, self._lock, self._stop = lose_step, lock, stop
         self._running: tuple[_Begun, BlockMachine] | None = None
         self._next_try_s = 0.0
         self._failed = 0
