@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -388,3 +389,29 @@ def test_scripts_of_the_page_make_no_markup_from_data() -> None:
     for name in ("card.js", "find_bar.js"):
         text = files("workbench_ledger.pages").joinpath("assets", name).read_text("utf-8")
         assert "innerHTML" not in text and "insertAdjacent" not in text and "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_receipt_that_comes_after_something_else_was_asked_for_is_not_shown_with_that(house: Institutions, job: str) -> None:
+    """It would be saved under the other job's name. And while it is asked for again, the one on the page can be saved."""
+    made, _ = opened(house, Role.COMPLIANCE, job=job)
+    desk: Any = made.page.client
+    call, asked_for, goes_on = desk.call, threading.Event(), threading.Event()
+
+    def slow(operation: str, /, **request: Any) -> Any:
+        reply = call(operation, **request)
+        if operation == "evidence.receipt":
+            asked_for.set()
+            goes_on.wait(60)
+        return reply
+
+    async def story() -> None:
+        looking = asyncio.create_task(made._check(made._turn))
+        assert await asyncio.to_thread(asked_for.wait, 60)
+        assert made.receipt is not None
+        await made._ask(Asked())
+        goes_on.set()
+        await looking
+
+    desk.call = slow
+    asyncio.run(story())
+    assert made.asked == Asked() and made.receipt is None

@@ -175,20 +175,21 @@ class EvidencePage:
             return
         self.check, self.took_s = found, time.monotonic() - began
         self.draw()
-        await self._take_receipt()
+        await self._take_receipt(turn)
         self.draw()
 
-    async def _take_receipt(self) -> None:
-        job = self._job()
-        self.receipt = None
-        if job is None or job["state"] != "RELEASED" or not self.page.may("evidence.receipt"):
-            return
-        try:
-            self.receipt = await self.page.run(self.page.client.evidence.receipt, job=self.asked.job)
-        except WorkbenchError as error:
-            if is_offline(error):
-                raise
-            self.receipt = None  # a damaged entry has no receipt; the answer says so already
+    async def _take_receipt(self, turn: int) -> None:
+        """The receipt of the job asked for. The one that is shown stays until then, and is never that of another job."""
+        job, receipt = self._job(), None
+        if job is not None and job["state"] == "RELEASED" and self.page.may("evidence.receipt"):
+            try:
+                receipt = await self.page.run(self.page.client.evidence.receipt, job=self.asked.job)
+            except WorkbenchError as error:
+                if is_offline(error):
+                    raise
+                receipt = None  # a damaged entry has no receipt; the answer says so already
+        if turn == self._turn:
+            self.receipt = receipt
 
     async def _look_again(self) -> None:
         """Follow what changes by itself: seals arrive, entries are added, a job goes on, an index grows."""
