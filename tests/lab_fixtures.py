@@ -25,6 +25,8 @@ from workbench.supervisor import RunningNode, running_nodes, start_nodes, stop_n
 from workbench.workspace import Workspace, create_workspace, free_ports
 
 CUSTOMERS = 2_000
+ANSWER_S = 60
+"""How long a page, a form or a Lab may take to answer on a busy machine; every wait ends as soon as it is answered."""
 AUDIENCE = "资产档 in (A,B,C) and risk_level >= C2"
 
 
@@ -65,7 +67,7 @@ class Institutions:
                 partner="bank", purpose="wealth-marketing", audience=AUDIENCE, columns=["资产档", "城市"]
             )
             self.approve("bank", job.job)
-            return str(wait_for(lambda: _final(client, job.job), 60).job)
+            return str(wait_for(lambda: _final(client, job.job), 180).job)
 
     def stop(self) -> None:
         for lab in self.labs.values():
@@ -119,7 +121,7 @@ class Browser:
         self.institutions = institutions
         self.party = party
         self.lab = institutions.lab(party)
-        self.http = httpx.Client(base_url=self.lab.base_url, timeout=20, trust_env=False)
+        self.http = httpx.Client(base_url=self.lab.base_url, timeout=ANSWER_S, trust_env=False)
 
     def let_in(self) -> Browser:
         token = self.lab.url.partition("token=")[2]
@@ -130,7 +132,7 @@ class Browser:
         """The node's sign-in page, reached through the Lab."""
         sent = self.http.get("workbench/signin")
         assert sent.status_code == 302
-        return httpx.get(sent.headers["Location"], trust_env=False)
+        return httpx.get(sent.headers["Location"], trust_env=False, timeout=ANSWER_S)
 
     def fill(self, form: httpx.Response, role: Role) -> httpx.Response:
         """Post account and password of a role; returns the node's answer."""
@@ -142,6 +144,7 @@ class Browser:
             data={**hidden, "person": account, "password": password},
             headers={"Origin": origin},
             trust_env=False,
+            timeout=ANSWER_S,
         )
 
     def sign_in(self, role: Role) -> dict[str, Any]:
@@ -165,7 +168,7 @@ class Browser:
             answer = self.http.get("workbench/app/page", params={"name": name}, headers=headers)
             return None if answer.status_code == 503 else answer
 
-        return wait_for(ask, 40)
+        return wait_for(ask, 2 * ANSWER_S)
 
 
 def _final(client: Client, job: str) -> Record | None:

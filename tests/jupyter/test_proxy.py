@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from lab_fixtures import Browser, Institutions, wait_for
+from lab_fixtures import ANSWER_S, Browser, Institutions, wait_for
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
@@ -61,13 +61,13 @@ def open_socket(browser: Browser, token: str, *, origin: str = "", cookies: bool
         headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in browser.http.cookies.items())
 
     async def talk() -> list[Any]:
-        request = HTTPRequest(f"ws://{base.netloc}/workbench/app/page/ws", headers=headers, request_timeout=8)
+        request = HTTPRequest(f"ws://{base.netloc}/workbench/app/page/ws", headers=headers, request_timeout=ANSWER_S)
         connection = await websocket_connect(request, subprotocols=["bokeh", token])
         first = await connection.read_message()
         connection.close()
         return [first]
 
-    return list(IOLoop().run_sync(talk, timeout=12))
+    return list(IOLoop().run_sync(talk, timeout=2 * ANSWER_S))
 
 
 @pytest.mark.parametrize("path", ["workbench/status", "workbench/signin", "workbench/callback?state=a&code=b", "workbench/app/page?name=intersection"])

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from lab_fixtures import Institutions
+from lab_fixtures import ANSWER_S, Institutions
 from workbench.client.connect import SessionFile, connect
 from workbench.client.session import Client
 from workbench.domain.party import Role
@@ -44,7 +44,7 @@ def run(institutions: Institutions, path: Path, body: Callable[[LabSession, Told
             given = {name: values[0] for name, values in parse_qs(form.query).items()}
             assert given["code_challenge_method"] == "S256"
             account, password = institutions.workspace.sign_in("broker", Role.MARKETING)
-            async with httpx.AsyncClient(trust_env=False) as http:
+            async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_S) as http:
                 answer = await http.post(
                     institutions.node_url() + "/signin", data={**given, "person": account, "password": password},
                     headers={"Origin": institutions.node_url()},
@@ -126,7 +126,7 @@ def test_the_end_of_the_session_signs_out_here_too(institutions: Institutions, t
 
     async def body(session: LabSession, told: Told) -> None:
         ticket = session.lab_ticket()
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_S) as http:
             await http.delete(institutions.node_url() + "/api/v1/session", headers={"Authorization": f"Bearer {ticket}"})
         status = await session.status()
         assert status == {"signed_in": False, "node": "ok", "ended": True}

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from lab_fixtures import Browser, Institutions
+from lab_fixtures import ANSWER_S, Browser, Institutions
 from workbench.client.connect import connect
 from workbench.domain.party import Role
 from workbench.errors import Denied, SignInRequired
@@ -77,7 +77,7 @@ def test_signing_out_removes_the_file_and_ends_the_tickets_at_the_node(browser: 
     with pytest.raises(SignInRequired):
         wb.jobs()
     answer = httpx.post(
-        browser.institutions.node_url() + "/api/v1/operations/people.me", json={}, trust_env=False,
+        browser.institutions.node_url() + "/api/v1/operations/people.me", json={}, trust_env=False, timeout=ANSWER_S,
         headers={"Authorization": f"Bearer {ticket}"},
     )  # fmt: skip
     assert answer.status_code == 401
@@ -125,7 +125,7 @@ def test_a_stolen_code_is_worth_nothing_without_the_verifier(browser: Browser) -
     back = browser.fill(browser.node_form(), Role.MARKETING)
     code = parse_qs(urlsplit(back.headers["Location"]).query)["code"][0]
     answer = httpx.post(
-        browser.institutions.node_url() + "/api/v1/session/exchange", trust_env=False,
+        browser.institutions.node_url() + "/api/v1/session/exchange", trust_env=False, timeout=ANSWER_S,
         json={"code": code, "code_verifier": "guessed"},
     )  # fmt: skip
     assert answer.status_code == 401
@@ -137,7 +137,7 @@ def test_the_node_sends_codes_to_exactly_the_registered_lab(browser: Browser, ch
     form = browser.node_form()
     redirect = parse_qs(urlsplit(str(form.url)).query)["redirect_uri"][0]
     answer = httpx.get(
-        browser.institutions.node_url() + "/signin", params={"redirect_uri": redirect + change}, trust_env=False
+        browser.institutions.node_url() + "/signin", params={"redirect_uri": redirect + change}, trust_env=False, timeout=ANSWER_S
     )
     assert answer.status_code == 422
     assert answer.json()["code"] == "WRONG_REDIRECT"
@@ -146,7 +146,7 @@ def test_the_node_sends_codes_to_exactly_the_registered_lab(browser: Browser, ch
 def test_a_wrong_password_stays_on_the_nodes_page_and_shows_no_more_than_that(browser: Browser) -> None:
     form = browser.node_form()
     answer = httpx.post(
-        browser.institutions.node_url() + "/signin", trust_env=False, headers={"Origin": browser.institutions.node_url()},
+        browser.institutions.node_url() + "/signin", trust_env=False, timeout=ANSWER_S, headers={"Origin": browser.institutions.node_url()},
         data={"person": "nobody", "password": "wrong", "redirect_uri": "", "state": ""},
     )  # fmt: skip
     assert form.status_code == 200
