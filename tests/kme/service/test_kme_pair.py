@@ -11,22 +11,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from etsi_qkd_014_client import QKD014Client
+from kme_callers import raw, request, third_party, trunk, trunk_task
 from kme_pair import LINE, RECEIVER, SENDER, Pair, imported_plan, until
 from workbench_kme.keys.medium import open_medium
-from workbench_kme.service.client import Ets014Client, ReceivedKey
 from workbench_kme.service.config import KME_URI, NODE_URI, SAE_URI, parse_secrets
 from workbench_kme.service.sites import issue_client, make_sites
 from workbench_kme.service.tls import client_context
 from workbench_kme.service.views import ChargeDelivery
-from workbench_kme.sources import BlockTask, SourceContext
-from workbench_kme.sources.device_014 import Device014
 
 from workbench.crypto import canonical, certificates
 from workbench.errors import InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused
@@ -51,14 +47,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 # ------------------------------------------------------------------------------------- independent clients
-
-
-def third_party(pair: Pair, site: str, sae: str) -> QKD014Client:
-    """`etsi-qkd-014-client`, written by others; its errors are whatever JSON the KME sends."""
-    clients = pair.sites[site].folder / "clients"
-    return QKD014Client(
-        pair.sites[site].address, str(clients / f"{sae}.pem"), str(clients / f"{sae}.key"), str(pair.sites[site].folder / "authority.pem")
-    )
 
 
 def test_the_independent_client_gets_status_and_the_same_keys_at_both_ends_and_none_twice(pair: Pair) -> None:
@@ -105,30 +93,6 @@ def test_schemathesis_finds_no_answer_that_differs_from_the_description(
 
 
 # ----------------------------------------------------------------------------------- who may, who may not
-
-
-def raw(
-    pair: Pair,
-    name: str,
-    method: str,
-    path: str,
-    body: bytes = b"",
-    headers: dict[str, str] | None = None,
-    *,
-    site: str = SENDER,
-) -> tuple[int, dict[str, str], bytes]:
-    """One request as bytes, under a client certificate of a site."""
-    known = pair.credentials(site, name)
-    context = client_context(known.certificate, known.private_key, known.authority, kme=known.kme)
-    host, port = pair.sites[site].address.split(":")
-    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=60)
-    try:
-        connection.request(method, path, body=body or None, headers=headers or {})
-        reply = connection.getresponse()
-        return reply.status, {key.lower(): value for key, value in reply.getheaders()}, reply.read()
-    finally:
-        connection.close()
-
 
 ENC = "/api/v1/keys/sae-sandbox/enc_keys"
 
@@ -206,49 +170,6 @@ def test_an_origin_is_stated_with_every_key_and_another_one_can_be_demanded_in_v
     assert key.provenance == "imported" and key.extension["workbench_provenance"]["quantum"] is False
     with pytest.raises(InvalidRequest, match="not all extension_mandatory request options could be met"):
         pair.sae("sae-broker").get_keys("sae-sandbox", origins=["device-014"])
-
-
-class Saying:
-    """A device in front of a KME: the keys are real, what is said of them is the test's."""
-
-    def __init__(self, client: Ets014Client, said: dict[str, Any]) -> None:
-        self.client, self.said = client, said
-
-    def status(self, peer: str) -> dict[str, Any]:
-        return self.client.status(peer)
-
-    def get_keys(self, peer: str, *, number: int) -> list[ReceivedKey]:
-        return [replace(one, extension=self.said) for one in self.client.get_keys(peer, number=number)]
-
-    def get_keys_by_id(self, peer: str, key_ids: list[str]) -> list[ReceivedKey]:
-        return [replace(one, extension=self.said) for one in self.client.get_keys_by_id(peer, key_ids)]
-
-    def close(self) -> None:
-        self.client.close()
-
-
-def trunk(pair: Pair, folder: Path, said: dict[str, Any] | None = None) -> tuple[Device014, Device014]:
-    """Both ends of a line whose devices are the KMEs of this pair. said: of each key instead of what the KMEs say."""
-
-    def end(site: str, sae: str, peer: str) -> Device014:
-        place, known = folder / site, pair.credentials(site, sae)
-        place.mkdir()
-        (place / "sae.pem").write_bytes(known.certificate)
-        (place / "sae.key").write_bytes(known.private_key)
-        options = {
-            "address": pair.sites[site].address, "kme": known.kme, "authority": known.authority.decode(),
-            "certificate": "sae.pem", "key": "sae.key", "sae": sae, "peer_sae": peer, "batch": 5,
-        }  # fmt: skip
-        made = Device014(SourceContext("trunk", site == SENDER, options, place, b"", lambda _: False, lambda _: True))
-        if said is not None:
-            made._client = Saying(made._client, said)  # type: ignore[assignment]  # the same three calls
-        return made
-
-    return end(SENDER, "sae-desk", "sae-backup"), end(RECEIVER, "sae-backup", "sae-desk")
-
-
-def trunk_task(block: int) -> BlockTask:
-    return BlockTask(block, 0, bytes(32), ("", 0), None, lambda n: bytes(n))  # type: ignore[arg-type]  # no tags here
 
 
 @pytest.mark.parametrize("said", [{}, {"workbench_provenance": {"v": 1, "origin": "device-014", "quantum": True}}])
@@ -413,17 +334,6 @@ def test_many_callers_at_both_ends_get_different_keys_that_all_arrive(pair: Pair
     assert len(ids) == len(set(ids)) == 80
     with pytest.raises(InvalidRequest, match=NOT_FOUND):
         pair.sae("sae-sandbox").get_keys_by_id("sae-broker", ids[:1])
-
-
-def request(address: str, context: ssl.SSLContext, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    host, port = address.split(":")
-    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=60)
-    try:
-        connection.request("GET" if body is None else "POST", path, body=body)
-        reply = connection.getresponse()
-        return reply.status, reply.read()
-    finally:
-        connection.close()
 
 
 def test_an_answer_leaves_in_one_write(pair: Pair) -> None:
