@@ -24,6 +24,7 @@ from tests.processes.live import STEP_TIMEOUT_S, Live, wait_until, workbench
 PURPOSE = "customer-service"
 FAILURES = "SELECT count(*) FROM evidence_index WHERE kind = 'action.refused'"
 ENDED = ("ABORTED", "ABORTED_AFTER_REVEAL")
+RUNNING = ("RUNNING", "REVEALING", "CHECKING")
 
 
 @pytest.fixture(autouse=True)
@@ -38,14 +39,38 @@ def all_run(live: Live) -> Iterator[None]:
 
 
 def begun(live: Live, frames: int) -> str:
-    """A job whose initiator has recorded this many frames at the moment of return, its nodes still running."""
+    """A job whose initiator has recorded this many frames at the moment of return; or that ended before, on a busy machine."""
     with live.client("broker", Role.MARKETING) as client:
         job = str(client.intersection.propose(partner="bank", purpose=PURPOSE).job)
     _, password = live.workspace.sign_in("bank", Role.APPROVER)
     with live.client("bank", Role.APPROVER) as client:
         client.confirmed("intersection.approve", password=password, job=job)
-    wait_until(lambda: live.messages("broker", job) >= frames, limit_s=60, what="the run", pause_s=0.001)
+    wait_until(
+        lambda: live.messages("broker", job) >= frames or live.state("broker", job) in ENDED,
+        limit_s=120, what="the run", pause_s=0.001,
+    )  # fmt: skip
     return job
+
+
+def struck(live: Live, party: str, frames: int, number: signal.Signals) -> str:
+    """A job in whose run a node got this signal, after so many frames: the other one was still at it then.
+
+    A busy machine may end an attempt before (the time of a step is short here) or finish it before the signal comes.
+    """
+    other = "broker" if party == "bank" else "bank"
+    seen = []
+    for _ in range(4):
+        job = begun(live, frames)
+        live.signal(party, number)
+        seen.append(live.state(other, job))
+        if seen[-1] in RUNNING:
+            return job
+        if number is signal.SIGSTOP:
+            live.signal(party, signal.SIGCONT)
+        else:
+            wait_until(lambda: PartyId(party) not in running_nodes(live.workspace), limit_s=60, what="the end of the node")
+            live.restart(party)
+    raise AssertionError(f"no run was met in its middle: {seen}")
 
 
 def nothing_is_left(live: Live, party: str, job: str) -> None:
@@ -62,17 +87,15 @@ def runs_again(live: Live, job: str) -> None:
         wait_until(lambda: live.state("broker", job) == "RELEASED", limit_s=90, what="the release")
         found = client.intersection.job(job=job)
     assert found.result["released"] == len(population.expected("broker", "bank", PURPOSE)) and found.attempt == 2
-    wait_until(lambda: live.state("bank", job) == "RELEASED", limit_s=30, what="the partner's release")
+    wait_until(lambda: live.state("bank", job) == "RELEASED", limit_s=90, what="the partner's release")
 
 
 @pytest.mark.parametrize(("party", "frames"), [("bank", 8), ("bank", 60), ("broker", 60)])
 def test_a_node_that_is_killed_ends_the_attempt_of_the_other(live: Live, party: str, frames: int) -> None:
     """60 frames lie in the middle of the reveal, 8 before the first list of points."""
-    job = begun(live, frames)
-    live.signal(party, signal.SIGKILL)
+    job = struck(live, party, frames, signal.SIGKILL)
     other = "broker" if party == "bank" else "bank"
-    took = wait_until(lambda: live.state(other, job) in ENDED, limit_s=STEP_TIMEOUT_S + 20, what="the end")
-    assert took < STEP_TIMEOUT_S + 20
+    wait_until(lambda: live.state(other, job) in ENDED, limit_s=STEP_TIMEOUT_S + 60, what="the end")
     if frames == 60:
         assert live.state(other, job) == "ABORTED_AFTER_REVEAL"
     nothing_is_left(live, other, job)
@@ -87,13 +110,12 @@ def test_a_node_that_is_killed_ends_the_attempt_of_the_other(live: Live, party: 
 @pytest.mark.parametrize("frames", [8, 60])
 def test_a_frozen_partner_is_given_up_after_the_configured_time(live: Live, frames: int) -> None:
     """Row C14: SIGSTOP keeps every connection open; only the time-out of a step tells."""
-    job = begun(live, frames)
-    live.signal("bank", signal.SIGSTOP)
-    start = time.monotonic()
     with live.client("broker", Role.MARKETING) as client:
+        job = struck(live, "bank", frames, signal.SIGSTOP)
+        start = time.monotonic()
         # Staff of the initiator are answered meanwhile.
-        assert client.intersection.job(job=job).state in ("RUNNING", "REVEALING", "CHECKING")
-        wait_until(lambda: live.state("broker", job) in ENDED, limit_s=STEP_TIMEOUT_S + 15, what="the end")
+        assert client.intersection.job(job=job).state in RUNNING
+        wait_until(lambda: live.state("broker", job) in ENDED, limit_s=STEP_TIMEOUT_S + 60, what="the end")
         took = time.monotonic() - start
         code = client.intersection.job(job=job).error["code"]
     assert took > STEP_TIMEOUT_S / 2, "it was given up before its time"

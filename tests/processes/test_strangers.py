@@ -49,7 +49,7 @@ def tls(
     certificate.write_bytes(identity.certificate_pem)
     key.write_bytes(identity.private_key_pem)
     context.load_cert_chain(certificate, key)
-    connection = http.client.HTTPSConnection(*peer_of(live, "bank"), context=context, timeout=15, source_address=(source, 0))
+    connection = http.client.HTTPSConnection(*peer_of(live, "bank"), context=context, timeout=60, source_address=(source, 0))
     try:
         yield connection
     finally:
@@ -57,13 +57,13 @@ def tls(
 
 
 def recorded(live: Live, code: str, before: int) -> None:
-    wait_until(lambda: live.refusals("bank", code) > before, limit_s=15, what=f"the entry about {code}")
+    wait_until(lambda: live.refusals("bank", code) > before, limit_s=60, what=f"the entry about {code}")
 
 
 def test_plain_tcp_gets_nothing(live: Live) -> None:
     before = live.refusals("bank", "HANDSHAKE_FAILED")
     source = live.workspace.address("broker").peer_host
-    with socket.create_connection(peer_of(live, "bank"), timeout=15, source_address=(source, 0)) as line:
+    with socket.create_connection(peer_of(live, "bank"), timeout=60, source_address=(source, 0)) as line:
         line.sendall(b"POST /peer/v1/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         received = b""
         with contextlib.suppress(OSError):
