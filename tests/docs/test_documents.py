@@ -52,6 +52,15 @@ def test_the_check_notices_a_changed_part(tmp_path: Path, monkeypatch: pytest.Mo
     assert documents.main(["--check"]) == 1
 
 
+def test_the_architecture_names_every_plugin_program_and_folder_of_the_host() -> None:
+    """A newcomer finds what is installed; and what the list names is there."""
+    told = text("docs/architecture.md").partition("## 3. The sources")[2].partition("```")[2].partition("```")[0]
+    here = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")} | {path.parent.name + "/" for path in (ROOT / "workbench").glob("*/__init__.py")}
+    assert [name for name in sorted(here) if not re.search(rf"(?m)(^|\s){re.escape(name)}", told)] == []
+    named = set(re.findall(r"(?m)^  (workbench_[a-z_]+|[a-z]+/)", told))
+    assert sorted(named - here) == []
+
+
 def test_every_hook_has_a_paragraph() -> None:
     hooks = [name for name in vars(HookSpecs) if name.startswith("workbench_")]
     assert [name for name in hooks if f"**{name}.**" not in text("docs/hooks.md")] == []
