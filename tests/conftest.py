@@ -8,17 +8,26 @@ stands there is looked into like a failure: several were faults of the product. 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import stretching
+from tests.stretching import full_cost as full_cost
+
+stretching.choose(stretching.LEAST)
+
 # One private place for compiled arithmetic: every node and key-management entity that a test starts would otherwise
 # compile for itself, half a minute of processor time each.
 _COMPILED = Path(tempfile.gettempdir()) / f"workbench-tests-compiled-{os.getuid()}"
 _COMPILED.mkdir(mode=0o700, exist_ok=True)
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_COMPILED))
+# Nor does each of them compile the sources anew where the environment forbids to keep bytecode: a third of a second each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 MAY_BE_SKIPPED = (
     "this account may not mount a small file system",

@@ -8,6 +8,8 @@ import pytest
 from workbench.crypto import passwords
 from workbench.errors import Denied, Refused
 
+pytestmark = pytest.mark.usefixtures("full_cost")
+
 
 def test_only_the_right_password_opens() -> None:
     encoded = passwords.hash_password("correct horse battery")
@@ -19,6 +21,10 @@ def test_only_the_right_password_opens() -> None:
             passwords.verify_password(encoded, wrong)
     with pytest.raises(Denied):
         passwords.verify_password("$argon2id$damaged", "correct horse battery")
+
+
+def test_a_hash_costs_what_rfc_9106_recommends_second() -> None:
+    assert passwords.hash_password("correct horse battery").startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
 def test_full_width_input_is_the_same_password() -> None:

@@ -83,6 +83,14 @@ def test_a_wrapped_key_opens_with_its_passphrase_and_purpose_only() -> None:
             wrap.unwrap(wrapped, passphrase, purpose=purpose)
 
 
+@pytest.mark.usefixtures("full_cost")
+def test_wrapping_costs_what_rfc_9106_recommends_second() -> None:
+    wrapped = wrap.wrap(bytes(32), "long enough", purpose="vault")
+    value = canonical.parse_object(wrapped)
+    assert (value["passes"], value["memory_kib"], value["lanes"]) == (3, 64 * 1024, 4)
+    assert wrap.unwrap(wrapped, "long enough", purpose="vault") == bytes(32)
+
+
 def test_altered_wrapped_keys_and_absurd_parameters_are_refused() -> None:
     wrapped = wrap.wrap(bytes(32), "long enough", purpose="vault")
     value = canonical.parse_object(wrapped)
