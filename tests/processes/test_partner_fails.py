@@ -14,11 +14,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from workbench.client.session import Client
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused, WorkbenchError
 from workbench.supervisor import running_nodes, stop_nodes
 
 from tests.flows import population
+from tests.flows.institutions import CATALOGUE
 from tests.processes.live import STEP_TIMEOUT_S, Live, wait_until, workbench
 
 PURPOSE = "customer-service"
@@ -127,6 +129,16 @@ def test_a_frozen_partner_is_given_up_after_the_configured_time(live: Live, fram
     runs_again(live, job)
 
 
+def taken_until_refused(client: Client, path: Path) -> tuple[int, WorkbenchError]:
+    """How often a file was imported before it was refused, and the refusal."""
+    for accepted in range(20):
+        try:
+            client.call("lists.import", file=client.upload(path), catalogue=CATALOGUE)
+        except WorkbenchError as error:
+            return accepted, error
+    raise AssertionError(f"{path.name} was never refused")
+
+
 def test_a_disk_without_room_leaves_nothing_half_done_and_is_recorded(live: Live, tmp_path: Path) -> None:
     """The operating system itself refuses to let the card network's files grow (RLIMIT_FSIZE)."""
     folder = live.workspace.node_folder("cardnet")
@@ -156,33 +168,33 @@ def test_a_disk_without_room_leaves_nothing_half_done_and_is_recorded(live: Live
                 "备注": [os.urandom(30).hex() for _ in rows],
             }
         ).write_parquet(packed, compression="zstd")
-        # The one finds no room as an upload; the other fits some times, and then the database has none.
-        for path in (large, packed):
-            before, accepted = live.rows("cardnet", FAILURES)[0][0], 0
-            while (refused := workbench("import", "customers", live.folder, "--party", "cardnet", path, "--json")).status == 0:
-                accepted += 1
-                assert path == packed and accepted < 20
-            assert refused.status == 1, refused
-            assert refused.value["error"]["code"] == "STORAGE_FAILED"
-            assert len(live.rows("cardnet", "SELECT list FROM host_list")) == lists + accepted
-            assert not list((folder / "uploads").iterdir())
-            lists += accepted
-            # A limit on each file is harsher than a full disk, whose reserve is given back: the log itself may be at its end.
-            # Then the refusal says that it could not be recorded, which only the database's own end may cause.
-            unrecorded = refused.value["error"]["details"].get("evidence", "")
-            if unrecorded:
-                assert path == packed and unrecorded.startswith("not recorded: ")
-            else:
-                wait_until(lambda: live.rows("cardnet", FAILURES)[0][0] > before, limit_s=60, what="the entry about it")  # noqa: B023
-        assert live.rows("cardnet", "SELECT count(*) FROM store_incident")[0][0] >= 1, "the failure itself is on record"
-        left = live.rows("cardnet", "SELECT name FROM vault_object WHERE name LIKE 'list/%'")
-        assert len({name.split("/")[1] for (name,) in left}) == lists, "what was refused left neither rows nor tokens"
-        # The operators make room: the node goes on as it is, and what it refuses is on record again.
-        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (limit + 8_000_000, resource.RLIM_INFINITY))
-        before = live.rows("cardnet", FAILURES)[0][0]
-        with live.client("cardnet", Role.MARKETING) as client, pytest.raises(Refused):
-            client.call("people.all")
-        wait_until(lambda: live.rows("cardnet", FAILURES)[0][0] > before, limit_s=60, what="the entry about a refusal")
+        # Signed in while there is room for a ticket: what is refused here is refused by the gate, which records it.
+        with live.client("cardnet", Role.MARKETING) as client:
+            # The one finds no room as an upload; the other fits some times, and then the database has none.
+            for path in (large, packed):
+                before = live.rows("cardnet", FAILURES)[0][0]
+                accepted, refused = taken_until_refused(client, path)
+                assert accepted == 0 or path == packed
+                assert (refused.code, refused.exit_status) == ("STORAGE_FAILED", 1)
+                assert len(live.rows("cardnet", "SELECT list FROM host_list")) == lists + accepted
+                assert not list((folder / "uploads").iterdir())
+                lists += accepted
+                # A limit on each file is harsher than a full disk, whose reserve is given back: the log itself may be at its
+                # end. Then the refusal says that it could not be recorded, which only the database's own end may cause.
+                unrecorded = refused.details.get("evidence", "")
+                if unrecorded:
+                    assert path == packed and unrecorded.startswith("not recorded: ")
+                else:
+                    wait_until(lambda: live.rows("cardnet", FAILURES)[0][0] > before, limit_s=60, what="the entry about it")  # noqa: B023
+            assert live.rows("cardnet", "SELECT count(*) FROM store_incident")[0][0] >= 1, "the failure itself is on record"
+            left = live.rows("cardnet", "SELECT name FROM vault_object WHERE name LIKE 'list/%'")
+            assert len({name.split("/")[1] for (name,) in left}) == lists, "what was refused left neither rows nor tokens"
+            # The operators make room: the node goes on as it is, and what it refuses is on record again.
+            resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (limit + 8_000_000, resource.RLIM_INFINITY))
+            before = live.rows("cardnet", FAILURES)[0][0]
+            with pytest.raises(Refused):
+                client.call("people.all")
+            wait_until(lambda: live.rows("cardnet", FAILURES)[0][0] > before, limit_s=60, what="the entry about a refusal")
     finally:
         child.terminate()
         child.wait(60)
