@@ -15,10 +15,15 @@ from workbench.contracts import (
     Setting,
     view_at,
 )
-from workbench.domain.evidence import EvidenceKind
+from workbench.domain.evidence import (
+    AuditFinding,
+    EvidenceKind,
+    ReplayNeed,
+    RestoredEntry,
+)
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_qkd import conversing, health, operations, schema
+from workbench_qkd import auditing, conversing, health, operations, restoring, schema
 from workbench_qkd.channel import QkdChannel
 from workbench_qkd.service import ChannelService, service_of
 
@@ -65,6 +70,16 @@ def workbench_carried_channels(host: Host) -> Sequence[CarriedChannel]:
 @hookimpl
 def workbench_letters(host: Host) -> Sequence[LetterKind]:
     return conversing.letter_kinds(host)
+
+
+@hookimpl
+def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
+    return restoring.replay(host, entries)
+
+
+@hookimpl
+def workbench_audit(host: Host) -> Sequence[AuditFinding]:
+    return auditing.findings(host)
 
 
 @hookimpl

@@ -178,7 +178,7 @@ class Carried:
             raise no_line(peer)
         renews = self._answered(peer, _hex(asked["session"])) if asked["session"] else None
         with host.store.read() as reader:
-            policy, is_held = policies.in_force(reader, line.line, line.policy), line.line in policies.held(reader)
+            policy, is_held = policies.in_force(reader, host, line.line, line.policy), line.line in policies.held(reader)
         key = host.pinned_keys(peer).message
         if renews is not None:
             if (renews.line, renews.policy) != (line.line, policy):
@@ -361,7 +361,7 @@ class Carried:
         if not found:
             raise no_line(peer)
         with self._host.store.read() as reader:
-            policy = policies.in_force(reader, found[0].line, found[0].policy)
+            policy = policies.in_force(reader, self._host, found[0].line, found[0].policy)
             return found[0], policy, found[0].line in policies.held(reader)
 
     def _limits(self) -> Limits:
@@ -396,7 +396,7 @@ class Carried:
                 return "ended"
             if held.line in policies.held(reader):
                 return "line stopped"
-            if policies.in_force(reader, held.line, held.policy) != held.policy:
+            if policies.in_force(reader, host, held.line, held.policy) != held.policy:
                 return "policy"
         if held.peer not in host.parties() or host.pinned_keys(held.peer).message != held.key:
             return "identity"

@@ -57,7 +57,7 @@ class Conversations:
         Raises KeyUnavailable LINE_STOPPED, KEY_EXHAUSTED or what the entity says; Refused PROVENANCE_REFUSED.
         """
         with self._host.store.read() as reader:
-            policy = policies.in_force(reader, line.line, line.policy)
+            policy = policies.in_force(reader, self._host, line.line, line.policy)
             held = line.line in policies.held(reader)
         try:
             return policy, taking.fresh(self._service, line, policy, held=held)
@@ -117,7 +117,7 @@ class Conversations:
         if line.peer_site != letter.sender:
             raise Refused("这条线路不通往该机构", "this line does not lead to that institution", code="NO_LINE")
         with host.store.read() as reader:
-            policy, held = policies.in_force(reader, line.line, line.policy), line.line in policies.held(reader)
+            policy, held = policies.in_force(reader, host, line.line, line.policy), line.line in policies.held(reader)
         responder = Responder(
             identity=host.party, key=host.keys.message, peer=End(letter.sender, host.pinned_keys(letter.sender).message), terms=taking.terms(self._service, policy)
         )

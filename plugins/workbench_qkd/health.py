@@ -25,11 +25,22 @@ def reports(service: ChannelService) -> list[HealthReport]:
     with service.host.store.read() as reader:
         held = policies.held(reader)
         for line in lines:
-            policy = policies.in_force(reader, line.line, line.policy)
+            made_here = policies.decided(reader, service.host, line.line)
+            if made_here is not None and not made_here.is_sound:
+                made.append(_altered(line.line))
+            policy = policies.in_force(reader, service.host, line.line, line.policy)
             made.append(_line(line, policy, held=line.line in held))
     if service.problem is not None:
         made.append(HealthReport(f"{NAME}.evidence", "warning", service.problem.zh, service.problem.en))
     return made
+
+
+def _altered(line: str) -> HealthReport:
+    return HealthReport(
+        f"{NAME}.{line}.policy", "failed", f"线路 {line} 的策略与两人签署的决定不符，按最严策略执行；合规岗核对日志，重新决定策略",
+        f"the policy of line {line} is not what people signed; the strictest one counts. Compliance compares the log and decides the policy anew",
+        "compliance",
+    )  # fmt: skip
 
 
 def _line(line: object, policy: str, *, held: bool) -> HealthReport:

@@ -26,7 +26,10 @@ HOUR_MS: Final = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class LinePolicy:
-    """What a line demands now. first, second: tokens of the people who decided it, "" for none."""
+    """What a line demands now. first, second: tokens of the people who decided it, "" for none.
+
+    is_sound: False where what lies in the store is not what people signed; the strictest policy stands in its place.
+    """
 
     line: str
     policy: str
@@ -34,6 +37,7 @@ class LinePolicy:
     first: str = ""
     second: str = ""
     reason: str = ""
+    is_sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

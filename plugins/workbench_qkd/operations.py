@@ -11,7 +11,7 @@ from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
-from workbench_qkd import conversing, following, policies, published, sessions
+from workbench_qkd import conversing, following, policies, published, restoring, sessions
 from workbench_qkd.messages import (
     AlarmInfo,
     BlockInfo,
@@ -86,8 +86,8 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
 def _line(ctx: OperationContext, one: Any) -> LineInfo:  # Any: a Line of workbench_kme.service.views
     host = ctx.host
     with host.store.read() as reader:
-        made = policies.decided(reader, one.line)
-        policy = policies.in_force(reader, one.line, one.policy)
+        made = policies.decided(reader, host, one.line)
+        policy = policies.in_force(reader, host, one.line, one.policy)
         held = policies.held(reader).get(one.line)
         opened, refused = sessions.last_day(reader, one.line, now_ms=host.now_ms())
     link = PRESETS.get(one.preset)
@@ -174,7 +174,7 @@ def _propose_policy(ctx: OperationContext, request: PolicyRequest) -> PolicyRepl
     if asked is None:
         service_of(ctx.host).enforce()
     with ctx.host.store.read() as reader:
-        policy = policies.in_force(reader, request.line, told)
+        policy = policies.in_force(reader, ctx.host, request.line, told)
     return PolicyReply(line=request.line, policy=policy, proposal=_proposal(ctx, asked) if asked else None)
 
 
@@ -214,6 +214,7 @@ def _revoke(ctx: OperationContext, request: RevokeRequest) -> ChangedReply:
     changed = _client(ctx).revoke(line, key_ids=request.key_ids, block=-1 if request.key_ids else request.block, reason=request.reason)
     what = " ".join(request.key_ids) if request.key_ids else f"block {request.block}"
     values = {"line": line, "keys": str(changed), "what": what, "reason": request.reason}
+    values["recovery"] = restoring.recovery(host, line=line, key_ids=request.key_ids, block=-1 if request.key_ids else request.block)
     ended = request.key_ids or _held_of_block(ctx, line, request.block)
 
     def change(tx: Transaction) -> int:

@@ -90,6 +90,41 @@ MIGRATIONS = (
         ALTER TABLE qkd_session ADD COLUMN next_key_id TEXT NOT NULL DEFAULT '';
         """,
     ),
+    Migration(
+        OWNER,
+        3,
+        """
+        -- What the link of a session was found to be when it began; '' for sessions without one of their own.
+        ALTER TABLE qkd_session ADD COLUMN link_version TEXT NOT NULL DEFAULT '';
+        ALTER TABLE qkd_session ADD COLUMN link_group TEXT NOT NULL DEFAULT '';
+        ALTER TABLE qkd_session ADD COLUMN link_suite TEXT NOT NULL DEFAULT '';
+        ALTER TABLE qkd_session ADD COLUMN link_fingerprint TEXT NOT NULL DEFAULT '';
+        """,
+    ),
+    Migration(
+        OWNER,
+        4,
+        """
+        -- What people decided, signed by the institution, one after the other (docs/protocols/qkd-channel.md section 9).
+        CREATE TABLE qkd_decision (
+            number     INTEGER PRIMARY KEY,
+            line       TEXT NOT NULL,
+            act        TEXT NOT NULL,
+            body       BLOB NOT NULL
+        );
+        CREATE INDEX qkd_decision_line ON qkd_decision (line, act, number);
+        -- What was asked for, signed; '' for a proposal of before, which has to be made anew.
+        ALTER TABLE qkd_proposal ADD COLUMN request BLOB NOT NULL DEFAULT x'';
+        -- Revocations of after an older copy, until the key-management entity was told them once more. keys: ids; block: -1 for none.
+        CREATE TABLE qkd_revoke_again (
+            entry      INTEGER PRIMARY KEY,
+            line       TEXT NOT NULL,
+            keys       TEXT NOT NULL,
+            block      INTEGER NOT NULL,
+            is_all     INTEGER NOT NULL
+        );
+        """,
+    ),
 )
 """A released step is never changed, only followed."""
 
@@ -107,6 +142,9 @@ _POLICY = _shared("policy", "策略", "policy")
 _BEFORE = _shared("before", "原策略", "policy before")
 _REASON = _closed("reason", "理由", "reason")
 _PROPOSAL = _shared("proposal", "提议编号", "number of the proposal")
+_RECOVERY = _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
+_REQUEST = _shared("request", "提议原文与签名", "what was asked for, signed")
+_DECISION = _shared("decision", "决定原文与签名", "the decision, signed")
 _FIRST = _closed("first", "提出人", "who asked")
 _PROVENANCE = _shared("provenance", "密钥来源", "origin of the keys")
 _QBER = _shared("qber", "误码率", "QBER", "1e-6")
@@ -150,19 +188,19 @@ EVIDENCE_KINDS = (
         "密钥管理实体报告的其他事件", "another event that the key-management entity told of",
     ),
     EvidenceKind("qkd.self_test_failed", (_closed("tests", "不过的项", "tests that failed"),), "自检不过，设备停用", "a self-test failed, the device is disabled"),
-    EvidenceKind("qkd.policy_tightened", (_LINE, _POLICY, _BEFORE, _REASON), "线路策略收紧", "the policy of a line was made stricter"),
+    EvidenceKind("qkd.policy_tightened", (_LINE, _POLICY, _BEFORE, _REASON, _DECISION), "线路策略收紧", "the policy of a line was made stricter"),
     EvidenceKind(
-        "qkd.downgrade_proposed", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _REASON, _shared("until", "有效至", "until", "ms")),
+        "qkd.downgrade_proposed", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _REASON, _shared("until", "有效至", "until", "ms"), _REQUEST),
         "提议降低线路策略", "a weaker policy of a line was proposed",
     ),
     EvidenceKind(
-        "qkd.downgraded", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON),
+        "qkd.downgraded", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON, _DECISION),
         "第二人确认降低线路策略", "a second person confirmed a weaker policy of a line",
     ),
-    EvidenceKind("qkd.resume_proposed", (_PROPOSAL, _LINE, _REASON, _shared("until", "有效至", "until", "ms")), "提议恢复成码", "it was proposed to make keys again"),
-    EvidenceKind("qkd.resumed", (_PROPOSAL, _LINE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON), "第二人确认恢复成码", "a second person let a line make keys again"),
+    EvidenceKind("qkd.resume_proposed", (_PROPOSAL, _LINE, _REASON, _shared("until", "有效至", "until", "ms"), _REQUEST), "提议恢复成码", "it was proposed to make keys again"),
+    EvidenceKind("qkd.resumed", (_PROPOSAL, _LINE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON, _DECISION), "第二人确认恢复成码", "a second person let a line make keys again"),
     EvidenceKind("qkd.proposal_declined", (_PROPOSAL, _LINE, _REASON), "提议被拒绝", "a proposal was declined"),
-    EvidenceKind("qkd.revoked", (_LINE, _shared("keys", "密钥数", "keys", "1"), _closed("what", "范围", "what"), _REASON), "吊销密钥", "keys were revoked"),
+    EvidenceKind("qkd.revoked", (_LINE, _shared("keys", "密钥数", "keys", "1"), _closed("what", "范围", "what"), _REASON, _RECOVERY), "吊销密钥", "keys were revoked"),
     EvidenceKind("qkd.rekeyed", (_LINE, _shared("keys", "密钥数", "keys", "1"), _shared("sessions", "会话数", "sessions", "1"), _REASON), "会话换钥", "sessions changed their keys"),
     EvidenceKind("qkd.leak_reported", (_LINE, _KEY_ID, _shared("uses", "保护过的会话", "sessions it protected", "1")), "查询一把密钥保护过什么", "it was asked what a key protected"),
     EvidenceKind(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from workbench.contracts import BackgroundWork, Host
+from workbench.contracts import BackgroundWork, Host, Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import KeyUnavailable, StartRefused, WorkbenchError
 from workbench_kme.service import views
@@ -182,8 +183,27 @@ class ChannelService:
                 is_due = reader.execute("SELECT 1 FROM qkd_tally WHERE from_ms <= ? LIMIT 1", (before,)).fetchone() is not None
             if is_due:
                 self.host.store.write(lambda tx: following.flush(tx, self.host, older_than_ms=before))
+            self._revoke_again(client)
             self.enforce()
             return taken
+
+    def _revoke_again(self, client: Management) -> None:
+        """After a restore: what was revoked since the copy is revoked once more, for the entity may be an older copy too."""
+        host = self.host
+        with host.store.read() as reader:
+            rows = reader.execute("SELECT entry, line, keys, block, is_all FROM qkd_revoke_again ORDER BY entry").fetchall()
+        for entry, line, keys, block, is_all in rows:
+            reason, key_ids = f"restored: entry {entry}", [str(one) for one in json.loads(keys)]
+            if is_all:
+                client.rekey(line, reason=reason)
+            else:
+                client.revoke(line, key_ids=key_ids, block=block, reason=reason)
+
+            def done(tx: Transaction, entry: int = entry, line: str = line) -> None:
+                tx.execute("DELETE FROM qkd_revoke_again WHERE entry = ?", (entry,))
+                host.evidence.append(tx, "qkd.told", {"line": line, "event": "revoked.again", "facts": f"entry={entry}"})
+
+            host.store.write(done)
 
     def _notice_replacement(self, source: str, lines: Sequence[views.Line]) -> None:
         """An entity never goes back below a block number; one that did is another one under the same name, and is followed from its start."""
@@ -227,8 +247,8 @@ class ChannelService:
         client = self.client()
         for line in client.lines():
             with self.host.store.read() as reader:
-                made = policies.decided(reader, line.line)
-            if made is not None and made.policy != line.policy:
+                made = policies.decided(reader, self.host, line.line)
+            if made is not None and made.is_sound and made.policy != line.policy:
                 client.set_policy(line.line, made.policy, act=f"{self.host.party} {made.since_ms}")
 
     def _rounds(self) -> None:

@@ -65,7 +65,7 @@ def two(site: Site) -> Iterator[Two]:
     site.service.attach(site.entity, made.pool, sae="sae-broker")
     service_of(far).attach(made.far, made.pool, sae="sae-bank")
     yield made
-    far.store.write(lambda tx: [tx.execute(f"DELETE FROM {one}") for one in ("qkd_session", "qkd_policy", "qkd_held")])
+    far.store.write(lambda tx: [tx.execute(f"DELETE FROM {one}") for one in ("qkd_session", "qkd_policy", "qkd_decision", "qkd_held")])
 
 
 def test_both_ends_use_the_same_key_once_and_say_what_for(two: Two) -> None:
