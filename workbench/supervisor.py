@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from workbench.domain.party import PartyId
 from workbench.errors import StartRefused
+from workbench.programs import Program, end, last_error
 from workbench.workspace import Workspace
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
+PROGRAM = "workbench.node.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +52,35 @@ def start_nodes(
         for party, child in children.items():
             _await_ready(workspace, party, child, limit)
     except BaseException:
-        for child in children.values():
-            child.terminate()
+        end([(_program(workspace, party), child.pid) for party, child in children.items()], timeout_s=STOP_TIMEOUT_S)
         raise
     return running_nodes(workspace)
 
 
 def stop_nodes(workspace: Workspace, *, parties: tuple[PartyId, ...] = ()) -> list[PartyId]:
     """Stop the nodes of this workspace that run; returns which. A node that does not end in 20 s is killed."""
-    stopped: list[PartyId] = []
     nodes = [node for party, node in running_nodes(workspace).items() if not parties or party in parties]
+    end([(_program(workspace, node.party), node.pid) for node in nodes], timeout_s=STOP_TIMEOUT_S)
     for node in nodes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(node.pid, signal.SIGCONT)  # a frozen node could not end otherwise
-            os.kill(node.pid, signal.SIGTERM)
-    limit = time.monotonic() + STOP_TIMEOUT_S
-    for node in nodes:
-        while _is_node(node.pid, workspace, node.party) and time.monotonic() < limit:
-            _reap(node.pid)
-            time.sleep(0.05)
-        if _is_node(node.pid, workspace, node.party):
-            os.kill(node.pid, signal.SIGKILL)
-            _reap(node.pid)
         (workspace.node_folder(node.party) / "run" / "node.json").unlink(missing_ok=True)
-        stopped.append(node.party)
-    return stopped
+    return [node.party for node in nodes]
+
+
+def _program(workspace: Workspace, party: PartyId) -> Program:
+    return Program(PROGRAM, (str(workspace.folder.resolve()), party))
 
 
 def _spawn(workspace: Workspace, party: PartyId, passphrase: str) -> subprocess.Popen[bytes]:
     folder = workspace.node_folder(party) / "run"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "node.json").unlink(missing_ok=True)
-    log = os.open(folder / "node.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "workbench.node.service", str(workspace.folder.resolve()), party],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    finally:
-        os.close(log)
-    assert child.stdin is not None
-    child.stdin.write(passphrase.encode() + b"\n")
-    child.stdin.close()
-    return child
+    return _program(workspace, party).start(log=folder / "node.log", passphrase=passphrase)
 
 
 def _await_ready(workspace: Workspace, party: PartyId, child: subprocess.Popen[bytes], limit: float) -> None:
     while _running(workspace, party) is None:
         if child.poll() is not None:
-            error = _last_error(workspace.node_folder(party) / "run" / "node.log")
+            error = last_error(workspace.node_folder(party) / "run" / "node.log")
             raise StartRefused(
                 f"{party} 的节点没有启动：{error.get('zh', '见 run/node.log')}",
                 f"The node of {party} did not start: {error.get('en', 'see run/node.log')}",
@@ -126,33 +99,7 @@ def _running(workspace: Workspace, party: PartyId) -> RunningNode | None:
     path = workspace.node_folder(party) / "run" / "node.json"
     try:
         state = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
+        node = RunningNode(party, state["pid"], state["staff_url"], state["peer"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    if not _is_node(state["pid"], workspace, party):
-        return None
-    return RunningNode(party, state["pid"], state["staff_url"], state["peer"])
-
-
-def _is_node(pid: int, workspace: Workspace, party: PartyId) -> bool:
-    """Whether this process is the node of this workspace: ids are used again, so its command line decides."""
-    try:
-        parts = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-    folder = str(workspace.folder.resolve()).encode()
-    return state != "Z" and b"workbench.node.service" in parts and folder in parts and party.encode() in parts
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
-def _last_error(log: Path) -> dict[str, Any]:
-    for line in reversed(log.read_text("utf-8", "replace").splitlines()):
-        if line.startswith("{"):
-            with contextlib.suppress(ValueError):
-                value: dict[str, Any] = json.loads(line)
-                return value
-    return {}
+    return node if _program(workspace, party).is_process(node.pid) else None

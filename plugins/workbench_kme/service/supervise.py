@@ -5,19 +5,15 @@ The folder is the one of `make_sites`: every folder in it with a `kme.json` is a
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from workbench.errors import StartRefused
+from workbench.programs import Program, end, kill, last_error
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
@@ -65,9 +61,7 @@ def start_kmes(
         for site, child in children.items():
             _await_ready(folder, site, child, limit)
     except BaseException:
-        for child in children.values():
-            child.terminate()
-            child.wait()
+        end([(_program(folder, site), child.pid) for site, child in children.items()], timeout_s=STOP_TIMEOUT_S)
         raise
     return running_kmes(folder)
 
@@ -75,17 +69,8 @@ def start_kmes(
 def stop_kmes(folder: Path, *, sites: Sequence[str] = ()) -> list[str]:
     """Stop the KMEs of this folder that run; returns which. One that does not end in 15 s is killed."""
     kmes = [kme for site, kme in running_kmes(folder).items() if not sites or site in sites]
+    end([(_program(folder, kme.site), kme.pid) for kme in kmes], timeout_s=STOP_TIMEOUT_S)
     for kme in kmes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(kme.pid, signal.SIGCONT)  # a frozen process could not end otherwise
-            os.kill(kme.pid, signal.SIGTERM)
-    limit = time.monotonic() + STOP_TIMEOUT_S
-    for kme in kmes:
-        while _is_kme(kme.pid, folder, kme.site) and time.monotonic() < limit:
-            _reap(kme.pid)
-            time.sleep(0.02)
-        if _is_kme(kme.pid, folder, kme.site):
-            kill_kme(folder, kme.site)
         (folder / kme.site / "run" / "kme.json").unlink(missing_ok=True)
     return [kme.site for kme in kmes]
 
@@ -93,44 +78,26 @@ def stop_kmes(folder: Path, *, sites: Sequence[str] = ()) -> list[str]:
 def kill_kme(folder: Path, site: str) -> bool:
     """End a KME at once, as a power failure would; False when it does not run."""
     kme = _running(folder, site)
-    if kme is None:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(kme.pid, signal.SIGKILL)
-    while _is_kme(kme.pid, folder, site):
-        _reap(kme.pid)
-        time.sleep(0.01)
-    _reap(kme.pid)
-    return True
+    if kme is not None:
+        kill(_program(folder, site), kme.pid)
+    return kme is not None
+
+
+def _program(folder: Path, site: str) -> Program:
+    return Program(PROGRAM, (str((folder / site).resolve()),))
 
 
 def _spawn(folder: Path, site: str, passphrase: str, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     run = folder / site / "run"
     run.mkdir(mode=0o700, exist_ok=True)
     (run / "kme.json").unlink(missing_ok=True)
-    log = os.open(run / "kme.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM, str((folder / site).resolve())],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=None if environment is None else {**os.environ, **environment},
-            start_new_session=True,
-        )
-    finally:
-        os.close(log)
-    assert child.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        child.stdin.write(passphrase.encode() + b"\n")
-        child.stdin.close()
-    return child
+    return _program(folder, site).start(log=run / "kme.log", passphrase=passphrase, environment=environment)
 
 
 def _await_ready(folder: Path, site: str, child: subprocess.Popen[bytes], limit: float) -> None:
     while _running(folder, site) is None:
         if child.poll() is not None:
-            error = _last_error(folder / site / "run" / "kme.log")
+            error = last_error(folder / site / "run" / "kme.log")
             raise StartRefused(
                 f"站点 {site} 的密钥管理实体没有启动：{error.get('zh', '见 run/kme.log')}",
                 f"the key-management entity of site {site} did not start: {error.get('en', 'see run/kme.log')}",
@@ -151,28 +118,4 @@ def _running(folder: Path, site: str) -> RunningKme | None:
         kme = RunningKme(site, state["kme"], state["pid"], state["address"], state["link_address"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return kme if _is_kme(kme.pid, folder, site) else None
-
-
-def _is_kme(pid: int, folder: Path, site: str) -> bool:
-    """Whether this process is the KME of this site: ids are used again, so its command line decides."""
-    try:
-        parts = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-    return state != "Z" and PROGRAM.encode() in parts and str((folder / site).resolve()).encode() in parts
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
-def _last_error(log: Path) -> dict[str, Any]:
-    for line in reversed(log.read_text("utf-8", "replace").splitlines()):
-        if line.startswith("{"):
-            with contextlib.suppress(ValueError):
-                value: dict[str, Any] = json.loads(line)
-                return value
-    return {}
+    return kme if _program(folder, site).is_process(kme.pid) else None
