@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from workbench.contracts import OperationContext
 from workbench.domain.party import Role
 from workbench.errors import Cancelled, NotFound, WorkbenchError
+from workbench.node.evidence_checking import Checker
 
 from tests.flows import population
-from tests.flows.evidence import change_body, index_of, sealed_job, timeline
+from tests.flows.evidence import change_body, index_of, sealed_job, signed_by_all, timeline
 from tests.flows.institutions import Institutions, fresh_institutions
 
 
@@ -226,3 +228,51 @@ def test_an_audit_can_be_stopped_and_then_tells_nothing(house: Institutions, job
     with pytest.raises(Cancelled):
         task.run(context, task.request())
     assert told and all(done <= total for done, total in told)
+
+
+@pytest.mark.parametrize("between", ["entry_bodies", "leaves"])
+def test_an_entry_that_is_written_while_it_is_looked_for_is_neither_deleted_nor_edited(
+    house: Institutions, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    node = house.nodes["broker"]
+    read, index, written = getattr(node.ledger, between), node.ledger.size("broker"), []
+
+    def before_it_is_written(*place: Any) -> Any:
+        found = read(*place)
+        if not written:
+            written.append(node.store.write(lambda tx: node.evidence.append(tx, "people.password_changed", {})))
+        return found
+
+    monkeypatch.setattr(node.ledger, between, before_it_is_written)
+    try:
+        assert Checker(node).check(node.party, index).problem == ""
+    except NotFound:
+        assert between == "entry_bodies", "nothing of it was there at the first look"
+    assert Checker(node).check(node.party, index).problem == ""
+
+
+def test_entries_are_not_called_sealed_by_co_signatures_that_came_after_their_check(
+    house: Institutions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, _ = house.run("broker", "bank", population.RICH)
+    node, check = house.nodes["broker"], Checker.check
+
+    def pending() -> int:
+        return int(house.call("broker", Role.COMPLIANCE, "evidence.check", job=mine.job).pending)
+
+    house.wait_until(lambda: signed_by_all(house, mine.job) and pending() == 0)
+    house.wire.rules.append(lambda call, to, header: None if call.path == "mirror" else call.body)
+    house.exported("broker", mine.job)
+    exported = index_of(house, "broker", mine.job, "intersection.exported")
+
+    def late(self: Checker, log: Any, index: int) -> Any:
+        found = check(self, log, index)
+        if (log, index) == ("broker", exported):
+            house.wire.mend()
+            house.wait_until(lambda: node.ledger.seal(node.party, index).state == "FULL")
+        return found
+
+    monkeypatch.setattr(Checker, "check", late)
+    assert pending() > 0
+    monkeypatch.undo()
+    assert pending() == 0

@@ -16,7 +16,7 @@ from pydantic import Field
 from workbench.contracts import OperationContext
 from workbench.domain.checkpoint import VerifiedNote, verify_note
 from workbench.domain.envelope import Envelope, format_time, parse_envelope
-from workbench.domain.evidence import EntryProof, HeadConflict
+from workbench.domain.evidence import EntryProof, HeadConflict, SealState
 from workbench.domain.merkle import SHA256, SM3, TreeHash, check_inclusion
 from workbench.domain.party import PartyId
 from workbench.errors import Cancelled, NotFound, VerificationError, WorkbenchError
@@ -157,8 +157,12 @@ class Checker:
     def check(self, log: PartyId, index: int) -> Checked:
         """Compute body to leaf to root to signatures anew. Raises NotFound for an entry this node never held."""
         ledger = self.host.ledger
-        bodies = ledger.entry_bodies(log, index, index + 1)
+        # An entry that is written between two reads is neither deleted nor edited: the leaf comes before its body, and again
+        # where it was not there yet.
         stored = ledger.leaves(log, index, index + 1)
+        bodies = ledger.entry_bodies(log, index, index + 1)
+        if bodies and not stored:
+            stored = ledger.leaves(log, index, index + 1)
         if not bodies and not stored:
             raise NotFound(f"没有 {log} 的第 {index} 条", f"There is no entry {index} of {log}", code="NO_SUCH_ENTRY")
         body = bodies[0] if bodies else b""
@@ -268,15 +272,17 @@ def check_job(ctx: OperationContext, job: str, places: Iterable[tuple[PartyId, i
     problems: list[EntryProblem] = []
     comparisons: list[Comparison] = []
     by_log: dict[PartyId, list[Checked]] = {}
+    seals: dict[tuple[PartyId, int], SealState] = {}
     for log, index in places:
         if ctx.cancelled():
             raise Cancelled("核对已停止", "the check was stopped")
+        # Before the check: co-signatures that come meanwhile make the entry better than said, never worse.
+        seals[log, index] = host.ledger.seal(log, index)
         try:
             by_log.setdefault(log, []).append(checker.check(log, index))
         except NotFound:
             continue
     everyone = [one for many in by_log.values() for one in many]
-    seals = {(one.log, one.index): host.ledger.seal(one.log, one.index) for one in everyone}
     required = {
         log: sorted({party for one in many for party in seals[one.log, one.index].required}) for log, many in by_log.items()
     }
