@@ -20,7 +20,7 @@ from workbench.domain.party import PartyId
 from workbench.errors import PeerUnavailable, ProtocolViolation, Refused, WorkbenchError
 from workbench_kme.service import views
 from workbench_qkd import policies, sessions, taking
-from workbench_qkd.model import exhausted
+from workbench_qkd.model import HOUR_MS, exhausted
 from workbench_qkd.service import ChannelService, service_of
 
 HELLO: Final = "qkd.hello"
@@ -39,6 +39,7 @@ class _Answered:
     responder: Responder = field(repr=False)
     line: str
     at_ms: int
+    key_id: str
 
 
 class Conversations:
@@ -47,6 +48,7 @@ class Conversations:
     def __init__(self, service: ChannelService) -> None:
         self._service, self._host = service, service.host
         self._answered: dict[str, _Answered] = {}
+        self._asked: dict[str, list[int]] = {}
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------ this end asks
@@ -88,6 +90,8 @@ class Conversations:
 
         try:
             answer = _bytes(_unpack(wait(host.store.write(begin)))["answer"])
+            if taking.is_withdrawn(self._service, opened.key_id):
+                raise sessions.over()
             confirm, established = initiator.receive_answer(answer)
             session = SealedSession(established, now_ms=host.now_ms())
             probe = host.random(32)
@@ -110,7 +114,11 @@ class Conversations:
     # ------------------------------------------------------------------ this end is asked
 
     def prepare_hello(self, letter: Letter) -> tuple[sessions.Opened | None, WorkbenchError | None, bytes]:
-        """Answer a hello: the key by its id from this site's own entity, and no other one."""
+        """Answer a hello: the key by its id from this site's own entity, and no other one.
+
+        Raises Refused TOO_MANY_REHEARSALS before anything is looked at or taken.
+        """
+        self._admit(letter.sender)
         asked = _unpack(letter.body)
         hello, host = _bytes(asked["hello"]), self._host
         line = self._service.client().line(str(asked["line"]))
@@ -127,7 +135,7 @@ class Conversations:
             opened = sessions.Opened(_name(hello), line.line, PURPOSE, policy, wanted.key_id, wanted.provenance)
             if held or line.state == "alarm":
                 return opened, exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True), responder.refuse("LINE_STOPPED")
-            answer = responder.answer(taking.named(self._service, line, wanted.key_id), retry_after_s=_RETRY_S)
+            answer = responder.answer(self._usable(line, wanted.key_id), retry_after_s=_RETRY_S)
         except WorkbenchError as error:
             if not responder.refusal:
                 raise
@@ -135,8 +143,33 @@ class Conversations:
         now = host.now_ms()
         with self._lock:
             self._answered = {name: one for name, one in self._answered.items() if now - one.at_ms < KEPT_MS}
-            self._answered[opened.session] = _Answered(responder, line.line, now)
+            self._answered[opened.session] = _Answered(responder, line.line, now, wanted.key_id)
         return opened, None, answer
+
+    def _admit(self, peer: PartyId) -> None:
+        """Count a partner's rehearsal: each takes a key of the line that a session may need."""
+        now, most = self._host.now_ms(), int(self._host.setting("qkd.rehearsals_an_hour"))
+        with self._lock:
+            recent = [one for one in self._asked.get(peer, []) if now - HOUR_MS < one <= now]
+            self._asked[peer] = recent
+            if len(recent) < most:
+                recent.append(now)
+                return
+        wait_s = max(1, (recent[0] + HOUR_MS - now) // 1000) if recent else 0
+        raise Refused(
+            f"一小时内贵方演练会话已达 {most} 次，不再应答，约 {wait_s} 秒后再试；次数由本机构运维设定（qkd.rehearsals_an_hour）",
+            f"{most} rehearsals of yours were answered within an hour; try again in about {wait_s} s. Our operations set the number (qkd.rehearsals_an_hour)",
+            code="TOO_MANY_REHEARSALS", details={"retry_after_s": str(wait_s)},
+        )  # fmt: skip
+
+    def _usable(self, line: views.Line, key_id: str) -> QkdShare | None:
+        """The key of this id; None, as for one that is unknown, when the entity has taken it out of use or does not say."""
+        found = taking.named(self._service, line, key_id)
+        try:
+            return None if taking.is_withdrawn(self._service, key_id) else found
+        except WorkbenchError as error:
+            self._host.log_fault(error)
+            return None
 
     def receive_hello(self, tx: Transaction, letter: Letter) -> bytes:
         """Write down what was asked, and the refusal where there is one; the answer, signed by the exchange itself."""
@@ -154,6 +187,9 @@ class Conversations:
         if kept is None:
             raise Refused("没有这次会话，或已过期", "there is no such session, or it has lapsed", code="NO_SESSION")
         host = self._host
+        if taking.is_withdrawn(self._service, kept.key_id):
+            kept.responder.end()
+            raise sessions.over()
         session = SealedSession(kept.responder.receive_confirm(_bytes(told["confirm"])), now_ms=host.now_ms())
         probe = session.open(_bytes(told["frame"]), now_ms=host.now_ms(), purpose=PURPOSE)
         frame = session.seal(sm3.digest(probe.payload), purpose=PURPOSE, now_ms=host.now_ms())

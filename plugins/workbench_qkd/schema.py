@@ -236,6 +236,10 @@ SETTINGS = (
         "origins of keys that count under qkd-required; simulated is for demonstrations only, such keys protect nothing",
     ),
     Setting("qkd.proposal_hours", int, 24, "h", "降级与恢复的提议等待第二人的时限", "how long a weaker policy or a resumption waits for the second person"),
+    Setting(
+        "qkd.rehearsals_an_hour", int, 30, "1",
+        "每小时应答一个伙伴多少次演练会话；每次用去线路的一把密钥，0 为不应答", "how many rehearsed sessions of a partner are answered within an hour; each takes a key of the line, 0 for none",
+    ),
     Setting("qkd.follow_s", float, 2.0, "s", "向密钥管理实体取事件的间隔", "pause between questions to the key-management entity"),
     Setting("qkd.channel_renew_s", int, 1800, "s", "通道 qkd 的会话多久换一次密钥，最长 3600", "how long a session of the channel qkd keeps its key, 3600 at most"),
     Setting("qkd.channel_renew_bytes", int, 1 << 30, "B", "通道 qkd 的会话加密多少字节后换密钥，最多 64 GiB", "after how many bytes a session of the channel qkd takes a new key, 64 GiB at most"),

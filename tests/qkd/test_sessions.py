@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from workbench_qkd import conversing
 from workbench_qkd.service import service_of
 
 from tests.qkd.conftest import Site
@@ -64,6 +65,7 @@ def two(site: Site) -> Iterator[Two]:
     far = site.three.nodes["bank"]
     site.service.attach(site.entity, made.pool, sae="sae-broker")
     service_of(far).attach(made.far, made.pool, sae="sae-bank")
+    conversing.conversations_of(far)._asked.clear()
     yield made
     far.store.write(lambda tx: [tx.execute(f"DELETE FROM {one}") for one in ("qkd_session", "qkd_policy", "qkd_decision", "qkd_held")])
 
@@ -134,3 +136,50 @@ def test_post_quantum_only_takes_no_key_and_says_so(two: Two) -> None:
     told = two.rehearse()
     assert (told.state, told.key_id, told.provenance) == ("ENDED", "", "")
     assert two.pool.asked == []
+
+
+def test_a_partner_gets_so_many_rehearsals_an_hour_and_the_next_one_takes_no_key_here(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = two.site.three.nodes["bank"]
+    real = far.setting
+    monkeypatch.setattr(far, "setting", lambda name: 2 if name == "qkd.rehearsals_an_hour" else real(name))
+    two.rehearse()
+    two.rehearse()
+    taken = two.pool.asked.count("by id")
+    with pytest.raises(Refused) as refused:
+        two.rehearse()
+    assert refused.value.code == "TOO_MANY_REHEARSALS"
+    assert two.pool.asked.count("by id") == taken
+    assert two.far_sessions() == ["ENDED", "ENDED"], "nothing is written down for it either"
+    now = far.now_ms()
+    monkeypatch.setattr(conversing.conversations_of(far)._host, "now_ms", lambda: now + 3_600_001)
+    assert two.rehearse().state == "ENDED", "an hour later"
+
+
+@pytest.mark.parametrize("state", ["REVOKED", "QUARANTINED", "unknown"])
+def test_a_key_out_of_use_is_refused_like_one_that_is_not_there(two: Two, state: str) -> None:
+    two.far.usual_state = state
+    two.far.states = {f"00000000-0000-4000-8000-{number:012d}": state for number in range(9)}
+    with pytest.raises(WorkbenchError) as refused:
+        two.rehearse()
+    assert refused.value.code == "QKD_KEY_REQUIRED"
+    assert two.far_sessions() == ["REFUSED"]
+
+
+def test_a_key_that_was_revoked_during_the_exchange_ends_it_at_either_end(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the answering end between answer and confirmation; at the asking end before it confirms."""
+    real = conversing.Conversations.prepare_confirm
+
+    def late(self: Any, letter: Any) -> Any:
+        two.far.usual_state = "REVOKED"
+        return real(self, letter)
+
+    monkeypatch.setattr(conversing.Conversations, "prepare_confirm", late)
+    with pytest.raises(WorkbenchError) as refused:
+        two.rehearse()
+    assert refused.value.code == "SESSION_BROKEN"
+    two.far.usual_state = "CONSUMED"
+    two.site.entity.usual_state = "REVOKED"
+    with pytest.raises(WorkbenchError) as here:
+        two.rehearse()
+    assert here.value.code == "SESSION_BROKEN"
+    assert [one.state for one in two.site.call("qkd.sessions", line="a1").sessions] == ["REFUSED", "REFUSED"]
