@@ -22,6 +22,7 @@ DAY_MS = 86_400_000
 def test_a_partner_runs_only_so_many_attempts_at_once_and_the_next_one_can_run_later(three: Institutions) -> None:
     """Each costs memory and threads; without a limit one partner decides how much."""
     broker, bank = three.nodes["broker"], three.nodes["bank"]
+    three.wait_until(lambda: not bank.flow._running)  # the thread of another test's attempt may be leaving still
     bank.settings._values["intersection.parallel_attempts"] = 1
     jobs = [three.propose("broker", "bank", PURPOSE) for _ in range(2)]
     inside, leave = threading.Event(), threading.Event()
@@ -33,7 +34,7 @@ def test_a_partner_runs_only_so_many_attempts_at_once_and_the_next_one_can_run_l
     three.wire.before("bank", "points", hold, job=jobs[0])
     try:
         three.approve("bank", jobs[0])
-        assert inside.wait(30)
+        assert inside.wait(90)
         three.approve("bank", jobs[1])
         refused = three.wait("broker", jobs[1], "ABORTED")
         assert refused.error["code"] == "TOO_MANY_ATTEMPTS"

@@ -186,7 +186,7 @@ def test_an_expired_proposal_can_neither_be_approved_nor_run_and_ends_on_both_si
     idle = threading.Event()
     bank.flow.expire = idle.set  # or the job might be gone before anybody asks
     bank.negotiations.wake()
-    assert idle.wait(10), "the thread that expires proposals has left the real rule"
+    assert idle.wait(60), "the thread that expires proposals has left the real rule"
     bank.now_ms = lambda: clocks[bank]() + later
     try:
         refused_with(three, "EXPIRED", "bank", Role.APPROVER, "intersection.approve", job=job)

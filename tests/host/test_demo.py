@@ -90,7 +90,7 @@ def test_the_receipt_holds_for_the_command_that_anybody_can_run(made: tuple[Path
     folder, value, _ = made
     trust = folder / "broker" / "exports" / "trust.json"
     child = workbench("verify", value["receipt"], "--trust", trust, "--json")
-    out, said = child.communicate(timeout=60)
+    out, said = child.communicate(timeout=200)
     assert child.returncode == 0, said
     assert json.loads(out)["verdict"] == "OK"
     changed = folder / "changed.json"
@@ -126,16 +126,16 @@ def test_a_second_start_uses_the_workspace_and_a_signal_stops_every_process(
         child.send_signal(number)
         _, said = child.communicate(timeout=120)
     assert child.returncode == 0, said
-    until(lambda: processes_of(folder) == [], limit_s=20)
+    until(lambda: processes_of(folder) == [], limit_s=120)
 
 
 @pytest.mark.timeout(WAIT_S)
 def test_a_stop_while_the_workspace_is_made_leaves_no_half_of_it(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     child = workbench("demo", folder, "--check", "--customers", 400)
-    until(lambda: (tmp_path / ".demo.making" / "broker").exists(), limit_s=60)
+    until(lambda: (tmp_path / ".demo.making" / "broker").exists(), limit_s=200)
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=60)
+    child.communicate(timeout=200)
     assert child.returncode == 1
     assert list(tmp_path.iterdir()) == []
 

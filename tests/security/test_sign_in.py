@@ -186,7 +186,7 @@ def test_partners_are_served_while_a_password_is_checked(house: House, web: Web)
 
     def slow(**arguments: Any) -> Any:
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
         return real(**arguments)
 
     house.node.people.sign_in = slow  # type: ignore[method-assign]
@@ -195,7 +195,7 @@ def test_partners_are_served_while_a_password_is_checked(house: House, web: Web)
         async with web.client() as http:
             form = {"person": "marketing", "password": house.password(Role.MARKETING)}
             signing_in = asyncio.create_task(http.post("/signin", data=form, headers={"Origin": f"http://{OWN}"}))
-            await asyncio.to_thread(entered.wait, 10)
+            await asyncio.to_thread(entered.wait, 60)
             page = await http.get("/style.css")
             was_waiting = not signing_in.done()
             leave.set()
@@ -246,7 +246,7 @@ def test_many_sign_ins_at_once_do_not_take_the_nodes_memory(house: House, monkey
         nonlocal inside, most
         with lock:
             inside, most = inside + 1, max(most, inside + 1)
-        together.wait(20)
+        together.wait(60)
         with lock:
             inside -= 1
 
