@@ -45,10 +45,16 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
     shown = verb("blocks", "blocks", "最近的块 / newest blocks")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="条数 / how many")
     verb("session", "session", "与对端演练一次会话 / rehearse a session with the far end")
-    revoke = verb("revoke", "revoke", "吊销密钥 / revoke keys", reason=True)
-    what = revoke.add_mutually_exclusive_group(required=True)
-    what.add_argument("--key", action="append", default=[], metavar="UUID", help="密钥编号，可多次 / id of a key, repeatable")
-    what.add_argument("--block", type=int, metavar="N", help="整块 / a whole block")
+    revoke = verb("revoke", "revoke", "吊销密钥，或吊销人员、介质（实体没有回应时退出码 1） / revoke keys, or a person or a medium (exit status 1 while the entity is away)", line=False, reason=True)
+    revoke.add_argument("--line", metavar="LINE", help="线路，吊销密钥时须写 / line, for keys and blocks")
+    revoke.add_argument("--key", action="append", default=[], metavar="UUID", help="密钥编号，可多次 / id of a key, repeatable")
+    revoke.add_argument("--block", type=int, metavar="N", help="整块 / a whole block")
+    revoke.add_argument("--person", metavar="ACCOUNT", help="此人的全部介质、会话与登录 / a person's media, sessions and sign-ins")
+    revoke.add_argument("--device", metavar="NAME", help="一件介质；与 --person 同用时只此人的 / one medium; with --person only that person's")
+    revoke.add_argument("--disable", action="store_true", help="同时停用账号，须管理员 / disable the account too, as an administrator")
+    revoke.add_argument("--role", choices=("operator", "admin"), default="operator", help="以哪个岗位 / as which role")
+    revoke.set_defaults(usage_error=revoke.error)
+    _charge(verbs, add)
     verb("rekey", "rekey", "整条线路换钥 / replace every key of a line", reason=True)
     leak = verb("leak-report", "leak_report", "查一把密钥保护过什么 / what a key protected", line=False)
     leak.add_argument("--key", required=True, metavar="UUID", help="密钥编号 / id of the key")
@@ -64,6 +70,29 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
     listen = verb("eavesdrop", "eavesdrop", "窃听演示（演示线路） / eavesdropper of a demonstration line")
     listen.add_argument("share", type=float, metavar="X", help="比例 0 到 1，0 为关闭 / share 0 to 1, 0 switches it off")
     listen.add_argument("--attack", choices=ATTACKS, default=ATTACKS[0], help="手法 / attack")
+
+
+def _charge(verbs: Any, add: Callable[..., Any]) -> None:
+    """charge fill, status, deliver, open."""
+    charge = verbs.add_parser("charge", help="充注密钥 / charge keys")
+    inner = charge.add_subparsers(dest="charge_verb", required=True, parser_class=type(charge), metavar="VERB")
+    shown = add(inner, "status", "qkd_charge:status", "充注密钥池（有密钥池低于低水位时退出码 2） / pools of charge keys (exit status 2 while one is low)")
+    fill = add(inner, "fill", "qkd_charge:fill", "充注一件介质 / fill a medium")
+    deliver = add(inner, "deliver", "qkd_charge:deliver", "向介质投递会话密钥 / deliver a session key to a medium")
+    for command in (shown, fill, deliver):
+        command.add_argument("--party", required=True, help="机构 / institution")
+    for command in (fill, deliver):
+        command.add_argument("--line", required=True, metavar="LINE", help="线路 / line")
+        command.add_argument("--person", required=True, metavar="ACCOUNT", help="账号 / account")
+        command.add_argument("--device", required=True, metavar="NAME", help="介质 / medium")
+        command.add_argument("--out", required=True, metavar="FILE", help="写入文件 / file to write")
+    fill.add_argument("--count", type=int, default=256, metavar="N", help="充注密钥数，1 至 4096 / charge keys, 1 to 4096")
+    fill.add_argument("--low-water", type=int, default=16, metavar="N", help="低水位 / low-water mark")
+    deliver.add_argument("--slave", default="", metavar="SAE", help="对端取同一把密钥的应用 / application of the far site that gets the same key")
+    opened = add(inner, "open", "qkd_charge:open_delivery", "用介质文件打开一次投递（不需节点） / open a delivery with a medium's file (no node needed)", folder=False)
+    opened.add_argument("--medium", required=True, metavar="FILE", help="介质文件，用过的密钥从中消失 / the medium's file; what was used leaves it")
+    opened.add_argument("--delivery", required=True, metavar="FILE", help="投递的文件 / file of the delivery")
+    opened.add_argument("--out", required=True, metavar="FILE", help="写入会话密钥 / file for the session key")
 
 
 __all__ = ["add_qkd_commands"]

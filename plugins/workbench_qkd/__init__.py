@@ -23,7 +23,7 @@ from workbench.domain.evidence import (
 )
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_qkd import auditing, conversing, health, operations, restoring, schema
+from workbench_qkd import auditing, charge_schema, charging, conversing, health, operations, restoring, schema
 from workbench_qkd.channel import QkdChannel
 from workbench_qkd.service import ChannelService, service_of
 
@@ -32,7 +32,7 @@ WORKBENCH_API = 1
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return operations.OPERATIONS
+    return (*operations.OPERATIONS, *charging.OPERATIONS)
 
 
 @hookimpl
@@ -44,12 +44,12 @@ def workbench_dashboards() -> Sequence[Dashboard]:
 
 @hookimpl
 def workbench_migrations() -> Sequence[Migration]:
-    return schema.MIGRATIONS
+    return (*schema.MIGRATIONS, *charge_schema.MIGRATIONS)
 
 
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
-    return schema.EVIDENCE_KINDS
+    return (*schema.EVIDENCE_KINDS, *charge_schema.EVIDENCE_KINDS)
 
 
 @hookimpl
@@ -59,7 +59,7 @@ def workbench_settings() -> Sequence[Setting]:
 
 @hookimpl
 def workbench_background(host: Host) -> Sequence[BackgroundWork]:
-    return [ChannelService(host)]
+    return [ChannelService(host), charging.ChargeKeeper(host)]
 
 
 @hookimpl
@@ -84,4 +84,5 @@ def workbench_audit(host: Host) -> Sequence[AuditFinding]:
 
 @hookimpl
 def workbench_health(host: Host) -> Sequence[HealthReport]:
-    return health.reports(service_of(host))
+    service = service_of(host)
+    return [*health.reports(service), *charging.reports(service)]

@@ -27,20 +27,14 @@ def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool)
         raise exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True)
     if not needs_share(policy):
         return None
-    if not counts(policy, line.provenance, service.host.setting("qkd.required_origins")):
-        raise Refused(
-            f"线路 {line.line} 的策略只认设备密钥，这里的密钥来源是 {line.provenance}。接入设备，或由两个人降低策略",
-            f"The policy of line {line.line} counts device keys only and its keys are {line.provenance}. Connect a device, or two people weaken the policy",
-            code="PROVENANCE_REFUSED",
-        )
+    require_counting(service, line, policy)
     keys, _ = service.keys()
     try:
         got = keys.get_keys(line.peer_saes[0])[0]
     except KeyUnavailable as error:
         if error.code != "EXHAUSTED":
             raise
-        retry = error.details.get("retry_after_s", "0")
-        raise exhausted(line.line, missing=1, retry_after_s=int(retry) if retry.isdigit() else 0, is_stopped=False) from error
+        raise short(line.line, error) from error
     finally:
         keys.close()
     if not got.provenance:
@@ -50,6 +44,22 @@ def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool)
             code="PROVENANCE_REFUSED",
         )
     return QkdShare(got.key_id, got.provenance, got.value)
+
+
+def require_counting(service: ChannelService, line: views.Line, policy: str) -> None:
+    """Return if keys of this line are enough for the policy. Raises Refused PROVENANCE_REFUSED."""
+    if not counts(policy, line.provenance, service.host.setting("qkd.required_origins")):
+        raise Refused(
+            f"线路 {line.line} 的策略只认设备密钥，这里的密钥来源是 {line.provenance}。接入设备，或由两个人降低策略",
+            f"The policy of line {line.line} counts device keys only and its keys are {line.provenance}. Connect a device, or two people weaken the policy",
+            code="PROVENANCE_REFUSED",
+        )
+
+
+def short(line: str, error: KeyUnavailable) -> KeyUnavailable:
+    """The entity's EXHAUSTED in this node's words: what is missing and when to try again."""
+    retry = error.details.get("retry_after_s", "0")
+    return exhausted(line, missing=1, retry_after_s=int(retry) if retry.isdigit() else 0, is_stopped=False)
 
 
 def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | None:
@@ -90,4 +100,4 @@ def is_withdrawn(service: ChannelService, key_id: str) -> bool:
     return bool(key_id) and service.client().key(key_id).state in WITHDRAWN
 
 
-__all__ = ["consumed", "fresh", "is_withdrawn", "named", "terms"]
+__all__ = ["consumed", "fresh", "is_withdrawn", "named", "require_counting", "short", "terms"]

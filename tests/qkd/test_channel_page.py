@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from workbench_qkd.pages import drawing
+from workbench_qkd.pages.charges import CHARGE_ACTS, CHIPS, ROW_ACTS
 from workbench_qkd.pages.forms import LINE_ACTS, SITE_ACTS
 
 from tests.qkd.conftest import Site
@@ -107,8 +108,9 @@ def test_a_clock_that_was_set_back_bends_no_line(site: Site) -> None:
 
 def test_every_key_that_the_page_asks_for_exists() -> None:
     source = "".join(path.read_text("utf-8") for path in files("workbench_qkd").joinpath("pages").iterdir() if path.name.endswith(".py"))  # type: ignore[union-attr]
-    asked = set(re.findall(r'(?<![a-z_])t\("([\w.-]+)"', source)) | words_of([*LINE_ACTS, *SITE_ACTS])
+    asked = set(re.findall(r'(?<![a-z_])t\("([\w.-]+)"', source)) | words_of([*LINE_ACTS, *SITE_ACTS, *CHARGE_ACTS, *ROW_ACTS])
     asked |= {f"alarm.{one}" for one in ALARM_KINDS} | {f"block.{one}" for one in drawing.BLOCK_CHIPS} | {f"session.{one}" for one in drawing.SESSION_CHIPS}
+    asked |= {f"charge.{one}" for one in CHIPS} | {f"charge.row.{one}" for one in ("fill", "deliver", "revoke")} | {"what.charge"}
     asked |= {f"life.{one}{end}" for one in (*drawing.MAIN_STATES, *drawing.SIDE_STATES) for end in ("", ".told")}
     assert asked <= TEXTS["zh"].keys()
     assert set(LINE_STATES) >= {"alarm", "disabled", "peer-unreachable", "out-of-step"}, "states that the answer names"

@@ -208,7 +208,7 @@ def test_no_reply_and_no_entry_holds_a_key(site: Site) -> None:
     """The plugin never asks for values: the only interface it uses has none."""
     from workbench_qkd.service import Management
 
-    assert not {"get_keys", "get_keys_by_id", "fill_charges", "session_under_charge"} & set(dir(Management))
+    assert not {"get_keys", "get_keys_by_id"} & set(dir(Management))
 
 
 def test_a_setting_of_another_form_is_refused_by_name(tmp_path: Any) -> None:

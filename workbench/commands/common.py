@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -69,6 +70,21 @@ def credentials(workspace: Workspace, party: str, role: Role) -> tuple[str, str]
 
     account = os.environ.get("WORKBENCH_ACCOUNT") or input(f"{party} {role} account: ")
     return account, getpass.getpass(f"{account} password: ")
+
+
+def secret_line(variable: str, prompt: str, *, twice: bool = False) -> str:
+    """From the file that an environment variable names (0600), else asked for; never from an argument. twice: asked for again."""
+    import getpass
+
+    path = os.environ.get(variable)
+    if path:
+        if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+            raise Refused("口令文件对他人可读", "The passphrase file is readable by others", code="FOLDER_OPEN")
+        return Path(path).read_text("utf-8").strip()
+    first = getpass.getpass(prompt)
+    if twice and first != getpass.getpass("再输一次 / again: "):
+        raise Refused("两次输入的口令不同", "The two passphrases differ", code="NO_PASSPHRASE")
+    return first
 
 
 class ProgressLine:

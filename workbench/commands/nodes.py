@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import shutil
 import signal
 import stat
@@ -17,6 +16,7 @@ from workbench.commands.common import (
     client_for,
     print_result,
     say,
+    secret_line,
     workspace_of,
     write_private,
 )
@@ -35,7 +35,7 @@ def init(options: Options) -> int:
     """Make a workspace: a test one with --empty, a demo one otherwise, or what --kind says."""
     kind = options.kind or ("test" if options.empty else "demo")
     parties = options.parties.split(",") if options.parties else list(DEFAULT_PARTIES)
-    passphrase = _new_passphrase() if kind == "production" else ""
+    passphrase = _passphrase(twice=True) if kind == "production" else ""
     workspace = create_workspace(
         Path(options.dir), kind=kind, parties=parties, project=options.project, passphrase=passphrase, peer_host=options.host
     )
@@ -226,21 +226,8 @@ def export_trust_file(options: Options) -> int:
     return 0
 
 
-def _passphrase() -> str:
-    """From the file that WORKBENCH_PASSPHRASE_FILE names (0600), else asked for; never from an argument."""
-    path = os.environ.get("WORKBENCH_PASSPHRASE_FILE")
-    if path:
-        if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-            raise Refused("口令文件对他人可读", "The passphrase file is readable by others", code="FOLDER_OPEN")
-        return Path(path).read_text("utf-8").strip()
-    return getpass.getpass("口令 / passphrase: ")
-
-
-def _new_passphrase() -> str:
-    first = _passphrase()
-    if "WORKBENCH_PASSPHRASE_FILE" not in os.environ and first != getpass.getpass("再输一次 / again: "):
-        raise Refused("两次输入的口令不同", "The two passphrases differ", code="NO_PASSPHRASE")
-    return first
+def _passphrase(*, twice: bool = False) -> str:
+    return secret_line("WORKBENCH_PASSPHRASE_FILE", "口令 / passphrase: ", twice=twice)
 
 
 __all__ = [

@@ -73,9 +73,31 @@ def blocks(options: Options) -> int:
 
 
 def revoke(options: Options) -> int:
-    """Revoke keys by id, or a whole block."""
+    """Revoke keys by id, a whole block, or everything a person or a medium has; exit 1 while the entity has not done it."""
+    of_keys, of_people = bool(options.key) or options.block is not None, bool(options.person or options.device)
+    if of_keys == of_people or (options.key and options.block is not None):
+        options.usage_error("--key, --block, or --person and --device: one of the three")
+    if of_people:
+        return _revoke_holder(options)
+    if not options.line:
+        options.usage_error("--line goes with --key and --block")
     block = -1 if options.key else options.block
-    return _changed(options, "qkd.revoke", line=options.line, key_ids=options.key, block=-1 if block is None else block, reason=options.reason)
+    return _changed(options, "qkd.revoke", line=options.line, key_ids=options.key, block=block, reason=options.reason)
+
+
+def _revoke_holder(options: Options) -> int:
+    reply = _ask(
+        options, "qkd.charge_revoke", confirmed=True, person=options.person or "", device=options.device or "", disable=options.disable, reason=options.reason
+    )
+    account = {"open": "，账号仍开放，停用由管理员办理 / the account is open, an administrator disables it", "disabled": "，账号已停用 / account disabled", "": ""}
+    lines = [
+        f"销毁充注密钥 {reply['keys']}，关闭密钥池 {reply['pools']}，结束会话 {reply['sessions']}、票据 {reply['tickets']}{account[reply['account']]}",
+        f"charge keys destroyed {reply['keys']}, pools closed {reply['pools']}, sessions ended {reply['sessions']}, tickets {reply['tickets']}; {reply['took_ms']} ms",
+    ]
+    if not reply["is_done"]:
+        lines += [f"✗ 密钥镜像尚未销毁，节点继续重试：{reply['problem_zh']} [{reply['problem_code']}]", f"  the mirrors are there yet, the node goes on: {reply['problem_en']}"]
+    print_result(options, reply, lines)
+    return 0 if reply["is_done"] else 1
 
 
 def rekey(options: Options) -> int:

@@ -409,6 +409,11 @@ class People:
 
         self._store.write(change)
 
+    def sign_out_everywhere(self, tx: Transaction, person: str) -> int:
+        """End every ticket and confirmation of an account in the caller's change, which leaves the entry; how many tickets."""
+        tx.execute("DELETE FROM host_confirmation WHERE person = ?", (person,))
+        return tx.execute("DELETE FROM host_ticket WHERE person = ?", (person,)).rowcount
+
     def _issue(
         self, person: Person, audience: str, *, renewable_until_ms: int | None = None, silent: bool = False
     ) -> Ticket:

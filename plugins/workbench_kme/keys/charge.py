@@ -87,6 +87,7 @@ class ChargeDelivery:
     ended: tuple[UUID, ...]
     left: int
     low: bool
+    low_water: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ class ChargePools:
             ).fetchone()
             if left == low_water - 1 or not left:
                 add_event(tx, now, "charge.low", line, person=person, device=device, left=left, low_water=low_water)
-            return ChargeDelivery(key_id, session_key_id, counter, provenance, sealed, tuple(sorted(ended)), left, left < low_water)
+            return ChargeDelivery(key_id, session_key_id, counter, provenance, sealed, tuple(sorted(ended)), left, left < low_water, low_water)
 
         return self._core.strict_change(work)
 
@@ -309,7 +310,7 @@ class ChargeMedium:
     """
 
     def __init__(self, namespace: UUID, person: str, device: str) -> None:
-        self._namespace, self._person, self._device = namespace, person, device
+        self.namespace, self.person, self.device = namespace, person, device
         self._keys: dict[int, bytearray] = {}
         self._last = 0
 
@@ -331,7 +332,7 @@ class ChargeMedium:
         charge = self._keys.get(counter)
         if counter <= self._last or charge is None:
             raise _used(counter)
-        key_id = charge_key_id(self._namespace, self._person, self._device, counter)
+        key_id = charge_key_id(self.namespace, self.person, self.device, counter)
         value = open_delivery(charge, key_id, sealed)
         for passed in [one for one in self._keys if one <= counter]:
             gone = self._keys.pop(passed)
@@ -339,10 +340,12 @@ class ChargeMedium:
         self._last = counter
         return session_key_id, provenance, value
 
-    @property
-    def next_counter(self) -> int:
-        """The lowest counter that is left, 0 when none is."""
-        return min(self._keys, default=0)
+    def remaining(self) -> list[ChargeKey]:
+        """Copies of what is left, in the order of the counters; overwrite them."""
+        return [
+            ChargeKey(charge_key_id(self.namespace, self.person, self.device, counter), counter, bytearray(self._keys[counter]))
+            for counter in sorted(self._keys)
+        ]
 
     @property
     def left(self) -> int:

@@ -11,7 +11,7 @@ from uuid import UUID
 from workbench.crypto import canonical, random, wrap
 from workbench.errors import InvalidRequest, VerificationError
 from workbench_kme.keys.charge import MOST_FILLED, ChargeKey, ChargeMedium, charge_key_id
-from workbench_kme.keys.model import KEY_BYTES, check_entity
+from workbench_kme.keys.model import KEY_BYTES, Provenance, check_entity
 
 PURPOSE = "kme-medium"
 LEAST_PASSPHRASE, MOST_PASSPHRASE = 12, 256
@@ -51,6 +51,25 @@ def pack_medium(
 def open_medium(data: bytes, passphrase: str) -> tuple[str, ChargeMedium]:
     """(line, medium) of a file. Raises KeyUnavailable KEY_LOCKED, VerificationError MEDIUM_FORM. Cost: as `pack_medium`."""
     return parse_medium(wrap.unwrap(data, passphrase, purpose=PURPOSE))
+
+
+def use_medium(data: bytes, passphrase: str, sealed: bytes) -> tuple[bytes, UUID, Provenance, bytearray]:
+    """(the file from now on, session key id, provenance, session key) of a delivery; b"" when nothing is left in the file.
+
+    The charge key and all before it are gone from the new file: put it in the old one's place before the session key is
+    used. Raises as `open_medium`, KeyUnavailable CHARGE_USED, VerificationError SEAL_BROKEN. Cost: as `pack_medium`, twice.
+    """
+    line, medium = open_medium(data, passphrase)
+    session_key_id, provenance, value = medium.open_delivery(sealed)
+    left = medium.remaining()
+    try:
+        again = b""
+        if left:
+            again = pack_medium(left, passphrase, namespace=medium.namespace, line=line, person=medium.person, device=medium.device)
+    finally:
+        for one in left:
+            one.value[:] = bytes(len(one.value))
+    return again, session_key_id, provenance, value
 
 
 def parse_medium(content: bytes) -> tuple[str, ChargeMedium]:

@@ -71,6 +71,7 @@ def _deliver(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -
         "ended": [str(one) for one in made.ended],
         "left": made.left,
         "low": made.low,
+        "low_water": made.low_water,
     }
 
 

@@ -222,6 +222,7 @@ class ChargeDelivery:
     ended: list[str]
     left: int
     low: bool
+    low_water: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_qkd.pages import drawing
+from workbench_qkd.pages.charges import Charges
 from workbench_qkd.pages.forms import LINE_ACTS, SITE_ACTS, steps
 from workbench_qkd.pages.proposals import Proposals
 from workbench_widgets import (
@@ -63,6 +64,7 @@ class ChannelPage:
         self.attack = AttackSlider(state="loading")
         self.attack.on_action(lambda _name, told: page.start(self._attack, told), "set")
         self.proposals = Proposals(page, self.refresh)
+        self.charges = Charges(page, self.refresh)
         self.acting = Acting(page, LINE_ACTS, self._acted)
         self.testing = Acting(page, SITE_ACTS, self._acted)
         self.told, self.limits, self.note = Notes(), Notes(), Notes(framed=False)
@@ -76,7 +78,7 @@ class ChannelPage:
         page.on_look(self.draw)
 
     def _body(self) -> Any:  # Any: Panel has no types
-        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), pane(self.curve), self.note)
+        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, pane(self.curve), self.note)
         side = layout.stack(
             self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.acting.root, self.testing.root, self.told, self.limits
         )
@@ -115,6 +117,7 @@ class ChannelPage:
                     raise
                 self._stale(error)
                 return
+            await self.charges.read(name)
             if self.line is not None and self.line["line"] == name:
                 self.blocks, self.forecast, self.sessions = found
         self.draw()
@@ -232,6 +235,7 @@ class ChannelPage:
         waiting = any(one["act"] == "resume" and one["state"] == "OPEN" and one["line"] == line["line"] for one in status["proposals"])
         self.acting.offer(steps(held=bool(line["held_ms"]), alarmed=line["state"] == "alarm", waiting=waiting), line=line["line"])
         self.testing.offer([one.operation for one in SITE_ACTS])
+        self.charges.draw()
         self._draw_told()
 
     def _draw_blocks(self, status: Reply, line: Reply) -> None:

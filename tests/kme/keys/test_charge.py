@@ -12,7 +12,7 @@ from workbench.errors import KeyUnavailable, NotFound, Refused, VerificationErro
 
 from workbench_kme.keys import ChargeMedium, ChargePools, ChargesRevoked, Line, Provenance
 from workbench_kme.keys.charge import DAY_MS, charge_key_id, open_delivery, pace, parse_header, seal_delivery
-from workbench_kme.keys.medium import open_medium, pack_medium, parse_medium
+from workbench_kme.keys.medium import open_medium, pack_medium, parse_medium, use_medium
 
 from key_world import LINE, RECEIVER, SENDER, TwoEnds
 from test_values_at_rest import holds
@@ -265,9 +265,14 @@ def test_a_medium_leaves_as_a_file_that_only_its_passphrase_opens(ends: TwoEnds)
     file = pack_medium(made.keys, PASSPHRASE, namespace=made.namespace, line=LINE, person="P-0a", device="card-1", source=random.SeededSource(b"m"))
     assert not any(one.hex().encode() in file or one in file for one in values)
     line, medium = open_medium(file, PASSPHRASE)
-    assert (line, medium.left, medium.next_counter) == (LINE, 3, 1)
-    sealed = charges.deliver("P-0a", "card-1", LINE, UUID(int=1), VALUE, Provenance.SIMULATED).sealed
-    assert medium.open_delivery(sealed)[2] == bytearray(VALUE)
+    assert (line, [one.counter for one in medium.remaining()]) == (LINE, [1, 2, 3])
+    sealed = [charges.deliver("P-0a", "card-1", LINE, UUID(int=number), VALUE, Provenance.SIMULATED).sealed for number in (1, 2, 3)]
+    second, session, provenance, value = use_medium(file, PASSPHRASE, sealed[1])
+    assert (session, provenance, value) == (UUID(int=2), Provenance.SIMULATED, bytearray(VALUE))
+    assert [one.counter for one in open_medium(second, PASSPHRASE)[1].remaining()] == [3], "what was used, and what it passed, left the file"
+    with pytest.raises(KeyUnavailable, match="CHARGE_USED"):
+        use_medium(second, PASSPHRASE, sealed[1])
+    assert use_medium(second, PASSPHRASE, sealed[2])[0] == b""
     with pytest.raises(KeyUnavailable, match="KEY_LOCKED"):
         open_medium(file, PASSPHRASE + "!")
     with pytest.raises(ValueError):

@@ -21,7 +21,7 @@ from workbench.app.parts.notes import Notes
 from workbench.app.parts.upload import Upload
 from workbench.errors import WorkbenchError
 
-Kind = Literal["text", "long", "choice", "choices", "day", "number", "tick", "file", "pairs", "words"]
+Kind = Literal["text", "secret", "long", "choice", "choices", "day", "number", "tick", "file", "pairs", "words"]
 Choices = Callable[[str], Mapping[str, Any]]
 """Field name -> what can be chosen, word to value; for what only the page knows."""
 SENTENCES = (
@@ -37,7 +37,7 @@ LOOK_S = 0.3
 class Field:
     """One field of a request. kind: how it is asked for; "choice" without options and "choices" ask the page's `choices`.
 
-    A day is text YYYY-MM-DD and left out when empty; "pairs" is one "name=value" a line; "words" are separated by commas or spaces.
+    A day is text YYYY-MM-DD and left out when empty; a secret is typed unseen; "pairs" is one "name=value" a line; "words" are separated by commas or spaces.
     label: whose words stand over it (`field.<label>`), where the name alone says too little.
     """
 
@@ -152,6 +152,8 @@ class Acting:
             return layout.ticks(page, key)
         if field.kind == "choice":
             return layout.select(page, key, options={})
+        if field.kind == "secret":
+            return layout.field(pn.widgets.PasswordInput, page, key)
         if field.kind in ("long", "pairs"):
             return layout.field(pn.widgets.TextAreaInput, page, key, rows=4, value=first or "")
         return layout.field(pn.widgets.TextInput, page, key, value=first or "", placeholder="2026-12-31" if field.kind == "day" else "")

@@ -1,0 +1,89 @@
+"""Tables and kinds of evidence about charge keys 充注密钥. Document: docs/quantum-channel.md section 11."""
+
+from __future__ import annotations
+
+from workbench.contracts import Migration
+from workbench.domain.evidence import EvidenceKind, Field, Visibility
+
+OWNER = "qkd_charge"
+
+MIGRATIONS = (
+    Migration(
+        OWNER,
+        1,
+        """
+        -- Whose medium a session of the channel was delivered to. person: token; session: as in qkd_session.
+        CREATE TABLE qkd_charge_session (
+            session    TEXT PRIMARY KEY,
+            line       TEXT NOT NULL,
+            person     TEXT NOT NULL,
+            device     TEXT NOT NULL,
+            key_id     TEXT NOT NULL
+        );
+        CREATE INDEX qkd_charge_session_holder ON qkd_charge_session (person, device);
+        -- Revocations that the key-management entity has not confirmed yet: asked again until it has.
+        CREATE TABLE qkd_charge_revoking (
+            number     INTEGER PRIMARY KEY AUTOINCREMENT,
+            person     TEXT NOT NULL,
+            device     TEXT NOT NULL,
+            actor      TEXT NOT NULL,
+            asked_ms   INTEGER NOT NULL
+        );
+        """,
+    ),
+)
+"""A released step is never changed, only followed."""
+
+
+def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, Visibility.SHARED, zh, en, unit)
+
+
+def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
+    return Field(name, Visibility.COMMITTED, zh, en, unit)
+
+
+_LINE = _shared("line", "线路", "line")
+_PERSON = _closed("person", "人员", "person")
+_DEVICE = _closed("device", "介质", "medium")
+
+EVIDENCE_KINDS = (
+    EvidenceKind(
+        "qkd.charge_filled",
+        (
+            _LINE, _PERSON, _DEVICE, _shared("keys", "充注密钥数", "charge keys", "1"), _shared("replaced", "作废的旧密钥", "earlier ones destroyed", "1"),
+            _closed("first", "起始序号", "first counter"),
+        ),
+        "充注一件介质", "a medium was filled with charge keys",
+    ),
+    EvidenceKind(
+        "qkd.charge_delivered",
+        (
+            _LINE, _PERSON, _DEVICE, _closed("counter", "充注密钥序号", "counter of the charge key"), _closed("charge_key_id", "充注密钥编号", "id of the charge key"),
+            _closed("session", "会话", "session"), _closed("key_id", "会话密钥编号", "id of the session key"), _shared("provenance", "密钥来源", "origin of the key"),
+        ),
+        "会话密钥经充注密钥投递到介质", "a session key was delivered to a medium under a charge key",
+    ),
+    EvidenceKind(
+        "qkd.charge_low", (_LINE, _PERSON, _DEVICE, _shared("left", "剩余", "left", "1"), _shared("low_water", "低水位", "low-water mark", "1")),
+        "充注密钥低于低水位", "charge keys are below the low-water mark",
+    ),
+    EvidenceKind(
+        "qkd.charge_revoking",
+        (
+            _PERSON, _DEVICE, _shared("sessions", "结束的会话", "sessions ended", "1"), _shared("tickets", "结束的票据", "tickets ended", "1"),
+            _shared("account", "账号", "account"), _closed("reason", "理由", "reason"),
+        ),
+        "开始吊销一个人或一件介质", "revoking a person or a medium began",
+    ),
+    EvidenceKind(
+        "qkd.charge_revoked",
+        (
+            _PERSON, _DEVICE, _shared("keys", "销毁的充注密钥", "charge keys destroyed", "1"), _shared("pools", "关闭的密钥池", "pools closed", "1"),
+            _shared("sessions", "结束的会话", "sessions ended", "1"), _shared("took_ms", "用时", "time it took", "ms"),
+        ),
+        "吊销完成：密钥镜像已销毁", "a revocation is complete: the mirrors are destroyed",
+    ),
+)  # fmt: skip
+
+__all__ = ["EVIDENCE_KINDS", "MIGRATIONS", "OWNER"]
