@@ -131,7 +131,7 @@ def test_what_an_authority_may_not_answer_is_refused_and_leaves_nothing(
 
 
 def test_a_slow_drip_ends_after_the_time_limit(open_house: Open, signer: Signer) -> None:
-    """Each byte comes within the limit, the whole never does."""
+    """Each byte comes within the limit, also from a thread that a busy machine holds up; the whole never does."""
     done = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -150,7 +150,7 @@ def test_a_slow_drip_ends_after_the_time_limit(open_house: Open, signer: Signer)
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
-        one = open_house(pinned=signer.pinned, tsa_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=1)
+        one = open_house(pinned=signer.pinned, tsa_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=3)
         one.write()
         with pytest.raises(PeerUnavailable, match="not complete"):
             one.service.round(WHAT)

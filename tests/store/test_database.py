@@ -48,16 +48,29 @@ def held_writer(database: Database) -> Iterator[None]:
 
     def change(_: Transaction) -> None:
         entered.set()
-        leave.wait(20)
+        leave.wait(60)
 
     thread = threading.Thread(target=lambda: database.write(change))
     thread.start()
-    assert entered.wait(20)
+    assert entered.wait(60)
     try:
         yield
     finally:
         leave.set()
-        thread.join(20)
+        thread.join(60)
+
+
+def until(claim: Callable[[], object]) -> None:
+    """Return once it is so."""
+    limit = time.monotonic() + 60
+    while not claim():
+        assert time.monotonic() < limit, "it never came true"
+        time.sleep(0.002)
+
+
+def queued(database: Database) -> int:
+    """How many calls wait for the writer."""
+    return len(database._writer._queue)
 
 
 def in_threads(*actions: Callable[[], object]) -> tuple[list[threading.Thread], list[object]]:
@@ -98,10 +111,13 @@ def test_a_change_that_raises_undoes_itself_alone(database: Database) -> None:
 
     actions = [lambda i=i: database.write((spoiled if i % 2 else insert)(str(i))) for i in range(20)]
     with held_writer(database):
-        threads, outcomes = in_threads(*actions, lambda: database.write(last))
-        time.sleep(0.1)
+        threads, outcomes = in_threads(*actions)
+        until(lambda: queued(database) == 20)
+        [newest], _ = in_threads(lambda: database.write(last))
+        until(lambda: queued(database) == 21)
+        threads.append(newest)
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert [o.code for o in outcomes[1:20:2] if isinstance(o, Refused)] == [f"NO_{i}" for i in range(1, 20, 2)]
     assert outcomes[0:20:2] == [str(i) for i in range(0, 20, 2)]
     assert seen == [set()]
@@ -244,7 +260,7 @@ def test_cancelled_async_write_has_happened_or_never_will(database: Database) ->
             insert("running")(tx)
 
         task = asyncio.create_task(database.write_async(slow))
-        await asyncio.to_thread(started.wait, 20)
+        await asyncio.to_thread(started.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -282,8 +298,8 @@ def test_deleted_rows_leave_the_log_by_themselves(database: Database) -> None:
     files = list(database.path.parent.iterdir())
     assert any(b"CANARY-4711" in file.read_bytes() for file in files)
     database.write(lambda tx: tx.execute("DELETE FROM host_row WHERE name = 'a'"))
-    until = time.monotonic() + 20
-    while any(b"CANARY-4711" in file.read_bytes() for file in files) and time.monotonic() < until:
+    limit = time.monotonic() + 60
+    while any(b"CANARY-4711" in file.read_bytes() for file in files) and time.monotonic() < limit:
         time.sleep(0.05)
     assert not any(b"CANARY-4711" in file.read_bytes() for file in files)
 
@@ -390,13 +406,14 @@ def test_program_outside_that_locks_the_file_fails_writes_but_not_the_writer(dat
 def test_close_finishes_what_is_queued_and_refuses_the_rest(database: Database) -> None:
     with held_writer(database):
         threads, outcomes = in_threads(*(lambda i=i: database.write(insert(str(i))) for i in range(5)))
+        until(lambda: queued(database) == 5)
         closing = threading.Thread(target=database.close)
         closing.start()
-        time.sleep(0.05)
+        until(lambda: database._writer._closing)
         with pytest.raises(StorageFailed) as caught:
             database.write(insert("late"))
     for thread in [*threads, closing]:
-        thread.join(20)
+        thread.join(60)
     assert caught.value.code == "STORE_CLOSED"
     assert outcomes == [str(i) for i in range(5)]
     with pytest.raises(StorageFailed), database.read():
@@ -433,7 +450,7 @@ def test_backup_is_one_consistent_state_while_others_write(database: Database, t
     database.write(insert("first"))
     database.backup(target)
     stop.set()
-    thread.join(20)
+    thread.join(60)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     with Database(target, [ROWS]) as copy:
         kept = names(copy)
