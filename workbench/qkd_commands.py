@@ -19,7 +19,7 @@ def add_qkd_commands(commands: Any, add: Callable[..., Any], parser_class: type[
 
 
 def _without_node(verbs: Any, add: Callable[..., Any]) -> None:
-    rehearsal = add(verbs, "simulate", "qkd:simulate", "在本进程里预演一个块（没有密钥时退出码 3） / rehearse one block in this process (exit status 3 without key)", folder=False)
+    rehearsal = add(verbs, "simulate", "qkd:simulate", "在本进程里预演一个块（规则不许成码时退出码 2） / rehearse one block in this process (exit status 2 where the rules leave no key)", folder=False)
     rehearsal.add_argument("--preset", choices=PRESETS, default="metro-10", help="线路 / line")
     rehearsal.add_argument("--pulses", type=int, metavar="N", help="脉冲数 / pulses")
     rehearsal.add_argument("--seed", default="1", metavar="TEXT", help="种子：同样的种子得到同样的块 / seed: the same one gives the same block")

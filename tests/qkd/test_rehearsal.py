@@ -40,7 +40,7 @@ def test_the_command_prints_one_object_and_no_bit_of_a_key(capsys: pytest.Captur
     told = json.loads(capsys.readouterr().out)
     assert told["keys"] > 0
     assert not [name for name, value in told.items() if isinstance(value, str) and len(value) > 20], "names and words only"
-    assert main(["qkd", "simulate", "--pulses", str(SMALL), "--eavesdropper", "1", "--json"]) == 3
+    assert main(["qkd", "simulate", "--pulses", str(SMALL), "--eavesdropper", "1", "--json"]) == 2
 
 
 def test_the_known_answers_are_given_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

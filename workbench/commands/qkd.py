@@ -16,14 +16,16 @@ DEVICE = "workbench_kme.devices.selftest"
 
 
 def simulate(options: Options) -> int:
-    """Both ends of one block in this process, no node needed; exit 3 when no key is left."""
+    """Both ends of one block in this process, no node needed; exit 2 where the rules leave no key, 1 where the ends differ."""
     module = _installed(f"{PLUGIN}.simulating")
     wanted = module.Rehearsal(
         preset=options.preset, pulses=options.pulses or 0, seed=options.seed, block=options.block, kind=options.attack, fraction=options.eavesdropper
     )
     found: dict[str, Any] = module.rehearse(wanted)
     print_result(options, found, _rehearsal_lines(found))
-    return 0 if found["keys"] else 3
+    if found["aborted"] or not found["keys"]:
+        return 2
+    return 0 if found["ends_agree"] else 1
 
 
 def selftest(options: Options) -> int:

@@ -57,8 +57,22 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "the stock of keys is below its low-water mark: use fewer, or check how fast they are made",
     ),
     "authentication-low": (
-        "线路认证密钥即将用尽：两端人员须准备新的初始密钥",
-        "the line's authentication pool is nearly used up: people prepare a new initial secret for both ends",
+        "线路 {line} 的认证密钥即将用尽，仍在成码：两端密钥管理员准备同一份新的初始秘密（workbench qkd initial-secret）",
+        (
+            "the authentication pool of line {line} is nearly used up, keys are made yet: key staff of both ends prepare one"
+            " new initial secret (workbench qkd initial-secret)"
+        ),
+    ),
+    "authentication-stopped": (
+        (
+            "线路 {line} 的认证密钥池停用：已用尽，或可能是用过的旧副本。不再成码，库存用完即止；两端密钥管理员换入同一份新的初始秘密"
+            "（workbench qkd initial-secret），两端重启密钥管理实体"
+        ),
+        (
+            "the authentication pool of line {line} is out of use: spent, or perhaps an older copy that was used since. No key"
+            " is made any more, what is in stock is the last; key staff of both ends put in one new initial secret (workbench"
+            " qkd initial-secret) and restart both key-management entities"
+        ),
     ),
     "self-test": (
         "密码设备自检未通过，已停用：请密钥管理员更换或修复",
@@ -212,7 +226,10 @@ class Journal:
                 (line, line, open_only, limit),
             ).fetchall()
         return [
-            Alarm(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], zh=zh, en=en)
+            Alarm(
+                row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7],
+                zh=zh.format(line=row[1]), en=en.format(line=row[1]),
+            )
             for row in rows
             for zh, en in (_SENTENCES[row[2]],)
         ]

@@ -299,7 +299,9 @@ class LineEnd:
     def _watch_stock(self) -> None:
         available = self.store.status(self.config.line).available
         self.alarms.hold("low-stock", available < self.config.low_water, value=available, limit=self.config.low_water)
-        self.alarms.hold("authentication-low", self._pool.is_low)
+        is_stopped = self._pool.is_stopped
+        self.alarms.hold("authentication-low", self._pool.is_low and not is_stopped)
+        self.alarms.hold("authentication-stopped", is_stopped)
 
     def _wants_blocks(self) -> bool:
         """Whether a pool is below its half of the target. Both ends' pools count: neither may starve."""

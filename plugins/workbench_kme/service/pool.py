@@ -23,6 +23,8 @@ AHEAD_BYTES = 512
 """Pads of 32 messages."""
 LOW_BYTES = 1024
 """Fewer left in a half: an alarm."""
+FIRST_BYTES = 32
+"""Of the first message of a block."""
 _ID_BYTES = 16
 
 
@@ -93,6 +95,13 @@ class PoolKeeper:
         if self._pool is None:
             return self._is_refused or (self._distils and self._id in self._mark.mark.retired)
         return min(self._pool.own_bytes, self._pool.their_bytes) < LOW_BYTES
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no block can be made any more: the pool is not to be used, or a half has less left than one message takes."""
+        if self._pool is None:
+            return self.is_low
+        return min(self._pool.own_bytes, self._pool.their_bytes) < FIRST_BYTES
 
     @property
     def _half(self) -> str:

@@ -24,6 +24,7 @@ ALARM_KINDS = (
     "restored-copy",
     "low-stock",
     "authentication-low",
+    "authentication-stopped",
     "self-test",
 )
 

@@ -20,7 +20,7 @@ from workbench_kme.devices.soft import SoftKek
 from workbench_kme.distill import AuthenticationPool
 from workbench_kme.keys import KEY_MIGRATIONS, KeyStore, Line
 from workbench_kme.service.journal import Journal
-from workbench_kme.service.pool import AHEAD_BYTES, PoolKeeper
+from workbench_kme.service.pool import AHEAD_BYTES, LOW_BYTES, PoolKeeper
 from workbench_kme.service.schema import SERVICE_MIGRATIONS
 
 LINE = "line-1"
@@ -88,7 +88,7 @@ class Site:
             self.keeper.pool()
         except KeyUnavailable as error:
             assert error.code == "POOL_UNREADABLE" and "secrets.json" in error.en
-            assert self.keeper.is_low, "people are told by an alarm"
+            assert self.keeper.is_low and self.keeper.is_stopped, "people are told by an alarm"
             return True
         return False
 
@@ -292,3 +292,26 @@ def test_the_record_holds_what_blocks_gave_back(site: Site) -> None:
     site.keeper.after_block()
     site.reopen()
     assert left - AHEAD_BYTES <= site.keeper.pool().own_bytes <= left
+
+
+def test_a_pool_is_low_while_blocks_are_made_and_stopped_when_none_can_be(site: Site) -> None:
+    pool = site.keeper.pool()
+    assert not site.keeper.is_low and not site.keeper.is_stopped
+    while pool.own_bytes >= LOW_BYTES:
+        pool.draw(16)
+    assert site.keeper.is_low and not site.keeper.is_stopped
+    while pool.own_bytes >= 32:
+        pool.draw(16)
+    assert site.keeper.is_stopped
+    site.bring(SECOND)
+    site.keeper.pool()
+    assert not site.keeper.is_low and not site.keeper.is_stopped
+
+
+def test_the_alarm_of_a_pool_names_the_line_what_happened_and_who_does_what(site: Site) -> None:
+    for kind in ("authentication-low", "authentication-stopped"):
+        assert site.journal.raise_alarm(LINE, kind)
+    told = {one.kind: one for one in site.journal.alarms()}
+    for one in told.values():
+        assert LINE in one.zh and LINE in one.en and "workbench qkd initial-secret" in one.zh and "key staff of both ends" in one.en
+    assert told["authentication-low"].zh != told["authentication-stopped"].zh
