@@ -11,7 +11,7 @@ from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
-from workbench_qkd import conversing, following, policies, published, restoring, sessions
+from workbench_qkd import conversing, following, initial, policies, published, restoring, sessions
 from workbench_qkd.messages import (
     AlarmInfo,
     BlockInfo,
@@ -340,4 +340,5 @@ OPERATIONS = (
         name="qkd.selftest", zh="密钥设备自检", en="test the key device", request=NoInput, reply=SelfTestReply, run=_self_test,
         evidence=("qkd.self_tested", "qkd.self_test_failed"),
     ),
+    *initial.OPERATIONS,
 )  # fmt: skip

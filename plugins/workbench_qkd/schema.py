@@ -202,6 +202,10 @@ EVIDENCE_KINDS = (
     EvidenceKind("qkd.proposal_declined", (_PROPOSAL, _LINE, _REASON), "提议被拒绝", "a proposal was declined"),
     EvidenceKind("qkd.revoked", (_LINE, _shared("keys", "密钥数", "keys", "1"), _closed("what", "范围", "what"), _REASON, _RECOVERY), "吊销密钥", "keys were revoked"),
     EvidenceKind("qkd.rekeyed", (_LINE, _shared("keys", "密钥数", "keys", "1"), _shared("sessions", "会话数", "sessions", "1"), _REASON), "会话换钥", "sessions changed their keys"),
+    EvidenceKind(
+        "qkd.initial_secret_put", (_LINE, _shared("check", "校验值", "check value"), _REASON),
+        "线路换入新的初始秘密", "a new initial secret of a line was put in",
+    ),
     EvidenceKind("qkd.leak_reported", (_LINE, _KEY_ID, _shared("uses", "保护过的会话", "sessions it protected", "1")), "查询一把密钥保护过什么", "it was asked what a key protected"),
     EvidenceKind(
         "qkd.eavesdropper_set", (_LINE, _shared("fraction", "截获比例", "fraction intercepted", "1e-6"), _shared("attack", "手法", "attack")),

@@ -54,7 +54,11 @@ class OneProcess:
         generous = Quota(burst=1_000_000, per_minute=60_000_000, kept_back=0)
         sites = make_sites(folder, [plan], now=datetime.now(UTC), saes=SAES, quota=generous)
         self.folders = {name: site.folder for name, site in sites.items()}
-        self.sender, self.receiver = (Entity(sites[name].folder, "") for name in (SENDER, RECEIVER))
+        self.open()
+
+    def open(self) -> None:
+        """Both entities from what lies in their folders."""
+        self.sender, self.receiver = (Entity(self.folders[name], "") for name in (SENDER, RECEIVER))
         self.there, self.back = Wire(self.sender, self.receiver), Wire(self.receiver, self.sender)
         for end, wire in ((self.here_line, self.there), (self.there_line, self.back)):
             end._link._caller = wire  # type: ignore[assignment]  # the same calls
