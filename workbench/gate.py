@@ -24,7 +24,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.node.evidence_coverage import left_entry
-from workbench.node.people import change_password_first, wrong_audience
+from workbench.node.sign_in_refusals import change_password_first, wrong_audience
 from workbench.operations import Operation, Registry, View
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from workbench.errors import (
 )
 from workbench.gate import action_digest
 from workbench.node.confirming import confirmation_rows, rows_html
-from workbench.node.people import change_password_first
+from workbench.node.sign_in_refusals import change_password_first
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
