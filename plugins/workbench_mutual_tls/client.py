@@ -40,6 +40,7 @@ class MutualTlsLink:
         host = f"[{peer.host}]" if ":" in peer.host else peer.host
         self._base = f"https://{host}:{peer.port}{PATH_PREFIX}"
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def call(self, path: str, body: bytes, *, timeout_s: float) -> bytes:
         """The partner's reply to `body` at `path`.
@@ -56,13 +57,16 @@ class MutualTlsLink:
             raise self._unavailable(f"{timeout_s:g} 秒内没有回应", f"gave no answer for {timeout_s:g} s") from error
 
     async def close(self) -> None:
-        """Close all connections to this partner."""
+        """Close all connections to this partner; a call that comes later opens none."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     def _connections(self) -> aiohttp.ClientSession:
         """The connections to this partner, kept between calls."""
+        if self._closed:
+            raise self._unavailable("的连接已关闭", "is not called any more over these connections", code="CONNECTION_LOST")
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 ssl=client_context(self._identity, self._peer),

@@ -18,6 +18,7 @@ from workbench.channel.message import peek_header
 from workbench.channel.session import SealedSession
 from workbench.channel.session_state import Limits
 from workbench.channel.terms import End
+from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import Transaction
 from workbench.crypto import canonical, sm2, sm3
 from workbench.domain.party import PartyId
@@ -44,7 +45,10 @@ _REMEMBERED: Final = 4096
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A live session at this end. name: as evidence has it; key: the partner's when it began; since_ms: of the epoch."""
+    """A live session at this end. name: as evidence has it; key: the partner's when it began; since_ms: of the epoch.
+
+    linked: what the link that it began in was found to be; no other kind of link carries it.
+    """
 
     name: str
     line: str
@@ -53,6 +57,7 @@ class Held:
     key: sm2.PublicKey
     session: SealedSession = field(repr=False)
     since_ms: int
+    linked: NegotiatedLink
 
 
 @dataclass(slots=True)
@@ -132,7 +137,11 @@ class Carried:
         confirm, established = initiator.receive_answer(answer)
         return established, canonical.format({"confirm": _text(confirm), "exchange": name_of(hello)})
 
-    def take_up(self, peer: PartyId, opened: sessions.Opened, established: Any, renews: Held | None) -> Held:
+    def nothing_yet(self, renews: Held | None) -> sessions.Opened:
+        """What an exchange is before its hello: for the entry about one that never came so far."""
+        return sessions.Opened(renews.name if renews else "", renews.line if renews else "", WHAT, renews.policy if renews else "", "", "")
+
+    def take_up(self, peer: PartyId, opened: sessions.Opened, established: Any, renews: Held | None, linked: NegotiatedLink) -> Held:
         """The partner has confirmed: seal from here on."""
         now = self._host.now_ms()
         if renews is not None:
@@ -141,7 +150,7 @@ class Carried:
             held = renews
         else:
             session = SealedSession(established, now_ms=now, limits=self._limits())
-            held = Held(opened.session, opened.line, peer, opened.policy, established.peer.key, session, now)
+            held = Held(opened.session, opened.line, peer, opened.policy, established.peer.key, session, now, linked)
         self._opened(held, opened, is_renewal=renews is not None)
         return held
 
@@ -211,8 +220,11 @@ class Carried:
         self._await_confirm(name_of(hello), _Pending(responder, opened, peer, key, renews, host.now_ms()))
         return answer
 
-    def answer_confirm(self, peer: PartyId, body: bytes) -> bytes:
-        """Take the session, or its next epoch, into use; nothing in reply. SESSION_UNKNOWN after a restart or two minutes."""
+    def answer_confirm(self, peer: PartyId, body: bytes, linked: NegotiatedLink) -> bytes:
+        """Take the session, or its next epoch, into use; nothing in reply. SESSION_UNKNOWN after a restart or two minutes.
+
+        linked: the link that it came in.
+        """
         told, now = _fields(body, "confirm", "exchange"), self._host.now_ms()
         with self._lock:
             kept = self._pending.get(told["exchange"])
@@ -227,14 +239,17 @@ class Carried:
             held.since_ms = now
         else:
             session = SealedSession(established, now_ms=now)
-            held = Held(kept.opened.session, kept.opened.line, peer, kept.opened.policy, kept.key, session, now)
+            held = Held(kept.opened.session, kept.opened.line, peer, kept.opened.policy, kept.key, session, now, linked)
         self._opened(held, kept.opened, is_renewal=kept.renews is not None)
         self._keep(held)
         return b""
 
-    def open_call(self, peer: PartyId, frame: bytes) -> tuple[Held, calls.Call, int]:
+    def open_call(self, peer: PartyId, frame: bytes, linked: NegotiatedLink) -> tuple[Held, calls.Call, int]:
         """The session, the call in it and its epoch. Raises NotFound SESSION_UNKNOWN, ProtocolViolation FRAME_REFUSED."""
         held = self._answered(peer, frame[_SESSION_ID])
+        if linked != held.linked:
+            self.end(held, "link")
+            raise unknown_session()
         try:
             call = calls.open_request(held.session, frame, now_ms=self._host.now_ms())
         except VerificationError as error:
@@ -424,6 +439,8 @@ class Carried:
                 self._enter(tx, "qkd.session_renewed", {**values, "epoch": facts["epoch"]})
             else:
                 self._enter(tx, "qkd.session_opened", values)
+                sessions.keep_link(tx, held.name, held.linked)
+                self._enter(tx, "qkd.session_linked", sessions.link_values(held.line, held.name, held.linked))
 
         try:
             host.store.write(change)

@@ -1,21 +1,20 @@
-"""The channel `qkd`: calls to partners as sealed frames, carried by the channel that listens.
+"""The channel `qkd`: calls to partners as sealed frames inside encrypted links, carried by the channel that listens.
 
 Document: docs/protocols/qkd-channel.md. There is no other way to a partner that is set to this channel: what is missing
-refuses the call, and nothing leaves unsealed.
+refuses the call, and nothing leaves unsealed or outside a link.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
+from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import (
     Channel,
     ChannelIdentity,
@@ -37,21 +36,20 @@ from workbench.errors import (
     TooLarge,
     WorkbenchError,
 )
+from workbench_qkd import linking, replies
 from workbench_qkd.carried import Carried, Held
+from workbench_qkd.linking import AnsweredLinks, EncryptedLink
 from workbench_qkd.service import service_of
 
 PREFIX: Final = "qkd/"
 ROOM_BYTES: Final = 2048
-"""What frame, call and status add to a body at most."""
+"""What frame, call and status add to a body at most; the records of a link add 22 bytes to every 16 KiB besides."""
 MOST_BYTES: Final = (16 << 20) - ROOM_BYTES
 PAUSE_S: Final = 2.0
 EXCHANGE_S: Final = 20.0
 END_S: Final = 2.0
+NO_LINK: Final = frozenset({"LINK_REFUSED", "LINK_REQUIRED", "LINK_UNAVAILABLE"})
 THREADS: Final = 8
-_BODY, _ERROR = b"\x00", b"\x01"
-_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_MAX_SENTENCE: Final = 300
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -77,8 +75,12 @@ class QkdChannel:
             return self._made
 
     def over(self, carrier: Channel, wanted: Callable[[PartyId], bool]) -> Channel:
-        """See workbench.contracts.CarriedChannel."""
-        return CarriedOver(self, carrier, wanted)
+        """See workbench.contracts.CarriedChannel. Raises StartRefused LINK_UNAVAILABLE, WRONG_SETTING: no link could be as set."""
+        return CarriedOver(self, carrier, wanted, linking.required_group(self._host.setting("qkd.link_group")))
+
+    def random(self, size: int) -> bytes:
+        """Of the node."""
+        return self._host.random(size)
 
 
 class CarriedOver:
@@ -86,8 +88,8 @@ class CarriedOver:
 
     name = "qkd"
 
-    def __init__(self, channel: QkdChannel, carrier: Channel, wanted: Callable[[PartyId], bool]) -> None:
-        self._channel, self._carrier, self._wanted = channel, carrier, wanted
+    def __init__(self, channel: QkdChannel, carrier: Channel, wanted: Callable[[PartyId], bool], group: str) -> None:
+        self._channel, self._carrier, self._wanted, self._group = channel, carrier, wanted, group
 
     async def serve(
         self,
@@ -102,15 +104,19 @@ class CarriedOver:
     ) -> ChannelServer:
         """Listen through the carrier. Arguments as workbench.contracts.Channel."""
         answering = Answering(self._channel, self._wanted, handler, refused, max_body_bytes)
+        answering.links = AnsweredLinks(identity=identity, group=self._group, peers=peers, workers=self._channel.workers, handle=answering.take)
         await answering.work(self._channel.carried)
         server = await self._carrier.serve(
-            identity=identity, host=host, port=port, peers=peers, handler=answering.handle, refused=refused, max_body_bytes=max_body_bytes + ROOM_BYTES
-        )
+            identity=identity, host=host, port=port, peers=peers, handler=answering.handle, refused=refused,
+            max_body_bytes=max_body_bytes + ROOM_BYTES + (max_body_bytes >> 9),
+        )  # fmt: skip
         return Listening(server, answering)
 
     def connect(self, *, identity: ChannelIdentity, peer: PeerAddress, source_address: str = "") -> PeerLink:
         """Calls to one partner in sessions only; nothing is sent and no key taken before the first one."""
-        link = self._carrier.connect(identity=identity, peer=peer, source_address=source_address)
+        carrier = self._carrier.connect(identity=identity, peer=peer, source_address=source_address)
+        settings = linking.settings_of(identity, peer, self._group)
+        link = EncryptedLink(carrier, peer.party, settings, random=self._channel.random, workers=self._channel.workers)
         return SealedLink(self._channel, link, peer.party)
 
 
@@ -140,6 +146,8 @@ class _Working:
 class Answering(_Working):
     """The answering end: opens calls, hands them to the node, seals what it says."""
 
+    links: AnsweredLinks
+
     def __init__(
         self, channel: QkdChannel, wanted: Callable[[PartyId], bool], handler: PeerHandler, refused: Callable[[str, str], None], max_body_bytes: int
     ) -> None:
@@ -158,6 +166,21 @@ class Answering(_Working):
                 )
             return await self._handler(call)
         try:
+            if call.path != linking.PATH:
+                raise Denied(
+                    "通道 qkd 的消息只在约定的加密链路内收。请贵方运维核对 qkd.link_group 与安装版本",
+                    "messages of the channel qkd are taken inside its encrypted link only; your operations check qkd.link_group and versions",
+                    code="LINK_REQUIRED",
+                )
+            return await self.links.receive(call)
+        except WorkbenchError as error:
+            if error.code != "LINK_UNKNOWN":  # after a restart nothing is wrong: the partner makes another
+                self._refused(call.address, error.code)
+            raise
+
+    async def take(self, call: PeerCall, linked: NegotiatedLink) -> bytes:
+        """A message that came inside a link."""
+        try:
             carried = await self.work(self._channel.carried)
             match call.path.removeprefix(PREFIX):
                 case "ready":
@@ -165,33 +188,34 @@ class Answering(_Working):
                 case "hello":
                     return await self.work(carried.answer_hello, call.peer, call.body)
                 case "confirm":
-                    return await self.work(carried.answer_confirm, call.peer, call.body)
+                    return await self.work(carried.answer_confirm, call.peer, call.body, linked)
                 case "end":
                     return await self.work(carried.answer_end, call.peer, call.body)
                 case "call":
-                    return await self._call(carried, call)
+                    return await self._call(carried, call, linked)
             raise NotFound("没有这个接口", "There is no such path", code="UNKNOWN_PATH")
         except WorkbenchError as error:
             self._refused(call.address, error.code)
             raise
 
-    async def _call(self, carried: Carried, outer: PeerCall) -> bytes:
-        held, call, epoch = await self.work(carried.open_call, outer.peer, outer.body)
+    async def _call(self, carried: Carried, outer: PeerCall, linked: NegotiatedLink) -> bytes:
+        held, call, epoch = await self.work(carried.open_call, outer.peer, outer.body, linked)
         is_accepted = False
         try:
             if len(call.body) > self._max_body_bytes:
                 raise TooLarge(f"请求超过 {self._max_body_bytes} 字节", f"the request exceeds {self._max_body_bytes} bytes", code="BODY_TOO_LARGE")
-            reply = _BODY + await self._handler(PeerCall(outer.peer, call.path, call.body, outer.address))
+            reply = replies.body(await self._handler(PeerCall(outer.peer, call.path, call.body, outer.address)))
             is_accepted = True
         except WorkbenchError as error:
-            reply = _ERROR + _error_body(error)
+            reply = replies.refusal(error)
         except Exception as error:  # noqa: BLE001 - whatever failed here, a partner learns nothing of it
             _log.error("the handler of a sealed call failed: %s", type(error).__name__)
-            reply = _ERROR + _error_body(WorkbenchError("对方节点内部出错", "the partner's node failed internally"))
+            reply = replies.refusal(replies.failed())
         return await self.work(carried.seal_reply, held, call, epoch, reply, is_accepted=is_accepted)
 
     async def end(self) -> None:
         """All sessions answered here are over."""
+        self.links.end()
         carried = await self.work(self._channel.carried)
         await self.work(carried.end_all, "closed")
 
@@ -199,7 +223,7 @@ class Answering(_Working):
 class SealedLink(_Working):
     """Calls to one partner (contract: workbench.contracts.PeerLink). Belongs to the event loop of its first call."""
 
-    def __init__(self, channel: QkdChannel, link: PeerLink, peer: PartyId) -> None:
+    def __init__(self, channel: QkdChannel, link: EncryptedLink, peer: PartyId) -> None:
         super().__init__(channel)
         self._link, self._peer = link, peer
         self._held: Held | None = None
@@ -278,9 +302,7 @@ class SealedLink(_Working):
         except WorkbenchError as error:  # ended meanwhile: the call was delivered, so it is not repeated
             await self._drop(carried, held, "broken")
             raise PeerUnavailable(error.zh, error.en, code=error.code) from error
-        if reply[:1] == _BODY:
-            return reply[1:]
-        raise _error_from(self._peer, reply)
+        return replies.read(self._peer, reply)
 
     async def _session(self, carried: Carried) -> Held:
         """The live session, renewed when it is due, or a new one."""
@@ -321,7 +343,7 @@ class SealedLink(_Working):
                 answer = await self._link.call(f"{PREFIX}hello", body, timeout_s=EXCHANGE_S)
                 established, confirm = await self.work(carried.agree, initiator, hello, answer)
                 await self._link.call(f"{PREFIX}confirm", confirm, timeout_s=EXCHANGE_S)
-                held = await self.work(carried.take_up, self._peer, opened, established, renews)
+                held = await self.work(carried.take_up, self._peer, opened, established, renews, self._link.negotiated)
         except asyncio.CancelledError:  # the caller's time is over
             if opened is not None and renews is None:
                 self._channel.workers.submit(carried.refused, self._peer, opened, _too_late())
@@ -329,6 +351,8 @@ class SealedLink(_Working):
         except (WorkbenchError, TimeoutError) as fault:
             error = fault if isinstance(fault, WorkbenchError) else _too_late()
             self._refusal = (time.monotonic() + PAUSE_S, error)
+            if opened is None and error.code in NO_LINK:
+                opened = carried.nothing_yet(renews)
             if opened is not None:
                 await self.work(carried.refused, self._peer, opened, error)
             raise error from fault
@@ -358,35 +382,10 @@ def _too_late() -> PeerUnavailable:
     )
 
 
-def _error_body(error: WorkbenchError) -> bytes:
-    # Details are for the own staff; a partner gets the code and the sentence.
-    value = {"code": error.code, "zh": error.zh, "en": error.en, "status": error.http_status}
-    return json.dumps(value, ensure_ascii=False).encode()
-
-
-def _error_from(party: str, reply: bytes) -> PeerError:
-    """The partner's refusal as an error of this side; its text is untrusted, so it is cut and stripped."""
-    try:
-        value = json.loads(reply[1:])
-        code, zh, en, status = (str(value[name]) for name in ("code", "zh", "en", "status"))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        code, zh, en, status = "", "", "", ""
-    return PeerError(
-        f"{party} 拒绝了请求：{_clean(zh)}",
-        f"{party} refused the request: {_clean(en)}",
-        code=code if _CODE.fullmatch(code) else "PEER_FAILED",
-        details={"status": _clean(status)},
-    )
-
-
 def _unavailable(error: WorkbenchError) -> PeerError:
     """What this end lacks, as a link says it: out of reach for now where keys are missing, an error of the pair otherwise."""
     kind = PeerUnavailable if isinstance(error, KeyUnavailable) else PeerError
     return kind(error.zh, error.en, code=error.code, details=error.details)
-
-
-def _clean(text: str) -> str:
-    return _INVISIBLE.sub(" ", text)[:_MAX_SENTENCE]
 
 
 __all__ = ["PREFIX", "CarriedOver", "QkdChannel", "SealedLink"]

@@ -91,7 +91,7 @@ class LineInfo(Reply):
     """A line as its entity tells of it, and what this node makes of it.
 
     policy: in force; told_policy: kept by the entity. held_ms: since when no session starts here, 0 for not; held_cause: kind of the
-    alarm. counts: whether keys of this origin are enough for the policy. length_km, clock_hz: of the preset, -1 for none. qber, rates: -1 where not known. opened, refused: sessions of the last day. state: as the entity says, docs/protocols/key-delivery.md section 7.
+    alarm. counts: whether keys of this origin are enough for the policy. length_km, clock_hz: of the preset, -1 for none. qber, rates: -1 where not known. opened, refused: sessions of the last day. link_*: of the newest open session's link, "" without one. state: as the entity says, docs/protocols/key-delivery.md section 7.
     """
 
     line: str
@@ -130,10 +130,14 @@ class LineInfo(Reply):
     open_alarms: int
     opened: int
     refused: int
+    link_version: str
+    link_group: str
+    link_suite: str
+    link_fingerprint: str
 
 
 class StatusReply(Reply):
-    """is_configured: this node has an entity. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence."""
+    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence."""
 
     is_configured: bool
     problem_zh: str
@@ -147,6 +151,7 @@ class StatusReply(Reply):
     self_tested_ms: int
     self_test_passed: bool
     followed: int
+    link_group: str
     lines: list[LineInfo]
     proposals: list[ProposalInfo]
 
@@ -208,7 +213,7 @@ class ForecastReply(Reply):
 
 
 class SessionInfo(Reply):
-    """state: OPEN, ENDED or REFUSED; code: why it was refused."""
+    """state: OPEN, ENDED or REFUSED; code: why it was refused. link_*: the encrypted link as both ends found it, "" where the session had none of its own."""
 
     session: str
     what: str
@@ -220,6 +225,10 @@ class SessionInfo(Reply):
     opened_ms: int
     ended_ms: int
     code: str
+    link_version: str
+    link_group: str
+    link_suite: str
+    link_fingerprint: str
 
 
 class SessionsReply(Reply):

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
+from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import OperationContext, Transaction
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
@@ -67,7 +68,7 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
         row = reader.execute("SELECT coalesce(sum(last), 0) FROM qkd_followed WHERE source LIKE '% events'").fetchone()
     empty: dict[str, Any] = {
         "kme": "", "site": "", "device": "", "device_enabled": False, "self_tested_ms": 0, "self_test_passed": False, "lines": [],
-        "now_ms": host.now_ms(), "followed": int(row[0]), "proposals": asked,
+        "now_ms": host.now_ms(), "followed": int(row[0]), "proposals": asked, "link_group": host.setting("qkd.link_group"),
     }  # fmt: skip
     if not service.is_configured:
         return StatusReply(is_configured=False, problem_zh="", problem_en="", problem_code="", **empty)
@@ -90,6 +91,7 @@ def _line(ctx: OperationContext, one: Any) -> LineInfo:  # Any: a Line of workbe
         policy = policies.in_force(reader, host, one.line, one.policy)
         held = policies.held(reader).get(one.line)
         opened, refused = sessions.last_day(reader, one.line, now_ms=host.now_ms())
+        linked = sessions.link_of(reader, one.line) or NegotiatedLink("", "", "", "")
     link = PRESETS.get(one.preset)
     people = [host.person_named(token) for token in ((made.first, made.second) if made else ()) if token]
     return LineInfo(
@@ -101,6 +103,7 @@ def _line(ctx: OperationContext, one: Any) -> LineInfo:  # Any: a Line of workbe
         last_block=one.last_block, qber=one.last_qber, baseline_qber=one.baseline_qber, rate=one.last_rate, baseline_rate=one.baseline_rate,
         rate_bps=one.rate_bps, peer_reachable=one.peer_reachable, in_step=one.in_step, eavesdropper_kind=one.eavesdropper_kind,
         eavesdropper_fraction=one.eavesdropper_fraction, open_alarms=one.open_alarms, opened=opened, refused=refused,
+        link_version=linked.version, link_group=linked.group, link_suite=linked.suite, link_fingerprint=linked.peer_fingerprint,
     )  # fmt: skip
 
 

@@ -218,6 +218,14 @@ EVIDENCE_KINDS = (
         "qkd.session_renewed", (_LINE, _SESSION, _shared("epoch", "期次", "epoch"), _POLICY, _KEY_ID, _PROVENANCE), "会话换用新密钥", "a session took a new key"
     ),
     EvidenceKind(
+        "qkd.session_linked",
+        (
+            _LINE, _SESSION, _shared("version", "TLS 版本", "version of TLS"), _shared("group", "密钥交换组", "group of the key exchange"),
+            _shared("suite", "套件", "suite"), _shared("fingerprint", "对端证书指纹", "fingerprint of the other end's certificate"),
+        ),
+        "会话所走的加密链路", "the encrypted link of a session",
+    ),
+    EvidenceKind(
         "qkd.session_used",
         (
             _LINE, _shared("partner", "对方机构", "partner"), _shared("attempt", "尝试", "attempt"), _SESSION, _shared("epoch", "期次", "epoch"), _POLICY,
@@ -247,5 +255,11 @@ SETTINGS = (
     Setting("qkd.follow_s", float, 2.0, "s", "向密钥管理实体取事件的间隔", "pause between questions to the key-management entity"),
     Setting("qkd.channel_renew_s", int, 1800, "s", "通道 qkd 的会话多久换一次密钥，最长 3600", "how long a session of the channel qkd keeps its key, 3600 at most"),
     Setting("qkd.channel_renew_bytes", int, 1 << 30, "B", "通道 qkd 的会话加密多少字节后换密钥，最多 64 GiB", "after how many bytes a session of the channel qkd takes a new key, 64 GiB at most"),
+    Setting(
+        "qkd.link_group", str, "curveSM2MLKEM768", "",
+        "通道 qkd 的链路加密用哪个密钥交换组：curveSM2MLKEM768（套件 TLS_SM4_GCM_SM3）或 X25519MLKEM768（TLS_AES_256_GCM_SHA384）。双方一致；密码库没有它时节点不启动，不改用其他算法。启动时读取",
+        "group of the key exchange of links of the channel qkd: curveSM2MLKEM768 (suite TLS_SM4_GCM_SM3) or X25519MLKEM768 (TLS_AES_256_GCM_SHA384). The same at both"
+        " ends; a node whose library lacks it does not start, and nothing else is used. Read at start",
+    ),
     Setting("qkd.count_minutes", int, 10, "min", "把密钥去向的计数写成一条证据的间隔", "pause between entries that count what became of keys"),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import Transaction
 from workbench.errors import Refused, WorkbenchError
 from workbench_qkd.messages import SessionInfo
@@ -15,7 +16,7 @@ Reader = sqlite3.Connection | Transaction
 """`host` of the functions below is the node, the one of contracts.Host or of an operation's context."""
 DAY_MS: Final = 86_400_000
 SHOWN: Final = 100
-_COLUMNS = "session, what, policy, state, key_id, provenance, suite, opened_ms, ended_ms, code"
+_COLUMNS = "session, what, policy, state, key_id, provenance, suite, opened_ms, ended_ms, code, link_version, link_group, link_suite, link_fingerprint"
 _LIVE = "state IN ('OPEN', 'OPENING')"
 
 
@@ -44,6 +45,31 @@ def expect_key(tx: Transaction, name: str, key_id: str) -> bool:
     """A renewal with this key is being agreed; False when the session is over."""
     changed = tx.execute("UPDATE qkd_session SET next_key_id = ? WHERE session = ? AND state = 'OPEN'", (key_id, name))
     return changed.rowcount == 1
+
+
+def keep_link(tx: Transaction, name: str, linked: NegotiatedLink) -> None:
+    """Write down what the link of a session was found to be."""
+    tx.execute(
+        "UPDATE qkd_session SET link_version = ?, link_group = ?, link_suite = ?, link_fingerprint = ? WHERE session = ?",
+        (linked.version, linked.group, linked.suite, linked.peer_fingerprint, name),
+    )
+
+
+def link_values(line: str, name: str, linked: NegotiatedLink) -> dict[str, str]:
+    """Of the entry `qkd.session_linked`."""
+    return {
+        "line": line, "session": name, "version": linked.version, "group": linked.group, "suite": linked.suite, "fingerprint": linked.peer_fingerprint
+    }  # fmt: skip
+
+
+def link_of(reader: Reader, line: str) -> NegotiatedLink | None:
+    """The link of the newest session of a line that is open; None without one."""
+    row = reader.execute(
+        "SELECT link_version, link_group, link_suite, link_fingerprint FROM qkd_session WHERE line = ? AND state = 'OPEN' AND link_group != ''"
+        " ORDER BY opened_ms DESC, session LIMIT 1",
+        (line,),
+    ).fetchone()
+    return NegotiatedLink(*row) if row else None
 
 
 def refuse(tx: Transaction, host: Any, name: str, error: WorkbenchError, *, actor: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from tests.bench import (
     distillation,
     frames,
+    links,
     intersections,
     key_delivery,
     keys,
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "frames" in options.parts:
             _say("sealed frames and sessions")
             result["frames"] = frames.measure()
+            _say("links below the sessions")
+            result["links"] = links.measure()
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()

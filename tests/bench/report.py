@@ -37,6 +37,8 @@ def render(result: Value) -> str:
         parts.append(_delivery(result["delivery"]))
     if result.get("frames"):
         parts.append(_frames(result["frames"]))
+    if result.get("links"):
+        parts.append(_links(result["links"]))
     if result.get("pages"):
         parts.append(_pages(result["pages"]))
     return "\n\n".join(parts)
@@ -237,6 +239,16 @@ def _frames(value: Value) -> str:
         + table(["suite", "seal µs", "open µs", "seal 64 KiB", "open 64 KiB", "MB/s"], rows)
         + "\n\nExchange of a session with a QKD key, both ends in one process\n"
         + table(["suite", "p50 ms", "p95 ms", "CPU ms"], setup)
+    )
+
+
+def _links(value: Sequence[Value]) -> str:
+    rows = [
+        [one["group"], one["p50_ms"], one["p95_ms"], one["cpu_ms"], one[f"cpu_us_{256}"], one[f"cpu_us_{64 << 10}"], one[f"cpu_us_{1 << 20}"]] for one in value
+    ]
+    return (
+        "Links of the channel qkd: set-up and one message, both ends in one process; CPU of both\n"
+        + table(["group", "set-up p50 ms", "p95 ms", "CPU ms", "256 B µs", "64 KiB µs", "1 MiB µs"], rows)
     )
 
 

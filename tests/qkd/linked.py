@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workbench_qkd import channel as qkd_channel
+from workbench_qkd.linking import EncryptedLink
 from workbench_qkd.service import service_of
 
 from tests.flows.institutions import Institutions, fresh_workspace, write_settings
@@ -64,8 +66,8 @@ class Tapped:
 
     name = "mutual-tls"
 
-    def __init__(self, inner: Any, seen: list[tuple[str, str, bytes]], change: Callable[[str, str, bytes], bytes]) -> None:
-        self._inner, self._seen, self._change = inner, seen, change
+    def __init__(self, inner: Any, two: Linked) -> None:
+        self._inner, self._two = inner, two
 
     async def serve(self, **values: Any) -> Any:
         return await self._inner.serve(**values)
@@ -73,32 +75,53 @@ class Tapped:
     def connect(self, **values: Any) -> Any:
         if values["peer"].party == "cardnet":  # which does not run
             return self._inner.connect(**values)
-        return _TappedLink(self._inner.connect(**values), values["identity"].party, self._seen, self._change)
+        return TappedCarrier(self._inner.connect(**values), values["identity"].party, self._two)
 
 
-class _TappedLink:
-    def __init__(self, inner: Any, party: str, seen: list[tuple[str, str, bytes]], change: Callable[[str, str, bytes], bytes]) -> None:
-        self._inner, self._party, self._seen, self._change = inner, party, seen, change
+class TappedCarrier:
+    """Calls of the carrier: what somebody sees who has broken it."""
+
+    def __init__(self, inner: Any, party: str, two: Linked) -> None:
+        self.inner, self.party, self.two = inner, party, two
 
     async def call(self, path: str, body: bytes, *, timeout_s: float) -> bytes:
-        self._seen.append((self._party, path, body))
-        reply = await self._inner.call(path, self._change(self._party, path, body), timeout_s=timeout_s)
-        self._seen.append((self._party, f"{path} reply", reply))
-        return self._change(self._party, f"{path} reply", reply)
+        self.two.wire.append((self.party, path, body))
+        reply = await self.inner.call(path, self.two.change_wire(self.party, path, body), timeout_s=timeout_s)
+        self.two.wire.append((self.party, f"{path} reply", reply))
+        return bytes(self.two.change_wire(self.party, f"{path} reply", reply))
 
     async def close(self) -> None:
-        await self._inner.close()
+        await self.inner.close()
+
+
+class TappedLink(EncryptedLink):
+    """A link whose messages a test sees and may change: what somebody sees who has broken it too."""
+
+    async def call(self, path: str, body: bytes, *, timeout_s: float) -> bytes:
+        if not isinstance(self._carrier, TappedCarrier):
+            return await super().call(path, body, timeout_s=timeout_s)
+        party, two = self._carrier.party, self._carrier.two
+        two.seen.append((party, path, body))
+        reply = await super().call(path, two.change(party, path, body), timeout_s=timeout_s)
+        two.seen.append((party, f"{path} reply", reply))
+        return two.change(party, f"{path} reply", reply)
 
 
 @dataclass
 class Linked(Institutions):
-    """Institutions whose links are channels. seen: (caller, path, body) of everything the carrier took, both ways."""
+    """Institutions whose links are channels.
+
+    seen: (caller, path, body) of everything the link took, both ways; wire: the same of the carrier. change, change_wire: what a
+    test makes of it on the way.
+    """
 
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     stock: Stock = field(default_factory=Stock)
     entities: dict[str, Entity] = field(default_factory=dict)
     seen: list[tuple[str, str, bytes]] = field(default_factory=list)
+    wire: list[tuple[str, str, bytes]] = field(default_factory=list)
     change: Callable[[str, str, bytes], bytes] = lambda party, path, body: body
+    change_wire: Callable[[str, str, bytes], bytes] = lambda party, path, body: body
     servers: list[Any] = field(default_factory=list)
     real: bool = False  # entities are processes that the settings name
 
@@ -111,7 +134,7 @@ class Linked(Institutions):
         if not self.real:
             self.entities[party] = made
             service_of(node).attach(made, self.stock, sae=f"sae-{party}")
-        tapped = [Tapped(one, self.seen, lambda *told: self.change(*told)) for one in node.plugins.collect_all("workbench_channels")]
+        tapped = [Tapped(one, self) for one in node.plugins.collect_all("workbench_channels")]
         carried = node.plugins.collect_all("workbench_carried_channels", host=node)
         channel = chosen(tapped, carried, node.setting("node.channels"), known=node.parties())
         address = self.workspace.address(party)
@@ -131,12 +154,23 @@ class Linked(Institutions):
         return node
 
     def stop(self, party: str) -> None:
-        self.links.pop(party).close()
+        if party in self.links:
+            self.links.pop(party).close()
         self.nodes.pop(party).close()
 
     def ask(self, party: str = "broker", to: str = "bank", path: str = "hello", body: bytes = b"") -> bytes:
         """One call between the nodes."""
         return self.nodes[party].links.call(to, path, body, timeout_s=20)  # type: ignore[arg-type]
+
+    def link(self, party: str = "broker", to: str = "bank") -> TappedLink:
+        """The link below the sessions of one node's calls."""
+        sealed: Any = self.links[party]._links[to][1]  # type: ignore[attr-defined]
+        found: TappedLink = sealed._link
+        return found
+
+    def run_soon(self, act: Any) -> Any:
+        """What a coroutine on the loop of the channels returns or raises."""
+        return asyncio.run_coroutine_threadsafe(act, self.loop).result(20)
 
 
 @contextmanager
@@ -148,6 +182,7 @@ def linked(sites: Path | None = None) -> Iterator[Linked]:
         write_settings(workspace, party, node__channels={other: "qkd"}, **kme)
     free_ports(workspace)
     made = Linked(workspace, real=sites is not None)
+    usual, qkd_channel.EncryptedLink = qkd_channel.EncryptedLink, TappedLink  # type: ignore[misc]
     thread = threading.Thread(target=made.loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -155,6 +190,8 @@ def linked(sites: Path | None = None) -> Iterator[Linked]:
             made.start(party)
         yield made
     finally:
+        for party in list(made.links):  # while the other end still takes the end of a session
+            made.links.pop(party).close()
         for server in made.servers:
             asyncio.run_coroutine_threadsafe(server.close(), made.loop).result(20)
         for party in list(made.nodes):
@@ -162,7 +199,9 @@ def linked(sites: Path | None = None) -> Iterator[Linked]:
         asyncio.run_coroutine_threadsafe(_settled(), made.loop).result(20)
         made.loop.call_soon_threadsafe(made.loop.stop)
         thread.join(10)
+        made.loop.close()
         shutil.rmtree(workspace.folder)
+        qkd_channel.EncryptedLink = usual  # type: ignore[misc]
 
 
 async def _settled() -> None:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_qkd import channel, sessions
+from workbench_qkd import channel, linking, sessions
 from workbench_qkd.carried import Carried, name_of
+from workbench_qkd.linking import EncryptedLink
 from workbench_qkd.service import service_of
 
 from tests.kme.service.kme_pair import imported_plan, until
 from tests.qkd.linked import Linked, linked
+from workbench.channel import calls
+from workbench.channel.frame import DirectionKey
 from workbench.channel.session_state import Limits
+from workbench.channel.tls_groups import LinkEnds, NegotiatedLink
 from workbench.domain.party import Role
-from workbench.errors import PeerError, PeerUnavailable, StorageFailed
+from workbench.errors import NotFound, PeerError, PeerUnavailable, StorageFailed
 from workbench_kme.service import supervise
 from workbench_kme.service.client import Credentials, ManagementClient
 from workbench_kme.service.config import Quota
@@ -48,9 +51,10 @@ def two(started: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
     for node in started.nodes.values():
         node.store.write(lambda tx: tx.execute("DELETE FROM qkd_held"))
     started.seen.clear()
+    started.wire.clear()
     end(started)
     yield started
-    started.change = lambda party, path, body: body
+    started.change = started.change_wire = lambda party, path, body: body
 
 
 def end(two: Linked) -> None:
@@ -60,9 +64,8 @@ def end(two: Linked) -> None:
 
 
 def raw(two: Linked, path: str, body: bytes) -> bytes:
-    """What the carrying channel alone brings back."""
-    link: Any = two.links["broker"]._links["bank"][1]  # type: ignore[attr-defined]
-    return bytes(asyncio.run_coroutine_threadsafe(link._link._inner.call(path, body, timeout_s=10), two.loop).result(15))
+    """What the link alone brings back."""
+    return bytes(two.run_soon(EncryptedLink.call(two.link(), path, body, timeout_s=10)))
 
 
 def newest(two: Linked, party: str, kind: str) -> dict[str, str]:
@@ -128,6 +131,8 @@ def sent(two: Linked) -> list[tuple[str, bytes]]:
 
 
 def test_an_intersection_travels_in_sessions_and_both_logs_name_the_key_ids(two: Linked) -> None:
+    for caller, called in (("broker", "bank"), ("bank", "broker")):  # so that no message meets a session of before, and is written down twice
+        two.ask(caller, called)
     ours, theirs = two.run("broker", "bank", "wealth-marketing")
     assert (ours.state, theirs.state) == ("RELEASED", "RELEASED")
     used = {party: two.entries(party, job=ours.job, kind="qkd.session_used") for party in ("broker", "bank")}
@@ -185,7 +190,7 @@ def test_a_frame_that_comes_again_is_refused(two: Linked) -> None:
 def test_a_call_outside_a_session_is_not_looked_at(two: Linked) -> None:
     two.ask()
     with pytest.raises(PeerError) as refused:
-        raw(two, "hello", b"")
+        two.run_soon(two.link()._carrier.inner.call("hello", b"", timeout_s=10))
     assert refused.value.code == "CHANNEL_REQUIRED"
     two.wait_until(lambda: any(one.values["code"] == "CHANNEL_REQUIRED" for one in two.entries("bank", kind="peer.refused")))
 
@@ -377,6 +382,162 @@ def test_a_partner_without_a_line_is_refused(two: Linked) -> None:
         assert refused.value.code == "NO_LINE"
     finally:
         two.entities["broker"].change(peer_site="bank")
+
+
+# ---------------------------------------------------------------- the link below the sessions
+
+SECRET = "这位客户是否持有这只基金".encode() * 3
+
+
+class PlainEnd:
+    """The end of a link without a link, as a test strips it: what is sent lies open. Falls back to the real one where the caller has one."""
+
+    def __init__(self, real: Any, told: NegotiatedLink) -> None:
+        self._real, self._told, self._plain, self._came, self.negotiated, self.ended = real, told, False, b"", None, False
+
+    def start(self) -> bytes:
+        self._plain = True
+        return b"plain"
+
+    def receive(self, data: bytes) -> bytes:
+        if not self._plain and data != b"plain":
+            made = bytes(self._real.receive(data))
+            self.negotiated, self.ended = self._real.negotiated, self._real.ended
+            return made
+        self._plain = True
+        if data in (b"plain", b"answer", b"done"):
+            self.negotiated = None if data == b"plain" else self._told
+            return {b"plain": b"answer", b"answer": b"done", b"done": b""}[data]
+        self._came, self.ended = data, not data
+        return b""
+
+    def send(self, plaintext: bytes) -> bytes:
+        return plaintext if self._plain else bytes(self._real.send(plaintext))
+
+    def read(self) -> bytes:
+        made, self._came = self._came, b""
+        return made if self._plain else bytes(self._real.read())
+
+    def close(self) -> bytes:
+        return b""
+
+
+def strip_link(two: Linked, patch: pytest.MonkeyPatch) -> None:
+    """The broker's next links are none; those of calls in the background to the broker stay."""
+    make = LinkEnds.make
+
+    def plain(ends: LinkEnds, *, server: bool) -> Any:
+        told = NegotiatedLink("TLSv1.3", ends.settings.group, ends.settings.suite, ends.settings.peer_fingerprint)
+        return PlainEnd(make(ends, server=server), told) if server or ends is two.link()._ends else make(ends, server=server)
+
+    patch.setattr(LinkEnds, "make", plain)
+    two.run_soon(forget(two))
+
+
+def strip_frames(patch: pytest.MonkeyPatch) -> None:
+    """Frames with the secret in them are not encrypted."""
+    seal, open_sealed = DirectionKey.seal, DirectionKey.open_sealed
+
+    def plain_seal(key: DirectionKey, header: bytes, sequence: int, *parts: bytes) -> bytes:
+        whole = b"".join(parts)
+        return header + whole + bytes(16) if SECRET in whole else seal(key, header, sequence, *parts)
+
+    def plain_open(key: DirectionKey, parts: Any) -> bytes | None:
+        return bytes(parts.sealed[:-16]) if SECRET in bytes(parts.sealed) else open_sealed(key, parts)
+
+    patch.setattr(DirectionKey, "seal", plain_seal)
+    patch.setattr(DirectionKey, "open_sealed", plain_open)
+
+
+async def forget(two: Linked) -> None:
+    """The broker's next call makes a link."""
+    two.link()._idle.clear()
+
+
+@pytest.mark.parametrize(("without_link", "without_frames"), [(False, False), (True, False), (False, True), (True, True)])
+def test_strip_either_layer_of_a_running_session_and_the_other_still_hides_the_call(
+    two: Linked, monkeypatch: pytest.MonkeyPatch, without_link: bool, without_frames: bool
+) -> None:
+    two.ask()
+    if without_link:
+        strip_link(two, monkeypatch)
+    if without_frames:
+        strip_frames(monkeypatch)
+    two.seen.clear()
+    two.wire.clear()
+    assert json.loads(two.ask(body=SECRET))["party"] == "bank"
+    if without_link:
+        two.run_soon(forget(two))
+    frame = next(body for path, body in sent(two) if path == "qkd/call" and len(body) > len(SECRET))
+    carried = b"".join(body for _, _, body in list(two.wire))
+    assert (frame in carried) == without_link, "the link hides even the frame"
+    assert (SECRET in frame) == without_frames
+    assert (SECRET in carried) == (without_link and without_frames), "only without both layers does the carrier see the question"
+
+
+def test_both_ends_write_down_what_the_link_of_a_session_was_found_to_be(two: Linked) -> None:
+    end(two)
+    two.ask()
+    name = own(two).name
+    told = {party: two.nodes[party].keys.bundle.certificate_fingerprint for party in ("broker", "bank")}
+    for party, other in (("broker", "bank"), ("bank", "broker")):
+        facts = {"version": "TLSv1.3", "group": "curveSM2MLKEM768", "suite": "TLS_SM4_GCM_SM3", "fingerprint": told[other]}
+        [entry] = [one.values for one in two.entries(party, kind="qkd.session_linked") if one.values["session"] == name]
+        assert {**entry} == {**facts, "line": "a1", "session": name}
+        listed = two.call(party, Role.OPERATOR, "qkd.sessions", line="a1").sessions
+        [row] = [one for one in listed if one.session == name]
+        assert {one: getattr(row, f"link_{one}") for one in facts} == facts
+        status = two.call(party, Role.OPERATOR, "qkd.status")
+        assert (status.link_group, status.lines[0].link_group, status.lines[0].link_fingerprint) == (facts["group"], facts["group"], told[other])
+
+
+def test_a_message_of_the_channel_outside_a_link_is_not_looked_at(two: Linked) -> None:
+    two.ask()
+    hello = next(body for path, body in sent(two) if path == "qkd/hello")
+    for path, body in (("qkd/hello", hello), ("qkd/ready", b""), ("qkd/call", b"x" * 60)):
+        with pytest.raises(PeerError) as refused:
+            two.run_soon(two.link()._carrier.inner.call(path, body, timeout_s=10))
+        assert refused.value.code == "LINK_REQUIRED"
+
+
+def test_a_session_outlives_its_links_and_a_record_that_was_altered(two: Linked) -> None:
+    two.ask()
+    name = own(two).name
+    two.servers[1]._answering.links.end()
+    assert json.loads(two.ask())["party"] == "bank", "as after a cut: another link, the same session"
+    two.change_wire = lambda party, path, body: body[:-1] + bytes([body[-1] ^ 1]) if (party, path, body[1:2]) == ("broker", linking.PATH, b"\x03") else body
+    with pytest.raises(PeerError) as refused:
+        two.ask()
+    assert refused.value.code == "LINK_REFUSED"
+    two.wait_until(lambda: any(one.values["code"] == "LINK_REFUSED" for one in two.entries("bank", kind="peer.refused")))
+    two.change_wire = lambda party, path, body: body
+    assert json.loads(two.ask())["party"] == "bank"
+    assert own(two).name == name
+
+
+def test_without_a_link_as_set_no_session_begins_and_both_logs_say_so(two: Linked) -> None:
+    end(two)
+    two.run_soon(forget(two))
+    two.seen.clear()
+    left = len(two.stock.values)
+    two.change_wire = lambda party, path, body: body[:-1] if (party, path, body[1:2]) == ("broker", linking.PATH, b"\x01") else body
+    assert refusal(two).code == "LINK_REFUSED"
+    assert {path for path, _ in sent(two)} <= {"qkd/ready", "qkd/call", "qkd/call reply"}, "asked for, and never sent"
+    assert len(two.stock.values) - left <= 1, "no key of the broker's was taken; one may be the bank's"
+    assert newest(two, "broker", "qkd.session_refused")["code"] == "LINK_REFUSED"
+
+
+def test_a_frame_in_another_kind_of_link_ends_its_session(two: Linked) -> None:
+    two.ask()
+    held, theirs = own(two), two.servers[1]._answering._channel.carried()
+    frame = calls.seal_request(held.session, "hello", b"", now_ms=two.nodes["broker"].now_ms()).frame
+    [linked] = {one.linked for one in theirs._answering.values() if one.name == held.name}
+    with pytest.raises(NotFound) as refused:
+        theirs.open_call("broker", frame, replace(linked, suite="TLS_AES_256_GCM_SHA384"))
+    assert refused.value.code == "SESSION_UNKNOWN"
+    assert causes(two, "bank", held.name) == ["link"]
+    assert json.loads(two.ask())["party"] == "bank"
+    assert own(two).name != held.name
 
 
 @pytest.mark.soak

@@ -22,6 +22,8 @@ SM4_GCM_SM3 = "TLS_SM4_GCM_SM3"
 AES_256_GCM_SHA384 = "TLS_AES_256_GCM_SHA384"
 GROUPS = (SM2_MLKEM768, X25519_MLKEM768)
 SUITES = (SM4_GCM_SM3, AES_256_GCM_SHA384)
+SUITE_OF = {SM2_MLKEM768: SM4_GCM_SM3, X25519_MLKEM768: AES_256_GCM_SHA384}
+"""The suite that a link takes with a group where only the group is chosen."""
 
 _VERSION = "TLSv1.3"
 _READ_BYTES = 1 << 16
@@ -73,7 +75,7 @@ def make_context(settings: LinkSettings) -> SSL.Context:
     try:
         _choose(context, settings.group, settings.suite)
     except (SSL.Error, AttributeError):
-        raise _unavailable(settings) from None
+        raise _unavailable(settings.group, settings.suite) from None
     try:
         context.use_certificate(tls_material.load_certificate(settings.certificate_pem))
         context.use_privatekey(tls_material.load_key(settings.key_pem))
@@ -98,7 +100,7 @@ def check_negotiated(connection: SSL.Connection, settings: LinkSettings) -> Nego
         tls_material.fingerprint(certificate) if certificate is not None else "",
     )
     if found != NegotiatedLink(_VERSION, settings.group, settings.suite, settings.peer_fingerprint):
-        raise _refused("negotiated")
+        raise refused("negotiated")
     return found
 
 
@@ -112,13 +114,19 @@ def is_available(group: str = SM2_MLKEM768, suite: str = SM4_GCM_SM3) -> bool:
     return True
 
 
+def require_available(group: str, suite: str) -> None:
+    """Raises KeyUnavailable (LINK_UNAVAILABLE) if the library here lacks the group or the suite."""
+    if not is_available(group, suite):
+        raise _unavailable(group, suite)
+
+
 class LinkEnd:
     """One end of a TLS connection in memory. `start`, then `receive` what arrives and send what `pending` gives."""
 
-    def __init__(self, settings: LinkSettings, *, server: bool) -> None:
-        """Raises as `make_context`."""
+    def __init__(self, settings: LinkSettings, *, server: bool, context: SSL.Context | None = None) -> None:
+        """context: of `make_context` with these settings, where many links share one. Raises as `make_context`."""
         self._settings = settings
-        self._connection = SSL.Connection(make_context(settings), None)
+        self._connection = SSL.Connection(make_context(settings) if context is None else context, None)
         self._connection.set_accept_state() if server else self._connection.set_connect_state()
         self._received = bytearray()
         self._broken = False
@@ -138,15 +146,16 @@ class LinkEnd:
         Raises PeerError (LINK_REFUSED), after which the link stays closed.
         """
         if self._broken:
-            raise _refused("closed")
-        self._connection.bio_write(data)
+            raise refused("closed")
+        if data:
+            self._connection.bio_write(data)
         self._step()
         return self.pending()
 
     def send(self, plaintext: bytes) -> bytes:
         """Bytes for the line. Raises PeerError (LINK_REFUSED) before the handshake was compared, and on a closed link."""
         if self._broken or self.negotiated is None:
-            raise _refused("not ready")
+            raise refused("not ready")
         self._connection.sendall(plaintext)
         return self.pending()
 
@@ -159,7 +168,7 @@ class LinkEnd:
     def close(self) -> bytes:
         """TLS's closing message for the line; nothing is sent after it."""
         if self._broken or self.negotiated is None:
-            raise _refused("not ready")
+            raise refused("not ready")
         self._connection.shutdown()
         return self.pending()
 
@@ -187,7 +196,21 @@ class LinkEnd:
             self._broken = True
             self.negotiated = None
             self._received.clear()
-            raise error if isinstance(error, PeerError) else _refused("handshake or record") from None
+            raise error if isinstance(error, PeerError) else refused("handshake or record") from None
+
+
+class LinkEnds:
+    """Ends of links with the same settings; certificates and key are read once. Safe from any thread."""
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self.settings = settings
+        self._context: SSL.Context | None = None
+
+    def make(self, *, server: bool) -> LinkEnd:
+        """One more end. Raises as `make_context`."""
+        if self._context is None:
+            self._context = make_context(self.settings)
+        return LinkEnd(self.settings, server=server, context=self._context)
 
 
 def _choose(context: SSL.Context, group: str, suite: str) -> None:
@@ -204,7 +227,8 @@ def _accept_checked(
     return bool(verified)
 
 
-def _refused(step: str) -> PeerError:
+def refused(step: str) -> PeerError:
+    """A link that is not, or no longer, as agreed, whatever is wrong. step: where it ended, for the own staff."""
     return PeerError(
         "链路加密未按约定建立（版本、密钥交换组、套件或证书不符），连接已关闭，未发送数据；请运维人员核对双方设置",
         "the link is not encrypted as agreed (version, group, suite or certificate): closed, no data was sent; operators"
@@ -214,11 +238,11 @@ def _refused(step: str) -> PeerError:
     )
 
 
-def _unavailable(settings: LinkSettings) -> KeyUnavailable:
+def _unavailable(group: str, suite: str) -> KeyUnavailable:
     return KeyUnavailable(
-        f"本机的密码库不支持 {settings.group} 与 {settings.suite}，链路不建立，不改用其他算法；请运维人员核对安装版本",
-        f"the library on this machine has no {settings.group} with {settings.suite}: there is no link and nothing else is"
+        f"本机的密码库不支持 {group} 与 {suite}，链路不建立，不改用其他算法；请运维人员核对安装版本",
+        f"the library on this machine has no {group} with {suite}: there is no link and nothing else is"
         " used instead; operators check the installed versions",
         code="LINK_UNAVAILABLE",
-        details={"group": settings.group, "suite": settings.suite},
+        details={"group": group, "suite": suite},
     )

@@ -52,6 +52,8 @@ def status(options: Options) -> int:
         lines += [f"✗ {reply['problem_zh']} [{reply['problem_code']}]", f"  {reply['problem_en']}"]
     for one in reply["lines"]:
         lines += _line_lines(one)
+        if one["link_group"]:
+            lines.append(f"  链路 / link {one['link_version']} {one['link_group']} {one['link_suite']} {one['link_fingerprint'][:16]}…")
     lines += [
         f"! {one['proposal']} {one['act']} {one['line']} {one['before']} → {one['target'] or '—'}（{one['asked_by']}：{one['reason']}）等第二人 / waits"
         for one in reply["proposals"]

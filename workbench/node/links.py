@@ -19,6 +19,9 @@ from workbench.contracts import (
 from workbench.domain.party import PartyId
 from workbench.errors import PeerError, PeerUnavailable, WorkbenchError
 
+CLOSE_S = 5.0
+"""How long closing waits for the partners' connections to end in order."""
+
 
 class Links(Protocol):
     """Blocking calls to partners, safe from any thread."""
@@ -70,6 +73,7 @@ class ChannelLinks:
         self._peer = peer
         self._loop = loop
         self._links: dict[PartyId, tuple[PeerAddress, PeerLink]] = {}
+        self._closed = False
         self._lock = threading.Lock()
 
     def call(self, party: PartyId, path: str, body: bytes, *, timeout_s: float) -> bytes:
@@ -85,16 +89,20 @@ class ChannelLinks:
             ) from None
 
     def close(self) -> None:
+        """End the connections to all partners; a call that comes later opens none. Not from the loop's own thread."""
         with self._lock:
+            self._closed = True
             links = [link for _, link in self._links.values()]
             self._links.clear()
-        for link in links:
-            asyncio.run_coroutine_threadsafe(link.close(), self._loop)
+        closing = [asyncio.run_coroutine_threadsafe(link.close(), self._loop) for link in links]
+        concurrent.futures.wait(closing, timeout=CLOSE_S)
 
     def _link(self, party: PartyId) -> PeerLink:
         """The link to a partner; made anew when the allow-list changed its address or certificate."""
         address = self._peer(party)
         with self._lock:
+            if self._closed:
+                raise PeerUnavailable("节点正在停止，不再联系其他机构", "The node is stopping and calls no partner any more")
             known = self._links.get(party)
             if known is None or known[0] != address:
                 link = self._channel.connect(

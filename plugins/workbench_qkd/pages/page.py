@@ -67,7 +67,7 @@ class ChannelPage:
         self.charges = Charges(page, self.refresh)
         self.acting = Acting(page, LINE_ACTS, self._acted)
         self.testing = Acting(page, SITE_ACTS, self._acted)
-        self.told, self.limits, self.note = Notes(), Notes(), Notes(framed=False)
+        self.told, self.limits, self.note, self.linked = Notes(), Notes(), Notes(framed=False), Notes()
         self.attack_pane = pane(self.attack)
         self.attack_pane.visible = False
         self.body = self._body()
@@ -80,7 +80,7 @@ class ChannelPage:
     def _body(self) -> Any:  # Any: Panel has no types
         main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, pane(self.curve), self.note)
         side = layout.stack(
-            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.acting.root, self.testing.root, self.told, self.limits
+            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.acting.root, self.testing.root, self.told, self.limits
         )
         return layout.split(main, side, side_px=400)
 
@@ -231,6 +231,7 @@ class ChannelPage:
         self._set(self.life, drawing.life(line, t))
         self._draw_blocks(status, line)
         self._draw_sessions(line)
+        self._draw_link(status, line)
         self._draw_attack(line)
         waiting = any(one["act"] == "resume" and one["state"] == "OPEN" and one["line"] == line["line"] for one in status["proposals"])
         self.acting.offer(steps(held=bool(line["held_ms"]), alarmed=line["state"] == "alarm", waiting=waiting), line=line["line"])
@@ -262,6 +263,17 @@ class ChannelPage:
         if self.sessions is not None:
             rows = drawing.session_rows(self.sessions, t)
             self._set(table, {"rows": rows, "total": len(rows)}, empty=not rows)
+
+    def _draw_link(self, status: Reply, line: Reply) -> None:
+        """What the encrypted link of the sessions is, or would have to be."""
+        t = self.page.t
+        if not line["link_group"]:
+            self.linked.tell(notes.heading(t("link.title")), notes.text(t("link.none", group=status["link_group"]), meta=True))
+            return
+        self.linked.tell(
+            notes.heading(t("link.title"), line["link_version"]),
+            notes.facts((t("link.group"), line["link_group"]), (t("link.suite"), line["link_suite"]), (t("link.peer"), f"{line['link_fingerprint'][:16]}…", "mono")),
+        )
 
     def _draw_attack(self, line: Reply) -> None:
         t = self.page.t
