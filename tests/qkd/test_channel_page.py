@@ -106,6 +106,15 @@ def test_a_clock_that_was_set_back_bends_no_line(site: Site) -> None:
     LineChart(**drawing.chart(line, blocks(site), t, "zh", now_ms=NOW_MS))
 
 
+def test_no_line_is_drawn_over_a_time_in_which_the_line_rested(site: Site) -> None:
+    last = max(one.time_ms for one in site.entity.made)
+    site.entity.made += [block(12, time_ms=last + 1_800_000), block(13, time_ms=last + 1_848_000)]
+    panels = drawing.chart(status(site)["lines"][0], blocks(site), t, "zh", now_ms=last + 1_900_000)["panels"]
+    for points in (panel["lines"][0]["points"] for panel in panels):
+        assert [at for at, value in points if value is None] == [last]
+        assert [at for at, value in points if value is not None][-2:] == [last + 1_800_000, last + 1_848_000]
+
+
 def test_every_key_that_the_page_asks_for_exists() -> None:
     source = "".join(path.read_text("utf-8") for path in files("workbench_qkd").joinpath("pages").iterdir() if path.name.endswith(".py"))  # type: ignore[union-attr]
     asked = set(re.findall(r'(?<![a-z_])t\("([\w.-]+)"', source)) | words_of([*LINE_ACTS, *SITE_ACTS, *CHARGE_ACTS, *ROW_ACTS])

@@ -19,6 +19,8 @@ BADGES = {"simulated": "simulated_qkd", "device-014": "device_key", "imported": 
 BASELINE_WIDTH = 0.1
 """Half the width of the band drawn around the baseline, as a share of it: a picture, not the rule of the alarm."""
 HOUR_MS = 3_600_000
+PAUSE_MS = 120_000
+"""A line that tries makes a block at least every 48 s: where more lies between two, it rested, and nothing was measured."""
 LIMIT_PERCENT = 11.0
 
 
@@ -117,11 +119,11 @@ def chart(line: Reply, found: Reply, t: Translate, lang: formats.Lang, *, now_ms
     return {
         "panels": [
             {
-                "title": t("chart.qber"), "lines": [{"label": percent_now, "kind": "first", "points": _rising(qber)}],
+                "title": t("chart.qber"), "lines": [{"label": percent_now, "kind": "first", "points": _drawn(qber)}],
                 "bound": {"at": LIMIT_PERCENT, "label": t("chart.limit")}, "top": max(12.0, max((y for _, y in qber if y is not None), default=0) * 1.1),
                 **({"band": band} if base > 0 else {}),
             },
-            {"title": t("chart.rate"), "lines": [{"label": rate_now, "kind": "second", "points": _rising(made)}]},
+            {"title": t("chart.rate"), "lines": [{"label": rate_now, "kind": "second", "points": _drawn(made)}]},
         ],
         "start": float(blocks[0]["time_ms"]) if blocks else 0.0, "stop": float(max(now_ms, last["time_ms"])) if last else 0.0,
         "spans": [{"start": one["raised_ms"], "stop": max(one["raised_ms"], one["cleared_ms"] or now_ms)} for one in alarms],
@@ -130,10 +132,12 @@ def chart(line: Reply, found: Reply, t: Translate, lang: formats.Lang, *, now_ms
     }  # fmt: skip
 
 
-def _rising(points: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Times of a clock that was set back do not run back on the chart."""
+def _drawn(points: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Times of a clock that was set back do not run back on the chart; no line is drawn over a time without blocks."""
     made: list[list[Any]] = []
     for at, value in points:
+        if made and at - made[-1][0] > PAUSE_MS:
+            made.append([made[-1][0], None])
         made.append([max(at, made[-1][0]) if made else at, value])
     return made
 
