@@ -23,7 +23,17 @@ from workbench.domain.evidence import (
 )
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_qkd import auditing, charge_schema, charging, conversing, health, operations, restoring, schema
+from workbench_qkd import (
+    auditing,
+    charge_restoring,
+    charge_schema,
+    charging,
+    conversing,
+    health,
+    operations,
+    restoring,
+    schema,
+)
 from workbench_qkd.channel import QkdChannel
 from workbench_qkd.service import ChannelService, service_of
 
@@ -74,7 +84,7 @@ def workbench_letters(host: Host) -> Sequence[LetterKind]:
 
 @hookimpl
 def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
-    return restoring.replay(host, entries)
+    return [*restoring.replay(host, entries), *charge_restoring.replay(host, entries)]
 
 
 @hookimpl

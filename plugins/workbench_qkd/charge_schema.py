@@ -73,6 +73,7 @@ EVIDENCE_KINDS = (
         (
             _PERSON, _DEVICE, _shared("sessions", "结束的会话", "sessions ended", "1"), _shared("tickets", "结束的票据", "tickets ended", "1"),
             _shared("account", "账号", "account"), _closed("reason", "理由", "reason"),
+            _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
         ),
         "开始吊销一个人或一件介质", "revoking a person or a medium began",
     ),

@@ -18,7 +18,7 @@ from workbench.domain.party import Person, Role
 from workbench.errors import Denied, InvalidRequest, KeyUnavailable, NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.service import views
-from workbench_qkd import policies, sessions, taking
+from workbench_qkd import charge_restoring, policies, sessions, taking
 from workbench_qkd.charge_messages import (
     ChargeInfo,
     ChargesReply,
@@ -245,12 +245,14 @@ def revoke(ctx: OperationContext, request: RevokeHolderRequest) -> RevokeHolderR
     with _settling:
         tickets = _disable(ctx, request.person) if request.disable else 0
         account = _account(host, token)
+        sealed = charge_restoring.recovery(host, person=token, device=request.device)
 
         def begin(tx: Transaction) -> tuple[int, int, int]:
             signed_in = tickets + (host.people.sign_out_everywhere(tx, request.person) if token and not request.device else 0)
             ended = _end(tx, host, _live(tx, token, request.device))
             values = {"person": token, "device": request.device, "sessions": str(ended), "tickets": str(signed_in), "account": account}
-            host.evidence.append(tx, "qkd.charge_revoking", values | {"reason": request.reason}, actor=ctx.caller.person.token)
+            values |= {"reason": request.reason, "recovery": sealed}
+            host.evidence.append(tx, "qkd.charge_revoking", values, actor=ctx.caller.person.token)
             return _ask(tx, host, token, request.device, actor=ctx.caller.person.token), signed_in, ended
 
         number, signed_in, ended = host.store.write(begin)
@@ -298,6 +300,7 @@ def _follow_accounts(host: Any, pools: Sequence[views.ChargePool]) -> None:  # A
     def change(tx: Transaction, token: str) -> None:
         ended = _end(tx, host, _live(tx, token, ""))
         values = {"person": token, "device": "", "sessions": str(ended), "tickets": "0", "account": "disabled", "reason": "account disabled"}
+        values["recovery"] = charge_restoring.recovery(host, person=token, device="")
         host.evidence.append(tx, "qkd.charge_revoking", values)
         _ask(tx, host, token, "", actor="")
 

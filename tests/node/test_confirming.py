@@ -82,6 +82,9 @@ def test_no_identifier_and_no_new_password_stands_on_the_page(house: Institution
     assert phone not in page and f"{phone[:3]}****{phone[-4:]}" in page and "每一个用途" in page and "本人来电" in page
     page = shown(house, "bank", Role.MARKETING, "people.change_password", password="Neues-Pferd-8-Batterie")
     assert "Neues-Pferd" not in page and "••••" in page
+    medium = {"line": "a1", "person": "marketing", "device": "card-1", "passphrase": "Neues-Pferd-8-Batterie"}
+    page = shown(house, "bank", Role.OPERATOR, "qkd.charge_fill", **medium)
+    assert "Neues-Pferd" not in page and "••••" in page and "card-1" in page
 
 
 def test_a_text_that_would_be_markup_stays_text(house: Institutions) -> None:

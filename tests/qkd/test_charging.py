@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from workbench_qkd import charging
+from workbench_qkd import charge_restoring, charging
 from workbench_qkd.charge_schema import EVIDENCE_KINDS
 from workbench_qkd.charging import OPERATIONS, session_name
 from workbench_qkd.service import Management
@@ -19,6 +19,7 @@ from tests.qkd.entity import Entity
 from tests.qkd.linked import Stock
 from workbench.contracts import OperationContext
 from workbench.crypto import random
+from workbench.domain.evidence import RestoredEntry
 from workbench.domain.party import Role
 from workbench.errors import Denied, KeyUnavailable, NotFound, PeerUnavailable, Refused, SignInRequired, WorkbenchError
 from workbench.store import Database
@@ -334,6 +335,28 @@ def test_sessions_of_a_pool_that_the_entity_closed_itself_end_here(site: Site, e
     entity.pools.revoke(token, reason="older copy")
     charging.settle(site.service)
     assert states(site) == {held.session: "ENDED"}
+
+
+def test_a_restored_node_orders_again_what_its_copy_does_not_know(site: Site, entity: Charged) -> None:
+    account, token = new_person(site)
+    fill(site, account)
+    held = deliver(site, account)
+    entity.away = True
+    revoke(site, person=account)
+    entry = site.entries("qkd.charge_revoking")[-1]
+    site.node.store.write(lambda tx: [tx.execute("DELETE FROM qkd_charge_revoking"), tx.execute("UPDATE qkd_session SET state = 'OPEN'")])
+    ticket = sign_in(site, account)
+    restored = RestoredEntry(1, entry.kind, 1_795_000_000_000, "", "P-0a", {"recovery": entry.values["recovery"]}, ("person", "device"))
+    altered = [replace(restored, shared={"recovery": bad}) for bad in ("", "00", entry.values["recovery"][:-2])]
+    for _ in range(2):
+        (need,) = charge_restoring.replay(site.node, [restored, *altered, replace(restored, kind="qkd.charge_filled")])
+        assert need.count == 3
+    with pytest.raises(SignInRequired):
+        site.node.people.caller(ticket)
+    entity.away = False
+    assert (charging.settle(site.service), charging.settle(site.service)) == (1, 0)
+    assert states(site) == {held.session: "ENDED"} and pools(site)["card-1"].state == "REVOKED"
+    assert (site.entries("qkd.charge_revoked")[-1].values["person"], token in entry.values["recovery"]) == (token, False)
 
 
 def test_low_pools_are_on_the_health_page_and_looking_is_open_to_readers(site: Site, entity: Charged) -> None:

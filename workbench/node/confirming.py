@@ -92,6 +92,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "low_water": ("低水位", "Low-water mark"),
     "passphrase": ("介质口令", "Passphrase of the medium"),
     "disable": ("同时停用账号", "Disable the account too"),
+    "peer": ("对端站点的机构", "Institution of the far site"),
+    "check": ("新秘密的校验值", "Check value of the new secret"),
     "key_ids": ("密钥编号", "Keys"),
     "block": ("整块（-1：不按块）", "Whole block (-1: none)"),
     "with_job": ("附上求交任务与客户代号", "With the intersection and the customer's token"),

@@ -48,7 +48,7 @@ class Charges:
         self.of_row = Acting(page, ROW_ACTS, self._acted, from_row=True)
         self.of_row.offer([])
         self.told = Notes()
-        self.root = layout.stack(pane(self.table), self.of_row.root, self.acting.root, self.told)
+        self.root = layout.stack(pane(self.table), self.of_row.root, self.told, self.acting.root)
         self.root.visible = page.may("qkd.charge_status")
 
     async def read(self, line: str) -> None:
