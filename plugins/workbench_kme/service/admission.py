@@ -106,7 +106,9 @@ class CountingSocket(socket.socket):
         """Out of descriptors: close whoever waits, so that the loop does not turn round and round for them."""
         self._seldom.say("no descriptor is left for a connection")
         if self._spare < 0:
-            raise BlockingIOError
+            # Another thread took the descriptor while this one turned somebody away. Without one this raises as `accept`
+            # did, and the event loop rests for a second instead of turning round and round.
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         os.close(self._spare)
         self._spare = -1
         try:

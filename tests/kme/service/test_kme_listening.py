@@ -164,16 +164,36 @@ waiting = [socket.create_connection(counting.getsockname(), timeout=60) for _ in
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 4, hard))
 filling = []
-try:
-    while True:
-        filling.append(os.open(os.devnull, os.O_RDONLY))
-except OSError as error:
-    assert error.errno == errno.EMFILE
-try:
-    counting.accept()
-    print("accepted")
-except BlockingIOError:
-    print("nobody waits")
+
+
+def fill():
+    try:
+        while True:
+            filling.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        assert error.errno == errno.EMFILE
+
+
+def accept():
+    try:
+        counting.accept()
+        print("accepted")
+    except BlockingIOError:
+        print("nobody waits")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+
+
+fill()
+accept()
+os.close(counting._spare)  # and somebody else takes the one that was kept for this
+counting._spare = -1
+fill()
+os.close(filling.pop())
+waiting.append(socket.create_connection(counting.getsockname(), timeout=60))
+accept()
+os.close(filling.pop())
+accept()
 for one in filling:
     os.close(one)
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -194,7 +214,7 @@ print(counting.held)
 def test_without_a_descriptor_left_who_waits_is_closed_and_the_log_says_so_once() -> None:
     done = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout.splitlines() == [
-        "no descriptor is left for a connection (0 more since the last time)", "nobody waits", "1", "0",
+        "no descriptor is left for a connection (0 more since the last time)", "nobody waits", "EMFILE", "accepted", "1", "0",
     ], done.stderr  # fmt: skip
 
 
