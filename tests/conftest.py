@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import stretching
+from tests.sharing import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from tests.stretching import full_cost as full_cost
 
 stretching.choose(stretching.LEAST)

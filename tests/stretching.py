@@ -15,13 +15,19 @@ import pytest
 
 from workbench.crypto import passwords, wrap
 
-FULL = (passwords._HASHER, (wrap._PASSES, wrap._MEMORY_KIB, wrap._LANES))
-LEAST = (argon2.PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1, hash_len=32, salt_len=16), (1, 8 * 1024, 1))
+Cost = tuple[argon2.PasswordHasher, str, tuple[int, int, int]]
+
+FULL: Cost = (passwords._HASHER, passwords._NOBODY, (wrap._PASSES, wrap._MEMORY_KIB, wrap._LANES))
+LEAST: Cost = (
+    argon2.PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1, hash_len=32, salt_len=16),
+    passwords._NOBODY.replace("$m=65536,t=3,p=4$", "$m=8192,t=1,p=1$"),
+    (1, 8 * 1024, 1),
+)
 
 
-def choose(cost: tuple[argon2.PasswordHasher, tuple[int, int, int]]) -> None:
-    """From now on hash and wrap at this cost, in this process."""
-    passwords._HASHER, (wrap._PASSES, wrap._MEMORY_KIB, wrap._LANES) = cost
+def choose(cost: Cost) -> None:
+    """From now on hash, look up nobody and wrap at this cost, in this process."""
+    passwords._HASHER, passwords._NOBODY, (wrap._PASSES, wrap._MEMORY_KIB, wrap._LANES) = cost
 
 
 @pytest.fixture

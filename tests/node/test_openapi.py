@@ -59,9 +59,12 @@ def api(node: Workbench) -> Any:
     return schema
 
 
+@pytest.mark.parametrize("examples", [2, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_the_node_answers_as_its_document_says(api: Any, node: Workbench, everybody: Any, mode: GenerationMode) -> None:
-    """Every operation of the document, with requests that fit it and with requests that do not."""
+def test_the_node_answers_as_its_document_says(
+    api: Any, node: Workbench, everybody: Any, mode: GenerationMode, examples: int
+) -> None:
+    """Every operation of the document, with requests that fit it and with requests that do not; the plainest of each among them."""
     found: dict[str, str] = {}
     operations = [result.ok() for result in api.get_all_operations()]
     assert len(operations) > 40
@@ -69,7 +72,7 @@ def test_the_node_answers_as_its_document_says(api: Any, node: Workbench, everyb
         if mode is GenerationMode.NEGATIVE and operation.label == "POST /api/v1/files":
             continue  # any bytes are a file
 
-        @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
         @given(case=operation.as_strategy(generation_mode=mode))
         def answers(case: Any) -> None:
             # A ticket of its own for every request: signing out and renewing are among them.

@@ -18,7 +18,7 @@ from tests.flows.institutions import write_settings
 from tests.processes.live import STEP_TIMEOUT_S, Live, workbench
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live() -> Iterator[Live]:
     shared = Path("/dev/shm")
     base = Path(tempfile.mkdtemp(prefix="workbench-processes-", dir=shared if os.access(shared, os.W_OK) else None))
