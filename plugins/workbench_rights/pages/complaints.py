@@ -13,14 +13,13 @@ from workbench.app.parts.notes import Notes
 from workbench.app.parts.sections import Section
 from workbench_rights.pages import clocks
 from workbench_rights.pages.forms import COMPLAINT_ACTS, COMPLAINT_STATES, FILE_ACTS, NOTE, TASK_ACTS, complaint_steps
+from workbench_rights.pages.register import PAGE_ROWS, REFRESH_S, Register
 from workbench_widgets import DataTable, formats
 from workbench_widgets.panel_pane import pane
 
 Reply = Mapping[str, Any]
 CHIPS = {"OPEN": "pending", "HANDLING": "running", "CLOSED": "sealed"}
 TASK_CHIPS = {"OPEN": "pending", "DONE": "sealed", "ENDED": "neutral"}
-PAGE_ROWS = 50
-REFRESH_S = 10.0
 
 
 class Note(Section):
@@ -49,30 +48,19 @@ class Note(Section):
         self.told.tell(notes.text(t("note.made", number=self.noted["complaint"], due=clocks.due(self.noted, t)), tone="sealed"))
 
 
-class Complaints(Section):
+class Complaints(Register):
     """A row a complaint; reading one is an entry of the log."""
 
     name = "complaints"
     operation = "complaints.list"
+    states = COMPLAINT_STATES
+    state_words = "complaint_state"
 
     def __init__(self, page: PageContext, on_change: Callable[[], None]) -> None:
-        super().__init__(page)
-        self._changed = on_change
-        self.found: Reply | None = None
-        self.open_cases: list[Reply] = []
-        self.detail: Reply | None = None
-        self.after = ""
-        self._drawing = False
-        self.state = layout.select(page, "filter.state", options={})
-        self.overdue = layout.ticks(page, "filter.overdue")
-        for widget in (self.state, self.overdue):
-            widget.param.watch(lambda _event: None if self._drawing else page.start(self._again), "value")
-        self.table = DataTable(page_size=PAGE_ROWS, openable=True, state="loading")
-        self.table.on_action(lambda _name, told: page.start(self.look_at, str(told.get("id", ""))), "open")
-        self.older = layout.button(page, "filter.more", self._older)
+        super().__init__(page, on_change)
         self.noting = Acting(page, (NOTE,), self._noted)
         self.noting.offer([NOTE.operation])
-        self.case, self.timeline, self.settled = Notes(), Notes(), Notes()
+        self.settled = Notes()
         self.acting = Acting(page, COMPLAINT_ACTS, self._acted, choices=self._choices)
         self.acting.offer([])
         self.tasks, self.files = DataTable(page_size=20, state="empty"), DataTable(page_size=20, state="empty")
@@ -96,39 +84,12 @@ class Complaints(Section):
         found = self.purposes() if name == "purpose" else self.others()
         return {self.t(f"every_{name}"): "", **found}
 
-    async def read(self) -> None:
-        await self._again()
-        self.page.refresh_every(REFRESH_S, self._follow)
-
-    async def _again(self) -> None:
-        self.after = ""
-        await self._fetch()
-
-    async def _follow(self) -> None:
-        if not self.after:
-            await self._fetch()
-
-    async def _fetch(self) -> None:
-        page = self.page
-        state = "open" if self.state.value is None else self.state.value
-        self.found = await page.run(
-            page.client.call, "complaints.list", state=state, overdue=bool(self.overdue.value), after=self.after, limit=PAGE_ROWS
-        )
-        self.open_cases = list((await page.run(page.client.call, "complaints.list", state="open", limit=500))["complaints"])
-        self.draw()
-        self._changed()
-
-    async def _older(self) -> None:
-        if self.found is not None and self.found["next"]:
-            self.after = str(self.found["next"])
-            await self._fetch()
-
-    async def look_at(self, complaint: str, *, focus: bool = True) -> None:
+    async def look_at(self, case: str, *, focus: bool = True) -> None:
         """Open one: what happened, what was done, what is still owed."""
-        if not complaint:
+        if not case:
             return
         page = self.page
-        self.detail = await page.run(page.client.call, "complaints.get", complaint=complaint)
+        self.detail = await page.run(page.client.call, "complaints.get", complaint=case)
         self.finishing.offer([])
         self.taking.offer([])
         self.draw()
@@ -154,21 +115,11 @@ class Complaints(Section):
 
     # ------------------------------------------------------------------ drawing
 
-    @property
-    def _lang(self) -> formats.Lang:
-        return "zh" if self.page.lang == "zh" else "en"
-
     def draw(self) -> None:
         t = self.t
-        self._drawing = True
-        states = {t("filter.open"): "open", t("filter.any"): "", **{t(f"option.complaint_state.{one}"): one for one in COMPLAINT_STATES}}
-        layout.set_options(self.state, states)
-        self.overdue.param.update(options={t("filter.overdue"): True}, value=list(self.overdue.value))
-        self._drawing = False
-        for table in (self.table, self.tasks, self.files):
+        self.draw_filters()
+        for table in (self.tasks, self.files):
             table.lang = self.page.lang
-        self.table.heading = t("complaints.title")
-        self.table.notice = {"sentence": t("complaints.none")}
         self._draw_case()
         found = self.found
         if found is None:
@@ -180,7 +131,7 @@ class Complaints(Section):
             {"key": "due", "label": t("column.due")}, {"key": "at", "label": t("column.received"), "kind": "date"},
             {"key": "tasks", "label": t("column.tasks"), "kind": "count"},
         ]  # fmt: skip
-        self.table.rows = [
+        rows = [
             {
                 "id": one["complaint"], "complaint": one["complaint"],
                 "category": self.both(one, "category") + (t("complaints.major") if one["is_major"] else ""),
@@ -189,9 +140,7 @@ class Complaints(Section):
             }
             for one in found["complaints"]
         ]  # fmt: skip
-        self.table.total = len(self.table.rows)
-        self.table.state = "done" if self.table.rows else "empty"
-        self.older.visible = bool(found["next"])
+        self.draw_rows(found, rows)
 
     def _clock(self, one: Reply) -> dict[str, Any]:
         """The clock stops when the customer was told."""

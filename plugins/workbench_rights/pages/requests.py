@@ -9,10 +9,10 @@ from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Acting
 from workbench.app.parts.notes import Notes
-from workbench.app.parts.sections import Section
 from workbench_rights.pages import clocks
 from workbench_rights.pages.forms import KINDS, RECEIVE, REQUEST_ACTS, REQUEST_STATES
-from workbench_widgets import DataTable, formats
+from workbench_rights.pages.register import Register
+from workbench_widgets import formats
 from workbench_widgets.panel_pane import pane
 
 Reply = Mapping[str, Any]
@@ -21,36 +21,23 @@ CHIPS = {
     "ANSWERED": "sealed", "CLOSED": "neutral",
 }  # fmt: skip
 DONE = ("ANSWERED", "CLOSED")
-PAGE_ROWS = 50
-REFRESH_S = 10.0
 
 
-class Requests(Section):
+class Requests(Register):
     """A row a request; opening one is an entry of the log, and the page says so."""
 
     name = "requests"
     operation = "rights.list"
+    states = REQUEST_STATES
+    state_words = "request_state"
 
     def __init__(self, page: PageContext, on_change: Callable[[], None]) -> None:
-        super().__init__(page)
-        self._changed = on_change
-        self.found: Reply | None = None
-        self.open_cases: list[Reply] = []
-        self.detail: Reply | None = None
+        super().__init__(page, on_change)
         self.explained: Reply | None = None
-        self.after = ""
-        self._drawing = False
-        self.state = layout.select(page, "filter.state", options={})
-        self.kind = layout.select(page, "filter.kind", options={})
-        self.overdue = layout.ticks(page, "filter.overdue")
-        for widget in (self.state, self.kind, self.overdue):
-            widget.param.watch(lambda _event: None if self._drawing else page.start(self._again), "value")
-        self.table = DataTable(page_size=PAGE_ROWS, openable=True, state="loading")
-        self.table.on_action(lambda _name, told: page.start(self.look_at, str(told.get("id", ""))), "open")
-        self.older = layout.button(page, "filter.more", self._older)
+        self.kind = self.filter(layout.select(page, "filter.kind", options={}))
         self.receiving = Acting(page, (RECEIVE,), self._received)
         self.receiving.offer([RECEIVE.operation])
-        self.case, self.timeline, self.why = Notes(), Notes(), Notes()
+        self.why = Notes()
         self.acting = Acting(page, REQUEST_ACTS, self._acted)
         self.acting.offer([])
         side = layout.stack(self.case, self.acting.root, self.timeline, self.why)
@@ -59,41 +46,16 @@ class Requests(Section):
         )
         self.root = layout.split(main, side, side_px=480)
 
-    async def read(self) -> None:
-        await self._again()
-        self.page.refresh_every(REFRESH_S, self._follow)
+    def chosen(self) -> dict[str, Any]:
+        return {"kind": self.kind.value or ""}
 
-    async def _again(self) -> None:
-        self.after = ""
-        await self._fetch()
-
-    async def _follow(self) -> None:
-        if not self.after:
-            await self._fetch()
-
-    async def _fetch(self) -> None:
-        page = self.page
-        state = "open" if self.state.value is None else self.state.value
-        self.found = await page.run(
-            page.client.call, "rights.list", state=state, kind=self.kind.value or "", overdue=bool(self.overdue.value),
-            after=self.after, limit=PAGE_ROWS,
-        )  # fmt: skip
-        self.open_cases = list((await page.run(page.client.call, "rights.list", state="open", limit=500))["requests"])
-        self.draw()
-        self._changed()
-
-    async def _older(self) -> None:
-        if self.found is not None and self.found["next"]:
-            self.after = str(self.found["next"])
-            await self._fetch()
-
-    async def look_at(self, request: str, *, focus: bool = True) -> None:
+    async def look_at(self, case: str, *, focus: bool = True) -> None:
         """Open one: its content, its steps, and what can be done now."""
-        if not request:
+        if not case:
             return
         page = self.page
         self.explained = None
-        self.detail = await page.run(page.client.call, "rights.get", request=request)
+        self.detail = await page.run(page.client.call, "rights.get", request=case)
         self.draw()
         if focus:
             self.case.take_focus()
@@ -115,15 +77,7 @@ class Requests(Section):
 
     def draw(self) -> None:
         t = self.t
-        self._drawing = True
-        states = {t("filter.open"): "open", t("filter.any"): "", **{t(f"option.request_state.{one}"): one for one in REQUEST_STATES}}
-        layout.set_options(self.state, states)
-        self.overdue.param.update(options={t("filter.overdue"): True}, value=list(self.overdue.value))
-        layout.set_options(self.kind, {t("filter.every_kind"): "", **{t(f"option.kind.{one}"): one for one in KINDS}})
-        self._drawing = False
-        self.table.lang = self.page.lang
-        self.table.heading = t("requests.title")
-        self.table.notice = {"sentence": t("requests.none")}
+        self.draw_filters(kind={t("filter.every_kind"): "", **{t(f"option.kind.{one}"): one for one in KINDS}})
         self._draw_case()
         found = self.found
         if found is None:
@@ -134,7 +88,7 @@ class Requests(Section):
             {"key": "state", "label": t("column.state"), "kind": "state"}, {"key": "clock", "label": t("column.clock"), "kind": "state"},
             {"key": "due", "label": t("column.due")}, {"key": "at", "label": t("column.received"), "kind": "date"},
         ]  # fmt: skip
-        self.table.rows = [
+        rows = [
             {
                 "id": one["request"], "request": one["request"], "kind": self.both(one, "kind"),
                 "state": {"state": CHIPS.get(one["state"], "neutral"), "label": self.both(one, "state")},
@@ -142,9 +96,7 @@ class Requests(Section):
             }
             for one in found["requests"]
         ]  # fmt: skip
-        self.table.total = len(self.table.rows)
-        self.table.state = "done" if self.table.rows else "empty"
-        self.older.visible = bool(found["next"])
+        self.draw_rows(found, rows)
 
     def _draw_case(self) -> None:
         t, detail = self.t, self.detail
@@ -181,10 +133,6 @@ class Requests(Section):
         )
         self.acting.offer(info["steps"], request=info["request"])
         self._draw_explained()
-
-    @property
-    def _lang(self) -> formats.Lang:
-        return "zh" if self.page.lang == "zh" else "en"
 
     def _restriction(self, info: Reply) -> str:
         if not info["restricted_from_ms"]:
