@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lab_fixtures import Institutions
+from lab_fixtures import Institutions, wait_for
 from workbench.domain.party import Role
 
 Window = Callable[..., Any]
-RUN_MS = 60_000
+RUN_MS = 120_000
+WAIT_S = 30
 
 
 def strip(frame: Any) -> Any:
@@ -18,7 +19,9 @@ def strip(frame: Any) -> Any:
     return frame.locator("h2[data-focus=strip]").first
 
 
-def test_a_list_is_compared_from_the_wizard_to_the_saved_file(window: Window, institutions: Institutions) -> None:
+def test_a_list_is_compared_from_the_wizard_to_the_saved_file(
+    window: Window, institutions: Institutions, nothing_waits: None
+) -> None:
     lab = window()
     lab.sign_in(Role.MARKETING)
     frame = lab.open("intersection")
@@ -30,10 +33,11 @@ def test_a_list_is_compared_from_the_wizard_to_the_saved_file(window: Window, in
         frame.get_by_role("button", name="下一步").click()
         frame.locator(f"h2:has-text('{awaited}')").first.wait_for()
         # After an action the keyboard is at the changed answer.
-        assert frame.locator("body").evaluate(FOCUSED) == "strip"
+        wait_for(lambda: frame.locator("body").evaluate(FOCUSED) == "strip", WAIT_S)
         lab.shot(f"wizard-{number}")
     frame.get_by_text(re.compile(r"已存草稿 \d\d:\d\d")).wait_for()
-    assert frame.get_by_text("它保证不了什么").count() and frame.get_by_text("合成数据").count()
+    for said in ("它保证不了什么", "合成数据"):
+        frame.get_by_text(said).first.wait_for(state="attached")
     frame.get_by_role("button", name="提议求交").click()
     frame.locator("h2:has-text('批准，可以离开')").first.wait_for()
     lab.shot("wizard-5-waiting")
@@ -93,8 +97,9 @@ def a_copy_waits_as_a_draft_and_its_side_column_is_a_drawer_on_a_narrow_tab(lab:
     lab.shot("drawer")
     lab.page.keyboard.press("Escape")
     frame.get_by_role("dialog").wait_for(state="detached")
-    assert frame.locator("body").evaluate(FOCUSED_TEXT).startswith("授权覆盖"), "the keyboard is back at the button"
-    assert frame.locator("body").evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), "nothing is cut off"
+    # The keyboard is back at the button, and nothing is cut off.
+    wait_for(lambda: frame.locator("body").evaluate(FOCUSED_TEXT).startswith("授权覆盖"), WAIT_S)
+    wait_for(lambda: frame.locator("body").evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), WAIT_S)
     frame.get_by_role("button", name="丢弃草稿").click()
     frame.get_by_role("button", name="确定丢弃，不能找回").click()
     frame.locator("h2:has-text('没有提议的草稿')").wait_for(state="hidden")
@@ -115,7 +120,7 @@ def test_a_bad_file_is_named_and_the_page_stays_usable_on_a_narrow_tab(window: W
     frame.locator(".band.refused:has-text('七月名单.csv')").wait_for(timeout=RUN_MS)
     frame.get_by_text("本次未导入任何一行").first.wait_for()
     lab.shot("refused-file-narrow")
-    assert frame.locator("body").evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), "nothing is cut off"
+    wait_for(lambda: frame.locator("body").evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), WAIT_S)  # nothing is cut off
     lab.page.click(".wb-status:has-text('English')")
     frame.get_by_role("button", name="Import list").wait_for(state="hidden")
     frame.get_by_role("button", name="Back").click()

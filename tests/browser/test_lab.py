@@ -13,6 +13,8 @@ from lab_fixtures import AUDIENCE, Institutions, wait_for
 from workbench.domain.party import Role
 from workbench.supervisor import running_nodes, start_nodes, stop_nodes
 
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
 Window = Callable[..., Any]
 
 
@@ -37,7 +39,7 @@ def test_a_person_signs_in_and_works_and_no_request_leaves_the_machine(window: W
     lab.shot("intersection-zh-light")
     lab.open("evidence")
     lab.shot("evidence-zh-light")
-    assert lab.page.locator(".lm-TabBar-tabLabel:has-text('证据')").count() == 1
+    expect(lab.page.locator(".lm-TabBar-tabLabel:has-text('证据')")).to_have_count(1)
     lab.nothing_left_the_machine()
 
 
@@ -51,7 +53,7 @@ def test_language_and_theme_change_without_a_reload_and_keep_what_was_typed(wind
     lab.page.click(".wb-status:has-text('English')")
     lab.page.wait_for_selector("h3:has-text('Nodes')")
     lab.page.wait_for_selector(".lm-TabBar-tabLabel:has-text('Evidence')")
-    assert frame.locator("html[lang=en]").count() == 1
+    expect(frame.locator("html[lang=en]")).to_have_count(1)
     lab.page.click(".wb-status:has-text('Light')")
     frame.locator("html[data-theme=dark]").wait_for()
     lab.shot("evidence-en-dark")
@@ -70,29 +72,35 @@ def test_signing_out_clears_the_screen_of_every_page(window: Window, institution
     frame.locator(f"text={job[-4:]}").first.wait_for()
     lab.page.click("[data-key=sign-out]")
     frame.locator("h2:has-text('先登录')").wait_for()
-    assert frame.locator(f"text={job[-4:]}").count() == 0
+    expect(frame.locator(f"text={job[-4:]}")).to_have_count(0)
     lab.shot("page-signed-out")
-    assert lab.page.locator(".jp-LauncherCard:has-text('求交')").count() == 0
+    expect(lab.page.locator(".jp-LauncherCard:has-text('求交')")).to_have_count(0)
 
 
 def test_a_deep_link_to_a_page_of_another_role_is_refused_and_leaves_evidence(window: Window, institutions: Institutions) -> None:
     lab = window()
     lab.sign_in(Role.OPERATOR)
+    lab.page.wait_for_selector("[data-key=page-evidence]")
     assert lab.page.locator("[data-key=page-intersection]").count() == 0
     with institutions.client("broker", Role.OPERATOR) as client:
-        before = len([one for one in client.evidence.timeline(limit=1000).entries if one.kind == "action.refused"])
+
+        def refused() -> list[Any]:
+            """The newest refusals: a page of the log holds a thousand entries, and this one may be longer."""
+            return list(client.evidence.timeline(kind="action.refused", limit=1000).entries)
+
+        before = max((one.index for one in refused()), default=-1)
         other = lab.context.new_page()
         other.goto(f"{institutions.lab().base_url}workbench/app/page?name=intersection")
         other.wait_for_selector(".band.refused")
         assert "DENIED" in other.inner_text(".band.refused")
         assert "运维岗" in other.inner_text(".band.refused")
         other.screenshot(path=lab.shots / "denied.png")
-        refused = [one for one in client.evidence.timeline(limit=1000).entries if one.kind == "action.refused"]
-        assert len(refused) == before + 1
-        assert refused[-1]["values"] == {"operation": "pages.open", "code": "DENIED"}
+        assert [one["values"] for one in refused() if one.index > before] == [{"operation": "pages.open", "code": "DENIED"}]
 
 
-def test_an_approver_decides_on_the_nodes_own_page_while_the_sidebar_follows(window: Window, institutions: Institutions) -> None:
+def test_an_approver_decides_on_the_nodes_own_page_while_the_sidebar_follows(
+    window: Window, institutions: Institutions, nothing_waits: None
+) -> None:
     with institutions.client("broker", Role.MARKETING) as marketing:
         job = marketing.intersection.propose(partner="bank", purpose="wealth-marketing", audience=AUDIENCE).job
         lab = window("bank")
@@ -102,18 +110,15 @@ def test_an_approver_decides_on_the_nodes_own_page_while_the_sidebar_follows(win
         lab.shot("inbox")
         with lab.context.expect_page() as opened:
             frame.locator("button:has-text('批准'):visible").first.click()
-            again = frame.locator("[role=dialog] button:has-text('批准'):visible, button:has-text('打开节点'):visible")
-            if again.count():
-                again.first.click()
         popup = opened.value
         popup.wait_for_selector("#password")
         popup.screenshot(path=lab.shots / "confirm.png")
         assert urlparts(popup.url) == institutions.node_url("bank")
         lab.confirm(popup, Role.APPROVER)
-        wait_for(lambda: marketing.intersection.job(job=job).state not in ("PROPOSED",), 20)
+        wait_for(lambda: marketing.intersection.job(job=job).state not in ("PROPOSED",), 90)
         frame.locator(".band.sealed, .band:has-text('已执行')").first.wait_for()
         lab.shot("approved")
-        assert wait_for(lambda: marketing.intersection.job(job=job).is_final and marketing.intersection.job(job=job), 60).state == "RELEASED"
+        assert wait_for(lambda: marketing.intersection.job(job=job).is_final and marketing.intersection.job(job=job), 180).state == "RELEASED"
     lab.nothing_left_the_machine()
 
 
@@ -127,7 +132,7 @@ def test_a_page_stays_usable_while_an_intersection_runs(window: Window, institut
         frame.locator("input:visible").first.fill("typed while it runs")
         lab.open("intersection")
         lab.shot("while-running")
-        wait_for(lambda: marketing.intersection.job(job=job).is_final, 60)
+        wait_for(lambda: marketing.intersection.job(job=job).is_final, 180)
     lab.page.wait_for_selector(".wb-side p:has-text('没有正在进行的求交')")
 
 
@@ -137,15 +142,15 @@ def test_a_node_that_is_away_is_said_so_and_pages_come_back_with_it(window: Wind
     frame = lab.open("intersection")
     stop_nodes(institutions.workspace, parties=("broker",))
     try:
-        lab.page.wait_for_selector(".wb-failed", timeout=15_000)
+        lab.page.wait_for_selector(".wb-failed")
         lab.shot("node-away")
-        lab.open("evidence").locator(".band.failed").first.wait_for(timeout=15_000)
+        lab.open("evidence").locator(".band.failed").first.wait_for()
         lab.shot("page-node-away")
     finally:
         start_nodes(institutions.workspace)
         institutions.nodes = running_nodes(institutions.workspace)
-    lab.page.wait_for_selector(".wb-failed", state="detached", timeout=15_000)
-    lab.frame().locator(".band.failed").first.wait_for(state="detached", timeout=15_000)
+    lab.page.wait_for_selector(".wb-failed", state="detached", timeout=60_000)
+    lab.frame().locator(".band.failed").first.wait_for(state="detached", timeout=60_000)
     assert frame is not None
     lab.shot("node-back")
 
@@ -166,17 +171,17 @@ def test_a_notebook_shows_pages_and_widgets_and_saves_neither_state_nor_numbers(
     nbformat.write(notebook, path)
     lab = window(path="lab/tree/try.ipynb")
     lab.sign_in(Role.MARKETING)
-    lab.page.wait_for_selector(".jp-NotebookPanel", timeout=20_000)
-    lab.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=40_000)
+    lab.page.wait_for_selector(".jp-NotebookPanel", timeout=60_000)
+    lab.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
     lab.page.click(".jp-NotebookPanel .jp-Notebook .jp-Cell >> nth=0")
     lab.page.evaluate("() => window.jupyterapp?.commands.execute('notebook:run-all-cells')")
     lab.page.click(".lm-MenuBar-item:has-text('Run')")
     lab.page.click('li[data-command="runmenu:run-all"]')
-    lab.page.wait_for_selector(".jp-OutputArea-output:has-text('甲证券 · 营销 01')", timeout=30_000)
-    lab.page.wait_for_selector(".jp-OutputArea svg", timeout=20_000)
+    lab.page.wait_for_selector(".jp-OutputArea-output:has-text('甲证券 · 营销 01')", timeout=90_000)
+    lab.page.wait_for_selector(".jp-OutputArea svg", timeout=60_000)
     lab.page.wait_for_selector(".jp-OutputArea-output:has-text('history False []')")
     frame = lab.page.frame_locator(".jp-OutputArea iframe")
-    frame.locator("body[data-ready]").wait_for(timeout=30_000)
+    frame.locator("body[data-ready]").wait_for(timeout=60_000)
     lab.shot("notebook")
     lab.page.keyboard.press("Control+s")
 
@@ -184,7 +189,7 @@ def test_a_notebook_shows_pages_and_widgets_and_saves_neither_state_nor_numbers(
         text = path.read_text("utf-8")
         return text if "营销 01" in text else None
 
-    text = wait_for(saved, 20)
+    text = wait_for(saved, 60)
     assert "9900000317" not in text.replace("'1' + '9900000317'", "")
     assert "widget-state" not in text and "widget-view" not in text
     assert json.loads(text)["cells"][0]["outputs"]
