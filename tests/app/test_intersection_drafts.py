@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -103,6 +104,36 @@ def test_nothing_is_saved_before_something_was_chosen_and_one_draft_is_changed_a
 
     asyncio.run(look())
     assert len(drafts(house)) == 1
+
+
+def test_a_view_that_goes_waits_for_the_save_that_is_under_way_and_saves_what_came_after(house: Institutions) -> None:
+    """The history reads the drafts when it opens: it showed none, or the choices of before."""
+    page, desk = marketing(house)
+    wizard = Wizard(page, Going())
+    call, begun, goes_on = desk.call, threading.Event(), threading.Event()
+
+    def slow(operation: str, /, **request: Any) -> Any:
+        if operation == "intersection.draft_save" and not begun.is_set():
+            begun.set()
+            goes_on.wait(60)
+        return call(operation, **request)
+
+    async def leave() -> None:
+        await walk(wizard, purpose=population.SPARE[0])
+        await settled(wizard)
+        desk.call = slow  # type: ignore[method-assign]
+        wizard.draft.rule = "资产档 = A"
+        saving = asyncio.create_task(wizard.keeper.save())
+        assert await asyncio.to_thread(begun.wait, 60)
+        wizard.draft.rule = "资产档 = B"
+        leaving = asyncio.create_task(wizard.keeper.flush())
+        await asyncio.sleep(0.2)
+        assert not leaving.done()
+        goes_on.set()
+        await asyncio.gather(saving, leaving)
+
+    asyncio.run(leave())
+    assert [one.audience for one in drafts(house)] == ["资产档 = B"]
 
 
 def test_a_proposal_ends_its_draft(house: Institutions) -> None:

@@ -83,7 +83,7 @@ def a_copy_waits_as_a_draft_and_its_side_column_is_a_drawer_on_a_narrow_tab(lab:
     frame.get_by_role("button", name="上一步").click()
     frame.get_by_role("button", name="上一步").click()
     frame.get_by_role("button", name="全部求交").click()
-    frame.locator("h2:has-text('没有提议的草稿')").wait_for()
+    frame.locator("h2:has-text('没有提议的草稿')").wait_for(timeout=RUN_MS)
     lab.shot("history-with-draft")
     lab.page.set_viewport_size({"width": 960, "height": 900})
     frame.get_by_role("button", name="继续", exact=True).first.click()

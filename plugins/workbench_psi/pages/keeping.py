@@ -15,6 +15,8 @@ from workbench_psi.pages.names import Names
 from workbench_widgets import formats
 
 AUTOSAVE_S = 1.0
+BUSY_S = 0.05
+"""How often a view that goes looks whether a save has ended."""
 STEP_NAMES = ("list", "quality", "audience", "terms")
 Choices = Mapping[str, Any]
 """Request of intersection.draft_save without the draft's id."""
@@ -83,7 +85,9 @@ class DraftKeeper:
             self.touch()  # changed while it was being saved
 
     async def flush(self) -> None:
-        """Save what is not saved yet, because the view goes."""
+        """Save what is not saved yet, because the view goes; what takes its place reads the drafts when this returns."""
+        while self._busy:  # noqa: ASYNC110 - a task of the page, which tells nobody; what was chosen since is saved too
+            await asyncio.sleep(BUSY_S)
         if self._last is not None and not self._ended and self._choices() != self._last:
             await self.save()
 
