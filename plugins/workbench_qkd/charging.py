@@ -37,8 +37,9 @@ from workbench_qkd.service import ChannelService, Management, service_of
 WHAT: Final = "charge"
 SUITE: Final = "SM4-GCM"
 LEAST_PAUSE_S: Final = 0.2
+LEFT_ALONE_MS: Final = 5_000
 _settling = threading.Lock()
-"""One revocation at a time: whoever began it tells what it did, the thread that follows the entity only repeats it."""
+"""One revocation at a time is asked of an entity: whoever began it tells what it did, the thread that follows only repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,25 +243,27 @@ def revoke(ctx: OperationContext, request: RevokeHolderRequest) -> RevokeHolderR
     if not service.is_configured:
         service.client()  # raises NO_KME
     token = _token(host, request.person) if request.person else ""
+    tickets = _disable(ctx, request.person) if request.disable else 0
+    account = _account(host, token)
+    sealed = charge_restoring.recovery(host, person=token, device=request.device)
+
+    def begin(tx: Transaction) -> tuple[int, int, int]:
+        signed_in = tickets + (host.people.sign_out_everywhere(tx, request.person) if token and not request.device else 0)
+        ended = _end(tx, host, _live(tx, token, request.device))
+        values = {"person": token, "device": request.device, "sessions": str(ended), "tickets": str(signed_in), "account": account}
+        values |= {"reason": request.reason, "recovery": sealed}
+        host.evidence.append(tx, "qkd.charge_revoking", values, actor=ctx.caller.person.token)
+        return _ask(tx, host, token, request.device, actor=ctx.caller.person.token), signed_in, ended
+
+    number, signed_in, ended = host.store.write(begin)  # before the lock: an entity that hangs delays nothing of this
+    problem: WorkbenchError | None = None
+    done = views.ChargesRevoked(0, 0, [])
+    more = 0
     with _settling:
-        tickets = _disable(ctx, request.person) if request.disable else 0
-        account = _account(host, token)
-        sealed = charge_restoring.recovery(host, person=token, device=request.device)
-
-        def begin(tx: Transaction) -> tuple[int, int, int]:
-            signed_in = tickets + (host.people.sign_out_everywhere(tx, request.person) if token and not request.device else 0)
-            ended = _end(tx, host, _live(tx, token, request.device))
-            values = {"person": token, "device": request.device, "sessions": str(ended), "tickets": str(signed_in), "account": account}
-            values |= {"reason": request.reason, "recovery": sealed}
-            host.evidence.append(tx, "qkd.charge_revoking", values, actor=ctx.caller.person.token)
-            return _ask(tx, host, token, request.device, actor=ctx.caller.person.token), signed_in, ended
-
-        number, signed_in, ended = host.store.write(begin)
-        problem: WorkbenchError | None = None
-        done = views.ChargesRevoked(0, 0, [])
-        more = 0
+        mine = [one for one in _waiting(host) if one.number == number]  # none: repeated and done while this waited for its turn
         try:
-            done, more = _settle(service, next(one for one in _waiting(host) if one.number == number))
+            for one in mine:
+                done, more = _settle(service, one)
         except WorkbenchError as error:
             problem = error
     return RevokeHolderReply(
@@ -270,15 +273,19 @@ def revoke(ctx: OperationContext, request: RevokeHolderRequest) -> RevokeHolderR
     )  # fmt: skip
 
 
-def settle(service: ChannelService) -> int:
-    """Ask the entity again for what it has not confirmed, revoke media of disabled accounts, end sessions of closed pools; how many revocations."""
+def settle(service: ChannelService, *, least_age_ms: int = 0) -> int:
+    """Ask the entity again for what it has not confirmed, revoke media of disabled accounts, end sessions of closed pools; how many revocations.
+
+    least_age_ms: a younger revocation is left to whoever asked for it.
+    """
     host = service.host
     pools = service.client().charges()
     if not pools and not _waiting(host):
         return 0
     with _settling:
         _follow_accounts(host, pools)
-        waiting = _waiting(host)
+        now = host.now_ms()  # one of a clock that was set back since counts as old
+        waiting = [one for one in _waiting(host) if not one.actor or not now - least_age_ms < one.asked_ms <= now]
         for one in waiting:
             _settle(service, one)
         closed = [one for one in pools if one.revoked]
@@ -423,7 +430,7 @@ class ChargeKeeper:
         while not self._stop.wait(max(LEAST_PAUSE_S, float(self._host.setting("qkd.follow_s")))):
             service = service_of(self._host)
             try:
-                settle(service)
+                settle(service, least_age_ms=LEFT_ALONE_MS)
             except WorkbenchError:
                 continue
             except Exception as fault:  # noqa: BLE001 - a fault in one round must not end following for ever

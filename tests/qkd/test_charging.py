@@ -306,6 +306,7 @@ def test_while_the_entity_is_away_the_rest_ends_at_once_and_the_mirror_as_soon_a
         with pytest.raises(Refused, match="CHARGE_REVOKED"):
             each(site, account)
     assert pools(site)["card-1"].state == "REVOKING"
+    assert charging.settle(site.service, least_age_ms=3_600_000) == 0, "a young one is left to whoever asked for it"
     before = len(site.entries("qkd.charge_revoked"))
     assert (charging.settle(site.service), charging.settle(site.service)) == (1, 0)
     (entry,) = site.entries("qkd.charge_revoked")[before:]

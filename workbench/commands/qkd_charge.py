@@ -41,7 +41,7 @@ def fill(options: Options) -> int:
     """Fill a medium: the file is written once, under the passphrase of the person who takes it."""
     out = Path(options.out)
     require_place(out)
-    passphrase = secret_line(PASSPHRASE, "介质口令 / passphrase of the medium: ", twice=True)
+    passphrase = secret_line(PASSPHRASE, "介质口令 / passphrase of the medium: ", twice=True).strip()
     request = {
         "line": options.line, "person": options.person, "device": options.device, "count": options.count, "low_water": options.low_water,
         "passphrase": passphrase,
@@ -85,7 +85,7 @@ def open_delivery(options: Options) -> int:
         if not path.is_file():
             raise Refused(f"没有文件「{path.name}」", f"There is no file {path.name}", code="NO_FILE")
         files.append(path.read_bytes())
-    passphrase = secret_line(PASSPHRASE, "介质口令 / passphrase of the medium: ")
+    passphrase = secret_line(PASSPHRASE, "介质口令 / passphrase of the medium: ").strip()
     again, key_id, provenance, value = module.use_medium(files[0], passphrase, files[1])
     if again:
         write_private(medium, again)
