@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, Field, shared
 
 OWNER = "anchor"
 
@@ -77,48 +77,44 @@ def _kind(name: str, zh: str, en: str, *fields: Field) -> EvidenceKind:
     return EvidenceKind(name, fields, zh, en)
 
 
-def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.SHARED, zh, en, unit)
-
-
-_SIZE = _shared("size", "所锚定检查点的条数", "entries of the anchored checkpoint", "entries")
-_NOTE = _shared("note_sha256", "所锚定检查点全文的 SHA-256", "SHA-256 of the anchored note")
-_SIGNERS = _shared("cosigners", "检查点上的共签机构", "institutions that had co-signed the note")
-_WHAT = _shared("what", "锚定方式：rfc3161 或 evm", "rfc3161 or evm")
-_CHAIN = _shared("chain_id", "链的编号", "id of the chain")
-_CONTRACT = _shared("contract", "锚定合约地址", "address of the contract")
-_TRANSACTION = _shared("transaction", "交易哈希", "hash of the transaction")
-_BLOCK = _shared("block", "区块高度", "number of the block")
+_SIZE = shared("size", "所锚定检查点的条数", "entries of the anchored checkpoint", "entries")
+_NOTE = shared("note_sha256", "所锚定检查点全文的 SHA-256", "SHA-256 of the anchored note")
+_SIGNERS = shared("cosigners", "检查点上的共签机构", "institutions that had co-signed the note")
+_WHAT = shared("what", "锚定方式：rfc3161 或 evm", "rfc3161 or evm")
+_CHAIN = shared("chain_id", "链的编号", "id of the chain")
+_CONTRACT = shared("contract", "锚定合约地址", "address of the contract")
+_TRANSACTION = shared("transaction", "交易哈希", "hash of the transaction")
+_BLOCK = shared("block", "区块高度", "number of the block")
 
 KINDS = (
     _kind(
         "anchor.ordered", "有人要求立即锚定、取走一份离线请求或查看锚定账户", "somebody asked for an anchor now, took a request file or read the account",
-        _shared("what", "锚定方式：rfc3161、evm，或 account", "rfc3161, evm, or account"), _SIZE,
+        shared("what", "锚定方式：rfc3161、evm，或 account", "rfc3161, evm, or account"), _SIZE,
     ),
     _kind(
         "anchor.key_made", "生成了链上锚定账户，请登记方登记此地址", "an account for anchoring was made; the registrar registers it",
-        _shared("address", "账户地址", "address of the account"),
-        _shared("origin_id", "本日志在合约里的编号", "number of this log in the contract"),
+        shared("address", "账户地址", "address of the account"),
+        shared("origin_id", "本日志在合约里的编号", "number of this log in the contract"),
     ),
     _kind(
         "anchor.stamped", "外部时间戳机构为检查点盖了时间戳，已核对", "an outside authority stamped a checkpoint; the token was verified",
         _SIZE, _NOTE, _SIGNERS,
-        _shared("time", "时间戳机构给出的时间（UTC）", "time by the authority, UTC"),
-        _shared("serial", "时间戳编号", "serial number of the token"),
-        _shared("policy", "时间戳政策", "policy of the token"),
-        _shared("signer_sha256", "钉住的签发证书指纹", "SHA-256 of the pinned certificate"),
-        _shared("reply_sha256", "时间戳回复的 SHA-256", "SHA-256 of the reply"),
+        shared("time", "时间戳机构给出的时间（UTC）", "time by the authority, UTC"),
+        shared("serial", "时间戳编号", "serial number of the token"),
+        shared("policy", "时间戳政策", "policy of the token"),
+        shared("signer_sha256", "钉住的签发证书指纹", "SHA-256 of the pinned certificate"),
+        shared("reply_sha256", "时间戳回复的 SHA-256", "SHA-256 of the reply"),
     ),
     _kind(
         "anchor.anchored", "检查点已锚定到链上，达到确认数并逐字节读回核对", "a checkpoint stands on the chain, confirmed and read back byte for byte",
         _SIZE, _NOTE, _SIGNERS, _CHAIN, _CONTRACT, _TRANSACTION, _BLOCK,
-        _shared("block_hash", "区块哈希", "hash of the block"),
-        _shared("time", "区块时间（UTC）", "time of the block, UTC"),
-        _shared("confirmations", "要求的确认数", "confirmations demanded", "blocks"),
+        shared("block_hash", "区块哈希", "hash of the block"),
+        shared("time", "区块时间（UTC）", "time of the block, UTC"),
+        shared("confirmations", "要求的确认数", "confirmations demanded", "blocks"),
     ),
     _kind(
         "anchor.failed", "锚定没有成功；同一原因只记一次，直到成功", "an anchor failed; once for each reason until one succeeds",
-        _WHAT, _SIZE, _shared("code", "原因代码", "code of the reason"),
+        _WHAT, _SIZE, shared("code", "原因代码", "code of the reason"),
     ),
     _kind(
         "anchor.lost", "已锚定的检查点在链上不见了（链重组或换了旧数据）", "an anchored checkpoint is on the chain no more (reorganisation or older data)",
@@ -126,11 +122,11 @@ KINDS = (
     ),
     _kind(
         "anchor.conflict", "链上的内容与日志互相矛盾", "what the chain says and the log contradict each other",
-        _shared("origin", "涉及哪家机构的日志", "whose log"),
-        _shared("problem", "矛盾的种类", "kind of contradiction"),
-        _shared("size", "链上检查点的条数", "entries of the head on the chain", "entries"),
+        shared("origin", "涉及哪家机构的日志", "whose log"),
+        shared("problem", "矛盾的种类", "kind of contradiction"),
+        shared("size", "链上检查点的条数", "entries of the head on the chain", "entries"),
         _CHAIN, _CONTRACT,
-        _shared("detail", "链上所示内容的 SHA-256", "SHA-256 of what the chain shows"),
+        shared("detail", "链上所示内容的 SHA-256", "SHA-256 of what the chain shows"),
     ),
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, closed
 
 OWNER = "assessment"
 
@@ -55,55 +55,51 @@ MIGRATIONS = (
 )
 
 
-def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit)
-
-
-_ASSESSMENT = _closed("assessment", "影响评估编号", "number of the assessment")
-_PURPOSE = _closed("purpose", "用途", "purpose")
-_RECIPIENT = _closed("recipient", "接收方", "recipient")
-_REASON = _closed("reason", "理由", "reason")
-_BREACH = _closed("breach", "泄露事件编号", "number of the breach")
-_KIND = _closed("kind", "事件或演练", "incident or drill")
+_ASSESSMENT = closed("assessment", "影响评估编号", "number of the assessment")
+_PURPOSE = closed("purpose", "用途", "purpose")
+_RECIPIENT = closed("recipient", "接收方", "recipient")
+_REASON = closed("reason", "理由", "reason")
+_BREACH = closed("breach", "泄露事件编号", "number of the breach")
+_KIND = closed("kind", "事件或演练", "incident or drill")
 
 EVIDENCE_KINDS = (
     EvidenceKind("assessment.drafted", (_ASSESSMENT, _PURPOSE, _RECIPIENT), "起草影响评估", "an impact assessment was drafted or changed"),
-    EvidenceKind("assessment.submitted", (_ASSESSMENT, _closed("digest", "内容摘要 SM3", "SM3 of the content")), "提交影响评估", "an impact assessment was submitted"),
+    EvidenceKind("assessment.submitted", (_ASSESSMENT, closed("digest", "内容摘要 SM3", "SM3 of the content")), "提交影响评估", "an impact assessment was submitted"),
     EvidenceKind(
         "assessment.approved",
         (
-            _ASSESSMENT, _PURPOSE, _RECIPIENT, _closed("data_class", "最高数据类别", "highest data class"),
-            _closed("conclusion", "结论", "conclusion"), _closed("until", "有效至", "until", "ms"),
-            _closed("digest", "内容摘要 SM3", "SM3 of the content"),
+            _ASSESSMENT, _PURPOSE, _RECIPIENT, closed("data_class", "最高数据类别", "highest data class"),
+            closed("conclusion", "结论", "conclusion"), closed("until", "有效至", "until", "ms"),
+            closed("digest", "内容摘要 SM3", "SM3 of the content"),
         ),
         "第二人批准影响评估", "a second person approved an impact assessment",
     ),
     EvidenceKind("assessment.returned", (_ASSESSMENT, _REASON), "退回影响评估", "an impact assessment was sent back"),
     EvidenceKind("assessment.revoked", (_ASSESSMENT, _REASON), "撤销影响评估", "an impact assessment was revoked"),
-    EvidenceKind("assessment.exported", (_ASSESSMENT, _closed("file_sm3", "文件 SM3", "SM3 of the file")), "导出影响评估", "an impact assessment was exported"),
+    EvidenceKind("assessment.exported", (_ASSESSMENT, closed("file_sm3", "文件 SM3", "SM3 of the file")), "导出影响评估", "an impact assessment was exported"),
     EvidenceKind(
         "assessment.missing",
-        (_PURPOSE, _RECIPIENT, _closed("step", "步骤", "step"), _closed("why", "缺什么", "what is missing")),
+        (_PURPOSE, _RECIPIENT, closed("step", "步骤", "step"), closed("why", "缺什么", "what is missing")),
         "试点阶段：任务没有已批准的影响评估", "trial stage: a job goes on without an approved impact assessment",
     ),
     EvidenceKind(
         "assessment.records_exported",
-        (_closed("records", "记录数", "records", "1"), _closed("format", "格式", "format"), _closed("file_sm3", "文件 SM3", "SM3 of the file")),
+        (closed("records", "记录数", "records", "1"), closed("format", "格式", "format"), closed("file_sm3", "文件 SM3", "SM3 of the file")),
         "导出处理记录", "processing records were exported",
     ),
-    EvidenceKind("breach.opened", (_BREACH, _KIND, _closed("scope", "范围", "scope")), "登记泄露事件或演练", "a breach or a drill was registered"),
+    EvidenceKind("breach.opened", (_BREACH, _KIND, closed("scope", "范围", "scope")), "登记泄露事件或演练", "a breach or a drill was registered"),
     EvidenceKind(
         "breach.searched",
-        (_BREACH, _KIND, _closed("persons", "受影响的人数", "persons affected", "1"), _closed("unfound", "日志中有而未找到的人数", "persons in the log that were not found", "1")),
+        (_BREACH, _KIND, closed("persons", "受影响的人数", "persons affected", "1"), closed("unfound", "日志中有而未找到的人数", "persons in the log that were not found", "1")),
         "查找受影响的人", "affected persons were looked for",
     ),
-    EvidenceKind("breach.table_made", (_BREACH, _KIND, _closed("rows", "行数", "rows", "1"), _closed("file_sm3", "文件 SM3", "SM3 of the file")), "导出受影响的人", "the table of affected persons was made"),
+    EvidenceKind("breach.table_made", (_BREACH, _KIND, closed("rows", "行数", "rows", "1"), closed("file_sm3", "文件 SM3", "SM3 of the file")), "导出受影响的人", "the table of affected persons was made"),
     EvidenceKind(
         "breach.letters_made",
-        (_BREACH, _KIND, _closed("tell_persons", "是否通知个人", "whether persons are told"), _closed("file_sm3", "文件 SM3", "SM3 of the file"), _REASON),
+        (_BREACH, _KIND, closed("tell_persons", "是否通知个人", "whether persons are told"), closed("file_sm3", "文件 SM3", "SM3 of the file"), _REASON),
         "生成泄露通知草稿", "drafts of breach notices were made",
     ),
-    EvidenceKind("breach.closed", (_BREACH, _KIND, _closed("report", "报告摘要 SM3", "SM3 of the report")), "泄露事件或演练结束", "a breach or a drill was closed"),
+    EvidenceKind("breach.closed", (_BREACH, _KIND, closed("report", "报告摘要 SM3", "SM3 of the report")), "泄露事件或演练结束", "a breach or a drill was closed"),
 )  # fmt: skip
 
 SETTINGS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, closed, personal, shared
 from workbench_consent import changes
 from workbench_consent.capture import schema as capture
 from workbench_consent.notices import schema as notices
@@ -176,40 +176,27 @@ MIGRATIONS = (
 )
 
 
-def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.SHARED, zh, en, unit)
-
-
-def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit)
-
-
-def _personal(name: str, zh: str, en: str, unit: str = "") -> Field:
-    """A value about the customer an entry names: under that customer's key, and erased with the customer."""
-    return Field(name, Visibility.COMMITTED, zh, en, unit, subject=True)
-
-
-_SUBJECT = _personal("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only")
-_PURPOSE = _personal("purpose", "用途，* 为全部", "purpose, * for every one")
-_RECIPIENT = _personal("recipient", "接收方，* 为全部", "recipient, * for every one")
-_REASON = _personal("reason", "经办理由", "reason given by staff")
-_RECOVERY = _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
+_SUBJECT = personal("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only")
+_PURPOSE = personal("purpose", "用途，* 为全部", "purpose, * for every one")
+_RECIPIENT = personal("recipient", "接收方，* 为全部", "recipient, * for every one")
+_REASON = personal("reason", "经办理由", "reason given by staff")
+_RECOVERY = shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
 
 EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.imported",
         (
-            _shared("root", "授权记录的 SM3 默克尔根", "SM3 Merkle root of the grant rows"),
-            _closed("file", "文件名", "name of the file"),
-            _closed("event", "授权事件序号", "number of the consent event"),
-            _closed("first_record", "首条记录号", "number of the first record"),
-            _closed("rows", "数据行数", "rows in the file", "1"),
-            _closed("accepted", "新增授权", "new grants", "1"),
-            _closed("rejected", "未导入行数", "rejected rows", "1"),
-            _closed("duplicates", "重复行数", "rows already known", "1"),
-            _closed("suppressed", "因撤回未导入", "rows kept out by a withdrawal", "1"),
-            _closed("documents", "所存签署文件", "signed forms kept", "1"),
-            _closed("proposal", "倒签提议编号，没有倒签为空", "number of the backdating proposal, empty without one"),
+            shared("root", "授权记录的 SM3 默克尔根", "SM3 Merkle root of the grant rows"),
+            closed("file", "文件名", "name of the file"),
+            closed("event", "授权事件序号", "number of the consent event"),
+            closed("first_record", "首条记录号", "number of the first record"),
+            closed("rows", "数据行数", "rows in the file", "1"),
+            closed("accepted", "新增授权", "new grants", "1"),
+            closed("rejected", "未导入行数", "rejected rows", "1"),
+            closed("duplicates", "重复行数", "rows already known", "1"),
+            closed("suppressed", "因撤回未导入", "rows kept out by a withdrawal", "1"),
+            closed("documents", "所存签署文件", "signed forms kept", "1"),
+            closed("proposal", "倒签提议编号，没有倒签为空", "number of the backdating proposal, empty without one"),
         ),
         "导入客户授权",
         "customer consents were imported",
@@ -217,15 +204,15 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.withdrawn",
         (
-            _shared("root", "撤回内容的加盐摘要 SM3", "salted SM3 of what was withdrawn"),
-            _closed("event", "授权事件序号", "number of the consent event"),
+            shared("root", "撤回内容的加盐摘要 SM3", "salted SM3 of what was withdrawn"),
+            closed("event", "授权事件序号", "number of the consent event"),
             _SUBJECT,
             _PURPOSE,
             _RECIPIENT,
-            _personal("grants", "随之失效的授权", "grants ended by it", "1"),
-            _closed("suppressed", "是否列入不再使用名单", "whether the customer is kept out from now on"),
-            _personal("by", "由谁撤回：本人、受托人、监护人或近亲属", "who withdrew: subject, agent, guardian or kin"),
-            _personal("proof", "证明文件编号", "reference of the proof"),
+            personal("grants", "随之失效的授权", "grants ended by it", "1"),
+            closed("suppressed", "是否列入不再使用名单", "whether the customer is kept out from now on"),
+            personal("by", "由谁撤回：本人、受托人、监护人或近亲属", "who withdrew: subject, agent, guardian or kin"),
+            personal("proof", "证明文件编号", "reference of the proof"),
             _REASON,
             _RECOVERY,
         ),
@@ -235,10 +222,10 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.suppression_lifted",
         (
-            _shared("root", "解除内容的加盐摘要 SM3", "salted SM3 of what was lifted"),
-            _closed("event", "授权事件序号", "number of the consent event"),
+            shared("root", "解除内容的加盐摘要 SM3", "salted SM3 of what was lifted"),
+            closed("event", "授权事件序号", "number of the consent event"),
             _SUBJECT,
-            _closed("entries", "解除的条目", "entries lifted", "1"),
+            closed("entries", "解除的条目", "entries lifted", "1"),
             _REASON,
         ),
         "合规岗解除一位客户的不再使用标识",
@@ -248,9 +235,9 @@ EVIDENCE_KINDS = (
         "consent.checked",
         (
             _SUBJECT,
-            _personal("purpose", "用途", "purpose"),
-            _personal("recipient", "接收方", "recipient"),
-            _personal("outcome", "结论代码，OK 为可用", "code of the outcome, OK when usable"),
+            personal("purpose", "用途", "purpose"),
+            personal("recipient", "接收方", "recipient"),
+            personal("outcome", "结论代码，OK 为可用", "code of the outcome, OK when usable"),
         ),
         "合规岗查询了一位客户的授权",
         "compliance looked up the consent of one customer",
@@ -258,17 +245,17 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.snapshot",
         (
-            _shared("snapshot", "快照编号", "id of the snapshot"),
-            _shared("attempt", "第几次尝试", "number of the attempt", "1"),
-            _shared("purpose", "用途", "purpose"),
-            _shared("recipient", "接收方", "recipient"),
-            _shared("key_kind", "比对的标识", "identifier compared"),
+            shared("snapshot", "快照编号", "id of the snapshot"),
+            shared("attempt", "第几次尝试", "number of the attempt", "1"),
+            shared("purpose", "用途", "purpose"),
+            shared("recipient", "接收方", "recipient"),
+            shared("key_kind", "比对的标识", "identifier compared"),
             # The same customers give the same root in every job: shared, it would tell when nobody joined or left.
-            _closed("root", "可用客户授权摘要的 SM3 默克尔根", "SM3 Merkle root of the grant digests in use"),
-            _closed("at_ms", "判断时点", "instant of the decision", "ms"),
-            _closed("as_of", "依据的授权事件序号", "consent event it rests on"),
-            _closed("customers", "名单人数", "customers of the list", "1"),
-            _closed("usable", "可用人数", "customers who may be used", "1"),
+            closed("root", "可用客户授权摘要的 SM3 默克尔根", "SM3 Merkle root of the grant digests in use"),
+            closed("at_ms", "判断时点", "instant of the decision", "ms"),
+            closed("as_of", "依据的授权事件序号", "consent event it rests on"),
+            closed("customers", "名单人数", "customers of the list", "1"),
+            closed("usable", "可用人数", "customers who may be used", "1"),
         ),
         "为一次求交筛选出此刻有授权的客户",
         "customers with live consent were selected for one intersection",
@@ -276,8 +263,8 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.replayed",
         (
-            _shared("entries", "已补录的条目", "entries done again", "1"),
-            _shared("left", "尚待补录", "still to be done", "1"),
+            shared("entries", "已补录的条目", "entries done again", "1"),
+            shared("left", "尚待补录", "still to be done", "1"),
             _REASON,
         ),
         "恢复后，撤回已补录并确认",
@@ -286,10 +273,10 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.erased",
         (
-            _shared("root", "所清除授权记录的加盐摘要 SM3", "salted SM3 of the grants taken out"),
-            _closed("event", "授权事件序号", "number of the consent event"),
-            _closed("request", "擦除编号", "number of the erasure"),
-            _closed("records", "清除的授权", "grants taken out", "1"),
+            shared("root", "所清除授权记录的加盐摘要 SM3", "salted SM3 of the grants taken out"),
+            closed("event", "授权事件序号", "number of the consent event"),
+            closed("request", "擦除编号", "number of the erasure"),
+            closed("records", "清除的授权", "grants taken out", "1"),
         ),
         "一位客户的授权移出登记",
         "the grants of a customer were taken out of the registry",
@@ -297,8 +284,8 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.document_viewed",
         (
-            _personal("record", "授权记录号", "number of the grant"),
-            _personal("reason", "查看理由", "reason for reading it"),
+            personal("record", "授权记录号", "number of the grant"),
+            personal("reason", "查看理由", "reason for reading it"),
         ),
         "查看一份签署文件",
         "a signed form was read",
@@ -306,8 +293,8 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.audited",
         (
-            _closed("records", "核对的授权条数", "grants checked", "1"),
-            _closed("findings", "发现的问题", "findings"),
+            closed("records", "核对的授权条数", "grants checked", "1"),
+            closed("findings", "发现的问题", "findings"),
         ),
         "核对授权登记与其摘要",
         "the consent records were checked against their digests",
@@ -315,10 +302,10 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.opted_out",
         (
-            _shared("root", "拒绝内容的加盐摘要 SM3", "salted SM3 of what was refused"),
-            _closed("event", "授权事件序号", "number of the consent event"),
+            shared("root", "拒绝内容的加盐摘要 SM3", "salted SM3 of what was refused"),
+            closed("event", "授权事件序号", "number of the consent event"),
             _SUBJECT,
-            _personal("what", "拒绝的内容：profiling 自动化营销，或联系渠道", "what was refused: profiling, or a channel"),
+            personal("what", "拒绝的内容：profiling 自动化营销，或联系渠道", "what was refused: profiling, or a channel"),
             _REASON,
             _RECOVERY,
         ),
@@ -328,11 +315,11 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "consent.opted_in",
         (
-            _shared("root", "解除内容的加盐摘要 SM3", "salted SM3 of what was ended"),
-            _closed("event", "授权事件序号", "number of the consent event"),
+            shared("root", "解除内容的加盐摘要 SM3", "salted SM3 of what was ended"),
+            closed("event", "授权事件序号", "number of the consent event"),
             _SUBJECT,
-            _personal("what", "重新允许的内容", "what is allowed again"),
-            _closed("entries", "解除的条目", "entries ended", "1"),
+            personal("what", "重新允许的内容", "what is allowed again"),
+            closed("entries", "解除的条目", "entries ended", "1"),
             _REASON,
         ),
         "客户重新允许自动化营销或一种联系渠道",

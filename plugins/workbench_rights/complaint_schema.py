@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, Field, Visibility, closed, personal
 
 MIGRATION = Migration(
     "rights",
@@ -75,53 +75,45 @@ MIGRATION = Migration(
 )
 
 
-def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit)
-
-
-def _personal(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit, subject=True)
-
-
-_COMPLAINT = _closed("complaint", "投诉编号", "number of the complaint")
-_REASON = _personal("reason", "理由", "reason")
-_TASK = _closed("task", "任务编号", "number of the task")
-_GROUP = _closed("group", "专项小组编号", "number of the task group")
-_PARTY = _closed("party", "机构", "institution")
+_COMPLAINT = closed("complaint", "投诉编号", "number of the complaint")
+_REASON = personal("reason", "理由", "reason")
+_TASK = closed("task", "任务编号", "number of the task")
+_GROUP = closed("group", "专项小组编号", "number of the task group")
+_PARTY = closed("party", "机构", "institution")
 
 EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
     EvidenceKind(
         "complaints.opened",
         (
             _COMPLAINT,
-            _personal("channel", "渠道", "channel"),
-            _personal("category", "类别", "category"),
-            _closed("due", "告知进展的期限", "day by which progress is told"),
+            personal("channel", "渠道", "channel"),
+            personal("category", "类别", "category"),
+            closed("due", "告知进展的期限", "day by which progress is told"),
         ),
         "登记一件投诉",
         "a complaint was registered",
     ),
     EvidenceKind(
         "complaints.handled",
-        (_COMPLAINT, _personal("category", "类别", "category"), _closed("major", "是否重大", "whether it is major")),
+        (_COMPLAINT, personal("category", "类别", "category"), closed("major", "是否重大", "whether it is major")),
         "接手一件投诉",
         "somebody took a complaint over",
     ),
     EvidenceKind(
         "complaints.stepped",
-        (_COMPLAINT, _closed("step", "第几步", "number of the step", "1"), _personal("kind", "步骤", "kind of step"), _personal("text", "内容", "what happened")),
+        (_COMPLAINT, closed("step", "第几步", "number of the step", "1"), personal("kind", "步骤", "kind of step"), personal("text", "内容", "what happened")),
         "投诉办理的一步",
         "a step of a complaint",
     ),
     EvidenceKind(
         "complaints.told",
-        (_COMPLAINT, _closed("in_time", "是否在期限内", "whether in time"), _personal("text", "告知内容", "what was told")),
+        (_COMPLAINT, closed("in_time", "是否在期限内", "whether in time"), personal("text", "告知内容", "what was told")),
         "向客户告知投诉进展",
         "the customer was told how the complaint stands",
     ),
     EvidenceKind(
         "complaints.contact_stopped",
-        (_COMPLAINT, _personal("scope", "范围", "scope"), _closed("event", "授权事件序号", "number of the consent event")),
+        (_COMPLAINT, personal("scope", "范围", "scope"), closed("event", "授权事件序号", "number of the consent event")),
         "按投诉停止联系客户，立即生效",
         "contact with the customer was stopped, effective at once",
     ),
@@ -129,16 +121,16 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
         "complaints.file_added",
         (
             _COMPLAINT,
-            _closed("file", "附件编号", "number of the attachment"),
+            closed("file", "附件编号", "number of the attachment"),
             Field("digest", Visibility.SHARED, "附件的加盐摘要 SM3", "salted SM3 of the attachment"),
-            _closed("size", "字节数", "bytes", "B"),
+            closed("size", "字节数", "bytes", "B"),
         ),
         "投诉附件入库",
         "an attachment of a complaint was stored",
     ),
     EvidenceKind(
         "complaints.file_read",
-        (_COMPLAINT, _closed("file", "附件编号", "number of the attachment"), _REASON),
+        (_COMPLAINT, closed("file", "附件编号", "number of the attachment"), _REASON),
         "查看投诉附件",
         "an attachment of a complaint was read",
     ),
@@ -147,23 +139,23 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
         (
             _COMPLAINT,
             _TASK,
-            _closed("kind", "任务或整改", "task or rectification"),
+            closed("kind", "任务或整改", "task or rectification"),
             _PARTY,
-            _closed("due", "期限", "day"),
-            _personal("text", "内容", "what is to be done"),
+            closed("due", "期限", "day"),
+            personal("text", "内容", "what is to be done"),
         ),
         "投诉派出一项任务",
         "a task of a complaint was set",
     ),
     EvidenceKind(
         "complaints.task_done",
-        (_COMPLAINT, _TASK, _PARTY, _closed("in_time", "是否在期限内", "whether in time"), _personal("result", "结果", "result")),
+        (_COMPLAINT, _TASK, _PARTY, closed("in_time", "是否在期限内", "whether in time"), personal("result", "结果", "result")),
         "投诉的一项任务办结",
         "a task of a complaint was done",
     ),
     EvidenceKind(
         "complaints.group_opened",
-        (_COMPLAINT, _GROUP, _closed("members", "受邀机构", "institutions invited")),
+        (_COMPLAINT, _GROUP, closed("members", "受邀机构", "institutions invited")),
         "为重大投诉成立跨机构专项小组",
         "a task group across institutions was opened",
     ),
@@ -173,7 +165,7 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
             _GROUP,
             _PARTY,
             _TASK,
-            _personal("found", "本机构名单中是否有该客户", "whether our released list has the customer"),
+            personal("found", "本机构名单中是否有该客户", "whether our released list has the customer"),
         ),
         "应邀加入专项小组",
         "a task group of another institution was joined",
@@ -183,11 +175,11 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
         "complaints.liability_assessed",
         (
             _COMPLAINT,
-            _personal("liable", "责任主体", "who is liable"),
-            _personal("basis", "依据", "on what facts"),
-            _personal("entries", "所依据的记录", "entries it rests on"),
-            _closed("package_sm3", "证据包 SM3", "SM3 of the evidence package"),
-            _closed("package_from", "导出该证据包的机构；not-exported-here 为本节点所知的记录里没有", "who exported that package; not-exported-here where no log known here has it"),
+            personal("liable", "责任主体", "who is liable"),
+            personal("basis", "依据", "on what facts"),
+            personal("entries", "所依据的记录", "entries it rests on"),
+            closed("package_sm3", "证据包 SM3", "SM3 of the evidence package"),
+            closed("package_from", "导出该证据包的机构；not-exported-here 为本节点所知的记录里没有", "who exported that package; not-exported-here where no log known here has it"),
         ),
         "认定投诉的责任主体",
         "liability for a complaint was assessed",
@@ -196,10 +188,10 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
         "complaints.compensation_recorded",
         (
             _COMPLAINT,
-            _personal("amount_fen", "金额", "amount", "分 fen"),
-            _personal("payer", "由谁承担", "who bears it"),
-            _personal("agreed", "约定日", "day of the agreement"),
-            _personal("text", "说明", "note"),
+            personal("amount_fen", "金额", "amount", "分 fen"),
+            personal("payer", "由谁承担", "who bears it"),
+            personal("agreed", "约定日", "day of the agreement"),
+            personal("text", "说明", "note"),
         ),
         "登记补偿约定（只登记，不付款）",
         "a compensation was recorded; nothing is paid here",
@@ -208,8 +200,8 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
         "complaints.closed",
         (
             _COMPLAINT,
-            _personal("outcome", "结果", "outcome"),
-            _closed("told_in_time", "是否按期告知", "whether progress was told in time"),
+            personal("outcome", "结果", "outcome"),
+            closed("told_in_time", "是否按期告知", "whether progress was told in time"),
             _REASON,
         ),
         "投诉办结",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, Field, Visibility, closed, personal
 
 OWNER = "rights"
 
@@ -53,27 +53,18 @@ MIGRATIONS = (
 )
 
 
-def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit)
-
-
-def _personal(name: str, zh: str, en: str, unit: str = "") -> Field:
-    """A value about the customer: under that customer's key, and erased with the customer."""
-    return Field(name, Visibility.COMMITTED, zh, en, unit, subject=True)
-
-
-_REQUEST = _closed("request", "权利请求编号", "number of the rights request")
-_REASON = _personal("reason", "理由", "reason")
+_REQUEST = closed("request", "权利请求编号", "number of the rights request")
+_REASON = personal("reason", "理由", "reason")
 
 EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
     EvidenceKind(
         "rights.received",
         (
             _REQUEST,
-            _personal("kind", "请求的种类", "what was asked"),
-            _personal("channel", "渠道", "channel"),
-            _personal("applicant", "由谁提出", "who asked"),
-            _closed("due", "答复期限", "day by which it is answered"),
+            personal("kind", "请求的种类", "what was asked"),
+            personal("channel", "渠道", "channel"),
+            personal("applicant", "由谁提出", "who asked"),
+            closed("due", "答复期限", "day by which it is answered"),
         ),
         "受理一项客户权利请求",
         "a customer's rights request was received",
@@ -82,22 +73,22 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
         "rights.identified",
         (
             _REQUEST,
-            _personal("method", "核身方式", "how the identity was checked"),
-            _personal("outcome", "核身结果", "outcome"),
-            _personal("note", "核身说明", "note on the check"),
+            personal("method", "核身方式", "how the identity was checked"),
+            personal("outcome", "核身结果", "outcome"),
+            personal("note", "核身说明", "note on the check"),
         ),
         "核实权利请求人的身份",
         "the identity of whoever asked was checked",
     ),
     EvidenceKind(
         "rights.decided",
-        (_REQUEST, _personal("decision", "决定", "decision"), _REASON),
+        (_REQUEST, personal("decision", "决定", "decision"), _REASON),
         "对一项权利请求作出决定",
         "a rights request was decided",
     ),
     EvidenceKind(
         "rights.extended",
-        (_REQUEST, _closed("due", "新的答复期限", "new day"), _REASON),
+        (_REQUEST, closed("due", "新的答复期限", "new day"), _REASON),
         "延长一项权利请求的答复期限",
         "the time to answer a rights request was extended",
     ),
@@ -105,15 +96,15 @@ EVIDENCE_KINDS: tuple[EvidenceKind, ...] = (
         "rights.answered",
         (
             _REQUEST,
-            _personal("records", "答复中的记录数", "records in the answer", "1"),
-            _personal("file_sm3", "答复文件的 SM3", "SM3 of the answer's file"),
+            personal("records", "答复中的记录数", "records in the answer", "1"),
+            personal("file_sm3", "答复文件的 SM3", "SM3 of the answer's file"),
         ),
         "生成一项权利请求的答复",
         "the answer to a rights request was made",
     ),
     EvidenceKind(
         "rights.viewed",
-        (_REQUEST, _personal("what", "查看的内容", "what was looked at")),
+        (_REQUEST, personal("what", "查看的内容", "what was looked at")),
         "查看一位客户的权利请求或说明",
         "somebody looked at a customer's rights request or explanation",
     ),

@@ -39,6 +39,21 @@ class Field:
     subject: bool = False
 
 
+def shared(name: str, zh: str, en: str, unit: str = "") -> Field:
+    """A field that every institution with the entry can read."""
+    return Field(name, Visibility.SHARED, zh, en, unit)
+
+
+def closed(name: str, zh: str, en: str, unit: str = "") -> Field:
+    """A field that this institution alone can read; the others have a commitment."""
+    return Field(name, Visibility.COMMITTED, zh, en, unit)
+
+
+def personal(name: str, zh: str, en: str, unit: str = "") -> Field:
+    """A closed value about the customer whom an entry names: under that customer's key, and erased with the customer."""
+    return Field(name, Visibility.COMMITTED, zh, en, unit, subject=True)
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceKind:
     """One kind of entry: dotted name such as "intersection.proposed", its fields, and a sentence for staff.

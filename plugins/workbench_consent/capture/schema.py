@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, Field, Visibility, closed, personal
 
 OWNER = "consent_capture"
 
@@ -56,60 +56,51 @@ MIGRATIONS = (
 )
 
 
-def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit)
-
-
-def _personal(name: str, zh: str, en: str, unit: str = "") -> Field:
-    """A value about the customer an entry names: under that customer's key, and erased with the customer."""
-    return Field(name, Visibility.COMMITTED, zh, en, unit, subject=True)
-
-
-_ASK = _closed("ask", "询问编号", "number of the question")
-_SUBJECT = _personal("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only")
-_SCOPE = _personal("scope", "用途与接收方", "purposes and recipients")
-_PLACE = _closed("place", "在何处", "where")
-_METHOD = _closed("method", "方式（一次性验证码由员工陈述，本产品不发短信）", "method; a one-time code is as staff state it, this product sends none")
-_IDENTITY = _personal("identity", "如何核实身份（员工陈述）", "how the person was recognised, as staff state it")
-_EVENT = _closed("event", "授权事件序号", "number of the consent event")
+_ASK = closed("ask", "询问编号", "number of the question")
+_SUBJECT = personal("subject", "客户代号（仅本机构可算）", "token of the customer, computable here only")
+_SCOPE = personal("scope", "用途与接收方", "purposes and recipients")
+_PLACE = closed("place", "在何处", "where")
+_METHOD = closed("method", "方式（一次性验证码由员工陈述，本产品不发短信）", "method; a one-time code is as staff state it, this product sends none")
+_IDENTITY = personal("identity", "如何核实身份（员工陈述）", "how the person was recognised, as staff state it")
+_EVENT = closed("event", "授权事件序号", "number of the consent event")
 _RECOVERY = Field("recovery", Visibility.SHARED, "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
-_PROPOSAL = _closed("proposal", "倒签提议编号", "number of the backdating proposal")
+_PROPOSAL = closed("proposal", "倒签提议编号", "number of the backdating proposal")
 
 EVIDENCE_KINDS = (
-    EvidenceKind("consent.asked", (_ASK, _SUBJECT, _SCOPE, _PLACE, _closed("notice", "告知书版本", "version of the notice")), "向一位客户征求同意", "a customer was asked for consent"),
+    EvidenceKind("consent.asked", (_ASK, _SUBJECT, _SCOPE, _PLACE, closed("notice", "告知书版本", "version of the notice")), "向一位客户征求同意", "a customer was asked for consent"),
     EvidenceKind("consent.opened", (_ASK, _SUBJECT), "客户打开签署页", "the customer opened the signing page"),
     EvidenceKind(
         "consent.signed",
-        (_ASK, _SUBJECT, _SCOPE, _PLACE, _METHOD, _EVENT, _personal("form", "所签内容的 SM3", "SM3 of what was signed"), _closed("grants", "新增授权", "new grants", "1"), _RECOVERY),
+        (_ASK, _SUBJECT, _SCOPE, _PLACE, _METHOD, _EVENT, personal("form", "所签内容的 SM3", "SM3 of what was signed"), closed("grants", "新增授权", "new grants", "1"), _RECOVERY),
         "客户在签署页同意", "the customer agreed on the signing page",
     ),
     EvidenceKind("consent.refused", (_ASK, _SUBJECT, _SCOPE, _PLACE, _RECOVERY), "客户拒绝，冷却期开始", "the customer declined; the cool-down began"),
-    EvidenceKind("consent.ask_closed", (_ASK, _closed("state", "结束状态", "how it ended"), _RECOVERY), "征求未得答复即结束", "a question ended without an answer"),
+    EvidenceKind("consent.ask_closed", (_ASK, closed("state", "结束状态", "how it ended"), _RECOVERY), "征求未得答复即结束", "a question ended without an answer"),
     EvidenceKind(
         "consent.captured",
         (
             _SUBJECT, _SCOPE, _PLACE, _METHOD, _IDENTITY, _EVENT, _PROPOSAL,
-            _personal("initiative", "由谁提出：staff 员工，customer 客户", "whose initiative: staff or customer"),
-            _personal("form", "签署文件的 SM3", "SM3 of the signed form"),
-            _personal("signer", "谁签署：self 本人，guardian 监护人，agent 代理人，kin 近亲属", "who signed: self, guardian, agent or kin"),
-            _personal("representative", "代为签署的人、关系与授权依据，本人签署为空", "who signed for the customer, in what relation, on what authority; empty when the customer did"),
+            personal("initiative", "由谁提出：staff 员工，customer 客户", "whose initiative: staff or customer"),
+            personal("form", "签署文件的 SM3", "SM3 of the signed form"),
+            personal("signer", "谁签署：self 本人，guardian 监护人，agent 代理人，kin 近亲属", "who signed: self, guardian, agent or kin"),
+            personal("representative", "代为签署的人、关系与授权依据，本人签署为空", "who signed for the customer, in what relation, on what authority; empty when the customer did"),
         ),
         "员工代录一位客户的签署文件", "staff captured a customer's signed form",
     ),
     EvidenceKind(
         "consent.forms_imported",
         (
-            _EVENT, _PROPOSAL, _PLACE, _closed("rows", "索引行数", "rows of the index", "1"), _closed("accepted", "新增授权", "new grants", "1"),
-            _closed("rejected", "未采纳的行", "rows not taken", "1"), _closed("orphans", "无索引行的文件", "forms without a row", "1"),
+            _EVENT, _PROPOSAL, _PLACE, closed("rows", "索引行数", "rows of the index", "1"), closed("accepted", "新增授权", "new grants", "1"),
+            closed("rejected", "未采纳的行", "rows not taken", "1"), closed("orphans", "无索引行的文件", "forms without a row", "1"),
         ),
         "批量导入签署文件", "signed forms were imported in bulk",
     ),
     EvidenceKind(
         "consent.backdating_proposed",
-        (_PROPOSAL, _closed("earliest", "最早生效日", "earliest day"), _closed("most", "至多几条", "grants at most", "1"), _closed("reason", "理由", "reason")),
+        (_PROPOSAL, closed("earliest", "最早生效日", "earliest day"), closed("most", "至多几条", "grants at most", "1"), closed("reason", "理由", "reason")),
         "提议倒签", "backdating was proposed",
     ),
-    EvidenceKind("consent.backdating_approved", (_PROPOSAL, _closed("proposed_by", "提议人", "who proposed it")), "第二人批准倒签", "a second person approved backdating"),
+    EvidenceKind("consent.backdating_approved", (_PROPOSAL, closed("proposed_by", "提议人", "who proposed it")), "第二人批准倒签", "a second person approved backdating"),
 )  # fmt: skip
 
 SETTINGS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, Field, Visibility, shared
 
 TABLES = """
         CREATE TABLE consent_notice (
@@ -25,14 +25,10 @@ TABLES = """
 """
 
 
-def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.SHARED, zh, en, unit)
-
-
 _VERSION = (
-    _shared("notice", "告知书", "notice"),
-    _shared("version", "版本", "version"),
-    _shared("digest", "内容摘要 SM3", "SM3 of the content"),
+    shared("notice", "告知书", "notice"),
+    shared("version", "版本", "version"),
+    shared("digest", "内容摘要 SM3", "SM3 of the content"),
     Field("lines", Visibility.COMMITTED, "其中的单独选择数", "separate choices in it", "1"),
 )
 _CHANGES = Field("changes", Visibility.COMMITTED, "已确认的实质变更，none 为无", "material changes that were confirmed, none for none")
