@@ -56,11 +56,18 @@ class IntersectionPage:
             self._page.start(self.view.key, key)
 
     def _show(self, view: History | Wizard | JobView) -> None:
-        if self.view is not None:
-            self.view.close()
-        self.view = view
+        left, self.view = self.view, view
+        if left is not None:
+            left.close()
         self.root[:] = [view.root, self.keys]
-        self._page.start(view.begin)
+        self._page.start(self._begin, left, view)
+
+    async def _begin(self, left: History | Wizard | JobView | None, view: History | Wizard | JobView) -> None:
+        """Open a view once the one before has kept what it has to keep: the history reads the drafts when it opens."""
+        if left is not None:
+            await left.settle()
+        if self.view is view:
+            await view.begin()
 
 
 async def view(page: PageContext) -> Any:  # Any: Panel has no types

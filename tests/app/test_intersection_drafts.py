@@ -136,6 +136,26 @@ def test_a_view_that_goes_waits_for_the_save_that_is_under_way_and_saves_what_ca
     assert [one.audience for one in drafts(house)] == ["资产档 = B"]
 
 
+def test_a_view_opens_when_the_one_before_has_kept_its_choices(house: Institutions) -> None:
+    """Left by a key and not by its button, a wizard was still saving while the history read the drafts."""
+    page, _ = marketing(house)
+    shown = IntersectionPage(page)
+    wizard, history = Wizard(page, shown), History(page, shown)
+
+    async def leave() -> None:
+        await walk(wizard, purpose=population.SPARE[0])
+        await settled(wizard)
+        wizard.draft.rule = "资产档 = A"
+        shown.view = history
+        await shown._begin(wizard, history)
+        assert [one["audience"] for one in history._drafts] == ["资产档 = A"]
+        late = History(page, shown)
+        await shown._begin(history, late)
+        assert late._jobs is None, "a view that was left before it opened stays closed"
+
+    asyncio.run(leave())
+
+
 def test_a_proposal_ends_its_draft(house: Institutions) -> None:
     page, _ = marketing(house)
     going = Going()

@@ -75,6 +75,9 @@ class View:
         """Another view takes this one's place."""
         self.pause()
 
+    async def settle(self) -> None:
+        """Keep what is to be kept of a view that was closed; the next one opens afterwards."""
+
     def answer(self, answer: Answer, *, focus: bool = False) -> None:
         """Show an answer; focus: after an action of the person, so that a keyboard or a screen reader is there."""
         with self.strip.at_once():

@@ -96,9 +96,8 @@ class Wizard(View):
             "columns": list(draft.columns),
         }  # fmt: skip
 
-    def close(self) -> None:
-        super().close()
-        self.page.start(self.keeper.flush)
+    async def settle(self) -> None:
+        await self.keeper.flush()
 
     async def to(self, step: int, *, focus: bool = True) -> None:
         """Show a step."""
