@@ -7,6 +7,7 @@ exactly as set is refused in one way, and no other group is taken.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -176,11 +177,10 @@ class EncryptedLink:
         """Tell the partner that no link is used any more, as far as it answers at once, and close the connections."""
         idle, self._idle = self._idle, []
         if idle:
-            try:
+            last = [(one.name, one.end.close()) for one in idle]
+            with contextlib.suppress(TimeoutError):  # its own limits end them there
                 async with asyncio.timeout(CLOSE_S):
-                    await asyncio.gather(*(self._carry(CLOSE, one.name, one.end.close(), CLOSE_S) for one in idle))
-            except (WorkbenchError, TimeoutError):
-                pass  # its own limits end them there
+                    await asyncio.gather(*(self._carry(CLOSE, name, said, CLOSE_S) for name, said in last), return_exceptions=True)
         await self._carrier.close()
 
     async def _deliver(self, message: bytes, timeout_s: float) -> bytes:

@@ -81,8 +81,9 @@ def make_context(settings: LinkSettings) -> SSL.Context:
         context.use_privatekey(tls_material.load_key(settings.key_pem))
         context.check_privatekey()
         store = context.get_cert_store()
+        assert store is not None
+        store.set_flags(crypto.X509StoreFlags.X509_STRICT)
         for one in settings.authorities_pem:
-            assert store is not None
             store.add_cert(crypto.X509.from_cryptography(tls_material.load_certificate(one)))
     except (ValueError, crypto.Error, SSL.Error) as error:
         raise ValueError("certificate, key or authority of the link cannot be read") from error
