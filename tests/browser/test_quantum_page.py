@@ -56,10 +56,10 @@ def line() -> Iterator[Line]:
             port = free.getsockname()[1]
         command = [sys.executable, "-m", "workbench.app.preview", str(workspace.folder), "broker", "operator", "--port", str(port)]
         page = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert wait_for(lambda: _answers(port), 60)
+        assert wait_for(lambda: _answers(port), 120)
         made = Line(workspace, f"http://127.0.0.1:{port}/workbench/app/page?name=quantum", nodes[PartyId("broker")].staff_url)
         with made.client(Role.OPERATOR) as client:
-            assert wait_for(lambda: client.call("qkd.status")["lines"][0]["last_block"] >= 5, 90), "no block was made"
+            assert wait_for(lambda: client.call("qkd.status")["lines"][0]["last_block"] >= 5, 180), "no block was made"
         yield made
     finally:
         if page is not None:
@@ -93,7 +93,7 @@ def test_an_eavesdropper_is_seen_stops_sessions_and_two_people_resume(line: Line
     page.goto(f"{line.url}&lang=zh&theme=light")
     page.wait_for_selector(f"{ANSWER}:has-text('线路正常')", timeout=60_000)
     assert "把模拟密钥可用" in page.locator(ANSWER).inner_text()
-    page.wait_for_selector("[data-component=line_chart] svg path", timeout=30_000)
+    page.wait_for_selector("[data-component=line_chart] svg path", timeout=60_000)
 
     slider = page.locator(f"{SLIDER} input[type=range]")
     slider.focus()
@@ -103,23 +103,24 @@ def test_an_eavesdropper_is_seen_stops_sessions_and_two_people_resume(line: Line
     page.keyboard.press("Enter")
     page.wait_for_selector(f"{ANSWER}:has-text('线路被窃听')", timeout=60_000)
     assert page.locator("[data-component=answer_strip] [role=alert]").count() == 1
-    assert page.locator("[data-component=line_diagram] svg").get_attribute("aria-label").count("窃听者") == 1
+    diagram = page.locator("[data-component=line_diagram] svg")
+    wait_for(lambda: (diagram.get_attribute("aria-label") or "").count("窃听者") == 1, 30)
     page.screenshot(path=tmp_path / "listened.png", full_page=True)
     assert [one["id"] for one in axe.Axe().run(page, options=RULES).response["violations"]] == []
 
     with line.client(Role.OPERATOR) as operator, line.client(Role.COMPLIANCE) as compliance:
         told = operator.call("qkd.status")["lines"][0]
         assert told["eavesdropper_fraction"] == 0.25
-        assert wait_for(lambda: operator.call("qkd.status")["lines"][0]["held_ms"] > 0, 20)
+        assert wait_for(lambda: operator.call("qkd.status")["lines"][0]["held_ms"] > 0, 60)
         with pytest.raises(WorkbenchError) as refused:
             operator.call("qkd.rehearse_session", line="a1")
         assert refused.value.code == "LINE_STOPPED"
         page.locator(f"{SLIDER} button[data-name=off]").click()
         page.wait_for_selector(f"{ANSWER}:has-text('等两个人恢复')", timeout=60_000)
         name = compliance.call("qkd.propose_resume", line="a1", reason="窃听演示已关闭，误码率回到基线")["proposal"]
-        page.wait_for_selector("[data-component=two_person_action] button:has-text('确认恢复')", timeout=20_000)
+        page.wait_for_selector("[data-component=two_person_action] button:has-text('确认恢复')", timeout=60_000)
         _, password = line.workspace.sign_in("broker", Role.OPERATOR)
         operator.confirmed("qkd.confirm", password=password, proposal=name)
-    page.wait_for_selector(f"{ANSWER}:has-text('线路正常')", timeout=30_000)
+    page.wait_for_selector(f"{ANSWER}:has-text('线路正常')", timeout=60_000)
     assert all(one.startswith(("http://127.0.0.1:", "blob:", "data:")) for one in asked)
     page.close()

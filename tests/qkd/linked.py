@@ -142,7 +142,7 @@ class Linked(Institutions):
             identity=node.keys.channel_identity(), host=address.peer_host, port=address.peer_port, peers=node.partners.addresses,
             handler=node.peer_api.handle, refused=node.peer_api.record_refusal_soon, max_body_bytes=node.setting("node.max_message_bytes") + 65_536,
         )  # fmt: skip
-        self.servers.append(asyncio.run_coroutine_threadsafe(serving, self.loop).result(20))
+        self.servers.append(asyncio.run_coroutine_threadsafe(serving, self.loop).result(60))
         self.nodes[party] = node
         links = ChannelLinks(
             channel=channel, identity=node.keys.channel_identity(), source_address=node.keys.bundle.source_addresses[0],
@@ -160,7 +160,7 @@ class Linked(Institutions):
 
     def ask(self, party: str = "broker", to: str = "bank", path: str = "hello", body: bytes = b"") -> bytes:
         """One call between the nodes."""
-        return self.nodes[party].links.call(to, path, body, timeout_s=20)  # type: ignore[arg-type]
+        return self.nodes[party].links.call(to, path, body, timeout_s=60)  # type: ignore[arg-type]
 
     def link(self, party: str = "broker", to: str = "bank") -> TappedLink:
         """The link below the sessions of one node's calls."""
@@ -170,7 +170,7 @@ class Linked(Institutions):
 
     def run_soon(self, act: Any) -> Any:
         """What a coroutine on the loop of the channels returns or raises."""
-        return asyncio.run_coroutine_threadsafe(act, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(act, self.loop).result(60)
 
 
 @contextmanager
@@ -193,10 +193,10 @@ def linked(sites: Path | None = None) -> Iterator[Linked]:
         for party in list(made.links):  # while the other end still takes the end of a session
             made.links.pop(party).close()
         for server in made.servers:
-            asyncio.run_coroutine_threadsafe(server.close(), made.loop).result(20)
+            asyncio.run_coroutine_threadsafe(server.close(), made.loop).result(60)
         for party in list(made.nodes):
             made.stop(party)
-        asyncio.run_coroutine_threadsafe(_settled(), made.loop).result(20)
+        asyncio.run_coroutine_threadsafe(_settled(), made.loop).result(60)
         made.loop.call_soon_threadsafe(made.loop.stop)
         thread.join(10)
         made.loop.close()
