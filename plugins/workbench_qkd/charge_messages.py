@@ -83,7 +83,7 @@ class FillReply(Reply):
 
 
 class DeliverReply(Reply):
-    """sealed: what the medium opens, hexadecimal, no secret; download, name: the same as a file. slave: who may fetch key_id at the far site."""
+    """sealed: what the medium opens, hexadecimal, no secret; download, name: the same as a file. slave: who may fetch key_id at the far site, as a key of `master`."""
 
     session: str
     line: str
@@ -91,6 +91,7 @@ class DeliverReply(Reply):
     charge_key_id: str
     key_id: str
     provenance: str
+    master: str
     slave: str
     left: int
     low: bool

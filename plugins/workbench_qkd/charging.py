@@ -151,8 +151,9 @@ def deliver(ctx: OperationContext, request: DeliverRequest) -> DeliverReply:
     slave = request.slave or line.peer_saes[0]
     if slave not in line.peer_saes:
         raise NotFound("对端站点没有这个应用", "The far site has no such application", code="SAE_UNKNOWN")
+    master = _sae(service)
     try:
-        made = client.deliver_under_charge(person=person.token, device=request.device, line=request.line, sae=_sae(service), slave=slave)
+        made = client.deliver_under_charge(person=person.token, device=request.device, line=request.line, sae=master, slave=slave)
     except KeyUnavailable as error:
         if error.code != "EXHAUSTED":
             raise
@@ -180,7 +181,7 @@ def deliver(ctx: OperationContext, request: DeliverRequest) -> DeliverReply:
     download = host.store.write(change)
     return DeliverReply(
         session=session, line=request.line, counter=made.counter, charge_key_id=made.charge_key_id, key_id=made.session_key_id,
-        provenance=made.provenance, slave=slave, left=made.left, low=made.low, sealed=made.sealed, download=download, name=name,
+        provenance=made.provenance, master=master, slave=slave, left=made.left, low=made.low, sealed=made.sealed, download=download, name=name,
     )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def test_a_filled_medium_opens_the_session_keys_that_are_delivered_to_it(site: S
     made = deliver(site)
     session, provenance, _value = medium.open_delivery(bytes.fromhex(made.sealed))
     assert (line, str(session), str(provenance), made.counter) == ("a1", made.key_id, "simulated", 1)
-    assert entity.asked == [("deliver", "sae-broker", "sae-bank")]
+    assert entity.asked == [("deliver", "sae-broker", "sae-bank")] and (made.master, made.slave) == ("sae-broker", "sae-bank")
     assert states(site) == {session_name(made.key_id): "OPEN"}
     assert (pools(site)["card-1"].left, pools(site)["card-1"].state, pools(site)["card-1"].live) == (2, "OPEN", 1)
 

@@ -69,7 +69,7 @@ def deliver(options: Options) -> int:
         options, reply,
         [
             f"第 {reply['counter']} 号充注密钥，会话 {reply['session']} / charge key {reply['counter']}: {out}",
-            f"  会话密钥 session key {reply['key_id']}（{reply['provenance']}），对端应用 far application {reply['slave']}，剩余 left {reply['left']}",
+            f"  会话密钥 session key {reply['key_id']}（{reply['provenance']}），对端应用 far application {reply['slave']}（主用方 master {reply['master']}），剩余 left {reply['left']}",
         ],
     )  # fmt: skip
     return 0
