@@ -42,6 +42,7 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
         return command
 
     verb("status", "status", "线路、密钥池与待决提议（停用时退出码 2） / lines, pools, open proposals (exit status 2 while stopped)", line=False)
+    verb("capacity", "capacity", "全站密钥容量预测（有机构无线路可供钥时退出码 2） / key capacity of the site (exit status 2 while no line to a partner gives keys)", line=False).set_defaults(handler="qkd_capacity:capacity")
     shown = verb("blocks", "blocks", "最近的块 / newest blocks")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="条数 / how many")
     verb("session", "session", "与对端演练一次会话 / rehearse a session with the far end")

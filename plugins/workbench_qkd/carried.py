@@ -22,9 +22,10 @@ from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import Transaction
 from workbench.crypto import canonical, sm2, sm3
 from workbench.domain.party import PartyId
-from workbench.errors import KeyUnavailable, NotFound, ProtocolViolation, Refused, VerificationError, WorkbenchError
+from workbench.errors import NotFound, ProtocolViolation, Refused, VerificationError, WorkbenchError
 from workbench_kme.service import views
 from workbench_qkd import policies, sessions, taking
+from workbench_qkd.choosing import choose, no_line
 from workbench_qkd.model import exhausted
 from workbench_qkd.service import ChannelService
 
@@ -109,7 +110,7 @@ class Carried:
         host, line = self._host, None
         opened = sessions.Opened("", renews.line if renews else "", WHAT, renews.policy if renews else "", "", "")
         try:
-            line, policy, held = self._line_to(peer, renews)
+            line, policy, held, passed = self._line_to(peer, renews)
             if renews is not None and policy != renews.policy:
                 raise sessions.over()
             opened = sessions.Opened("", line.line, WHAT, policy, "", "")
@@ -128,7 +129,13 @@ class Carried:
         opened = sessions.Opened(
             renews.name if renews else name_of(hello), line.line, WHAT, policy, share.key_id if share else "", share.provenance if share else ""
         )
-        host.store.write(lambda tx: self._begin(tx, opened, turn, is_renewal=renews is not None))
+
+        def change(tx: Transaction) -> None:
+            self._begin(tx, opened, turn, is_renewal=renews is not None)
+            for name, cause in passed.items():
+                self._enter(tx, "qkd.line_passed_over", {"line": name, "taken": opened.line, "session": opened.session, "cause": cause})
+
+        host.store.write(change)
         asked = {"hello": _text(hello), "line": line.line, "session": renews.session.session_id if renews else ""}
         return initiator, opened, hello, canonical.format(dict(asked))
 
@@ -160,7 +167,13 @@ class Carried:
         if cause:
             self.end(held, cause)
             raise sessions.over()
-        request = calls.seal_request(held.session, path, body, now_ms=self._host.now_ms())
+        try:
+            request = calls.seal_request(held.session, path, body, now_ms=self._host.now_ms())
+        except WorkbenchError as error:
+            if error.code != "REKEY_REQUIRED" or not self._has_other(held):
+                raise
+            self.end(held, "other line")  # its own line has no key for a renewal: the next session takes another one
+            raise sessions.over() from error
         self._note_use(held, path, body, _epoch(request.frame))
         return request
 
@@ -187,7 +200,8 @@ class Carried:
             raise no_line(peer)
         renews = self._answered(peer, _hex(asked["session"])) if asked["session"] else None
         with host.store.read() as reader:
-            policy, is_held = policies.in_force(reader, host, line.line, line.policy), line.line in policies.held(reader)
+            is_held = line.line in policies.held(reader)
+        policy = choose(self._service, peer).policy  # a line with a weaker one than another that leads there gets no session
         key = host.pinned_keys(peer).message
         if renews is not None:
             if (renews.line, renews.policy) != (line.line, policy):
@@ -368,16 +382,23 @@ class Carried:
         except WorkbenchError as error:
             host.log_fault(error)
 
-    def _line_to(self, peer: PartyId, renews: Held | None) -> tuple[views.Line, str, bool]:
-        """(line, policy in force, whether it is held): of the session to renew, or the first by name that leads there."""
-        found = sorted((one for one in self._service.client().lines() if one.peer_site == peer), key=lambda one: one.line)
-        if renews is not None:
-            found = [one for one in found if one.line == renews.line]
-        if not found:
+    def _line_to(self, peer: PartyId, renews: Held | None) -> tuple[views.Line, str, bool, dict[str, str]]:
+        """(line, policy in force, whether it is held, lines passed over): of the session to renew, or the first usable by name."""
+        choice = choose(self._service, peer)
+        if renews is None:
+            return choice.taken.line, choice.policy, choice.taken.held, choice.passed
+        own = choice.of(renews.line)
+        if own is None:
             raise no_line(peer)
-        with self._host.store.read() as reader:
-            policy = policies.in_force(reader, self._host, found[0].line, found[0].policy)
-            return found[0], policy, found[0].line in policies.held(reader)
+        return own.line, choice.policy, own.held, {}
+
+    def _has_other(self, held: Held) -> bool:
+        """Whether a new session to this partner would take another line, with a key."""
+        try:
+            choice = choose(self._service, held.peer)
+        except WorkbenchError:
+            return False
+        return choice.is_usable and choice.taken.line.line != held.line
 
     def _limits(self) -> Limits:
         age = min(3600, max(10, int(self._host.setting("qkd.channel_renew_s"))))
@@ -447,7 +468,7 @@ class Carried:
         except WorkbenchError:
             held.session.kill()
             raise
-        taking.consumed(self._service, opened.key_id, purpose=WHAT, reference=held.name)
+        taking.consumed(self._service, opened.key_id, line=held.line, purpose=WHAT, reference=held.name)
         try:
             is_withdrawn = taking.is_withdrawn(self._service, opened.key_id)
         except WorkbenchError:
@@ -528,15 +549,6 @@ def _epoch(frame: bytes) -> int:
 def name_of(hello: bytes) -> str:
     """The name of an exchange, the same at both ends."""
     return f"S-{sm3.digest(hello).hex()[:12]}"
-
-
-def no_line(peer: str) -> KeyUnavailable:
-    """No line of this site leads there."""
-    return KeyUnavailable(
-        f"没有通往 {peer} 的线路，不改走其他通道。运维接通线路，或由双方改设 node.channels",
-        f"No line leads to {peer}, and no other channel is used instead. Operations connect one, or both ends change node.channels",
-        code="NO_LINE",
-    )
 
 
 def unknown_session() -> NotFound:

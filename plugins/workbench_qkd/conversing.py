@@ -107,7 +107,7 @@ class Conversations:
             raise
         facts = session.facts()
         session.kill()
-        taking.consumed(self._service, opened.key_id, purpose="session", reference=opened.session)
+        taking.consumed(self._service, opened.key_id, line=opened.line, purpose="session", reference=opened.session)
         host.store.write(lambda tx: sessions.done(tx, host, opened, suite=facts["suite"], actor=actor, cause=PURPOSE))
         return opened
 
@@ -196,7 +196,7 @@ class Conversations:
         facts = session.facts()
         session.kill()
         opened = sessions.Opened(str(told["session"]), kept.line, PURPOSE, facts["policy"], facts["key_id"], facts["provenance"])
-        taking.consumed(self._service, opened.key_id, purpose="session", reference=opened.session)
+        taking.consumed(self._service, opened.key_id, line=opened.line, purpose="session", reference=opened.session)
         return opened, facts["suite"], frame
 
     def receive_confirm(self, tx: Transaction, letter: Letter) -> bytes:

@@ -12,7 +12,7 @@ from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
-from workbench_qkd import conversing, following, initial, policies, published, restoring, sessions
+from workbench_qkd import capacity, conversing, following, initial, policies, published, restoring, sessions
 from workbench_qkd.messages import (
     AlarmInfo,
     BlockInfo,
@@ -344,4 +344,5 @@ OPERATIONS = (
         evidence=("qkd.self_tested", "qkd.self_test_failed"),
     ),
     *initial.OPERATIONS,
+    *capacity.OPERATIONS,
 )  # fmt: skip

@@ -226,6 +226,10 @@ EVIDENCE_KINDS = (
         "会话所走的加密链路", "the encrypted link of a session",
     ),
     EvidenceKind(
+        "qkd.line_passed_over", (_LINE, _shared("taken", "改用的线路", "line taken instead"), _SESSION, _CAUSE),
+        "会话没有走这条线路，改走同一机构的另一条", "a session did not take this line but another to the same institution",
+    ),
+    EvidenceKind(
         "qkd.session_used",
         (
             _LINE, _shared("partner", "对方机构", "partner"), _shared("attempt", "尝试", "attempt"), _SESSION, _shared("epoch", "期次", "epoch"), _POLICY,

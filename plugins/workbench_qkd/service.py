@@ -140,14 +140,17 @@ class ChannelService:
                 self._client, self._place = self._connect(found), found
             return self._client
 
-    def keys(self) -> tuple[Keys, str]:
-        """(client that takes keys, this node's id as an application). A new client; close it. Raises as `client`, and NO_SAE."""
+    def keys(self, line: str = "") -> tuple[Keys, str]:
+        """(client that takes keys of a line, this node's id as an application on it). A new client; close it.
+
+        Raises as `client`, and NO_SAE.
+        """
         attached, sae = self._attached_keys
         if attached is not None:
             return attached, sae
         self.client()
         assert self._place is not None
-        return key_client(self._place), self._place.sae
+        return key_client(self._place, line), self._place.for_line(line)[0]
 
     def start(self) -> None:
         """Begin to follow, when there is an entity."""

@@ -28,7 +28,7 @@ def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool)
     if not needs_share(policy):
         return None
     require_counting(service, line, policy)
-    keys, _ = service.keys()
+    keys, _ = service.keys(line.line)
     try:
         got = keys.get_keys(line.peer_saes[0])[0]
     except KeyUnavailable as error:
@@ -66,7 +66,7 @@ def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | 
     """The key of this id from this site's entity, once; None when it has none of it."""
     if not key_id:
         return None
-    keys, _ = service.keys()
+    keys, _ = service.keys(line.line)
     try:
         got = keys.get_keys_by_id(line.peer_saes[0], [key_id])[0]
     except WorkbenchError:
@@ -83,11 +83,11 @@ def terms(service: ChannelService, policy: str, *, group: str = "") -> SessionTe
     return SessionTerms(Policy(policy), provenances=origins, group=group)
 
 
-def consumed(service: ChannelService, key_id: str, *, purpose: str, reference: str) -> None:
+def consumed(service: ChannelService, key_id: str, *, line: str, purpose: str, reference: str) -> None:
     """Tell the entity what a key was used for: a leak report lists it. A session that is there does not fail for it."""
     if not key_id:
         return
-    keys, sae = service.keys()
+    keys, sae = service.keys(line)
     keys.close()
     try:
         service.client().consume([key_id], sae=sae, purpose=purpose, reference=reference)

@@ -6,20 +6,20 @@ import base64
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from workbench_qkd import channel, linking, sessions
-from workbench_qkd.carried import Carried, name_of
-from workbench_qkd.linking import EncryptedLink
+from workbench_qkd.carried import Carried
 from workbench_qkd.service import service_of
 
 from tests.kme.service.kme_pair import imported_plan, until
+from tests.qkd.asking import Hellos, altered, causes, end, newest, own, raw, refusal, sent, with_key
 from tests.qkd.linked import Linked, linked
 from workbench.channel import calls
 from workbench.channel.frame import DirectionKey
@@ -55,79 +55,6 @@ def two(started: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
     end(started)
     yield started
     started.change = started.change_wire = lambda party, path, body: body
-
-
-def end(two: Linked) -> None:
-    """No session of the broker goes on: the next call needs a fresh key."""
-    node = two.nodes["broker"]
-    node.store.write(lambda tx: sessions.end_all(tx, node, "a1", cause="test"))
-
-
-def raw(two: Linked, path: str, body: bytes) -> bytes:
-    """What the link alone brings back."""
-    return bytes(two.run_soon(EncryptedLink.call(two.link(), path, body, timeout_s=10)))
-
-
-def newest(two: Linked, party: str, kind: str) -> dict[str, str]:
-    return dict(two.entries(party, kind=kind)[-1].values)
-
-
-def own(two: Linked) -> Any:
-    """The session of the broker's calls; the newest in its log may be the bank's."""
-    link: Any = two.links["broker"]._links["bank"][1]  # type: ignore[attr-defined]
-    return link._held
-
-
-def with_key(two: Linked, party: str, key_id: str) -> list[str]:
-    """States of the sessions that a node has written down with this key."""
-    with two.nodes[party].store.read() as reader:
-        return [row[0] for row in reader.execute("SELECT state FROM qkd_session WHERE key_id = ?", (key_id,))]
-
-
-def causes(two: Linked, party: str, session: str) -> list[str]:
-    """Why a node has ended a session."""
-    return [one.values["cause"] for one in two.entries(party, kind="qkd.session_ended") if one.values["session"] == session]
-
-
-def refusal(two: Linked) -> PeerError:
-    """What refuses a call in a session that begins now; one that a call in the background began before may still be there."""
-    for _ in range(5):
-        end(two)
-        try:
-            two.ask()
-        except PeerError as error:
-            return error
-    raise AssertionError("no call was refused")
-
-
-@dataclass
-class Hellos:
-    """What the broker's exchanges asked for: (name, key id, id of the session that is renewed). As `Linked.change`."""
-
-    two: Linked
-    revoke_at: str = ""
-    renewals_only: bool = False
-    seen: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def __call__(self, caller: str, path: str, body: bytes) -> bytes:
-        if (caller, path) == ("broker", "qkd/hello"):
-            asked = json.loads(body)
-            hello = base64.b64decode(asked["hello"])
-            if asked["session"] or not self.renewals_only:
-                self.seen.append((name_of(hello), hello.split(b'"key_id":"')[1].split(b'"')[0].decode(), asked["session"]))
-        if (caller, path) == ("broker", "qkd/hello reply") and self.revoke_at and self.seen:
-            node, key_id = self.two.nodes[self.revoke_at], self.seen[-1][1]
-            node.store.write(lambda tx: sessions.end_of_keys(tx, node, "a1", [key_id], cause="revoked"))
-        return body
-
-
-def altered(wanted: str) -> Callable[[str, str, bytes], bytes]:
-    return lambda party, path, body: body[:-1] + bytes([body[-1] ^ 1]) if (party, path) == ("broker", wanted) else body
-
-
-def sent(two: Linked) -> list[tuple[str, bytes]]:
-    """What the broker's calls and their replies were for the carrier."""
-    return [(path, body) for party, path, body in list(two.seen) if party == "broker"]
 
 
 def test_an_intersection_travels_in_sessions_and_both_logs_name_the_key_ids(two: Linked) -> None:
@@ -235,6 +162,57 @@ def test_a_held_line_ends_running_sessions_and_starts_none(two: Linked) -> None:
     with pytest.raises(PeerUnavailable) as refused:
         two.ask()
     assert refused.value.code == "LINE_STOPPED"
+
+
+@pytest.fixture
+def second_line(two: Linked) -> Iterator[Linked]:
+    for entity in two.entities.values():
+        entity.known["b1"] = replace(entity.known["a1"], line="b1")
+    yield two
+    node = two.nodes["broker"]
+    node.store.write(lambda tx: sessions.end_all(tx, node, "b1", cause="test"))
+    for entity in two.entities.values():
+        entity.change(peer_reachable=True, state="full")
+        del entity.known["b1"]
+
+
+def test_a_cut_line_leaves_new_sessions_the_other_one_and_both_logs_name_it(second_line: Linked) -> None:
+    two = second_line
+    two.ask()
+    first = own(two)
+    two.entities["broker"].change(state="peer-unreachable", peer_reachable=False)
+    two.ask()
+    assert own(two) is first and first.line == "a1", "a session that runs is not lost"
+    end(two)
+    assert json.loads(two.ask())["party"] == "bank"
+    name = own(two).name
+    for party in ("broker", "bank"):
+        assert [one.values["line"] for one in two.entries(party, kind="qkd.session_opened") if one.values["session"] == name] == ["b1"]
+    passed = [one.values for one in two.entries("broker", kind="qkd.line_passed_over") if one.values["session"] == name]
+    assert [(one["line"], one["taken"], one["cause"]) for one in passed] == [("a1", "b1", "peer-unreachable")]
+    node = two.nodes["broker"]
+    for entity in two.entities.values():
+        entity.change("b1", policy="pqc-only")
+    node.store.write(lambda tx: sessions.end_all(tx, node, "b1", cause="test"))
+    with suppress(PeerError):
+        two.ask()
+    assert own(two) is None or own(two).line == "a1", "nobody decided that b1 may be weaker than a1"
+
+
+def test_a_session_that_cannot_be_renewed_on_its_line_is_followed_by_one_on_the_other(second_line: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = second_line
+    monkeypatch.setattr(Carried, "_limits", lambda self: Limits(records=8))
+    end(two)
+    two.ask()
+    first = own(two)
+    two.entities["broker"].change(state="alarm")
+    for _ in range(24):
+        with suppress(PeerError):
+            two.ask()
+        if own(two) is not None and own(two).line == "b1":
+            break
+    assert own(two).line == "b1"
+    assert causes(two, "broker", first.name) == ["other line"]
 
 
 def test_revoking_the_key_of_a_session_makes_the_next_call_take_another(two: Linked) -> None:

@@ -170,7 +170,7 @@ def parse_config(data: bytes) -> SiteConfig:
     _check(len({line.line for line in lines}) == len(lines), "lines: two of one name")
     others = [sae for line in lines for sae in line.peer.saes]
     _check(len(set(others)) == len(others) and not set(others) & set(saes), "saes: one SAE at two sites or lines")
-    _check(len({line.peer.kme for line in lines} | {kme}) == len(lines) + 1, "lines: two lines to one KME")
+    _check(kme not in {line.peer.kme for line in lines}, "lines: a line to this KME itself")
     return SiteConfig(
         site=site,
         kme=kme,

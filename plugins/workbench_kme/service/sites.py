@@ -41,7 +41,8 @@ SEED_BYTES = 32
 class LinePlan:
     """A line to be made. sender, receiver: site ids. options: of the source, the same at both ends.
 
-    end_options: what one end's source needs besides, by site (the device of `device-014`).
+    end_options: what one end's source needs besides, by site (the device of `device-014`). saes: by site, those that this
+    line leads to, by default all of the site: of several lines between two sites each has its own.
     """
 
     line: str
@@ -55,6 +56,7 @@ class LinePlan:
     max_keys: int = 20_000
     low_water: int = 128
     policy: str = "hybrid-required"
+    saes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ def _line(
             link_address=link_address,
             authority=authorities[peer].certificate_pem,
             fingerprint=certificates.describe(kmes[peer].certificate_pem).fingerprint,
-            saes=saes[peer],
+            saes=tuple(plan.saes.get(peer, saes[peer])),
         ),
     )
 
