@@ -151,7 +151,7 @@ def deliver(ctx: OperationContext, request: DeliverRequest) -> DeliverReply:
     slave = request.slave or line.peer_saes[0]
     if slave not in line.peer_saes:
         raise NotFound("对端站点没有这个应用", "The far site has no such application", code="SAE_UNKNOWN")
-    master = _sae(service)
+    master = _sae(service, line.line)
     try:
         made = client.deliver_under_charge(person=person.token, device=request.device, line=request.line, sae=master, slave=slave)
     except KeyUnavailable as error:
@@ -201,8 +201,8 @@ def _require_usable(service: ChannelService, line: views.Line) -> str:
     return policy
 
 
-def _sae(service: ChannelService) -> str:
-    keys, sae = service.keys()
+def _sae(service: ChannelService, line: str) -> str:
+    keys, sae = service.keys(line)
     keys.close()
     return sae
 
