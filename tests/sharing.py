@@ -48,6 +48,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return unit_of(nodeid)
 
+        def remove_node(self, node: Any) -> str | None:
+            # xdist would hand out again what a crashed worker had finished: nothing to run, no report, and all wait for ever.
+            units = self.assigned_work[node]
+            self.assigned_work[node] = {name: unit for name, unit in units.items() if not all(unit.values())}
+            return super().remove_node(node)
+
         def _assign_work_unit(self, node: Any) -> None:
             self.workqueue.move_to_end(min(self.workqueue, key=_rank), last=False)
             super()._assign_work_unit(node)
