@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
+import struct
 from pathlib import Path
 
 from tests.consent.captured_files import pdf
 from tests.flows import population
 from tests.processes.live import Live, workbench
+from workbench.domain.party import PartyId
+from workbench.supervisor import running_nodes
 
 NOBODY_ELSE_KNOWS = 9
 """A customer of the broker alone, so that no other test misses them."""
+
+_FLOCK = "hhqqi"
+_STILL_OPEN = 128
+"""The byte of the write-ahead log's index on which SQLite holds a lock as long as a process has the database open."""
+
+
+def holder(path: Path, at: int) -> int:
+    """The process that keeps a lock on this byte of a file; 0 without any."""
+    with path.open("rb+") as file:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, 0, at, 1, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked)[: struct.calcsize(_FLOCK)])
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
 
 
 def test_forms_come_with_their_rows_and_go_with_their_customer(live: Live, tmp_path: Path) -> None:
@@ -44,6 +60,9 @@ def test_forms_come_with_their_rows_and_go_with_their_customer(live: Live, tmp_p
     assert phone not in str(erased.value) and number not in str(erased.value)
     again = workbench("erase", live.folder, "--party", "broker", "--phone", phone, "--reason", "asked for it once more")
     assert again.status == 0
+    # Reading every file has not cost the node its locks: without them the next reader would cut off what it has in memory.
+    index = live.workspace.node_folder("broker") / "evidence.db-shm"
+    assert holder(index, _STILL_OPEN) == running_nodes(live.workspace)[PartyId("broker")].pid
     request = erased.value["request"]
     report = workbench("consent", "report", live.folder, "--party", "broker", "--request", request, "--json")
     assert (report.status, report.value["holds"]) == (0, True)

@@ -29,9 +29,18 @@ from workbench.domain.erasure import (
 from workbench.domain.evidence import AuditFinding, ReplayNeed, RestoredEntry
 from workbench.domain.identifiers import parse_id_no, parse_phone
 from workbench.domain.party import Caller
-from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError, WorkbenchError
+from workbench.errors import (
+    Cancelled,
+    Denied,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    StorageFailed,
+    VerificationError,
+    WorkbenchError,
+)
 from workbench.node.erasing import erase_from_host, finds_customers, identify, learn_again, shown_name
-from workbench.node.erasure_search import GIVEN_OUT, search_files
+from workbench.node.erasure_search import GIVEN_OUT, search
 from workbench.store.restricted import Restriction, Taken
 
 if TYPE_CHECKING:
@@ -259,8 +268,8 @@ class Erasure:
             stopped = stopped or not step(done, total)
 
         try:
-            found = search_files(self._host.folder, customer.identifiers, progress=go_on, cancelled=lambda: stopped)
-        except Cancelled as cancel:
+            found = search(self._host.folder, customer.identifiers, progress=go_on, cancelled=lambda: stopped)
+        except (Cancelled, StorageFailed) as cancel:
             return ErasureFinding("search", "files searched", 0, 0, 0, 0, cancel.zh, cancel.en), {"files": "0", "size": "0", "hits": "-"}
         ours = [one for one in found.hits if one.file.parts[0] not in GIVEN_OUT]
         given = len({one.file for one in found.hits}) - len({one.file for one in ours})
