@@ -6,6 +6,7 @@ transport is replaced by `workbench_anchor.http`; its look-ups outside the chain
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -142,8 +143,8 @@ class EvmChain:
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         require_installed()
-        web3 = import_module("web3")
-        self._refused: type[Exception] = import_module("web3.exceptions").Web3Exception
+        web3 = library("web3")
+        self._refused: type[Exception] = library("web3.exceptions").Web3Exception
         # Without web3's middleware nothing is filled in, looked up by name or asked in addition.
         self._manager = web3.Web3(_make_provider(url, timeout_s), middleware=[], modules={}, ens=None).manager
 
@@ -215,7 +216,7 @@ class Account:
     def from_key(cls, key: bytes) -> Account:
         """The account of a private key. Raises ValueError for a number that is no key."""
         require_installed()
-        return cls(key, bytes.fromhex(import_module("eth_account").Account.from_key(key).address[2:]))
+        return cls(key, bytes.fromhex(library("eth_account").Account.from_key(key).address[2:]))
 
     def sign(self, *, chain_id: int, nonce: int, to: bytes, data: bytes, gas: int, gas_price: int) -> Signed:
         """A legacy transaction without value (EIP-155). to: empty makes a contract. The nonce k is by RFC 6979."""
@@ -228,9 +229,22 @@ class Account:
             "value": 0,
         }
         if to:
-            fields["to"] = import_module("eth_utils").to_checksum_address(to)
-        made = import_module("eth_account").Account.sign_transaction(fields, self.key)
+            fields["to"] = library("eth_utils").to_checksum_address(to)
+        made = library("eth_account").Account.sign_transaction(fields, self.key)
         return Signed(bytes(made.raw_transaction), bytes(made.hash), nonce)
+
+
+def library(name: str) -> Any:  # Any: the libraries of the chain are an optional part
+    """A module of web3 or of what it stands on; Python's limit of nesting stays as it was.
+
+    One of them (py_ecc) raises that limit from 1,000 to 100,000 when it is imported. JSON of a partner that is nested deeper than
+    the process's memory for calls would then end the node; below the limit it is refused.
+    """
+    limit = sys.getrecursionlimit()
+    try:
+        return import_module(name)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def make_key(random: Callable[[int], bytes]) -> bytes:
@@ -242,11 +256,11 @@ def make_key(random: Callable[[int], bytes]) -> bytes:
 
 def checksummed(address: bytes) -> str:
     """An address for people, with the check sum of EIP-55."""
-    return str(import_module("eth_utils").to_checksum_address(address))
+    return str(library("eth_utils").to_checksum_address(address))
 
 
 def _make_provider(url: str, timeout_s: float) -> Any:  # Any: the class exists only where web3 is installed
-    base = import_module("web3.providers.base").JSONBaseProvider
+    base = library("web3.providers.base").JSONBaseProvider
 
     class Provider(base):  # type: ignore[misc,valid-type]  # see above
         """web3's encoding over this plugin's one way out."""

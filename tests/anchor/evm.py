@@ -14,7 +14,7 @@ import pytest
 
 from workbench.errors import PeerUnavailable
 from workbench_anchor import registrar
-from workbench_anchor.chain import Account, EvmChain, TransactionReceipt
+from workbench_anchor.chain import Account, EvmChain, TransactionReceipt, library
 from workbench_anchor.notes import origin_id
 from workbench.domain.party import PartyId
 
@@ -85,9 +85,7 @@ class Anvil:
 
     def ask(self, method: str, *parameters: object) -> object:
         """Any method of the node, its own test methods too."""
-        from web3 import HTTPProvider
-
-        answer = HTTPProvider(self.url, exception_retry_configuration=None).make_request(method, list(parameters))
+        answer = library("web3").HTTPProvider(self.url, exception_retry_configuration=None).make_request(method, list(parameters))
         assert "error" not in answer, answer
         return answer["result"]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.anchor.evm import RICH, ROOT, Anvil, node_modules
 from workbench.errors import Refused
 from workbench_anchor import contract, registrar
-from workbench_anchor.chain import Account
+from workbench_anchor.chain import Account, library
 from workbench_anchor.contract import ChainHead
 
 ORIGIN = hashlib.sha256(b"workbench.example/evidence/broker").digest()
@@ -62,10 +63,20 @@ def test_the_committed_code_is_what_the_named_compiler_makes_of_the_source() -> 
     assert json.loads(made)["settings"]["evmVersion"] == "london"
 
 
-def test_call_data_and_log_are_what_web3_makes_of_the_abi() -> None:
-    from eth_utils import keccak
-    from web3 import Web3
+def test_the_libraries_of_a_chain_leave_deep_nesting_refused() -> None:
+    """In a process of its own: a library that is there already would change nothing."""
+    program = (
+        "from workbench.crypto import canonical\nfrom workbench.errors import VerificationError\n"
+        "from workbench_anchor.chain import library\n"
+        "library('web3'), library('eth_account')\n"
+        "try:\n    canonical.parse(b'[' * 1_000_000)\nexcept VerificationError as refused:\n    print(refused.code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "NOT_CANONICAL\n"), done.stderr
 
+
+def test_call_data_and_log_are_what_web3_makes_of_the_abi() -> None:
+    keccak, Web3 = library("eth_utils").keccak, library("web3").Web3  # noqa: N806 - a class of that name
     made = Web3().eth.contract(abi=contract.compiled()["abi"])
     one = head(7)
     arguments = [ORIGIN, 7, one.sha256_root, one.sm3_root, one.note_digest]
