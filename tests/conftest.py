@@ -39,7 +39,10 @@ MAY_BE_SKIPPED = (
 """Beginnings of reasons that name the machine itself or its distribution, not a tool that `make system` can install."""
 
 
-LIVE = ("anchor", "app", "browser", "flows", "host", "jupyter", "kme", "node", "privacy", "processes", "qkd", "security")
+LIVE = (
+    "anchor", "app", "assessment", "browser", "flows", "host", "jupyter", "kme", "mutual_tls", "node", "package", "privacy", "processes",
+    "qkd", "rights", "security",
+)  # fmt: skip
 """Folders whose tests start processes, listen on sockets or wait for threads of a node."""
 
 

@@ -88,6 +88,7 @@ def test_a_job_s_package_holds_both_logs_and_verifies_with_the_list_and_the_rece
 
 def test_a_changed_list_or_a_receipt_of_another_export_is_refused(three: Institutions, job: str) -> None:
     _, rows = three.exported("broker", job)
+    settle(three)  # a package of what is not yet co-signed says so, and this asks for its verdict
     first, data = exported(three, opened=True, job=job)
     second, _ = exported(three, job=job)
     settle(three)
