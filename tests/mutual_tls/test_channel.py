@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tls_partners import BANK, BROKER, CARDNET, HOSTS, LIMIT, echo, institution, listening, run, tls_stream
+from tls_partners import BANK, BROKER, CARDNET, HOSTS, LIMIT, Remembering, echo, institution, listening, run, tls_stream
 from workbench_mutual_tls import workbench_channels
 from workbench_mutual_tls.channel import MutualTlsChannel
 from workbench_mutual_tls.client import MutualTlsLink
 from workbench_mutual_tls.contexts import client_context
 from workbench_mutual_tls.identity import identify, is_allowed
 
-from workbench.contracts import Channel, ChannelIdentity, PeerCall
+from workbench.contracts import Channel, ChannelIdentity
 from workbench.crypto import certificates
 from workbench.errors import Denied, PeerError, PeerUnavailable
 
@@ -223,12 +223,7 @@ def test_older_tls_is_refused() -> None:
 
 def test_the_caller_sends_nothing_to_a_server_with_another_certificate() -> None:
     """Neither to one of another authority, nor to one of the right authority that is not the pinned one."""
-    received: list[bytes] = []
-
-    async def remember(call: PeerCall) -> bytes:
-        received.append(call.body)
-        return b""
-
+    remember = Remembering()
     renewed = certificates.issue_node_certificate(
         institution(BANK).authority, party=BANK, hosts=[HOSTS[BANK]], now=datetime.now(UTC)
     )
@@ -244,7 +239,7 @@ def test_the_caller_sends_nothing_to_a_server_with_another_certificate() -> None
                     await link.call("message", b"secret frame", timeout_s=20)
                 assert refusal.value.code == "TLS_REFUSED"
                 await link.close()
-        assert received == []
+        assert remember.calls == []
 
     run(scenario)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from tls_partners import BANK, BROKER, HOSTS, LIMIT, echo, institution, listening, run, tls_stream
+from tls_partners import BANK, BROKER, HOSTS, LIMIT, Remembering, echo, institution, listening, run, tls_stream
 from workbench_mutual_tls import server as server_module
 from workbench_mutual_tls.client import MutualTlsLink
 from workbench_mutual_tls.server import PeerServer
@@ -36,12 +36,7 @@ def test_a_body_at_the_limit_passes_and_one_byte_more_does_not() -> None:
 
 def test_a_body_without_stated_length_is_counted_while_it_arrives() -> None:
     async def scenario() -> None:
-        received: list[PeerCall] = []
-
-        async def remember(call: PeerCall) -> bytes:
-            received.append(call)
-            return b""
-
+        remember = Remembering()
         async with listening(remember) as here:
             reader, writer = await tls_stream(here)
             writer.write(b"POST /peer/v1/message HTTP/1.1\r\nhost: bank\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -49,7 +44,7 @@ def test_a_body_without_stated_length_is_counted_while_it_arrives() -> None:
                 writer.write(b"2710\r\n" + bytes(10_000) + b"\r\n")
             head = await asyncio.wait_for(reader.readline(), 20)
             assert b" 413 " in head
-            assert received == []
+            assert remember.calls == []
             writer.close()
 
     run(scenario)
@@ -57,12 +52,7 @@ def test_a_body_without_stated_length_is_counted_while_it_arrives() -> None:
 
 def test_a_request_that_is_cut_off_reaches_nobody() -> None:
     async def scenario() -> None:
-        received: list[PeerCall] = []
-
-        async def remember(call: PeerCall) -> bytes:
-            received.append(call)
-            return b""
-
+        remember = Remembering()
         async with listening(remember) as here:
             _, writer = await tls_stream(here)
             writer.write(b"POST /peer/v1/message HTTP/1.1\r\nhost: bank\r\ncontent-length: 100\r\n\r\nhalf")
@@ -71,7 +61,7 @@ def test_a_request_that_is_cut_off_reaches_nobody() -> None:
             await asyncio.sleep(0.2)
             link = here.link()
             await link.call("message", b"whole", timeout_s=20)
-            assert [call.body for call in received] == [b"whole"]
+            assert [call.body for call in remember.calls] == [b"whole"]
             await link.close()
 
     run(scenario)
@@ -229,18 +219,13 @@ def test_errors_of_the_partner_arrive_with_their_code_and_harmless_text() -> Non
 )
 def test_only_posts_below_the_peer_path_are_served(request_line: bytes) -> None:
     async def scenario() -> None:
-        received: list[PeerCall] = []
-
-        async def remember(call: PeerCall) -> bytes:
-            received.append(call)
-            return b""
-
+        remember = Remembering()
         async with listening(remember) as here:
             reader, writer = await tls_stream(here)
             writer.write(request_line + b" HTTP/1.1\r\nhost: bank\r\ncontent-length: 0\r\n\r\n")
             head = await asyncio.wait_for(reader.readline(), 20)
             assert int(head.split()[1]) in {404, 422}
-            assert received == []
+            assert remember.calls == []
             writer.close()
 
     run(scenario)

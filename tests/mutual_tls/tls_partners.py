@@ -56,6 +56,17 @@ def _made(party: PartyId, serial: int) -> Institution:
     )
 
 
+@dataclass(frozen=True)
+class Remembering:
+    """A node behind the channel that answers nothing and keeps every call that reached it."""
+
+    calls: list[PeerCall] = field(default_factory=list)
+
+    async def __call__(self, call: PeerCall) -> bytes:
+        self.calls.append(call)
+        return b""
+
+
 async def echo(call: PeerCall) -> bytes:
     return f"{call.peer} {call.path} {call.address} ".encode() + call.body
 
