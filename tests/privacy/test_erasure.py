@@ -22,7 +22,8 @@ from workbench_consent.capture import asking
 from workbench.crypto import sm3
 from workbench.domain.erasure import parse_references
 from workbench.domain.party import Role
-from workbench.errors import Denied, Refused
+from workbench.errors import Denied, Refused, StorageFailed
+from workbench.node import erasure_search
 from workbench.node.pages import prepare_action
 from workbench.verify import verify_receipt
 
@@ -301,6 +302,17 @@ def test_the_search_finds_a_customer_who_is_still_in_a_file_and_says_where(erase
     [stopped] = [one for one in again.report if one["owner"] == "search"]
     assert "stopped" in stopped["en"] and seen and seen[0][0] <= seen[0][1]
     assert erased.three.entries("broker", kind="customers.erasure_searched")[-1].values["hits"] == "-"
+
+
+@pytest.mark.parametrize(("program", "status"), [("false", 1), ("true", 0)])
+def test_a_search_whose_process_gives_no_answer_says_so_and_how_it_ended(
+    program: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = shutil.which(program)
+    assert found is not None
+    monkeypatch.setattr(erasure_search.sys, "executable", found)
+    with pytest.raises(StorageFailed, match=f"exit status {status}|退出码 {status}"):
+        erasure_search.search(tmp_path, ["13800000001"])
 
 
 def test_next_of_kin_ask_with_a_proof_which_goes_with_the_customer(erased: Erased) -> None:

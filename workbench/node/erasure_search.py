@@ -18,12 +18,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workbench.crypto import sm3
 from workbench.errors import Cancelled, StorageFailed
 
 BLOCK_BYTES = 8 << 20
 SHORTEST = 8
+ENDING_S = 30
+"""How long a process that has said everything, or nothing, may take to end."""
+
 GIVEN_OUT = ("exports",)
 """Folders of files that were handed out: they are people's, and are told of apart."""
 
@@ -83,12 +87,12 @@ def search(
     Raises Cancelled, StorageFailed when that process ended without an answer. Cost: its start besides, about half a second.
     """
     command = [sys.executable, "-m", __name__, str(folder)]
+    told: dict[str, Any] = {}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdin is not None and child.stdout is not None
         try:
             child.stdin.write(json.dumps(list(identifiers)).encode())
             child.stdin.close()
-            told = None
             for line in child.stdout:
                 told = json.loads(line)
                 if "hits" in told:
@@ -97,14 +101,19 @@ def search(
                     raise Cancelled("查找已停止；擦除本身已完成", "the search was stopped; the erasure itself is done")
                 progress(told["done"], told["total"])
         except (BrokenPipeError, ValueError):
-            told = None
-        finally:
+            told = {}
+        except BaseException:
             child.kill()
-    if told is None or "hits" not in told:
+            raise
+        try:
+            child.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    if "hits" not in told:
         raise StorageFailed(
-            "擦除已完成，但查找文件的进程没有结果，文件尚未查找：请运维查看内存与磁盘，并告知合规岗",
-            "the erasure is done, but the process that searches the files gave no answer, so they were not searched: operators"
-            " look at memory and disk and tell compliance",
+            f"擦除已完成，但查找文件的进程没有结果（退出码 {child.returncode}），文件尚未查找：请运维查看内存与磁盘，并告知合规岗",
+            f"the erasure is done, but the process that searches the files gave no answer (exit status {child.returncode}), so"
+            " they were not searched: operators look at memory and disk and tell compliance",
         )
     hits = tuple(Hit(Path(file), form) for file, form in told["hits"])
     return Searched(told["files"], told["size_bytes"], hits, told["unread"])
