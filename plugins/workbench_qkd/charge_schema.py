@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, closed, shared
 
 OWNER = "qkd_charge"
 
@@ -35,53 +35,45 @@ MIGRATIONS = (
 """A released step is never changed, only followed."""
 
 
-def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.SHARED, zh, en, unit)
-
-
-def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit)
-
-
-_LINE = _shared("line", "线路", "line")
-_PERSON = _closed("person", "人员", "person")
-_DEVICE = _closed("device", "介质", "medium")
+_LINE = shared("line", "线路", "line")
+_PERSON = closed("person", "人员", "person")
+_DEVICE = closed("device", "介质", "medium")
 
 EVIDENCE_KINDS = (
     EvidenceKind(
         "qkd.charge_filled",
         (
-            _LINE, _PERSON, _DEVICE, _shared("keys", "充注密钥数", "charge keys", "1"), _shared("replaced", "作废的旧密钥", "earlier ones destroyed", "1"),
-            _closed("first", "起始序号", "first counter"),
+            _LINE, _PERSON, _DEVICE, shared("keys", "充注密钥数", "charge keys", "1"), shared("replaced", "作废的旧密钥", "earlier ones destroyed", "1"),
+            closed("first", "起始序号", "first counter"),
         ),
         "充注一件介质", "a medium was filled with charge keys",
     ),
     EvidenceKind(
         "qkd.charge_delivered",
         (
-            _LINE, _PERSON, _DEVICE, _closed("counter", "充注密钥序号", "counter of the charge key"), _closed("charge_key_id", "充注密钥编号", "id of the charge key"),
-            _closed("session", "会话", "session"), _closed("key_id", "会话密钥编号", "id of the session key"), _shared("provenance", "密钥来源", "origin of the key"),
+            _LINE, _PERSON, _DEVICE, closed("counter", "充注密钥序号", "counter of the charge key"), closed("charge_key_id", "充注密钥编号", "id of the charge key"),
+            closed("session", "会话", "session"), closed("key_id", "会话密钥编号", "id of the session key"), shared("provenance", "密钥来源", "origin of the key"),
         ),
         "会话密钥经充注密钥投递到介质", "a session key was delivered to a medium under a charge key",
     ),
     EvidenceKind(
-        "qkd.charge_low", (_LINE, _PERSON, _DEVICE, _shared("left", "剩余", "left", "1"), _shared("low_water", "低水位", "low-water mark", "1")),
+        "qkd.charge_low", (_LINE, _PERSON, _DEVICE, shared("left", "剩余", "left", "1"), shared("low_water", "低水位", "low-water mark", "1")),
         "充注密钥低于低水位", "charge keys are below the low-water mark",
     ),
     EvidenceKind(
         "qkd.charge_revoking",
         (
-            _PERSON, _DEVICE, _shared("sessions", "结束的会话", "sessions ended", "1"), _shared("tickets", "结束的票据", "tickets ended", "1"),
-            _shared("account", "账号", "account"), _closed("reason", "理由", "reason"),
-            _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
+            _PERSON, _DEVICE, shared("sessions", "结束的会话", "sessions ended", "1"), shared("tickets", "结束的票据", "tickets ended", "1"),
+            shared("account", "账号", "account"), closed("reason", "理由", "reason"),
+            shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
         ),
         "开始吊销一个人或一件介质", "revoking a person or a medium began",
     ),
     EvidenceKind(
         "qkd.charge_revoked",
         (
-            _PERSON, _DEVICE, _shared("keys", "销毁的充注密钥", "charge keys destroyed", "1"), _shared("pools", "关闭的密钥池", "pools closed", "1"),
-            _shared("sessions", "结束的会话", "sessions ended", "1"), _shared("took_ms", "用时", "time it took", "ms"),
+            _PERSON, _DEVICE, shared("keys", "销毁的充注密钥", "charge keys destroyed", "1"), shared("pools", "关闭的密钥池", "pools closed", "1"),
+            shared("sessions", "结束的会话", "sessions ended", "1"), shared("took_ms", "用时", "time it took", "ms"),
         ),
         "吊销完成：密钥镜像已销毁", "a revocation is complete: the mirrors are destroyed",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.contracts import Migration, Setting
-from workbench.domain.evidence import EvidenceKind, Field, Visibility
+from workbench.domain.evidence import EvidenceKind, closed, shared
 
 OWNER = "qkd"
 
@@ -129,110 +129,102 @@ MIGRATIONS = (
 """A released step is never changed, only followed."""
 
 
-def _shared(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.SHARED, zh, en, unit)
-
-
-def _closed(name: str, zh: str, en: str, unit: str = "") -> Field:
-    return Field(name, Visibility.COMMITTED, zh, en, unit)
-
-
-_LINE = _shared("line", "线路", "line")
-_POLICY = _shared("policy", "策略", "policy")
-_BEFORE = _shared("before", "原策略", "policy before")
-_REASON = _closed("reason", "理由", "reason")
-_PROPOSAL = _shared("proposal", "提议编号", "number of the proposal")
-_RECOVERY = _shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
-_REQUEST = _shared("request", "提议原文与签名", "what was asked for, signed")
-_DECISION = _shared("decision", "决定原文与签名", "the decision, signed")
-_FIRST = _closed("first", "提出人", "who asked")
-_PROVENANCE = _shared("provenance", "密钥来源", "origin of the keys")
-_QBER = _shared("qber", "误码率", "QBER", "1e-6")
-_CAUSE = _shared("cause", "原因", "cause")
-_SESSION = _closed("session", "会话", "session")
-_KEY_ID = _closed("key_id", "密钥编号", "id of the key")
-_FROM = _closed("from_ms", "起", "from", "ms")
-_UNTIL = _closed("until_ms", "止", "until", "ms")
+_LINE = shared("line", "线路", "line")
+_POLICY = shared("policy", "策略", "policy")
+_BEFORE = shared("before", "原策略", "policy before")
+_REASON = closed("reason", "理由", "reason")
+_PROPOSAL = shared("proposal", "提议编号", "number of the proposal")
+_RECOVERY = shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed")
+_REQUEST = shared("request", "提议原文与签名", "what was asked for, signed")
+_DECISION = shared("decision", "决定原文与签名", "the decision, signed")
+_FIRST = closed("first", "提出人", "who asked")
+_PROVENANCE = shared("provenance", "密钥来源", "origin of the keys")
+_QBER = shared("qber", "误码率", "QBER", "1e-6")
+_CAUSE = shared("cause", "原因", "cause")
+_SESSION = closed("session", "会话", "session")
+_KEY_ID = closed("key_id", "密钥编号", "id of the key")
+_FROM = closed("from_ms", "起", "from", "ms")
+_UNTIL = closed("until_ms", "止", "until", "ms")
 
 EVIDENCE_KINDS = (
     EvidenceKind(
         "qkd.block_distilled",
         (
-            _LINE, _shared("block", "块", "block"), _PROVENANCE, _QBER, _closed("sifted", "筛后比特", "sifted bits", "bit"),
-            _closed("leak_bits", "纠错泄漏", "bits leaked by error correction", "bit"), _closed("key_bits", "密钥比特", "key bits", "bit"),
-            _shared("keys", "密钥数", "keys", "1"),
+            _LINE, shared("block", "块", "block"), _PROVENANCE, _QBER, closed("sifted", "筛后比特", "sifted bits", "bit"),
+            closed("leak_bits", "纠错泄漏", "bits leaked by error correction", "bit"), closed("key_bits", "密钥比特", "key bits", "bit"),
+            shared("keys", "密钥数", "keys", "1"),
         ),
         "一个块成码入池", "a block became keys",
     ),
     EvidenceKind(
-        "qkd.block_aborted", (_LINE, _shared("block", "块", "block"), _PROVENANCE, _QBER, _CAUSE), "一个块被放弃或隔离", "a block was given up or quarantined"
+        "qkd.block_aborted", (_LINE, shared("block", "块", "block"), _PROVENANCE, _QBER, _CAUSE), "一个块被放弃或隔离", "a block was given up or quarantined"
     ),
     EvidenceKind(
         "qkd.alarm_raised",
-        (_LINE, _CAUSE, _shared("value", "读数", "reading", "1e-6"), _shared("limit", "界限", "limit", "1e-6"), _shared("block", "块", "block")),
+        (_LINE, _CAUSE, shared("value", "读数", "reading", "1e-6"), shared("limit", "界限", "limit", "1e-6"), shared("block", "块", "block")),
         "线路报警", "an alarm on a line",
     ),
     EvidenceKind("qkd.alarm_cleared", (_LINE, _CAUSE), "线路报警解除", "the alarm on a line is over"),
     EvidenceKind(
         "qkd.keys_counted",
         (
-            _LINE, _FROM, _UNTIL, _shared("reserved", "预留", "reserved", "1"), _shared("delivered", "交付", "delivered", "1"),
-            _shared("consumed", "用过", "consumed", "1"), _shared("destroyed", "销毁", "destroyed", "1"), _shared("expired", "过期", "expired", "1"),
-            _shared("revoked", "吊销", "revoked", "1"), _shared("quarantined", "隔离", "quarantined", "1"),
+            _LINE, _FROM, _UNTIL, shared("reserved", "预留", "reserved", "1"), shared("delivered", "交付", "delivered", "1"),
+            shared("consumed", "用过", "consumed", "1"), shared("destroyed", "销毁", "destroyed", "1"), shared("expired", "过期", "expired", "1"),
+            shared("revoked", "吊销", "revoked", "1"), shared("quarantined", "隔离", "quarantined", "1"),
         ),
         "一段时间内密钥的去向", "what became of keys over a while",
     ),
-    EvidenceKind("qkd.pool_low", (_LINE, _shared("stored", "可用密钥", "keys left", "1"), _shared("low_water", "低水位", "low-water mark", "1")), "密钥低于低水位", "keys are below the low-water mark"),
+    EvidenceKind("qkd.pool_low", (_LINE, shared("stored", "可用密钥", "keys left", "1"), shared("low_water", "低水位", "low-water mark", "1")), "密钥低于低水位", "keys are below the low-water mark"),
     EvidenceKind(
-        "qkd.told", (_LINE, _shared("event", "事件", "event"), _closed("facts", "内容", "facts")),
+        "qkd.told", (_LINE, shared("event", "事件", "event"), closed("facts", "内容", "facts")),
         "密钥管理实体报告的其他事件", "another event that the key-management entity told of",
     ),
-    EvidenceKind("qkd.self_test_failed", (_closed("tests", "不过的项", "tests that failed"),), "自检不过，设备停用", "a self-test failed, the device is disabled"),
+    EvidenceKind("qkd.self_test_failed", (closed("tests", "不过的项", "tests that failed"),), "自检不过，设备停用", "a self-test failed, the device is disabled"),
     EvidenceKind("qkd.policy_tightened", (_LINE, _POLICY, _BEFORE, _REASON, _DECISION), "线路策略收紧", "the policy of a line was made stricter"),
     EvidenceKind(
-        "qkd.downgrade_proposed", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _REASON, _shared("until", "有效至", "until", "ms"), _REQUEST),
+        "qkd.downgrade_proposed", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _REASON, shared("until", "有效至", "until", "ms"), _REQUEST),
         "提议降低线路策略", "a weaker policy of a line was proposed",
     ),
     EvidenceKind(
-        "qkd.downgraded", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON, _DECISION),
+        "qkd.downgraded", (_PROPOSAL, _LINE, _POLICY, _BEFORE, _FIRST, closed("second", "确认人", "who confirmed"), _REASON, _DECISION),
         "第二人确认降低线路策略", "a second person confirmed a weaker policy of a line",
     ),
-    EvidenceKind("qkd.resume_proposed", (_PROPOSAL, _LINE, _REASON, _shared("until", "有效至", "until", "ms"), _REQUEST), "提议恢复成码", "it was proposed to make keys again"),
-    EvidenceKind("qkd.resumed", (_PROPOSAL, _LINE, _FIRST, _closed("second", "确认人", "who confirmed"), _REASON, _DECISION), "第二人确认恢复成码", "a second person let a line make keys again"),
+    EvidenceKind("qkd.resume_proposed", (_PROPOSAL, _LINE, _REASON, shared("until", "有效至", "until", "ms"), _REQUEST), "提议恢复成码", "it was proposed to make keys again"),
+    EvidenceKind("qkd.resumed", (_PROPOSAL, _LINE, _FIRST, closed("second", "确认人", "who confirmed"), _REASON, _DECISION), "第二人确认恢复成码", "a second person let a line make keys again"),
     EvidenceKind("qkd.proposal_declined", (_PROPOSAL, _LINE, _REASON), "提议被拒绝", "a proposal was declined"),
-    EvidenceKind("qkd.revoked", (_LINE, _shared("keys", "密钥数", "keys", "1"), _closed("what", "范围", "what"), _REASON, _RECOVERY), "吊销密钥", "keys were revoked"),
-    EvidenceKind("qkd.rekeyed", (_LINE, _shared("keys", "密钥数", "keys", "1"), _shared("sessions", "会话数", "sessions", "1"), _REASON), "会话换钥", "sessions changed their keys"),
+    EvidenceKind("qkd.revoked", (_LINE, shared("keys", "密钥数", "keys", "1"), closed("what", "范围", "what"), _REASON, _RECOVERY), "吊销密钥", "keys were revoked"),
+    EvidenceKind("qkd.rekeyed", (_LINE, shared("keys", "密钥数", "keys", "1"), shared("sessions", "会话数", "sessions", "1"), _REASON), "会话换钥", "sessions changed their keys"),
     EvidenceKind(
-        "qkd.initial_secret_put", (_LINE, _shared("check", "校验值", "check value"), _REASON),
+        "qkd.initial_secret_put", (_LINE, shared("check", "校验值", "check value"), _REASON),
         "线路换入新的初始秘密", "a new initial secret of a line was put in",
     ),
-    EvidenceKind("qkd.leak_reported", (_LINE, _KEY_ID, _shared("uses", "保护过的会话", "sessions it protected", "1")), "查询一把密钥保护过什么", "it was asked what a key protected"),
+    EvidenceKind("qkd.leak_reported", (_LINE, _KEY_ID, shared("uses", "保护过的会话", "sessions it protected", "1")), "查询一把密钥保护过什么", "it was asked what a key protected"),
     EvidenceKind(
-        "qkd.eavesdropper_set", (_LINE, _shared("fraction", "截获比例", "fraction intercepted", "1e-6"), _shared("attack", "手法", "attack")),
+        "qkd.eavesdropper_set", (_LINE, shared("fraction", "截获比例", "fraction intercepted", "1e-6"), shared("attack", "手法", "attack")),
         "窃听演示开关", "the eavesdropper of the demonstration was set",
     ),
-    EvidenceKind("qkd.self_tested", (_shared("tests", "项数", "tests", "1"), _shared("failed", "不过", "failed", "1")), "自检", "self-test"),
+    EvidenceKind("qkd.self_tested", (shared("tests", "项数", "tests", "1"), shared("failed", "不过", "failed", "1")), "自检", "self-test"),
     EvidenceKind("qkd.session_opened", (_LINE, _SESSION, _POLICY, _KEY_ID, _PROVENANCE), "会话取得密钥", "a session got its key"),
-    EvidenceKind("qkd.session_refused", (_LINE, _POLICY, _shared("code", "代码", "code"), _shared("missing", "缺", "missing", "1")), "会话被拒绝，没有改用其他密钥", "a session was refused; no other key was used"),
+    EvidenceKind("qkd.session_refused", (_LINE, _POLICY, shared("code", "代码", "code"), shared("missing", "缺", "missing", "1")), "会话被拒绝，没有改用其他密钥", "a session was refused; no other key was used"),
     EvidenceKind(
-        "qkd.session_renewed", (_LINE, _SESSION, _shared("epoch", "期次", "epoch"), _POLICY, _KEY_ID, _PROVENANCE), "会话换用新密钥", "a session took a new key"
+        "qkd.session_renewed", (_LINE, _SESSION, shared("epoch", "期次", "epoch"), _POLICY, _KEY_ID, _PROVENANCE), "会话换用新密钥", "a session took a new key"
     ),
     EvidenceKind(
         "qkd.session_linked",
         (
-            _LINE, _SESSION, _shared("version", "TLS 版本", "version of TLS"), _shared("group", "密钥交换组", "group of the key exchange"),
-            _shared("suite", "套件", "suite"), _shared("fingerprint", "对端证书指纹", "fingerprint of the other end's certificate"),
+            _LINE, _SESSION, shared("version", "TLS 版本", "version of TLS"), shared("group", "密钥交换组", "group of the key exchange"),
+            shared("suite", "套件", "suite"), shared("fingerprint", "对端证书指纹", "fingerprint of the other end's certificate"),
         ),
         "会话所走的加密链路", "the encrypted link of a session",
     ),
     EvidenceKind(
-        "qkd.line_passed_over", (_LINE, _shared("taken", "改用的线路", "line taken instead"), _SESSION, _CAUSE),
+        "qkd.line_passed_over", (_LINE, shared("taken", "改用的线路", "line taken instead"), _SESSION, _CAUSE),
         "会话没有走这条线路，改走同一机构的另一条", "a session did not take this line but another to the same institution",
     ),
     EvidenceKind(
         "qkd.session_used",
         (
-            _LINE, _shared("partner", "对方机构", "partner"), _shared("attempt", "尝试", "attempt"), _SESSION, _shared("epoch", "期次", "epoch"), _POLICY,
+            _LINE, shared("partner", "对方机构", "partner"), shared("attempt", "尝试", "attempt"), _SESSION, shared("epoch", "期次", "epoch"), _POLICY,
             _KEY_ID, _PROVENANCE,
         ),
         "一次求交的消息走这个会话与密钥", "messages of a job travelled under this session and key",
