@@ -105,6 +105,7 @@ def _place(node: ast.Call, constants: dict[str, str]) -> Iterator[_Place]:
     if "code" in named and sentences is None and _is_error(node.func):
         sentences = (ELLIPSIS, ELLIPSIS)
     if sentences:
+        codes = [one for one in codes if one not in sentences]  # a label such as "QBER" stands in capitals too
         yield _Place(tuple(codes), ast.unparse(node.func), isinstance(node.func, ast.Name), sentences)
 
 
