@@ -176,6 +176,8 @@ def pool(line: Reply, forecast: Reply | None, t: Translate, lang: formats.Lang) 
         hours = forecast["hours_to_low"]
         told = t("pool.lasts", time=formats.estimate(hours * 3600, lang)) if hours >= 0 else t("pool.does_not_fall")
         rows.append({"label": t("pool.forecast"), "value": told})
+    if line["state"] in ("making", "full"):
+        rows.append({"label": t("pool.making_label"), "value": t(f"pool.{line['state']}", target=formats.count(line["target_keys"], lang))})
     origin: dict[str, Any] = {"label": t("pool.origin"), "value": t(f"origin.{line['provenance']}")}
     if line["provenance"] == "simulated":
         origin["state"] = "simulated"
