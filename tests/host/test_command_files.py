@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,17 @@ def test_nothing_is_started_when_the_list_could_not_be_written(
     error = value["error"]
     assert isinstance(error, dict)
     assert (status, error["code"]) == (1, "FILE_NOT_WRITTEN") and "nothing was started" in error["en"]
+
+
+def test_what_has_to_be_typed_and_cannot_be_is_refused_and_no_traceback() -> None:
+    """A script without a terminal: standard input at its end, no controlling terminal."""
+    program = (
+        "import argparse, sys; from workbench.commands import common\n"
+        "ask = lambda options: print(common.secret_line('NOT_SET', '口令 / passphrase: '))\n"
+        "sys.exit(common.each(ask)(argparse.Namespace(json=True)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "NO_TERMINAL"

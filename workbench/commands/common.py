@@ -66,23 +66,37 @@ def credentials(workspace: Workspace, party: str, role: Role) -> tuple[str, str]
     """(account, password) for this role: the demo person's, or asked for at the terminal."""
     if workspace.kind != "production":
         return workspace.sign_in(party, role)
+    account = os.environ.get("WORKBENCH_ACCOUNT") or _answer(input, f"{party} {role} account: ")
+    return account, asked_secret(f"{account} password: ")
+
+
+def asked_secret(prompt: str) -> str:
+    """What a person types at the terminal without its being shown. Raises Refused NO_TERMINAL where nobody can."""
     import getpass
 
-    account = os.environ.get("WORKBENCH_ACCOUNT") or input(f"{party} {role} account: ")
-    return account, getpass.getpass(f"{account} password: ")
+    return _answer(getpass.getpass, prompt)
+
+
+def _answer(ask: Callable[[str], str], prompt: str) -> str:
+    try:
+        return ask(prompt)
+    except EOFError:
+        raise Refused(
+            f"要在终端输入「{prompt.strip(' :')}」，但输入已结束，什么也没有做。请在终端运行这条命令",
+            f'"{prompt.strip(" :")}" has to be typed, but the input has ended; nothing was done. Run this command at a terminal',
+            code="NO_TERMINAL",
+        ) from None
 
 
 def secret_line(variable: str, prompt: str, *, twice: bool = False) -> str:
     """From the file that an environment variable names (0600), else asked for; never from an argument. twice: asked for again."""
-    import getpass
-
     path = os.environ.get(variable)
     if path:
         if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
             raise Refused("口令文件对他人可读", "The passphrase file is readable by others", code="FOLDER_OPEN")
         return Path(path).read_text("utf-8").strip()
-    first = getpass.getpass(prompt)
-    if twice and first != getpass.getpass("再输一次 / again: "):
+    first = asked_secret(prompt)
+    if twice and first != asked_secret("再输一次 / again: "):
         raise Refused("两次输入的口令不同", "The two passphrases differ", code="NO_PASSPHRASE")
     return first
 

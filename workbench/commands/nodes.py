@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shutil
 import signal
 import stat
@@ -13,6 +12,7 @@ from typing import Any
 from workbench.client.session import sign_in
 from workbench.commands.common import (
     Options,
+    asked_secret,
     client_for,
     print_result,
     say,
@@ -21,7 +21,6 @@ from workbench.commands.common import (
     write_private,
 )
 from workbench.commands.lines import start_line, stop_line
-from workbench.demo.data import populate
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Refused, WorkbenchError
 from workbench.node import first_passwords
@@ -40,6 +39,8 @@ def init(options: Options) -> int:
         Path(options.dir), kind=kind, parties=parties, project=options.project, passphrase=passphrase, peer_host=options.host
     )
     if kind == "demo" and not options.empty:
+        from workbench.demo.data import populate
+
         populate(workspace, customers=options.customers, seed=options.seed, say=say)
     value = {"folder": workspace.folder.name, "kind": kind, "project": workspace.project, "parties": list(workspace.parties)}
     lines = [f"工作区已建立（{kind}）：{'、'.join(workspace.parties)} / workspace ready"]
@@ -57,9 +58,9 @@ def password(options: Options) -> int:
     if node is None:
         workspace.node_folder(options.party)
         raise Refused(f"{options.party} 的节点没有运行", f"The node of {options.party} does not run", code="NODE_DOWN")
-    old = getpass.getpass(f"{options.account} 现在的密码 / present password: ")
-    new = getpass.getpass("新密码 / new password: ")
-    if new != getpass.getpass("再输一次 / once more: "):
+    old = asked_secret(f"{options.account} 现在的密码 / present password: ")
+    new = asked_secret("新密码 / new password: ")
+    if new != asked_secret("再输一次 / once more: "):
         raise Refused("两次输入的新密码不同", "The two new passwords differ", code="PASSWORDS_DIFFER")
     with sign_in(node.staff_url, options.account, old) as client:
         confirmation = client.confirmation("people.change_password", {"password": new}, password=old)
