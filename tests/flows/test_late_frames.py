@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import WorkbenchError
 
 from tests.flows.institutions import Institutions
@@ -22,10 +22,17 @@ def test_a_frame_that_arrives_after_the_end_says_that_the_attempt_is_over(
     """It was NO_JOB or NOT_NOW, by the side it arrived at: the sender's staff read that the job does not exist."""
     job = three.propose("broker", "bank", PURPOSE)
     three.wire.on(ended_by, "stopped", lambda body: None, job=job)  # its notice is slower than the frame
+    told_stranger: list[str] = []
+
+    def ask_as_stranger(party: str) -> None:
+        with pytest.raises(WorkbenchError) as refused:
+            three.nodes[party].flow.on_attempt_frame(PartyId("cardnet"), job, 1, b"")
+        told_stranger.append(refused.value.code)
 
     def end_first() -> None:
         node = three.nodes[ended_by]
         talk = node.flow._running[job]
+        ask_as_stranger(ended_by)
         talk.end(WorkbenchError("磁盘已满", "the disk is full", code="STORAGE_FAILED"))
         three.wait_until(lambda: job not in node.flow._running)
 
@@ -34,10 +41,11 @@ def test_a_frame_that_arrives_after_the_end_says_that_the_attempt_is_over(
     found = dict(zip(("broker", "bank"), three.both("broker", "bank", job, "ABORTED"), strict=True))
     assert found[ended_by].error["code"] == "STORAGE_FAILED"
     assert found[sender].error["code"] == "STOPPED_BY_PARTNER"
-    assert three.entries(ended_by, kind="peer.refused")[-1].values["code"] == "ATTEMPT_OVER"
-    # A stranger to the job learns nothing of it.
-    with pytest.raises(WorkbenchError, match="NO_JOB"):
-        three.nodes["broker"].flow.on_attempt_frame("cardnet", job, 1, b"")
+    refusals = [one.values for one in three.entries(ended_by, kind="peer.refused") if one.values["peer"] == sender]
+    assert refusals[-1]["code"] == "ATTEMPT_OVER"
+    # A stranger to the job learns nothing of it, neither while it runs nor afterwards.
+    ask_as_stranger("broker")
+    assert told_stranger == ["NO_JOB", "NO_JOB"]
 
 
 @pytest.mark.parametrize("slow", ["broker", "bank"])

@@ -137,12 +137,10 @@ class IntersectionFlow:
         """A frame of an attempt: goes to the running conversation, or opens the partner's side of a new attempt."""
         with self._lock:
             talk = self._running.get(job_id)
-        if talk is None or talk.attempt != attempt:
+        if talk is not None and (talk.partner, talk.attempt) == (peer, attempt):
+            talk.deliver(frame)
+        else:  # from a stranger too, who hears the same whether the job runs, ran or never was
             self._join(peer, job_id, attempt, frame)
-            return
-        if talk.partner != peer:
-            raise ProtocolViolation("这次求交不属于该机构", "This intersection is not with that institution", code="WRONG_PARTY")
-        talk.deliver(frame)
 
     def _join(self, peer: PartyId, job_id: str, attempt: int, frame: bytes) -> None:
         """The partner's side of a new attempt; its first frame is verified before anything changes here."""
