@@ -25,16 +25,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.domain.checkpoint import origin_of
 from workbench.domain.party import PartyId, Role, parse_party_id
 from workbench.errors import NotFound, Refused, StartRefused
-from workbench.host import Workbench
 from workbench.node import first_passwords
 from workbench.node import keys as institution_keys
 from workbench.node.keys import InstitutionKeys
 from workbench.store.vault_key import create_vault_key, unlock_vault_key
+
+if TYPE_CHECKING:
+    from workbench.host import Workbench
 
 KINDS = ("demo", "test", "production")
 DEFAULT_PARTIES = ("broker", "cardnet", "bank")
@@ -164,6 +166,8 @@ def create_workspace(
 
 def open_node(workspace: Workspace, party: str, *, passphrase: str = "") -> Workbench:
     """The node of one party as an object, not yet started. Refuses folders that others may enter outside demo."""
+    from workbench.host import Workbench  # a command that only reads where the nodes are needs none: half its start
+
     folder = workspace.node_folder(party)
     if workspace.kind == "production":
         require_private(folder)

@@ -10,8 +10,6 @@ import time
 from functools import cache
 from urllib.parse import urlsplit
 
-import httpx
-
 from workbench.errors import StartRefused
 
 
@@ -33,6 +31,8 @@ def check_address(url: str, *, setting: str) -> str:
 
 def post(url: str, body: bytes, *, sends: str, expects: str, timeout_s: float, max_bytes: int) -> bytes:
     """The body of the answer. sends, expects: media types. Raises Unanswered for anything else."""
+    import httpx  # only where something is anchored: it loads slowly
+
     ends = time.monotonic() + timeout_s
     limits = httpx.Timeout(timeout_s)
     headers = {
