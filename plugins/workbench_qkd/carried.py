@@ -48,7 +48,8 @@ _REMEMBERED: Final = 4096
 class Held:
     """A live session at this end. name: as evidence has it; key: the partner's when it began; since_ms: of the epoch.
 
-    linked: what the link that it began in was found to be; no other kind of link carries it.
+    linked: what the link that it began in was found to be; no other kind of link carries it. renewals: as the service counts
+    them, before the key of this epoch was asked for.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Held:
     session: SealedSession = field(repr=False)
     since_ms: int
     linked: NegotiatedLink
+    renewals: int
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class _Pending:
     key: sm2.PublicKey
     renews: Held | None
     at_ms: int
+    renewals: int
 
 
 class Carried:
@@ -148,16 +151,27 @@ class Carried:
         """What an exchange is before its hello: for the entry about one that never came so far."""
         return sessions.Opened(renews.name if renews else "", renews.line if renews else "", WHAT, renews.policy if renews else "", "", "")
 
-    def take_up(self, peer: PartyId, opened: sessions.Opened, established: Any, renews: Held | None, linked: NegotiatedLink) -> Held:
-        """The partner has confirmed: seal from here on."""
+    @property
+    def renewals(self) -> int:
+        """As the service counts them now; read before a key is asked for."""
+        return self._service.renewals
+
+    def must_renew(self, held: Held) -> bool:
+        """Whether a session has to take a fresh key before it carries anything more (docs/quantum-channel.md section 11)."""
+        return held.renewals != self._service.renewals
+
+    def take_up(
+        self, peer: PartyId, opened: sessions.Opened, established: Any, renews: Held | None, linked: NegotiatedLink, *, renewals: int
+    ) -> Held:
+        """The partner has confirmed: seal from here on. renewals: as they were counted before the exchange began."""
         now = self._host.now_ms()
         if renews is not None:
             renews.session.adopt(established, now_ms=now)
-            renews.since_ms = now
+            renews.since_ms, renews.renewals = now, renewals
             held = renews
         else:
             session = SealedSession(established, now_ms=now, limits=self._limits())
-            held = Held(opened.session, opened.line, peer, opened.policy, established.peer.key, session, now, linked)
+            held = Held(opened.session, opened.line, peer, opened.policy, established.peer.key, session, now, linked, renewals)
         self._opened(held, opened, is_renewal=renews is not None)
         return held
 
@@ -194,7 +208,7 @@ class Carried:
     def answer_hello(self, peer: PartyId, body: bytes) -> bytes:
         """Answer or signed refusal; the key by its id from this site's own entity, after the hello was verified."""
         asked = _fields(body, "hello", "line", "session")
-        hello, host = _bytes(asked["hello"]), self._host
+        hello, host, renewals = _bytes(asked["hello"]), self._host, self._service.renewals
         line = self._service.client().line(asked["line"])
         if line.peer_site != peer:
             raise no_line(peer)
@@ -231,7 +245,7 @@ class Carried:
         except WorkbenchError:
             responder.end()
             raise
-        self._await_confirm(name_of(hello), _Pending(responder, opened, peer, key, renews, host.now_ms()))
+        self._await_confirm(name_of(hello), _Pending(responder, opened, peer, key, renews, host.now_ms(), renewals))
         return answer
 
     def answer_confirm(self, peer: PartyId, body: bytes, linked: NegotiatedLink) -> bytes:
@@ -250,10 +264,10 @@ class Carried:
         if kept.renews is not None:
             held = kept.renews
             held.session.adopt(established, now_ms=now)
-            held.since_ms = now
+            held.since_ms, held.renewals = now, kept.renewals
         else:
             session = SealedSession(established, now_ms=now)
-            held = Held(kept.opened.session, kept.opened.line, peer, kept.opened.policy, kept.key, session, now, linked)
+            held = Held(kept.opened.session, kept.opened.line, peer, kept.opened.policy, kept.key, session, now, linked, kept.renewals)
         self._opened(held, kept.opened, is_renewal=kept.renews is not None)
         self._keep(held)
         return b""
@@ -263,6 +277,9 @@ class Carried:
         held = self._answered(peer, frame[_SESSION_ID])
         if linked != held.linked:
             self.end(held, "link")
+            raise unknown_session()
+        if self.must_renew(held):  # the partner has not been looked at: it takes another session and repeats the call there
+            self.end(held, "person revoked")
             raise unknown_session()
         try:
             call = calls.open_request(held.session, frame, now_ms=self._host.now_ms())

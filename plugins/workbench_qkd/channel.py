@@ -309,8 +309,9 @@ class SealedLink(_Working):
         async with self._lock:
             held = self._held
             if held is not None and held.session.live:
-                if held.session.rekey_due(carried.host.now_ms()):
-                    await self._renew(carried, held)
+                must = carried.must_renew(held)
+                if must or held.session.rekey_due(carried.host.now_ms()):
+                    await self._renew(carried, held, must=must)
                 if self._held is held and held.session.live:
                     return held
             self._held = None
@@ -318,9 +319,14 @@ class SealedLink(_Working):
             self._held = await self._exchange(carried, None)
             return self._held
 
-    async def _renew(self, carried: Carried, held: Held) -> None:
-        """The next epoch; without a key the running one goes on to its limit, any other failure ends the session."""
+    async def _renew(self, carried: Carried, held: Held, *, must: bool) -> None:
+        """The next epoch; without a key the running one goes on to its limit, any other failure ends the session.
+
+        must: somebody was revoked, and nothing more travels under the key that runs: without a fresh one the session ends.
+        """
         if self._refusal is not None and time.monotonic() < self._refusal[0]:
+            if must:
+                await self._drop(carried, held, "person revoked")
             return
         try:
             await self._exchange(carried, held)
@@ -329,12 +335,13 @@ class SealedLink(_Working):
             self._channel.workers.submit(carried.end, held, "renewal failed")
             raise
         except KeyUnavailable:
-            return
+            if must:
+                await self._drop(carried, held, "person revoked")
         except WorkbenchError:
             await self._drop(carried, held, "renewal failed")
 
     async def _exchange(self, carried: Carried, renews: Held | None) -> Held:
-        opened = None
+        opened, renewals = None, carried.renewals
         try:
             async with asyncio.timeout(EXCHANGE_S):
                 if renews is None:  # a partner that is away must not cost a key at every try
@@ -343,7 +350,7 @@ class SealedLink(_Working):
                 answer = await self._link.call(f"{PREFIX}hello", body, timeout_s=EXCHANGE_S)
                 established, confirm = await self.work(carried.agree, initiator, hello, answer)
                 await self._link.call(f"{PREFIX}confirm", confirm, timeout_s=EXCHANGE_S)
-                held = await self.work(carried.take_up, self._peer, opened, established, renews, self._link.negotiated)
+                held = await self.work(carried.take_up, self._peer, opened, established, renews, self._link.negotiated, renewals=renewals)
         except asyncio.CancelledError:  # the caller's time is over
             if opened is not None and renews is None:
                 self._channel.workers.submit(carried.refused, self._peer, opened, _too_late())

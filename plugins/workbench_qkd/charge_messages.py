@@ -103,6 +103,7 @@ class DeliverReply(Reply):
 class RevokeHolderReply(Reply):
     """What one act ended. account: "disabled", "open" or "" without a person. took_ms: from the call until all this was so.
 
+    renewing: sessions of the channel that take a fresh key before anything more travels in them, or end.
     is_done: the entity has destroyed the mirrors; otherwise the node goes on asking it and problem_* says why it has not.
     """
 
@@ -113,6 +114,7 @@ class RevokeHolderReply(Reply):
     keys: int
     pools: int
     sessions: int
+    renewing: int
     is_done: bool
     took_ms: int
     problem_zh: str

@@ -63,7 +63,8 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "qkd.charge_revoking",
         (
-            _PERSON, _DEVICE, shared("sessions", "结束的会话", "sessions ended", "1"), shared("tickets", "结束的票据", "tickets ended", "1"),
+            _PERSON, _DEVICE, shared("sessions", "结束的会话", "sessions ended", "1"), shared("renewing", "换用新密钥的会话", "sessions that take fresh keys", "1"),
+            shared("tickets", "结束的票据", "tickets ended", "1"),
             shared("account", "账号", "account"), closed("reason", "理由", "reason"),
             shared("recovery", "本机构恢复旧副本时所需，已加密", "what this institution needs after a restore, sealed"),
         ),

@@ -35,6 +35,8 @@ from workbench_qkd.operations import OPERATORS, READERS
 from workbench_qkd.service import ChannelService, Management, service_of
 
 WHAT: Final = "charge"
+CHANNEL: Final = "channel"
+"""What sessions are for that carry the calls of nodes: nobody's own, and under fresh keys once a person was revoked."""
 SUITE: Final = "SM4-GCM"
 LEAST_PAUSE_S: Final = 0.2
 LEFT_ALONE_MS: Final = 5_000
@@ -248,15 +250,16 @@ def revoke(ctx: OperationContext, request: RevokeHolderRequest) -> RevokeHolderR
     account = _account(host, token)
     sealed = charge_restoring.recovery(host, person=token, device=request.device)
 
-    def begin(tx: Transaction) -> tuple[int, int, int]:
+    def begin(tx: Transaction) -> tuple[int, int, int, int]:
         signed_in = tickets + (host.people.sign_out_everywhere(tx, request.person) if token and not request.device else 0)
         ended = _end(tx, host, _live(tx, token, request.device))
+        renewing = _renew_others(tx, service) if token and not request.device else 0
         values = {"person": token, "device": request.device, "sessions": str(ended), "tickets": str(signed_in), "account": account}
-        values |= {"reason": request.reason, "recovery": sealed}
+        values |= {"renewing": str(renewing), "reason": request.reason, "recovery": sealed}
         host.evidence.append(tx, "qkd.charge_revoking", values, actor=ctx.caller.person.token)
-        return _ask(tx, host, token, request.device, actor=ctx.caller.person.token), signed_in, ended
+        return _ask(tx, host, token, request.device, actor=ctx.caller.person.token), signed_in, ended, renewing
 
-    number, signed_in, ended = host.store.write(begin)  # before the lock: an entity that hangs delays nothing of this
+    number, signed_in, ended, renewing = host.store.write(begin)  # before the lock: an entity that hangs delays nothing of this
     problem: WorkbenchError | None = None
     done = views.ChargesRevoked(0, 0, [])
     more = 0
@@ -269,7 +272,7 @@ def revoke(ctx: OperationContext, request: RevokeHolderRequest) -> RevokeHolderR
             problem = error
     return RevokeHolderReply(
         person=token, device=request.device, account=account, tickets=signed_in, keys=done.revoked, pools=done.pools, sessions=ended + more,
-        is_done=problem is None, took_ms=round((time.monotonic() - began) * 1000), problem_zh=problem.zh if problem else "",
+        renewing=renewing, is_done=problem is None, took_ms=round((time.monotonic() - began) * 1000), problem_zh=problem.zh if problem else "",
         problem_en=problem.en if problem else "", problem_code=problem.code if problem else "",
     )  # fmt: skip
 
@@ -284,7 +287,7 @@ def settle(service: ChannelService, *, least_age_ms: int = 0) -> int:
     if not pools and not _waiting(host):
         return 0
     with _settling:
-        _follow_accounts(host, pools)
+        _follow_accounts(service, pools)
         now = host.now_ms()  # one of a clock that was set back since counts as old
         waiting = [one for one in _waiting(host) if not one.actor or not now - least_age_ms < one.asked_ms <= now]
         for one in waiting:
@@ -299,8 +302,15 @@ def settle(service: ChannelService, *, least_age_ms: int = 0) -> int:
     return len(waiting)
 
 
-def _follow_accounts(host: Any, pools: Sequence[views.ChargePool]) -> None:  # Any: the node
+def _renew_others(tx: Transaction, service: ChannelService) -> int:
+    """What runs between the nodes is nobody's own, but who had rights here may know of it: fresh keys for all of it; how many sessions."""
+    service.renew_sessions()
+    return sessions.open_of(tx, CHANNEL)
+
+
+def _follow_accounts(service: ChannelService, pools: Sequence[views.ChargePool]) -> None:
     """Whose account is disabled, keeps no medium: the revocation begins without anybody asking for it."""
+    host: Any = service.host  # Any: the node
     known = host.people.names()
     gone = {one.person for one in pools if not one.revoked and one.person in known and _account(host, one.person) == "disabled"}
     asked = {one.person for one in _waiting(host) if not one.device}
@@ -308,6 +318,7 @@ def _follow_accounts(host: Any, pools: Sequence[views.ChargePool]) -> None:  # A
     def change(tx: Transaction, token: str) -> None:
         ended = _end(tx, host, _live(tx, token, ""))
         values = {"person": token, "device": "", "sessions": str(ended), "tickets": "0", "account": "disabled", "reason": "account disabled"}
+        values["renewing"] = str(_renew_others(tx, service))
         values["recovery"] = charge_restoring.recovery(host, person=token, device="")
         host.evidence.append(tx, "qkd.charge_revoking", values)
         _ask(tx, host, token, "", actor="")

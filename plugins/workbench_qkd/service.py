@@ -96,6 +96,7 @@ class ChannelService:
         self._attached: Management | None = None
         self._attached_keys: tuple[Keys | None, str] = (None, "")
         self._rekeyed: dict[str, int] = {}
+        self._renewals = 0
         self._source = ""
         self._nudged_ms = 0
         self._lock = threading.Lock()
@@ -115,6 +116,16 @@ class ChannelService:
     def replaced(self, line: str) -> None:
         """All keys of a line are replaced; call it in the transaction that ends the line's sessions."""
         self._rekeyed[line] = self.turn(line) + 1
+
+    @property
+    def renewals(self) -> int:
+        """How often in this run all sessions had to take fresh keys: one whose key was asked for before the last time carries nothing more."""
+        return self._renewals
+
+    def renew_sessions(self) -> None:
+        """Every session of the channel takes a fresh key before it is used again, or ends: somebody with rights here was revoked."""
+        with self._lock:
+            self._renewals += 1
 
     @property
     def is_configured(self) -> bool:

@@ -92,6 +92,11 @@ def done(tx: Transaction, host: Any, one: Opened, *, suite: str, actor: str, cau
     host.evidence.append(tx, "qkd.session_ended", {"line": one.line, "session": one.session, "cause": cause}, actor=actor)
 
 
+def open_of(reader: Reader, what: str) -> int:
+    """How many sessions for this are open, on all lines."""
+    return int(reader.execute("SELECT count(*) FROM qkd_session WHERE what = ? AND state = 'OPEN'", (what,)).fetchone()[0])
+
+
 def listed(reader: Reader, line: str) -> list[SessionInfo]:
     """Newest first."""
     names = _COLUMNS.split(", ")

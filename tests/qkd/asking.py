@@ -31,9 +31,9 @@ def newest(two: Linked, party: str, kind: str) -> dict[str, str]:
     return dict(two.entries(party, kind=kind)[-1].values)
 
 
-def own(two: Linked) -> Any:
-    """The session of the broker's calls; the newest in its log may be the bank's."""
-    link: Any = two.links["broker"]._links["bank"][1]  # type: ignore[attr-defined]
+def own(two: Linked, party: str = "broker", to: str = "bank") -> Any:
+    """The session of a node's calls; the newest in its log may be the other's."""
+    link: Any = two.links[party]._links[to][1]  # type: ignore[attr-defined]
     return link._held
 
 

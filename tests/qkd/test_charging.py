@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from workbench_qkd import charge_restoring, charging
+from workbench_qkd import charge_restoring, charging, sessions
 from workbench_qkd.charge_schema import EVIDENCE_KINDS
 from workbench_qkd.charging import OPERATIONS, session_name
 from workbench_qkd.service import Management
+from workbench_qkd.sessions import Opened
 
 from tests.qkd.conftest import Site
 from tests.qkd.entity import Entity
@@ -234,12 +235,16 @@ def test_revoking_a_person_ends_keys_sessions_and_sign_ins_in_one_act(site: Site
     fill(site, account, "card-2")
     fill(site, device="card-3")
     mine, other = deliver(site, account), deliver(site, device="card-3")
+    channel = Opened("S-1", "a1", "channel", "hybrid-required", "0f8fad5b-d9cb-469f-a165-70867728950e", "simulated")
+    site.node.store.write(lambda tx: (sessions.begin(tx, site.node, channel), tx.execute("UPDATE qkd_session SET state = 'OPEN' WHERE session = 'S-1'")))
+    before = site.service.renewals
     done = revoke(site, person=account)
+    assert (done.renewing, site.entries("qkd.charge_revoking")[-1].values["renewing"], site.service.renewals) == (1, "1", before + 1)
     assert (done.person, done.account, done.tickets, done.keys, done.pools, done.sessions, done.is_done) == (token, "open", 1, 5, 2, 1, True)
     assert done.took_ms >= 0 and int(site.entries("qkd.charge_revoked")[-1].values["took_ms"]) >= 0
     with pytest.raises(SignInRequired):
         site.node.people.caller(ticket)
-    assert states(site) == {mine.session: "ENDED", other.session: "OPEN"}
+    assert states(site) == {mine.session: "ENDED", other.session: "OPEN", "S-1": "OPEN"}, "the nodes' own goes on, under a fresh key"
     assert {device: one.state for device, one in pools(site).items()} == {"card-1": "REVOKED", "card-2": "REVOKED", "card-3": "OPEN"}
     for each in (fill, deliver):
         with pytest.raises(WorkbenchError, match="CHARGE_REVOKED"):
@@ -254,7 +259,9 @@ def test_revoking_a_medium_leaves_its_person_the_other_one_and_the_sign_ins(site
     fill(site, account)
     fill(site, account, "card-2")
     first, second = deliver(site, account), deliver(site, account, "card-2")
+    before = site.service.renewals
     done = revoke(site, device="card-1")
+    assert (done.renewing, site.service.renewals) == (0, before), "a medium is lost, nobody has left"
     assert (done.person, done.account, done.tickets, done.pools, done.sessions) == ("", "", 0, 1, 1)
     assert states(site) == {first.session: "ENDED", second.session: "OPEN"}
     assert site.node.people.caller(ticket).person.person == account
@@ -321,10 +328,12 @@ def test_media_of_an_account_that_was_disabled_elsewhere_are_revoked_by_themselv
     fill(site, device="card-3")
     held = deliver(site, account)
     assert charging.settle(site.service) == 0
+    before = site.service.renewals
     act(site, "people.disable", Role.ADMIN, person=account)
     assert (charging.settle(site.service), charging.settle(site.service)) == (1, 0)
     assert {device: one.state for device, one in pools(site).items()} == {"card-1": "REVOKED", "card-3": "OPEN"}
     assert states(site)[held.session] == "ENDED"
+    assert site.service.renewals == before + 1
     begun, done = site.entries("qkd.charge_revoking")[-1], site.entries("qkd.charge_revoked")[-1]
     assert (begun.values["person"], done.values["person"], begun.values["account"], done.values["keys"]) == (token, token, "disabled", "2")
 

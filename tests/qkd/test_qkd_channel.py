@@ -229,6 +229,34 @@ def test_revoking_the_key_of_a_session_makes_the_next_call_take_another(two: Lin
     assert ended[before[1]] == "revoked"
 
 
+def test_after_a_revocation_of_a_person_all_that_runs_takes_fresh_keys_and_no_call_is_lost(two: Linked) -> None:
+    two.ask("broker", "bank")
+    two.ask("bank", "broker")
+    held, first, theirs = own(two), own(two).session.facts(), own(two, "bank", "broker").name
+    service_of(two.nodes["broker"]).renew_sessions()
+    assert json.loads(two.ask("broker", "bank"))["party"] == "bank"
+    after = own(two).session.facts()
+    assert own(two) is held and (after["session"], after["epoch"]) == (first["session"], "1") and after["key_id"] != first["key_id"]
+    assert json.loads(two.ask("bank", "broker"))["party"] == "broker", "the partner takes another session and repeats its call there"
+    assert own(two, "bank", "broker").name != theirs
+    two.wait_until(lambda: causes(two, "broker", theirs) == ["person revoked"])
+    two.ask("broker", "bank")
+    assert own(two).session.facts() == after, "once is enough"
+
+
+def test_a_session_that_must_take_a_fresh_key_and_finds_none_carries_nothing_more(two: Linked) -> None:
+    two.ask()
+    held = own(two)
+    two.stock.left = 0
+    service_of(two.nodes["broker"]).renew_sessions()
+    with pytest.raises(PeerUnavailable, match="KEY_EXHAUSTED"):
+        two.ask()
+    assert not held.session.live
+    two.stock.left = 10
+    assert json.loads(two.ask())["party"] == "bank"
+    assert own(two).name != held.name
+
+
 @pytest.mark.parametrize("party", ["broker", "bank"])
 def test_a_key_revoked_between_hello_and_confirm_opens_no_session(two: Linked, party: str) -> None:
     hellos = two.change = Hellos(two, revoke_at=party)

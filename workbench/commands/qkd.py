@@ -95,8 +95,8 @@ def _revoke_holder(options: Options) -> int:
     )
     account = {"open": "，账号仍开放，停用由管理员办理 / the account is open, an administrator disables it", "disabled": "，账号已停用 / account disabled", "": ""}
     lines = [
-        f"销毁充注密钥 {reply['keys']}，关闭密钥池 {reply['pools']}，结束会话 {reply['sessions']}、票据 {reply['tickets']}{account[reply['account']]}",
-        f"charge keys destroyed {reply['keys']}, pools closed {reply['pools']}, sessions ended {reply['sessions']}, tickets {reply['tickets']}; {reply['took_ms']} ms",
+        f"销毁充注密钥 {reply['keys']}，关闭密钥池 {reply['pools']}，结束会话 {reply['sessions']}、票据 {reply['tickets']}，换钥会话 {reply['renewing']}{account[reply['account']]}",
+        f"charge keys destroyed {reply['keys']}, pools closed {reply['pools']}, sessions ended {reply['sessions']}, tickets {reply['tickets']}, sessions to renew {reply['renewing']}; {reply['took_ms']} ms",
     ]
     if not reply["is_done"]:
         lines += [f"✗ 密钥镜像尚未销毁，节点继续重试：{reply['problem_zh']} [{reply['problem_code']}]", f"  the mirrors are there yet, the node goes on: {reply['problem_en']}"]

@@ -153,7 +153,7 @@ def who(one: Reply, t: Callable[..., str], lang: formats.Lang) -> str:
 
 def revoked(reply: Reply, t: Callable[..., str], lang: formats.Lang, *, english: bool) -> list[Any]:
     """What one revocation ended, how long it took, and what is still to be done by whom."""
-    counted = {name: formats.count(reply[name], lang) for name in ("keys", "pools", "sessions", "tickets")}
+    counted = {name: formats.count(reply[name], lang) for name in ("keys", "pools", "sessions", "tickets", "renewing")}
     made = [notes.text(t("charge.revoked", took=formats.count(reply["took_ms"], lang), **counted), tone="sealed" if reply["is_done"] else "refused")]
     if not reply["is_done"]:
         made.append(notes.text(t("charge.not_done", why=reply["problem_en" if english else "problem_zh"]), tone="refused"))
