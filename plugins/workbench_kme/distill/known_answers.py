@@ -32,7 +32,7 @@ def self_test() -> None:
         raise _failed("Poly1305")
     if correction() != _QUESTIONS:
         raise _failed("Cascade")
-    if product() != _PRODUCT:
+    if product() != _PRODUCT or not both_ways_agree():
         raise _failed("Toeplitz")
 
 
@@ -56,6 +56,13 @@ def product() -> str:
     """64 bits of the product of a fixed matrix and a fixed key of 1,000 bits, hexadecimal."""
     bits = np.unpackbits((np.arange(400, dtype=np.int64) ** 3 % 251).astype(np.uint8))
     return np.packbits(toeplitz.multiply(bits[:1063], bits[2000:3000], 64)).tobytes().hex()
+
+
+def both_ways_agree() -> bool:
+    """Whether a product of several pieces is the same by transforms and in the way this machine takes."""
+    bits = np.unpackbits((np.arange(3000, dtype=np.int64) ** 3 % 251).astype(np.uint8))
+    seed, key = bits[:14_999], bits[9000:19_000]
+    return np.array_equal(toeplitz.multiply(seed, key, 5000), toeplitz.transform(seed, key, 5000))
 
 
 def _failed(what: str) -> SelfTestFailed:

@@ -1,4 +1,6 @@
-"""Privacy amplification: a random Toeplitz matrix times the key, by FFT in pieces, with a proven rounding bound.
+"""Privacy amplification: a random Toeplitz matrix times the key, by carry-less products or by transforms.
+
+The transforms run in pieces, with a proven rounding bound, where the processor has no carry-less multiplication.
 
 Document: docs/protocols/qkd.md section 8.
 """
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from workbench.errors import SelfTestFailed
+from workbench_kme.distill import carryless
 from workbench_kme.distill.compiling import compiled
 
 Bits = npt.NDArray[np.uint8]
@@ -34,12 +37,20 @@ def multiply(seed: Bits, key: Bits, length: int) -> Bits:
     """y[i] = sum over j of seed[i - j + n - 1]·key[j] modulo 2, 0 <= i < length.
 
     seed: n + length - 1 bits; key: n bits; all uint8 0 or 1. Returns `length` bits.
+    Raises SelfTestFailed if a product does not satisfy its check. Cost: that of the way this machine takes.
+    """
+    if length < 1 or len(seed) != len(key) + length - 1:
+        raise ValueError("the seed has n + length - 1 bits, and length is at least 1")
+    return carryless.multiply(seed, key, length) if carryless.is_available() else transform(seed, key, length)
+
+
+def transform(seed: Bits, key: Bits, length: int) -> Bits:
+    """`multiply` by real transforms, on any machine.
+
     Raises SelfTestFailed if a sum does not lie as near to a whole number as the bound promises.
     Cost: about 50 ns a bit of the key for length = n/4; 40 bytes of memory a bit.
     """
     size = len(key)
-    if length < 1 or len(seed) != size + length - 1:
-        raise ValueError("the seed has n + length - 1 bits, and length is at least 1")
     piece = piece_size(size, length)
     columns, rows = -(-size // piece), -(-length // piece)
     padded_key = np.zeros((columns, 2 * piece), np.uint8)

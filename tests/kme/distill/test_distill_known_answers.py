@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import SelfTestFailed
-from workbench_kme.distill import compiling, known_answers, self_test
+from workbench_kme.distill import compiling, known_answers, self_test, toeplitz
 
 
 def test_the_known_answers_are_those_of_the_plain_models() -> None:
@@ -27,6 +27,13 @@ def test_the_known_answers_are_those_of_the_plain_models() -> None:
 def test_a_wrong_answer_stops_the_machine(name: str, value: object, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_answers, name, value)
     with pytest.raises(SelfTestFailed, match=what):
+        self_test()
+
+
+def test_two_ways_that_differ_stop_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = toeplitz.transform
+    monkeypatch.setattr(toeplitz, "transform", lambda *given: true(*given) ^ (np.arange(5000) == 4321))
+    with pytest.raises(SelfTestFailed, match="Toeplitz"):
         self_test()
 
 

@@ -1,11 +1,16 @@
-"""Section 8: the product by FFT beside the product by definition, and the bound that makes rounding sure."""
+"""Section 8: both ways of the product beside the product by definition; the bound and the check that make them sure."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from workbench_kme.distill import toeplitz
+from workbench_kme.distill import carryless, toeplitz
+
+WAYS = [toeplitz.transform, *([carryless.multiply] if carryless.is_available() else [])]
+needs_products = pytest.mark.skipif(not carryless.is_available(), reason="no carry-less multiplication here")
 
 
 def direct(seed: np.ndarray, key: np.ndarray, length: int) -> np.ndarray:
@@ -14,17 +19,21 @@ def direct(seed: np.ndarray, key: np.ndarray, length: int) -> np.ndarray:
     return np.array([int(seed[i : i + n][::-1] @ key.astype(np.int64)) & 1 for i in range(length)], np.uint8)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("size", "length"),
-    [(1, 1), (2, 1), (1, 5), (255, 256), (256, 256), (257, 1), (1000, 300), (5000, 4999), (70_000, 1), (33_000, 32_769), (100, 33_000)],
-)
-def test_the_product_by_fft_is_the_product_over_gf2(size: int, length: int) -> None:
+    [
+        (1, 1), (2, 1), (1, 5), (63, 65), (64, 64), (255, 256), (256, 256), (257, 1), (1000, 300), (5000, 4999),
+        (70_000, 1), (33_000, 32_769), (100, 33_000),
+    ],
+)  # fmt: skip
+def test_the_product_is_the_product_over_gf2(way: Callable[..., np.ndarray], size: int, length: int) -> None:
     draw = np.random.default_rng(size * 7 + length)
     seed, key = draw.integers(0, 2, size + length - 1, dtype=np.uint8), draw.integers(0, 2, size, dtype=np.uint8)
     rows = np.unique(np.linspace(0, length - 1, 400).astype(int))
     n = len(key)
     expected = [int(seed[i : i + n][::-1] @ key.astype(np.int64)) & 1 for i in rows]
-    found = toeplitz.multiply(seed, key, length)
+    found = way(seed, key, length)
     assert len(found) == length and found[rows].tolist() == expected
 
 
@@ -33,13 +42,64 @@ def test_pieces_of_any_size_give_the_same(piece: int, monkeypatch: pytest.Monkey
     draw = np.random.default_rng(piece)
     seed, key = draw.integers(0, 2, 2999, dtype=np.uint8), draw.integers(0, 2, 2300, dtype=np.uint8)
     monkeypatch.setattr(toeplitz, "piece_size", lambda size, length: piece)
-    assert np.array_equal(toeplitz.multiply(seed, key, 700), direct(seed, key, 700))
+    assert np.array_equal(toeplitz.transform(seed, key, 700), direct(seed, key, 700))
 
 
-def test_all_ones_are_the_heaviest_sums_and_still_exact() -> None:
+@needs_products
+@pytest.mark.parametrize("side", [16, 32, 256])
+def test_squares_of_any_size_give_the_same(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(side)
+    seed, key = draw.integers(0, 2, 2999, dtype=np.uint8), draw.integers(0, 2, 2300, dtype=np.uint8)
+    monkeypatch.setattr(carryless, "side_of", lambda rows, columns: side)
+    assert np.array_equal(carryless.multiply(seed, key, 700), direct(seed, key, 700))
+
+
+@needs_products
+def test_sides_need_the_fewest_blocks_and_one_block_where_that_is_enough() -> None:
+    assert carryless.side_of(2, 3) == carryless.BLOCK
+    for rows, columns in ((40, 900), (1000, 4000), (9377, 36_911)):
+        side = carryless.side_of(rows, columns)
+        halved, doubled = side // 2, side * 2
+
+        def blocks(one: int, rows: int = rows, columns: int = columns) -> float:
+            return -(-rows // one) * -(-columns // one) * 3 ** np.log2(one / carryless.BLOCK)
+
+        assert blocks(side) <= blocks(doubled) and (side == carryless.BLOCK or blocks(side) <= blocks(halved))
+
+
+@needs_products
+@pytest.mark.parametrize("place", [(0, 0), (3, 1), (11, 0)])
+@pytest.mark.parametrize("bit", [0, 31, 63])
+def test_one_wrong_bit_of_the_sums_stops_the_machine(
+    place: tuple[int, int], bit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = carryless._multiply_blocks
+
+    def wrong(sums: np.ndarray, *others: object) -> None:
+        true(sums, *others)
+        sums.reshape(-1, 2)[place] ^= np.uint64(1 << bit)
+
+    monkeypatch.setattr(carryless, "_multiply_blocks", wrong)
+    draw = np.random.default_rng(5)
+    with pytest.raises(toeplitz.SelfTestFailed):
+        carryless.multiply(draw.integers(0, 2, 2999, dtype=np.uint8), draw.integers(0, 2, 2300, dtype=np.uint8), 700)
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_a_machine_without_carry_less_products_transforms(available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(carryless, "is_available", lambda: available)
+    monkeypatch.setattr(carryless, "multiply", lambda *_: taken.append("products"))
+    monkeypatch.setattr(toeplitz, "transform", lambda *_: taken.append("transforms"))
+    toeplitz.multiply(np.ones(10, np.uint8), np.ones(8, np.uint8), 3)
+    assert taken == ["products" if available else "transforms"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_ones_are_the_heaviest_sums_and_still_exact(way: Callable[..., np.ndarray]) -> None:
     size, length = 90_001, 64
     ones = np.ones(size, np.uint8)
-    assert toeplitz.multiply(np.ones(size + length - 1, np.uint8), ones, length).tolist() == [1] * length
+    assert way(np.ones(size + length - 1, np.uint8), ones, length).tolist() == [1] * length
 
 
 def test_the_bound_holds_for_the_largest_block_with_room_to_spare() -> None:
@@ -64,13 +124,13 @@ def test_a_sum_off_its_bound_stops_the_machine(monkeypatch: pytest.MonkeyPatch) 
     true = np.fft.irfft
     monkeypatch.setattr(np.fft, "irfft", lambda *args, **named: true(*args, **named) + 1e-3)
     with pytest.raises(toeplitz.SelfTestFailed):
-        toeplitz.multiply(np.ones(599, np.uint8), np.ones(500, np.uint8), 100)
+        toeplitz.transform(np.ones(599, np.uint8), np.ones(500, np.uint8), 100)
 
 
 def test_a_bound_above_a_quarter_is_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toeplitz, "LAYER_ERROR", 1e-3)
     with pytest.raises(toeplitz.SelfTestFailed):
-        toeplitz.multiply(np.ones(599, np.uint8), np.ones(500, np.uint8), 100)
+        toeplitz.transform(np.ones(599, np.uint8), np.ones(500, np.uint8), 100)
 
 
 def test_the_hash_is_linear_and_nearly_every_key_is_moved_apart() -> None:
