@@ -21,7 +21,8 @@ export default component({
       hears ? [dotted(192, 392, "q1", tone), dotted(508, 708, "q2", ink.tampered),
         h("rect", { key: "box", x: 392, y: 16, width: 116, height: 46, rx: 6, style: { fill: "var(--tampered-tint)", stroke: "var(--tampered)", "stroke-width": "1.5" } }),
         text(450, 45, eve.name, { fill: "var(--tampered)", "font-weight": "600", "font-size": "14px" }, "middle"),
-        text(292, 30, quantum.label, { fill: tone }, "middle"), text(608, 30, eve.label, { fill: "var(--tampered)" }, "middle")]
+        // Half the width is left to it: what stands in brackets goes below the line.
+        plain(quantum.label).split(/\s*(?=[（(])/, 2).map((part, i) => h("g", { key: `l${i}` }, text(292, 30 + 27 * i, part, { fill: tone }, "middle"))), text(608, 30, eve.label, { fill: "var(--tampered)" }, "middle")]
         : [dotted(192, 708, "q1", tone), text(450, 30, quantum.label, { fill: tone }, "middle")],
       h("line", { key: "c", x1: 192, x2: 708, y1: 76, y2: 76, style: { stroke: ink[classical.state] || ink.done, "stroke-width": "2" } }),
       text(450, 94, classical.label || "", { fill: ink[classical.state] || ink.done }, "middle")))];
