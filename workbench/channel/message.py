@@ -144,11 +144,19 @@ def open_message(
         raise _violation("MESSAGE_SIGNATURE", "消息签名无效", "the message's signature does not verify") from error
     _check_payload(header, payload)
     _check_place(header, inbound, contract)
-    if abs(header.time_ms - now_ms) > max_skew_s * 1000:
+    late_s = (now_ms - header.time_ms) / 1000
+    if late_s < -max_skew_s:
         raise _violation(
             "CLOCK_SKEW",
-            f"双方时钟相差超过 {max_skew_s:g} 秒，请校时后重试",
-            f"the two clocks differ by more than {max_skew_s:g} s; set them and run again",
+            f"消息的时间比本机构时钟晚 {-late_s:.1f} 秒（允许 {max_skew_s:g} 秒）。双方校时后重试",
+            f"the message's time is {-late_s:.1f} s ahead of this clock ({max_skew_s:g} s allowed); set both clocks and run again",
+        )
+    if late_s > max_skew_s:
+        raise _violation(
+            "CLOCK_SKEW",
+            f"消息的时间比本机构时钟早 {late_s:.1f} 秒（允许 {max_skew_s:g} 秒）：在路上太久，或双方时钟不同。核对双方时间，相同则看网络与负载，再重试",
+            f"the message's time is {late_s:.1f} s behind this clock ({max_skew_s:g} s allowed): it was delayed, or the clocks differ. Compare"
+            " the clocks; if they agree, look at network and load; then run again",
         )
     digest = frame_digest(frame)
     inbound.sequence, inbound.previous = header.sequence, digest
