@@ -276,8 +276,12 @@ class Ledger:
         if held <= size and held != known[0]:
             self._store.write(lambda tx: _keep_peer(tx, witness, held, known[1], known[2]))
 
-    def accept_reply(self, witness: PartyId, reply: bytes) -> None:
+    def accept_reply(self, witness: PartyId, reply: bytes, request: bytes = b"") -> None:
         """Check and keep the co-signature of a witness, or from where it wants entries.
+
+        request: what it answers, by whoever would send the next one because of this reply; a witness that asks for the very
+        place it was sent from would keep it sending. What is known of the witness by now does not tell: it asks by itself too
+        (pull), and what it held when it answered can have been learned on that way already.
 
         Raises VerificationError: MIRROR_REPLY when malformed, CHECKPOINT_SIGNATURE when a signature does not hold,
         ROLLED_BACK when the witness proves that this log once had more entries.
@@ -290,10 +294,9 @@ class Ledger:
         with self._store.read() as reader:
             size = tables.read_head(reader, self._party).size
             note = tables.read_note(reader, self._party, answer.size)
-            sent_from = self._peer(reader, witness)[0]
         if not answer.signed:
             # More than we have, without our own signature for it, is a mere claim; the same place again is no progress.
-            if answer.held > size or answer.held == sent_from:
+            if answer.held > size or (request and answer.held == messages.parse_request(request).start):
                 raise _odd_reply(witness)
             self._store.write(lambda tx: _keep_peer(tx, witness, answer.held, 0, ()))
             return

@@ -392,9 +392,38 @@ def test_a_mere_claim_to_hold_more_stops_nothing(world: World) -> None:
 
 def test_a_witness_that_asks_for_the_same_place_again_does_not_cause_a_loop(world: World) -> None:
     world.broker.write(2)
+    request = world.broker.ledger.next_request(BANK)
+    assert request is not None
     again = messages.format_reply(messages.MirrorReply(BANK, BROKER, False, 0, 2, "", (), ""))
     with pytest.raises(VerificationError):
-        world.broker.ledger.accept_reply(BANK, again)
+        world.broker.ledger.accept_reply(BANK, again, request)
+
+
+def test_a_mirror_that_asked_by_itself_meanwhile_is_not_blamed_for_the_answer_to_what_was_sent(world: World) -> None:
+    """Sending and asking go on side by side after a start: the log knew already what the reply says, and called it odd."""
+    log, mirror = world.broker.ledger, world.bank.ledger
+
+    def asks(reply: bytes = b"") -> None:
+        """The mirror fetches all there is."""
+        while answer := log.exchange.answer_pull(BANK, mirror.exchange.pull_question(BROKER, reply)):
+            reply = mirror.witness(BROKER, answer)
+
+    world.broker.write(2)
+    old = log.next_request(BANK)  # on its way while the mirror asks
+    world.broker.write(2)
+    asks()
+    assert old is not None
+    late = mirror.witness(BROKER, old)
+    assert (messages.parse_reply(late).signed, messages.parse_reply(late).held) == (False, 4)
+    log.accept_reply(BANK, late, old)
+    world.broker.write(1)
+    first = log.exchange.answer_pull(BANK, mirror.exchange.pull_question(BROKER))
+    world.broker.write(1)
+    world.exchange(BROKER, BANK)
+    overtaken = mirror.witness(BROKER, first)
+    assert (messages.parse_reply(overtaken).signed, messages.parse_reply(overtaken).held) == (False, 6)
+    asks(overtaken)
+    assert log.seal_state(BROKER, 5, required=[BANK]).state == "SEALED"
 
 
 def test_messages_have_one_spelling(world: World) -> None:

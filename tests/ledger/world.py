@@ -157,7 +157,7 @@ class World:
             if request is None:
                 return count
             reply = self.nodes[witness].ledger.witness(origin, request)
-            self.nodes[origin].ledger.accept_reply(witness, reply)
+            self.nodes[origin].ledger.accept_reply(witness, reply, request)
         raise AssertionError("the exchange does not come to rest")
 
     def settle(self, *origins: PartyId) -> None:

@@ -177,8 +177,8 @@ class Ledger(Protocol):
         Raises VerificationError when the origin's history does not continue what was signed before.
         """
 
-    def accept_reply(self, witness: PartyId, reply: bytes) -> None:
-        """As origin: check and keep the co-signature of a witness."""
+    def accept_reply(self, witness: PartyId, reply: bytes, request: bytes = b"") -> None:
+        """As origin: check and keep the co-signature of a witness. request: what it answers, where this side sent it."""
 
     def receipt(
         self, log: PartyId, index: int, *, openings: Mapping[str, tuple[bytes, str]] | None = None

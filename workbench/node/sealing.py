@@ -69,7 +69,7 @@ class Sealing:
         interval_s = host.setting("node.seal_interval_ms") / 1000
         while (request := ledger.next_request(party)) is not None:
             reply = host.links.call(party, "mirror", request, timeout_s=float(host.setting("node.step_timeout_s")))
-            ledger.accept_reply(party, reply)
+            ledger.accept_reply(party, reply, request)
             self._wake.set()
             if self._stop.is_set():
                 return False

@@ -106,7 +106,7 @@ class Institutions:
             request = self.ledgers[origin].next_request(witness)
             if request is None:
                 return count > 0
-            self.ledgers[origin].accept_reply(witness, self.ledgers[witness].witness(origin, request))
+            self.ledgers[origin].accept_reply(witness, self.ledgers[witness].witness(origin, request), request)
         raise AssertionError("the exchange does not come to rest")
 
     def settle(self) -> None:
