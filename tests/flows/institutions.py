@@ -204,16 +204,25 @@ class Institutions:
             assert time.monotonic() < limit, "it did not happen in time"
             time.sleep(0.02)
 
-    def entries(self, party: str, job: str = "", kind: str = "") -> list[Any]:
-        """Own entries of a party, oldest first, with the values this party can open."""
+    def entries(self, party: str, job: str = "", kind: str = "", *, skipped: int = 0) -> list[Any]:
+        """Own entries of a party, oldest first, with the values this party can open; without the oldest `skipped` of them."""
         node = self.nodes[party]
-        found: list[Any] = []
         with node.store.read() as reader:
-            while rows := node.evidence.search(
-                reader, job=job or None, kind=kind or None, before=found[-1].index if found else None, limit=1000
-            ):
-                found += rows
-            return [node.evidence.entry(reader, row.index, required=[]) for row in reversed(found)]
+            found = self._rows(reader, party, job, kind)
+            return [node.evidence.entry(reader, row.index, required=[]) for row in found[skipped:]]
+
+    def count(self, party: str, kind: str) -> int:
+        """How many own entries of a kind a party has; opens none of them."""
+        with self.nodes[party].store.read() as reader:
+            return len(self._rows(reader, party, "", kind))
+
+    def _rows(self, reader: Any, party: str, job: str, kind: str) -> list[Any]:
+        found: list[Any] = []
+        while rows := self.nodes[party].evidence.search(
+            reader, job=job or None, kind=kind or None, before=found[-1].index if found else None, limit=1000
+        ):
+            found += rows
+        return found[::-1]
 
     def kinds(self, party: str, job: str = "") -> list[str]:
         """Kinds of the entries of a job in a party's own log, oldest first."""

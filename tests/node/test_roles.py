@@ -6,10 +6,10 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from workbench.domain.party import Person, Role
@@ -19,6 +19,7 @@ from workbench.host import Workbench
 from workbench.node.staff import WITHOUT_TICKET, build_staff_app
 from workbench.operations import Operation
 
+from tests.asgi import Asking
 from tests.flows.institutions import Institutions, fresh_workspace, running
 
 HOST = "127.0.0.1:8800"
@@ -43,7 +44,7 @@ class House:
     """A node with one person for every role and none of its partners. tickets: by role, "page" and "kernel"."""
 
     node: Workbench
-    http: TestClient
+    http: Asking
     tickets: dict[tuple[Role, str], str]
 
     def post(self, path: str, body: object, ticket: str = "") -> Any:
@@ -51,7 +52,7 @@ class House:
         return self.http.post(path, json=body, headers=headers)
 
     def refusals(self, made: Institutions) -> int:
-        return len(made.entries("broker", kind="action.refused"))
+        return made.count("broker", "action.refused")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def alone() -> Iterator[Institutions]:
 
 
 @pytest.fixture(scope="module")
-def house(alone: Institutions) -> House:
+def house(alone: Institutions) -> Iterator[House]:
     node = alone.nodes["broker"]
     people = {role: person for person in node.people.everyone() for role in person.roles}
     missing = set(Role) - set(people)
@@ -75,11 +76,14 @@ def house(alone: Institutions) -> House:
         )
         for audience in ("page", "kernel"):
             tickets[role, audience] = node.people._issue(person, audience).secret
-    return House(node, TestClient(build_staff_app(node, allowed_hosts={HOST}), base_url=f"http://{HOST}"), tickets)
+    http = Asking(build_staff_app(node, allowed_hosts={HOST}), HOST)
+    yield House(node, http, tickets)
+    http.close()
 
 
+@cache
 def sample(model: type[BaseModel]) -> dict[str, Any]:
-    """A request that fits the description and means nothing: every required field with the plainest value."""
+    """A request that fits the description and means nothing: every required field with the plainest value. Not to be changed."""
     schema = model.model_json_schema()
     return _value(schema, schema.get("$defs", {}))  # type: ignore[no-any-return]
 
@@ -134,7 +138,7 @@ def test_every_operation_is_open_to_exactly_the_roles_it_declares(
             assert code not in ("DENIED", "KERNEL_TOKEN", "CONFIRMATION_NEEDED", "SIGN_IN_REQUIRED"), operation.name
             assert reply.status_code != 401
         denied += code in ("DENIED", "KERNEL_TOKEN", "CONFIRMATION_NEEDED")
-    codes = [one.values["code"] for one in alone.entries("broker", kind="action.refused")[before:]]
+    codes = [one.values["code"] for one in alone.entries("broker", kind="action.refused", skipped=before)]
     assert sum(code in ("DENIED", "KERNEL_TOKEN", "CONFIRMATION_NEEDED") for code in codes) == denied
 
 
@@ -155,7 +159,7 @@ def test_no_confirmation_is_given_for_what_a_role_may_not_do(house: House, role:
 def routes(house: House) -> list[tuple[str, str]]:
     found = [
         (method, route.path)
-        for route in house.http.app.routes  # type: ignore[attr-defined]  # it is a FastAPI application
+        for route in house.http.app.routes
         for method in sorted(route.methods or ())
         if method not in ("HEAD", "OPTIONS")
     ]
