@@ -18,8 +18,8 @@ _PACKAGE = "workbench_ledger.package.verifier"
 _GUARD = """if sys.version_info < (3, 9):
     sys.stderr.write("Python 3.9 or newer is needed\\n")
     sys.exit(64)"""
-_PYTHON_PARTS = ("words", "arithmetic", "lattice", "formats", "result", "lists", "receipts", "consent", "anchors", "checks")
-_SCRIPTS = ("arithmetic.js", "lattice.js", "formats.js", "anchors.js", "checks.js", "consent.js", "receipts.js")
+_PYTHON_PARTS = ("words", "arithmetic", "lattice", "formats", "result", "lists", "receipts", "consent", "anchors", "decisions", "checks")
+_SCRIPTS = ("arithmetic.js", "lattice.js", "formats.js", "anchors.js", "decisions.js", "checks.js", "consent.js", "receipts.js")
 
 
 @functools.cache

@@ -91,6 +91,7 @@ function checkPackage(files, whole, trust, lists, receipt, mldsa, story = []) {
   checkConsistency(files, notes, result);
   checkReferences(entries, result);
   checkSm2Files(files, notes, result);
+  const decided = checkDecisions([...entries.values()], keys, result);
   let left = [];
   if (about.anchors) {
     const indices = new Map();
@@ -113,6 +114,7 @@ function checkPackage(files, whole, trust, lists, receipt, mldsa, story = []) {
   result.leave("truth");
   if (!receipt) result.leave("claims");
   for (const [name, values] of left) result.leave(name, values);
+  if (decided) result.leave("two_people");
   result.leave("verifier");
   if (unknown) result.leave("foreign", { count: unknown });
   return result.finish(trust ? "OK" : "KEYS_NOT_PINNED");

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from workbench_ledger.package.verifier.anchors import ANCHOR_FILE, check_anchors
 from workbench_ledger.package.verifier.arithmetic import der_of
+from workbench_ledger.package.verifier.decisions import check_decisions
 from workbench_ledger.package.verifier.formats import (
     COSIGN_TYPE,
     HEX32,
@@ -113,6 +114,7 @@ def check_package(
     _check_consistency(package, notes, result)
     _check_references(entries, result)
     _check_sm2(package, notes, result)
+    decided = check_decisions([(log, index, one.envelope) for (log, index), one in entries.items()], keys, result)
     left: list[tuple[str, dict[str, str]]] = []
     if about.get("anchors"):
         indices: dict[str, list[int]] = {}
@@ -134,6 +136,8 @@ def check_package(
         result.leave("claims")
     for name, values in left:
         result.leave(name, **values)
+    if decided:
+        result.leave("two_people")
     result.leave("verifier")
     if unknown:
         result.leave("foreign", count=unknown)
