@@ -8,13 +8,15 @@ from typing import Any
 import panel as pn
 
 from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Act, Acting, Field
 from workbench.app.parts.keys import Keys
+from workbench.app.parts.notes import Notes
 from workbench_ledger.pages import agenda, verdict, waiting
 from workbench_ledger.pages.browser import Card, item, text
 from workbench_ledger.pages.inspector import GAPS
 from workbench_ledger.pages.words import Words, words_of
-from workbench_widgets import AnswerStrip, DataTable, NodeHealth, formats
+from workbench_widgets import AnswerStrip, Badge, DataTable, NodeHealth, formats
 from workbench_widgets.panel_pane import pane
 
 Reply = Mapping[str, Any]
@@ -40,6 +42,7 @@ class HomePage:
         self.audit: Reply | None = None
         self.waiting: waiting.Found = {}
         self._due: list[agenda.Due] = []
+        self.head = Notes(framed=False)
         self.answer = page.follow(AnswerStrip(state="loading"))
         self.todo = page.follow(DataTable(page_size=12, state="loading"))
         self.closing = Acting(page, CLOSING, self._closed, from_row=True)
@@ -61,8 +64,9 @@ class HomePage:
         right = pn.Column(
             self._panes["running"], pane(self.nodes, margin=0), self.steps, sizing_mode="stretch_width", margin=0, stylesheets=[GAPS]
         )
+        badge = None if self.page.me["workspace"] == "production" else pane(self.page.follow(Badge(kind="synthetic")))
         return pn.Column(
-            pane(self.answer, margin=0),
+            layout.first_line(self.head, badge), pane(self.answer, margin=0),
             pn.Column(left, right, sizing_mode="stretch_width", margin=0, stylesheets=[COLUMNS]),
             Keys(self.page, names=("rows", "escape")),
             sizing_mode="stretch_width", margin=0, stylesheets=[GAPS],
@@ -71,6 +75,7 @@ class HomePage:
     async def open(self) -> None:
         """Read, show, and keep looking; the log is audited once when it is small and this person may."""
         page = self.page
+        self.draw()
         await self.look()
         await self.look_elsewhere()
         page.refresh_every(REFRESH_S, self.look)
@@ -105,9 +110,10 @@ class HomePage:
     def draw(self) -> None:
         """Everything again from what is known."""
         words, status = words_of(self.page), self.status
+        me = self.page.me["me"]
+        self.head.tell(notes.head(words.t("home.title"), subject=words.party(words.own), meta=str(me["display_name"])))
         if status is None:
             return
-        me = self.page.me["me"]
         self._due = agenda.due(
             status, self.jobs, set(me["roles"]), self.page.me["operations"], words,
             more=waiting.due(self.waiting, str(me["display_name"]), words), covered=waiting.covered(self.waiting),
