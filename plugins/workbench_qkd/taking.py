@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from workbench.channel.terms import Policy, QkdShare, SessionTerms
-from workbench.errors import KeyUnavailable, Refused, WorkbenchError
+from workbench.errors import InvalidRequest, KeyUnavailable, Refused, WorkbenchError
 from workbench_kme.service import views
+from workbench_kme.service.standard import MANDATORY_UNMET
 from workbench_qkd.model import counts, exhausted, needs_share
 from workbench_qkd.service import ChannelService
 
@@ -30,11 +31,16 @@ def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool)
     require_counting(service, line, policy)
     keys, _ = service.keys(line.line)
     try:
-        got = keys.get_keys(line.peer_saes[0])[0]
+        # What the line gives now may not be what lies in stock since before: the entity is told which origins count.
+        got = keys.get_keys(line.peer_saes[0], origins=origins(service, policy))[0]
     except KeyUnavailable as error:
         if error.code != "EXHAUSTED":
             raise
         raise short(line.line, error) from error
+    except InvalidRequest as error:
+        if MANDATORY_UNMET not in error.en:
+            raise
+        raise _other_origin(line.line) from error
     finally:
         keys.close()
     if not got.provenance:
@@ -54,6 +60,19 @@ def require_counting(service: ChannelService, line: views.Line, policy: str) -> 
             f"The policy of line {line.line} counts device keys only and its keys are {line.provenance}. Connect a device, or two people weaken the policy",
             code="PROVENANCE_REFUSED",
         )
+
+
+def origins(service: ChannelService, policy: str) -> list[str]:
+    """Origins of which a key must be under this policy; none: any will do."""
+    return [str(one) for one in service.host.setting("qkd.required_origins")] if policy == "qkd-required" else []
+
+
+def _other_origin(line: str) -> Refused:
+    return Refused(
+        f"线路 {line} 的库存中没有策略认可来源的密钥，不使用其他来源的密钥。等设备给出密钥，或换掉旧密钥",
+        f"Line {line} has no key in stock of an origin that its policy counts; none of another origin is used. Wait for the device's keys, or replace the old ones",
+        code="PROVENANCE_REFUSED",
+    )
 
 
 def short(line: str, error: KeyUnavailable) -> KeyUnavailable:
@@ -79,8 +98,7 @@ def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | 
 
 def terms(service: ChannelService, policy: str, *, group: str = "") -> SessionTerms:
     """What both ends must have set alike."""
-    origins = tuple(service.host.setting("qkd.required_origins")) if policy == "qkd-required" else ()
-    return SessionTerms(Policy(policy), provenances=origins, group=group)
+    return SessionTerms(Policy(policy), provenances=tuple(origins(service, policy)), group=group)
 
 
 def consumed(service: ChannelService, key_id: str, *, line: str, purpose: str, reference: str) -> None:
@@ -100,4 +118,4 @@ def is_withdrawn(service: ChannelService, key_id: str) -> bool:
     return bool(key_id) and service.client().key(key_id).state in WITHDRAWN
 
 
-__all__ = ["consumed", "fresh", "is_withdrawn", "named", "require_counting", "short", "terms"]
+__all__ = ["consumed", "fresh", "is_withdrawn", "named", "origins", "require_counting", "short", "terms"]

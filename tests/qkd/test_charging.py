@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,13 @@ class Charged(Entity):
         pool = next(one for one in self.charges() if (one.person, one.device) == (person, device))
         return views.ChargeFilling(pool, made.replaced, after + 1, file)
 
-    def deliver_under_charge(self, *, person: str, device: str, line: str, sae: str, slave: str) -> views.ChargeDelivery:
+    def deliver_under_charge(
+        self, *, person: str, device: str, line: str, sae: str, slave: str, origins: Sequence[str] = ()
+    ) -> views.ChargeDelivery:
         self._answer()
         self.asked.append(("deliver", sae, slave))
+        if origins and "simulated" not in origins:
+            raise Refused("没有这个来源的密钥", "no keys of this origin", code="ORIGIN_UNMET")
         self.pools.check_deliverable(person, device, line)
         key_id, value = UUID(bytes=self.source(16), version=4), self.source(32)
         one = self.pools.deliver(person, device, line, key_id, value, Provenance.SIMULATED, renew=True)
@@ -226,6 +230,14 @@ def test_a_line_that_gives_no_session_keys_gives_none_to_media(site: Site, entit
         site.node.store.write(lambda tx: tx.execute("DELETE FROM qkd_held"))
         site.call("qkd.charge_deliver", person="marketing", device="card-1", line="a1", slave="sae-nobody")
     assert pools(site)["card-1"].left == 3 and not [one for one in entity.asked if one[0] == "deliver" and one[2] != "sae-bank"]
+
+
+def test_a_medium_gets_no_key_from_before_a_line_had_its_device(site: Site, entity: Charged) -> None:
+    fill(site)
+    entity.change(policy="qkd-required", provenance="device-014")
+    with pytest.raises(Refused, match="ORIGIN_UNMET"):
+        deliver(site)
+    assert pools(site)["card-1"].left == 3 and not states(site)
 
 
 def test_revoking_a_person_ends_keys_sessions_and_sign_ins_in_one_act(site: Site, entity: Charged) -> None:

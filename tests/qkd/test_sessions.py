@@ -12,8 +12,9 @@ from workbench_qkd.service import service_of
 
 from tests.qkd.conftest import Site
 from tests.qkd.entity import Entity, line
-from workbench.errors import KeyUnavailable, Refused, WorkbenchError
+from workbench.errors import InvalidRequest, KeyUnavailable, Refused, WorkbenchError
 from workbench_kme.service.client import ReceivedKey
+from workbench_kme.service.standard import MANDATORY_UNMET
 
 EXTENSION = {"workbench_provenance": {"origin": "simulated"}}
 
@@ -29,6 +30,8 @@ class Pool:
 
     def get_keys(self, slave: str, *, number: int = 1, size: int = 256, additional_slaves: Any = (), origins: Any = ()) -> list[ReceivedKey]:
         self.asked.append("new")
+        if origins and "simulated" not in origins:
+            raise InvalidRequest("没有这个来源的密钥", MANDATORY_UNMET, code="KME_REFUSED")
         if not self.left:
             raise KeyUnavailable("不足", "short", code="EXHAUSTED", details={"retry_after_s": "40"})
         self.left -= 1
@@ -112,6 +115,13 @@ def test_device_keys_required_means_no_simulated_one(two: Two) -> None:
         two.rehearse()
     assert refused.value.code == "PROVENANCE_REFUSED"
     assert two.pool.asked == []
+
+
+def test_a_key_from_before_a_line_had_its_device_begins_no_session(two: Two) -> None:
+    two.site.entity.change(policy="qkd-required", provenance="device-014")
+    with pytest.raises(Refused) as refused:
+        two.rehearse()
+    assert (refused.value.code, two.pool.left, two.far_sessions()) == ("PROVENANCE_REFUSED", 5, []), "none of them is taken"
 
 
 def test_a_key_that_the_far_end_lacks_ends_the_session(two: Two) -> None:

@@ -16,7 +16,7 @@ from workbench_kme.keys.medium import LEAST_PASSPHRASE, MOST_PASSPHRASE, pack_me
 from workbench_kme.service import asking, views
 from workbench_kme.service.asking import Body, Handler, Query
 from workbench_kme.service.entity import Entity
-from workbench_kme.service.standard import KeyRequest
+from workbench_kme.service.standard import ORIGINS, KeyRequest
 
 PURPOSE = "charge"
 """Of the use that a leak report lists for a key of the line that went to a medium; its reference is the charge key's id."""
@@ -53,12 +53,15 @@ def _fill(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> d
 def _deliver(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
     """A fresh key of the line becomes the medium's session key; looked for a charge key first, so that none is taken in vain."""
     asking.only(query)
-    asking.members(body, "person", "device", "line", "sae", "slave")
+    asking.members(body, "person", "device", "line", "sae", "slave", "origins")
     person, device, line, sae, slave = (asking.text(body, name) for name in ("person", "device", "line", "sae", "slave"))
     if not entity.is_sae(sae) or entity.line_to(slave) != line:
         raise NotFound("本站没有该应用，或线路不通往对方应用", "this site has no such application, or the line does not lead to the other", code="SAE_UNKNOWN")
+    origins = body["origins"]
+    if not isinstance(origins, list) or not all(isinstance(one, str) and one in ORIGINS for one in origins):
+        raise asking.malformed("origins")
     entity.charges.check_deliverable(person, device, line)
-    key = entity.get_keys(line, KeyRequest(), master=sae, slave=slave)[0]
+    key = entity.get_keys(line, KeyRequest(origins=frozenset(origins) or None), master=sae, slave=slave)[0]
     key_id = UUID(key.key_id)
     made = entity.charges.deliver(person, device, line, key_id, key.value, Provenance(key.provenance), renew=True)
     entity.store.record_use(key_id, PURPOSE, str(made.charge_key_id), sae=sae)

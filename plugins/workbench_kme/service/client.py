@@ -240,12 +240,14 @@ class ManagementClient:
         }  # fmt: skip
         return _view(views.ChargeFilling, self._post("charges/fill", body))
 
-    def deliver_under_charge(self, *, person: str, device: str, line: str, sae: str, slave: str) -> views.ChargeDelivery:
+    def deliver_under_charge(
+        self, *, person: str, device: str, line: str, sae: str, slave: str, origins: Sequence[str] = ()
+    ) -> views.ChargeDelivery:
         """A fresh key of the line, sealed under the medium's next charge key; the far site's SAE gets it by its id.
 
-        sae: of this site, master of the key; slave: of the far site.
+        sae: of this site, master of the key; slave: of the far site. origins: keys of these origins only, () for any.
         """
-        body = {"person": person, "device": device, "line": line, "sae": sae, "slave": slave}
+        body = {"person": person, "device": device, "line": line, "sae": sae, "slave": slave, "origins": list(origins)}
         return _view(views.ChargeDelivery, self._post("charges/deliver", body))
 
     def end_charge_session(self, session_key_id: str) -> bool:

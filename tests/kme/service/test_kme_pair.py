@@ -407,8 +407,10 @@ def test_switches_are_kept_recorded_and_refused_where_they_do_not_belong(pair: P
         ("keys/consume", {"key_ids": [], "sae": "sae-broker", "purpose": "p", "reference": "r"}), (f"lines/{LINE}/pause", {"x": 1}),
         (f"lines/{LINE}/policy", {"policy": "qkd-required"}), (f"lines/{LINE}/rekey", {"reason": 7}), ("charges/fill", {"person": 1, "device": "d", "line": LINE, "count": 1}),
         *(("charges/fill", {"person": "p", "device": "d", "line": LINE, "count": 1, "low_water": 1, "after": 0, "passphrase": "long enough one"} | bad) for bad in BAD_FILLINGS),
-        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-broker"}),
-        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-sandbox", "slave": "sae-sandbox"}),
+        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-broker", "origins": []}),
+        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-broker", "slave": "sae-sandbox"}),
+        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-broker", "slave": "sae-sandbox", "origins": ["quantum"]}),
+        ("charges/deliver", {"person": "p", "device": "d", "line": LINE, "sae": "sae-sandbox", "slave": "sae-sandbox", "origins": []}),
         ("charges/revoke", {"person": "", "device": "", "reason": "x"}), ("charges/end", {"session_key_id": "x"}),
         ("simulate", {"preset": "metro-10", "pulses": 0, "kind": "intercept-resend", "fraction": 0, "seed": ""}), ("selftest", {"x": 1}),
     ],
@@ -437,6 +439,8 @@ def test_a_medium_gets_a_key_of_the_line_that_the_far_application_fetches_by_its
         return node.deliver_under_charge(person=PERSON, device=device, line=LINE, sae=sae, slave="sae-sandbox")
 
     before = node.line(LINE).available
+    with pytest.raises(Refused, match="ORIGIN_UNMET"):
+        node.deliver_under_charge(person=PERSON, device="card-1", line=LINE, sae="sae-broker", slave="sae-sandbox", origins=["device-014"])
     with pytest.raises(NotFound, match="NO_CHARGE_POOL"):
         deliver("card-2")
     with pytest.raises(NotFound, match="SAE_UNKNOWN"):
