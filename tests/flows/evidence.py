@@ -7,10 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from workbench.contracts import PeerCall
 from workbench.domain.party import Role
 
 from tests.flows import population
 from tests.flows.institutions import Institutions
+
+MIRRORING = ("mirror", "pull")
+"""Where entries and co-signatures travel: what a log sends, and what a mirror asks for that has been behind for a while."""
+
+
+def no_sealing(call: PeerCall, to: str, header: Any) -> bytes | None:
+    """A rule of the wire: nobody co-signs anything new."""
+    return None if call.path in MIRRORING else call.body
 
 
 def sealed_job(house: Institutions) -> str:

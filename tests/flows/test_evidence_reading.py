@@ -14,7 +14,7 @@ from workbench.errors import Cancelled, NotFound, WorkbenchError
 from workbench.node.evidence_checking import Checker
 
 from tests.flows import population
-from tests.flows.evidence import change_body, index_of, sealed_job, signed_by_all, timeline
+from tests.flows.evidence import change_body, index_of, no_sealing, sealed_job, signed_by_all, timeline
 from tests.flows.institutions import Institutions, fresh_institutions
 
 
@@ -205,7 +205,7 @@ def test_an_absent_partner_leaves_the_change_found_and_the_field_unnamed(house: 
 
 
 def test_an_entry_of_a_moment_ago_is_pending_and_says_who_is_missing(house: Institutions, job: str) -> None:
-    house.wire.rules.append(lambda call, to, header: None if call.path == "mirror" else call.body)
+    house.wire.rules.append(no_sealing)
     try:
         other = house.propose("broker", "bank", population.RICH)
         reply = house.call("broker", Role.COMPLIANCE, "evidence.check", job=other)
@@ -261,7 +261,7 @@ def test_entries_are_not_called_sealed_by_co_signatures_that_came_after_their_ch
         return int(house.call("broker", Role.COMPLIANCE, "evidence.check", job=mine.job).pending)
 
     house.wait_until(lambda: signed_by_all(house, mine.job) and pending() == 0)
-    house.wire.rules.append(lambda call, to, header: None if call.path == "mirror" else call.body)
+    house.wire.rules.append(no_sealing)
     house.exported("broker", mine.job)
     exported = index_of(house, "broker", mine.job, "intersection.exported")
 

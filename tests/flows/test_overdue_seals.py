@@ -13,6 +13,7 @@ from workbench.domain.party import Role
 from workbench.errors import WorkbenchError
 from workbench.flows.release import SETTLING_MS
 
+from tests.flows.evidence import MIRRORING
 from tests.flows.institutions import Institutions
 
 HOUR_MS = 3_600_000
@@ -47,7 +48,7 @@ def no_notice(call: PeerCall, to: str, header: Any) -> bytes | None:
 
 
 def no_cosignature(call: PeerCall, to: str, header: Any) -> bytes | None:
-    return None if call.path == "mirror" and {call.peer, to} == {"broker", "bank"} else call.body
+    return None if call.path in MIRRORING and {call.peer, to} == {"broker", "bank"} else call.body
 
 
 def staged(three: Institutions, party: str, job: str) -> list[str]:
@@ -121,7 +122,8 @@ def test_a_log_that_is_kept_back_is_missed_as_such(three: Institutions) -> None:
     """The partner signs ours and names its entry, but its log never arrives: the entry could say anything."""
 
     def ours_only(call: PeerCall, to: str, header: Any) -> bytes | None:
-        return None if call.path == "mirror" and (call.peer, to) == ("bank", "broker") else call.body
+        is_its_log = (call.path, call.peer, to) in {("mirror", "bank", "broker"), ("pull", "broker", "bank")}
+        return None if is_its_log else call.body
 
     three.wire.rules.append(ours_only)
     job = three.propose("broker", "bank", PURPOSE)

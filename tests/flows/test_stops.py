@@ -18,6 +18,7 @@ from workbench.flows.jobs import NEXT_STATES, RECOVERY
 from workbench.verify import verify_receipt
 
 from tests.flows import population
+from tests.flows.evidence import no_sealing
 from tests.flows.institutions import Institutions, header_of
 
 AFTER_REVEAL = ["slice", "drop", "grants", "result-commit", "result"]
@@ -433,7 +434,7 @@ def test_an_interrupted_sealing_completes_after_a_restart(three: Institutions, p
     job = three.propose("broker", "bank", "investor-education")
     three.wire.on("broker", "released", lambda body: None, job=job)
     three.wire.on("bank", "released", lambda body: None, job=job)
-    three.wire.rules.append(lambda call, to, header: None if call.path == "mirror" else call.body)
+    three.wire.rules.append(no_sealing)
     three.approve("bank", job)
     three.both("broker", "bank", job, "SEALING")
     with pytest.raises(WorkbenchError, match="NOT_FINAL"):
@@ -462,7 +463,7 @@ def test_sealing_needs_only_the_two_participants(three: Institutions) -> None:
 def test_a_receipt_is_not_called_final_by_co_signatures_that_came_after_it(three: Institutions, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, _ = three.run("broker", "bank", "investor-education")
     node = three.nodes["broker"]
-    three.wire.rules.append(lambda call, to, header: None if call.path == "mirror" else call.body)
+    three.wire.rules.append(no_sealing)
     three.exported("broker", mine.job)
     exported = three.entries("broker", mine.job, "intersection.exported")[0].ref
     take = node.ledger.receipt
