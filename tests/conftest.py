@@ -8,6 +8,7 @@ stands there is looked into like a failure: several were faults of the product. 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import stretching
+from tests import compiling, stretching
 from tests.sharing import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from tests.stretching import full_cost as full_cost
 
@@ -39,11 +40,26 @@ MAY_BE_SKIPPED = (
 """Beginnings of reasons that name the machine itself or its distribution, not a tool that `make system` can install."""
 
 
+_BEGUN = pytest.StashKey[subprocess.Popen[bytes]]()
+
 LIVE = (
     "anchor", "app", "assessment", "browser", "flows", "host", "jupyter", "kme", "mutual_tls", "node", "package", "privacy", "processes",
     "qkd", "rights", "security",
 )  # fmt: skip
 """Folders whose tests start processes, listen on sockets or wait for threads of a node."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        session.stash[_BEGUN] = compiling.begin(worker)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if _BEGUN in session.stash:
+        # Nothing depends on it: what could not be compiled here fails in the tests that need it.
+        session.stash[_BEGUN].wait()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
