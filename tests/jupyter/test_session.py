@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -32,13 +33,25 @@ class Told:
         self.all.append((reference, ticket, goes_on))
 
 
-def run(institutions: Institutions, path: Path, body: Callable[[LabSession, Told], Awaitable[None]]) -> None:
-    """Sign marketing in with a session object of this test and hand it over; it is closed afterwards."""
+Body = Callable[[LabSession, Told], Awaitable[None]]
+
+
+def run(institutions: Institutions, path: Path, body: Body, *, whenever_asked: Body | None = None) -> None:
+    """Sign marketing in with a session object of this test and hand it over; it is closed afterwards.
+
+    whenever_asked: done after each answer of the node to this session, before the session has it.
+    """
     register_lab(institutions.workspace, "broker", "http://127.0.0.1:9/")
 
     async def whole() -> None:
         told = Told()
         session = LabSession(node_url=institutions.node_url(), session_path=path, base_url="/", told=told)
+
+        async def answered(response: httpx.Response) -> None:
+            if whenever_asked is not None:
+                await whenever_asked(session, told)
+
+        session._http.event_hooks["response"].append(answered)
         try:
             form = urlsplit(session.begin(CALLBACK))
             given = {name: values[0] for name, values in parse_qs(form.query).items()}
@@ -82,6 +95,68 @@ def test_tickets_are_renewed_told_to_the_pages_and_written_for_the_kernels(insti
 
     run(institutions, path, body)
     assert not path.exists()
+
+
+def test_whoever_asks_during_a_sign_in_is_told_of_nobody_and_then_of_a_whole_person(institutions: Institutions, tmp_path: Path) -> None:
+    """The sidebar asks all the time: somebody without name and pages would stop it."""
+    seen: list[dict[str, Any]] = []
+
+    async def look(session: LabSession, told: Told) -> None:
+        if not session._status_lock.locked():
+            seen.append(await session.status() if session.is_signed_in else {"signed_in": False})
+
+    async def body(session: LabSession, told: Told) -> None:
+        assert len(seen) >= 5 and not any(one["signed_in"] for one in seen)
+        assert session.reference and (await session.status())["pages"]["pages"]
+
+    run(institutions, tmp_path / "state" / "session.json", body, whenever_asked=look)
+
+
+def test_a_renewal_that_a_sign_out_overtakes_brings_no_ticket_back(institutions: Institutions, tmp_path: Path) -> None:
+    path = tmp_path / "state" / "session.json"
+    renewing: list[bool] = []
+    went: list[str] = []
+
+    async def go(session: LabSession, told: Told) -> None:
+        if renewing and not went:
+            went.append(session.lab_ticket())
+            await session.sign_out()
+
+    async def body(session: LabSession, told: Told) -> None:
+        given: list[str] = []
+        posted = session._post
+
+        async def kept(path: str, body: dict[str, Any], *, ticket: str) -> dict[str, Any]:
+            reply = await posted(path, body, ticket=ticket)
+            given.append(reply["ticket"])
+            return reply
+
+        session._post = kept  # type: ignore[method-assign]  # to see the ticket that came too late
+        session._tickets["kernel"].expires_ms = int(time.time() * 1000) + 60_000
+        renewing.append(True)
+        await session.renew_due()
+        assert went and given and not session.is_signed_in and not path.exists()
+        assert (await session.status())["signed_in"] is False
+        for late in given:
+            with pytest.raises(SignInRequired):
+                await asyncio.to_thread(Client(institutions.node_url(), late).call, "people.me")
+
+    run(institutions, path, body, whenever_asked=go)
+
+
+def test_a_status_that_a_sign_out_overtakes_shows_nobody(institutions: Institutions, tmp_path: Path) -> None:
+    asking: list[bool] = []
+
+    async def go(session: LabSession, told: Told) -> None:
+        if asking:
+            asking.clear()
+            await session.sign_out()
+
+    async def body(session: LabSession, told: Told) -> None:
+        asking.append(True)
+        assert await session.status() == {"signed_in": False, "node": "ok"}
+
+    run(institutions, tmp_path / "state" / "session.json", body, whenever_asked=go)
 
 
 def test_tickets_with_time_left_are_kept(institutions: Institutions, tmp_path: Path) -> None:

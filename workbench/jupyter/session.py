@@ -32,6 +32,7 @@ RENEW_EVERY_S = 20.0
 STATUS_FRESH_S = 0.8
 NODE_TIMEOUT_S = 15.0
 SESSION_FORMAT = "workbench/v1/session"
+SIGNED_OUT: dict[str, Any] = {"signed_in": False, "node": "ok"}
 
 Told = Callable[[str, str, bool], Awaitable[None]]
 """Tells the pages' process of a sign-in: reference, page ticket ("" at the end), whether it goes on."""
@@ -102,31 +103,46 @@ class LabSession:
         if pending is None or pending.until < time.monotonic():
             raise SignInRequired("登录不是从这里开始，或已超过 10 分钟", "The sign-in did not begin here, or took over 10 minutes")
         reply = await self._post("/api/v1/session/exchange", {"code": code, "code_verifier": pending.verifier}, ticket="")
+        lab = _ticket("lab", reply)
+        tickets = {"lab": lab}
         await self.sign_out()
-        self._keep("lab", reply)
-        self.until_ms = int(reply.get("renewable_until_ms", 0))
         try:
-            self.me = await self._operation("people.me")
-            self.pages = await self._operation("pages.list")
+            me = await self._post("/api/v1/operations/people.me", {}, ticket=lab.secret)
+            pages = await self._post("/api/v1/operations/pages.list", {}, ticket=lab.secret)
             for audience in ("page", "kernel"):
-                self._keep(audience, await self._with_lab("/api/v1/session/derive", {"audience": audience}))
+                derived = await self._post("/api/v1/session/derive", {"audience": audience}, ticket=lab.secret)
+                tickets[audience] = _ticket(audience, derived)
         except Exception:
-            await self.sign_out()
+            await self._take_back(tickets)
             raise
-        self.reference = secrets.token_urlsafe(16)
+        # In one step, without a pause: whoever asks meanwhile is told of nobody, never of somebody without name and pages.
+        earlier = self._forget()
+        self._tickets, self.me, self.pages, self.reference = tickets, me, pages, secrets.token_urlsafe(16)
+        self.until_ms = int(reply.get("renewable_until_ms", 0))
         self._write_session()
-        await self._told(self.reference, self._tickets["page"].secret, True)
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew_for_ever())
+        await self._told(self.reference, tickets["page"].secret, True)
+        await self._end(*earlier)  # somebody who signed in by another window in this moment
 
     async def sign_out(self) -> None:
         """End every ticket here and at the node, remove the kernels' file, and tell the pages."""
-        tickets, self._tickets = self._tickets, {}
-        reference, self.reference = self.reference, ""
+        await self._end(*self._forget())
+
+    def _forget(self) -> tuple[str, dict[str, Ticket]]:
+        """Nobody is signed in from here on; returns the reference and the tickets that are still to be ended."""
+        ended = self.reference, self._tickets
+        self.reference, self._tickets = "", {}
         self.me, self.pages, self._status = {}, {}, (0.0, {})
         self._path.unlink(missing_ok=True)
+        return ended
+
+    async def _end(self, reference: str, tickets: dict[str, Ticket]) -> None:
         if reference:
             await self._told(reference, "", False)
+        await self._take_back(tickets)
+
+    async def _take_back(self, tickets: dict[str, Ticket]) -> None:
         for ticket in tickets.values():
             try:
                 await self._http.delete("/api/v1/session", headers=_bearer(ticket.secret))
@@ -152,21 +168,29 @@ class LabSession:
         if not self.is_signed_in:
             return {"signed_in": False, "node": "ok" if await self._node_answers() else "offline"}
         async with self._status_lock:
+            if not self.is_signed_in:
+                return SIGNED_OUT
             taken, value = self._status
             if time.monotonic() - taken > STATUS_FRESH_S:
+                reference = self.reference
                 value = await self._ask_status(value)
+                if self.reference != reference:  # this person went while the node was asked; the next question is about the next
+                    return value if value.get("ended") else SIGNED_OUT
                 self._status = (time.monotonic(), value)
             return value
 
     async def _ask_status(self, last: dict[str, Any]) -> dict[str, Any]:
+        reference = self.reference
         shown = {"signed_in": True, "me": self.me, "pages": self.pages, "until_ms": self.until_ms}
         try:
             return {**shown, "node": "ok", "status": await self._operation("node.status")}
         except PeerUnavailable:
             return {**shown, "node": "offline", "status": last.get("status", {})}
         except SignInRequired:
+            if self.reference != reference:
+                return SIGNED_OUT
             await self.sign_out()
-            return {"signed_in": False, "node": "ok", "ended": True}
+            return {**SIGNED_OUT, "ended": True}
 
     async def _node_answers(self) -> bool:
         try:
@@ -193,9 +217,13 @@ class LabSession:
             except PeerUnavailable:
                 return  # still valid for minutes; the next round tries again
             except SignInRequired:
-                await self.sign_out()
+                if self._tickets.get(audience) is ticket:
+                    await self.sign_out()
                 return
-            self._keep(audience, reply)
+            if self._tickets.get(audience) is not ticket:  # its person went meanwhile, and this one goes too
+                await self._take_back({audience: _ticket(audience, reply)})
+                return
+            self._tickets[audience] = _ticket(audience, reply)
             if audience == "kernel":
                 self._write_session()
             if audience == "page":
@@ -208,9 +236,6 @@ class LabSession:
                 await self.renew_due()
             except Exception as error:  # the loop must live; the next round tries again
                 log.error("renewing failed: %s", type(error).__name__)
-
-    def _keep(self, audience: str, reply: dict[str, Any]) -> None:
-        self._tickets[audience] = Ticket(audience, reply["ticket"], int(reply["expires_ms"]))
 
     def _write_session(self) -> None:
         """The kernels' file, written beside and moved into place, so that a reader sees one ticket or the other."""
@@ -250,6 +275,10 @@ class LabSession:
             raise PeerUnavailable(f"节点回应 {reply.status_code}", f"The node answered {reply.status_code}", code="NODE_UNAVAILABLE")
         value: dict[str, Any] = reply.json()
         return value
+
+
+def _ticket(audience: str, reply: dict[str, Any]) -> Ticket:
+    return Ticket(audience, reply["ticket"], int(reply["expires_ms"]))
 
 
 def _bearer(ticket: str) -> dict[str, str]:
