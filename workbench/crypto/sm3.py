@@ -12,14 +12,18 @@ import hmac as _hmac
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from workbench.errors import SelfTestFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Rows = npt.NDArray[np.uint8]
 
 try:
     import gmssl_pyx as _native  # type: ignore[import-untyped]  # its stubs lack the py.typed mark
@@ -31,7 +35,7 @@ BLOCK_SIZE = 64
 MANY = 1 << 14
 """From this many messages of one length on they are hashed side by side (`sm3_lanes`); fewer do not pay for loading it."""
 
-Rows = npt.NDArray[np.uint8]
+# numpy is loaded where rows are, not by every command and helper process that hashes one message: a third of their start.
 
 # GB/T 32905-2016, Appendix A.1: the digest of "abc".
 _ABC = bytes.fromhex("66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0")
@@ -132,6 +136,8 @@ def _lanes() -> Any:  # Any: a module
     Raises SelfTestFailed: as for the library, the node must not go on with a digest that lies.
     """
     try:
+        import numpy as np
+
         lanes = import_module("workbench.crypto.sm3_lanes")
     except ImportError:  # pragma: no cover - numba is a dependency; without it everything is slower
         return None
@@ -169,6 +175,8 @@ def _rows_of_one_length(messages: Sequence[bytes]) -> Rows | None:
     joined = b"".join(messages)
     if width == 0 or len(joined) != width * len(messages) or any(len(one) != width for one in messages):
         return None
+    import numpy as np
+
     return np.frombuffer(joined, np.uint8).reshape(-1, width)
 
 
@@ -176,11 +184,15 @@ def _listed(rows: Rows) -> list[bytes]:
     """The rows as bytes objects: a view of void items lists them twice as fast as slicing does."""
     if rows.shape[1] == 0:
         return [b""] * len(rows)
+    import numpy as np
+
     messages: list[bytes] = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}").ravel().tolist()
     return messages
 
 
 def _joined(digests: Sequence[bytes]) -> Rows:
+    import numpy as np
+
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_SIZE)
 
 
