@@ -75,6 +75,14 @@ def test_signing_out_clears_the_screen_of_every_page(window: Window, institution
     expect(frame.locator(f"text={job[-4:]}")).to_have_count(0)
     lab.shot("page-signed-out")
     expect(lab.page.locator(".jp-LauncherCard:has-text('求交')")).to_have_count(0)
+    # A page that was asked for before the next sign-in and is drawn after it loads again by itself.
+    held: list[Any] = []
+    lab.page.route("**/static/js/bokeh.min.js*", lambda route: held.append(route), times=1)
+    with lab.page.expect_request("**/static/js/bokeh.min.js*"):
+        frame.locator("button[data-name=reload]").click()
+    lab.sign_in(Role.MARKETING)
+    held[0].continue_()
+    frame.locator(f"text={job[-4:]}").first.wait_for()
 
 
 def test_a_deep_link_to_a_page_of_another_role_is_refused_and_leaves_evidence(window: Window, institutions: Institutions) -> None:

@@ -81,7 +81,7 @@ export default {
     const heard = { theme: look, lang: look, notices: draw, tab, go, ready };
     for (const [name, call] of Object.entries(heard)) model.on(name, call);
     look(); draw(); tab(); ready(); visible();
-    post({ kind: "hello", page: model.page });
+    post({ kind: "hello", page: model.page, age: performance.now() }); // age: since this document was asked for, in ms
     return () => {
       window.removeEventListener("message", receive);
       document.removeEventListener("visibilitychange", visible);

@@ -10,6 +10,7 @@ export class Pages {
     this.tracker = new lab.WidgetTracker({ namespace: 'workbench' });
     this.frames = new Set();
     this.titles = new Map();
+    this.reloaded = { at: 0, force: false };
     // What a person opens while Lab still restores its layout is in front afterwards, not the tab of last time.
     this.early = null;
     this.isRestored = false;
@@ -54,6 +55,8 @@ export class Pages {
     if (told.kind === 'hello') {
       this.frames.add(event.source);
       this.send(event.source, { kind: 'look', ...this.look.value() });
+      // Asked for before a sign-in or its end and drawn after it: such a frame could not hear of it.
+      if (Date.now() - Number(told.age) < this.reloaded.at) this.send(event.source, { kind: 'reload', force: this.reloaded.force });
     } else if (told.kind === 'tab' && typeof told.title === 'string' && told.title) {
       const widget = this.tracker.find((one) => this.frameOf(one) === event.source);
       if (!widget) return;
@@ -75,5 +78,8 @@ export class Pages {
   }
 
   // After a sign-in, pages that only show a state load again; with another person or none, all of them do.
-  reload(force) { this.broadcast({ kind: 'reload', force }); }
+  reload(force) {
+    this.reloaded = { at: Date.now(), force };
+    this.broadcast({ kind: 'reload', force });
+  }
 }

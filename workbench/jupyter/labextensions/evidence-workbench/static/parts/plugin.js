@@ -57,15 +57,17 @@ function makeSignIn(lab, status, pages) {
       return status.expectSignIn();
     },
     follow(value, before) {
-      if (value.signed_in && !before?.signed_in) {
-        opened?.close();
-        opened = null;
-        blocked = false;
-        const person = `${value.me.me.party}/${value.me.me.person}`;
-        // What somebody else saw must not stay on the screen; one's own half-filled form may.
-        pages.reload(lastPerson !== '' && person !== lastPerson);
-        lastPerson = person;
-      }
+      if (!value.signed_in) return;
+      const person = `${value.me.me.party}/${value.me.me.person}`;
+      // Another sign-in also when nobody was seen in between: it may come from another window, faster than this one asks.
+      if (before?.signed_in && person === lastPerson && value.until_ms === before.until_ms) return;
+      opened?.close();
+      opened = null;
+      blocked = false;
+      // What somebody else saw must not stay on the screen; one's own half-filled form may. Pages that are there with the
+      // first answer are this person's already, and may just be loading.
+      if (before) pages.reload(lastPerson !== '' && person !== lastPerson);
+      lastPerson = person;
     },
   };
 }

@@ -14,6 +14,7 @@ export class Status {
     this.listeners = [];
     this.signingInUntil = 0;
     this.timer = 0;
+    this.asked = 0;
   }
 
   onChange(listener) { this.listeners.push(listener); }
@@ -26,6 +27,7 @@ export class Status {
 
   async ask() {
     window.clearTimeout(this.timer);
+    const number = ++this.asked;
     let value;
     try {
       value = await this.request('status');
@@ -34,10 +36,12 @@ export class Status {
       // 404: no node is configured; anything else: the Lab server itself is away and Lab says so already.
       value = String(error.message).endsWith('404') ? { configured: false } : { ...(this.value || {}), node: 'offline' };
     }
+    if (number !== this.asked) return; // asked anew meanwhile: an answer from before a sign-out must not come after it
     const before = this.value;
     this.value = value;
-    for (const listener of this.listeners) listener(value, before);
+    // First of all: whatever a listener does wrong, the next answer comes.
     this.timer = window.setTimeout(() => this.ask(), this.pause());
+    for (const listener of this.listeners) listener(value, before);
   }
 
   pause() {
@@ -48,5 +52,9 @@ export class Status {
 
   expectSignIn() { this.signingInUntil = Date.now() + 600_000; return this.ask(); }
 
-  async signOut() { await this.request('signout', { method: 'POST', body: '{}' }); return this.ask(); }
+  // What was asked before is not heard any more.
+  async signOut() {
+    this.asked += 1;
+    try { await this.request('signout', { method: 'POST', body: '{}' }); } finally { this.ask(); }
+  }
 }
