@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.contracts import HealthReport
 from workbench.errors import WorkbenchError
-from workbench_qkd import policies
+from workbench_qkd import policies, restoring
 from workbench_qkd.model import POLICY_NAMES
 from workbench_qkd.service import ChannelService
 
@@ -13,13 +13,14 @@ NAME = "qkd"
 
 def reports(service: ChannelService) -> list[HealthReport]:
     """One line when there is no entity, or it is away; one a line otherwise, and one for its device."""
+    undone = _undone(service)
     if not service.is_configured:
         return [HealthReport(NAME, "ok", "本节点没有密钥管理实体，量子通道未启用", "no key-management entity: the quantum channel is not used")]
     try:
         overview, lines = service.client().overview(), service.client().lines()
     except WorkbenchError as error:
-        return [HealthReport(NAME, "failed", error.zh, error.en)]
-    made = []
+        return [HealthReport(NAME, "failed", error.zh, error.en), *undone]
+    made = undone
     if not overview.device_enabled:
         made.append(HealthReport(f"{NAME}.device", "failed", "密钥设备自检不过，已停用", "the key device failed its self-test and is disabled"))
     with service.host.store.read() as reader:
@@ -33,6 +34,19 @@ def reports(service: ChannelService) -> list[HealthReport]:
     if service.problem is not None:
         made.append(HealthReport(f"{NAME}.evidence", "warning", service.problem.zh, service.problem.en))
     return made
+
+
+def _undone(service: ChannelService) -> list[HealthReport]:
+    with service.host.store.read() as reader:
+        number = restoring.waiting(reader)
+    if not number:
+        return []
+    return [
+        HealthReport(
+            f"{NAME}.revoking", "failed", f"{number} 次密钥吊销还没有得到密钥管理实体确认，节点继续重试；运维查实体",
+            f"{number} revocations of keys are not confirmed by the key-management entity yet; the node goes on asking, operations check the entity",
+        )
+    ]  # fmt: skip
 
 
 def _altered(line: str) -> HealthReport:

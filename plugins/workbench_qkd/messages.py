@@ -245,11 +245,18 @@ class PolicyReply(Reply):
 
 
 class ChangedReply(Reply):
-    """keys: how many changed their state."""
+    """keys: how many changed their state at the entity.
+
+    is_done: the entity has done it; otherwise the sessions are over all the same, the node goes on asking it, and problem_* says why.
+    """
 
     line: str
     keys: int
     sessions: int
+    is_done: bool
+    problem_zh: str
+    problem_en: str
+    problem_code: str
 
 
 class UseInfo(Reply):

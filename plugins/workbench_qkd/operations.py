@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import OperationContext, Transaction
 from workbench.domain.party import Role
-from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
+from workbench.errors import InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
 from workbench_qkd import capacity, conversing, following, initial, policies, published, restoring, sessions
@@ -43,7 +44,7 @@ from workbench_qkd.messages import (
     UseInfo,
 )
 from workbench_qkd.model import Proposal, counts
-from workbench_qkd.service import Management, service_of
+from workbench_qkd.service import Management, NoEntity, service_of
 
 OPERATORS: Final = frozenset({Role.OPERATOR})
 DECIDERS: Final = frozenset({Role.OPERATOR, Role.COMPLIANCE})
@@ -214,17 +215,37 @@ def _revoke(ctx: OperationContext, request: RevokeRequest) -> ChangedReply:
     host, line = ctx.host, request.line
     if bool(request.key_ids) == (request.block >= 0):
         raise InvalidRequest("请给出密钥编号或块号，二者取一", "give key ids or a block, one of the two")
-    changed = _client(ctx).revoke(line, key_ids=request.key_ids, block=-1 if request.key_ids else request.block, reason=request.reason)
+    block = -1 if request.key_ids else request.block
+    changed, problem = _withdrawn(ctx, lambda client: client.revoke(line, key_ids=request.key_ids, block=block, reason=request.reason))
     what = " ".join(request.key_ids) if request.key_ids else f"block {request.block}"
-    values = {"line": line, "keys": str(changed), "what": what, "reason": request.reason}
-    values["recovery"] = restoring.recovery(host, line=line, key_ids=request.key_ids, block=-1 if request.key_ids else request.block)
+    values = {"line": line, "keys": "" if problem else str(changed), "what": what, "reason": request.reason}
+    values["recovery"] = restoring.recovery(host, line=line, key_ids=request.key_ids, block=block)
     ended = request.key_ids or _held_of_block(ctx, line, request.block)
 
     def change(tx: Transaction) -> int:
-        host.evidence.append(tx, "qkd.revoked", values, actor=ctx.caller.person.token)
+        entry = host.evidence.append(tx, "qkd.revoked", values, actor=ctx.caller.person.token)
+        if problem:
+            restoring.ask_again(tx, entry.index, line, keys=request.key_ids, block=block)
         return sessions.end_of_keys(tx, host, line, ended, cause="revoked")
 
-    return ChangedReply(line=line, keys=changed, sessions=host.store.write(change))
+    return _changed(line, changed, host.store.write(change), problem)
+
+
+def _withdrawn(ctx: OperationContext, act: Callable[[Management], int]) -> tuple[int, WorkbenchError | None]:
+    """(keys that changed, what kept the entity from it): what stops something does not wait for an entity that is away."""
+    try:
+        return act(_client(ctx)), None
+    except NoEntity:
+        raise
+    except (PeerError, KeyUnavailable) as error:
+        return 0, error
+
+
+def _changed(line: str, keys: int, ended: int, problem: WorkbenchError | None) -> ChangedReply:
+    return ChangedReply(
+        line=line, keys=keys, sessions=ended, is_done=problem is None, problem_zh=problem.zh if problem else "", problem_en=problem.en if problem else "",
+        problem_code=problem.code if problem else "",
+    )  # fmt: skip
 
 
 def _held_of_block(ctx: OperationContext, line: str, block: int) -> list[str]:
@@ -245,16 +266,18 @@ def _held_of_block(ctx: OperationContext, line: str, block: int) -> list[str]:
 
 def _rekey(ctx: OperationContext, request: ReasonRequest) -> ChangedReply:
     host, line = ctx.host, request.line
-    changed = _client(ctx).rekey(line, reason=request.reason)
+    changed, problem = _withdrawn(ctx, lambda client: client.rekey(line, reason=request.reason))
 
     def change(tx: Transaction) -> int:
         service_of(host).replaced(line)
         ended = sessions.end_all(tx, host, line, cause="rekey")
-        values = {"line": line, "keys": str(changed), "sessions": str(ended), "reason": request.reason}
-        host.evidence.append(tx, "qkd.rekeyed", values, actor=ctx.caller.person.token)
+        values = {"line": line, "keys": "" if problem else str(changed), "sessions": str(ended), "reason": request.reason}
+        entry = host.evidence.append(tx, "qkd.rekeyed", values, actor=ctx.caller.person.token)
+        if problem:
+            restoring.ask_again(tx, entry.index, line, is_all=True)
         return ended
 
-    return ChangedReply(line=line, keys=changed, sessions=host.store.write(change))
+    return _changed(line, changed, host.store.write(change), problem)
 
 
 def _leak_report(ctx: OperationContext, request: KeyName) -> LeakReply:

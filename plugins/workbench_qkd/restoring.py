@@ -117,24 +117,30 @@ def _alarmed(tx: Transaction, host: Any, one: RestoredEntry) -> bool:
 def _revoked(tx: Transaction, host: Any, one: RestoredEntry) -> bool:
     """Kept until the entity was told once more: it may come from an older copy too."""
     try:
-        told = canonical.parse_object(open_recovery(host.vault.token_key("recovery"), one.shared.get("recovery", ""), binding=REVOKED))
-        row: tuple[Any, ...] = (str(told["line"]), canonical.format(told["keys"]).decode(), told["block"])
-    except (VerificationError, KeyError):
+        told: Any = canonical.parse_object(open_recovery(host.vault.token_key("recovery"), one.shared.get("recovery", ""), binding=REVOKED))
+        row: tuple[Any, ...] = (str(told["line"]), [str(one) for one in told["keys"]], told["block"])
+    except (VerificationError, KeyError, TypeError):
         return False
-    _again(tx, one, *row, is_all=False)
+    ask_again(tx, one.index, row[0], keys=row[1], block=row[2])
     return True
 
 
 def _rekeyed(tx: Transaction, host: Any, one: RestoredEntry) -> bool:
-    _again(tx, one, one.shared.get("line", ""), "[]", -1, is_all=True)
+    ask_again(tx, one.index, one.shared.get("line", ""), is_all=True)
     return True
 
 
-def _again(tx: Transaction, one: RestoredEntry, line: str, keys: str, block: int, *, is_all: bool) -> None:
+def ask_again(tx: Transaction, entry: int, line: str, *, keys: Sequence[str] = (), block: int = -1, is_all: bool = False) -> None:
+    """Have the entity asked, until it answers, for the revocation that this entry of the own log tells of."""
     tx.execute(
         "INSERT INTO qkd_revoke_again (entry, line, keys, block, is_all) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (one.index, line, keys, block, is_all),
+        (entry, line, canonical.format(list[canonical.Json](keys)).decode(), block, is_all),
     )
+
+
+def waiting(reader: Any) -> int:  # Any: a connection or a transaction
+    """How many revocations the entity has not confirmed."""
+    return int(reader.execute("SELECT count(*) FROM qkd_revoke_again").fetchone()[0])
 
 
 def _followed(tx: Transaction, host: Any, one: RestoredEntry) -> bool:
@@ -152,4 +158,4 @@ _AGAIN: Final[Mapping[str, Callable[[Transaction, Any, RestoredEntry], bool]]] =
 }  # fmt: skip
 """Kind of entry -> what does again what it tells; False where people must."""
 
-__all__ = ["recovery", "replay"]
+__all__ = ["ask_again", "recovery", "replay", "waiting"]

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from workbench.contracts import BackgroundWork, Host, Transaction
 from workbench.domain.party import PartyId
-from workbench.errors import KeyUnavailable, StartRefused, WorkbenchError
+from workbench.errors import KeyUnavailable, Refused, StartRefused, WorkbenchError
 from workbench_kme.service import views
 from workbench_kme.service.client import ReceivedKey
 from workbench_qkd import following, policies
@@ -209,20 +209,24 @@ class ChannelService:
             return taken
 
     def _revoke_again(self, client: Management) -> None:
-        """After a restore: what was revoked since the copy is revoked once more, for the entity may be an older copy too."""
+        """What the entity could not be told, and after a restore what was revoked since the copy: the entity may be an older one too.
+
+        A revocation that it refuses, such as of a line that is no more, is written down and not asked for again.
+        """
         host = self.host
         with host.store.read() as reader:
             rows = reader.execute("SELECT entry, line, keys, block, is_all FROM qkd_revoke_again ORDER BY entry").fetchall()
         for entry, line, keys, block, is_all in rows:
-            reason, key_ids = f"restored: entry {entry}", [str(one) for one in json.loads(keys)]
-            if is_all:
-                client.rekey(line, reason=reason)
-            else:
-                client.revoke(line, key_ids=key_ids, block=block, reason=reason)
+            reason, key_ids, event = f"again: entry {entry}", [str(one) for one in json.loads(keys)], "revoked.again"
+            try:
+                changed = client.rekey(line, reason=reason) if is_all else client.revoke(line, key_ids=key_ids, block=block, reason=reason)
+                facts = f"entry={entry} keys={changed}"
+            except Refused as error:
+                event, facts = "revoked.refused", f"code={error.code} entry={entry}"
 
-            def done(tx: Transaction, entry: int = entry, line: str = line) -> None:
+            def done(tx: Transaction, entry: int = entry, values: dict[str, str] = {"line": line, "event": event, "facts": facts}) -> None:  # noqa: B006
                 tx.execute("DELETE FROM qkd_revoke_again WHERE entry = ?", (entry,))
-                host.evidence.append(tx, "qkd.told", {"line": line, "event": "revoked.again", "facts": f"entry={entry}"})
+                host.evidence.append(tx, "qkd.told", values)
 
             host.store.write(done)
 

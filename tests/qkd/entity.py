@@ -118,6 +118,7 @@ class Entity:
         return self.known[line]
 
     def rekey(self, line: str, *, reason: str) -> int:
+        self._answer()
         self.asked.append(("rekey", line))
         return self.line(line).available
 
@@ -125,7 +126,7 @@ class Entity:
         return views.Forecast(line, self.line(line).available, 120.0, 20.0, 6.0, 128, 3600)
 
     def revoke(self, line: str, *, key_ids: Sequence[str] = (), block: int = -1, reason: str) -> int:
-        self._answer()
+        self.line(line)
         self.asked.append(("revoke", line, tuple(key_ids), block))
         return len(key_ids) or 700
 

@@ -81,6 +81,26 @@ def test_revoking_ends_the_sessions_of_the_key_and_is_evidence(site: Site) -> No
     assert site.entries("qkd.session_ended")[-1].values["cause"] == "revoked"
 
 
+def test_a_revocation_waits_for_no_entity_and_is_asked_of_it_until_it_is_done(site: Site) -> None:
+    written_down(site, "S-1", KEY_ID)
+    written_down(site, "S-2", "1f8fad5b-d9cb-469f-a165-70867728950e")
+    site.entity.away = True
+    for request in ({"key_ids": [KEY_ID]}, {"block": 7}):
+        done = site.call("qkd.revoke", line="a1", reason="介质遗失，按预案处理", **request)
+        assert (done.keys, done.sessions, done.is_done, done.problem_code) == (0, 1, False, "KME_AWAY")
+    assert set(states(site).values()) == {"ENDED"}, "of a block nobody can say whose keys are whose, so all of the line's end"
+    assert site.call("qkd.rekey", line="a1", reason="介质遗失，按预案处理").is_done is False
+    assert site.entries("qkd.revoked")[-1].values["keys"] == site.entries("qkd.rekeyed")[-1].values["keys"] == ""
+    assert {one.name: one.state for one in site.node.health()}["qkd.revoking"] == "failed"
+    site.entity.away = False
+    site.node.store.write(lambda tx: tx.execute("INSERT INTO qkd_revoke_again (entry, line, keys, block, is_all) VALUES (0, 'gone', '[]', 3, 0)"))
+    for _ in range(2):
+        site.follow()
+    assert [one for one in site.entity.asked if one[0] in ("revoke", "rekey")] == [("revoke", "a1", (KEY_ID,), -1), ("revoke", "a1", (), 7), ("rekey", "a1")]
+    assert [one.values["event"] for one in site.entries("qkd.told")[-4:]] == ["revoked.refused", "revoked.again", "revoked.again", "revoked.again"]
+    assert "qkd.revoking" not in {one.name for one in site.node.health()}
+
+
 def written_down(site: Site, name: str, key_id: str, *, state: str = "OPEN", next_key_id: str = "") -> None:
     """A session as the channel has it in its table."""
     site.node.store.write(

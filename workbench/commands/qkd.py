@@ -183,8 +183,11 @@ def _ask(options: Options, operation: str, *, confirmed: bool = False, **request
 
 def _changed(options: Options, operation: str, **request: Any) -> int:
     reply = _ask(options, operation, confirmed=True, **request)
-    print_result(options, reply, [f"{reply['keys']:,} 把密钥已吊销，{reply['sessions']} 个会话结束 / keys revoked, sessions ended"])
-    return 0
+    lines = [f"{reply['keys']:,} 把密钥已吊销，{reply['sessions']} 个会话结束 / keys revoked, sessions ended"]
+    if not reply["is_done"]:
+        lines += [f"✗ 密钥管理实体尚未吊销，节点继续重试：{reply['problem_zh']} [{reply['problem_code']}]", f"  the entity has not revoked them yet, the node goes on: {reply['problem_en']}"]
+    print_result(options, reply, lines)
+    return 0 if reply["is_done"] else 1
 
 
 def _line_lines(one: Mapping[str, Any]) -> list[str]:

@@ -46,6 +46,7 @@ class ChannelPage:
         self.found_curve: Reply | None = None
         self.tested: Reply | None = None
         self.leak: Reply | None = None
+        self.withdrawn: Reply | None = None
         self.chosen = page.params.get("line", "")
         self._drawing = False
         self.strip = AnswerStrip(state="loading")
@@ -157,6 +158,8 @@ class ChannelPage:
             self.tested = reply
         if operation == "qkd.leak_report":
             self.leak = reply
+        if operation in ("qkd.revoke", "qkd.rekey"):
+            self.withdrawn = reply
         await self.refresh()
 
     # ------------------------------------------------------------------ drawing
@@ -298,6 +301,8 @@ class ChannelPage:
         if self.tested is not None:
             failed = [one["name"] for one in self.tested["tests"] if not one["passed"]]
             blocks.append(notes.text(t("test.failed", names="、".join(failed)) if failed else t("test.passed", count=len(self.tested["tests"])), tone="failed" if failed else "sealed"))
+        if self.withdrawn is not None and not self.withdrawn["is_done"]:
+            blocks.append(notes.text(t("revoke.not_done", why=self.withdrawn["problem_zh" if lang == "zh" else "problem_en"]), tone="refused"))
         if self.leak is not None:
             told = self.leak
             uses = [t("leak.use", time=formats.time(one["time_ms"], lang), purpose=one["purpose"], reference=one["reference"]) for one in told["uses"]]
