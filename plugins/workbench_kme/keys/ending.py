@@ -5,7 +5,7 @@ Document: docs/protocols/key-delivery.md section 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from workbench.contracts import Transaction
@@ -57,6 +57,22 @@ def end(
         kind = "key.destroyed" if target is State.DESTROYED else "key.quarantined"
         add_event(tx, now, kind, "", key_ids=[row.key_id for row in chosen], reason=reason)
     return moved
+
+
+def withhold(
+    tx: Transaction, now: int, line: LineRow, key_ids: Sequence[UUID], *, refused: Collection[UUID]
+) -> None:
+    """Keys whose value was taken out for the master and did not leave: refused → QUARANTINED, others → DESTROYED."""
+    rows = [row for key in key_ids if (row := key_row(tx, key)) is not None]
+    for row in rows:
+        # Nobody got it: a leak report must not say so.
+        tx.execute("DELETE FROM kme_use WHERE key = ? AND role = 'master'", (row.number,))
+    bad = [row.key_id for row in rows if row.key_id in refused]
+    if bad:
+        take_out(tx, now, line, State.QUARANTINED, key_ids=bad, block=None, reason="not-in-stock")
+    rest = [row for row in rows if row.key_id not in refused and row.state is State.RESERVED]
+    if move(tx, [row.number for row in rest], State.DESTROYED, now):
+        add_event(tx, now, "key.destroyed", line.line.name, key_ids=[row.key_id for row in rest], reason="not-accepted")
 
 
 def forget(tx: Transaction, now: int, before_ms: int) -> int:

@@ -49,6 +49,7 @@ from workbench_kme.keys.model import (
 from workbench_kme.keys.quota import Quota, full
 from workbench_kme.keys.rows import LineRow, add_event, add_minute, count, move_where, pointer
 from workbench_kme.keys.syncing import SyncReport, SyncState
+from workbench_kme.keys.together import Together
 
 _MARK_SUFFIX = ".mark"
 _SWEEP = 10_000
@@ -95,6 +96,7 @@ class KeyStore:
         self._database = database
         self.core = Core(database, session, path, now_ms, source)
         self.charges = ChargePools(self.core)
+        self.together = Together(self.core, default_quota)
         if peer_required:
             self.core.change(lambda tx, _: tx.execute("UPDATE kme_line SET confirmed = 0").rowcount)
 
@@ -102,6 +104,7 @@ class KeyStore:
         """Write the clean mark; the database is closed by who opened it. With a device that is unfit or closed it stays
         unclean, and the next opening costs what a crash costs."""
         with suppress(SelfTestFailed, KeyUnavailable):
+            self.together.cut_all_unkept()
             self.core.close()
 
     def __enter__(self) -> Self:
@@ -413,6 +416,7 @@ class KeyStore:
 
     def sync_state(self, line: str) -> SyncState:
         """What this end tells the other: `format_sync` makes it bytes."""
+        self.together.cut_unkept(line)
         with self._database.read() as reader:
             return syncing.sync_state(self.core, reader, self.core.line(reader, line))
 
@@ -420,6 +424,7 @@ class KeyStore:
         """Bring this end into step with what the other one said. For each block in `differing` fetch the other end's
         bitmap and call `apply_bitmap`; no value of the line leaves before. Raises ProtocolViolation SYNC_MALFORMED.
         """
+        self.together.cut_unkept(state.line)
 
         def work(tx: Transaction, now: int) -> SyncReport:
             known = self.core.unproven(tx)

@@ -142,6 +142,17 @@ def hand_out(core: Core, tx: Transaction, now: int, key_ids: Sequence[UUID], mas
     return values
 
 
+def check_reserved(reader: Reader, key_ids: Sequence[UUID]) -> None:
+    """Return if all of them are RESERVED. Raises KeyUnavailable KEY_GONE."""
+    missing = [
+        key_id
+        for key_id in key_ids
+        if reader.execute("SELECT 1 FROM kme_key WHERE id = ? AND state = 3", (key_id.bytes,)).fetchone() is None
+    ]
+    if missing:
+        raise gone(missing)
+
+
 def deliver(
     core: Core, tx: Transaction, now: int, key_ids: Sequence[UUID], slave: str, *, master: str
 ) -> list[KeyValue]:

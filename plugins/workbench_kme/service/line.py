@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from workbench_kme.keys import KeyValue, Provenance, Reservation, State, SyncSta
 from workbench_kme.keys import SyncReport as StoreReport
 from workbench_kme.service.alarming import Alarms
 from workbench_kme.service.gatekeeper import Gate
+from workbench_kme.service.listening import WORKERS
 from workbench_kme.service.making import BlockMaker
 from workbench_kme.service.parts import LineParts
 from workbench_kme.service.peering import HELLO_TIMEOUT_S, PeerRefused
@@ -71,6 +73,8 @@ class LineEnd:
         self._last_report: SyncReport | None = None
         self._delivered: list[str] = []
         self._delivered_lock = threading.Lock()
+        # As many as requests are served at once: nobody waits for a thread.
+        self._askers = ThreadPoolExecutor(WORKERS, thread_name_prefix=f"kme-ask-{self.config.line}")
 
     # ------------------------------------------------------------------------------------------- life
 
@@ -85,6 +89,7 @@ class LineEnd:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=10.0)
+        self._askers.shutdown(wait=False)
         self._link.close()
         self.source.close()
 
@@ -151,48 +156,66 @@ class LineEnd:
         for _ in range(RESERVE_TRIES):
             self.check_deliverable()
             with self.gate.passing():
-                reservation = self.store.reserve(
-                    self.config.line, master, slaves, number=number, size=size, origins=origins
-                )
-                if self._accepted(reservation):
-                    try:
-                        return self.store.hand_out(reservation.key_ids, master)
-                    except (KeyUnavailable, VerificationError) as error:
-                        if error.code not in ("KEY_GONE", "SEAL_BROKEN"):
-                            raise
-                        # Taken out of use, or found damaged, since it was set aside: no value has left, and the other
-                        # end lets go of the rest when both compare.
-                        _log.warning("line %s: reserved keys were not handed out (%s)", self.config.line, error.code)
-                        self.store.abandon(reservation.key_ids)
+                values = self._take(number=number, size=size, origins=origins, master=master, slaves=slaves)
+            if values is not None:
+                return values
             self._lose_step()
             self._await_step()
         raise self._out_of_step()
 
-    def _accepted(self, reservation: Reservation) -> bool:
-        """Whether the other end has set the same keys aside; those it refused are quarantined, the rest destroyed."""
+    def _take(
+        self, *, number: int, size: int, origins: Sequence[Provenance], master: str, slaves: Sequence[str]
+    ) -> list[KeyValue] | None:
+        """Keys that both ends have set aside, taken out here for the master; None when others are to be tried.
+
+        The other end is asked while this one commits. Raises KeyUnavailable, PeerError.
+        """
+        line = self.config.line
+        asked: list[Future[None]] = []
+        try:
+            reservation, values = self.store.together.take(
+                line, master, slaves, number=number, size=size, origins=origins,
+                tell=lambda chosen: asked.append(self._askers.submit(self._ask, chosen)),
+            )  # fmt: skip
+        except BaseException as error:
+            if asked:
+                # The other end may hold what is lost here: no comparison begins before its answer is in.
+                asked[0].exception()
+                self._lose_step()
+            if isinstance(error, VerificationError) and error.code == "SEAL_BROKEN":
+                _log.warning("line %s: keys in stock were found damaged", line)
+                return None
+            raise
+        refused: set[UUID] = set()
+        try:
+            asked[0].result()
+            self.store.together.check(reservation)
+        except BaseException as error:
+            for value in values:
+                value.wipe()
+            if isinstance(error, PeerRefused):
+                named = {str(one) for one in error.value.get("keys", [])}
+                refused = {one for one in reservation.key_ids if str(one) in named}
+            elif isinstance(error, PeerError):
+                self._lose_step()  # whether the other end accepted is not known: the ends compare
+            self.store.together.withhold(line, reservation.key_ids, refused=refused)
+            if isinstance(error, PeerRefused) or (isinstance(error, KeyUnavailable) and error.code == "KEY_GONE"):
+                # Refused there, or taken out of use here since: no value has left, and the other end lets go of the
+                # rest when both compare.
+                _log.warning("line %s: reserved keys were not handed out (%s)", line, error.code)
+                return None
+            raise
+        return values
+
+    def _ask(self, reservation: Reservation) -> None:
+        """Have the other end set the same keys aside. Raises PeerRefused with those it has not, PeerError."""
         body = {
             "master": reservation.master,
             "slaves": list(reservation.slaves),
             "size": reservation.size,
             "keys": [str(one) for one in reservation.key_ids],
         }
-        try:
-            self._link.call("reserve", body, ())
-        except PeerRefused as refused:
-            named = {str(one) for one in refused.value.get("keys", [])}
-            bad = [one for one in reservation.key_ids if str(one) in named]
-            rest = [one for one in reservation.key_ids if str(one) not in named]
-            if bad:
-                self.store.quarantine(self.config.line, key_ids=bad, reason="not-in-stock")
-            if rest:
-                self.store.abandon(rest)
-            return False
-        except PeerError:
-            # Whether the other end accepted is not known: these keys are never used, and the ends compare.
-            self.store.abandon(reservation.key_ids)
-            self._lose_step()
-            raise
-        return True
+        self._link.call("reserve", body, ())
 
     def get_keys_by_id(self, key_ids: Sequence[UUID], *, master: str, slave: str) -> list[KeyValue]:
         """Deliver to a slave, all or none. Raises KeyUnavailable KEY_GONE, Denied KEY_NOT_YOURS."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from workbench.errors import KeyUnavailable
+from workbench.errors import KeyUnavailable, StorageFailed
 
 from workbench_kme.devices import Session
 from workbench_kme.keys import Reservation, State
@@ -28,7 +28,7 @@ class Weather:
 
     def step(self) -> None:
         action = self.dice.choice(
-            [self.reserve] * 5 + [self.fetch] * 4 + [self.skip, self.kill, self.copy, self.restore, self.add_block]
+            [self.reserve] * 3 + [self.take] * 3 + [self.fetch] * 4 + [self.skip, self.kill, self.copy, self.restore, self.add_block]
         )
         try:
             action()
@@ -48,6 +48,32 @@ class Weather:
         if self.dice.random() < 0.2:
             return  # the answer was lost
         self._note(here, "master", here.store.hand_out(reservation.key_ids, "app-m"))
+        self.open.append((here, there, reservation))
+
+    def take(self) -> None:
+        """Both ends at once: the notice, its answer, and this end's change may each be lost."""
+        here, there = self._ends()
+        fate = self.dice.random()
+
+        def tell(reservation: Reservation) -> None:
+            if fate > 0.15:
+                there.store.accept(reservation)
+            if fate < 0.3:
+                raise StorageFailed("x", "x")
+
+        try:
+            reservation, values = here.store.together.take(
+                LINE, "app-m", ["app-s"], number=self.dice.randint(1, 3), tell=tell
+            )
+        except StorageFailed:
+            if self.dice.random() < 0.5:
+                here.reopen(clean=self.dice.random() < 0.5)
+            return
+        if fate < 0.45:
+            here.store.together.withhold(LINE, reservation.key_ids, refused=reservation.key_ids[: self.dice.randint(0, 1)])
+            return
+        here.store.together.check(reservation)
+        self._note(here, "master", values)
         self.open.append((here, there, reservation))
 
     def fetch(self) -> None:

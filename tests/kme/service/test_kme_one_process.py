@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from kme_pair import LINE, SENDER, imported_plan
 from one_process import OneProcess
-from workbench_kme.keys import SyncState, format_sync
+from workbench_kme.keys import State, SyncState, format_sync
 from workbench_kme.keys.model import MAX_BLOCK, Position
 from workbench_kme.keys.syncing import MOST_AHEAD
 from workbench_kme.physics import ATTACK_KINDS
@@ -230,3 +230,40 @@ def test_a_storage_that_fails_under_a_reservation_says_nothing_of_the_keys(
     monkeypatch.setattr(ends.receiver.store, "accept", fail)
     with pytest.raises(PeerUnavailable, match="PEER_BUSY"):
         ends.here_line.get_keys(**ASKED)
+
+
+class LosesChanges:
+    """A database whose changes run and are undone: the disk refused the commit."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+
+    def write(self, change: Callable[[Any], Any], **named: Any) -> Any:
+        def lost(tx: Any) -> None:
+            change(tx)
+            raise StorageFailed("x", "x")
+
+        return self._whole.write(lost, **named)
+
+    def read(self) -> Any:
+        return self._whole.read()
+
+
+def test_a_disk_that_refuses_after_the_other_end_heard_costs_these_keys_and_nothing_else(
+    ends: OneProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends.bring_file(20)
+    with monkeypatch.context() as patched:
+        patched.setattr(ends.sender.store.core, "database", LosesChanges(ends.sender.store.core.database))
+        with pytest.raises(StorageFailed):
+            ends.here_line.get_keys(**ASKED)
+        accepted = {one.key_id for one in ends.receiver.store.keys(LINE, state=State.RESERVED)}
+        assert len(accepted) == 2 and not ends.here_line.in_step
+        with pytest.raises(StorageFailed):
+            ends.beat()  # nothing is compared while the disk refuses
+        assert not ends.here_line.in_step
+    ends.beat()
+    assert ends.here_line.in_step
+    assert not {one.key_id for one in ends.here_line.get_keys(**ASKED)} & accepted
+    assert {ends.receiver.store.key(one).state for one in accepted} == {State.DESTROYED}
+    assert "restored-copy" not in {one.kind for end in (ends.sender, ends.receiver) for one in end.journal.alarms(open_only=True, limit=9)}
