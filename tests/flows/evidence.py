@@ -25,8 +25,17 @@ def no_sealing(call: PeerCall, to: str, header: Any) -> bytes | None:
 def sealed_job(house: Institutions) -> str:
     """Id of a job of the broker with the bank, released and co-signed by every institution."""
     mine, _ = house.run("broker", "bank", population.RICH)
-    house.wait_until(lambda: signed_by_all(house, mine.job))
+    house.wait_until(lambda: signed_by_all(house, mine.job) and is_complete(house, "broker"))
     return str(mine.job)
+
+
+def is_complete(house: Institutions, party: str) -> bool:
+    """Whether a node holds every log as far as it goes, under everybody's co-signature: what it says of a seal changes no more."""
+    ledger, everybody = house.nodes[party].ledger, list(house.nodes[party].parties())
+    sizes = {log: node.ledger.size(log) for log, node in house.nodes.items()}
+    return all(
+        ledger.size(log) == size and ledger.seal_state(log, size - 1, required=everybody).state == "FULL" for log, size in sizes.items()
+    )
 
 
 def signed_by_all(house: Institutions, job: str) -> bool:
