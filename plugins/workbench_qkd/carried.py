@@ -196,6 +196,7 @@ class Carried:
         try:
             reply = calls.open_reply(held.session, request, frame, now_ms=self._host.now_ms())
         except VerificationError as error:
+            self.altered(held, error.code)
             raise ProtocolViolation(error.zh, error.en, code=error.code) from error
         cause = self._why_not(held)
         if cause:
@@ -284,6 +285,7 @@ class Carried:
         try:
             call = calls.open_request(held.session, frame, now_ms=self._host.now_ms())
         except VerificationError as error:
+            self.altered(held, error.code)
             raise ProtocolViolation(error.zh, error.en, code=error.code) from error
         except Refused:
             self.end(held, "broken")
@@ -307,6 +309,7 @@ class Carried:
         try:
             held.session.open(frame, now_ms=self._host.now_ms(), purpose="end")
         except VerificationError as error:
+            self.altered(held, error.code)
             raise ProtocolViolation(error.zh, error.en, code=error.code) from error
         self.end(held, "closed")
         return b""
@@ -319,6 +322,17 @@ class Carried:
         with self._lock:
             self._answering = {name: one for name, one in self._answering.items() if one is not held}
         self._end_row(held.line, held.name, cause)
+
+    def altered(self, held: Held, code: str) -> None:
+        """Something of this partner was altered, repeated or from elsewhere: an entry, at most one a minute, which says how many there were."""
+        count = self._service.count_refused(held.peer)
+        if not self._is_due(held.peer, f"altered {code}"):
+            return
+        values = {"line": held.line, "session": held.name, "partner": held.peer, "code": code, "count": str(count)}
+        try:
+            self._host.store.write(lambda tx: self._enter(tx, "qkd.frame_refused", values))
+        except WorkbenchError as error:
+            self._host.log_fault(error)
 
     def end_all(self, cause: str) -> None:
         """Every session that this end answers in is over."""

@@ -291,6 +291,8 @@ class SealedLink(_Working):
         try:
             frame = await self._link.call(f"{PREFIX}call", request.frame, timeout_s=max(0.1, until - time.monotonic()))
         except PeerError as error:
+            if error.code == "LINK_REFUSED":
+                await self.work(carried.altered, held, error.code)
             if error.code != "SESSION_UNKNOWN":
                 raise
             await self._drop(carried, held, "far end")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.contracts import HealthReport
 from workbench.errors import WorkbenchError
 from workbench_qkd import policies, restoring
-from workbench_qkd.model import POLICY_NAMES
+from workbench_qkd.model import HOUR_MS, POLICY_NAMES
 from workbench_qkd.service import ChannelService
 
 NAME = "qkd"
@@ -13,7 +13,7 @@ NAME = "qkd"
 
 def reports(service: ChannelService) -> list[HealthReport]:
     """One line when there is no entity, or it is away; one a line otherwise, and one for its device."""
-    undone = _undone(service)
+    undone = [*_undone(service), *_altered_frames(service)]
     if not service.is_configured:
         return [HealthReport(NAME, "ok", "本节点没有密钥管理实体，量子通道未启用", "no key-management entity: the quantum channel is not used")]
     try:
@@ -46,6 +46,19 @@ def _undone(service: ChannelService) -> list[HealthReport]:
             f"{NAME}.revoking", "failed", f"{number} 次密钥吊销还没有得到密钥管理实体确认，节点继续重试；运维查实体",
             f"{number} revocations of keys are not confirmed by the key-management entity yet; the node goes on asking, operations check the entity",
         )
+    ]  # fmt: skip
+
+
+def _altered_frames(service: ChannelService) -> list[HealthReport]:
+    """Partners of whom something did not verify within the last hour."""
+    now = service.host.now_ms()
+    return [
+        HealthReport(
+            f"{NAME}.frames.{peer}", "warning", f"与 {peer} 的会话一小时内有密文帧被拒收（本次运行共 {number} 个）：可能有人改动或重放，运维与对方运维查线路与设备",
+            f"frames in sessions with {peer} were refused within the hour ({number} in this run): somebody may alter or repeat them; operations of both ends check lines and devices",
+        )
+        for peer, (last, number) in sorted(service.refused_frames.items())
+        if now - last < HOUR_MS
     ]  # fmt: skip
 
 

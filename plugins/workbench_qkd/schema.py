@@ -229,6 +229,14 @@ EVIDENCE_KINDS = (
         ),
         "一次求交的消息走这个会话与密钥", "messages of a job travelled under this session and key",
     ),
+    EvidenceKind(
+        "qkd.frame_refused",
+        (
+            _LINE, _SESSION, shared("partner", "对方机构", "partner"), shared("code", "代码", "code"),
+            shared("count", "本次运行以来拒收数", "refused of this partner in this run", "1"),
+        ),
+        "会话中有密文帧或链路记录被改动、重放或来路不明，已拒收", "a frame or record in a session was altered, repeated or from elsewhere, and refused",
+    ),
     EvidenceKind("qkd.session_ended", (_LINE, _SESSION, _CAUSE), "会话结束", "a session ended"),
 )  # fmt: skip
 

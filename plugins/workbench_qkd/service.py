@@ -99,6 +99,7 @@ class ChannelService:
         self._attached_keys: tuple[Keys | None, str] = (None, "")
         self._rekeyed: dict[str, int] = {}
         self._renewals = 0
+        self.refused_frames: dict[PartyId, tuple[int, int]] = {}  # of a partner: when the last one came, how many in this run
         self._source = ""
         self._nudged_ms = 0
         self._lock = threading.Lock()
@@ -128,6 +129,13 @@ class ChannelService:
         """Every session of the channel takes a fresh key before it is used again, or ends: somebody with rights here was revoked."""
         with self._lock:
             self._renewals += 1
+
+    def count_refused(self, peer: PartyId) -> int:
+        """Another frame or record of this partner did not verify; how many in this run."""
+        with self._lock:
+            number = self.refused_frames.get(peer, (0, 0))[1] + 1
+            self.refused_frames[peer] = (self.host.now_ms(), number)
+            return number
 
     @property
     def is_configured(self) -> bool:

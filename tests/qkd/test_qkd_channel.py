@@ -104,6 +104,10 @@ def test_an_altered_frame_is_refused(two: Linked, where: str) -> None:
     assert refused.value.code == "FRAME_REFUSED"
     two.change = lambda party, path, body: body
     assert json.loads(two.ask())["party"] == "bank", "the session goes on"
+    noticed, other = ("bank", "broker") if where == "qkd/call" else ("broker", "bank")
+    assert service_of(two.nodes[noticed]).refused_frames[other][1] >= 1
+    assert newest(two, noticed, "qkd.frame_refused")["partner"] == other
+    assert {one.name: one.state for one in two.nodes[noticed].health()}[f"qkd.frames.{other}"] == "warning"
 
 
 def test_a_frame_that_comes_again_is_refused(two: Linked) -> None:
