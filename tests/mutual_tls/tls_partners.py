@@ -87,8 +87,8 @@ class Listening:
         )
 
     async def reasons(self) -> set[str]:
-        """The reasons recorded so far; waits a moment for the first one."""
-        for _ in range(100):
+        """The reasons recorded so far; waits for the first one."""
+        for _ in range(1500):
             if self.refusals:
                 break
             await asyncio.sleep(0.02)
