@@ -463,6 +463,40 @@ def test_a_proposal_wider_than_consent_can_only_be_rejected_and_with_a_reason(ho
     assert inbox.strip.state == "refused" and inbox.decision.outcome == "declined"
 
 
+def test_no_proposal_is_approved_beside_the_numbers_of_another(house: Institutions) -> None:
+    """A count that comes back after the person has turned to another proposal is not heard."""
+    first, second = (house.propose("broker", "bank", population.RICH) for _ in range(2))
+    page, desk = context(house, "bank", Role.APPROVER, job=first)
+    inbox = Inbox(page)
+
+    async def turn() -> None:
+        await inbox.open()
+        may_go_on, given = asyncio.Event(), page.run
+
+        async def held(*what: Any, **fields: Any) -> Any:
+            value = await given(*what, **fields)
+            if what[1] == "intersection.jobs":
+                await may_go_on.wait()
+            return value
+
+        page.run = held
+        counting = asyncio.create_task(inbox._count(inbox._job()))
+        choosing = asyncio.create_task(inbox.choose(second))
+        await counting
+        assert inbox._chosen == second and inbox.decision.viewer == "reader" and inbox.fall.state == "loading"
+        await inbox._approve()
+        assert desk.prepared == []
+        may_go_on.set()
+        await choosing
+        assert inbox.decision.viewer == "confirmer" and inbox.fall.state == "done"
+        await inbox._approve()
+        assert desk.prepared[-1][1]["job"] == second
+
+    asyncio.run(turn())
+    for job in (first, second):
+        house.call("broker", Role.MARKETING, "intersection.cancel", job=job)
+
+
 @pytest.mark.parametrize(("rule", "code"), [("资产档 in (ZZ)", "EMPTY_AUDIENCE"), ("资产档 in (A", "AUDIENCE_SYNTAX")])
 def test_an_empty_or_broken_audience_is_refused_here_and_not_later(house: Institutions, rule: str, code: str) -> None:
     page, _ = context(house, "broker", Role.MARKETING)

@@ -102,7 +102,8 @@ class Inbox(View):
 
     async def choose(self, job: str) -> None:
         """Show another proposal."""
-        self._chosen, self._preview, self._refusal, self._counted_for, self._rule = job, None, None, "", ""
+        self._uncounted()
+        self._chosen, self._counted_for, self._rule = job, "", ""
         self.rule.tree, self.rule.rule, self.rule.free = {"join": "and", "items": []}, "", False
         self.draw()
         self.strip.take_focus()
@@ -115,14 +116,23 @@ class Inbox(View):
         self.draw()
 
     async def _another_list(self) -> None:
+        self._uncounted()
         self._rule, self.rule.tree, self.rule.rule = "", {"join": "and", "items": []}, ""
         self.draw()
         job = self._job()
         if job:
             await self._count(job)
 
+    def _uncounted(self) -> None:
+        """What was counted holds no longer and a count under way is not heard: nothing is approved beside another choice's numbers."""
+        self._asked += 1
+        self._preview, self._refusal, self.fall.state = None, None, "loading"
+
     def _ruled(self, told: Mapping[str, Any]) -> None:
-        self._rule = "" if str(told.get("rule", "")).strip() == "*" else str(told.get("rule", "")).strip()
+        rule = str(told.get("rule", "")).strip()
+        self._uncounted()
+        self._rule = "" if rule == "*" else rule
+        self.draw()
         job = self._job()
         if job:
             self.page.start(self._count, job)
@@ -142,6 +152,8 @@ class Inbox(View):
             refusal = None
         except WorkbenchError as error:
             if error.exit_status != 2:
+                if mine == self._asked:
+                    self._counted_for = ""  # counted again with the next reading
                 raise
             seen, preview, refusal = None, None, error
         if mine != self._asked:
@@ -391,7 +403,7 @@ class Inbox(View):
     async def _approve(self) -> None:
         """Hand the approval to the node's own page, where the approver gives a fresh password."""
         job = self._job()
-        if job is None:
+        if job is None or self._preview is None:  # pressed on numbers that have just gone; the strip says that it counts
             return
         request = {"job": job["job"], "list_id": str(self.list_choice.value or ""), "audience": self._rule, "columns": list(self.columns.value)}
         await self.page.confirm("intersection.approve", request, self._decided)
