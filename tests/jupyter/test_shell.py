@@ -163,6 +163,17 @@ def test_a_button_of_a_notice_does_what_it_says_and_nothing_else_is_taken(instit
     assert notices(shell) == []
 
 
+def test_the_end_of_one_confirmation_leaves_another_waiting(institutions: Institutions) -> None:
+    shell = opened(institutions, hello)
+    forgotten: list[str] = []
+    ends = [shell.wait_for_confirmation(name, f"http://127.0.0.1/{name}", lambda name=name: forgotten.append(name)) for name in ("a", "b", "c")]
+    ends[0]("done")
+    shell.bridge.pressed = json.dumps({"kind": notices(shell)[1]["kind"], "name": "forget", "counter": 1})
+    assert forgotten == ["c"]
+    [waiting, confirmed] = [one for one in notices(shell) if one["actions"]]
+    assert waiting["actions"][0]["url"].endswith("/b") and confirmed["kind"] == "confirmed" and confirmed["lines"] == ["a"]
+
+
 def test_text_of_partners_reaches_the_browser_as_text(institutions: Institutions) -> None:
     """The bridge carries JSON and sets textContent; nothing of it may look like markup to anybody on the way."""
     shell = opened(institutions, hello)

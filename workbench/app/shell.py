@@ -81,6 +81,7 @@ class Shell:
         self._answered_at = datetime.now(SHANGHAI)
         self._tab_title = ""
         self._retrying = False
+        self._asked = 0
         self.page: PageContext | None = None
         self.bridge = Bridge(page=name, lang=lang, theme=theme)
         self.body = pn.Column(sizing_mode="stretch_width", margin=0)
@@ -217,12 +218,15 @@ class Shell:
         self._forget("offline")
 
     def wait_for_confirmation(self, title: str, url: str, forget: Callable[[], None]) -> Callable[[str], None]:
+        self._asked += 1
+        kind = f"confirm-{self._asked}"  # each has its own: what ends one leaves the others waiting
+
         def stop_waiting() -> None:
             forget()
-            self._forget("confirm")
+            self._forget(kind)
 
-        self._keep("confirm", lambda: self.bridge.put(
-            "confirm", state="pending", title=self.t("confirm.title", operation=title), lines=[self.t("confirm.hint")],
+        self._keep(kind, lambda: self.bridge.put(
+            kind, state="pending", title=self.t("confirm.title", operation=title), lines=[self.t("confirm.hint")],
             actions=[
                 {"name": "open", "label": self.t("confirm.open"), "url": url, "primary": True},
                 {"name": "forget", "label": self.t("confirm.forget")},
@@ -232,7 +236,7 @@ class Shell:
         self.bridge.order(kind="window", url=url)
 
         def ended(state: str) -> None:
-            self._forget("confirm")
+            self._forget(kind)
             if state in ("done", "declined"):
                 shown = "sealed" if state == "done" else "info"
                 self._keep("confirmed", lambda: self.bridge.put(
