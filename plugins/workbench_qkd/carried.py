@@ -6,8 +6,6 @@ entries hold ids.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,11 +18,12 @@ from workbench.channel.session_state import Limits
 from workbench.channel.terms import End
 from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import Transaction
-from workbench.crypto import canonical, sm2, sm3
+from workbench.crypto import canonical, sm2
 from workbench.domain.party import PartyId
-from workbench.errors import NotFound, ProtocolViolation, Refused, VerificationError, WorkbenchError
+from workbench.errors import ProtocolViolation, Refused, VerificationError, WorkbenchError
 from workbench_kme.service import views
 from workbench_qkd import policies, sessions, taking
+from workbench_qkd.bodies import epoch_of, fields, from_hex, from_text, group_of, name_of, to_text, unknown_session
 from workbench_qkd.choosing import choose, no_line
 from workbench_qkd.model import exhausted
 from workbench_qkd.service import ChannelService
@@ -120,7 +119,7 @@ class Carried:
             turn = self._service.turn(line.line)
             share = taking.fresh(self._service, line, policy, held=held)
             if renews is None:
-                terms = taking.terms(self._service, policy, group=_group(line.line))
+                terms = taking.terms(self._service, policy, group=group_of(line.line))
                 end = End(peer, host.pinned_keys(peer).message)
                 initiator = Initiator(identity=host.party, key=host.keys.message, peer=end, terms=terms, qkd=share)
             else:
@@ -139,13 +138,13 @@ class Carried:
                 self._enter(tx, "qkd.line_passed_over", {"line": name, "taken": opened.line, "session": opened.session, "cause": cause})
 
         host.store.write(change)
-        asked = {"hello": _text(hello), "line": line.line, "session": renews.session.session_id if renews else ""}
+        asked = {"hello": to_text(hello), "line": line.line, "session": renews.session.session_id if renews else ""}
         return initiator, opened, hello, canonical.format(dict(asked))
 
     def agree(self, initiator: Initiator, hello: bytes, answer: bytes) -> tuple[Any, bytes]:
         """(established, body of `qkd/confirm`) from the partner's answer. Raises as `Initiator.receive_answer`."""
         confirm, established = initiator.receive_answer(answer)
-        return established, canonical.format({"confirm": _text(confirm), "exchange": name_of(hello)})
+        return established, canonical.format({"confirm": to_text(confirm), "exchange": name_of(hello)})
 
     def nothing_yet(self, renews: Held | None) -> sessions.Opened:
         """What an exchange is before its hello: for the entry about one that never came so far."""
@@ -188,7 +187,7 @@ class Carried:
                 raise
             self.end(held, "other line")  # its own line has no key for a renewal: the next session takes another one
             raise sessions.over() from error
-        self._note_use(held, path, body, _epoch(request.frame))
+        self._note_use(held, path, body, epoch_of(request.frame))
         return request
 
     def open_reply(self, held: Held, request: calls.Request, frame: bytes) -> bytes:
@@ -208,12 +207,12 @@ class Carried:
 
     def answer_hello(self, peer: PartyId, body: bytes) -> bytes:
         """Answer or signed refusal; the key by its id from this site's own entity, after the hello was verified."""
-        asked = _fields(body, "hello", "line", "session")
-        hello, host, renewals = _bytes(asked["hello"]), self._host, self._service.renewals
+        asked = fields(body, "hello", "line", "session")
+        hello, host, renewals = from_text(asked["hello"]), self._host, self._service.renewals
         line = self._service.client().line(asked["line"])
         if line.peer_site != peer:
             raise no_line(peer)
-        renews = self._answered(peer, _hex(asked["session"])) if asked["session"] else None
+        renews = self._answered(peer, from_hex(asked["session"])) if asked["session"] else None
         with host.store.read() as reader:
             is_held = line.line in policies.held(reader)
         policy = choose(self._service, peer).policy  # a line with a weaker one than another that leads there gets no session
@@ -224,7 +223,7 @@ class Carried:
                 raise unknown_session()
             responder = renews.session.renewal_responder(key=host.keys.message)
         else:
-            terms = taking.terms(self._service, policy, group=_group(line.line))
+            terms = taking.terms(self._service, policy, group=group_of(line.line))
             responder = Responder(identity=host.party, key=host.keys.message, peer=End(peer, key), terms=terms)
         name = renews.name if renews else name_of(hello)
         opened = sessions.Opened(name, line.line, WHAT, policy, "", "")
@@ -254,12 +253,12 @@ class Carried:
 
         linked: the link that it came in.
         """
-        told, now = _fields(body, "confirm", "exchange"), self._host.now_ms()
+        told, now = fields(body, "confirm", "exchange"), self._host.now_ms()
         with self._lock:
             kept = self._pending.get(told["exchange"])
         if kept is None or kept.peer != peer or now - kept.at_ms >= PENDING_MS:
             raise unknown_session()
-        established = kept.responder.receive_confirm(_bytes(told["confirm"]))
+        established = kept.responder.receive_confirm(from_text(told["confirm"]))
         with self._lock:
             self._pending.pop(told["exchange"], None)
         if kept.renews is not None:
@@ -294,7 +293,7 @@ class Carried:
         if cause:
             self.end(held, cause)
             raise unknown_session()
-        return held, call, _epoch(frame)
+        return held, call, epoch_of(frame)
 
     def seal_reply(self, held: Held, call: calls.Call, epoch: int, body: bytes, *, is_accepted: bool) -> bytes:
         """The reply; the entry about the job of a call that was accepted is written before. epoch: of the call."""
@@ -570,58 +569,6 @@ class Carried:
                 self._owed = owed + self._owed
             if error.code != LEDGER_CLOSED:
                 self._host.log_fault(error)
-
-
-def _epoch(frame: bytes) -> int:
-    """Of a sound frame."""
-    return int.from_bytes(frame[22:26], "big")
-
-
-def name_of(hello: bytes) -> str:
-    """The name of an exchange, the same at both ends."""
-    return f"S-{sm3.digest(hello).hex()[:12]}"
-
-
-def unknown_session() -> NotFound:
-    """This end has no such session, or no longer; it has not looked at the call."""
-    return NotFound("没有这次会话，请重新建立", "there is no such session; start another", code="SESSION_UNKNOWN")
-
-
-def _group(line: str) -> str:
-    return f"line:{line}"
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise _malformed() from error
-
-
-def _hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise _malformed() from error
-
-
-def _fields(body: bytes, *names: str) -> dict[str, str]:
-    """Exactly these fields, all text."""
-    try:
-        value = canonical.parse_object(body)
-    except (ValueError, WorkbenchError) as error:
-        raise _malformed() from error
-    if set(value) != set(names) or not all(isinstance(one, str) for one in value.values()):
-        raise _malformed()
-    return {name: str(one) for name, one in value.items()}
-
-
-def _malformed() -> ProtocolViolation:
-    return ProtocolViolation("会话消息的格式不对", "a message of a session has another form", code="SESSION_MESSAGE")
 
 
 __all__ = ["MESSAGE", "Carried", "Held", "name_of", "no_line", "unknown_session"]
