@@ -40,6 +40,7 @@ CHANNEL: Final = "channel"
 SUITE: Final = "SM4-GCM"
 LEAST_PAUSE_S: Final = 0.2
 LEFT_ALONE_MS: Final = 5_000
+QUIET_ROUNDS: Final = 15
 _settling = threading.Lock()
 """One revocation at a time is asked of an entity: whoever began it tells what it did, the thread that follows only repeats it."""
 
@@ -424,6 +425,8 @@ class ChargeKeeper:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._left: frozenset[str] = frozenset()
+        self._quiet = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -439,12 +442,25 @@ class ChargeKeeper:
         if self._thread is not None:
             self._thread.join(timeout=10)
 
+    def round(self, service: ChannelService) -> bool:
+        """Settle what there is; whether the entity was asked. Nothing waits and nobody has left: only now and then, for pools it closed itself."""
+        people = service.host.people
+        here = {one.token for one in (*people.everyone(), *(each for each, _by in people.waiting()))}
+        left = frozenset(people.names()) - here
+        if left == self._left and self._quiet < QUIET_ROUNDS and not _waiting(service.host):
+            self._quiet += 1
+            return False
+        settle(service, least_age_ms=LEFT_ALONE_MS)
+        self._left, self._quiet = left, 0
+        return True
+
     def _rounds(self) -> None:
         """An entity that is away is told of by the health page and by what waits; the log need not say so every round."""
+        self._quiet = QUIET_ROUNDS
         while not self._stop.wait(max(LEAST_PAUSE_S, float(self._host.setting("qkd.follow_s")))):
             service = service_of(self._host)
             try:
-                settle(service, least_age_ms=LEFT_ALONE_MS)
+                self.round(service)
             except WorkbenchError:
                 continue
             except Exception as fault:  # noqa: BLE001 - a fault in one round must not end following for ever

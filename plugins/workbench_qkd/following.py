@@ -98,6 +98,9 @@ def tally(tx: Transaction, line: str, what: str, number: int, *, at_ms: int) -> 
 
 def _event(tx: Transaction, host: Host, one: views.Event) -> None:
     """Counted, or an entry of its own: an event that this version does not know is evidence too."""
+    if one.kind == "alarm.raised" and one.facts.get("alarm") in HOLDING_ALARMS:
+        # The list of alarms says it with all figures, but ends with the newest: after a long absence this one may have left it.
+        policies.hold(tx, one.line, at_ms=one.time_ms, cause=str(one.facts["alarm"]), block=one.block)
     if one.kind.startswith(_SAID_ELSEWHERE):
         return
     counted = _COUNTS.get(one.kind)

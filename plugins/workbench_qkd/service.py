@@ -18,7 +18,7 @@ from workbench_qkd.connecting import Place, connected, key_client, place
 
 FIRST_PAUSE_S = 0.5
 EVENTS_A_ROUND = 500
-ALARMS_A_ROUND = 500
+ALARMS_A_ROUND = 1000
 BLOCKS_A_PAGE = 100
 DEMONSTRATION_MS = 4_000
 

@@ -350,6 +350,22 @@ def test_media_of_an_account_that_was_disabled_elsewhere_are_revoked_by_themselv
     assert (begun.values["person"], done.values["person"], begun.values["account"], done.values["keys"]) == (token, token, "disabled", "2")
 
 
+def test_the_entity_is_asked_when_somebody_left_or_something_waits_and_else_now_and_then(site: Site, entity: Charged) -> None:
+    account, _token = new_person(site)
+    fill(site, account)
+    keeper = charging.ChargeKeeper(site.node)
+    keeper.round(site.service)
+    assert [keeper.round(site.service) for _ in range(charging.QUIET_ROUNDS + 2)] == [*[False] * charging.QUIET_ROUNDS, True, False]
+    act(site, "people.disable", Role.ADMIN, person=account)
+    entity.away = True
+    for _ in range(2):
+        with pytest.raises(PeerUnavailable):
+            keeper.round(site.service)
+    entity.away = False
+    assert keeper.round(site.service) and pools(site)["card-1"].state == "REVOKED"
+    assert not keeper.round(site.service)
+
+
 def test_sessions_of_a_pool_that_the_entity_closed_itself_end_here(site: Site, entity: Charged) -> None:
     fill(site)
     held = deliver(site)

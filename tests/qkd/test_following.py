@@ -120,6 +120,16 @@ def test_an_alarm_that_comes_back_before_the_second_person_stops_the_resumption(
     assert site.line().held_ms > 0
 
 
+def test_an_alarm_that_has_left_the_list_of_the_newest_holds_its_line_all_the_same(site: Site) -> None:
+    site.entity.tell("alarm.raised", alarm="low-stock", block=-1)
+    site.follow()
+    assert not site.line().held_ms
+    site.entity.tell("alarm.raised", alarm="qber-drift", block=9)
+    site.entity.tell("alarm.cleared", alarms="qber-drift")
+    site.follow()
+    assert (site.line().held_cause, site.line().held_ms > 0) == ("qber-drift", True)
+
+
 @pytest.mark.parametrize("kind", ["peer-unreachable", "low-stock", "out-of-step"])
 def test_an_alarm_that_leaves_the_keys_sound_holds_nothing(site: Site, kind: str) -> None:
     alarm(site, kind)
