@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import quote
 
 from workbench.errors import Denied, InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused, WorkbenchError
 from workbench_kme.service import views
-from workbench_kme.service.tls import client_context
+from workbench_kme.service.tls import client_context, foreign_context
 from workbench_kme.service.transport import Caller, Reply
 
 V = TypeVar("V")
@@ -32,12 +33,16 @@ _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who calls and whom: certificate and key of the SAE or node, authority of the site (all PEM), id of the KME."""
+    """Who calls and whom: certificate and key of the SAE or node, authority of the site (all PEM), id of the KME.
+
+    fingerprint: of the certificate of a KME of another make, which is pinned in place of an id; "" for one of ours.
+    """
 
     certificate: bytes
     private_key: bytes = field(repr=False)
     authority: bytes
     kme: str
+    fingerprint: str = ""
 
     @staticmethod
     def from_site(folder: Path, name: str, *, kme: str) -> Credentials:
@@ -308,13 +313,14 @@ class ManagementClient:
 
 
 def _caller(address: str, credentials: Credentials) -> Caller:
-    return Caller(
-        address,
-        lambda: client_context(
-            credentials.certificate, credentials.private_key, credentials.authority, kme=credentials.kme
-        ),
-        name=credentials.kme,
-    )
+    own = credentials.certificate, credentials.private_key, credentials.authority
+
+    def context() -> ssl.SSLContext:
+        if credentials.fingerprint:
+            return foreign_context(*own, fingerprint=credentials.fingerprint)
+        return client_context(*own, kme=credentials.kme)
+
+    return Caller(address, context, name=credentials.kme)
 
 
 def _path(sae: str) -> str:

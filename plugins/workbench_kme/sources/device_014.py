@@ -8,6 +8,7 @@ word: nothing here measures it. A KME that says of its keys that they are no dev
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,11 +31,15 @@ _SILENT = object()
 _log = logging.getLogger(__name__)
 
 _OPTIONS = {"address", "kme", "authority", "certificate", "key", "sae", "peer_sae", "batch"}
+_PINNED = _OPTIONS | {"fingerprint"}
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 class Device014:
     """Options: `address` and `kme` id of the device, `authority` (PEM), `certificate` and `key` (files of the site's
     folder), `sae` and `peer_sae` (this end's and the other end's name at the devices), `batch` (keys of a block).
+
+    A device of another make has no certificate with an id of ours: `fingerprint`, SHA-256 of its certificate, stands for it.
     """
 
     name: ClassVar[str] = "device-014"
@@ -45,7 +50,10 @@ class Device014:
         options = context.options
         batch = options.get("batch")
         texts = all(isinstance(options.get(name), str) and options[name] for name in _OPTIONS - {"batch"})
-        if set(options) != _OPTIONS or not texts or type(batch) is not int or not 1 <= batch <= MAX_BATCH:
+        fingerprint = options.get("fingerprint", "")
+        if "fingerprint" in options and not (isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint)):
+            raise ValueError("the fingerprint of a device's certificate has 64 small hexadecimal digits")
+        if set(options) not in (_OPTIONS, _PINNED) or not texts or type(batch) is not int or not 1 <= batch <= MAX_BATCH:
             raise ValueError("a device line has the options " + ", ".join(sorted(_OPTIONS)))
         self._context, self._batch = context, batch
         self._client = Ets014Client(
@@ -55,6 +63,7 @@ class Device014:
                 private_key=_inside(context.folder, options["key"]).read_bytes(),
                 authority=options["authority"].encode("ascii"),
                 kme=options["kme"],
+                fingerprint=fingerprint,
             ),
         )
 
