@@ -38,7 +38,8 @@ def start(tmp_path: Path) -> Callable[[str], tuple[Program, int]]:
             child.wait(timeout=20)
         else:
             limit = time.monotonic() + 20
-            while not (tmp_path / "passphrase").exists() and time.monotonic() < limit:
+            told = tmp_path / "passphrase"  # there a moment before it holds anything
+            while not (told.exists() and told.read_text()) and time.monotonic() < limit:
                 time.sleep(0.01)
         return program, child.pid
 
