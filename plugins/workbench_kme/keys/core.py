@@ -145,7 +145,11 @@ class Core:
 
     def check_usable(self, reader: Reader, line: LineRow) -> None:
         """Return if values of the line may leave. Raises KeyUnavailable KME_UNCONFIRMED or OUT_OF_STEP."""
-        confirmed = reader.execute("SELECT confirmed FROM kme_line WHERE number = ?", (line.number,)).fetchone()[0]
+        confirmed, suspect = reader.execute(
+            "SELECT confirmed, EXISTS (SELECT 1 FROM kme_block INDEXED BY kme_block_suspect WHERE line = number AND suspect = 1)"
+            " FROM kme_line WHERE number = ?",
+            (line.number,),
+        ).fetchone()
         name = line.line.name
         if not confirmed:
             raise KeyUnavailable(
@@ -153,10 +157,7 @@ class Core:
                 f"the store of line {name} may be an older copy; no key leaves before the other end has confirmed",
                 code="KME_UNCONFIRMED",
             )
-        suspect = reader.execute(
-            "SELECT 1 FROM kme_block WHERE line = ? AND suspect = 1 LIMIT 1", (line.number,)
-        ).fetchone()
-        if suspect is not None:
+        if suspect:
             raise KeyUnavailable(
                 f"线路 {name} 两端密钥不一致，正在重新同步，暂不交付密钥",
                 f"the two ends of line {name} differ and are being brought into step; no key leaves meanwhile",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -115,6 +115,25 @@ def move(tx: Transaction, numbers: Sequence[int], target: State, now_ms: int) ->
             f"UPDATE kme_key SET state = ?{stamp} WHERE number = ? AND state IN ({states})", parameters
         ).rowcount
     return moved
+
+
+def set_aside(
+    tx: Transaction, keys: Sequence[KeyRow], now_ms: int, *, size: int, master: str, slaves: Sequence[str], until_ms: int
+) -> list[KeyRow]:
+    """STORED → RESERVED for one master and its slaves; the keys as they are then, fewer where one was in another state."""
+    named = ",".join(slaves)
+    return [
+        replace(
+            key, state=State.RESERVED, size=size, master=master, slaves=tuple(slaves),
+            expires_ms=min(key.expires_ms, until_ms), reserved_ms=now_ms,
+        )
+        for key in keys
+        if tx.execute(
+            "UPDATE kme_key SET state = 3, reserved_ms = ?, size = ?, master = ?, slaves = ?,"
+            " expires_ms = MIN(expires_ms, ?) WHERE number = ? AND state = 2",
+            (now_ms, size, master, named, until_ms, key.number),
+        ).rowcount
+    ]  # fmt: skip
 
 
 def move_where(tx: Transaction, target: State, now_ms: int, where: str, parameters: Sequence[Any]) -> int:  # Any: of SQLite

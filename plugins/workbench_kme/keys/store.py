@@ -299,7 +299,7 @@ class KeyStore:
             lambda tx, now: taking.reserve(
                 self.core, tx, now, self.core.line(tx, line), master, slaves,
                 number=number, size=size, origins=origins, default_quota=quota,
-            )
+            )[0]
         )  # fmt: skip
 
     def accept(self, reservation: Reservation) -> None:

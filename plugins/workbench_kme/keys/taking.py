@@ -37,6 +37,7 @@ from workbench_kme.keys.rows import (
     move_where,
     parse_key,
     raise_pointer,
+    set_aside,
     wipe,
 )
 
@@ -58,8 +59,8 @@ def reserve(
     size: int,
     origins: Collection[Provenance],
     default_quota: quota.Quota | None,
-) -> Reservation:
-    """STORED → RESERVED for the lowest free keys of this end's own pool."""
+) -> tuple[Reservation, list[KeyRow]]:
+    """STORED → RESERVED for the lowest free keys of this end's own pool; these as they are then."""
     _check_request(master, slaves, number, size)
     core.check_usable(tx, line)
     pool = line.line.pool
@@ -79,11 +80,11 @@ def reserve(
     keys = [parse_key(row) for row in rows]
     if len(keys) < number:
         raise _exhausted(tx, now, line, number - len(keys), available)
-    _set_aside(tx, now, line, keys, size=size, master=master, slaves=slaves)
+    keys = _set_aside(tx, now, line, keys, size=size, master=master, slaves=slaves)
     add_event(
         tx, now, "key.reserved", line.line.name, key_ids=[key.key_id for key in keys], master=master, slaves=" ".join(slaves)
     )
-    return Reservation(
+    reservation = Reservation(
         line.line.name,
         tuple(key.key_id for key in keys),
         size,
@@ -92,6 +93,7 @@ def reserve(
         tuple(key.provenance for key in keys),
         stored - number < line.line.low_water,
     )
+    return reservation, keys
 
 
 def accept(core: Core, tx: Transaction, now: int, line: LineRow, reservation: Reservation) -> None:
@@ -127,8 +129,12 @@ def accept(core: Core, tx: Transaction, now: int, line: LineRow, reservation: Re
 
 
 def hand_out(core: Core, tx: Transaction, now: int, key_ids: Sequence[UUID], master: str) -> list[KeyValue]:
+    """`give_out` of keys found by their ids."""
+    return give_out(core, tx, now, _found(tx, key_ids), master)
+
+
+def give_out(core: Core, tx: Transaction, now: int, keys: Sequence[KeyRow], master: str) -> list[KeyValue]:
     """The values for the master, once. The value at this end is overwritten in the same change."""
-    keys = _found(tx, key_ids)
     for key in keys:
         if key.master != master:
             raise _not_yours(key.key_id)
@@ -138,19 +144,19 @@ def hand_out(core: Core, tx: Transaction, now: int, key_ids: Sequence[UUID], mas
     for key in keys:
         values.append(_give(core, tx, now, key, "master"))
         wipe(tx, key.number)
-    add_event(tx, now, "key.handed-out", values[0].line, key_ids=key_ids, master=master)
+    add_event(tx, now, "key.handed-out", values[0].line, key_ids=[key.key_id for key in keys], master=master)
     return values
 
 
 def check_reserved(reader: Reader, key_ids: Sequence[UUID]) -> None:
-    """Return if all of them are RESERVED. Raises KeyUnavailable KEY_GONE."""
-    missing = [
-        key_id
-        for key_id in key_ids
-        if reader.execute("SELECT 1 FROM kme_key WHERE id = ? AND state = 3", (key_id.bytes,)).fetchone() is None
-    ]
-    if missing:
-        raise gone(missing)
+    """Return if all of them are RESERVED. Raises KeyUnavailable KEY_GONE with the others."""
+    marks = ", ".join("?" * len(key_ids))
+    rows = reader.execute(
+        f"SELECT id FROM kme_key WHERE state = 3 AND id IN ({marks})", [key_id.bytes for key_id in key_ids]
+    )
+    found = {bytes(row[0]) for row in rows}
+    if len(found) != len(key_ids):
+        raise gone([key_id for key_id in key_ids if key_id.bytes not in found])
 
 
 def deliver(
@@ -249,19 +255,15 @@ def gone(key_ids: Sequence[UUID]) -> KeyUnavailable:
 
 def _set_aside(
     tx: Transaction, now: int, line: LineRow, keys: Sequence[KeyRow], *, size: int, master: str, slaves: Sequence[str]
-) -> None:
+) -> list[KeyRow]:
     until = now + line.line.reservation_ms
-    moved = move(tx, [key.number for key in keys], State.RESERVED, now)
-    if moved != len(keys):
+    moved = set_aside(tx, keys, now, size=size, master=master, slaves=slaves, until_ms=until)
+    if len(moved) != len(keys):
         raise gone([key.key_id for key in keys])  # not reached with one writer; the constraint, not the reader, decides
-    for key in keys:
-        tx.execute(
-            "UPDATE kme_key SET size = ?, master = ?, slaves = ?, expires_ms = MIN(expires_ms, ?) WHERE number = ?",
-            (size, master, ",".join(slaves), until, key.number),
-        )
     pool = keys[0].position.pool
     raise_pointer(tx, line.number, max(key.position for key in keys), pool=pool)
     add_minute(tx, line.number, pool, now, taken=len(keys))
+    return moved
 
 
 def _is_acceptable(key: KeyRow, line: LineRow, now: int) -> bool:

@@ -51,12 +51,12 @@ class Together:
         told: list[Position] = []
 
         def work(tx: Transaction, now: int) -> Reservation:
-            reservation = taking.reserve(
+            reservation, keys = taking.reserve(
                 self._core, tx, now, self._core.line(tx, line), master, slaves,
                 number=number, size=size, origins=origins, default_quota=self._quota,
             )  # fmt: skip
             chosen.extend(reservation.key_ids)
-            values.extend(taking.hand_out(self._core, tx, now, reservation.key_ids, master))
+            values.extend(taking.give_out(self._core, tx, now, keys, master))
             positions = [Position(one.block, one.index) for one in values]
             self._core.cover(line, positions)
             told.extend(positions)
