@@ -312,6 +312,27 @@ def test_a_page_of_a_table_that_is_not_here_is_asked_for_once(open_page: Open) -
     assert opened.state("DataTable--1", "page") == 1
 
 
+def test_a_button_that_has_the_focus_never_becomes_that_of_another_row(open_page: Open) -> None:
+    """New rows come on top while a person is about to press."""
+    rows = [{"id": f"c{n}", "a": f"行 {n}", "can": ["tell"]} for n in range(3)]
+    shown = {"columns": [{"key": "a", "label": "列"}], "rows": rows, "row_actions": [{"name": "tell", "label": "通知"}, {"name": "stop", "label": "停止"}]}
+    opened = open_page(page([Sample(DataTable, "acts", shown), Sample(AnswerStrip, "acts", {"sentence": "一句", "actions": [{"name": "go", "label": "去"}]})]))
+    row = opened.box("DataTable--1").get_by_role("row", name="行 1")
+    row.get_by_role("button").focus()
+    opened.assign("DataTable--1", rows=[{"id": "new", "a": "新来", "can": ["tell"]}, *rows])
+    opened.box("DataTable--1").get_by_role("row", name="新来").wait_for()
+    opened.tab.keyboard.press("Enter")
+    assert opened.events("DataTable--1")[-1]["payload"] == {"row": 2, "id": "c1", "name": "tell"}
+    opened.assign("DataTable--1", rows=[{**one, "can": ["stop"]} for one in rows])
+    opened.box("DataTable--1").get_by_role("button", name="停止").first.wait_for()
+    opened.tab.keyboard.press("Enter")
+    opened.box("AnswerStrip--1").get_by_role("button", name="去").focus()
+    opened.assign("AnswerStrip--1", actions=[{"name": "other", "label": "别的"}])
+    opened.box("AnswerStrip--1").get_by_role("button", name="别的").wait_for()
+    opened.tab.keyboard.press("Enter")
+    assert len(opened.events("DataTable--1")) == 1 and opened.events("AnswerStrip--1") == []
+
+
 def test_cancelling_says_what_stays_and_asks_once_more(open_page: Open) -> None:
     run = {
         "phase": "比对密文",

@@ -21,11 +21,18 @@ export default component({
     const openable = ctx.get("openable");
     const actions = ctx.get("row_actions");
     const acts = openable || actions.length > 0;
-    const buttons = (row, i) => [...actions.filter((one) => (row.can || []).includes(one.name)).map((one) => button(ctx, one.label, () => ctx.emit("act", { row: page * size + i, id: row.id ?? null, name: one.name }), { small: true, subtle: true })),
-      openable ? button(ctx, ctx.t("data_table.open"), () => ctx.emit("open", { row: page * size + i, id: row.id ?? null }), { small: true, subtle: true }) : null].filter(Boolean);
+    const buttons = (row, i) => [...actions.filter((one) => (row.can || []).includes(one.name)).map((one) => button(ctx, one.label, () => ctx.emit("act", { row: page * size + i, id: row.id ?? null, name: one.name }), { small: true, subtle: true, key: `act-${one.name}` })),
+      openable ? button(ctx, ctx.t("data_table.open"), () => ctx.emit("open", { row: page * size + i, id: row.id ?? null }), { small: true, subtle: true, key: "open" }) : null].filter(Boolean);
+    // A row keeps its elements wherever it moves: a button that is being pressed, or has the focus, never becomes another row's.
+    const seen = new Map();
+    const keyOf = (row, i) => {
+      if (row.id === undefined || row.id === null) return `r${page * size + i}`;
+      seen.set(row.id, (seen.get(row.id) || 0) + 1);
+      return `i${row.id}/${seen.get(row.id)}`;
+    };
     return [h("div", { key: "scroll", class: "scroll", tabindex: "0", role: "region", "aria-label": ctx.get("heading") || ctx.t("data_table.label") }, h("table", null,
       h("thead", null, h("tr", null, columns.map((column, c) => h("th", { key: `c${c}`, scope: "col", class: numeric(column) ? "right" : null }, say(ctx, column.label))), acts ? h("th", { key: "open" }, h("span", { class: "sr" }, ctx.t("data_table.open"))) : null)),
-      h("tbody", null, here.length ? here.map((row, i) => h("tr", { key: `r${page * size + i}` }, columns.map((column, c) => h("td", { key: `c${c}`, class: numeric(column) ? "right" : null }, cell(ctx, column.kind, row[column.key]))),
+      h("tbody", null, here.length ? here.map((row, i) => h("tr", { key: keyOf(row, i) }, columns.map((column, c) => h("td", { key: `c${c}`, class: numeric(column) ? "right" : null }, cell(ctx, column.kind, row[column.key]))),
         acts ? h("td", { key: "open", class: "right nowrap" }, ...buttons(row, i)) : null))
         : Array.from({ length: Math.min(size, 5) }, (_, i) => h("tr", { key: `b${i}` }, h("td", { colspan: String(columns.length + (acts ? 1 : 0)) }, h("span", { class: "bone", style: { margin: "0" } }))))))),
     pager(ctx, { page, pages, label: ctx.t("data_table.pages"), go: (to) => { ctx.set({ page: Math.max(0, Math.min(pages - 1, to)) }); ctx.update(); } }),

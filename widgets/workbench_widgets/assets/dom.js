@@ -117,8 +117,8 @@ function button(ctx, label, act, { name, primary, small, subtle, disabled, glyph
     "aria-describedby": describedby, on: { click: act } }, glyph ? icon(glyph) : null, say(ctx, label));
 }
 function actions(ctx, list, small) {
-  return (list || []).slice(0, 2).map((one, i) => button(ctx, one.label, () => ctx.emit("action", { name: one.name }),
-    { name: one.name, primary: one.primary, small, glyph: one.icon in ICONS ? one.icon : null, disabled: one.disabled, key: `act${i}` }));
+  return (list || []).slice(0, 2).map((one) => button(ctx, one.label, () => ctx.emit("action", { name: one.name }),
+    { name: one.name, primary: one.primary, small, glyph: one.icon in ICONS ? one.icon : null, disabled: one.disabled, key: `act-${one.name}` }));
 }
 // Per cent as shown: rounded, but 100 only when nothing is left.
 function wholeShare(done, total) { return total > 0 ? (done >= total ? 100 : Math.min(99, Math.max(0, Math.round((done / total) * 100)))) : null; }
