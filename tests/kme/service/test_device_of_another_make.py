@@ -62,8 +62,9 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            wanted = [one["key_ID"] for one in body.get("key_IDs", [])] or list(keys)
-            self._say({"keys": [{"key_ID": one, "key": keys[one]} for one in wanted]})
+            wanted = [one["key_ID"] for one in body.get("key_IDs", [])]
+            name = "Keys" if wanted else "keys"  # the standard prints both
+            self._say({name: [{"key_ID": one, "key": keys[one]} for one in wanted or keys]})
 
         def _say(self, value: dict[str, Any]) -> None:
             made.requests.append((self.path, str(self.connection.version())))
