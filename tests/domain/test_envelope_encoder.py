@@ -47,7 +47,7 @@ def plain(envelope: Envelope) -> dict[str, object]:
     }
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(ENVELOPES)
 def test_every_envelope_is_written_as_rfc8785_writes_it(envelope: Envelope) -> None:
     body = format_envelope(envelope)

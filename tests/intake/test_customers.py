@@ -350,7 +350,7 @@ def _naive(rows: list[tuple[str, ...]]) -> tuple[list[tuple[str | None, ...]], i
     return kept, rejected + len(good) - len(clear), len(clear) - len(kept)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_ROW, max_size=12), st.sampled_from([1, 4, 100]))
 def test_the_whole_import_agrees_with_the_rules_applied_row_by_row(
     tmp_path: Path, rows: list[tuple[str, ...]], batch_rows: int
