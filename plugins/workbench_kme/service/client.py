@@ -344,7 +344,7 @@ def _parse_keys(value: Mapping[str, Any], size: int) -> list[ReceivedKey]:
     if not isinstance(container, dict):
         raise _malformed()
     try:
-        for one in value["keys"]:
+        for one in value["keys"] if "keys" in value else value["Keys"]:  # Table 11 of the standard prints the latter
             key_id, data = str(one["key_ID"]).lower(), base64.b64decode(one["key"], validate=True)
             extension = one.get("key_extension", {})
             if (
