@@ -76,6 +76,14 @@ def _take(tx: Transaction, host: Host, cursor: str, found: Sequence[tuple[int, A
     return len(new)
 
 
+def tested(tx: Transaction, host: Any, told: views.SelfTest, *, actor: str) -> None:  # Any: the node
+    """Entries of a self-test. actor: token of who asked for it, "" where it was due."""
+    failed = [one.name for one in told.tests if not one.passed]
+    host.evidence.append(tx, "qkd.self_tested", {"tests": str(len(told.tests)), "failed": str(len(failed))}, actor=actor)
+    if failed:
+        host.evidence.append(tx, "qkd.self_test_failed", {"tests": " ".join(failed)}, actor=actor)
+
+
 def flush(tx: Transaction, host: Host, *, older_than_ms: int) -> int:
     """One entry a line that has counts since before `older_than_ms`; how many entries."""
     lines = [row[0] for row in tx.execute("SELECT line FROM qkd_tally GROUP BY line HAVING min(from_ms) <= ?", (older_than_ms,))]

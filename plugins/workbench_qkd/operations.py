@@ -305,15 +305,7 @@ def _eavesdrop(ctx: OperationContext, request: EavesdropRequest) -> LineInfo:
 def _self_test(ctx: OperationContext, request: NoInput) -> SelfTestReply:
     host = ctx.host
     told = _client(ctx).self_test()
-    failed = [one.name for one in told.tests if not one.passed]
-    values = {"tests": str(len(told.tests)), "failed": str(len(failed))}
-
-    def change(tx: Transaction) -> None:
-        host.evidence.append(tx, "qkd.self_tested", values, actor=ctx.caller.person.token)
-        if failed:
-            host.evidence.append(tx, "qkd.self_test_failed", {"tests": " ".join(failed)}, actor=ctx.caller.person.token)
-
-    host.store.write(change)
+    host.store.write(lambda tx: following.tested(tx, host, told, actor=ctx.caller.person.token))
     return SelfTestReply(time_ms=told.time_ms, passed=told.passed, tests=[TestInfo(name=one.name, passed=one.passed) for one in told.tests])
 
 

@@ -256,6 +256,10 @@ SETTINGS = (
         "qkd.rehearsals_an_hour", int, 30, "1",
         "每小时应答一个伙伴多少次演练会话；每次用去线路的一把密钥，0 为不应答", "how many rehearsed sessions of a partner are answered within an hour; each takes a key of the line, 0 for none",
     ),
+    Setting(
+        "qkd.selftest_hours", int, 24, "h", "密钥设备的自检最多隔多久：到时节点让它再做一次，结果写入证据；0 为只在启动与人工时",
+        "how old the self-test of the key device may become: then the node has it done again, its outcome is evidence; 0: at start and on demand only",
+    ),
     Setting("qkd.follow_s", float, 2.0, "s", "向密钥管理实体取事件的间隔", "pause between questions to the key-management entity"),
     Setting("qkd.channel_renew_s", int, 1800, "s", "通道 qkd 的会话多久换一次密钥，最长 3600", "how long a session of the channel qkd keeps its key, 3600 at most"),
     Setting("qkd.channel_renew_bytes", int, 1 << 30, "B", "通道 qkd 的会话加密多少字节后换密钥，最多 64 GiB", "after how many bytes a session of the channel qkd takes a new key, 64 GiB at most"),

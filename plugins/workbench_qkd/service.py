@@ -15,12 +15,14 @@ from workbench_kme.service import views
 from workbench_kme.service.client import ReceivedKey
 from workbench_qkd import following, policies
 from workbench_qkd.connecting import Place, connected, key_client, place
+from workbench_qkd.model import HOUR_MS
 
 FIRST_PAUSE_S = 0.5
 EVENTS_A_ROUND = 500
 ALARMS_A_ROUND = 1000
 BLOCKS_A_PAGE = 100
 DEMONSTRATION_MS = 4_000
+LOOK_FOR_TEST_MS = 600_000
 
 
 class NoEntity(KeyUnavailable):
@@ -101,7 +103,7 @@ class ChannelService:
         self._renewals = 0
         self.refused_frames: dict[PartyId, tuple[int, int]] = {}  # of a partner: when the last one came, how many in this run
         self._source = ""
-        self._nudged_ms = 0
+        self._nudged_ms = self._looked_for_test_ms = 0
         self._lock = threading.Lock()
         self._round = threading.Lock()
         self._stop = threading.Event()
@@ -214,7 +216,19 @@ class ChannelService:
                 self.host.store.write(lambda tx: following.flush(tx, self.host, older_than_ms=before))
             self._revoke_again(client)
             self.enforce()
+            self._test_when_due(client)
             return taken
+
+    def _test_when_due(self, client: Management) -> None:
+        """Have the key device tested again once its last test is as old as the setting says; how it went is an entry."""
+        host, hours = self.host, int(self.host.setting("qkd.selftest_hours"))
+        now = host.now_ms()
+        if hours <= 0 or 0 <= now - self._looked_for_test_ms < LOOK_FOR_TEST_MS:
+            return
+        if abs(now - client.last_self_test().time_ms) >= hours * HOUR_MS:
+            told = client.self_test()
+            host.store.write(lambda tx: following.tested(tx, host, told, actor=""))
+        self._looked_for_test_ms = now
 
     def _revoke_again(self, client: Management) -> None:
         """What the entity could not be told, and after a restore what was revoked since the copy: the entity may be an older one too.
