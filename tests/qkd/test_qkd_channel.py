@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_qkd import channel, linking, sessions
+from workbench_qkd import channel, linking, policies, sessions
 from workbench_qkd.carried import Carried
 from workbench_qkd.service import service_of
 
@@ -111,8 +111,11 @@ def test_an_altered_frame_is_refused(two: Linked, where: str) -> None:
 
 
 def test_a_frame_that_comes_again_is_refused(two: Linked) -> None:
-    two.ask()
-    frame = next(body for path, body in reversed(sent(two)) if path == "qkd/call")
+    for _ in range(2):  # the first frame of the session has arrived once a later call is answered; the newest may be another call's, on its way
+        two.ask()
+    taken = sent(two)
+    opened = max(at for at, (path, _) in enumerate(taken) if path == "qkd/confirm")
+    frame = next(body for path, body in taken[opened:] if path == "qkd/call")
     with pytest.raises(PeerError) as refused:
         raw(two, "qkd/call", frame)
     assert refused.value.code == "FRAME_REFUSED"
@@ -181,6 +184,17 @@ def second_line(two: Linked) -> Iterator[Linked]:
     for entity in two.entities.values():
         entity.change(peer_reachable=True, state="full")
         del entity.known["b1"]
+
+
+def test_a_line_that_is_stopped_at_the_far_end_costs_no_key(two: Linked) -> None:
+    two.ask()
+    far = two.nodes["bank"]
+    far.store.write(lambda tx: policies.hold(tx, "a1", at_ms=far.now_ms(), cause="qber-drift", block=3))
+    two.seen.clear()
+    assert refusal(two).code == "LINE_STOPPED"
+    assert "qkd/hello" not in {path for path, _ in sent(two)}, "asked before a key is taken"
+    for party in ("broker", "bank"):
+        assert "LINE_STOPPED" in {one.values["code"] for one in two.entries(party, kind="qkd.session_refused")}
 
 
 def test_a_cut_line_leaves_new_sessions_the_other_one_and_both_logs_name_it(second_line: Linked) -> None:
@@ -365,6 +379,7 @@ def test_volume_renews_a_session_with_a_fresh_key_and_without_one_it_stops_at_it
 
 
 def test_a_job_whose_entry_cannot_be_written_sends_nothing_and_costs_no_key(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    two.ask("bank", "broker")  # or the bank's next call, of its own accord, would take a key meanwhile
     two.ask()
     left = two.stock.left
 
