@@ -205,6 +205,18 @@ class Carried:
 
     # ------------------------------------------------------------------ this end answers
 
+    def check_ready(self, peer: PartyId) -> None:
+        """Return if a session of this partner could begin here now: it asks before it takes a key for one.
+
+        Raises KeyUnavailable LINE_STOPPED where all lines that lead there are, NO_LINE, and what the entity says.
+        """
+        choice = choose(self._service, peer)
+        if all(one.held or one.line.state == "alarm" for one in choice.among):
+            line = choice.taken.line.line
+            error = exhausted(line, missing=1, retry_after_s=0, is_stopped=True)
+            self.refused(peer, sessions.Opened("", line, WHAT, choice.policy, "", ""), error)
+            raise error
+
     def answer_hello(self, peer: PartyId, body: bytes) -> bytes:
         """Answer or signed refusal; the key by its id from this site's own entity, after the hello was verified."""
         asked = fields(body, "hello", "line", "session")

@@ -48,7 +48,8 @@ MOST_BYTES: Final = (16 << 20) - ROOM_BYTES
 PAUSE_S: Final = 2.0
 EXCHANGE_S: Final = 20.0
 END_S: Final = 2.0
-NO_LINK: Final = frozenset({"LINK_REFUSED", "LINK_REQUIRED", "LINK_UNAVAILABLE"})
+NOT_READY: Final = frozenset({"LINK_REFUSED", "LINK_REQUIRED", "LINK_UNAVAILABLE", "LINE_STOPPED", "NO_LINE", "KME_AWAY", "KME_UNREACHABLE"})
+"""Why no exchange begins though the partner is there: written down like the refusal of one."""
 THREADS: Final = 8
 
 _log = logging.getLogger(__name__)
@@ -184,6 +185,7 @@ class Answering(_Working):
             carried = await self.work(self._channel.carried)
             match call.path.removeprefix(PREFIX):
                 case "ready":
+                    await self.work(carried.check_ready, call.peer)
                     return b""
                 case "hello":
                     return await self.work(carried.answer_hello, call.peer, call.body)
@@ -346,7 +348,7 @@ class SealedLink(_Working):
         opened, renewals = None, carried.renewals
         try:
             async with asyncio.timeout(EXCHANGE_S):
-                if renews is None:  # a partner that is away must not cost a key at every try
+                if renews is None:  # a partner that is away, or whose lines are stopped, must not cost a key at every try
                     await self._link.call(f"{PREFIX}ready", b"", timeout_s=EXCHANGE_S)
                 initiator, opened, hello, body = await self.work(carried.begin, self._peer, renews)
                 answer = await self._link.call(f"{PREFIX}hello", body, timeout_s=EXCHANGE_S)
@@ -360,7 +362,7 @@ class SealedLink(_Working):
         except (WorkbenchError, TimeoutError) as fault:
             error = fault if isinstance(fault, WorkbenchError) else _too_late()
             self._refusal = (time.monotonic() + PAUSE_S, error)
-            if opened is None and error.code in NO_LINK:
+            if opened is None and error.code in NOT_READY:
                 opened = carried.nothing_yet(renews)
             if opened is not None:
                 await self.work(carried.refused, self._peer, opened, error)
