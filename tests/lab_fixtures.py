@@ -165,6 +165,12 @@ class Browser:
     def sign_out(self) -> httpx.Response:
         return self.http.post("workbench/signout", json={}, headers={"X-XSRFToken": self.http.cookies.get("_xsrf", "")})
 
+    def forget_theme(self) -> None:
+        """Lab's own theme again, whatever an earlier test chose or was about to choose."""
+        path = "lab/api/settings/@jupyterlab/apputils-extension:themes"
+        answer = self.http.put(path, json={"raw": "{}"}, headers={"X-XSRFToken": self.http.cookies.get("_xsrf", "")})
+        assert answer.is_success, answer.text
+
     def page(self, name: str, **headers: str) -> httpx.Response:
         """The document of a page, once the pages' process is up."""
 

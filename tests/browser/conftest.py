@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from lab_fixtures import Browser as PlainBrowser, Institutions, institutions
+from lab_fixtures import Browser as PlainBrowser, Institutions, institutions, wait_for
 from workbench.domain.party import Role
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -82,6 +82,10 @@ class LabWindow:
         frame.locator("body[data-ready]").wait_for(timeout=FIRST_LOAD_MS)
         return frame
 
+    def see(self, page: Any, selector: str) -> None:
+        """Wait for something on a page that this context loads for the first time: its scripts are not kept yet."""
+        page.wait_for_selector(selector, timeout=FIRST_LOAD_MS)
+
     def shot(self, name: str) -> None:
         self.page.wait_for_timeout(400)
         self.page.screenshot(path=self.shots / f"{name}.png")
@@ -116,7 +120,9 @@ def window(chromium: Any, institutions: Institutions, tmp_path: Path) -> Iterato
     contexts = []
 
     def opened(party: str = "broker", *, path: str = "lab") -> LabWindow:
-        PlainBrowser(institutions, party).let_in().sign_out()
+        plain = PlainBrowser(institutions, party).let_in()
+        plain.sign_out()
+        plain.forget_theme()
         lab = institutions.lab(party)
         context = chromium.new_context(locale="zh-CN", viewport={"width": 1400, "height": 900})
         contexts.append(context)
@@ -133,6 +139,32 @@ def window(chromium: Any, institutions: Institutions, tmp_path: Path) -> Iterato
     yield opened
     for context in contexts:
         context.close()
+
+
+DRAWN = """() => {
+  let text = '', moving = 0, bones = 0;
+  const walk = (root) => {
+    moving += root.getAnimations().filter((one) => one.playState === 'running' && one.effect?.getComputedTiming().endTime !== Infinity).length;
+    for (const node of root.querySelectorAll('*')) {
+      if (node.classList.contains('bone') && node.checkVisibility({ visibilityProperty: true })) bones += 1;
+      for (const child of node.childNodes) if (child.nodeType === 3) text += child.data;
+      if (node.shadowRoot) walk(node.shadowRoot);
+    }
+  };
+  walk(document);
+  return [moving + bones, text];
+}"""
+
+
+def settled(page: Any) -> None:
+    """Wait until a page has drawn itself: no skeleton, nothing moves, and its text is the same after a while."""
+
+    def quiet() -> bool:
+        before = page.evaluate(DRAWN)
+        page.wait_for_timeout(500)  # longer than a skeleton takes to come
+        return before[0] == 0 and page.evaluate(DRAWN) == before
+
+    wait_for(quiet, FIRST_LOAD_MS / 1000)
 
 
 def _listen(made: LabWindow) -> None:

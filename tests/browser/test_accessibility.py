@@ -10,6 +10,8 @@ from lab_fixtures import Institutions, wait_for
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
 
+from tests.browser.conftest import settled
+
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
 Window = Callable[..., Any]
@@ -43,8 +45,8 @@ def test_axe_finds_nothing_on_a_page(window: Window, institutions: Institutions,
     lab.sign_in(role)
     page = lab.context.new_page()
     page.goto(f"{institutions.lab().base_url}workbench/app/page?name={name}&theme={theme}&lang={lang}&job={job}")
-    page.wait_for_selector("body[data-ready]", timeout=30_000)
-    page.wait_for_timeout(2500)
+    lab.see(page, "body[data-ready]")
+    settled(page)
     page.screenshot(path=lab.shots / f"{name}-{lang}-{theme}-page.png", full_page=True)
     assert found_by_axe(page) == []
 
@@ -56,12 +58,12 @@ def test_axe_finds_nothing_in_any_section_with_its_form_open(window: Window, ins
     for (name, theme, lang), sections in SECTIONS.items():
         words = texts_of(f"workbench_{name}")[lang]
         page.goto(f"{institutions.lab().base_url}workbench/app/page?name={name}&theme={theme}&lang={lang}&section={next(iter(sections))}")
-        page.wait_for_selector("body[data-ready]", timeout=30_000)
+        lab.see(page, "body[data-ready]")
         for section, form in sections.items():
             page.get_by_role("button", name=words[f"section.{section}"], exact=True).first.click()
             if form:
                 page.get_by_role("button", name=words[form], exact=True).first.click()
-            page.wait_for_timeout(900)
+            settled(page)
             page.screenshot(path=lab.shots / f"{name}-{section}-{lang}-{theme}.png", full_page=True)
             assert found_by_axe(page) == [], f"{name}, {section}"
             wait_for(lambda: page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), 30)

@@ -15,6 +15,7 @@ import pytest
 from lab_fixtures import Institutions, wait_for
 from workbench.domain.party import Role
 
+from tests.browser.conftest import settled
 from tests.flows.evidence import edit_row
 
 pytestmark = pytest.mark.browser
@@ -226,7 +227,7 @@ def test_every_text_can_be_read(opened: Open, job: str, theme: str) -> None:
         page.get_by_role("button", name=step).first.click()
     page.wait_for_selector(".climb .hash.leaf")
     page.wait_for_selector(".stage .flow")
-    page.wait_for_timeout(1_500)  # the path has been drawn from leaf to root
+    settled(page)  # the path has been drawn from leaf to root
     lowest = page.evaluate(CONTRAST)
     assert lowest["count"] > 150
     assert lowest["ratio"] >= 4.5, lowest
