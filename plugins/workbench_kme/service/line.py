@@ -235,7 +235,8 @@ class LineEnd:
             except WorkbenchError as error:
                 _log.warning("line %s: %s", self.config.line, error.code)
             except Exception as error:  # noqa: BLE001 - the line must live on, whatever one block does
-                _log.error("line %s failed: %s", self.config.line, type(error).__name__, exc_info=True)
+                # Not its text: it may quote what was being worked on.
+                _log.error("line %s failed: %s at %s", self.config.line, type(error).__name__, _place(error))
             self._wake.wait(timeout=BEAT_S)
             self._wake.clear()
 
@@ -486,3 +487,11 @@ class LineEnd:
         if block >= 0:
             return act(line, block=block, reason=reason).count
         return act(line, key_ids=ids, reason=reason).count
+
+
+def _place(fault: BaseException) -> str:
+    """File and line in which it was raised."""
+    at = fault.__traceback__
+    while at and at.tb_next:
+        at = at.tb_next
+    return f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at else "an unknown place"

@@ -51,6 +51,22 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneProcess]:
     made.close()
 
 
+def test_what_fails_in_a_line_is_logged_by_kind_and_place_and_never_by_its_text(
+    ends: OneProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = ends.here_line
+
+    def fails() -> None:
+        line._stop.set()
+        raise ValueError("b'the bits of a key'")
+
+    monkeypatch.setattr(line, "_beat_once", fails)
+    monkeypatch.setattr(line._wake, "wait", lambda timeout: True)
+    line._beat()
+    assert "ValueError at " in caplog.text and "test_kme_one_process.py:" in caplog.text
+    assert "the bits" not in caplog.text and "Traceback" not in caplog.text
+
+
 # -------------------------------------------------------------------------- numbers that the other end names
 
 
