@@ -73,8 +73,10 @@ class Sealing:
             self._wake.set()
             if self._stop.is_set():
                 return False
-            if len(request) < BACKLOG_BYTES:
-                woken.wait(interval_s)
+            if len(request) < BACKLOG_BYTES and woken.wait(interval_s):
+                # The next request serves it; left set, it would take the pause from every later one while a run writes.
+                woken.clear()
+                self._besides(party)
         return True
 
     def missing(self, job: Job) -> str:
@@ -178,6 +180,8 @@ class Sealing:
             except Exception as fault:  # a fault in one round must not end co-signing for ever
                 self._host.log_fault(fault)
                 pause_s = LONGEST_PAUSE_S
+            if self._stop.is_set():  # a round may have taken the wake of `stop` for another one
+                return
             if self.problems.get(party) is None:
                 event.wait(timeout=2.0)
                 self._stop.wait(GATHER_S)
