@@ -106,7 +106,8 @@ class Members:
             self._store.write(
                 lambda tx: tx.executemany("UPDATE ledger_membership SET valid = 1 WHERE log = ? AND idx = ?", good)
             )
-        self._rows = None
+        with self._lock:  # after who reads the rows of before at this moment: what they keep is thrown away
+            self._rows = None
         return bool(good)
 
     def waiting(self) -> list[tuple[PartyId, int]]:

@@ -116,12 +116,17 @@ class PendingCounter:
         self._lock = threading.Lock()
         self._start = self._stop = -1
         self._by_need: dict[Requirement, list[int]] = {}
+        self._spans: list[tuple[int, int]] = []
 
     def count(self) -> tuple[int, int]:
         """(sealed, pending) entries: sealed counts those that are full too. Cost: 50 microseconds a new entry."""
         context, log = self._context, self._log
         with self._lock, context.store.read() as reader:
             size = tables.read_head(reader, log).size
+            keys = context.pinned()
+            spans = member_spans(keys, log)
+            if spans != self._spans:  # what an entry needs was asked before a change of members below it was judged
+                self._spans, self._start, self._by_need = spans, -1, {}
             if self._start < 0:
                 self._start = self._stop = 0 if context.mldsa_kinds() else self._everybody(reader)
             if self._stop < size:
@@ -129,8 +134,7 @@ class PendingCounter:
                     self._by_need.setdefault(requirement_of(context, log, index, body), []).append(index)
                 self._stop = size
             pending = 0
-            keys = context.pinned()
-            for start, stop in member_spans(keys, log):
+            for start, stop in spans:
                 for need, places in self._by_need.items():
                     reach = min(max(start, self._reach(reader, keys, need, start)), stop)
                     pending += bisect_left(places, stop) - bisect_left(places, reach)

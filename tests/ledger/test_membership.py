@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,6 +21,7 @@ from workbench.domain.party import PartyId
 from workbench.domain.search import SearchQuery
 from workbench_ledger import schema, search_schema
 from workbench_ledger.package.verifier.formats import is_member
+from workbench_ledger.policy import PendingCounter
 
 LEAVES = MemberChange("evidence", MemberAction.LEAVE, CARDNET, "", (BANK, BROKER, CARDNET))
 JOINS = MemberChange("evidence", MemberAction.JOIN, CARDNET, "aa" * 32, (BANK, BROKER))
@@ -65,6 +70,58 @@ def test_an_approval_is_spent_by_the_change_it_carried(world: World) -> None:
         again, is_valid = change_members(world, change, approvals)
         assert not is_valid
         assert world.bank.ledger.keys()[CARDNET].is_member(BROKER, again)
+
+
+class ReadMeanwhile:
+    """A store in which somebody reads the members of before while a judgement is written, and keeps them a moment later."""
+
+    def __init__(self, members: Any) -> None:
+        self._members, self._store = members, members._store
+        self._has_read, self.judged = threading.Event(), threading.Event()
+        self.reader = threading.Thread(target=members._valid)
+
+    def write(self, change: Any) -> Any:
+        self._members._rows = None  # as an entry about members does, and another judgement
+        self.reader.start()
+        assert self._has_read.wait(60)
+        return self._store.write(change)
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        with self._store.read() as reader:
+            yield SimpleNamespace(execute=lambda *asked: self._slowly(reader, *asked)) if threading.current_thread() is self.reader else reader
+
+    def _slowly(self, reader: Any, *asked: Any) -> Any:
+        rows = reader.execute(*asked).fetchall()
+        self._has_read.set()
+        self.judged.wait(0.5)
+        return SimpleNamespace(fetchall=lambda: rows)
+
+
+def test_members_read_while_a_change_is_judged_are_not_kept(world: World) -> None:
+    """They were, for as long as nobody wrote about members again: who had left still counted, and entries stayed pending."""
+    leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+    world.settle(BANK, BROKER)
+    members: Any = world.broker.ledger._members
+    members._store = meanwhile = ReadMeanwhile(members)
+    changed = write(world, BROKER, CHANGED, LEAVES, approvals=format_approvals(leaving.values()))
+    world.broker.ledger.judge_members()
+    meanwhile.judged.set()
+    meanwhile.reader.join(60)
+    assert not world.broker.ledger.keys()[CARDNET].is_member(BROKER, changed.index)
+
+
+def test_what_is_pending_is_counted_anew_once_a_change_of_members_is_judged(world: World) -> None:
+    leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+    world.settle(BANK, BROKER)
+    ledger = world.broker.ledger
+    write(world, BROKER, CHANGED, LEAVES, approvals=format_approvals(leaving.values()))
+    write(world, BROKER, APPROVED, MemberChange("evidence", MemberAction.LEAVE, BANK, "", (BANK, BROKER)))
+    ledger.pending()  # while the one who left is a member still
+    ledger.judge_members()
+    world.exchange(BROKER, BANK)
+    assert ledger.pending() == PendingCounter(ledger._context, BROKER).count()
+    assert ledger.pending()[1] == 0
 
 
 def test_with_two_members_left_neither_can_be_dropped_by_the_other(world: World) -> None:
