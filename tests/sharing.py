@@ -27,12 +27,14 @@ ALONE = ("tests/browser/test_quantum_page.py",)
 """Files of those folders that have a set-up of their own."""
 
 LONGEST_FIRST = (
-    "a Lab and three nodes", "tests/processes", "tests/qkd", "tests/rights", "tests/node/test_openapi.py",
-    "tests/browser/test_quantum_page.py", "tests/host/test_demo.py", "tests/host/test_enrolled_apart.py",
-    "tests/store/test_killed_erasures.py", "tests/node/test_roles.py", "tests/kme/service/test_kme_pair.py",
-    "tests/kme/service/test_kme_distilling.py", "tests/flows/test_letters.py", "tests/flows/test_wire.py",
-    "tests/flows/test_members.py", "tests/store/test_killed.py", "tests/ledger/test_killed_nodes.py", "tests/assessment",
-    "tests/package", "tests/anchor",
+    "a Lab and three nodes", "tests/processes", "tests/qkd", "tests/host/test_demo.py", "tests/host/test_enrolled_apart.py",
+    "tests/flows/test_stops.py", "tests/node/test_roles.py", "tests/rights", "tests/node/test_openapi.py",
+    "tests/browser/test_quantum_page.py", "tests/store/test_killed_erasures.py", "tests/assessment", "tests/package", "tests/anchor",
+    "tests/kme/service/test_kme_pair.py", "tests/kme/service/test_kme_distilling.py", "tests/flows/test_wire.py",
+    "tests/flows/test_withdrawal.py", "tests/app/test_intersection_drafts.py", "tests/flows/test_consent_receipts.py",
+    "tests/flows/test_four_institutions.py", "tests/app/test_evidence_explorer.py", "tests/app/test_consent_page.py",
+    "tests/flows/test_consent_boundaries.py", "tests/flows/test_evidence_reading.py", "tests/flows/test_good_path.py",
+    "tests/flows/test_letters.py", "tests/flows/test_members.py", "tests/store/test_killed.py", "tests/ledger/test_killed_nodes.py",
 )  # fmt: skip
 """Units that take more than about twenty seconds; a name that is no longer there does no harm."""
 
