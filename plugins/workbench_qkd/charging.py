@@ -426,7 +426,7 @@ class ChargeKeeper:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._left: frozenset[str] = frozenset()
-        self._quiet = 0
+        self._quiet = QUIET_ROUNDS  # the first round asks
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -456,7 +456,6 @@ class ChargeKeeper:
 
     def _rounds(self) -> None:
         """An entity that is away is told of by the health page and by what waits; the log need not say so every round."""
-        self._quiet = QUIET_ROUNDS
         while not self._stop.wait(max(LEAST_PAUSE_S, float(self._host.setting("qkd.follow_s")))):
             service = service_of(self._host)
             try:
