@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.altering import other_last_byte
 from tests.anchor.authority import OTHER_POLICY, CertificateAuthority, Server, Signer, stamps
 from tests.anchor.conftest import Anchored, Open
 from workbench.errors import NotFound, PeerUnavailable, Refused, StartRefused, VerificationError, WorkbenchError
@@ -119,7 +120,7 @@ def test_what_an_authority_may_not_answer_is_refused_and_leaves_nothing(
         (lambda request: (200, good, b"x" * 70_000), "TSA_DOWN"),
         (lambda request: (200, good, b""), "TSA_TOKEN"),
         (lambda request: (200, good, other.reply(request)), "TSA_SIGNATURE"),
-        (lambda request: (200, good, signer.reply(request)[:-1] + b"\0"), "TSA_SIGNATURE"),
+        (lambda request: (200, good, other_last_byte(signer.reply(request))), "TSA_SIGNATURE"),
     ]
     for answer, code in cases:
         server.answer = answer

@@ -11,6 +11,7 @@ from workbench_qkd import deciding
 from workbench_qkd.deciding import LineRequest
 from workbench_qkd.schema import EVIDENCE_KINDS
 
+from tests.altering import other_end
 from tests.ledger.world import BANK, BROKER, NOW_MS, Node, World
 from tests.package.package_world import build, files_of, order_of, trust_bytes
 from workbench.crypto import canonical, labels, sm2
@@ -82,9 +83,9 @@ def forged(node: Node, number: int, **changes: Any) -> bytes:
     return canonical.format({"decision": body, "signature": sign("line-decision", body)})
 
 
-def unsigned(text: bytes) -> bytes:
-    """Another last digit of the signature, whichever it was."""
-    return text[:-3] + (b'1"}' if text[-3:-2] == b"0" else b'0"}')
+def other_signature(text: bytes) -> bytes:
+    """The decision under a signature with another last digit."""
+    return other_end(text.decode()[:-2]).encode() + b'"}'
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ WRONG: dict[Callable[[Node, int], Any], str] = {
     lambda node, n: enter(node, asked(), forged(node, n, decided_ms=NOW_MS + 9001)): "DECISION_ALTERED",
     lambda node, n: enter(node, asked(), forged(node, n, v=True)): "DECISION_ALTERED",
     lambda node, n: enter(node, asked(), forged(node, n, previous="")): "DECISION_ALTERED",
-    lambda node, n: enter(node, asked(), unsigned(forged(node, n))): "DECISION_ALTERED",
+    lambda node, n: enter(node, asked(), other_signature(forged(node, n))): "DECISION_ALTERED",
     lambda node, n: decide(node, asked(), n, "bb" * 32): "",
     lambda node, n: decide(node, asked(), n - 1, "bb" * 32): "DECISION_DIFFERS",
     lambda node, n: decide(node, asked(), n - 1, "bb" * 32): "DECISION_DIFFERS",

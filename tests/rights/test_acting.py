@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.altering import other_end
 from tests.flows import population
 from tests.rights.conftest import Desk, PURPOSE
 from workbench.contracts import GrantQuery
@@ -164,7 +165,7 @@ def test_a_restored_node_puts_a_restriction_in_force_again_before_it_opens(desk:
         desk.node.store.write(lambda tx, table=table: tx.execute(f"DELETE FROM {table} WHERE request = ?", (request,)) and None)
     assert reason_of(desk, person) == ""
     back = RestoredEntry(entry.ref.index, "rights.restricted", entry.time_ms, "", entry.actor, shared, ("request", "reason"))
-    broken = RestoredEntry(entry.ref.index, "rights.restricted", entry.time_ms, "", "", {"recovery": shared["recovery"][:-2] + "00"}, ())
+    broken = RestoredEntry(entry.ref.index, "rights.restricted", entry.time_ms, "", "", {"recovery": other_end(shared["recovery"])}, ())
     received = RestoredEntry(1, "rights.received", entry.time_ms, "", "", {}, ("kind",))
     for _ in range(2):
         needs = {one.name: one.count for _, found in desk.node.plugins.collect("workbench_replay", host=desk.node, entries=[back, broken, received]) for one in found}
