@@ -17,7 +17,7 @@ from workbench_consent.grants import Reason
 from workbench_psi.pages import answers, result, rows, sidecards
 from workbench_psi.pages.answers import PHASES, Circumstances
 from workbench_psi.pages.inbox import Inbox
-from workbench_psi.pages.jobview import JobView
+from workbench_psi.pages.jobview import SLOW_TICKS, JobView
 from workbench_psi.pages.names import CHIP_OF_STATE, NO_RESULT, WORKING, Names
 from workbench.app import parts
 from workbench.app.parts.notes import asset
@@ -419,6 +419,32 @@ def test_the_export_is_left_to_the_nodes_own_page(house: Institutions) -> None:
 
     asyncio.run(press())
     assert desk.prepared == [("intersection.export", {"job": mine.job, "columns": []})]
+
+
+def test_an_ended_job_is_followed_until_all_that_is_known_of_it_is_co_signed(house: Institutions) -> None:
+    """The page stopped looking at the end, and went on saying how many records were co-signed by then."""
+    mine, _ = house.run("broker", "bank", population.SPARE[0])
+    page, _ = context(house, "broker", Role.MARKETING)
+    house.wire.cut("bank", "cardnet")
+    try:
+        house.exported("broker", str(mine.job))
+        view = JobView(page, str(mine.job), Going())
+        asyncio.run(view.open())
+        early = view._records
+        assert not view._is_over() and early is not None and view._entries[-1]["seal"] == "PENDING"
+    finally:
+        house.wire.mend()
+    own = house.nodes["broker"].ledger
+    last = own.size("broker") - 1
+    house.wait_until(lambda: own.seal("broker", last).state != "PENDING")
+
+    async def look() -> None:
+        for _ in range(SLOW_TICKS):
+            await view._tick()
+
+    asyncio.run(look())
+    assert view._is_over() and view._records == len(view._entries) > early
+    assert f"{view._records}" in view.strip.reason
 
 
 def test_an_approver_sees_no_row_of_a_released_list(house: Institutions) -> None:

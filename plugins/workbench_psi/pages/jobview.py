@@ -70,8 +70,12 @@ class JobView(View):
 
     def _follow(self) -> None:
         self.pause()
-        if self._job is not None and not self._job["is_final"]:
+        if self._job is not None and not self._is_over():
             self.every(POLL_S, self._tick)
+
+    def _is_over(self) -> bool:
+        """Nothing changes any more: the job has ended and all that is known of it is co-signed by those who must."""
+        return bool(self._job is not None and self._job["is_final"]) and all(one["seal"] != "PENDING" for one in self._entries)
 
     async def _tick(self) -> None:
         self._ticks += 1
@@ -81,14 +85,15 @@ class JobView(View):
             return
         page = self.page
         job = await page.run(page.client.call, "intersection.job", job=self._id)
-        changed = job["state"] != before["state"]
+        changed, known = job["state"] != before["state"], self._entries
         self._job = job
         if changed:
             self._asking = False
         if changed or self._ticks % SLOW_TICKS == 0:
             await self._read_around()
-        self.draw()  # a change is spoken by the strip itself; the focus stays where the person is
-        if job["is_final"]:
+        if not before["is_final"] or self._entries != known:
+            self.draw()  # a change is spoken by the strip itself; the focus stays where the person is
+        if self._is_over():
             self.pause()
 
     async def _read_around(self) -> None:
@@ -103,7 +108,7 @@ class JobView(View):
         self._records = sum(1 for one in self._entries if one["seal"] != "PENDING") if job["is_final"] else None
         if job["state"] != "RELEASED":
             return
-        if page.may("evidence.receipt") and self._receipt is None:
+        if page.may("evidence.receipt") and (self._receipt is None or len(self._receipt[1]["entry"]["cosigners"]) < len(self.names.parties)):
             receipt = (await page.run(page.client.call, "evidence.receipt", job=self._id))["receipt"]
             entry = await page.run(
                 page.client.call, "evidence.entry", log=self.names.own, index=int(job["result"]["own_index"])
