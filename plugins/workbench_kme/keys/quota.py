@@ -9,20 +9,31 @@ from dataclasses import dataclass
 
 HIGHEST_PRIORITY = 3
 _MILLI = 1000
-_MINUTE_MS = 60_000
+_MINUTES = 60
+_HOUR_S = 3600
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What an SAE may take: `burst` keys at once, `per_minute` come back. priority: 0 ordinary to 3 most urgent."""
+    """What an SAE may take: `burst` keys at once; `per_minute`, and `per_hour` besides, come back. priority: 0 ordinary to 3
+    most urgent. most_reserved: keys that it was given and whose slaves have not all fetched them, at most; 0: any number."""
 
     burst: int
     per_minute: int
     priority: int = 0
+    per_hour: int = 0
+    most_reserved: int = 0
 
     def __post_init__(self) -> None:
-        if self.burst < 1 or self.per_minute < 0 or not 0 <= self.priority <= HIGHEST_PRIORITY:
-            raise ValueError("a quota has a burst of at least 1, a rate of at least 0 and a priority of 0 to 3")
+        least = min(self.per_minute, self.per_hour, self.most_reserved)
+        if self.burst < 1 or least < 0 or not 0 <= self.priority <= HIGHEST_PRIORITY:
+            raise ValueError("a quota has a burst of at least 1, rates and a bound of at least 0 and a priority of 0 to 3")
+
+    @property
+    def hourly(self) -> int:
+        """Keys that come back in an hour."""
+        return self.per_minute * _MINUTES + self.per_hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ def refilled(quota: Quota, bucket: Bucket, now_ms: int) -> Bucket:
     elapsed = now_ms - bucket.at_ms
     if elapsed <= 0:
         return Bucket(min(bucket.tokens, quota.burst * _MILLI), bucket.at_ms)
-    tokens = bucket.tokens + elapsed * quota.per_minute * _MILLI // _MINUTE_MS
+    tokens = bucket.tokens + elapsed * quota.hourly * _MILLI // _HOUR_MS
     if tokens >= quota.burst * _MILLI:
         return Bucket(quota.burst * _MILLI, now_ms)
     if tokens == bucket.tokens:
@@ -57,9 +68,9 @@ def take(quota: Quota, bucket: Bucket, number: int, now_ms: int) -> Bucket | int
     missing = number * _MILLI - current.tokens
     if missing <= 0:
         return Bucket(-missing, current.at_ms)
-    if number > quota.burst or quota.per_minute == 0:
+    if number > quota.burst or quota.hourly == 0:
         return -1
-    return max(1, -(-missing * 60 // (quota.per_minute * _MILLI)))
+    return max(1, -(-missing * _HOUR_S // (quota.hourly * _MILLI)))
 
 
 def kept_from(kept_back: int, priority: int) -> int:

@@ -186,5 +186,18 @@ KEY_MIGRATIONS = (
         CREATE INDEX kme_charge_live ON kme_charge_session (pool) WHERE ended_ms IS NULL;
         """,
     ),
+    Migration(
+        "kme",
+        2,
+        """
+        -- Of a registered SAE, beside its row of kme_sae: keys an hour besides those a minute, and how many it may keep reserved.
+        CREATE TABLE kme_sae_limit (
+            sae           TEXT PRIMARY KEY,
+            per_hour      INTEGER NOT NULL,
+            most_reserved INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX kme_key_of_master ON kme_key (master) WHERE state = 3;
+        """,
+    ),
 )
 """The tables of this package."""

@@ -18,7 +18,7 @@ from workbench.contracts import Transaction
 from workbench.crypto import canonical, compare, random
 from workbench.errors import KeyUnavailable, NotFound, Refused, SelfTestFailed, VerificationError
 from workbench_kme.devices import Session
-from workbench_kme.keys import ending, rewrapping, syncing, taking, views
+from workbench_kme.keys import ending, limiting, rewrapping, syncing, taking, views
 from workbench_kme.keys.charge import ChargePools
 from workbench_kme.keys.core import Core, Storage, cut_off
 from workbench_kme.keys.forecast import Forecast
@@ -46,7 +46,7 @@ from workbench_kme.keys.model import (
     key_id,
     mix_of,
 )
-from workbench_kme.keys.quota import Quota, full
+from workbench_kme.keys.quota import Quota
 from workbench_kme.keys.rows import LineRow, add_event, add_minute, count, move_where, pointer
 from workbench_kme.keys.syncing import SyncReport, SyncState
 from workbench_kme.keys.together import Together
@@ -452,22 +452,23 @@ class KeyStore:
     # ---- quotas
 
     def set_quota(self, sae: str, quota: Quota) -> None:
-        """Register an SAE with what it may take; its bucket starts full."""
+        """Register an SAE with what it may take. Its bucket starts full; one that is there keeps what is left in it."""
         check_entity(sae, what="应用 SAE")
-
-        def work(tx: Transaction, now: int) -> None:
-            bucket = full(quota, now)
-            tx.execute(
-                "INSERT OR REPLACE INTO kme_sae (sae, registered, burst, per_minute, priority, tokens, at_ms)"
-                " VALUES (?, 1, ?, ?, ?, ?, ?)",
-                (sae, quota.burst, quota.per_minute, quota.priority, bucket.tokens, bucket.at_ms),
-            )
-
-        self.core.change(work)
+        self.core.change(lambda tx, now: limiting.set_quota(tx, now, sae, quota))
 
     def remove_quota(self, sae: str) -> None:
         """Take an SAE's own quota away; the store's default holds, or it is unknown."""
-        self.core.change(lambda tx, _: tx.execute("DELETE FROM kme_sae WHERE sae = ?", (sae,)).rowcount)
+        self.core.change(lambda tx, _: limiting.remove_quota(tx, sae))
+
+    def left_of(self, sae: str, quota: Quota) -> int:
+        """Keys that an SAE of this quota may take at once now."""
+        with self._database.read() as reader:
+            return limiting.left_of(reader, self.core.now(), sae, quota)
+
+    def reserved_of(self, master: str) -> list[tuple[str, UUID]]:
+        """(line, key) of what this SAE was given and its slaves have not all fetched yet. Cost: by that number."""
+        with self._database.read() as reader:
+            return limiting.reserved_of(reader, master)
 
     # ---- looking
 

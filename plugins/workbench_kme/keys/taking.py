@@ -11,7 +11,7 @@ from uuid import UUID
 
 from workbench.contracts import Transaction
 from workbench.errors import Denied, InvalidRequest, KeyUnavailable
-from workbench_kme.keys import quota
+from workbench_kme.keys import limiting, quota
 from workbench_kme.keys.core import Core
 from workbench_kme.keys.forecast import WINDOW_S, Forecast, forecast, retry_after_s
 from workbench_kme.keys.model import (
@@ -345,26 +345,11 @@ def _check_request(master: str, slaves: Sequence[str], number: int, size: int) -
 
 def _take_quota(tx: Transaction, now: int, sae: str, number: int, default: quota.Quota | None) -> int:
     """Take `number` tokens of an SAE; its priority. Raises KeyUnavailable QUOTA_EXCEEDED, Denied SAE_UNKNOWN."""
-    row = tx.execute(
-        "SELECT burst, per_minute, priority, tokens, at_ms, registered FROM kme_sae WHERE sae = ?", (sae,)
-    ).fetchone()
-    if row is not None and row[5]:
-        limits = quota.Quota(row[0], row[1], row[2])
-    elif default is not None:
-        limits = default
-    else:
-        raise Denied(
-            f"应用 {sae} 没有登记配额：密钥管理人员登记", f"the application {sae} has no quota: key staff register it", code="SAE_UNKNOWN"
-        )
-    bucket = quota.full(limits, now) if row is None else quota.Bucket(row[3], row[4])
+    limits, bucket = limiting.quota_of(tx, now, sae, default)
     left = quota.take(limits, bucket, number, now)
     if isinstance(left, int):
-        raise KeyUnavailable(
-            f"应用 {sae} 超出密钥配额，本次未取走任何密钥：稍后再试，或由密钥管理人员调整配额",
-            f"the application {sae} is above its quota and got no key: try later, or key staff change the quota",
-            code="QUOTA_EXCEEDED",
-            details={"retry_after_s": str(left)},
-        )
+        raise limiting.exceeded(sae, left)
+    limiting.require_room(tx, now, sae, number, limits.most_reserved)
     tx.execute(
         "INSERT INTO kme_sae (sae, registered, burst, per_minute, priority, tokens, at_ms) VALUES (?, 0, ?, ?, ?, ?, ?)"
         " ON CONFLICT (sae) DO UPDATE SET tokens = excluded.tokens, at_ms = excluded.at_ms",

@@ -228,6 +228,22 @@ class ManagementClient:
         """What a key protected."""
         return _view(views.LeakReport, self._get(f"keys/{quote(key_id, safe='')}/leak"))
 
+    def applications(self) -> views.Applications:
+        """Applications of the site, withdrawn ones included."""
+        return _view(views.Applications, self._get("applications"))
+
+    def register_application(self, wanted: Mapping[str, Any], *, act: str) -> views.Application:
+        """Take one in. wanted: members of key-delivery.md section 7; Refused APPLICATION_KNOWN, APPLICATION_TAKEN."""
+        return _view(views.Application, self._post("applications/register", {**wanted, "act": act}))
+
+    def set_application(self, wanted: Mapping[str, Any], *, act: str) -> views.Application:
+        """Change what a registered one may do; certificate "" keeps its own. NotFound NO_APPLICATION."""
+        return _view(views.Application, self._post("applications/set", {**wanted, "act": act}))
+
+    def withdraw_application(self, application: str, *, act: str) -> views.ApplicationWithdrawn:
+        """Admit it no more; keys that wait for its far applications are revoked. Doing it again changes nothing."""
+        return _view(views.ApplicationWithdrawn, self._post("applications/withdraw", {"application": application, "act": act}))
+
     def charges(self) -> list[views.ChargePool]:
         """Charge pools of all persons."""
         return _views(views.ChargePool, self._get("charges"), "pools")
@@ -378,7 +394,8 @@ def _refusal_014(reply: Reply) -> WorkbenchError:
             details |= {_clean(str(name)): _clean(str(found)) for name, found in one.items()}
     stated = details.pop("code", "")
     code = stated if _CODE.fullmatch(stated) else ""
-    zh, en = f"密钥管理实体拒绝了请求：{message}", f"the key-management entity refused the request: {message}"
+    zh = f"密钥管理实体拒绝了请求：{details.pop('zh', '') or message}"
+    en = f"the key-management entity refused the request: {message}"
     if reply.status == 503:
         return KeyUnavailable(zh, en, code=code or "KME_UNAVAILABLE", details=details)
     if reply.status == 401:

@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 OPENAPI_PATH = "/openapi.json"
 RETRY_AFTER_S = 5
+LATER_S = 3600
+"""For what comes never as things are: more keys at once than the quota allows."""
+_NOT_REGISTERED = {"code": "APPLICATION_NOT_REGISTERED", "zh": "证书不是本站已登记的应用，或该应用已撤销：由密钥管理人员登记"}
 _ROUTE = re.compile(r"/api/v1/keys/([^/]+)/(status|enc_keys|dec_keys)")
 _METHODS = {"status": ("GET",), "enc_keys": ("GET", "POST"), "dec_keys": ("GET", "POST")}
 _SENTENCES = {
@@ -28,6 +31,8 @@ _SENTENCES = {
     "ALARM": "the key source is disturbed: its last block was refused",
     "PEER_UNREACHABLE": "the other KME cannot be reached",
     "QUOTA_EXCEEDED": "too many keys for this SAE: come back later",
+    "RESERVED_TOO_MANY": "too many keys of this SAE wait for their slaves: come back later",
+    "APPLICATION_NOT_TOLD": "the other KME does not know this SAE yet",
     "DEVICE_DISABLED": "the device failed its self-test",
     "KME_UNCONFIRMED": "the other KME has not confirmed the key store yet",
     "OUT_OF_STEP": "the key store does not match the other end yet",
@@ -37,6 +42,9 @@ _SENTENCES = {
 
 class Keys(Protocol):
     """What this module needs of the KME. Errors are those of the workbench tree, with the codes of section 6."""
+
+    def admits(self, sae: str, fingerprint: str) -> bool:
+        """Whether whoever has this certificate is a registered application of this site."""
 
     def is_sae(self, sae: str) -> bool:
         """Whether this SAE belongs to this site."""
@@ -72,8 +80,8 @@ def handles(path: str) -> bool:
 
 def _serve(keys: Keys, call: Call) -> bytes:
     kind, caller = call.caller
-    if kind != "sae" or not keys.is_sae(caller):
-        raise Refusal(401, "the certificate names no SAE of this site")
+    if kind != "sae" or not keys.admits(caller, call.fingerprint):
+        raise Refusal(401, "the certificate names no SAE of this site", [_NOT_REGISTERED])
     if call.path == OPENAPI_PATH:
         _check_method(call, ("GET",))
         standard.refuse_query(call.query)
@@ -153,6 +161,10 @@ def _translated(action: Callable[[], T]) -> T:
 def _refusal(error: WorkbenchError) -> Refusal:
     if error.code == "KEY_NOT_YOURS":
         return Refusal(401, "this SAE was not named when the keys were asked for")
+    if error.code == "SAE_UNKNOWN":  # withdrawn while this request was on its way
+        return Refusal(401, "the certificate names no SAE of this site", [_NOT_REGISTERED])
+    if error.code == "OTHER_LINE":
+        return Refusal(400, "this SAE is registered for another line", [{"parameter": "SAE_ID"}])
     if error.code == "KEY_GONE":
         listed = [{"key_ID": one} for one in error.details.get("keys", "").split()]
         return Refusal(400, standard.KEYS_NOT_FOUND, listed)
@@ -170,7 +182,8 @@ def _refusal(error: WorkbenchError) -> Refusal:
         _SENTENCES.get(code, "no keys can be delivered now"),
         code,
         stored=int(stored) if stored.isdigit() else -1,
-        retry_after_s=int(retry) if retry.isdigit() else RETRY_AFTER_S,
+        retry_after_s=int(retry) if retry.isdigit() else LATER_S if retry == "-1" else RETRY_AFTER_S,
+        zh=error.zh,
     )
 
 

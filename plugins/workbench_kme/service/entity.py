@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from workbench_kme.keys import Quota as KeyQuota
 from workbench_kme.keys.charge import ChargePools
 from workbench_kme.keys.rows import add_event
 from workbench_kme.service import config as site_config
+from workbench_kme.service.applications import APPLICATION_MIGRATIONS, Applications
 from workbench_kme.service.config import LineConfig, LineSecrets
 from workbench_kme.service.journal import Journal
 from workbench_kme.service.line import LineEnd
@@ -41,6 +43,9 @@ from workbench_kme.service.standard import (
 from workbench_kme.service.views import Test
 from workbench_kme.service.wire import unavailable
 from workbench_kme.sources import KeySource, SourceContext, source_class
+
+WITHDRAWN_AT_ONCE = 1000
+"""Keys of one notice to the other end: its body is bounded."""
 
 
 def system_ms() -> int:
@@ -82,7 +87,7 @@ class Entity:
         self.self_tested_ms = self.started_ms
         self._distils: bool | None = None
         database = Database(
-            folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS), reserve_bytes=0, now_ms=now_ms
+            folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS, *APPLICATION_MIGRATIONS), reserve_bytes=0, now_ms=now_ms
         )
         try:
             self.device = self._open_device()
@@ -98,6 +103,7 @@ class Entity:
                 peer_required=True,
                 source=source,
             )
+            self.applications = Applications(folder, self.config, self.store, authority=self.authority)
             self.charges = ChargePools(self.store.core, self.session)
             self.journal = Journal(database, now_ms=now_ms)
             self.lines = {
@@ -107,7 +113,8 @@ class Entity:
             database.close()
             raise
         self._database = database
-        self._line_by_sae = {sae: one.line for one in self.config.lines for sae in one.peer.saes}
+        self.applications.is_elsewhere = self._is_elsewhere
+        self.applications.changed = self._applications_changed
 
     def start(self) -> None:
         """Begin to make keys and to watch the other ends."""
@@ -125,15 +132,36 @@ class Entity:
 
     # ---------------------------------------------------------------------------- what delivery asks
 
+    def admits(self, sae: str, fingerprint: str) -> bool:
+        """Whether whoever has this certificate is a registered application of this site."""
+        return self.applications.admits(sae, fingerprint)
+
     def is_sae(self, sae: str) -> bool:
-        """Whether this SAE belongs to this site."""
-        return sae in self.config.saes
+        """Whether this SAE belongs to this site, withdrawn ones included."""
+        return self.applications.knows(sae)
 
     def line_to(self, sae: str) -> str:
         """The line whose other end serves this SAE. Raises NotFound."""
-        if sae not in self._line_by_sae:
-            raise NotFound("没有通往该应用的线路", "no line leads to this application", code="SAE_UNKNOWN")
-        return self._line_by_sae[sae]
+        for line, end in self.lines.items():
+            if sae in end.far.saes:
+                return line
+        raise NotFound("没有通往该应用的线路", "no line leads to this application", code="SAE_UNKNOWN")
+
+    def withdraw_application(self, sae: str, *, act: str) -> tuple[bool, int]:
+        """(whether it was registered, keys revoked): what it was given and the far applications have not all fetched.
+
+        Raises NotFound NO_APPLICATION.
+        """
+        withdrawn = self.applications.withdraw(sae, act=act)
+        kept: dict[str, list[str]] = {}
+        for line, key in self.store.reserved_of(sae):
+            kept.setdefault(line, []).append(str(key))
+        revoked = 0
+        for line in set(kept) & set(self.lines):
+            for first in range(0, len(kept[line]), WITHDRAWN_AT_ONCE):
+                some = kept[line][first : first + WITHDRAWN_AT_ONCE]
+                revoked += self.lines[line].withdraw("revoke", keys=some, block=-1, reason="application withdrawn")
+        return withdrawn, revoked
 
     def policy_of(self, line: str) -> str:
         """The line's policy."""
@@ -141,6 +169,7 @@ class Entity:
 
     def status_014(self, line: str, master: str, slave: str) -> dict[str, Any]:
         """The standard's status object."""
+        self._require_line(master, line)
         end = self.line(line)
         return {
             "source_KME_ID": self.config.kme,
@@ -167,6 +196,7 @@ class Entity:
 
     def get_keys(self, line: str, request: KeyRequest, *, master: str, slave: str) -> list[DeliveredKey]:
         """Reserve at both ends and hand out to the master."""
+        self._require_line(master, line)
         origins = [Provenance(one) for one in sorted(request.origins or ())]
         try:
             values = self.line(line).get_keys(
@@ -188,6 +218,7 @@ class Entity:
 
     def get_keys_by_id(self, line: str, key_ids: list[str], *, master: str, slave: str) -> list[DeliveredKey]:
         """Deliver to a slave; all or none."""
+        self._require_line(slave, line)
         values = self.line(line).get_keys_by_id([UUID(one) for one in key_ids], master=master, slave=slave)
         return [self._delivered(one) for one in values]
 
@@ -246,6 +277,34 @@ class Entity:
             return "0"
 
     # ----------------------------------------------------------------------------------------- private
+
+    def _require_line(self, sae: str, line: str) -> None:
+        """Return if an application may use this line now. Raises Refused OTHER_LINE, KeyUnavailable APPLICATION_NOT_TOLD."""
+        found = self.applications.registered(sae)
+        if found is None:
+            return
+        if found.line not in ("", line):
+            raise Refused(
+                f"应用 {sae} 只登记在线路 {found.line} 上", f"the application {sae} is registered for line {found.line} only", code="OTHER_LINE"
+            )
+        if not self.line(line).is_told(sae, is_configured=not found.line):
+            raise unavailable(
+                "APPLICATION_NOT_TOLD",
+                f"线路 {line} 的对端还不知道应用 {sae}，或该编号在对端已属他人",
+                f"the other end of line {line} does not know the application {sae} yet, or its id is somebody else's there",
+            )
+
+    def _is_elsewhere(self, sae: str) -> bool:
+        return any(sae in (*end.config.peer.saes, *end.far.saes) for end in self.lines.values())
+
+    def _is_free(self, line: str, sae: str) -> bool:
+        """Whether the other end of a line may name an application so: not one of this site's, nor of another line's."""
+        others = (end for name, end in self.lines.items() if name != line)
+        return not self.is_sae(sae) and not any(sae in (*end.config.peer.saes, *end.far.saes) for end in others)
+
+    def _applications_changed(self) -> None:
+        for end in self.lines.values():
+            end.wake()
 
     def _delivered(self, value: Any) -> DeliveredKey:  # Any: KeyValue
         """A key on its way out; the store's buffer is overwritten at once."""
@@ -335,6 +394,8 @@ class Entity:
             device_enabled=lambda: self.enabled,
             check_distillation=self.check_distillation if key_source.simulates else lambda: None,
             record=self.record,
+            own_applications=partial(self.applications.told_on, line.line),
+            is_free=partial(self._is_free, line.line),
         )
         return LineEnd(parts)
 

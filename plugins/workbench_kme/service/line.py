@@ -26,6 +26,7 @@ from workbench.errors import (
 from workbench_kme.keys import KeyValue, Provenance, Reservation, State, SyncState, format_sync, parse_sync
 from workbench_kme.keys import SyncReport as StoreReport
 from workbench_kme.service.alarming import Alarms
+from workbench_kme.service.far import FarApplications
 from workbench_kme.service.gatekeeper import Gate
 from workbench_kme.service.listening import WORKERS
 from workbench_kme.service.making import BlockMaker
@@ -71,6 +72,10 @@ class LineEnd:
         self._try_now = False
         self._expired_s = 0.0
         self._last_report: SyncReport | None = None
+        self.far = FarApplications(parts.config.peer.saes, parts.is_free)
+        self._own_applications = parts.own_applications
+        self._told_applications: tuple[list[str], list[str]] = ([], [])
+        self._refused_applications: list[str] = []
         self._delivered: list[str] = []
         self._delivered_lock = threading.Lock()
         # As many as requests are served at once: nobody waits for a thread.
@@ -244,6 +249,7 @@ class LineEnd:
         if not self._hello():
             return
         self._tell()
+        self._tell_applications()
         if self.config.is_sender and (not self._in_step or self._peer_wants_sync):
             self.sync()
         while self.config.is_sender and self._may_make() and self.maker.make():
@@ -286,6 +292,8 @@ class LineEnd:
         if said["boot"] != self._peer_boot:
             self._peer_boot = str(said["boot"])
             self._in_step = False
+            self.far.forget()
+            self._told_applications = ([], [])
             self.maker.begin_afresh()
         self._peer_wants_sync = said["state"] == "out-of-step"
         if self._peer_wants_sync and self.config.is_sender:
@@ -305,6 +313,29 @@ class LineEnd:
                     raise
                 # It knows nothing of these keys: an answer as well, and a sync will show what differs.
             self.journal.told(number)
+
+    def is_told(self, application: str, *, is_configured: bool = False) -> bool:
+        """Whether the other end knows an application as a registered one. is_configured: it has it in its kme.json."""
+        registered, withdrawn = self._told_applications
+        if is_configured:
+            return application not in withdrawn
+        return application in registered and application not in self._refused_applications
+
+    def _tell_applications(self) -> None:
+        """Who is registered for this line and who was withdrawn, when the other end does not know it yet."""
+        boot, said = self._peer_boot, self._own_applications()
+        if said == self._told_applications:
+            return
+        body = {"registered": said[0], "withdrawn": said[1]}
+        refused = [str(one) for one in self._link.call("applications", body, ("refused",))["refused"]]
+        if boot == self._peer_boot:  # else it has started anew and is told again
+            self._told_applications, self._refused_applications = said, refused
+        if refused:
+            _log.warning("line %s: %d applications are somebody else's at the other end", self.config.line, len(refused))
+
+    def on_applications(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Which applications stand at the other end. Raises ValueError."""
+        return {"refused": self.far.hear(body)}
 
     def _lose_step(self) -> None:
         self._in_step = False
@@ -443,7 +474,7 @@ class LineEnd:
             str(body["master"]),
             tuple(str(one) for one in body["slaves"]),
         )
-        if reservation.master not in self.config.peer.saes:
+        if reservation.master not in self.far.saes:
             raise LinkConflict("NOT_IN_STOCK", keys=list(body["keys"]))
         try:
             self.store.accept(reservation)

@@ -53,6 +53,7 @@ _VERBS: dict[str, tuple[Mapping[str, object], Verb]] = {
     "messages": ({"block": int, "messages": _TEXTS}, lambda line, body: line.maker.on_messages(body)),
     "finish": ({"block": int, "check": str}, lambda line, body: line.maker.on_finish(body)),
     "reserve": ({"master": str, "slaves": _TEXTS, "size": int, "keys": _TEXTS}, LineEnd.on_reserve),
+    "applications": ({"registered": _TEXTS, "withdrawn": _TEXTS}, LineEnd.on_applications),
     "withdraw": ({"what": str, "keys": _TEXTS, "block": int, "reason": str}, LineEnd.on_withdraw),
     "sync": ({"state": str}, LineEnd.on_sync),
     "bitmap": ({"block": int, "bitmap": str}, LineEnd.on_bitmap),

@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, WorkbenchError
 from workbench_kme.keys import State
-from workbench_kme.service import asking, charging, rehearsing, standard, views
+from workbench_kme.service import asking, charging, registering, rehearsing, standard, views
 from workbench_kme.service.asking import Body, Handler, Query
 from workbench_kme.service.config import POLICIES
 from workbench_kme.service.entity import Entity
@@ -109,7 +109,7 @@ def _overview(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body)
             version=entity.version,
             started_ms=entity.started_ms,
             now_ms=entity.now_ms(),
-            saes=list(entity.config.saes),
+            saes=[one.application for one in entity.applications.listed() if one.is_registered],
             lines=list(entity.lines),
             device=entity.device.kind,
             device_enabled=entity.enabled,
@@ -148,7 +148,7 @@ def line_view(entity: Entity, end: LineEnd) -> views.Line:
         rate_bps=last.rate_bps if last else -1.0,
         peer_site=config.peer.site,
         peer_kme=config.peer.kme,
-        peer_saes=list(config.peer.saes),
+        peer_saes=list(end.far.saes),
         peer_reachable=end.peer_reachable,
         peer_seen_ms=end.peer_seen_ms,
         in_step=end.in_step,
@@ -451,6 +451,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("GET", f"keys/{_KEY}", _key),
         ("GET", f"keys/{_KEY}/leak", _leak),
         *charging.ROUTES,
+        *registering.ROUTES,
         ("POST", "selftest", _self_test),
         ("GET", "selftest", _last_self_test),
         ("POST", "simulate", _simulate),

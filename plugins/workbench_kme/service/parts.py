@@ -19,7 +19,8 @@ class LineParts:
     """Parts of one line at one end.
 
     device_enabled: whether keys are made and given out. check_distillation: raises KeyUnavailable on a machine that must
-    not distil. record: writes an event for the node's evidence.
+    not distil. record: writes an event for the node's evidence. own_applications: (registered for this line, withdrawn), as
+    the other end is told. is_free: whether the other end may name an application so.
     """
 
     config: LineConfig
@@ -33,3 +34,5 @@ class LineParts:
     device_enabled: Callable[[], bool]
     check_distillation: Callable[[], None]
     record: Callable[..., None]
+    own_applications: Callable[[], tuple[list[str], list[str]]]
+    is_free: Callable[[str], bool]

@@ -84,13 +84,13 @@ def bad(parameter: str, expected: str) -> Refusal:
     return Refusal(400, f"{parameter} shall be {expected}", [{"parameter": parameter}])
 
 
-def service_unavailable(message: str, code: str, *, stored: int = -1, retry_after_s: int = 5) -> Refusal:
-    """503 with what an operator and a patient client need."""
+def service_unavailable(message: str, code: str, *, stored: int = -1, retry_after_s: int = 5, zh: str = "") -> Refusal:
+    """503 with what an operator and a patient client need. zh: the same in Chinese."""
     details: list[dict[str, Any]] = [] if stored < 0 else [{"stored_key_count": stored}]
     return Refusal(
         503,
         message,
-        [*details, {"retry_after_s": retry_after_s}, {"code": code}],
+        [*details, {"retry_after_s": retry_after_s}, {"code": code}, *([{"zh": zh}] if zh else [])],
         headers={"Retry-After": str(retry_after_s)},
     )
 

@@ -236,6 +236,41 @@ class ChargesRevoked:
 
 
 @dataclass(frozen=True, slots=True)
+class Application:
+    """An SAE of the site. left: keys it may take at once now; reserved: keys it has that its far applications have not all
+    fetched; known_there: whether the far end of its line serves it."""
+
+    application: str
+    fingerprint: str
+    line: str
+    per_hour: int
+    burst: int
+    most_reserved: int
+    priority: int
+    state: str
+    since_ms: int
+    left: int
+    reserved: int
+    known_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Applications:
+    """problem: "" or `damaged`, `older`, `missing`: the list is in doubt and nobody is admitted until it is made anew."""
+
+    problem: str
+    applications: list[Application]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationWithdrawn:
+    """withdrawn: False when it was before. revoked: keys it had that its far applications had not all fetched."""
+
+    withdrawn: bool
+    revoked: int
+
+
+@dataclass(frozen=True, slots=True)
 class SyncReport:
     """What comparing the stocks of both ends brought."""
 
@@ -265,7 +300,7 @@ class SelfTest:
     tests: list[Test]
 
 
-_NESTED: dict[tuple[type, str], type] = {(LeakReport, "uses"): Use, (SelfTest, "tests"): Test}
+_NESTED: dict[tuple[type, str], type] = {(LeakReport, "uses"): Use, (SelfTest, "tests"): Test, (Applications, "applications"): Application}
 _INNER: dict[tuple[type, str], type] = {(ChargeFilling, "pool"): ChargePool}
 
 
