@@ -56,6 +56,7 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
     revoke.add_argument("--role", choices=("operator", "admin"), default="operator", help="以哪个岗位 / as which role")
     revoke.set_defaults(usage_error=revoke.error)
     _charge(verbs, add)
+    _application(verbs, add)
     verb("rekey", "rekey", "整条线路换钥 / replace every key of a line", reason=True)
     leak = verb("leak-report", "leak_report", "查一把密钥保护过什么 / what a key protected", line=False)
     leak.add_argument("--key", required=True, metavar="UUID", help="密钥编号 / id of the key")
@@ -77,6 +78,34 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
     listen = verb("eavesdrop", "eavesdrop", "窃听演示（演示线路） / eavesdropper of a demonstration line")
     listen.add_argument("share", type=float, metavar="X", help="比例 0 到 1，0 为关闭 / share 0 to 1, 0 switches it off")
     listen.add_argument("--attack", choices=ATTACKS, default=ATTACKS[0], help="手法 / attack")
+
+
+def _application(verbs: Any, add: Callable[..., Any]) -> None:
+    """application list, add, set, withdraw, issue."""
+    application = verbs.add_parser("application", help="本站应用与配额 / applications of the site and their quotas")
+    inner = application.add_subparsers(dest="application_verb", required=True, parser_class=type(application), metavar="VERB")
+    shown = add(inner, "list", "qkd_application:listed", "应用、配额与余量（登记表不可信时退出码 2） / applications, quotas, what is left (exit status 2 while the list is in doubt)")
+    taken = add(inner, "add", "qkd_application:add", "登记应用 / register an application")
+    changed = add(inner, "set", "qkd_application:change", "修改应用，未写的项不变 / change an application; what is not named stays")
+    gone = add(inner, "withdraw", "qkd_application:withdraw", "撤销应用 / withdraw an application")
+    issued = add(inner, "issue", "qkd_application:issue", "由本站签发机构给应用签发证书，不登记 / a certificate for an application by the site's authority; registers nothing")
+    for command in (shown, taken, changed, gone, issued):
+        command.add_argument("--party", required=True, help="机构 / institution")
+    for command in (taken, changed, gone, issued):
+        command.add_argument("--application", required=True, metavar="SAE", help="应用编号 / id of the application")
+    for command in (taken, changed, gone):
+        command.add_argument("--reason", required=True, metavar="TEXT", help="理由，至少 5 个字 / reason, 5 characters or more")
+    taken.add_argument("--certificate", required=True, metavar="FILE", help="证书 PEM / certificate, PEM")
+    changed.add_argument("--certificate", metavar="FILE", help="新证书 PEM / new certificate, PEM")
+    for command, default in ((taken, {"per_hour": 3600, "burst": 60, "most_reserved": 0, "priority": 0, "line": ""}), (changed, {})):
+        of = default.get
+        command.add_argument("--per-hour", type=int, default=of("per_hour"), metavar="N", help="每小时密钥数 / keys an hour")
+        command.add_argument("--burst", type=int, default=of("burst"), metavar="N", help="一次至多 / at once")
+        command.add_argument("--reserved", dest="most_reserved", type=int, default=of("most_reserved"), metavar="N", help="至多预留未取，0 不限 / kept reserved at most, 0 for any number")
+        command.add_argument("--priority", type=int, choices=range(4), default=of("priority"), help="优先级，3 最急 / priority, 3 is most urgent")
+        command.add_argument("--line", default=of("line"), metavar="LINE", help="只从此线路取钥 / the only line it gets keys of")
+    changed.set_defaults(usage_error=changed.error)
+    issued.add_argument("--out", required=True, metavar="FILE", help="写入证书，私钥写在旁边的 .key / file for the certificate, its key beside it as .key")
 
 
 def _charge(verbs: Any, add: Callable[..., Any]) -> None:

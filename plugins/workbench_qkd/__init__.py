@@ -24,6 +24,7 @@ from workbench.domain.evidence import (
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
 from workbench_qkd import (
+    applications,
     auditing,
     charge_restoring,
     charge_schema,
@@ -42,7 +43,7 @@ WORKBENCH_API = 1
 
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
-    return (*operations.OPERATIONS, *charging.OPERATIONS)
+    return (*operations.OPERATIONS, *charging.OPERATIONS, *applications.OPERATIONS)
 
 
 @hookimpl
@@ -59,7 +60,7 @@ def workbench_migrations() -> Sequence[Migration]:
 
 @hookimpl
 def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
-    return (*schema.EVIDENCE_KINDS, *charge_schema.EVIDENCE_KINDS)
+    return (*schema.EVIDENCE_KINDS, *charge_schema.EVIDENCE_KINDS, *applications.EVIDENCE_KINDS)
 
 
 @hookimpl
@@ -95,4 +96,4 @@ def workbench_audit(host: Host) -> Sequence[AuditFinding]:
 @hookimpl
 def workbench_health(host: Host) -> Sequence[HealthReport]:
     service = service_of(host)
-    return [*health.reports(service), *charging.reports(service)]
+    return [*health.reports(service), *charging.reports(service), *applications.reports(service)]

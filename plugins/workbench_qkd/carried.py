@@ -23,6 +23,7 @@ from workbench.domain.party import PartyId
 from workbench.errors import ProtocolViolation, Refused, VerificationError, WorkbenchError
 from workbench_kme.service import views
 from workbench_qkd import policies, sessions, taking
+from workbench_qkd.bandwidth import Bandwidth
 from workbench_qkd.bodies import epoch_of, fields, from_hex, from_text, group_of, name_of, to_text, unknown_session
 from workbench_qkd.choosing import choose, no_line
 from workbench_qkd.model import exhausted
@@ -91,6 +92,11 @@ class Carried:
     def host(self) -> Any:  # Any: service.ChannelHost
         """The node."""
         return self._host
+
+    @property
+    def bandwidth(self) -> Bandwidth:
+        """What may leave towards each partner."""
+        return self._service.bandwidth
 
     def forget_former(self) -> None:
         """Sessions of an earlier run of the node are over: their keys were in its memory only."""

@@ -36,7 +36,7 @@ from workbench.errors import (
     TooLarge,
     WorkbenchError,
 )
-from workbench_qkd import linking, replies
+from workbench_qkd import bandwidth, linking, replies
 from workbench_qkd.carried import Carried, Held
 from workbench_qkd.linking import AnsweredLinks, EncryptedLink
 from workbench_qkd.service import service_of
@@ -77,6 +77,7 @@ class QkdChannel:
 
     def over(self, carrier: Channel, wanted: Callable[[PartyId], bool]) -> Channel:
         """See workbench.contracts.CarriedChannel. Raises StartRefused LINK_UNAVAILABLE, WRONG_SETTING: no link could be as set."""
+        bandwidth.rates(self._host.setting(bandwidth.SETTING))
         return CarriedOver(self, carrier, wanted, linking.required_group(self._host.setting("qkd.link_group")))
 
     def random(self, size: int) -> bytes:
@@ -213,6 +214,7 @@ class Answering(_Working):
         except Exception as error:  # noqa: BLE001 - whatever failed here, a partner learns nothing of it
             _log.error("the handler of a sealed call failed: %s", type(error).__name__)
             reply = replies.refusal(replies.failed())
+        carried.bandwidth.count(outer.peer, len(reply))
         return await self.work(carried.seal_reply, held, call, epoch, reply, is_accepted=is_accepted)
 
     async def end(self) -> None:
@@ -232,18 +234,25 @@ class SealedLink(_Working):
         self._lock = asyncio.Lock()
         self._refusal: tuple[float, WorkbenchError] | None = None
 
+    @property
+    def is_paced(self) -> bool:
+        """See workbench.contracts.PacedLink."""
+        return self._channel.carried().bandwidth.is_limited(self._peer)
+
     async def call(self, path: str, body: bytes, *, timeout_s: float) -> bytes:
-        """The partner's reply to `body` at `path`, both sealed.
+        """The partner's reply to `body` at `path`, both sealed; a large one waits for its bandwidth quota before.
 
         Raises PeerUnavailable where a session lacks what the policy asks for (code and details say what, and when to try
         again), on time-out or loss of the connection; PeerError otherwise.
         """
         if len(body) > MOST_BYTES:
             raise PeerError(f"请求超过 {MOST_BYTES} 字节，未发出", f"the request exceeds {MOST_BYTES} bytes and was not sent", code="BODY_TOO_LARGE")
+        carried = await self.work(self._channel.carried)
+        # Before the time for the partner's answer begins, and before anything is sealed: a quota is not its silence.
+        await carried.bandwidth.pace(self._peer, len(body), limit_s=timeout_s)
         until = time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                carried = await self.work(self._channel.carried)
                 try:
                     return await self._once(carried, path, body, until)
                 except _Again:

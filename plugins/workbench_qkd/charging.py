@@ -151,7 +151,7 @@ def deliver(ctx: OperationContext, request: DeliverRequest) -> DeliverReply:
     line = client.line(request.line)
     policy = _require_usable(service, line)
     _require_not_revoking(host, person.token, request.device)
-    slave = request.slave or line.peer_saes[0]
+    slave = request.slave or taking.far_application(line)
     if slave not in line.peer_saes:
         raise NotFound("对端站点没有这个应用", "The far site has no such application", code="SAE_UNKNOWN")
     master = _sae(service, line.line)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from workbench.operations import Reply, Request
+from workbench_qkd.bandwidth import BandwidthInfo
 
 LINE = r"^[a-z][a-z0-9-]{1,30}$"
 KEY_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -137,7 +138,7 @@ class LineInfo(Reply):
 
 
 class StatusReply(Reply):
-    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence."""
+    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence. bandwidth: of the partners that lines lead to."""
 
     is_configured: bool
     problem_zh: str
@@ -153,6 +154,7 @@ class StatusReply(Reply):
     followed: int
     link_group: str
     lines: list[LineInfo]
+    bandwidth: list[BandwidthInfo]
     proposals: list[ProposalInfo]
 
 
@@ -232,7 +234,10 @@ class SessionInfo(Reply):
 
 
 class SessionsReply(Reply):
+    """bandwidth: of what leaves towards the line's far site, which all its lines share; None where no entity says whose line it is."""
+
     line: str
+    bandwidth: BandwidthInfo | None
     sessions: list[SessionInfo]
 
 

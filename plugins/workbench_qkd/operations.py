@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from workbench.channel.tls_groups import NegotiatedLink
 from workbench.contracts import OperationContext, Transaction
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
@@ -68,7 +68,7 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
         asked = [_proposal(ctx, one) for one in policies.proposals(reader, limit=SHOWN_PROPOSALS)]
         row = reader.execute("SELECT coalesce(sum(last), 0) FROM qkd_followed WHERE source LIKE '% events'").fetchone()
     empty: dict[str, Any] = {
-        "kme": "", "site": "", "device": "", "device_enabled": False, "self_tested_ms": 0, "self_test_passed": False, "lines": [],
+        "kme": "", "site": "", "device": "", "device_enabled": False, "self_tested_ms": 0, "self_test_passed": False, "lines": [], "bandwidth": [],
         "now_ms": host.now_ms(), "followed": int(row[0]), "proposals": asked, "link_group": host.setting("qkd.link_group"),
     }  # fmt: skip
     if not service.is_configured:
@@ -81,6 +81,7 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
     found: dict[str, Any] = {
         "kme": told.kme, "site": told.site, "device": told.device, "device_enabled": told.device_enabled,
         "self_tested_ms": test.time_ms, "self_test_passed": test.passed, "lines": [_line(ctx, one) for one in lines],
+        "bandwidth": [service.bandwidth.told(PartyId(one)) for one in sorted({line.peer_site for line in lines})],
     }  # fmt: skip
     return StatusReply(is_configured=True, problem_zh="", problem_en="", problem_code="", **{**empty, **found})
 
@@ -139,8 +140,12 @@ def _forecast(ctx: OperationContext, request: LineName) -> ForecastReply:
 
 
 def _sessions(ctx: OperationContext, request: LineName) -> SessionsReply:
+    try:
+        bandwidth = service_of(ctx.host).bandwidth.told(PartyId(_client(ctx).line(request.line).peer_site))
+    except WorkbenchError:
+        bandwidth = None  # sessions are shown while the entity is away, too
     with ctx.host.store.read() as reader:
-        return SessionsReply(line=request.line, sessions=sessions.listed(reader, request.line))
+        return SessionsReply(line=request.line, bandwidth=bandwidth, sessions=sessions.listed(reader, request.line))
 
 
 def _curves(ctx: OperationContext, request: NoInput) -> CurvesReply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -14,6 +14,8 @@ from workbench.errors import KeyUnavailable, Refused, StartRefused, WorkbenchErr
 from workbench_kme.service import views
 from workbench_kme.service.client import ReceivedKey
 from workbench_qkd import following, policies
+from workbench_qkd.bandwidth import SETTING as BANDWIDTH
+from workbench_qkd.bandwidth import Bandwidth
 from workbench_qkd.connecting import Place, connected, key_client, place
 from workbench_qkd.model import HOUR_MS
 
@@ -67,6 +69,10 @@ class Management(Protocol):
     def self_test(self) -> views.SelfTest: ...
     def last_self_test(self) -> views.SelfTest: ...
     def consume(self, key_ids: Sequence[str], *, sae: str, purpose: str, reference: str) -> int: ...
+    def applications(self) -> views.Applications: ...
+    def register_application(self, wanted: Mapping[str, Any], *, act: str) -> views.Application: ...
+    def set_application(self, wanted: Mapping[str, Any], *, act: str) -> views.Application: ...
+    def withdraw_application(self, application: str, *, act: str) -> views.ApplicationWithdrawn: ...
     def charges(self) -> list[views.ChargePool]: ...
     def fill_charges(self, *, person: str, device: str, line: str, count: int, low_water: int, after: int, passphrase: str) -> views.ChargeFilling: ...
     def deliver_under_charge(
@@ -94,6 +100,7 @@ class ChannelService:
         self.problem: WorkbenchError | None = None
         self.conversations: Any = None  # workbench_qkd.conversing makes it, which stands above this module
         self.making = threading.Lock()
+        self.bandwidth = Bandwidth(lambda: self.host.setting(BANDWIDTH))
         self._connect: Callable[[Place], Management] = connect or connected
         self._client: Management | None = None
         self._place: Place | None = None
@@ -174,6 +181,16 @@ class ChannelService:
         self.client()
         assert self._place is not None
         return key_client(self._place, line), self._place.for_line(line)[0]
+
+    def own_applications(self) -> frozenset[str]:
+        """What this node is as an application, as far as its settings say and the entity could be asked."""
+        attached, sae = self._attached_keys
+        found = self._place
+        if attached is not None or found is None:
+            named = [sae]
+        else:
+            named = [found.sae, *(one for one, _ in found.line_saes.values())]
+        return frozenset(one for one in named if one)
 
     def start(self) -> None:
         """Begin to follow, when there is an entity."""

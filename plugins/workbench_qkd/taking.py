@@ -32,7 +32,7 @@ def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool)
     keys, _ = service.keys(line.line)
     try:
         # What the line gives now may not be what lies in stock since before: the entity is told which origins count.
-        got = keys.get_keys(line.peer_saes[0], origins=origins(service, policy))[0]
+        got = keys.get_keys(far_application(line), origins=origins(service, policy))[0]
     except KeyUnavailable as error:
         if error.code != "EXHAUSTED":
             raise
@@ -50,6 +50,17 @@ def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool)
             code="PROVENANCE_REFUSED",
         )
     return QkdShare(got.key_id, got.provenance, got.value)
+
+
+def far_application(line: views.Line) -> str:
+    """The application of the far site's node on a line. Raises KeyUnavailable NO_FAR_APPLICATION."""
+    if not line.peer_saes:
+        raise KeyUnavailable(
+            f"线路 {line.line} 的对端 {line.peer_site} 已撤销其全部应用，没有会话可用其密钥。请对方运维登记应用",
+            f"{line.peer_site} has withdrawn all its applications of line {line.line}, so no session can have a key of it. Their operations register one",
+            code="NO_FAR_APPLICATION",
+        )
+    return line.peer_saes[0]
 
 
 def require_counting(service: ChannelService, line: views.Line, policy: str) -> None:
@@ -87,7 +98,7 @@ def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | 
         return None
     keys, _ = service.keys(line.line)
     try:
-        got = keys.get_keys_by_id(line.peer_saes[0], [key_id])[0]
+        got = keys.get_keys_by_id(far_application(line), [key_id])[0]
     except WorkbenchError:
         return None
     finally:
@@ -118,4 +129,4 @@ def is_withdrawn(service: ChannelService, key_id: str) -> bool:
     return bool(key_id) and service.client().key(key_id).state in WITHDRAWN
 
 
-__all__ = ["consumed", "fresh", "is_withdrawn", "named", "origins", "require_counting", "short", "terms"]
+__all__ = ["consumed", "far_application", "fresh", "is_withdrawn", "named", "origins", "require_counting", "short", "terms"]

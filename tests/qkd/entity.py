@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +35,15 @@ def block(number: int, **changes: Any) -> views.Block:
     return replace(made, **changes)
 
 
+def application(name: str, **changes: Any) -> views.Application:
+    """A registered application, as an entity tells of those of its kme.json."""
+    made = views.Application(
+        application=name, fingerprint="0a" * 32, line="", per_hour=360_000, burst=1024, most_reserved=0, priority=0, state="registered", since_ms=NOW_MS,
+        left=1024, reserved=0, known_there=True,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
 @dataclass
 class Entity:
     """Fulfils workbench_qkd.service.Management. asked: what was ordered. away: nothing answers.
@@ -53,6 +62,8 @@ class Entity:
     states: dict[str, str] = field(default_factory=dict)
     block_of: dict[str, int] = field(default_factory=dict)
     keeps_quiet: bool = False
+    registered: dict[str, views.Application] = field(default_factory=lambda: {one: application(one) for one in ("sae-bank", "sae-broker")})
+    list_problem: str = ""
     before: Callable[[], None] = lambda: None
 
     def _answer(self) -> None:
@@ -147,6 +158,33 @@ class Entity:
         self._answer()
         self.asked.append(("consume", tuple(key_ids), reference))
         return len(key_ids)
+
+    def applications(self) -> views.Applications:
+        self._answer()
+        return views.Applications(self.list_problem, list(self.registered.values()))
+
+    def register_application(self, wanted: Mapping[str, Any], *, act: str) -> views.Application:
+        return self._registered("register", wanted, act)
+
+    def set_application(self, wanted: Mapping[str, Any], *, act: str) -> views.Application:
+        return self._registered("set", wanted, act)
+
+    def withdraw_application(self, application: str, *, act: str) -> views.ApplicationWithdrawn:
+        self._answer()
+        if application not in self.registered:
+            raise NotFound("没有登记", "not registered", code="NO_APPLICATION")
+        before = self.registered[application]
+        self.registered[application] = replace(before, state="withdrawn", reserved=0)
+        self.asked.append(("withdraw", application, act))
+        return views.ApplicationWithdrawn(before.state == "registered", before.reserved)
+
+    def _registered(self, verb: str, wanted: Mapping[str, Any], act: str) -> views.Application:
+        self._answer()
+        self.asked.append((verb, dict(wanted), act))
+        limits = {name: value for name, value in wanted.items() if name != "certificate"}
+        made = application(**{"name": limits.pop("application"), **limits}, left=wanted["burst"], known_there=False)
+        self.registered[made.application] = made
+        return made
 
     def charges(self) -> list[views.ChargePool]:
         self._answer()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from workbench_qkd import channel, linking, policies, sessions
+from workbench_qkd.bandwidth import Bandwidth
 from workbench_qkd.carried import Carried
 from workbench_qkd.service import service_of
 
@@ -577,6 +578,31 @@ def test_a_frame_in_another_kind_of_link_ends_its_session(two: Linked) -> None:
     assert causes(two, "bank", held.name) == ["link"]
     assert json.loads(two.ask())["party"] == "bank"
     assert own(two).name != held.name
+
+
+def test_a_large_message_waits_for_its_bandwidth_and_small_ones_and_the_session_go_on(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    clock = [0]
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += round(seconds * 1e9)
+
+    service = service_of(two.nodes["broker"])
+    monkeypatch.setattr(service, "bandwidth", Bandwidth(lambda: {"bank": {"bytes_per_s": 1 << 20}}, clock=lambda: clock[0], sleep=sleep))
+    two.ask()
+    before, large = own(two).name, b"{" + b" " * (1 << 20) + b"}"
+    links = two.links["broker"]
+    for _ in range(3):
+        links.call("bank", "hello", large, timeout_s=10)
+        two.ask()
+    assert own(two).name == before, "the session goes on"
+    [told] = two.call("broker", Role.OPERATOR, "qkd.status").bandwidth
+    shown = two.call("broker", Role.OPERATOR, "qkd.sessions", line="a1").bandwidth
+    assert (told.partner, told.bytes_per_s, told.burst) == (shown.partner, shown.bytes_per_s, shown.burst) == ("bank", 1 << 20, 1 << 20)
+    assert told.waits >= 2 and sum(slept) >= 2.0, "two more than the burst"
+    assert told.waited_ms == pytest.approx(sum(slept) * 1000, abs=5) and told.sent_bytes > 3 << 20
+    assert two.call("bank", Role.OPERATOR, "qkd.status").bandwidth[0].bytes_per_s == 0, "each institution limits what leaves it"
 
 
 @pytest.mark.soak

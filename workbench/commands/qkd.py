@@ -55,6 +55,11 @@ def status(options: Options) -> int:
         if one["link_group"]:
             lines.append(f"  链路 / link {one['link_version']} {one['link_group']} {one['link_suite']} {one['link_fingerprint'][:16]}…")
     lines += [
+        f"带宽 bandwidth → {one['partner']}  {one['bytes_per_s']:,} B/s  一次 burst {one['burst']:,} B  等候 waited {one['waited_ms'] / 1000:,.1f} s（{one['waits']}）"
+        for one in reply["bandwidth"]
+        if one["bytes_per_s"]
+    ]
+    lines += [
         f"! {one['proposal']} {one['act']} {one['line']} {one['before']} → {one['target'] or '—'}（{one['asked_by']}：{one['reason']}）等第二人 / waits"
         for one in reply["proposals"]
         if one["state"] == "OPEN"

@@ -29,7 +29,7 @@ def put(options: Options) -> int:
     """Make one, or take the one that the other end made; the entry, then the file. The site's entity is stopped and stays so."""
     initial, supervise = _installed(MODULE), _installed(SUPERVISE)
     workspace = workspace_of(options)
-    folder = _site(workspace, options.party)
+    folder = site_folder(workspace, options.party)
     passphrase = secret_line(PASSPHRASE, "站点口令 / passphrase of the site: ") if initial.is_wrapped(folder) else ""
     config, secrets = initial.opened(folder, options.line, passphrase)
     if options.make:
@@ -75,14 +75,14 @@ def _lines(options: Options, told: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _site(workspace: Workspace, party: str) -> Path:
+def site_folder(workspace: Workspace, party: str) -> Path:
     """The folder of the institution's entity, where it is on this machine."""
     node = workspace.node_folder(party)
     setting = read_json(node / "settings.json").get("qkd.kme")
     if not isinstance(setting, dict) or not isinstance(setting.get("folder"), str):
         raise Refused(
-            f"{party} 的密钥管理实体不在本机（设置 qkd.kme），请在它的机器上换入",
-            f"The key-management entity of {party} is not on this machine (setting qkd.kme); put the secret in where it is",
+            f"{party} 的密钥管理实体不在本机（设置 qkd.kme），请在它的机器上办理",
+            f"The key-management entity of {party} is not on this machine (setting qkd.kme); do this where it is",
             code="KME_ELSEWHERE",
         )
     return Path(node, setting["folder"]).resolve()
@@ -95,4 +95,4 @@ def _installed(name: str) -> Any:  # Any: a module of a plugin, which this progr
         raise Refused("没有安装密钥管理实体", "The key-management entity is not installed", code="NOT_INSTALLED") from error
 
 
-__all__ = ["put"]
+__all__ = ["put", "site_folder"]

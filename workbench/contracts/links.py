@@ -61,6 +61,15 @@ class PeerLink(Protocol):
 
 
 @runtime_checkable
+class PacedLink(PeerLink, Protocol):
+    """A link that may keep a large message back, for as long as the caller's own time-out, before it sends and that begins."""
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether calls may have to wait now."""
+
+
+@runtime_checkable
 class Channel(Protocol):
     """A way to reach partners (hook workbench_channels, collected; a setting picks one per link)."""
 

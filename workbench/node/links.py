@@ -12,6 +12,7 @@ from typing import Protocol
 from workbench.contracts import (
     Channel,
     ChannelIdentity,
+    PacedLink,
     PeerAddress,
     PeerCall,
     PeerLink,
@@ -80,7 +81,7 @@ class ChannelLinks:
         link = self._link(party)
         future = asyncio.run_coroutine_threadsafe(link.call(path, body, timeout_s=timeout_s), self._loop)
         try:
-            return future.result(timeout_s + 5)
+            return future.result(timeout_s * (2 if isinstance(link, PacedLink) and link.is_paced else 1) + 5)
         except concurrent.futures.TimeoutError:
             future.cancel()
             raise PeerUnavailable(

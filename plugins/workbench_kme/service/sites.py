@@ -16,6 +16,7 @@ from typing import Any
 
 from workbench.crypto import certificates, random
 from workbench.crypto.certificates import KeyAndCertificate
+from workbench.errors import InvalidRequest
 from workbench_kme.service.config import (
     KME_URI,
     NODE_URI,
@@ -144,8 +145,18 @@ def make_sites(
 
 def issue_client(folder: Path, name: str, uri: str, *, now: datetime) -> KeyAndCertificate:
     """One more client of a site whose authority's key is still there, such as a new SAE; files go to `clients/`."""
-    authority = KeyAndCertificate((folder / "authority.key").read_bytes(), (folder / "authority.pem").read_bytes())
-    return _issue(folder, name, uri, authority, now)
+    return _issue(folder, name, uri, _authority(folder), now)
+
+
+def certificate_for(folder: Path, application: str, *, now: datetime) -> KeyAndCertificate:
+    """Certificate and key of an application of this site; nothing is written. Raises InvalidRequest for an id of another form."""
+    if not is_name(application) or application == "node":
+        raise InvalidRequest(f"「{application[:64]}」不能作应用编号", f"{application[:64]} cannot be the id of an application", code="MALFORMED")
+    return certificates.issue_certificate(_authority(folder), name=application, uri=SAE_URI + application, now=now)
+
+
+def _authority(folder: Path) -> KeyAndCertificate:
+    return KeyAndCertificate((folder / "authority.key").read_bytes(), (folder / "authority.pem").read_bytes())
 
 
 def write_private(path: Path, data: bytes) -> None:
