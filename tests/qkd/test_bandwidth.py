@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from workbench_qkd.bandwidth import Bandwidth, rates
 from workbench_qkd.pacing import LEAST_BYTES_PER_S, SMALL_BYTES, Level, Rate, filled, full, taken, wait_ns
@@ -43,6 +43,7 @@ all_rates = st.builds(Rate, bytes_per_s=st.integers(LEAST_BYTES_PER_S, 1 << 30),
 messages = st.lists(st.tuples(st.integers(0, 10**10), st.one_of(st.integers(1, SMALL_BYTES), st.integers(1, 1 << 25)), st.booleans()), max_size=30)
 
 
+@settings(max_examples=50)
 @given(all_rates, messages)
 def test_the_bucket_is_the_naive_one_to_the_nanosecond(rate: Rate, sent: list[tuple[int, int, bool]]) -> None:
     naive, level, now = Naive(rate), full(rate, 0), 0

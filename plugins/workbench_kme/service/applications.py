@@ -323,7 +323,7 @@ class Applications:
 
     def _open(self) -> None:
         """Read the list, compare its number with the database's, take in new SAEs of kme.json."""
-        number, before = self._number(), self._listed
+        number = self._number()
         try:
             found, listed = self._read()
         except FileNotFoundError:
@@ -334,9 +334,8 @@ class Applications:
             self.problem = "damaged" if found < 0 else "older" if found else "missing"
             self._store.core.change(lambda tx, now: add_event(tx, now, "application.list-refused", "", cause=self.problem))
             return
-        self._listed = listed
         fresh = {sae: self._first(sae) for sae in self._config.saes if sae not in listed}
-        after = {**before, **listed, **fresh}
+        after = {**listed, **fresh}
         if fresh or found == 0:
             self._write(format_list(found + 1, [after[name] for name in sorted(after)]))
         newest = found + 1 if fresh or found == 0 else found

@@ -327,7 +327,11 @@ class LineEnd:
         if said == self._told_applications:
             return
         body = {"registered": said[0], "withdrawn": said[1]}
-        refused = [str(one) for one in self._link.call("applications", body, ("refused",))["refused"]]
+        try:
+            refused = [str(one) for one in self._link.call("applications", body, ("refused",))["refused"]]
+        except PeerError as error:  # keys are made all the same; it is told again with the next beat
+            _log.warning("line %s: the other end took no list of applications (%s)", self.config.line, error.code)
+            return
         if boot == self._peer_boot:  # else it has started anew and is told again
             self._told_applications, self._refused_applications = said, refused
         if refused:

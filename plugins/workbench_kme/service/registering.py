@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from workbench_kme.service import asking, views
@@ -41,6 +44,18 @@ def _withdraw(entity: Entity, _path: tuple[str, ...], query: Query, body: Body) 
     asking.members(body, "application", "act")
     withdrawn, revoked = entity.withdraw_application(asking.text(body, "application"), act=asking.reason(body, "act"))
     return views.as_json(views.ApplicationWithdrawn(withdrawn, revoked))
+
+
+def _openapi(_entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
+    asking.only(query)
+    return openapi()
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    """The description of these routes, as it lies in the package."""
+    found: dict[str, Any] = json.loads(resources.files("workbench_kme.service").joinpath("openapi_management.json").read_bytes())
+    return found
 
 
 def _wanted(body: Body) -> tuple[Application, bytes, str]:
@@ -83,6 +98,7 @@ def _view(entity: Entity, one: Application) -> views.Application:
 
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "openapi.json", _openapi),
     ("GET", "applications", _applications),
     ("POST", "applications/register", _register),
     ("POST", "applications/set", _set),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kme_pair import LINE, RECEIVER, SENDER, imported_plan
 from one_process import OneProcess
-from workbench_kme.service import delivery, management
+from workbench_kme.service import delivery, management, views
 from workbench_kme.service.applications import FILE, REGISTERED, WITHDRAWN, Application, format_list, parse_list
 from workbench_kme.service.config import SAE_URI
 from workbench_kme.service.entity import Entity
 from workbench_kme.service.far import FarApplications
 from workbench_kme.service.listening import Answer, Call
+from workbench_kme.service.registering import ROUTES
 from workbench_kme.service.sites import issue_client
 
 from workbench.crypto import certificates
@@ -79,10 +81,46 @@ class Asked:
         self.ends.beat()
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites in step, with keys in stock."""
+    made = Asked(tmp_path_factory.mktemp("template") / "sites")
+    made.ends.bring_file(200)
+    made.ends.close()
+    return made.folder.parent
+
+
+def copied(template: Path, folder: Path) -> Asked:
+    shutil.copytree(template, folder)
+    made = Asked.__new__(Asked)
+    made.ends = OneProcess.__new__(OneProcess)
+    made.ends.folders = {name: folder / name for name in (SENDER, RECEIVER)}
+    made.folder = made.ends.folders[SENDER]
+    made.ends.open()
+    made.ends.beat()
+    return made
+
+
+@pytest.fixture(scope="module")
+def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    made = copied(template, tmp_path_factory.mktemp("shared") / "sites")
+    yield made
+    made.ends.close()
+
+
 @pytest.fixture
-def asked(tmp_path: Path) -> Iterator[Asked]:
-    made = Asked(tmp_path / "sites")
-    made.ends.bring_file(40)
+def asked(shared: Asked) -> Asked:
+    """The same two sites for several tests, which leave only a new application behind; its quota goes with it."""
+    if shared.entity.applications.registered(NEW) is not None:
+        shared.manage("/withdraw", {"application": NEW, "act": "E-0"})
+        shared.ends.beat()
+    return shared
+
+
+@pytest.fixture
+def own(template: Path, tmp_path: Path) -> Iterator[Asked]:
+    """Two sites for one test, which stops and starts them."""
+    made = copied(template, tmp_path / "sites")
     yield made
     made.ends.close()
 
@@ -95,6 +133,7 @@ def details(answer: Answer) -> dict[str, Any]:
 
 
 def test_an_application_gets_keys_only_while_it_is_registered_and_both_ends_keep_to_it(asked: Asked) -> None:
+    before = len(asked.events())
     refused = asked.keys(NEW)
     assert refused.status == 401 and details(refused)["code"] == "APPLICATION_NOT_REGISTERED", "its certificate alone is not enough"
     made = asked.manage("/register", asked.wanted())
@@ -119,7 +158,7 @@ def test_an_application_gets_keys_only_while_it_is_registered_and_both_ends_keep
     assert late.status == 400, "the other end knows no such master any more"
     assert NEW not in asked.ends.there_line.far.saes
     assert asked.manage("/withdraw", {"application": NEW, "act": "E-19"}) == {"status": 200, "withdrawn": False, "revoked": 0}
-    assert [kind for kind, facts in asked.events() if facts.get("application") == NEW] == ["application.registered", "application.withdrawn"]
+    assert [kind for kind, _facts in asked.events()[before:]] == ["application.registered", "application.withdrawn"]
 
 
 def test_another_certificate_of_the_same_id_is_refused_until_it_is_the_registered_one(asked: Asked) -> None:
@@ -146,53 +185,62 @@ def test_another_certificate_of_the_same_id_is_refused_until_it_is_the_registere
         ({"line": ""}, "APPLICATION_LINE"), ({"act": "two\nlines"}, "MALFORMED"), ({"more": 1}, "MALFORMED"),
     ],
 )  # fmt: skip
-def test_a_registration_that_does_not_fit_changes_nothing(registering: Asked, changes: dict[str, Any], code: str) -> None:
-    before = (registering.folder / FILE).read_bytes()
+def test_a_registration_that_does_not_fit_changes_nothing(asked: Asked, changes: dict[str, Any], code: str) -> None:
+    before = (asked.folder / FILE).read_bytes()
     if changes.get("certificate"):
-        changes = {"certificate": registering.certificate(SLAVE, RECEIVER).decode(), "application": SLAVE}
-    told = registering.manage("/register", registering.wanted(**changes))
+        changes = {"certificate": asked.certificate(SLAVE, RECEIVER).decode(), "application": SLAVE}
+    told = asked.manage("/register", asked.wanted(**changes))
     assert (told["status"] in (400, 404), told["code"]) == (True, code) and told["zh"] and told["en"]
-    assert (registering.folder / FILE).read_bytes() == before
+    assert (asked.folder / FILE).read_bytes() == before
 
 
-@pytest.fixture(scope="module")
-def registering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    """For what is refused and changes nothing."""
-    made = Asked(tmp_path_factory.mktemp("registering") / "sites")
-    yield made
-    made.ends.close()
+def test_ids_of_others_and_ids_twice_are_refused_and_so_is_changing_who_is_not_there(asked: Asked) -> None:
+    issue_client(asked.folder, "sae-backup", SAE_URI + "sae-backup", now=datetime.now(UTC))
+    taken = asked.wanted(application="sae-backup", certificate=asked.certificate("sae-backup").decode())
+    assert asked.manage("/register", taken)["code"] == "APPLICATION_TAKEN"
+    known = asked.wanted(application="sae-desk", certificate=asked.certificate("sae-desk").decode())
+    assert asked.manage("/register", known)["code"] == "APPLICATION_KNOWN"
+    assert asked.manage("/set", asked.wanted())["code"] == "NO_APPLICATION"
+    assert asked.manage("/withdraw", {"application": "nobody", "act": "E-1"})["code"] == "NO_APPLICATION"
+    assert asked.call("sae-desk", "GET", "/management/v1/applications").status == 401, "an application manages nobody"
 
 
-def test_ids_of_others_and_ids_twice_are_refused_and_so_is_changing_who_is_not_there(registering: Asked) -> None:
-    issue_client(registering.folder, "sae-backup", SAE_URI + "sae-backup", now=datetime.now(UTC))
-    taken = registering.wanted(application="sae-backup", certificate=registering.certificate("sae-backup").decode())
-    assert registering.manage("/register", taken)["code"] == "APPLICATION_TAKEN"
-    known = registering.wanted(application="sae-desk", certificate=registering.certificate("sae-desk").decode())
-    assert registering.manage("/register", known)["code"] == "APPLICATION_KNOWN"
-    assert registering.manage("/set", registering.wanted())["code"] == "NO_APPLICATION"
-    assert registering.manage("/withdraw", {"application": NEW, "act": "E-1"})["code"] == "NO_APPLICATION"
-    assert registering.call("sae-desk", "GET", "/management/v1/applications").status == 401, "an application manages nobody"
+def test_the_description_of_these_routes_is_what_they_take_and_give(asked: Asked) -> None:
+    described = json.loads(asked.call("node", "GET", "/management/v1/openapi.json").body)
+    routes = {(method.upper(), path.removeprefix("/management/v1/")) for path, methods in described["paths"].items() for method in methods}
+    assert routes == {(method, path) for method, path, _handler in ROUTES} - {("GET", "openapi.json")}
+    schemas = described["components"]["schemas"]
+    for name in ("Application", "Applications", "ApplicationWithdrawn"):
+        assert set(schemas[name]["properties"]) == {one.name for one in fields(getattr(views, name))}
+    wanted = asked.wanted()
+    assert set(schemas["ApplicationRequest"]["properties"]) == set(wanted)
+    for name, schema in schemas["ApplicationRequest"]["properties"].items():
+        for bound, step in (("minimum", -1), ("maximum", 1)):
+            if bound in schema:
+                told = asked.manage("/register", {**wanted, name: schema[bound] + step})
+                assert (told["status"], told["code"]) == (400, "MALFORMED"), (name, bound)
+    assert set(schemas["Error"]["properties"]) == set(told) - {"status"}
 
 
 # ---------------------------------------------------------------------------------------------- quota
 
 
-def test_above_the_quota_of_an_hour_it_is_told_when_to_come_again(asked: Asked) -> None:
-    asked.manage("/register", asked.wanted(per_hour=60, burst=4))
-    asked.ends.beat()
-    assert asked.keys(NEW, 4).status == 200
-    refused = asked.keys(NEW)
+def test_above_the_quota_of_an_hour_it_is_told_when_to_come_again(own: Asked) -> None:
+    own.manage("/register", own.wanted(per_hour=60, burst=4))
+    own.ends.beat()
+    assert own.keys(NEW, 4).status == 200
+    refused = own.keys(NEW)
     told = details(refused)
     assert refused.status == 503 and told["code"] == "QUOTA_EXCEEDED" and "配额" in told["zh"]
     assert refused.headers["Retry-After"] == str(told["retry_after_s"]) and 55 <= told["retry_after_s"] <= 60, "60 an hour: one a minute"
-    assert asked.keys("sae-desk").status == 200, "others are not touched by it"
-    assert asked.keys(NEW, 5).headers["Retry-After"] == "3600", "more than it ever gets at once"
-    before = asked.listed()["left"]
-    asked.reopen()
-    assert asked.listed()["left"] == before == 0, "starting anew refills nothing"
-    asked.manage("/set", asked.wanted(certificate="", per_hour=3_600_000_000, burst=9))
-    asked.ends.beat()
-    assert asked.keys(NEW).status == 200
+    assert own.keys("sae-desk").status == 200, "others are not touched by it"
+    assert own.keys(NEW, 5).headers["Retry-After"] == "3600", "more than it ever gets at once"
+    before = own.listed()["left"]
+    own.reopen()
+    assert own.listed()["left"] == before == 0, "starting anew refills nothing"
+    own.manage("/set", own.wanted(certificate="", per_hour=3_600_000_000, burst=9))
+    own.ends.beat()
+    assert own.keys(NEW).status == 200
 
 
 def test_keys_that_nobody_fetches_are_bounded(asked: Asked) -> None:
@@ -210,22 +258,19 @@ def test_keys_that_nobody_fetches_are_bounded(asked: Asked) -> None:
     assert asked.keys(NEW, 3).status == 200
 
 
-def test_priority_reaches_what_is_kept_back(tmp_path: Path) -> None:
-    made = Asked(tmp_path / "sites")
-    made.ends.close()
-    path = made.folder / "kme.json"
-    path.write_bytes(path.read_bytes().replace(b'"kept_back":0', b'"kept_back":18'))
-    made.ends.open()
+def test_priority_reaches_what_is_kept_back(template: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    shutil.copytree(template, folder)
+    path = folder / SENDER / "kme.json"
+    path.write_bytes(path.read_bytes().replace(b'"kept_back":0', b'"kept_back":98'))
+    made = copied(folder, tmp_path / "sites")
     try:
-        made.ends.bring_file(40)
         for name, priority in ((NEW, 3), ("sae-desk", 0)):
             verb = "/register" if name == NEW else "/set"
             wanted = made.wanted(application=name, certificate=made.certificate(name).decode(), priority=priority, burst=50)
             assert made.manage(verb, wanted)["status"] == 200
         made.ends.beat()
-        assert made.keys("sae-desk", 3).status == 503
-        assert made.keys("sae-desk", 2).status == 200
-        assert made.keys("sae-desk").status == 503
+        assert [made.keys("sae-desk", number).status for number in (3, 2, 1)] == [503, 200, 503], "of 100 keys of this end, 98 are kept back"
         assert made.keys(NEW, 10).status == 200
     finally:
         made.ends.close()
@@ -234,28 +279,28 @@ def test_priority_reaches_what_is_kept_back(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- on disk, over restarts
 
 
-def test_the_list_outlives_a_restart_and_a_withdrawn_one_of_the_configuration_stays_out(asked: Asked) -> None:
-    assert asked.listed("sae-desk")["fingerprint"] == certificates.describe(asked.certificate("sae-desk")).fingerprint
-    asked.manage("/register", asked.wanted())
-    asked.manage("/withdraw", {"application": "sae-desk", "act": "E-2"})
-    before = asked.manage("")
-    asked.reopen()
-    assert asked.manage("") == {**before, "applications": [{**one, "known_there": one["state"] == REGISTERED} for one in before["applications"]]}
-    assert asked.keys("sae-desk").status == 401 and asked.keys(NEW).status == 200 and asked.keys("sae-broker").status == 200
-    assert "sae-desk" not in json.loads(asked.call("node", "GET", "/management/v1/status").body)["saes"]
-    again = asked.wanted(application="sae-desk", certificate=asked.certificate("sae-desk").decode(), line="")
-    assert asked.manage("/register", again)["state"] == REGISTERED
-    assert details(asked.keys("sae-desk"))["code"] == "APPLICATION_NOT_TOLD"
-    asked.ends.beat()
-    assert asked.keys("sae-desk").status == 200
+def test_the_list_outlives_a_restart_and_a_withdrawn_one_of_the_configuration_stays_out(own: Asked) -> None:
+    assert own.listed("sae-desk")["fingerprint"] == certificates.describe(own.certificate("sae-desk")).fingerprint
+    own.manage("/register", own.wanted())
+    own.manage("/withdraw", {"application": "sae-desk", "act": "E-2"})
+    before = own.manage("")
+    own.reopen()
+    assert own.manage("") == {**before, "applications": [{**one, "known_there": one["state"] == REGISTERED} for one in before["applications"]]}
+    assert own.keys("sae-desk").status == 401 and own.keys(NEW).status == 200 and own.keys("sae-broker").status == 200
+    assert "sae-desk" not in json.loads(own.call("node", "GET", "/management/v1/status").body)["saes"]
+    again = own.wanted(application="sae-desk", certificate=own.certificate("sae-desk").decode(), line="")
+    assert own.manage("/register", again)["state"] == REGISTERED
+    assert details(own.keys("sae-desk"))["code"] == "APPLICATION_NOT_TOLD"
+    own.ends.beat()
+    assert own.keys("sae-desk").status == 200
 
 
 @pytest.mark.parametrize("harm", ["damaged", "older", "missing", "open"])
-def test_with_a_list_in_doubt_nobody_is_admitted_until_it_is_made_anew(asked: Asked, harm: str) -> None:
-    path = asked.folder / FILE
+def test_with_a_list_in_doubt_nobody_is_admitted_until_it_is_made_anew(own: Asked, harm: str) -> None:
+    path = own.folder / FILE
     first = path.read_bytes()
-    asked.manage("/withdraw", {"application": "sae-desk", "act": "E-3"})
-    asked.ends.close()
+    own.manage("/withdraw", {"application": "sae-desk", "act": "E-3"})
+    own.ends.close()
     if harm == "damaged":
         path.write_bytes(path.read_bytes().replace(b"withdrawn", b"registered"))
     elif harm == "older":
@@ -264,35 +309,35 @@ def test_with_a_list_in_doubt_nobody_is_admitted_until_it_is_made_anew(asked: As
         path.unlink()
     else:
         path.chmod(0o640)
-    asked.ends.open()
-    asked.ends.beat()
-    told = asked.manage("")
+    own.ends.open()
+    own.ends.beat()
+    told = own.manage("")
     assert (told["problem"], told["applications"]) == ("damaged" if harm == "open" else harm, [])
-    assert [asked.keys(name).status for name in ("sae-broker", "sae-desk", NEW)] == [401, 401, 401]
-    assert asked.events()[-1] == ("application.list-refused", {"cause": told["problem"]})
-    own = asked.wanted(application="sae-broker", certificate=asked.certificate("sae-broker").decode(), line="")
-    assert asked.manage("/register", own)["status"] == 200
-    assert asked.manage("")["problem"] == "" and asked.events()[-1][1]["anew"] == 1
-    assert asked.keys("sae-broker").status == 200
-    asked.reopen()
-    assert asked.manage("")["problem"] == ""
-    assert asked.keys("sae-broker").status == 200
+    assert [own.keys(name).status for name in ("sae-broker", "sae-desk", NEW)] == [401, 401, 401]
+    assert own.events()[-1] == ("application.list-refused", {"cause": told["problem"]})
+    again = own.wanted(application="sae-broker", certificate=own.certificate("sae-broker").decode(), line="")
+    assert own.manage("/register", again)["status"] == 200
+    assert own.manage("")["problem"] == "" and own.events()[-1][1]["anew"] == 1
+    assert own.keys("sae-broker").status == 200
+    own.reopen()
+    assert own.manage("")["problem"] == ""
+    assert own.keys("sae-broker").status == 200
 
 
-def test_a_change_that_only_the_file_knows_is_told_and_one_that_the_store_refuses_is_undone(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_only_the_file_knows_is_told_and_one_that_the_store_refuses_is_undone(own: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(work: Any) -> Any:
         raise StorageFailed("磁盘已满", "the disk is full", code="STORAGE_FAILED")
 
     with monkeypatch.context() as patch:
-        patch.setattr(asked.entity.store.core, "change", broken)
-        assert asked.manage("/register", asked.wanted())["status"] == 503
-        assert asked.keys(NEW).status == 401
-        assert asked.manage("/withdraw", {"application": "sae-desk", "act": "E-4"})["status"] == 503
-        assert asked.keys("sae-desk").status == 401, "a withdrawal holds from the moment its file is written"
-    asked.reopen()
-    assert NEW not in [one["application"] for one in asked.manage("")["applications"]]
-    assert asked.listed("sae-desk")["state"] == WITHDRAWN
-    assert "application.list-found" in [kind for kind, _facts in asked.events()]
+        patch.setattr(own.entity.store.core, "change", broken)
+        assert own.manage("/register", own.wanted())["status"] == 503
+        assert own.keys(NEW).status == 401
+        assert own.manage("/withdraw", {"application": "sae-desk", "act": "E-4"})["status"] == 503
+        assert own.keys("sae-desk").status == 401, "a withdrawal holds from the moment its file is written"
+    own.reopen()
+    assert NEW not in [one["application"] for one in own.manage("")["applications"]]
+    assert own.listed("sae-desk")["state"] == WITHDRAWN
+    assert "application.list-found" in [kind for kind, _facts in own.events()]
 
 
 applications = st.builds(
@@ -323,12 +368,11 @@ def test_every_change_of_one_byte_of_the_file_is_found() -> None:
 # ------------------------------------------------------------------------------------------- the other end
 
 
-def test_an_application_of_one_line_gets_nothing_of_another(asked: Asked) -> None:
+def test_an_application_of_one_line_gets_nothing_of_another(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     asked.manage("/register", asked.wanted())
     asked.ends.beat()
-    asked.entity.applications._listed = {  # as if the site had a second line
-        **asked.entity.applications._listed, NEW: replace(asked.entity.applications._listed[NEW], line="other"),
-    }  # fmt: skip
+    listed = asked.entity.applications._listed
+    monkeypatch.setattr(asked.entity.applications, "_listed", {**listed, NEW: replace(listed[NEW], line="other")})  # as if there were a second line
     for answer in (asked.keys(NEW), asked.call(NEW, "GET", f"/api/v1/keys/{SLAVE}/status")):
         assert answer.status == 400
 
@@ -353,6 +397,8 @@ def test_a_list_that_the_other_end_tells_wrongly_is_refused_and_it_is_told_anew_
     asked.ends.receiver.close()
     asked.ends.receiver = Entity(asked.ends.folders[RECEIVER], "")
     asked.ends.there._other = asked.ends.receiver
+    asked.ends.there_line._link._caller = asked.ends.back  # type: ignore[assignment]  # the same calls
+    asked.ends.back._caller = asked.ends.receiver
     assert NEW not in asked.ends.there_line.far.saes
     asked.ends.beat()
     assert NEW in asked.ends.there_line.far.saes and asked.listed()["known_there"]
