@@ -26,6 +26,7 @@ from workbench.operations import Operation
 from workbench_qkd import (
     applications,
     auditing,
+    bandwidth,
     charge_restoring,
     charge_schema,
     charging,
@@ -65,7 +66,7 @@ def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
 
 @hookimpl
 def workbench_settings() -> Sequence[Setting]:
-    return schema.SETTINGS
+    return (*schema.SETTINGS, *bandwidth.SETTINGS)
 
 
 @hookimpl

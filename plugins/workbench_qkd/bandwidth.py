@@ -9,12 +9,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from workbench.contracts import Setting
 from workbench.domain.party import PartyId
 from workbench.errors import PeerUnavailable, StartRefused
 from workbench.operations import Reply
 from workbench_qkd.pacing import SMALL_BYTES, Level, Rate, full, taken, wait_ns
 
 SETTING: Final = "qkd.bandwidth"
+SETTINGS: Final = (
+    Setting(
+        SETTING, dict, {}, "",
+        "通道 qkd 发往每家机构的带宽配额：{机构: {\"bytes_per_s\": 每秒字节数, \"burst\": 一次字节数，缺省一秒的量}}；0 或不写为不限，否则至少 262144。大消息等候而不失败，小消息不等。启动时读取",
+        "bandwidth quota of the channel qkd towards each institution: {institution: {\"bytes_per_s\": n, \"burst\": n, a second's worth unless stated}}; 0 or"
+        " not named for no limit, else at least 262144. Large messages wait instead of failing, small ones never wait. Read at start",
+    ),
+)
 _MEMBERS: Final = ({"bytes_per_s"}, {"bytes_per_s", "burst"})
 
 
@@ -143,4 +152,4 @@ def _used_up(partner: PartyId, rate: Rate, limit_s: float) -> PeerUnavailable:
     )
 
 
-__all__ = ["SETTING", "Bandwidth", "BandwidthInfo", "rates"]
+__all__ = ["SETTING", "SETTINGS", "Bandwidth", "BandwidthInfo", "rates"]

@@ -138,7 +138,7 @@ class LineInfo(Reply):
 
 
 class StatusReply(Reply):
-    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence. bandwidth: of the partners that lines lead to."""
+    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence."""
 
     is_configured: bool
     problem_zh: str

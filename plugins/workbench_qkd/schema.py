@@ -269,11 +269,5 @@ SETTINGS = (
         "group of the key exchange of links of the channel qkd: curveSM2MLKEM768 (suite TLS_SM4_GCM_SM3) or X25519MLKEM768 (TLS_AES_256_GCM_SHA384). The same at both"
         " ends; a node whose library lacks it does not start, and nothing else is used. Read at start",
     ),
-    Setting(
-        "qkd.bandwidth", dict, {}, "",
-        "通道 qkd 发往每家机构的带宽配额：{机构: {\"bytes_per_s\": 每秒字节数, \"burst\": 一次字节数，缺省一秒的量}}；0 或不写为不限，否则至少 262144。大消息等候而不失败，小消息不等。启动时读取",
-        "bandwidth quota of the channel qkd towards each institution: {institution: {\"bytes_per_s\": n, \"burst\": n, a second's worth unless stated}}; 0 or"
-        " not named for no limit, else at least 262144. Large messages wait instead of failing, small ones never wait. Read at start",
-    ),
     Setting("qkd.count_minutes", int, 10, "min", "把密钥去向的计数写成一条证据的间隔", "pause between entries that count what became of keys"),
 )  # fmt: skip

@@ -278,6 +278,29 @@ class Entity:
 
     # ----------------------------------------------------------------------------------------- private
 
+    def _delivered(self, value: Any) -> DeliveredKey:  # Any: KeyValue
+        """A key on its way out; the store's buffer is overwritten at once."""
+        given = DeliveredKey(
+            key_id=str(value.key_id),
+            value=bytes(value.value),
+            block=value.block,
+            provenance=str(value.provenance),
+            source=self.lines[value.line].source.name,
+            line=value.line,
+        )
+        value.wipe()
+        return given
+
+    def _check_identity(self) -> None:
+        pair = KeyAndCertificate(self.secrets.tls_key, self.certificate)
+        facts = certificates.describe(self.certificate)
+        if facts.uris != (site_config.KME_URI + self.config.kme,) or not certificates.key_matches(pair):
+            raise StartRefused(
+                f"站点 {self.config.site} 的证书与配置不符：请运维人员核对 kme.pem",
+                f"the certificate of site {self.config.site} does not fit its configuration: operators check kme.pem",
+                code="KME_IDENTITY",
+            )
+
     def _require_line(self, sae: str, line: str) -> None:
         """Return if an application may use this line now. Raises Refused OTHER_LINE, KeyUnavailable APPLICATION_NOT_TOLD."""
         found = self.applications.registered(sae)
@@ -305,29 +328,6 @@ class Entity:
     def _applications_changed(self) -> None:
         for end in self.lines.values():
             end.wake()
-
-    def _delivered(self, value: Any) -> DeliveredKey:  # Any: KeyValue
-        """A key on its way out; the store's buffer is overwritten at once."""
-        given = DeliveredKey(
-            key_id=str(value.key_id),
-            value=bytes(value.value),
-            block=value.block,
-            provenance=str(value.provenance),
-            source=self.lines[value.line].source.name,
-            line=value.line,
-        )
-        value.wipe()
-        return given
-
-    def _check_identity(self) -> None:
-        pair = KeyAndCertificate(self.secrets.tls_key, self.certificate)
-        facts = certificates.describe(self.certificate)
-        if facts.uris != (site_config.KME_URI + self.config.kme,) or not certificates.key_matches(pair):
-            raise StartRefused(
-                f"站点 {self.config.site} 的证书与配置不符：请运维人员核对 kme.pem",
-                f"the certificate of site {self.config.site} does not fit its configuration: operators check kme.pem",
-                code="KME_IDENTITY",
-            )
 
     def _open_device(self) -> Device:
         path, secret = self.folder / "device.json", str(self.secrets.device.get("passphrase", ""))

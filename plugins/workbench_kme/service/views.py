@@ -185,6 +185,41 @@ class LeakReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Application:
+    """An SAE of the site. left: keys it may take at once now; reserved: keys it has that its far applications have not all
+    fetched; known_there: whether the far end of its line serves it."""
+
+    application: str
+    fingerprint: str
+    line: str
+    per_hour: int
+    burst: int
+    most_reserved: int
+    priority: int
+    state: str
+    since_ms: int
+    left: int
+    reserved: int
+    known_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Applications:
+    """problem: "" or `damaged`, `older`, `missing`: the list is in doubt and nobody is admitted until it is made anew."""
+
+    problem: str
+    applications: list[Application]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationWithdrawn:
+    """withdrawn: False when it was before. revoked: keys it had that its far applications had not all fetched."""
+
+    withdrawn: bool
+    revoked: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChargePool:
     """Charge keys of one person's medium. live: session keys delivered and not ended; days_left: -1 where none is used."""
 
@@ -233,41 +268,6 @@ class ChargesRevoked:
     revoked: int
     pools: int
     sessions: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """An SAE of the site. left: keys it may take at once now; reserved: keys it has that its far applications have not all
-    fetched; known_there: whether the far end of its line serves it."""
-
-    application: str
-    fingerprint: str
-    line: str
-    per_hour: int
-    burst: int
-    most_reserved: int
-    priority: int
-    state: str
-    since_ms: int
-    left: int
-    reserved: int
-    known_there: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Applications:
-    """problem: "" or `damaged`, `older`, `missing`: the list is in doubt and nobody is admitted until it is made anew."""
-
-    problem: str
-    applications: list[Application]
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationWithdrawn:
-    """withdrawn: False when it was before. revoked: keys it had that its far applications had not all fetched."""
-
-    withdrawn: bool
-    revoked: int
 
 
 @dataclass(frozen=True, slots=True)
