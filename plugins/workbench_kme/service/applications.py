@@ -82,7 +82,7 @@ def format_list(number: int, applications: Sequence[Application]) -> bytes:
 def parse_list(data: bytes) -> tuple[int, dict[str, Application]]:
     """(number, applications by id). Raises ValueError for anything that `format_list` does not write."""
     try:
-        value = canonical.parse_object(data)
+        value: dict[str, Any] = canonical.parse_object(data)
         if set(value) != {"v", "number", "applications", "digest"} or value["v"] != 1:
             raise ValueError("other members")
         number, found = value["number"], [_application(one) for one in value["applications"]]
