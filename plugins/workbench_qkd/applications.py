@@ -113,8 +113,7 @@ def _withdraw(ctx: OperationContext, request: ApplicationName) -> WithdrawnReply
     host = ctx.host
     told = service_of(host).client().withdraw_application(request.application, act=ctx.caller.person.token)
     values = {"application": request.application, "revoked": str(told.revoked), "reason": request.reason}
-    if told.withdrawn or told.revoked:
-        host.store.write(lambda tx: host.evidence.append(tx, "qkd.application_withdrawn", values, actor=ctx.caller.person.token))
+    host.store.write(lambda tx: host.evidence.append(tx, "qkd.application_withdrawn", values, actor=ctx.caller.person.token))
     return WithdrawnReply(application=request.application, withdrawn=told.withdrawn, revoked=told.revoked)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from workbench.contracts import Migration, Transaction
 from workbench.crypto import canonical, certificates, sm3
-from workbench.errors import InvalidRequest, NotFound, Refused, VerificationError, WorkbenchError
+from workbench.errors import InvalidRequest, NotFound, Refused, StorageFailed, VerificationError, WorkbenchError
 from workbench_kme.keys import KeyStore, Quota, limiting
 from workbench_kme.keys.rows import add_event
 from workbench_kme.service.config import SAE_URI, SiteConfig, is_id, is_name
@@ -142,6 +142,8 @@ class Applications:
         self._path, self._config, self._store, self._authority = folder / FILE, config, store, authority
         self._lock = threading.Lock()
         self._listed: Mapping[str, Application] = {}
+        self._unwritten: set[str] = set()
+        """Withdrawn in the file, and not yet as an event: withdrawing again writes it."""
         self.problem = ""
         self.changed: Callable[[], None] = lambda: None
         """Called after every change, without a lock."""
@@ -214,9 +216,10 @@ class Applications:
         Raises NotFound NO_APPLICATION.
         """
         with self._lock:
-            if sae in self._listed and self.registered(sae) is None:
+            found = self._listed.get(sae)
+            if found is not None and not found.is_registered and sae not in self._unwritten:
                 return False
-            self._keep(replace(self._require(sae), state=WITHDRAWN), "application.withdrawn", act)
+            self._keep(replace(found or self._require(sae), state=WITHDRAWN), "application.withdrawn", act)
         self.changed()
         return True
 
@@ -273,10 +276,18 @@ class Applications:
         is_anew, before = bool(self.problem), self._listed
         after = {**({} if is_anew else before), made.application: made}
         number = self._number() + 1
-        former = None if is_anew else self._path.read_bytes()
-        self._write(format_list(number, [after[name] for name in sorted(after)]))
+        try:
+            former = None if is_anew else self._path.read_bytes()
+            self._write(format_list(number, [after[name] for name in sorted(after)]))
+        except OSError as error:
+            raise StorageFailed(
+                "应用登记表写不进磁盘，未作改动：请运维人员检查磁盘与文件夹",
+                "the list of applications cannot be written to disk and nothing was changed: operators check disk and folder",
+                code="STORAGE_FAILED",
+            ) from error
         if not made.is_registered:
             self._listed = after  # whatever fails now: it is admitted no more
+            self._unwritten.add(made.application)
 
         def work(tx: Transaction, now: int) -> None:
             if is_anew:
@@ -300,6 +311,7 @@ class Applications:
                 self._write(former)
             raise
         self._listed, self.problem = after, ""
+        self._unwritten.discard(made.application)
         return made
 
     def _number(self) -> int:

@@ -334,10 +334,17 @@ def test_a_change_that_only_the_file_knows_is_told_and_one_that_the_store_refuse
         assert own.keys(NEW).status == 401
         assert own.manage("/withdraw", {"application": "sae-desk", "act": "E-4"})["status"] == 503
         assert own.keys("sae-desk").status == 401, "a withdrawal holds from the moment its file is written"
+        assert own.manage("/withdraw", {"application": "sae-broker", "act": "E-5"})["status"] == 503
+    assert own.manage("/withdraw", {"application": "sae-broker", "act": "E-6"})["withdrawn"], "what no event has told yet is told"
+    assert own.events()[-1][1]["application"] == "sae-broker"
+    (own.folder / FILE).with_suffix(".new").mkdir()
+    told = own.manage("/register", own.wanted())
+    assert (told["status"], told["code"]) == (503, "STORAGE_FAILED") and own.keys(NEW).status == 401
+    (own.folder / FILE).with_suffix(".new").rmdir()
     own.reopen()
     assert NEW not in [one["application"] for one in own.manage("")["applications"]]
     assert own.listed("sae-desk")["state"] == WITHDRAWN
-    assert "application.list-found" in [kind for kind, _facts in own.events()]
+    assert own.keys("sae-broker").status == 401
 
 
 applications = st.builds(
