@@ -49,7 +49,7 @@ def rates(setting: Any) -> dict[str, Rate]:  # Any: out of the settings file, ch
             if not isinstance(one, dict) or set(one) not in _MEMBERS or any(type(value) is not int for value in one.values()):
                 raise ValueError(party)
             if one["bytes_per_s"]:
-                found[str(party)] = Rate(one["bytes_per_s"], one.get("burst", one["bytes_per_s"]))
+                found[str(party)] = Rate(one["bytes_per_s"], one["burst" if "burst" in one else "bytes_per_s"])
         return found
     except ValueError as error:
         raise StartRefused(

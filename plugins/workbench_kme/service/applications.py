@@ -302,7 +302,7 @@ class Applications:
                 "application": made.application, "fingerprint": made.fingerprint, "per_hour": made.per_hour, "burst": made.burst,
                 "most_reserved": made.most_reserved, "priority": made.priority, "act": act,
             }  # fmt: skip
-            add_event(tx, now, kind, made.line, anew=int(is_anew), **facts)
+            add_event(tx, now, kind, made.line, key_ids=(), anew=int(is_anew), **facts)
 
         try:
             self._store.core.change(work)

@@ -90,7 +90,7 @@ def service_unavailable(message: str, code: str, *, stored: int = -1, retry_afte
     return Refusal(
         503,
         message,
-        [*details, {"retry_after_s": retry_after_s}, {"code": code}, *([{"zh": zh}] if zh else [])],
+        [*details, {"retry_after_s": retry_after_s}, *([{"zh": zh}] if zh else []), {"code": code}],
         headers={"Retry-After": str(retry_after_s)},
     )
 

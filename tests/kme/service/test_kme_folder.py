@@ -303,7 +303,8 @@ def entity(tmp_path: Path) -> Iterator[Entity]:
 
 def ask(entity: Entity, path: str) -> tuple[int, Any]:
     """A request of the SAE as the listener hands it over."""
-    call = Call("GET", path, (), "", b"", ("sae", "sae-broker"), "")
+    pinned = certificates.describe((entity.folder / "clients" / "sae-broker.pem").read_bytes()).fingerprint
+    call = Call("GET", path, (), "", b"", ("sae", "sae-broker"), pinned)
     answer = delivery.answer(entity, call)
     return answer.status, json.loads(answer.body)
 

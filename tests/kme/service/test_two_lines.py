@@ -18,6 +18,7 @@ from workbench_kme.service.sites import LinePlan, make_sites
 from workbench_kme.sources.imported import make_key_file
 from workbench_qkd.connecting import place
 
+from workbench.crypto import certificates
 from workbench.errors import PeerUnavailable
 
 SECOND = "metro-2"
@@ -84,7 +85,8 @@ class Sites:
 
 
 def ask(entity: Entity, sae: str, path: str, query: tuple[tuple[str, str], ...] = ()) -> tuple[int, Any]:
-    answer = delivery.answer(entity, Call("GET", path, query, "", b"", ("sae", sae), ""))
+    pinned = certificates.describe((entity.folder / "clients" / f"{sae}.pem").read_bytes()).fingerprint
+    answer = delivery.answer(entity, Call("GET", path, query, "", b"", ("sae", sae), pinned))
     return answer.status, json.loads(answer.body)
 
 
