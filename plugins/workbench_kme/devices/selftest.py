@@ -20,13 +20,14 @@ Answer: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """One known answer: name, where the answer comes from, whether it was given."""
+    """One known answer: name, where the answer comes from, whether it was given. algorithm: "device" for its own keys."""
 
     __test__ = False  # not a test of pytest
 
     name: str
     source: str
     passed: bool
+    algorithm: str = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,27 @@ def run(answers: Sequence[Answer] | None = None) -> SelfTestReport:
     An algorithm without an answer fails by name: a list that was cut short must not pass.
     """
     chosen = known_answers() if answers is None else answers
-    results = [TestResult(one["name"], one["source"], _holds(one)) for one in chosen]
+    results = [TestResult(one["name"], one["source"], _holds(one), one["algorithm"]) for one in chosen]
     missing = sorted(set(_TESTS) - {one["algorithm"] for one in chosen})
-    results += [TestResult(name, "no known answer at hand", False) for name in missing]
+    results += [TestResult(name, "no known answer at hand", False, name) for name in missing]
     return SelfTestReport(tuple(results))
 
 
 @cache
 def known_answers() -> tuple[Answer, ...]:
     """The published answers that come with the package."""
-    text = resources.files("workbench_kme.devices").joinpath("known_answers.json").read_text("utf-8")
-    return tuple(json.loads(text)["tests"])
+    return tuple(json.loads(_file())["tests"])
+
+
+@cache
+def vectors_version() -> str:
+    """Which answers these are: their number and the beginning of the file's SM3 digest, so that a changed file shows."""
+    return f"{json.loads(_file())['version']}/{sm3.digest(_file()).hex()[:16]}"
+
+
+@cache
+def _file() -> bytes:
+    return resources.files("workbench_kme.devices").joinpath("known_answers.json").read_bytes()
 
 
 def _holds(answer: Answer) -> bool:

@@ -288,6 +288,10 @@ class ManagementClient:
         """The newest run."""
         return _view(views.SelfTest, self._get("selftest"))
 
+    def self_tests(self, *, limit: int = 100) -> list[views.Check]:
+        """The checks that were made, newest first."""
+        return _views(views.Check, self._get(f"selftest/checks?limit={limit}"), "checks")
+
     def simulate(
         self, *, preset: str, pulses: int, kind: str = "intercept-resend", fraction: float = 0.0, seed: bytes = b""
     ) -> views.Block:

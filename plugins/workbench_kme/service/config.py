@@ -21,6 +21,8 @@ SECRETS_PURPOSE = "kme-site"
 POLICIES = ("qkd-required", "hybrid-required", "pqc-only")
 ROLES = ("sender", "receiver")
 MAX_CONFIG_BYTES = 1 << 20
+SELF_TEST_HOURS = 24
+MOST_SELF_TEST_HOURS = 720
 
 _ID = re.compile(r"[a-z][a-z0-9-]{1,30}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -79,7 +81,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class SiteConfig:
-    """`kme.json`."""
+    """`kme.json`. self_test_hours: pause between two self-tests; 0 for none, where every line is a demonstration."""
 
     site: str
     kme: str
@@ -90,6 +92,7 @@ class SiteConfig:
     quota: Quota
     device: Mapping[str, Any]
     lines: tuple[LineConfig, ...]
+    self_test_hours: int = SELF_TEST_HOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ def format_config(config: SiteConfig) -> bytes:
             },
             "device": dict(config.device),
             "lines": [_line_as_json(line) for line in config.lines],
+            "self_test_hours": config.self_test_hours,
         }
     )
     if parse_config(data) != config:
@@ -159,7 +163,7 @@ def parse_config(data: bytes) -> SiteConfig:
     except VerificationError as error:
         raise ValueError("kme.json is not canonical JSON") from error
     names = {"v", "site", "kme", "address", "link_address", "saes", "node_fingerprint", "quota", "device", "lines"}
-    _members(value, names, "kme.json")
+    _members({"self_test_hours": SELF_TEST_HOURS} | value, names | {"self_test_hours"}, "kme.json")
     _check(value["v"] == 1, "v")
     site, kme = _text(value, "site", is_id), _text(value, "kme", is_name)
     saes = _names(value["saes"], "saes")
@@ -171,6 +175,9 @@ def parse_config(data: bytes) -> SiteConfig:
     others = [sae for line in lines for sae in line.peer.saes]
     _check(len(set(others)) == len(others) and not set(others) & set(saes), "saes: one SAE at two sites or lines")
     _check(kme not in {line.peer.kme for line in lines}, "lines: a line to this KME itself")
+    hours = _whole(value, "self_test_hours", 0, MOST_SELF_TEST_HOURS) if "self_test_hours" in value else SELF_TEST_HOURS
+    only_shown = bool(lines) and all(line.demonstration for line in lines)
+    _check(hours > 0 or only_shown, "self_test_hours: 0 is for demonstrations only")
     return SiteConfig(
         site=site,
         kme=kme,
@@ -181,6 +188,7 @@ def parse_config(data: bytes) -> SiteConfig:
         quota=_parse_quota(value["quota"]),
         device=_of(value, "device", dict),
         lines=lines,
+        self_test_hours=hours,
     )
 
 

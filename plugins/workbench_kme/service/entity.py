@@ -5,6 +5,7 @@ Document: key-delivery.md sections 5 to 8. Synchronous and thread-safe; listenin
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,7 @@ from workbench.crypto.certificates import KeyAndCertificate
 from workbench.errors import KeyUnavailable, NotFound, Refused, SelfTestFailed, StartRefused
 from workbench.store import Database
 from workbench_kme.devices import Device, create_soft, open_soft
+from workbench_kme.devices.selftest import vectors_version
 from workbench_kme.keys import KEY_MIGRATIONS, KeyStore, Provenance
 from workbench_kme.keys import Line as KeyLine
 from workbench_kme.keys import Quota as KeyQuota
@@ -25,6 +27,7 @@ from workbench_kme.keys.charge import ChargePools
 from workbench_kme.keys.rows import add_event
 from workbench_kme.service import config as site_config
 from workbench_kme.service.applications import APPLICATION_MIGRATIONS, Applications
+from workbench_kme.service.checking import Checks, Found, Schedule
 from workbench_kme.service.config import LineConfig, LineSecrets
 from workbench_kme.service.journal import Journal
 from workbench_kme.service.line import LineEnd
@@ -40,7 +43,7 @@ from workbench_kme.service.standard import (
     DeliveredKey,
     KeyRequest,
 )
-from workbench_kme.service.views import Test
+from workbench_kme.service.views import SelfTest, Test
 from workbench_kme.service.wire import unavailable
 from workbench_kme.sources import KeySource, SourceContext, source_class
 
@@ -84,13 +87,16 @@ class Entity:
         kept = {one.line: self._secrets_of(one) for one in self.config.lines}
         sources = {one.line: self._source(one, kept[one.line]) for one in self.config.lines}
         self.started_ms = now_ms()
-        self.self_tested_ms = self.started_ms
         self._distils: bool | None = None
+        self._testing = threading.Lock()
         database = Database(
             folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS, *APPLICATION_MIGRATIONS), reserve_bytes=0, now_ms=now_ms
         )
+        self.checks = Checks(database)
         try:
+            began_s = time.monotonic()
             self.device = self._open_device()
+            self._write_check("start", began_s)  # before a device that failed keeps this KME from opening
             self.session = self.device.open_session()
             quota = self.config.quota
             self.store = KeyStore(
@@ -115,14 +121,24 @@ class Entity:
         self._database = database
         self.applications.is_elsewhere = self._is_elsewhere
         self.applications.changed = self._applications_changed
+        self.schedule = Schedule(
+            self.config.self_test_hours,
+            check=lambda: self.self_test("schedule"),
+            last_ms=lambda: self.last_self_test().time_ms,
+            may=lambda: self.enabled,
+            now_ms=now_ms,
+        )
 
     def start(self) -> None:
         """Begin to make keys and to watch the other ends."""
+        self.checks.tell(self.store.core)
+        self.schedule.start()
         for line in self.lines.values():
             line.start()
 
     def close(self) -> None:
         """Stop everything and let go of the folder."""
+        self.schedule.close()
         for line in self.lines.values():
             line.close()
         self.store.close()
@@ -234,25 +250,31 @@ class Entity:
         """One line of what happened, in the order of the key store's own: the node copies it into its evidence."""
         self.store.core.change(lambda tx, now: add_event(tx, now, kind, line, key_ids=(), **facts))
 
-    def self_test(self) -> bool:
+    def self_test(self, cause: str = "asked") -> bool:
         """Run all known answers; a wrong one disables everything until all are right again. Whether they are.
 
         The distillation's are among them where a line simulates: about ten seconds where its code is compiled first.
         """
-        if any(end.source.simulates for end in self.lines.values()):
-            self._distils = _distils()
-        report = self.device.selftest()
-        self.self_tested_ms = self.now_ms()
-        failed = [one.name for one in self.test_results() if not one.passed]
-        self.record("device.self-test", "", passed=int(self.enabled), failed=" ".join(failed), run=len(report.results))
-        for end in self.lines.values():
-            end.alarms.hold("self-test", not self.enabled)
-        return self.enabled
+        with self._testing:
+            began_s = time.monotonic()
+            if any(end.source.simulates for end in self.lines.values()):
+                self._distils = _distils()
+            self.device.selftest()
+            self._note_check(cause, began_s)
+            return self.enabled
+
+    def last_self_test(self) -> SelfTest:
+        """The newest check as it is written down."""
+        found = self.checks.newest(self.config.self_test_hours)
+        assert found is not None, "one is written down before this KME opens"
+        return found
 
     def test_results(self) -> list[Test]:
         """The newest answer to every known question."""
-        found = [Test(one.name, one.passed) for one in self.device.report.results]
-        return found if self._distils is None else [*found, Test("distillation", self._distils)]
+        found = [Test(one.name, one.passed, one.algorithm, one.source) for one in self.device.report.results]
+        if self._distils is None:
+            return found
+        return [*found, Test("distillation", self._distils, "distillation", "workbench_kme.distill.known_answers")]
 
     @property
     def enabled(self) -> bool:
@@ -262,9 +284,11 @@ class Entity:
     def check_distillation(self) -> None:
         """Return if this machine may distil; asked before every block, tested before the first. KeyUnavailable."""
         if self._distils is None:
-            self._distils = _distils()
-            if not self._distils:
-                self.self_test()
+            with self._testing:
+                if self._distils is None:
+                    began_s = time.monotonic()
+                    self._distils = _distils()
+                    self._note_check("first-block", began_s)
         if not self._distils:
             raise unavailable("DEVICE_DISABLED", "密钥提炼自检未通过，已停用", "the distillation failed its self-test")
 
@@ -277,6 +301,17 @@ class Entity:
             return "0"
 
     # ----------------------------------------------------------------------------------------- private
+
+    def _write_check(self, cause: str, began_s: float) -> None:
+        took_ms = round((time.monotonic() - began_s) * 1000)
+        self.checks.add(Found(self.now_ms(), took_ms, cause, self.test_results(), vectors_version(), self.version))
+
+    def _note_check(self, cause: str, began_s: float) -> None:
+        """Write the newest answers down, tell them, and let the alarm stand or end."""
+        self._write_check(cause, began_s)
+        self.checks.tell(self.store.core)
+        for end in self.lines.values():
+            end.alarms.hold("self-test", not self.enabled)
 
     def _delivered(self, value: Any) -> DeliveredKey:  # Any: KeyValue
         """A key on its way out; the store's buffer is overwritten at once."""

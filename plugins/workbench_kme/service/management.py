@@ -396,8 +396,12 @@ def _last_self_test(entity: Entity, _path: tuple[str, ...], query: Query, _body:
 
 
 def _self_test_view(entity: Entity) -> dict[str, Any]:
-    tests = entity.test_results()
-    return views.as_json(views.SelfTest(entity.self_tested_ms, bool(tests) and all(one.passed for one in tests), tests))
+    return views.as_json(entity.last_self_test())
+
+
+def _checks(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
+    asking.only(query, "limit")
+    return {"checks": [views.as_json(one) for one in entity.checks.listed(asking.limit(query, 100))]}
 
 
 def _simulate(_entity: Entity, _path: tuple[str, ...], query: Query, body: Body) -> dict[str, Any]:
@@ -454,6 +458,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         *registering.ROUTES,
         ("POST", "selftest", _self_test),
         ("GET", "selftest", _last_self_test),
+        ("GET", "selftest/checks", _checks),
         ("POST", "simulate", _simulate),
     )
 )

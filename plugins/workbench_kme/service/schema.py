@@ -66,5 +66,23 @@ SERVICE_MIGRATIONS: tuple[Migration, ...] = (
         CREATE INDEX service_told_line ON service_told (line, number);
         """,
     ),
+    Migration(
+        "service",
+        2,
+        """
+        -- Self-tests, the newest ones. tests: canonical JSON; told: whether its event is written.
+        CREATE TABLE service_check (
+            number  INTEGER PRIMARY KEY AUTOINCREMENT,
+            time_ms INTEGER NOT NULL,
+            took_ms INTEGER NOT NULL,
+            cause   TEXT NOT NULL,
+            passed  INTEGER NOT NULL,
+            vectors TEXT NOT NULL,
+            version TEXT NOT NULL,
+            tests   TEXT NOT NULL,
+            told    INTEGER NOT NULL DEFAULT 0
+        );
+        """,
+    ),
 )
 """`service_told`: what the other end must still be told (withdrawals), oldest first."""

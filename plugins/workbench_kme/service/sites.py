@@ -21,6 +21,7 @@ from workbench_kme.service.config import (
     KME_URI,
     NODE_URI,
     SAE_URI,
+    SELF_TEST_HOURS,
     LineConfig,
     LineSecrets,
     Peer,
@@ -83,13 +84,14 @@ def make_sites(
     ports: Mapping[str, tuple[int, int]] | None = None,
     device: Mapping[str, Any] | None = None,
     quota: Quota | None = None,
+    self_test_hours: int = SELF_TEST_HOURS,
     source: random.RandomSource = random.SYSTEM,
 ) -> dict[str, Site]:
     """Make one folder per site of these lines below `folder`; returns them by site.
 
     saes: SAE ids by site, by default `sae-<site>`. passphrases: by site, by default none. hosts: names and addresses
     of every KME in its certificate; the first one is where they listen. ports: (site's, link's) by site, by default
-    free ones. device: as in kme.json. source: random bytes of secrets; certificates always use the system's.
+    free ones. device, self_test_hours: as in kme.json. source: random bytes of secrets; certificates always use the system's.
     Raises ValueError for a plan that fits no configuration, FileExistsError for a folder that is there.
     """
     names = sorted({site for plan in lines for site in (plan.sender, plan.receiver)})
@@ -127,6 +129,7 @@ def make_sites(
                 _line(plan, name, peers[plan.line], address[peers[plan.line]][1], authorities, kmes, taken)
                 for plan in own
             ),
+            self_test_hours=self_test_hours,
         )
         kept = SiteSecrets(
             tls_key=kmes[name].private_key_pem,

@@ -283,21 +283,49 @@ class SyncReport:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One known answer."""
+    """One known answer. source: where the answer is published; algorithm: "device" for a device's own keys."""
 
     __test__ = False  # not a test of pytest
 
     name: str
     passed: bool
+    algorithm: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """All known answers, once."""
+    """All known answers, once: the newest check as it was written down.
+
+    number: 0 while none is. cause: start, schedule, asked or first-block. vectors: which answers; version: of the program
+    that gave them. hours: pause of the schedule, 0 for none; next_ms: when the next one is due, 0 without a schedule.
+    """
 
     time_ms: int
     passed: bool
     tests: list[Test]
+    number: int = 0
+    cause: str = ""
+    took_ms: int = 0
+    vectors: str = ""
+    version: str = ""
+    hours: int = 0
+    next_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One earlier self-test. failed: names of the answers that were wrong."""
+
+    number: int
+    time_ms: int
+    took_ms: int
+    cause: str
+    passed: bool
+    tests: int
+    failed: list[str]
+    vectors: str
+    version: str
 
 
 _NESTED: dict[tuple[type, str], type] = {(LeakReport, "uses"): Use, (SelfTest, "tests"): Test, (Applications, "applications"): Application}
