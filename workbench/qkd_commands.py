@@ -29,6 +29,8 @@ def _without_node(verbs: Any, add: Callable[..., Any]) -> None:
     test = add(verbs, "selftest", "qkd:selftest", "已知答案自检 / known answers of every algorithm", folder=False)
     test.add_argument("dir", metavar="DIR", nargs="?", default="", help="由此工作区的密钥设备自检，缺省为本进程 / by the key device of this workspace, default this process")
     test.add_argument("--party", help="机构 / institution")
+    test.add_argument("--report", metavar="FILE", help="自检后把检查报告写入文件（JSON，须给出 DIR） / write the check report to a file afterwards (JSON, with DIR)")
+    test.set_defaults(usage_error=test.error)
 
 
 def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
@@ -43,6 +45,10 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
 
     verb("status", "status", "线路、密钥池与待决提议（停用时退出码 2） / lines, pools, open proposals (exit status 2 while stopped)", line=False)
     verb("capacity", "capacity", "全站密钥容量预测（有机构无线路可供钥时退出码 2） / key capacity of the site (exit status 2 while no line to a partner gives keys)", line=False).set_defaults(handler="qkd_capacity:capacity")
+    served = verb("quality", "quality", "线路服务质量（未达目标时退出码 2） / quality of service of a line (exit status 2 where an objective is missed)")
+    served.set_defaults(handler="qkd_quality:quality", usage_error=served.error)
+    served.add_argument("--from", dest="from_time", default="", metavar="TIME", help="起，YYYY-MM-DD 或 YYYY-MM-DDTHH:MM（北京时间），缺省为结束前一天 / begin, Beijing time; default a day before the end")
+    served.add_argument("--until", dest="until_time", default="", metavar="TIME", help="止，只写日期为该日结束，缺省为现在 / end; a day alone ends with it; default now")
     shown = verb("blocks", "blocks", "最近的块 / newest blocks")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="条数 / how many")
     verb("session", "session", "与对端演练一次会话 / rehearse a session with the far end")

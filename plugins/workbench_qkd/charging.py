@@ -156,9 +156,10 @@ def deliver(ctx: OperationContext, request: DeliverRequest) -> DeliverReply:
         raise NotFound("对端站点没有这个应用", "The far site has no such application", code="SAE_UNKNOWN")
     master = _sae(service, line.line)
     try:
-        made = client.deliver_under_charge(
-            person=person.token, device=request.device, line=request.line, sae=master, slave=slave, origins=taking.origins(service, policy)
-        )
+        with service.measures.asking(request.line):
+            made = client.deliver_under_charge(
+                person=person.token, device=request.device, line=request.line, sae=master, slave=slave, origins=taking.origins(service, policy)
+            )
     except KeyUnavailable as error:
         if error.code != "EXHAUSTED":
             raise

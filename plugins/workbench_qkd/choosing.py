@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from workbench.domain.party import PartyId
 from workbench.errors import KeyUnavailable
 from workbench_kme.service import views
 from workbench_qkd import policies
-from workbench_qkd.model import POLICIES, counts, needs_share
+from workbench_qkd.model import CUT, POLICIES, counts, needs_share
 from workbench_qkd.service import ChannelService
-
-CUT: Final = ("alarm", "disabled", "peer-unreachable", "out-of-step")
-"""States of a line that gives no keys now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,15 @@ from typing import Any, Final
 
 from workbench.contracts import Host, Transaction
 from workbench_kme.service import views
-from workbench_qkd import policies
+from workbench_qkd import measuring, policies
 
 PARTS_PER_MILLION: Final = 1_000_000
 HOLDING_ALARMS: Final = frozenset({"qber-drift", "rate-collapse", "gain-shift", "qber-limit", "verification", "restored-copy"})
 """Alarms that stop sessions until two people resume. The others end by themselves: nothing about the keys in stock is in doubt."""
 COUNTED: Final = ("reserved", "delivered", "consumed", "destroyed", "expired", "revoked", "quarantined")
+SELF_TEST: Final = "device.self-test"
+BY_ITSELF: Final = ("start", "first-block", "schedule")
+"""Causes of a self-test that no operation of this node asked for."""
 MINUTE_MS: Final = 60_000
 MOST_FACTS: Final = 500
 _COUNTS: Final = {"key.accepted": "reserved"} | {f"key.{one}": one for one in COUNTED}
@@ -77,11 +80,17 @@ def _take(tx: Transaction, host: Host, cursor: str, found: Sequence[tuple[int, A
 
 
 def tested(tx: Transaction, host: Any, told: views.SelfTest, *, actor: str) -> None:  # Any: the node
-    """Entries of a self-test. actor: token of who asked for it, "" where it was due."""
+    """Entries of a self-test. actor: token of who asked for it."""
     failed = [one.name for one in told.tests if not one.passed]
-    host.evidence.append(tx, "qkd.self_tested", {"tests": str(len(told.tests)), "failed": str(len(failed))}, actor=actor)
+    host.evidence.append(tx, "qkd.self_tested", entry_of(told), actor=actor)
     if failed:
         host.evidence.append(tx, "qkd.self_test_failed", {"tests": " ".join(failed)}, actor=actor)
+
+
+def entry_of(told: views.SelfTest) -> dict[str, str]:
+    """What an entry of the kind qkd.self_tested says of a check."""
+    failed = sum(1 for one in told.tests if not one.passed)
+    return {"tests": str(len(told.tests)), "failed": str(failed), "cause": told.cause, "vectors": told.vectors, "at": str(told.time_ms)}
 
 
 def flush(tx: Transaction, host: Host, *, older_than_ms: int) -> int:
@@ -116,11 +125,23 @@ def _event(tx: Transaction, host: Host, one: views.Event) -> None:
         keys = one.facts.get("keys", 0)
         tally(tx, one.line, counted, int(keys) if isinstance(keys, int) else 0, at_ms=host.now_ms())
         return
+    if one.kind == SELF_TEST and one.facts.get("cause") in BY_ITSELF:
+        _self_tested(tx, host, one)
+        return
     facts = " ".join(f"{name}={value}" for name, value in sorted(one.facts.items()))[:MOST_FACTS]
     host.evidence.append(tx, "qkd.told", {"line": one.line, "event": one.kind, "facts": facts})
 
 
+def _self_tested(tx: Transaction, host: Host, one: views.Event) -> None:
+    """A check that nobody asked for; the operation writes down one that somebody did."""
+    told = {"tests": "run", "failed": "wrong", "cause": "cause", "vectors": "vectors", "at": "at_ms"}
+    host.evidence.append(tx, "qkd.self_tested", {name: str(one.facts.get(fact, "")) for name, fact in told.items()})
+    if one.facts.get("passed") != 1:
+        host.evidence.append(tx, "qkd.self_test_failed", {"tests": str(one.facts.get("failed", ""))})
+
+
 def _block(tx: Transaction, host: Host, one: views.Block) -> None:
+    measuring.add_block(tx, one)
     values = {"line": one.line, "block": str(one.block), "provenance": one.provenance, "qber": millionths(one.qber)}
     if one.state == "stored":
         figures = {"sifted": str(one.sifted), "leak_bits": str(one.leak_bits), "key_bits": str(one.length_bits), "keys": str(one.keys)}

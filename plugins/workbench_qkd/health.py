@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.contracts import HealthReport
 from workbench.errors import WorkbenchError
-from workbench_qkd import policies, restoring
+from workbench_qkd import checks, policies, restoring
 from workbench_qkd.model import HOUR_MS, POLICY_NAMES
 from workbench_qkd.service import ChannelService
 
@@ -17,12 +17,11 @@ def reports(service: ChannelService) -> list[HealthReport]:
     if not service.is_configured:
         return [HealthReport(NAME, "ok", "本节点没有密钥管理实体，量子通道未启用", "no key-management entity: the quantum channel is not used")]
     try:
-        overview, lines = service.client().overview(), service.client().lines()
+        overview, lines, test = service.client().overview(), service.client().lines(), service.client().last_self_test()
     except WorkbenchError as error:
         return [HealthReport(NAME, "failed", error.zh, error.en), *undone]
     made = undone
-    if not overview.device_enabled:
-        made.append(HealthReport(f"{NAME}.device", "failed", "密钥设备自检不过，已停用", "the key device failed its self-test and is disabled"))
+    made += _device(checks.state_of(test, enabled=overview.device_enabled, now_ms=overview.now_ms, is_production=service.host.kind == "production"))
     with service.host.store.read() as reader:
         held = policies.held(reader)
         for line in lines:
@@ -34,6 +33,21 @@ def reports(service: ChannelService) -> list[HealthReport]:
     if service.problem is not None:
         made.append(HealthReport(f"{NAME}.evidence", "warning", service.problem.zh, service.problem.en))
     return made
+
+
+def _device(state: str) -> list[HealthReport]:
+    told = {
+        "failed": ("failed", "密钥设备自检不过，已停用", "the key device failed its self-test and is disabled"),
+        "overdue": (
+            "warning", "密钥设备的定期自检逾期：运维执行自检，查密钥管理实体的进程与时钟",
+            "the periodic self-test of the key device is overdue: operations test it, and check process and clock of the entity",
+        ),
+        "unscheduled": (
+            "failed", "密钥设备没有定期自检，生产环境不允许：运维在 kme.json 设 self_test_hours，重启实体",
+            "the key device has no periodic self-test, which production demands: operations set self_test_hours in kme.json and restart the entity",
+        ),
+    }  # fmt: skip
+    return [HealthReport(f"{NAME}.device", *told[state])] if state in told else []
 
 
 def _undone(service: ChannelService) -> list[HealthReport]:

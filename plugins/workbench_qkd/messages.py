@@ -138,7 +138,11 @@ class LineInfo(Reply):
 
 
 class StatusReply(Reply):
-    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence."""
+    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence.
+
+    self_test_state: passed, failed, overdue (the scheduled check has not come), unscheduled (production without a schedule), "" where it is not known.
+    self_test_hours: pause of the schedule, 0 for none; self_test_next_ms: when the next one is due. Times of checks are of the entity's clock.
+    """
 
     is_configured: bool
     problem_zh: str
@@ -151,6 +155,10 @@ class StatusReply(Reply):
     device_enabled: bool
     self_tested_ms: int
     self_test_passed: bool
+    self_test_state: str
+    self_test_cause: str
+    self_test_hours: int
+    self_test_next_ms: int
     followed: int
     link_group: str
     lines: list[LineInfo]
@@ -282,13 +290,26 @@ class LeakReply(Reply):
 
 
 class TestInfo(Reply):
+    """source: where the answer is published. algorithm: "device" for the device's own keys."""
+
     name: str
     passed: bool
+    algorithm: str
+    source: str
 
 
 class SelfTestReply(Reply):
+    """One check. cause: start, first-block, schedule or asked. vectors: which known answers. hours: pause of the schedule, 0 for none; next_ms: when it is due again."""
+
     time_ms: int
     passed: bool
+    number: int
+    cause: str
+    took_ms: int
+    vectors: str
+    version: str
+    hours: int
+    next_ms: int
     tests: list[TestInfo]
 
 

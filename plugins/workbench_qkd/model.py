@@ -22,6 +22,8 @@ PROVENANCE_NAMES: Final = {
     "imported": ("导入密钥", "imported key"),
 }
 HOUR_MS: Final = 3_600_000
+CUT: Final = ("alarm", "disabled", "peer-unreachable", "out-of-step")
+"""States of a line that gives no keys now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,6 @@ def exhausted(line: str, *, missing: int, retry_after_s: int, is_stopped: bool) 
 
 
 __all__ = [
-    "HOUR_MS", "POLICIES", "POLICY_NAMES", "PROVENANCE_NAMES", "Held", "LinePolicy", "Proposal", "counts", "exhausted", "is_weaker", "needs_share",
+    "CUT", "HOUR_MS", "POLICIES", "POLICY_NAMES", "PROVENANCE_NAMES", "Held", "LinePolicy", "Proposal", "counts", "exhausted", "is_weaker", "needs_share",
     "same_policy", "stricter",
 ]  # fmt: skip

@@ -13,7 +13,18 @@ from workbench.domain.party import PartyId, Role
 from workbench.errors import InvalidRequest, KeyUnavailable, NotFound, PeerError, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.physics import PRESETS
-from workbench_qkd import capacity, conversing, following, initial, policies, published, restoring, sessions
+from workbench_qkd import (
+    assurance,
+    capacity,
+    checks,
+    conversing,
+    following,
+    initial,
+    policies,
+    published,
+    restoring,
+    sessions,
+)
 from workbench_qkd.messages import (
     AlarmInfo,
     BlockInfo,
@@ -40,7 +51,6 @@ from workbench_qkd.messages import (
     SessionInfo,
     SessionsReply,
     StatusReply,
-    TestInfo,
     UseInfo,
 )
 from workbench_qkd.model import Proposal, counts
@@ -69,6 +79,7 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
         row = reader.execute("SELECT coalesce(sum(last), 0) FROM qkd_followed WHERE source LIKE '% events'").fetchone()
     empty: dict[str, Any] = {
         "kme": "", "site": "", "device": "", "device_enabled": False, "self_tested_ms": 0, "self_test_passed": False, "lines": [], "bandwidth": [],
+        "self_test_state": "", "self_test_cause": "", "self_test_hours": 0, "self_test_next_ms": 0,
         "now_ms": host.now_ms(), "followed": int(row[0]), "proposals": asked, "link_group": host.setting("qkd.link_group"),
     }  # fmt: skip
     if not service.is_configured:
@@ -82,6 +93,8 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
         "kme": told.kme, "site": told.site, "device": told.device, "device_enabled": told.device_enabled,
         "self_tested_ms": test.time_ms, "self_test_passed": test.passed, "lines": [_line(ctx, one) for one in lines],
         "bandwidth": [service.bandwidth.told(PartyId(one)) for one in sorted({line.peer_site for line in lines})],
+        "self_test_state": checks.state_of(test, enabled=told.device_enabled, now_ms=told.now_ms, is_production=host.kind == "production"),
+        "self_test_cause": test.cause, "self_test_hours": test.hours, "self_test_next_ms": test.next_ms,
     }  # fmt: skip
     return StatusReply(is_configured=True, problem_zh="", problem_en="", problem_code="", **{**empty, **found})
 
@@ -311,7 +324,7 @@ def _self_test(ctx: OperationContext, request: NoInput) -> SelfTestReply:
     host = ctx.host
     told = _client(ctx).self_test()
     host.store.write(lambda tx: following.tested(tx, host, told, actor=ctx.caller.person.token))
-    return SelfTestReply(time_ms=told.time_ms, passed=told.passed, tests=[TestInfo(name=one.name, passed=one.passed) for one in told.tests])
+    return checks.told(told)
 
 
 _reads: Any = partial(Operation, roles=READERS, reads_only=True, weak_token=True)
@@ -365,4 +378,6 @@ OPERATIONS = (
     ),
     *initial.OPERATIONS,
     *capacity.OPERATIONS,
+    *checks.OPERATIONS,
+    *assurance.OPERATIONS,
 )  # fmt: skip

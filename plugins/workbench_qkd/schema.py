@@ -125,6 +125,48 @@ MIGRATIONS = (
         );
         """,
     ),
+    Migration(
+        OWNER,
+        5,
+        """
+        -- What was seen of a line in an hour (its number since 1970 UTC): times, blocks, rates in bit/s, requests for keys.
+        CREATE TABLE qkd_quality (
+            line            TEXT NOT NULL,
+            hour            INTEGER NOT NULL,
+            covered_ms      INTEGER NOT NULL,
+            available_ms    INTEGER NOT NULL,
+            until_ms        INTEGER NOT NULL,
+            blocks          INTEGER NOT NULL,
+            failed_blocks   INTEGER NOT NULL,
+            keys            INTEGER NOT NULL,
+            rated           INTEGER NOT NULL,
+            sum_bps         REAL NOT NULL,
+            least_bps       REAL NOT NULL,
+            requests        INTEGER NOT NULL,
+            failed_requests INTEGER NOT NULL,
+            PRIMARY KEY (line, hour)
+        ) WITHOUT ROWID;
+        -- Time of that hour in which no key could be had, by cause; times: how often it began.
+        CREATE TABLE qkd_quality_down (
+            line       TEXT NOT NULL,
+            hour       INTEGER NOT NULL,
+            cause      TEXT NOT NULL,
+            ms         INTEGER NOT NULL,
+            from_ms    INTEGER NOT NULL,
+            until_ms   INTEGER NOT NULL,
+            times      INTEGER NOT NULL,
+            PRIMARY KEY (line, hour, cause)
+        ) WITHOUT ROWID;
+        -- How long requests for keys took, counted in steps of a quarter of a doubling.
+        CREATE TABLE qkd_quality_latency (
+            line       TEXT NOT NULL,
+            hour       INTEGER NOT NULL,
+            step       INTEGER NOT NULL,
+            number     INTEGER NOT NULL,
+            PRIMARY KEY (line, hour, step)
+        ) WITHOUT ROWID;
+        """,
+    ),
 )
 """A released step is never changed, only followed."""
 
@@ -203,7 +245,22 @@ EVIDENCE_KINDS = (
         "qkd.eavesdropper_set", (_LINE, shared("fraction", "截获比例", "fraction intercepted", "1e-6"), shared("attack", "手法", "attack")),
         "窃听演示开关", "the eavesdropper of the demonstration was set",
     ),
-    EvidenceKind("qkd.self_tested", (shared("tests", "项数", "tests", "1"), shared("failed", "不过", "failed", "1")), "自检", "self-test"),
+    EvidenceKind(
+        "qkd.self_tested",
+        (
+            shared("tests", "项数", "tests", "1"), shared("failed", "不过", "failed", "1"), shared("cause", "缘由", "cause"),
+            shared("vectors", "答案版本", "version of the answers"), shared("at", "时间", "time", "ms"),
+        ),
+        "自检", "self-test",
+    ),
+    EvidenceKind(
+        "qkd.check_reported",
+        (
+            shared("at", "自检时间", "time of the check", "ms"), shared("passed", "通过", "passed", "1"), shared("tests", "项数", "tests", "1"),
+            shared("failed", "不过", "failed", "1"), shared("vectors", "答案版本", "version of the answers"), shared("digest", "报告的 SM3", "SM3 of the report"),
+        ),
+        "出具密码设备检查报告", "a check report of the key device was made",
+    ),
     EvidenceKind("qkd.session_opened", (_LINE, _SESSION, _POLICY, _KEY_ID, _PROVENANCE), "会话取得密钥", "a session got its key"),
     EvidenceKind("qkd.session_refused", (_LINE, _POLICY, shared("code", "代码", "code"), shared("missing", "缺", "missing", "1")), "会话被拒绝，没有改用其他密钥", "a session was refused; no other key was used"),
     EvidenceKind(
@@ -256,10 +313,6 @@ SETTINGS = (
         "qkd.rehearsals_an_hour", int, 30, "1",
         "每小时应答一个伙伴多少次演练会话；每次用去线路的一把密钥，0 为不应答", "how many rehearsed sessions of a partner are answered within an hour; each takes a key of the line, 0 for none",
     ),
-    Setting(
-        "qkd.selftest_hours", int, 24, "h", "密钥设备的自检最多隔多久：到时节点让它再做一次，结果写入证据；0 为只在启动与人工时",
-        "how old the self-test of the key device may become: then the node has it done again, its outcome is evidence; 0: at start and on demand only",
-    ),
     Setting("qkd.follow_s", float, 2.0, "s", "向密钥管理实体取事件的间隔", "pause between questions to the key-management entity"),
     Setting("qkd.channel_renew_s", int, 1800, "s", "通道 qkd 的会话多久换一次密钥，最长 3600", "how long a session of the channel qkd keeps its key, 3600 at most"),
     Setting("qkd.channel_renew_bytes", int, 1 << 30, "B", "通道 qkd 的会话加密多少字节后换密钥，最多 64 GiB", "after how many bytes a session of the channel qkd takes a new key, 64 GiB at most"),
@@ -269,5 +322,12 @@ SETTINGS = (
         "group of the key exchange of links of the channel qkd: curveSM2MLKEM768 (suite TLS_SM4_GCM_SM3) or X25519MLKEM768 (TLS_AES_256_GCM_SHA384). The same at both"
         " ends; a node whose library lacks it does not start, and nothing else is used. Read at start",
     ),
+    Setting(
+        "qkd.objective_availability", float, 99.5, "%", "服务目标：取得到密钥的时间占比；0 为不设", "objective of service: share of the time in which a key can be had; 0 for none"
+    ),
+    Setting(
+        "qkd.objective_latency_ms", float, 50.0, "ms", "服务目标：本节点取密钥的第 95 百分位时延；0 为不设", "objective of service: 95th percentile of this node's requests for keys; 0 for none"
+    ),
+    Setting("qkd.objective_rate_bps", float, 1000.0, "bit/s", "服务目标：平均成码率；0 为不设", "objective of service: mean key rate; 0 for none"),
     Setting("qkd.count_minutes", int, 10, "min", "把密钥去向的计数写成一条证据的间隔", "pause between entries that count what became of keys"),
 )  # fmt: skip

@@ -10,21 +10,21 @@ from typing import Any, Protocol, cast
 
 from workbench.contracts import BackgroundWork, Host, Transaction
 from workbench.domain.party import PartyId
-from workbench.errors import KeyUnavailable, Refused, StartRefused, WorkbenchError
+from workbench.errors import KeyUnavailable, PeerError, Refused, StartRefused, WorkbenchError
 from workbench_kme.service import views
 from workbench_kme.service.client import ReceivedKey
 from workbench_qkd import following, policies
 from workbench_qkd.bandwidth import SETTING as BANDWIDTH
 from workbench_qkd.bandwidth import Bandwidth
 from workbench_qkd.connecting import Place, connected, key_client, place
-from workbench_qkd.model import HOUR_MS
+from workbench_qkd.measuring import Measures, causes
+from workbench_qkd.model import counts
 
 FIRST_PAUSE_S = 0.5
 EVENTS_A_ROUND = 500
 ALARMS_A_ROUND = 1000
 BLOCKS_A_PAGE = 100
 DEMONSTRATION_MS = 4_000
-LOOK_FOR_TEST_MS = 600_000
 
 
 class NoEntity(KeyUnavailable):
@@ -68,6 +68,7 @@ class Management(Protocol):
     def leak_report(self, key_id: str) -> views.LeakReport: ...
     def self_test(self) -> views.SelfTest: ...
     def last_self_test(self) -> views.SelfTest: ...
+    def self_tests(self, *, limit: int = 100) -> list[views.Check]: ...
     def consume(self, key_ids: Sequence[str], *, sae: str, purpose: str, reference: str) -> int: ...
     def applications(self) -> views.Applications: ...
     def register_application(self, wanted: Mapping[str, Any], *, act: str) -> views.Application: ...
@@ -109,8 +110,9 @@ class ChannelService:
         self._rekeyed: dict[str, int] = {}
         self._renewals = 0
         self.refused_frames: dict[PartyId, tuple[int, int]] = {}  # of a partner: when the last one came, how many in this run
+        self.measures = Measures(lambda: self.host.store, now_ms=lambda: self.host.now_ms(), pause_s=lambda: float(self.host.setting("qkd.follow_s")))
         self._source = ""
-        self._nudged_ms = self._looked_for_test_ms = 0
+        self._nudged_ms = 0
         self._lock = threading.Lock()
         self._round = threading.Lock()
         self._stop = threading.Event()
@@ -202,6 +204,10 @@ class ChannelService:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
+            try:
+                self.measures.flush()
+            except WorkbenchError as error:  # the time not written is a gap
+                self.host.log_fault(error)
         with self._lock:
             if self._client is not None:
                 self._client.close()
@@ -210,12 +216,9 @@ class ChannelService:
     def round(self) -> int:
         """Carry what is new into evidence, put decided policies into force; how many events. Never two at once."""
         with self._round:
-            client, host = self.client(), self.host
-            if not self._source:
-                told = client.overview()
-                self._source = f"{told.site}/{told.kme}"
+            host = self.host
+            client, lines = self._seen()
             source = self._source
-            lines = client.lines()
             self._notice_replacement(source, lines)
             taken = self._follow_events(client, source)
             for line in lines:
@@ -233,19 +236,27 @@ class ChannelService:
                 self.host.store.write(lambda tx: following.flush(tx, self.host, older_than_ms=before))
             self._revoke_again(client)
             self.enforce()
-            self._test_when_due(client)
             return taken
 
-    def _test_when_due(self, client: Management) -> None:
-        """Have the key device tested again once its last test is as old as the setting says; how it went is an entry."""
-        host, hours = self.host, int(self.host.setting("qkd.selftest_hours"))
-        now = host.now_ms()
-        if hours <= 0 or 0 <= now - self._looked_for_test_ms < LOOK_FOR_TEST_MS:
-            return
-        if abs(now - client.last_self_test().time_ms) >= hours * HOUR_MS:
-            told = client.self_test()
-            host.store.write(lambda tx: following.tested(tx, host, told, actor=""))
-        self._looked_for_test_ms = now
+    def _seen(self) -> tuple[Management, list[views.Line]]:
+        """The entity and its lines now; whether keys can be had counts for the quality of service, its silence too."""
+        try:
+            client = self.client()
+            if not self._source:
+                told = client.overview()
+                self._source = f"{told.site}/{told.kme}"
+            lines = client.lines()
+        except NoEntity:
+            raise
+        except (PeerError, KeyUnavailable):
+            self.measures.see_nobody()
+            raise
+        host, required = self.host, self.host.setting("qkd.required_origins")
+        with host.store.read() as reader:
+            policy = {one.line: policies.in_force(reader, host, one.line, one.policy) for one in lines}
+            held = policies.held(reader)
+        self.measures.see(causes(lines, held=held, counts=lambda one: counts(policy[one.line], one.provenance, required)))
+        return client, lines
 
     def _revoke_again(self, client: Management) -> None:
         """What the entity could not be told, and after a restore what was revoked since the copy: the entity may be an older one too.

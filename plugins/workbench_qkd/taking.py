@@ -32,7 +32,9 @@ def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool)
     keys, _ = service.keys(line.line)
     try:
         # What the line gives now may not be what lies in stock since before: the entity is told which origins count.
-        got = keys.get_keys(far_application(line), origins=origins(service, policy))[0]
+        far = far_application(line)
+        with service.measures.asking(line.line):
+            got = keys.get_keys(far, origins=origins(service, policy))[0]
     except KeyUnavailable as error:
         if error.code != "EXHAUSTED":
             raise
@@ -98,7 +100,9 @@ def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | 
         return None
     keys, _ = service.keys(line.line)
     try:
-        got = keys.get_keys_by_id(far_application(line), [key_id])[0]
+        far = far_application(line)
+        with service.measures.asking(line.line):
+            got = keys.get_keys_by_id(far, [key_id])[0]
     except WorkbenchError:
         return None
     finally:

@@ -61,7 +61,8 @@ def site(institutions_of_channel: Institutions) -> Iterator[Site]:
     made = Site(institutions_of_channel, Entity())
     made.service.attach(made.entity)
     made.service._nudged_ms = 0
-    made.service._looked_for_test_ms = made.node.now_ms()
+    made.service.measures = made.service.measures.fresh()
     yield made
     tables = ("qkd_policy", "qkd_decision", "qkd_revoke_again", "qkd_proposal", "qkd_followed", "qkd_alarm", "qkd_held", "qkd_tally", "qkd_session")
+    tables += ("qkd_quality", "qkd_quality_down", "qkd_quality_latency")
     made.node.store.write(lambda tx: [tx.execute(f"DELETE FROM {one}") for one in tables])

@@ -64,6 +64,8 @@ class Entity:
     keeps_quiet: bool = False
     registered: dict[str, views.Application] = field(default_factory=lambda: {one: application(one) for one in ("sae-bank", "sae-broker")})
     list_problem: str = ""
+    tested_ms: int = NOW_MS
+    hours: int = 24
     before: Callable[[], None] = lambda: None
 
     def _answer(self) -> None:
@@ -192,9 +194,17 @@ class Entity:
 
     def self_test(self) -> views.SelfTest:
         self._answer()
-        return views.SelfTest(NOW_MS, not self.failing, [views.Test("sm3", True), views.Test("sm4-gcm", not self.failing)])
+        tests = [views.Test("sm3", True, "sm3", "GB/T 32905"), views.Test("sm4-gcm", not self.failing, "sm4-gcm", "own")]
+        next_ms = self.tested_ms + self.hours * 3_600_000 if self.hours else 0
+        return views.SelfTest(self.tested_ms, not self.failing, tests, 3, "asked", 150, "1/0011", "1", self.hours, next_ms)
 
     def last_self_test(self) -> views.SelfTest:
         return self.self_test()
+
+    def self_tests(self, *, limit: int = 100) -> list[views.Check]:
+        self._answer()
+        failed = ["sm4-gcm"] if self.failing else []
+        made = [(3, "asked", not failed), (2, "schedule", True), (1, "start", True)]
+        return [views.Check(n, self.tested_ms - 1000 * (3 - n), 150, cause, ok, 2, [] if ok else failed, "1/0011", "1") for n, cause, ok in made][:limit]
 
     def close(self) -> None: ...

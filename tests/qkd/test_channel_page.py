@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict
 from importlib.resources import files
@@ -9,8 +10,12 @@ from typing import Any
 
 import pytest
 from workbench_qkd.pages import drawing
+from workbench_qkd.model import CUT
+from workbench_qkd.pages import assurance
+from workbench_qkd.pages.assurance import CHECK_TONES, TONES
 from workbench_qkd.pages.charges import CHARGE_ACTS, CHIPS, ROW_ACTS
 from workbench_qkd.pages.forms import LINE_ACTS, SITE_ACTS
+from workbench_qkd.quality import AWAY, NO_APPLICATION, NO_KEYS
 
 from tests.qkd.conftest import Site
 from tests.qkd.entity import NOW_MS, block
@@ -18,6 +23,7 @@ from workbench.app.parts.acting import words_of
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
 from workbench_widgets import DataTable, KeyLife, LineChart, LineDiagram, PoolGauge
+from workbench_kme.service.checking import CAUSES
 from workbench_kme.service.views import ALARM_KINDS, LINE_STATES
 
 TEXTS = texts_of("workbench_qkd")
@@ -100,6 +106,24 @@ def test_every_picture_takes_what_the_replies_hold(site: Site) -> None:
     LineChart(**drawing.curves(dict(site.call("qkd.curves").model_dump()), t))
 
 
+def test_the_cards_of_service_and_device_say_what_is_so_in_both_languages(site: Site) -> None:
+    told = dict(site.call("qkd.quality", line="a1").model_dump())
+    empty = json.dumps(assurance.quality_blocks(told, t, "zh"), ensure_ascii=False)
+    assert "尚不能断定" in empty and "没有观测" in empty and "100.00 %" not in empty, "a day that nobody watched is not called available"
+    assert re.search(r"有 2[34]\.\d 小时 ?没有观测", empty), "hours, where days would be rounded up"
+    told |= {"coverage": 1.0, "availability": 0.99999, "p50_ms": 4.0, "p95_ms": 9.5, "mean_bps": 9e6, "least_bps": 0.0, "downtimes_left_off": 2}
+    told["downtimes"] = [{"from_ms": NOW_MS, "until_ms": NOW_MS + 60_000, "cause": one, "ms": 60_000, "times": 1} for one in ("held", "no-keys", "entity-away", "origin")]
+    for name, verdict in zip(range(3), ("missed", "reached", "none"), strict=True):
+        told["objectives"][name] |= {"verdict": verdict}
+    full = json.dumps(assurance.quality_blocks(told, t, "zh"), ensure_ascii=False)
+    assert "99.99 %（目标 99.5 %，未达到）" in full and "p95 ≤ 9.5 ms（目标 50 ms，达到）" in full and "另有 3 段" in full
+    for hours, failing, word in ((24, False, "check.passed"), (0, False, "check.passed"), (24, True, "check.failed")):
+        site.entity.hours, site.entity.failing = hours, failing
+        assert TEXTS["zh"][word] in json.dumps(assurance.check_blocks(status(site), t, "zh"), ensure_ascii=False)
+    site.entity.away = True
+    assert assurance.check_blocks(status(site), t, "zh") == []
+
+
 def test_a_clock_that_was_set_back_bends_no_line(site: Site) -> None:
     site.entity.made.append(block(12, time_ms=NOW_MS - 10**9))
     line = status(site)["lines"][0]
@@ -119,6 +143,8 @@ def test_every_key_that_the_page_asks_for_exists() -> None:
     source = "".join(path.read_text("utf-8") for path in files("workbench_qkd").joinpath("pages").iterdir() if path.name.endswith(".py"))  # type: ignore[union-attr]
     asked = set(re.findall(r'(?<![a-z_])t\("([\w.-]+)"', source)) | words_of([*LINE_ACTS, *SITE_ACTS, *CHARGE_ACTS, *ROW_ACTS])
     asked |= {f"alarm.{one}" for one in ALARM_KINDS} | {f"block.{one}" for one in drawing.BLOCK_CHIPS} | {f"session.{one}" for one in drawing.SESSION_CHIPS}
+    asked |= {f"quality.{one}" for one in (*TONES, "availability", "latency", "rate") if one != "none"} | {f"quality.cause.{one}" for one in (*CUT, AWAY, NO_APPLICATION, NO_KEYS, "held", "origin")}
+    asked |= {f"check.{one}" for one in CHECK_TONES} | {f"check.cause.{one}" for one in CAUSES}
     asked |= {f"charge.{one}" for one in CHIPS} | {f"charge.row.{one}" for one in ("fill", "deliver", "revoke")} | {"what.charge"}
     asked |= {f"life.{one}{end}" for one in (*drawing.MAIN_STATES, *drawing.SIDE_STATES) for end in ("", ".told")}
     assert asked <= TEXTS["zh"].keys()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
 
 import pytest
-from workbench_qkd.model import HOUR_MS
 
 from tests.qkd.conftest import Site
 from tests.qkd.entity import block
@@ -139,32 +136,6 @@ def test_an_alarm_that_leaves_the_keys_sound_holds_nothing(site: Site, kind: str
     alarm(site, kind)
     assert site.line().held_ms == 0
     assert site.entries("qkd.alarm_raised")[-1].values["cause"] == kind
-
-
-def test_a_self_test_that_has_become_old_is_done_again_and_is_evidence_without_a_person(site: Site) -> None:
-    tests = []
-    known = site.entity.self_test
-
-    def self_test() -> Any:
-        tests.append(site.node.now_ms())
-        return replace(known(), time_ms=tests[-1])
-
-    def follow(last_ms: int) -> int:
-        site.entity.last_self_test = lambda: replace(known(), time_ms=last_ms)  # type: ignore[method-assign]
-        site.service._looked_for_test_ms = 0
-        site.follow()
-        return len(tests)
-
-    site.entity.self_test = self_test  # type: ignore[method-assign]
-    day = 24 * HOUR_MS
-    assert follow(site.node.now_ms() - day + HOUR_MS) == 0
-    assert follow(site.node.now_ms() - day) == 1
-    assert (site.entries("qkd.self_tested")[-1].actor, site.entries("qkd.self_tested")[-1].values) == ("", {"tests": "2", "failed": "0"})
-    site.follow()
-    assert len(tests) == 1, "it is looked at every ten minutes"
-    site.entity.failing = True
-    assert follow(0) == 2
-    assert site.entries("qkd.self_test_failed")[-1].values["tests"] == "sm4-gcm"
 
 
 def test_health_names_what_is_wrong_and_who_mends_it(site: Site) -> None:

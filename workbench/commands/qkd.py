@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from workbench.client.session import Record
-from workbench.commands.common import Options, client_for, credentials, print_result, workspace_of
+from workbench.commands.common import (
+    Options,
+    client_for,
+    credentials,
+    print_result,
+    require_place,
+    workspace_of,
+    write_private,
+)
+from workbench.commands.qkd_quality import shown_time
 from workbench.domain.party import Role
 from workbench.errors import Refused
 
@@ -30,15 +40,27 @@ def simulate(options: Options) -> int:
 
 def selftest(options: Options) -> int:
     """Known answers of every algorithm: in this process, or with DIR by the key device of that institution."""
+    if options.report and not options.dir:
+        options.usage_error("--report goes with DIR: the report is of a node's device, and its digest stands in the log")
     if options.dir:
         if not options.party:
             raise Refused("请用 --party 写明机构", "Name the institution with --party", code="NO_PARTY")
+        if options.report:
+            require_place(Path(options.report))
         with client_for(workspace_of(options), options.party, Role.OPERATOR) as client:
             found: Mapping[str, Any] = client.call("qkd.selftest")
+            if options.report:
+                made = client.call("qkd.check_report")
+                write_private(Path(options.report), client.download(made["download"]))
+                found = {**found, "report": options.report, "digest": made["digest"]}
     else:
         report = _installed(DEVICE).run()
-        found = {"time_ms": 0, "passed": report.passed, "tests": [{"name": one.name, "passed": one.passed} for one in report.results]}
+        answers = [{"name": one.name, "passed": one.passed, "algorithm": one.algorithm, "source": one.source} for one in report.results]
+        found = {"time_ms": 0, "passed": report.passed, "vectors": _installed(DEVICE).vectors_version(), "tests": answers}
     lines = [f"{'✓' if one['passed'] else '✗'} {one['name']}" for one in found["tests"]]
+    lines.append(f"答案版本 known answers {found['vectors']}")
+    if "report" in found:
+        lines.append(f"报告 report {found['report']}  SM3 {found['digest']}")
     lines.append("自检全部通过 / every test passed" if found["passed"] else "自检不过：设备停用 / a test failed: the device is disabled")
     print_result(options, found, lines)
     return 0 if found["passed"] else 1
@@ -50,6 +72,7 @@ def status(options: Options) -> int:
     lines = [f"{reply['kme'] or '没有密钥管理实体 / no key-management entity'}"]
     if reply["problem_code"]:
         lines += [f"✗ {reply['problem_zh']} [{reply['problem_code']}]", f"  {reply['problem_en']}"]
+    lines += _check_lines(reply)
     for one in reply["lines"]:
         lines += _line_lines(one)
         if one["link_group"]:
@@ -202,6 +225,17 @@ def _line_lines(one: Mapping[str, Any]) -> list[str]:
         f"{one['line']} ↔ {one['peer_site']}  {one['state']}{held}  {one['policy']}  {one['provenance']}",
         f"  可用 available {one['available']:,} / {one['max_keys']:,}  QBER {qber}  {max(0.0, one['rate_bps']) / 1000:,.1f} kbit/s",
     ]
+
+
+def _check_lines(reply: Mapping[str, Any]) -> list[str]:
+    words = {
+        "passed": "✓ 自检通过 / self-test passed", "failed": "✗ 自检不过，设备停用 / self-test failed, device disabled",
+        "overdue": "! 定期自检逾期 / periodic self-test overdue", "unscheduled": "✗ 没有定期自检，生产不允许 / no periodic self-test, which production demands",
+    }  # fmt: skip
+    if not reply["self_test_state"]:
+        return []
+    due = f"，下次 next {shown_time(reply['self_test_next_ms'])}" if reply["self_test_next_ms"] else ""
+    return [f"{words[reply['self_test_state']]}  {shown_time(reply['self_tested_ms'])}（{reply['self_test_cause']}）{due}"]
 
 
 def _rehearsal_lines(found: Mapping[str, Any]) -> list[str]:

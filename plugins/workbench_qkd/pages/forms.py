@@ -23,8 +23,9 @@ REVOKE = Act("qkd.revoke", (Field("block", "number"), Field("key_ids", "words"),
 LEAK = Act("qkd.leak_report", (Field("key_id"),))
 REHEARSE = Act("qkd.rehearse_session")
 SELFTEST = Act("qkd.selftest")
+REPORT = Act("qkd.check_report")
 LINE_ACTS = (RESUME, REHEARSE, POLICY, REKEY, REVOKE)
-SITE_ACTS = (LEAK, SELFTEST)
+SITE_ACTS = (LEAK, SELFTEST, REPORT)
 
 
 def steps(*, held: bool, alarmed: bool, waiting: bool) -> list[str]:
@@ -33,4 +34,4 @@ def steps(*, held: bool, alarmed: bool, waiting: bool) -> list[str]:
     return [*resume, REHEARSE.operation, POLICY.operation, REKEY.operation, REVOKE.operation]
 
 
-__all__ = ["LEAK", "LINE_ACTS", "POLICIES", "REHEARSE", "REKEY", "RESUME", "REVOKE", "SELFTEST", "SITE_ACTS", "steps"]
+__all__ = ["LEAK", "LINE_ACTS", "POLICIES", "REHEARSE", "REKEY", "REPORT", "RESUME", "REVOKE", "SELFTEST", "SITE_ACTS", "steps"]

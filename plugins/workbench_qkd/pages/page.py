@@ -13,6 +13,7 @@ from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_qkd.pages import drawing
+from workbench_qkd.pages.assurance import Assurance
 from workbench_qkd.pages.charges import Charges
 from workbench_qkd.pages.forms import LINE_ACTS, SITE_ACTS, steps
 from workbench_qkd.pages.proposals import Proposals
@@ -66,6 +67,7 @@ class ChannelPage:
         self.attack.on_action(lambda _name, told: page.start(self._attack, told), "set")
         self.proposals = Proposals(page, self.refresh)
         self.charges = Charges(page, self.refresh)
+        self.assurance = Assurance(page)
         self.acting = Acting(page, LINE_ACTS, self._acted)
         self.testing = Acting(page, SITE_ACTS, self._acted)
         self.told, self.limits, self.note, self.linked = Notes(), Notes(), Notes(framed=False), Notes()
@@ -81,7 +83,7 @@ class ChannelPage:
     def _body(self) -> Any:  # Any: Panel has no types
         main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, pane(self.curve), self.note)
         side = layout.stack(
-            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.acting.root, self.testing.root, self.told, self.limits
+            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.assurance.root, self.acting.root, self.testing.root, self.told, self.limits
         )
         return layout.split(main, side, side_px=400)
 
@@ -119,6 +121,7 @@ class ChannelPage:
                 self._stale(error)
                 return
             await self.charges.read(name)
+            await self.assurance.read(name)
             if self.line is not None and self.line["line"] == name:
                 self.blocks, self.forecast, self.sessions = found
         self.draw()
@@ -240,6 +243,7 @@ class ChannelPage:
         self.acting.offer(steps(held=bool(line["held_ms"]), alarmed=line["state"] == "alarm", waiting=waiting), line=line["line"])
         self.testing.offer([one.operation for one in SITE_ACTS])
         self.charges.draw()
+        self.assurance.draw(status)
         self._draw_told()
 
     def _draw_blocks(self, status: Reply, line: Reply) -> None:
