@@ -63,6 +63,7 @@ def _at_a_node(verbs: Any, add: Callable[..., Any]) -> None:
     revoke.set_defaults(usage_error=revoke.error)
     _charge(verbs, add)
     _application(verbs, add)
+    _devices(verbs, add)
     verb("rekey", "rekey", "整条线路换钥 / replace every key of a line", reason=True)
     leak = verb("leak-report", "leak_report", "查一把密钥保护过什么 / what a key protected", line=False)
     leak.add_argument("--key", required=True, metavar="UUID", help="密钥编号 / id of the key")
@@ -112,6 +113,21 @@ def _application(verbs: Any, add: Callable[..., Any]) -> None:
         command.add_argument("--line", default=of("line"), metavar="LINE", help="只从此线路取钥 / the only line it gets keys of")
     changed.set_defaults(usage_error=changed.error)
     issued.add_argument("--out", required=True, metavar="FILE", help="写入证书，私钥写在旁边的 .key / file for the certificate, its key beside it as .key")
+
+
+def _devices(verbs: Any, add: Callable[..., Any]) -> None:
+    """device list, add, drain."""
+    device = verbs.add_parser("device", help="密钥设备 / key devices")
+    inner = device.add_subparsers(dest="device_verb", required=True, parser_class=type(device), metavar="VERB")
+    shown = add(inner, "list", "qkd_devices:shown", "密钥设备及状态（有设备未在服务时退出码 2） / key devices and their state (exit status 2 while one does not serve)")
+    made = add(inner, "add", "qkd_devices:add", "在线加入一台，不停实体与会话 / add one while entity and sessions go on")
+    gone = add(inner, "drain", "qkd_devices:drain", "密钥转到其他设备后撤出 / take one away after its values have moved")
+    for command in (shown, made, gone):
+        command.add_argument("--party", required=True, help="机构 / institution")
+    for command in (made, gone):
+        command.add_argument("--name", required=True, metavar="NAME", help="设备名 / name of the device")
+        command.add_argument("--reason", required=True, metavar="TEXT", help="理由，至少 5 个字 / reason, 5 characters or more")
+    made.add_argument("--backend", choices=("soft", "pkcs11"), default="soft", help="soft 为独立进程；pkcs11 为同名令牌 / soft: a process of its own; pkcs11: the token of this name")
 
 
 def _charge(verbs: Any, add: Callable[..., Any]) -> None:

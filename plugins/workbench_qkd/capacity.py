@@ -65,9 +65,10 @@ class CapacityLine(Reply):
 
 
 class CapacityReply(Reply):
-    """device: what wraps keys at this site's entity, of which it has one."""
+    """device: kind of the first device of this site's entity; devices: how many serve, one can be added (`qkd.add_device`)."""
 
     device: str
+    devices: int
     partners: list[PartnerCapacity]
     lines: list[CapacityLine]
 
@@ -100,7 +101,7 @@ def _partner(peer: str, lines: list[Supply]) -> PartnerCapacity:
 
 def _capacity(ctx: OperationContext, request: NoInput) -> CapacityReply:
     client = service_of(ctx.host).client()
-    device, lines = client.overview().device, client.lines()
+    told_of, lines = client.overview(), client.lines()
     with ctx.host.store.read() as reader:
         held = policies.held(reader)
     told, supplies = [], []
@@ -114,7 +115,8 @@ def _capacity(ctx: OperationContext, request: NoInput) -> CapacityReply:
                 made_per_hour=rate.made_per_hour, burn_per_hour=rate.burn_per_hour, hours_left=rate.hours_left,
             )
         )  # fmt: skip
-    return CapacityReply(device=device, partners=by_partner(supplies), lines=told)
+    serving = sum(state == "serving" for state in told_of.devices.values())
+    return CapacityReply(device=told_of.device, devices=serving, partners=by_partner(supplies), lines=told)
 
 
 OPERATIONS: Final = (

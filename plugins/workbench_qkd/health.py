@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from workbench.contracts import HealthReport
 from workbench.errors import WorkbenchError
 from workbench_qkd import checks, policies, restoring
@@ -22,6 +24,7 @@ def reports(service: ChannelService) -> list[HealthReport]:
         return [HealthReport(NAME, "failed", error.zh, error.en), *undone]
     made = undone
     made += _device(checks.state_of(test, enabled=overview.device_enabled, now_ms=overview.now_ms, is_production=service.host.kind == "production"))
+    made += _devices(overview.devices)
     with service.host.store.read() as reader:
         held = policies.held(reader)
         for line in lines:
@@ -48,6 +51,18 @@ def _device(state: str) -> list[HealthReport]:
         ),
     }  # fmt: skip
     return [HealthReport(f"{NAME}.device", *told[state])] if state in told else []
+
+
+def _devices(states: Mapping[str, str]) -> list[HealthReport]:
+    """Devices that do not serve while others do; their values are kept and refused."""
+    return [
+        HealthReport(
+            f"{NAME}.device.{name}", "failed", f"密钥设备 {name} 未在服务（{state}），它包裹的密钥保留、暂不交付；运维查该设备后重新自检",
+            f"key device {name} does not serve ({state}); what it wrapped is kept and not given out. Operations check it and test again",
+        )
+        for name, state in states.items()
+        if state in ("out", "missing")
+    ]  # fmt: skip
 
 
 def _undone(service: ChannelService) -> list[HealthReport]:

@@ -138,7 +138,7 @@ class LineInfo(Reply):
 
 
 class StatusReply(Reply):
-    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. followed: events that are evidence.
+    """is_configured: this node has an entity. link_group: the one that this node takes for its links. problem_*: why it cannot be asked, "" when it can. devices: name -> serving, draining, out, missing. followed: events that are evidence.
 
     self_test_state: passed, failed, overdue (the scheduled check has not come), unscheduled (production without a schedule), "" where it is not known.
     self_test_hours: pause of the schedule, 0 for none; self_test_next_ms: when the next one is due. Times of checks are of the entity's clock.
@@ -153,6 +153,7 @@ class StatusReply(Reply):
     now_ms: int
     device: str
     device_enabled: bool
+    devices: dict[str, str]
     self_tested_ms: int
     self_test_passed: bool
     self_test_state: str

@@ -18,6 +18,7 @@ from workbench_qkd import (
     capacity,
     checks,
     conversing,
+    devices,
     following,
     initial,
     policies,
@@ -78,7 +79,7 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
         asked = [_proposal(ctx, one) for one in policies.proposals(reader, limit=SHOWN_PROPOSALS)]
         row = reader.execute("SELECT coalesce(sum(last), 0) FROM qkd_followed WHERE source LIKE '% events'").fetchone()
     empty: dict[str, Any] = {
-        "kme": "", "site": "", "device": "", "device_enabled": False, "self_tested_ms": 0, "self_test_passed": False, "lines": [], "bandwidth": [],
+        "kme": "", "site": "", "device": "", "device_enabled": False, "devices": {}, "self_tested_ms": 0, "self_test_passed": False, "lines": [], "bandwidth": [],
         "self_test_state": "", "self_test_cause": "", "self_test_hours": 0, "self_test_next_ms": 0,
         "now_ms": host.now_ms(), "followed": int(row[0]), "proposals": asked, "link_group": host.setting("qkd.link_group"),
     }  # fmt: skip
@@ -90,7 +91,7 @@ def _status(ctx: OperationContext, request: NoInput) -> StatusReply:
     except WorkbenchError as error:
         return StatusReply(is_configured=True, problem_zh=error.zh, problem_en=error.en, problem_code=error.code, **empty)
     found: dict[str, Any] = {
-        "kme": told.kme, "site": told.site, "device": told.device, "device_enabled": told.device_enabled,
+        "kme": told.kme, "site": told.site, "device": told.device, "device_enabled": told.device_enabled, "devices": dict(told.devices),
         "self_tested_ms": test.time_ms, "self_test_passed": test.passed, "lines": [_line(ctx, one) for one in lines],
         "bandwidth": [service.bandwidth.told(PartyId(one)) for one in sorted({line.peer_site for line in lines})],
         "self_test_state": checks.state_of(test, enabled=told.device_enabled, now_ms=told.now_ms, is_production=host.kind == "production"),
@@ -380,4 +381,5 @@ OPERATIONS = (
     *capacity.OPERATIONS,
     *checks.OPERATIONS,
     *assurance.OPERATIONS,
+    *devices.OPERATIONS,
 )  # fmt: skip

@@ -240,6 +240,15 @@ EVIDENCE_KINDS = (
         "qkd.initial_secret_put", (_LINE, shared("check", "校验值", "check value"), _REASON),
         "线路换入新的初始秘密", "a new initial secret of a line was put in",
     ),
+    EvidenceKind(
+        "qkd.device_added",
+        (shared("device", "设备", "device"), shared("backend", "类型", "kind"), shared("kek", "密钥加密密钥编号", "id of its key-encryption key"), _REASON),
+        "在线加入密钥设备", "a key device was added while the entity ran",
+    ),
+    EvidenceKind(
+        "qkd.device_drained", (shared("device", "设备", "device"), shared("values", "转出的密钥数", "values moved", "1"), _REASON),
+        "密钥转出后撤出密钥设备", "a key device was taken away after its values had moved",
+    ),
     EvidenceKind("qkd.leak_reported", (_LINE, _KEY_ID, shared("uses", "保护过的会话", "sessions it protected", "1")), "查询一把密钥保护过什么", "it was asked what a key protected"),
     EvidenceKind(
         "qkd.eavesdropper_set", (_LINE, shared("fraction", "截获比例", "fraction intercepted", "1e-6"), shared("attack", "手法", "attack")),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    devices,
     distillation,
     frames,
     links,
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "keys" in options.parts:
             _say("keys from a stock of a million")
             result["keys"] = keys.measure()
+            _say("one key device beside two")
+            result["devices"] = devices.measure()
         if "delivery" in options.parts:
             _say("requests to a pair of key-management entities")
             result["delivery"] = key_delivery.measure()

@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.crypto import random
 from workbench.store import Database
+from workbench_kme.devices import DeviceAccess
 from workbench_kme.devices.device import Device, fresh_keys
 from workbench_kme.devices.soft import SoftKek
 from workbench_kme.devices.wrapping import Suite
@@ -57,12 +58,16 @@ def measure(stock: int = 1_000_000, deliveries: int = 300, *, folder: Path | Non
 
 
 def _end(folder: Path, own: str) -> tuple[KeyStore, Database]:
+    backend = SoftKek(random.SYSTEM(16), random.SYSTEM(8), Suite.SM4_GCM)
+    return end_with(folder, own, Device(backend, fresh_keys(backend, random.SYSTEM)).open_session())
+
+
+def end_with(folder: Path, own: str, devices: DeviceAccess) -> tuple[KeyStore, Database]:
+    """One end of the line in a folder of its own, with what wraps its values."""
     place = folder / own
     place.mkdir(mode=0o700)
-    backend = SoftKek(random.SYSTEM(16), random.SYSTEM(8), Suite.SM4_GCM)
-    device = Device(backend, fresh_keys(backend, random.SYSTEM))
     database = Database(place / "keys.sqlite", KEY_MIGRATIONS)
-    store = KeyStore(database, device.open_session(), default_quota=Quota(10**9, 10**9))
+    store = KeyStore(database, devices, default_quota=Quota(10**9, 10**9))
     store.register_line(Line(LINE, "KME-A", "KME-B", own, max_keys=3_000_000))
     return store, database
 

@@ -33,6 +33,8 @@ def render(result: Value) -> str:
         parts.append(_distillation(result["distillation"]))
     if result.get("keys"):
         parts.append(_keys(result["keys"]))
+    if result.get("devices"):
+        parts.append(_devices(result["devices"]))
     if result.get("delivery"):
         parts.append(_delivery(result["delivery"]))
     if result.get("frames"):
@@ -214,6 +216,17 @@ def _keys(value: Value) -> str:
     title = "One key through both ends (five commits), from a stock of"
     last = f"Adding a key at one end: {value['add_us']} us of CPU. One sync over the large stock: {value['sync_ms']} ms."
     return f"{title}\n{table(['stock', 'ms', 'CPU ms'], rows)}\n{last}"
+
+
+def _devices(value: Value) -> str:
+    rows = [
+        ["values wrapped at once, a second", value["one"]["wrapped_per_s"], value["two"]["wrapped_per_s"]],
+        ["values opened at once, a second", value["one"]["opened_per_s"], value["two"]["opened_per_s"]],
+        ["one value opened alone, us", value["one"]["single_us"], value["two"]["single_us"]],
+        [f"keys a second at one end, {value['of_a_request']} a request", value["one"]["keys_per_s"], value["two"]["keys_per_s"]],
+    ]
+    title = f"One key device, and two of which one is a process of its own, in turn; a second joins in {value['joined_s']} s"
+    return f"{title}\n{table(['', 'one', 'two'], rows)}"
 
 
 def _delivery(value: Value) -> str:

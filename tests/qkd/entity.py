@@ -66,6 +66,7 @@ class Entity:
     list_problem: str = ""
     tested_ms: int = NOW_MS
     hours: int = 24
+    device_states: dict[str, str] = field(default_factory=lambda: {"home": "serving"})
     before: Callable[[], None] = lambda: None
 
     def _answer(self) -> None:
@@ -91,7 +92,7 @@ class Entity:
 
     def overview(self) -> views.Overview:
         self._answer()
-        return views.Overview("kme-broker", "broker", "1", NOW_MS, NOW_MS, ["sae-broker"], list(self.known), "soft", not self.failing, 0, not self.failing)
+        return views.Overview("kme-broker", "broker", "1", NOW_MS, NOW_MS, ["sae-broker"], list(self.known), "soft", not self.failing, dict(self.device_states), 0, not self.failing)
 
     def lines(self) -> list[views.Line]:
         self._answer()
@@ -187,6 +188,27 @@ class Entity:
         made = application(**{"name": limits.pop("application"), **limits}, left=wanted["burst"], known_there=False)
         self.registered[made.application] = made
         return made
+
+    def devices(self) -> list[views.Device]:
+        self._answer()
+        return [
+            views.Device(name, "soft", f"{n:016x}", state, n > 0, 100, 120, ["SM3"] if state == "out" else [])
+            for n, (name, state) in enumerate(self.device_states.items())
+        ]
+
+    def add_device(self, name: str, *, backend: str = "soft") -> views.Device:
+        self._answer()
+        self.asked.append(("add_device", name, backend))
+        self.device_states[name] = "serving"
+        return self.devices()[-1]
+
+    def drain_device(self, name: str) -> int:
+        self._answer()
+        self.asked.append(("drain_device", name))
+        if name not in self.device_states:
+            raise NotFound("没有这台设备", "no such device", code="NO_SUCH_DEVICE")
+        del self.device_states[name]
+        return 100
 
     def charges(self) -> list[views.ChargePool]:
         self._answer()

@@ -73,6 +73,9 @@ def status(options: Options) -> int:
     if reply["problem_code"]:
         lines += [f"✗ {reply['problem_zh']} [{reply['problem_code']}]", f"  {reply['problem_en']}"]
     lines += _check_lines(reply)
+    out = [f"{name} {state}" for name, state in reply["devices"].items() if state != "serving"]
+    if len(reply["devices"]) > 1 or out:
+        lines.append(f"  密钥设备 key devices {len(reply['devices'])}" + (f"  ✗ {', '.join(out)}" if out else ""))
     for one in reply["lines"]:
         lines += _line_lines(one)
         if one["link_group"]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from workbench.crypto import gcm, random, sm2, sm3
 from workbench.errors import KeyUnavailable, SelfTestFailed, VerificationError
 from workbench_kme.devices import wrapping
+from workbench_kme.devices.access import Pair
 from workbench_kme.devices.selftest import SelfTestReport, TestResult, run
 from workbench_kme.devices.wrapping import Suite
 
@@ -250,6 +251,19 @@ class Session:
         """8 bytes that name the key-encryption key of the device."""
         return self._device.kek_id
 
+    @property
+    def kek_ids(self) -> frozenset[bytes]:
+        """The one key-encryption key, as `DeviceAccess` has it."""
+        return frozenset({self._device.kek_id})
+
+    @property
+    def serving_keks(self) -> frozenset[bytes]:
+        """As `kek_ids`: an unfit device refuses every call as a whole."""
+        return self.kek_ids
+
+    def expect(self, keks: frozenset[bytes]) -> None:
+        """Nothing: a single device opens its own values only."""
+
     def check(self) -> None:
         """Return if calls are answered; raises as every call does."""
         self._check()
@@ -330,6 +344,26 @@ class Session:
         self._check()
         _check_purpose(purpose)
         return bytearray(self._device._open(purpose, wrapped, context))
+
+    def wrap_many(self, purpose: str, pairs: Sequence[Pair]) -> list[bytes]:
+        """`wrap` of values with their contexts, in order."""
+        self._check()
+        _check_purpose(purpose)
+        return [self._device._seal(purpose, value, context) for value, context in pairs]
+
+    def unwrap_many(self, purpose: str, pairs: Sequence[Pair]) -> list[bytearray]:
+        """`unwrap` of wrapped values with their contexts, in order; where one does not open, none is given out."""
+        self._check()
+        _check_purpose(purpose)
+        values: list[bytearray] = []
+        try:
+            for wrapped, context in pairs:
+                values.append(bytearray(self._device._open(purpose, bytes(wrapped), context)))
+        except BaseException:
+            for value in values:
+                value[:] = bytes(len(value))
+            raise
+        return values
 
     def close(self) -> None:
         """SDF_CloseSession: overwrite the keys of this session. A second call does nothing."""

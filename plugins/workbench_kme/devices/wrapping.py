@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 
-from workbench.errors import VerificationError
+from workbench.errors import KeyUnavailable, VerificationError
 
 VERSION = 1
 KEK_ID_BYTES = 8
@@ -53,6 +53,11 @@ def open_wrapped(decrypt: Cipher, wrapped: bytes, *, suite: Suite, kek_id: bytes
     return decrypt(nonce, wrapped[HEADER_BYTES + NONCE_BYTES :], associated(purpose, header, context))
 
 
+def kek_of(wrapped: bytes | bytearray) -> bytes:
+    """Id of the key-encryption key that a wrapped value names, not verified: the tag covers it."""
+    return bytes(wrapped[2:HEADER_BYTES])
+
+
 def associated(purpose: str, header: bytes, context: bytes) -> bytes:
     """What is bound to a wrapped value beside its nonce; a purpose has no zero byte, so the cut is certain."""
     return b"workbench/v1/kme/" + purpose.encode("ascii") + b"\x00" + header + context
@@ -64,4 +69,13 @@ def does_not_open() -> VerificationError:
         "包裹的密钥无法解开：内容被改动、放错位置，或不属于本设备",
         "a wrapped value does not open: altered, out of place, or of another device",
         code="SEAL_BROKEN",
+    )
+
+
+def out_of_service(kek: bytes) -> KeyUnavailable:
+    """What callers get for a value whose device does not serve, or is not here: the value stays as it is."""
+    return KeyUnavailable(
+        f"包裹该密钥的密码设备（{kek.hex()}）未在服务，密钥保留、暂不交付：密钥管理人员查看设备列表",
+        f"the device that wrapped this key ({kek.hex()}) does not serve; the key is kept and not given out: key staff look at the list of devices",
+        code="DEVICE_OUT",
     )

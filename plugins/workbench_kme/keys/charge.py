@@ -14,7 +14,8 @@ from uuid import UUID, uuid5
 from workbench.contracts import Transaction
 from workbench.crypto import aead, kdf
 from workbench.errors import KeyUnavailable, NotFound, Refused, VerificationError
-from workbench_kme.devices import Session
+from workbench_kme.devices import DeviceAccess
+from workbench_kme.devices.wrapping import kek_of, out_of_service
 from workbench_kme.keys.core import Core
 from workbench_kme.keys.model import KEY_BYTES, Provenance, check_entity, check_reason
 from workbench_kme.keys.rows import Reader, add_event, mark_erased
@@ -105,11 +106,11 @@ class ChargePools:
     core: of the open KeyStore; `KeyStore.charges` has one made already. session: what wraps, the store's own by default.
     """
 
-    def __init__(self, core: Core, session: Session | None = None) -> None:
+    def __init__(self, core: Core, session: DeviceAccess | None = None) -> None:
         self._core, self._own_session = core, session
 
     @property
-    def _session(self) -> Session:
+    def _session(self) -> DeviceAccess:
         return self._own_session or self._core.session
 
     def fill(self, person: str, device: str, line: str, count: int, *, low_water: int = 16) -> list[ChargeKey]:
@@ -151,10 +152,11 @@ class ChargePools:
                 ChargeKey(charge_key_id(namespace, person, device, last + place), last + place, value)
                 for place, value in enumerate(values, start=1)
             ]
-            self._core.count_wrappings(tx, count)
+            sealed = self._session.wrap_many("charge", [(key.value, charge_context(key.key_id, key.counter)) for key in keys])
+            self._core.count_wrappings(tx, sealed)
             tx.executemany(
                 "INSERT INTO kme_charge_key (pool, counter, wrapped) VALUES (?, ?, ?)",
-                [(number, key.counter, self._session.wrap("charge", key.value, charge_context(key.key_id, key.counter))) for key in keys],
+                [(number, key.counter, wrapped) for key, wrapped in zip(keys, sealed, strict=True)],
             )
             tx.execute("UPDATE kme_charge_pool SET last_counter = ? WHERE number = ?", (last + count, number))
             add_event(tx, now, "charge.filled", line, person=person, device=device, keys=count, replaced=replaced)
@@ -174,8 +176,13 @@ class ChargePools:
         """Return if `deliver` would find a charge key now. Raises as `deliver` does."""
         with self._core.database.read() as reader:
             pool = _live_pool(reader, self._core.line(reader, line).number, person, device)
-            if reader.execute("SELECT 1 FROM kme_charge_key WHERE pool = ? AND wrapped IS NOT NULL LIMIT 1", (pool,)).fetchone() is None:
+            row = reader.execute(
+                "SELECT wrapped FROM kme_charge_key WHERE pool = ? AND wrapped IS NOT NULL ORDER BY counter LIMIT 1", (pool,)
+            ).fetchone()
+            if row is None:
                 raise _exhausted(device)
+            if (kek := kek_of(row[0])) in self._core.closed_keks(reader):
+                raise out_of_service(kek)
 
     def deliver(
         self,

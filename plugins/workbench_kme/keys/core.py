@@ -6,6 +6,7 @@ Document: docs/protocols/key-delivery.md sections 1 (time) and 2.1 (the mark).
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -14,9 +15,9 @@ from typing import Protocol, TypeVar
 
 from workbench.contracts import Transaction
 from workbench.crypto import random
-from workbench.errors import KeyUnavailable, NotFound, VerificationError
-from workbench_kme.devices import Session
-from workbench_kme.devices.wrapping import MOST_WRAPPINGS
+from workbench.errors import KeyUnavailable, NotFound, Refused, VerificationError
+from workbench_kme.devices import DeviceAccess
+from workbench_kme.devices.wrapping import MOST_WRAPPINGS, kek_of
 from workbench_kme.keys.mark import STORE_BYTES, Mark, MarkKeeper, parse_mark, store_of
 from workbench_kme.keys.model import Line, Position, State
 from workbench_kme.keys.rows import LineRow, Reader, add_event, mark_erased, move_where, raise_pointer
@@ -43,14 +44,15 @@ class Core:
     """An open store. change(work): the only way to write, with the time that never runs back."""
 
     def __init__(
-        self, database: Storage, session: Session, mark: Path, now_ms: Callable[[], int], source: random.RandomSource
+        self, database: Storage, session: DeviceAccess, mark: Path, now_ms: Callable[[], int], source: random.RandomSource
     ) -> None:
         self.database, self.session, self.clock, self.source = database, session, now_ms, source
         self._generation = 0
         self._time_ms = 0
         with database.read() as reader:
-            keks = {bytes(row[0]) for row in reader.execute("SELECT kek FROM kme_kek")}
-        if keks and session.kek_id not in keks:
+            keks = frozenset(bytes(row[0]) for row in reader.execute("SELECT kek FROM kme_kek"))
+        session.expect(keks)
+        if keks and not keks & session.kek_ids:
             raise KeyUnavailable(
                 "密码设备的主密钥与密钥库不符：密钥管理人员接入原设备",
                 "the key-encryption key of this device is not the one the store was made with: connect that device",
@@ -95,24 +97,40 @@ class Core:
         """Return when the mark covers these positions; call it after the change and before values leave."""
         self.keeper.cover(line, positions, generation=self._generation, time_ms=self._time_ms)
 
-    def use(self, session: Session) -> None:
+    def use(self, session: DeviceAccess) -> None:
         """Go on with another device's session, for the mark too."""
         self.session = session
         self.keeper.use(session)
         self.note()
 
-    def count_wrappings(self, tx: Transaction, number: int) -> None:
-        """Note that the KEK sealed `number` more values. Raises KeyUnavailable KEK_WORN_OUT at 2^32."""
-        tx.execute("INSERT OR IGNORE INTO kme_kek (kek, sealed) VALUES (?, 0)", (self.session.kek_id,))
-        row = tx.execute(
-            "UPDATE kme_kek SET sealed = sealed + ? WHERE kek = ? RETURNING sealed", (number, self.session.kek_id)
-        ).fetchone()
-        if int(row[0]) > MOST_WRAPPINGS:
-            raise KeyUnavailable(
-                "密钥加密密钥已用满，不再包裹新密钥：密钥管理人员更换",
-                "the key-encryption key has wrapped all that it may: key staff replace it",
-                code="KEK_WORN_OUT",
-            )
+    def count_wrappings(self, tx: Transaction, wrapped: Iterable[bytes]) -> None:
+        """Note which KEKs sealed these values, in the change that stores them.
+
+        Raises KeyUnavailable KEK_WORN_OUT at 2^32; Refused DEVICE_REMOVED where a device was taken away since it wrapped.
+        """
+        for kek, number in Counter(map(kek_of, wrapped)).items():
+            if kek not in self.session.kek_ids:
+                raise Refused(
+                    "密码设备刚刚撤出，本次未入库：请重试", "a device was taken away meanwhile and nothing was stored: try again",
+                    code="DEVICE_REMOVED",
+                )  # fmt: skip
+            if tx.execute("INSERT OR IGNORE INTO kme_kek (kek, sealed) VALUES (?, 0)", (kek,)).rowcount:
+                self.session.expect(self.keks(tx))
+            row = tx.execute("UPDATE kme_kek SET sealed = sealed + ? WHERE kek = ? RETURNING sealed", (number, kek)).fetchone()
+            if int(row[0]) > MOST_WRAPPINGS:
+                raise KeyUnavailable(
+                    "密钥加密密钥已用满，不再包裹新密钥：密钥管理人员更换",
+                    "the key-encryption key has wrapped all that it may: key staff replace it",
+                    code="KEK_WORN_OUT",
+                )
+
+    def keks(self, reader: Reader) -> frozenset[bytes]:
+        """The KEKs that ever wrapped a value of this store, less those whose device was drained."""
+        return frozenset(bytes(row[0]) for row in reader.execute("SELECT kek FROM kme_kek"))
+
+    def closed_keks(self, reader: Reader) -> frozenset[bytes]:
+        """Those whose values cannot be opened now: their device is out of service, or not here. Cost: one look-up."""
+        return self.keks(reader) - self.session.serving_keks
 
     # ---- reading
 

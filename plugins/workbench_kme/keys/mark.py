@@ -15,7 +15,7 @@ from pathlib import Path
 
 from workbench.crypto import canonical
 from workbench.errors import StorageFailed, VerificationError
-from workbench_kme.devices import Session
+from workbench_kme.devices import DeviceAccess
 from workbench_kme.keys.model import MAX_BLOCK, MAX_KEYS_OF_BLOCK, Position
 
 HEADER = b"workbench/v1/kme/mark\n"
@@ -72,7 +72,7 @@ class Mark:
         return self.retired | {one.secret for one in self.secrets.values()}
 
 
-def format_mark(mark: Mark, store: bytes, session: Session) -> bytes:
+def format_mark(mark: Mark, store: bytes, session: DeviceAccess) -> bytes:
     """The bytes of the file. store: the id of the store, 16 bytes."""
     pools: dict[str, canonical.Json] = {
         line: [None if one is None else [one.block, one.index] for one in pair] for line, pair in mark.pools.items()
@@ -101,7 +101,7 @@ def store_of(data: bytes) -> bytes:
     return data[len(HEADER) : len(HEADER) + STORE_BYTES] if data.startswith(HEADER) else b""
 
 
-def parse_mark(data: bytes, store: bytes, session: Session) -> Mark:
+def parse_mark(data: bytes, store: bytes, session: DeviceAccess) -> Mark:
     """The mark of this store. Raises VerificationError: altered, or of another store or device."""
     if data[: len(HEADER) + STORE_BYTES] != HEADER + store:
         raise VerificationError(
@@ -189,7 +189,7 @@ class MarkKeeper:
     path: the file. Raises StorageFailed when the disk refuses; the caller then gives nothing out.
     """
 
-    def __init__(self, path: Path, store: bytes, session: Session, mark: Mark) -> None:
+    def __init__(self, path: Path, store: bytes, session: DeviceAccess, mark: Mark) -> None:
         self._path, self._store, self._session = path, store, session
         self._lock = threading.Lock()
         self._mark = mark
@@ -272,7 +272,7 @@ class MarkKeeper:
         with self._lock:
             self._write(replace(self._mark, clean=clean), generation, time_ms)
 
-    def use(self, session: Session) -> None:
+    def use(self, session: DeviceAccess) -> None:
         """Seal the mark with another device from now on."""
         with self._lock:
             self._session = session

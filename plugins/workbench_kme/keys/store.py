@@ -17,7 +17,7 @@ from uuid import UUID
 from workbench.contracts import Transaction
 from workbench.crypto import canonical, compare, random
 from workbench.errors import KeyUnavailable, NotFound, Refused, SelfTestFailed, VerificationError
-from workbench_kme.devices import Session
+from workbench_kme.devices import DeviceAccess, Session
 from workbench_kme.keys import ending, limiting, rewrapping, syncing, taking, views
 from workbench_kme.keys.charge import ChargePools
 from workbench_kme.keys.core import Core, Storage, cut_off
@@ -82,7 +82,7 @@ class KeyStore:
     def __init__(
         self,
         database: Storage,
-        session: Session,
+        session: DeviceAccess,
         *,
         mark: Path | None = None,
         now_ms: Callable[[], int] = _system_ms,
@@ -201,7 +201,7 @@ class KeyStore:
             floors = tuple(pointer(reader, found.number, pool, kind="floor") for pool in POOLS)
         namespace = found.line.namespace
         check = block_check(namespace, block, provenance, key)
-        rows = [self._key_row(namespace, block, index, provenance, key, floors) for index in range(number)]
+        rows = self._key_rows(namespace, block, number, provenance, key, floors)
         destroyed = sum(one[5] == State.DESTROYED for one in rows)
 
         def work(tx: Transaction, now: int) -> None:
@@ -210,7 +210,7 @@ class KeyStore:
                 raise Refused(
                     f"线路 {line} 正在恢复，请重试", f"line {line} is being recovered: try again", code="LINE_RECOVERING"
                 )
-            self.core.count_wrappings(tx, number - destroyed)
+            self.core.count_wrappings(tx, (one[4] for one in rows if one[4] is not None))
             tx.execute(
                 "INSERT INTO kme_block (line, block, count, provenance, chk, made_ms) VALUES (?, ?, ?, ?, ?, ?)",
                 (found.number, block, number, provenance.code, check, now),
@@ -509,24 +509,21 @@ class KeyStore:
 
     # ---- inside
 
-    def _key_row(
-        self,
-        namespace: UUID,
-        block: int,
-        index: int,
-        provenance: Provenance,
-        key: bytes | bytearray,
-        floors: tuple[Position | None, ...],
-    ) -> tuple[bytes, int, int, int, bytes | None, int]:
+    def _key_rows(
+        self, namespace: UUID, block: int, number: int, provenance: Provenance, key: bytes | bytearray, floors: tuple[Position | None, ...]
+    ) -> list[tuple[bytes, int, int, int, bytes | None, int]]:
         """id, block, index, pool, wrapped, state: one below the floor is destroyed before it ever lived."""
-        identifier, pool, floor = key_id(namespace, block, index), index & 1, floors[index & 1]
-        if floor is not None and Position(block, index) <= floor:
-            return identifier.bytes, block, index, pool, None, int(State.DESTROYED)
-        value = bytearray(key[index * KEY_BYTES : (index + 1) * KEY_BYTES])
-        context = taking.value_context(identifier, namespace.bytes, block, index, provenance)
-        wrapped = self.core.session.wrap("key", value, context)
-        value[:] = bytes(KEY_BYTES)
-        return identifier.bytes, block, index, pool, wrapped, int(State.GENERATED)
+        ids = [key_id(namespace, block, index) for index in range(number)]
+        lives = [(floor := floors[index & 1]) is None or Position(block, index) > floor for index in range(number)]
+        context = [taking.value_context(ids[at], namespace.bytes, block, at, provenance) for at in range(number)]
+        pairs = [(bytearray(key[at * KEY_BYTES : (at + 1) * KEY_BYTES]), context[at]) for at in range(number) if lives[at]]
+        try:
+            wrapped = iter(self.core.session.wrap_many("key", pairs))
+        finally:
+            for value, _ in pairs:
+                value[:] = bytes(KEY_BYTES)
+        found = [(next(wrapped), int(State.GENERATED)) if lived else (None, int(State.DESTROYED)) for lived in lives]
+        return [(ids[index].bytes, block, index, index & 1, *one) for index, one in enumerate(found)]
 
     def _check_room(self, tx: Transaction, line: LineRow, block: int, number: int) -> None:
         known = tx.execute(

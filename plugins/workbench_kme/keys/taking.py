@@ -11,6 +11,7 @@ from uuid import UUID
 
 from workbench.contracts import Transaction
 from workbench.errors import Denied, InvalidRequest, KeyUnavailable
+from workbench_kme.devices.wrapping import kek_of
 from workbench_kme.keys import limiting, quota
 from workbench_kme.keys.core import Core
 from workbench_kme.keys.forecast import WINDOW_S, Forecast, forecast, retry_after_s
@@ -69,11 +70,13 @@ def reserve(
     stored = count(tx, line.number, pool, State.STORED)
     available = max(0, stored - quota.kept_from(line.line.kept_back, priority))
     marks = ", ".join(str(one.code) for one in sorted(origins))
+    closed = core.closed_keks(tx)
     rows = tx.execute(
         f"SELECT {COLUMNS} FROM kme_key k INDEXED BY kme_key_free"
         " JOIN kme_block b ON b.line = k.line AND b.block = k.block"
         " WHERE k.line = ? AND k.pool = ? AND k.state = 2 AND k.expires_ms > ?"
         + (f" AND b.provenance IN ({marks})" if origins else "")
+        + (f" AND {openable(closed)}" if closed else "")
         + " ORDER BY k.block, k.idx LIMIT ?",
         (line.number, pool, now, min(number, available)),
     ).fetchall()
@@ -104,11 +107,12 @@ def accept(core: Core, tx: Transaction, now: int, line: LineRow, reservation: Re
     _check_request(reservation.master, reservation.slaves, len(reservation.key_ids), reservation.size)
     core.check_usable(tx, line)
     keys, refused = [], []
+    closed = core.closed_keks(tx)
     for key_id in reservation.key_ids:
         key = key_row(tx, key_id)
         if key is not None and _is_reserved_so(key, line, reservation):
             continue
-        if key is None or not _is_acceptable(key, line, now):
+        if key is None or not _is_acceptable(key, line, now) or (key.wrapped is not None and kek_of(key.wrapped) in closed):
             refused.append(key_id)
         else:
             keys.append(key)
@@ -140,9 +144,8 @@ def give_out(core: Core, tx: Transaction, now: int, keys: Sequence[KeyRow], mast
             raise _not_yours(key.key_id)
         if key.state is not State.RESERVED or key.wrapped is None or key.expires_ms <= now:
             raise gone([key.key_id])
-    values = []
+    values = _give(core, tx, now, keys, "master")
     for key in keys:
-        values.append(_give(core, tx, now, key, "master"))
         wipe(tx, key.number)
     add_event(tx, now, "key.handed-out", values[0].line, key_ids=[key.key_id for key in keys], master=master)
     return values
@@ -172,9 +175,8 @@ def deliver(
             raise gone([key.key_id])
         if slave not in key.slaves:
             raise _not_yours(key.key_id)
-    values, served = [], []
+    values, served = _give(core, tx, now, keys, f"slave/{slave}"), []
     for key in keys:
-        values.append(_give(core, tx, now, key, f"slave/{slave}"))
         got = tx.execute("SELECT COUNT(*) FROM kme_use WHERE key = ? AND role LIKE 'slave/%'", (key.number,)).fetchone()[0]
         if got == len(key.slaves):
             wipe(tx, key.number)
@@ -287,19 +289,32 @@ def _is_reserved_so(key: KeyRow, line: LineRow, reservation: Reservation) -> boo
     )
 
 
-def _give(core: Core, tx: Transaction, now: int, key: KeyRow, role: str) -> KeyValue:
-    """One value on its way out; the primary key of kme_use refuses a second time for the role."""
-    try:
-        tx.execute("INSERT INTO kme_use (key, role, time_ms) VALUES (?, ?, ?)", (key.number, role, now))
-    except sqlite3.IntegrityError as error:
-        raise gone([key.key_id]) from error
-    row = tx.execute("SELECT name, namespace FROM kme_line WHERE number = ?", (key.line,)).fetchone()
-    assert key.wrapped is not None
-    value = core.session.unwrap("key", key.wrapped, key_context(key, bytes(row[1])))
-    size = key.size // 8
-    value[size:] = bytes(len(value) - size)  # overwritten before it is cut off
-    value[size:] = b""
-    return KeyValue(key.key_id, value, key.provenance, str(row[0]), key.position.block, key.position.index)
+def openable(closed: Collection[bytes]) -> str:
+    """Condition over `k`: the value was wrapped by none of these KEKs."""
+    named = ", ".join(f"x'{one.hex()}'" for one in sorted(closed))
+    return f"substr(k.wrapped, 3, 8) NOT IN ({named})"
+
+
+def _give(core: Core, tx: Transaction, now: int, keys: Sequence[KeyRow], role: str) -> list[KeyValue]:
+    """Values on their way out; the primary key of kme_use refuses a second time for the role."""
+    pairs, lines = [], []
+    for key in keys:
+        try:
+            tx.execute("INSERT INTO kme_use (key, role, time_ms) VALUES (?, ?, ?)", (key.number, role, now))
+        except sqlite3.IntegrityError as error:
+            raise gone([key.key_id]) from error
+        row = tx.execute("SELECT name, namespace FROM kme_line WHERE number = ?", (key.line,)).fetchone()
+        assert key.wrapped is not None
+        pairs.append((key.wrapped, key_context(key, bytes(row[1]))))
+        lines.append(str(row[0]))
+    values = core.session.unwrap_many("key", pairs)
+    made = []
+    for key, value, line in zip(keys, values, lines, strict=True):
+        size = key.size // 8
+        value[size:] = bytes(len(value) - size)  # overwritten before it is cut off
+        value[size:] = b""
+        made.append(KeyValue(key.key_id, value, key.provenance, line, key.position.block, key.position.index))
+    return made
 
 
 def key_context(key: KeyRow, namespace: bytes) -> bytes:

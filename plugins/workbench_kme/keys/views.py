@@ -19,6 +19,7 @@ from workbench_kme.keys.model import (
     State,
 )
 from workbench_kme.keys.rows import COLUMNS, TABLES, KeyRow, LineRow, Reader, key_row, parse_key, pointer
+from workbench_kme.keys.taking import openable
 
 _SHOWN_SUSPECTS = 100
 
@@ -40,7 +41,7 @@ def status(core: Core, reader: Reader, line: LineRow) -> LineStatus:
     )
     row = reader.execute("SELECT confirmed, next_block FROM kme_line WHERE number = ?", (line.number,)).fetchone()
     meta = reader.execute("SELECT clock_ms, unproven FROM kme_meta").fetchone()
-    available = stock.get((line.line.pool, State.STORED), 0)
+    available = stock.get((line.line.pool, State.STORED), 0) - _unopenable(core, reader, line)
     return LineStatus(
         line.line.name,
         stock,
@@ -54,6 +55,18 @@ def status(core: Core, reader: Reader, line: LineRow) -> LineStatus:
         (pointer(reader, line.number, 0), pointer(reader, line.number, 1)),
         max(0, int(meta[0]) - core.clock()),
     )
+
+
+def _unopenable(core: Core, reader: Reader, line: LineRow) -> int:
+    """Free keys of the own pool whose device does not serve. Cost: nothing while all do, else the stock is read."""
+    closed = core.closed_keks(reader)
+    if not closed:
+        return 0
+    row = reader.execute(
+        f"SELECT COUNT(*) FROM kme_key k INDEXED BY kme_key_free WHERE k.line = ? AND k.pool = ? AND k.state = 2 AND NOT ({openable(closed)})",
+        (line.number, line.line.pool),
+    ).fetchone()
+    return int(row[0])
 
 
 def known(reader: Reader, key: UUID) -> KeyRow:

@@ -25,6 +25,7 @@ from workbench_kme.service.transport import Caller, Reply
 V = TypeVar("V")
 
 TIMEOUT_S = 20.0
+SLOW_S = 120.0
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 _KINDS: dict[int, type[WorkbenchError]] = {400: InvalidRequest, 401: Denied, 404: NotFound, 503: KeyUnavailable}
@@ -279,6 +280,18 @@ class ManagementClient:
         """Destroy the mirrors of a person, or of a device, for good. device: "" for all of the person's; doing it again does nothing."""
         answer = self._post("charges/revoke", {"person": person, "device": device, "reason": reason})
         return _view(views.ChargesRevoked, answer)
+
+    def devices(self) -> list[views.Device]:
+        """What wraps values at this site, with what lies under each. Cost there: about a second for a million values."""
+        return _views(views.Device, self._get("devices"), "devices")
+
+    def add_device(self, name: str, *, backend: str = "soft") -> views.Device:
+        """Another device, from now on; nothing stops meanwhile."""
+        return _view(views.Device, self._post("devices", {"name": name, "backend": backend}, timeout_s=SLOW_S))
+
+    def drain_device(self, name: str) -> int:
+        """Bring what a device wrapped to the others and take it away; how many values."""
+        return int(self._post("devices/drain", {"name": name}, timeout_s=SLOW_S)["moved"])
 
     def self_test(self) -> views.SelfTest:
         """Run all known answers now."""

@@ -34,6 +34,7 @@ _SENTENCES = {
     "RESERVED_TOO_MANY": "too many keys of this SAE wait for their slaves: come back later",
     "APPLICATION_NOT_TOLD": "the other KME does not know this SAE yet",
     "DEVICE_DISABLED": "the device failed its self-test",
+    "DEVICE_OUT": "the device that wrapped the keys does not serve",
     "KME_UNCONFIRMED": "the other KME has not confirmed the key store yet",
     "OUT_OF_STEP": "the key store does not match the other end yet",
     "STORAGE_FAILED": "the key store cannot write",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,17 +19,20 @@ from workbench.crypto import certificates, random
 from workbench.crypto.certificates import KeyAndCertificate
 from workbench.errors import KeyUnavailable, NotFound, Refused, SelfTestFailed, StartRefused
 from workbench.store import Database
-from workbench_kme.devices import Device, create_soft, open_soft
+from workbench_kme.devices import Session
+from workbench_kme.devices.group import HOME
 from workbench_kme.devices.selftest import vectors_version
 from workbench_kme.keys import KEY_MIGRATIONS, KeyStore, Provenance
 from workbench_kme.keys import Line as KeyLine
 from workbench_kme.keys import Quota as KeyQuota
 from workbench_kme.keys.charge import ChargePools
+from workbench_kme.keys.model import KeyValue
 from workbench_kme.keys.rows import add_event
 from workbench_kme.service import config as site_config
 from workbench_kme.service.applications import APPLICATION_MIGRATIONS, Applications
 from workbench_kme.service.checking import Checks, Found, Schedule
 from workbench_kme.service.config import LineConfig, LineSecrets
+from workbench_kme.service.devices import Devices
 from workbench_kme.service.journal import Journal
 from workbench_kme.service.line import LineEnd
 from workbench_kme.service.parts import LineParts
@@ -95,13 +99,14 @@ class Entity:
         self.checks = Checks(database)
         try:
             began_s = time.monotonic()
-            self.device = self._open_device()
+            self.devices = Devices(folder, self.config, self.secrets)
+            self.device = self.devices.group.home
             self._write_check("start", began_s)  # before a device that failed keeps this KME from opening
-            self.session = self.device.open_session()
+            self.session = Session(self.device)
             quota = self.config.quota
             self.store = KeyStore(
                 database,
-                self.session,
+                self.devices.group,
                 mark=folder / "kme.mark",
                 now_ms=now_ms,
                 default_quota=KeyQuota(quota.burst, quota.per_minute),
@@ -110,17 +115,20 @@ class Entity:
                 source=source,
             )
             self.applications = Applications(folder, self.config, self.store, authority=self.authority)
-            self.charges = ChargePools(self.store.core, self.session)
+            self.charges = ChargePools(self.store.core)
             self.journal = Journal(database, now_ms=now_ms)
             self.lines = {
                 one.line: self._open_line(one, kept[one.line], sources[one.line], source) for one in self.config.lines
             }
         except BaseException:
+            if hasattr(self, "devices"):
+                self.devices.group.close()
             database.close()
             raise
         self._database = database
         self.applications.is_elsewhere = self._is_elsewhere
         self.applications.changed = self._applications_changed
+        self._note_missing()
         self.schedule = Schedule(
             self.config.self_test_hours,
             check=lambda: self.self_test("schedule"),
@@ -143,7 +151,7 @@ class Entity:
             line.close()
         self.store.close()
         self.session.close()
-        self.device.close()
+        self.devices.group.close()
         self._database.close()
 
     # ---------------------------------------------------------------------------- what delivery asks
@@ -214,14 +222,19 @@ class Entity:
         """Reserve at both ends and hand out to the master."""
         self._require_line(master, line)
         origins = [Provenance(one) for one in sorted(request.origins or ())]
+
+        def taken() -> list[KeyValue]:
+            slaves = (slave, *request.additional_slaves)
+            return self.line(line).get_keys(number=request.number, size=request.size, origins=origins, master=master, slaves=slaves)
+
         try:
-            values = self.line(line).get_keys(
-                number=request.number,
-                size=request.size,
-                origins=origins,
-                master=master,
-                slaves=(slave, *request.additional_slaves),
-            )
+            try:
+                values = taken()
+            except KeyUnavailable as error:
+                if error.code != "DEVICE_OUT":
+                    raise
+                self.note_devices()
+                values = taken()  # a device failed just now; nothing was changed, and its keys are passed over from here on
         except KeyUnavailable as error:
             if error.code == "EXHAUSTED" and origins and self.store.status(line).available >= request.number:
                 raise Refused(
@@ -259,8 +272,10 @@ class Entity:
             began_s = time.monotonic()
             if any(end.source.simulates for end in self.lines.values()):
                 self._distils = _distils()
-            self.device.selftest()
+            self.devices.open_others()
+            self.devices.group.selftest()
             self._note_check(cause, began_s)
+            self.note_devices()
             return self.enabled
 
     def last_self_test(self) -> SelfTest:
@@ -272,14 +287,17 @@ class Entity:
     def test_results(self) -> list[Test]:
         """The newest answer to every known question."""
         found = [Test(one.name, one.passed, one.algorithm, one.source) for one in self.device.report.results]
+        for name, member in self.devices.group.members.items():
+            if name != HOME:
+                found += [Test(f"{name}: {one.name}", one.passed, one.algorithm, one.source) for one in member.report.results]
         if self._distils is None:
             return found
         return [*found, Test("distillation", self._distils, "distillation", "workbench_kme.distill.known_answers")]
 
     @property
     def enabled(self) -> bool:
-        """Whether keys are made and given out: no known answer was wrong."""
-        return self.device.enabled and self._distils is not False
+        """Whether keys are given out: a device serves, and no known answer of the distillation was wrong."""
+        return self.devices.group.enabled and self._distils is not False
 
     def check_distillation(self) -> None:
         """Return if this machine may distil; asked before every block, tested before the first. KeyUnavailable."""
@@ -291,6 +309,41 @@ class Entity:
                     self._note_check("first-block", began_s)
         if not self._distils:
             raise unavailable("DEVICE_DISABLED", "密钥提炼自检未通过，已停用", "the distillation failed its self-test")
+        if not self.device.enabled:
+            raise unavailable(
+                "DEVICE_DISABLED", "保管认证密钥池的第一台设备未在服务", "the first device, which keeps the authentication pools, does not serve"
+            )
+
+    # ---------------------------------------------------------------------------------------- devices
+
+    def add_device(self, name: str, backend: str) -> None:
+        """Another device, from now on; nothing stops meanwhile. Raises as Devices.add."""
+        member = self.devices.add(name, backend)
+        self.record("device.added", "", device=name, backend=member.kind, kek=member.kek_id.hex())
+
+    def drain_device(self, name: str) -> int:
+        """Bring a device's values to the others and take it away; how many. Raises as Devices.drain."""
+        return self.devices.drain(name, self.store)
+
+    def note_devices(self) -> None:
+        """Write down which devices went out of service or came back; the mark goes to one that serves."""
+        news = self.devices.group.news
+        while news:
+            with suppress(IndexError):  # another thread had it
+                name, is_fit = news.popleft()
+                self.record("device.back" if is_fit else "device.out-of-service", "", device=name)
+                with suppress(SelfTestFailed, KeyUnavailable):  # none serves: then nothing leaves either
+                    self.store.core.note()
+
+    def _note_missing(self) -> None:
+        """Values may lie under a key whose device is not here: said at every opening."""
+        group, core = self.devices.group, self.store.core
+        with core.database.read() as reader:
+            missing = core.keks(reader) - group.kek_ids
+        for kek in sorted(missing):
+            self.record("device.missing", "", kek=kek.hex())
+        group.look()
+        self.note_devices()
 
     @property
     def version(self) -> str:
@@ -363,23 +416,6 @@ class Entity:
     def _applications_changed(self) -> None:
         for end in self.lines.values():
             end.wake()
-
-    def _open_device(self) -> Device:
-        path, secret = self.folder / "device.json", str(self.secrets.device.get("passphrase", ""))
-        wanted = self.config.device
-        if wanted == {"backend": "soft"}:
-            return open_soft(path, secret) if path.exists() else create_soft(path, secret)
-        if set(wanted) == {"backend", "module", "token"} and wanted["backend"] == "pkcs11":
-            from workbench_kme.devices.pkcs11 import create_token, open_token
-
-            module, token = Path(str(wanted["module"])), str(wanted["token"])
-            act = open_token if path.exists() else create_token
-            return act(path, secret, module=module, token=token)
-        raise StartRefused(
-            f"站点 {self.config.site} 的密码设备配置有误：请运维人员改正 kme.json",
-            f"the device of site {self.config.site} is configured wrongly: operators correct kme.json",
-            code="KME_CONFIG",
-        )
 
     def _secrets_of(self, line: LineConfig) -> LineSecrets:
         kept = self.secrets.lines.get(line.line)

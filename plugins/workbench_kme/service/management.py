@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, WorkbenchError
 from workbench_kme.keys import State
-from workbench_kme.service import asking, charging, registering, rehearsing, standard, views
+from workbench_kme.service import asking, charging, device_routes, registering, rehearsing, standard, views
 from workbench_kme.service.asking import Body, Handler, Query
 from workbench_kme.service.config import POLICIES
 from workbench_kme.service.entity import Entity
@@ -102,6 +102,8 @@ def _error(
 
 def _overview(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
     asking.only(query)
+    entity.note_devices()
+    group = entity.devices.group
     return views.as_json(
         views.Overview(
             kme=entity.config.kme,
@@ -113,6 +115,7 @@ def _overview(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body)
             lines=list(entity.lines),
             device=entity.device.kind,
             device_enabled=entity.enabled,
+            devices={**{name: group.state(name) for name in group.members}, **dict.fromkeys(entity.devices.absent, "missing")},
             open_alarms=len(entity.journal.alarms(open_only=True, limit=asking.MAX_LIMIT)),
             self_test_passed=all(one.passed for one in entity.test_results()),
         )
@@ -456,6 +459,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("GET", f"keys/{_KEY}/leak", _leak),
         *charging.ROUTES,
         *registering.ROUTES,
+        *device_routes.ROUTES,
         ("POST", "selftest", _self_test),
         ("GET", "selftest", _last_self_test),
         ("GET", "selftest/checks", _checks),

@@ -31,7 +31,7 @@ ALARM_KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The KME as a whole."""
+    """The KME as a whole. device: kind of the first one; devices: name -> serving, draining, out or missing."""
 
     kme: str
     site: str
@@ -42,6 +42,7 @@ class Overview:
     lines: list[str]
     device: str
     device_enabled: bool
+    devices: dict[str, str]
     open_alarms: int
     self_test_passed: bool
 
@@ -268,6 +269,23 @@ class ChargesRevoked:
     revoked: int
     pools: int
     sessions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What wraps values. state: serving, draining, out, or missing (name "": no file of it is here).
+
+    values: that lie under its key-encryption key now; sealed: ever. failed: wrong known answers, or why it does not open.
+    """
+
+    name: str
+    kind: str
+    kek: str
+    state: str
+    own_process: bool
+    values: int
+    sealed: int
+    failed: list[str]
 
 
 @dataclass(frozen=True, slots=True)

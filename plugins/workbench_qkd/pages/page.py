@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench_qkd.pages import drawing
 from workbench_qkd.pages.assurance import Assurance
 from workbench_qkd.pages.charges import Charges
+from workbench_qkd.pages.devices import Devices
 from workbench_qkd.pages.forms import LINE_ACTS, SITE_ACTS, steps
 from workbench_qkd.pages.proposals import Proposals
 from workbench_widgets import (
@@ -68,6 +69,7 @@ class ChannelPage:
         self.proposals = Proposals(page, self.refresh)
         self.charges = Charges(page, self.refresh)
         self.assurance = Assurance(page)
+        self.devices = Devices(page, self.refresh)
         self.acting = Acting(page, LINE_ACTS, self._acted)
         self.testing = Acting(page, SITE_ACTS, self._acted)
         self.told, self.limits, self.note, self.linked = Notes(), Notes(), Notes(framed=False), Notes()
@@ -83,7 +85,7 @@ class ChannelPage:
     def _body(self) -> Any:  # Any: Panel has no types
         main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, pane(self.curve), self.note)
         side = layout.stack(
-            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.assurance.root, self.acting.root, self.testing.root, self.told, self.limits
+            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.assurance.root, self.acting.root, self.devices.root, self.testing.root, self.told, self.limits
         )
         return layout.split(main, side, side_px=400)
 
@@ -244,6 +246,7 @@ class ChannelPage:
         self.testing.offer([one.operation for one in SITE_ACTS])
         self.charges.draw()
         self.assurance.draw(status)
+        self.devices.draw(status["devices"])
         self._draw_told()
 
     def _draw_blocks(self, status: Reply, line: Reply) -> None:

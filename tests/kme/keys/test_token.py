@@ -8,12 +8,14 @@ from pathlib import Path
 import pkcs11
 import pytest
 
-from workbench.errors import KeyUnavailable
+from workbench.errors import KeyUnavailable, VerificationError
 
 from workbench_kme.devices import pkcs11 as token
+from workbench_kme.devices.group import DeviceGroup, InProcess
+from workbench_kme.devices.wrapping import kek_of
 from workbench_kme.keys import Provenance
 
-from key_world import PIN, TOKEN, End, needs_softhsm, token_module
+from key_world import PIN, TOKEN, End, make_device, needs_softhsm, token_module
 
 pytestmark = needs_softhsm
 
@@ -55,3 +57,15 @@ def test_a_key_store_lives_on_a_token(token_folder: Path, folder: Path) -> None:
         key_ids = end.store.reserve("line-1", "app-a", ["app-b"]).key_ids
         assert bytes(end.store.hand_out(key_ids, "app-a")[0].value) == bytes(range(32))
         end.close()
+
+
+def test_a_token_works_beside_a_soft_device(token_folder: Path) -> None:
+    pairs = [(bytes([n]) * 32, b"c") for n in range(8)]
+    with make_device(b"home") as home, token.create_token(token_folder / "fifth", PIN, module=token_module(), token=TOKEN) as made:
+        group = DeviceGroup(home)
+        group.add("token", InProcess(made))
+        wrapped = group.wrap_many("key", pairs)
+        assert [kek_of(one) for one in wrapped].count(made.kek_id) == 4
+        assert [bytes(one) for one in group.unwrap_many("key", [(one, b"c") for one in wrapped])] == [value for value, _ in pairs]
+        with pytest.raises(VerificationError, match="SEAL_BROKEN"):
+            home.open_session().unwrap("key", wrapped[2], b"c")
