@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kme_pair import LINE, RECEIVER, SENDER, imported_plan
 from one_process import OneProcess
-from workbench_kme.service import delivery, management, views
+from workbench_kme.service import delivery, device_routes, management, views
 from workbench_kme.service.applications import FILE, REGISTERED, WITHDRAWN, Application, format_list, parse_list
 from workbench_kme.service.config import SAE_URI
 from workbench_kme.service.entity import Entity
@@ -208,9 +208,9 @@ def test_ids_of_others_and_ids_twice_are_refused_and_so_is_changing_who_is_not_t
 def test_the_description_of_these_routes_is_what_they_take_and_give(asked: Asked) -> None:
     described = json.loads(asked.call("node", "GET", "/management/v1/openapi.json").body)
     routes = {(method.upper(), path.removeprefix("/management/v1/")) for path, methods in described["paths"].items() for method in methods}
-    assert routes == {(method, path) for method, path, _handler in ROUTES} - {("GET", "openapi.json")}
+    assert routes == {(method, path) for method, path, _handler in (*ROUTES, *device_routes.ROUTES)} - {("GET", "openapi.json")}
     schemas = described["components"]["schemas"]
-    for name in ("Application", "Applications", "ApplicationWithdrawn"):
+    for name in ("Application", "Applications", "ApplicationWithdrawn", "Device"):
         assert set(schemas[name]["properties"]) == {one.name for one in fields(getattr(views, name))}
     wanted = asked.wanted()
     assert set(schemas["ApplicationRequest"]["properties"]) == set(wanted)

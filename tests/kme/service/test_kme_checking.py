@@ -125,7 +125,7 @@ def test_a_device_that_fails_at_the_start_is_told_once_the_kme_opens_again(folde
     created.close()
     now = [NOW_MS]
     with monkeypatch.context() as patched:
-        patched.setattr("workbench_kme.service.entity.open_soft", lambda path, secret: soft.open_soft(path, secret, self_test=lambda: broken))
+        patched.setattr("workbench_kme.service.devices.open_soft", lambda path, secret: soft.open_soft(path, secret, self_test=lambda: broken))
         with pytest.raises(SelfTestFailed, match="DEVICE_DISABLED"):
             Entity(folder, "", now_ms=lambda: now[0])
     now[0] += 5_000
