@@ -90,6 +90,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "device": ("充注介质", "Charge medium"),
     "count": ("充注密钥数", "Charge keys"),
     "low_water": ("低水位", "Low-water mark"),
+    "name": ("名称", "Name"),
+    "backend": ("设备类型", "Kind of device"),
     "application": ("应用（SAE）", "Application (SAE)"),
     "certificate": ("应用的证书", "The application's certificate"),
     "per_hour": ("每小时最多密钥数", "Keys an hour at most"),
