@@ -18,7 +18,8 @@ from workbench_qkd import following
 from workbench_qkd.messages import SelfTestReply, TestInfo
 from workbench_qkd.service import service_of
 
-READERS: Final = frozenset({Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR})
+MAKERS: Final = frozenset({Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR})
+"""A report is an entry, and a regulator's seat writes none: it sees the check in qkd.status."""
 KIND: Final = "device-check-report"
 HISTORY: Final = 50
 
@@ -100,7 +101,7 @@ def _report(ctx: OperationContext, request: NoInput) -> CheckReportReply:
 OPERATIONS: Final = (
     Operation(
         name="qkd.check_report", zh="出具密码设备检查报告", en="make a check report of the key device", request=NoInput, reply=CheckReportReply,
-        roles=READERS, run=_report, evidence=("qkd.check_reported",),
+        roles=MAKERS, run=_report, evidence=("qkd.check_reported",),
     ),
 )  # fmt: skip
 

@@ -83,9 +83,9 @@ class ChannelPage:
         page.on_look(self.draw)
 
     def _body(self) -> Any:  # Any: Panel has no types
-        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, pane(self.curve), self.note)
+        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, self.devices.root, pane(self.curve), self.note)
         side = layout.stack(
-            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.assurance.root, self.acting.root, self.devices.root, self.testing.root, self.told, self.limits
+            self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.assurance.root, self.acting.root, self.testing.root, self.told, self.limits
         )
         return layout.split(main, side, side_px=400)
 
