@@ -53,14 +53,15 @@ def seal_of(context: Context, reader: tables.Reader, log: PartyId, index: int, n
     members = members_at(keys, log, index)
     best: frozenset[PartyId] = frozenset()
     rank = (False, False, 0, 0)
-    for size, signers in tables.seals(reader, log, index):
+    borders = departures(keys, log)
+    for size, signers in tables.seals(reader, log, index, borders=borders):
         counted = counted_at(keys, log, index, size, signers)
         found = (needed.is_met_by(counted) and not needed.mldsa, members <= counted, len(counted), size)
         if found > rank:
             best, rank = counted, found
     is_met = rank[0]
     if needed.mldsa:
-        for size, signers in tables.seals(reader, log, index, mldsa=True):
+        for size, signers in tables.seals(reader, log, index, mldsa=True, borders=borders):
             is_met = is_met or needed.is_met_by(counted_at(keys, log, index, size, signers))
     missing = tuple(sorted(members - best))
     state = "PENDING" if not is_met else "SEALED" if missing else "FULL"
@@ -76,7 +77,7 @@ def best_head(context: Context, reader: tables.Reader, log: PartyId, index: int,
     members = members_at(keys, log, index)
     ranked = []
     for mldsa in (False, True) if needed.mldsa else (False,):
-        for size, signers in tables.seals(reader, log, index, mldsa=mldsa):
+        for size, signers in tables.seals(reader, log, index, mldsa=mldsa, borders=departures(keys, log)):
             counted = counted_at(keys, log, index, size, signers)
             is_met = mldsa is needed.mldsa and needed.is_met_by(counted)
             ranked.append((is_met, members <= counted, len(counted), size))
@@ -101,6 +102,12 @@ def member_spans(keys: Keys, log: PartyId) -> list[tuple[int, int]]:
     changes |= {at for one in keys.values() for at, _ in one.history.get(log, ())}
     starts = sorted({0} | changes)
     return list(zip(starts, [*starts[1:], END], strict=True))
+
+
+def departures(keys: Keys, log: PartyId) -> list[int]:
+    """Indices of a log from which somebody was no member any more, ascending."""
+    found = {one.left[log] for one in keys.values() if log in one.left}
+    return sorted(found | {at for one in keys.values() for at, joins in one.history.get(log, ()) if not joins})
 
 
 def explicit(parties: Collection[PartyId]) -> Requirement:
@@ -143,7 +150,7 @@ class PendingCounter:
     def _reach(self, reader: tables.Reader, keys: Keys, need: Requirement, index: int) -> int:
         """The size below which this requirement is met for entries from `index` on with the same members."""
         found = [0]
-        for size, signers in tables.seals(reader, self._log, index, mldsa=need.mldsa):
+        for size, signers in tables.seals(reader, self._log, index, mldsa=need.mldsa, borders=departures(keys, self._log)):
             if need.is_met_by(counted_at(keys, self._log, index, size, signers)):
                 found.append(size)
         return max(found)
@@ -154,7 +161,7 @@ class PendingCounter:
         starts = [start for start, _ in member_spans(keys, log)]
         sizes = [
             size
-            for size, signers in tables.seals(reader, log, -1)
+            for size, signers in tables.seals(reader, log, -1, borders=departures(keys, log))
             if all(
                 members_at(keys, log, start) <= counted_at(keys, log, start, size, signers) for start in starts if start < size
             )

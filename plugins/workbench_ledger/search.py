@@ -23,7 +23,7 @@ from workbench.domain.search import COUNTED, STATES, Coverage, SearchHit, Search
 from workbench.errors import StorageFailed
 from workbench_ledger import tables
 from workbench_ledger.context import Context
-from workbench_ledger.policy import counted_at, member_spans, members_at
+from workbench_ledger.policy import counted_at, departures, member_spans, members_at
 from workbench_ledger.search_reading import ReadEntry, digests_of, load, read_body, term, term_range
 
 VERSION = 1
@@ -422,7 +422,7 @@ class SearchIndex:
         def reach(log: PartyId, need: Requirement, start: int, *, full: bool) -> int:
             """The size below which entries with this requirement are met, and by all members if full is asked."""
             if (log, need.mldsa) not in seals:
-                seals[log, need.mldsa] = tables.seals(reader, log, -1, mldsa=need.mldsa)
+                seals[log, need.mldsa] = tables.seals(reader, log, -1, mldsa=need.mldsa, borders=departures(keys, log))
             members = members_at(keys, log, start) if full else frozenset()
             found = [start]
             for size, signers in seals[log, need.mldsa]:

@@ -45,6 +45,8 @@ STORED_LEVEL = 4
 """Perfect subtrees from this level on are stored; smaller ones are hashed from at most 8 stored leaves."""
 
 _CHUNK = 1_000
+BEFORE_A_BORDER = 256
+"""Checkpoints read before an entry from which somebody is no member any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,11 +390,38 @@ def keep_note(tx: Transaction, note: VerifiedNote | StoredNote, cosignatures: It
             )
 
 
-def seals(reader: Reader, log: PartyId, index: int, *, mldsa: bool = False) -> list[tuple[int, frozenset[PartyId]]]:
-    """Size and co-signers of every kind of checkpoint covering `index`; mldsa: those with an ML-DSA-44 line only."""
+def seals(
+    reader: Reader, log: PartyId, index: int, *, mldsa: bool = False, borders: Iterable[int] = ()
+) -> list[tuple[int, frozenset[PartyId]]]:
+    """Size and co-signers of every kind of checkpoint covering `index`; mldsa: those with an ML-DSA-44 line only.
+
+    borders: indices from which somebody is no member any more. For every set of co-signers only the largest checkpoint is kept
+    at hand, and one that whoever left signed beyond a border proves nothing: of those up to each border the newest are read too.
+    """
     table = "ledger_seal_mldsa" if mldsa else "ledger_seal"
     rows = reader.execute(f"SELECT size, signers FROM {table} WHERE log = ? AND size > ?", (log, index)).fetchall()
-    return [(size, frozenset(PartyId(one) for one in signers.split(" "))) for size, signers in rows]
+    found = [(size, frozenset(PartyId(one) for one in signers.split(" "))) for size, signers in rows]
+    for border in borders:
+        if border > index and any(size > border for size, _ in found):
+            found += _seals_up_to(reader, log, index, border, mldsa=mldsa)
+    return found
+
+
+def _seals_up_to(reader: Reader, log: PartyId, index: int, border: int, *, mldsa: bool) -> list[tuple[int, frozenset[PartyId]]]:
+    """Checkpoints with index < size <= border: the newest `BEFORE_A_BORDER` and the newest of each co-signer."""
+    span = (log, index, border)
+    within = "FROM ledger_cosignature WHERE log = ? AND size > ? AND size <= ?"
+    sizes = {row[0] for row in reader.execute(f"SELECT DISTINCT size {within} ORDER BY size DESC LIMIT {BEFORE_A_BORDER}", span)}
+    signers = [row[0] for row in reader.execute("SELECT DISTINCT signer FROM ledger_cosignature WHERE log = ?", (log,))]
+    for signer in signers:
+        newest = reader.execute(f"SELECT max(size) {within} AND signer = ?", (*span, signer)).fetchone()[0]
+        sizes |= {newest} if newest is not None else set()
+    found = []
+    for size in sizes:
+        rows = reader.execute("SELECT signer, lines FROM ledger_cosignature WHERE log = ? AND size = ?", (log, size)).fetchall()
+        who = frozenset(PartyId(signer) for signer, lines in rows if not mldsa or lines.count("\n") == 3)
+        found += [(size, who)] if who else []
+    return found
 
 
 def best_seal(

@@ -124,6 +124,26 @@ def test_what_is_pending_is_counted_anew_once_a_change_of_members_is_judged(worl
     assert ledger.pending()[1] == 0
 
 
+def test_a_signature_beyond_the_leave_takes_nothing_from_what_was_final_before_it(world: World) -> None:
+    """Whoever leaves signs on until the change is judged. Only that newest head was looked at: entries that all had signed
+    had lost a signature, and those that needed it stayed pending for ever."""
+    world.broker.write(2, partner="cardnet")
+    leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
+    world.settle()
+    ledger = world.broker.ledger
+    before = [ledger.seal(BROKER, index) for index in range(2)]
+    assert [one.state for one in before] == ["FULL", "FULL"]
+    left_at = write(world, BROKER, CHANGED, LEAVES, approvals=format_approvals(leaving.values())).index
+    world.broker.write(1)
+    world.settle()
+    for node in world.nodes.values():
+        node.ledger.judge_members()
+    assert not ledger.keys()[CARDNET].is_member(BROKER, left_at)
+    for log in (BROKER, BANK):
+        assert [world.nodes[log].ledger.seal(BROKER, index) for index in range(2)] == before
+    assert ledger.pending() == PendingCounter(ledger._context, BROKER).count() and ledger.pending()[1] == 0
+
+
 def test_with_two_members_left_neither_can_be_dropped_by_the_other(world: World) -> None:
     leaving = {log: write(world, log, APPROVED, LEAVES) for log in (BANK, BROKER)}
     world.settle(BANK, BROKER)

@@ -18,6 +18,7 @@ from workbench.domain.party import PartyId
 from workbench.domain.policy import LEAST_INSTITUTIONS
 from workbench.errors import Refused, VerificationError
 from workbench_ledger import tables
+from workbench_ledger.policy import departures
 
 Head = tuple[PartyId, int]
 SLICE_ENTRIES = 100
@@ -124,8 +125,9 @@ class Shelf:
             )
         plan = Plan(order.keys)
         logs = sorted({log for log, _ in order.places})
-        seals = {log: self._seals(log, [index for owner, index in order.places if owner == log]) for log in logs}
-        thirds = {log: self._read_seals(log, mldsa=True) for log in logs} if order.mldsa_required else {}
+        gone = {log: departures(order.keys, log) for log in logs}
+        seals = {log: self._seals(log, [index for owner, index in order.places if owner == log], gone[log]) for log in logs}
+        thirds = {log: self._read_seals(log, gone[log], mldsa=True) for log in logs} if order.mldsa_required else {}
         plan.held = {log: size for log, (size, _) in seals.items()}
         found = []
         for (log, index), body in self.bodies(sorted(order.places)):
@@ -192,19 +194,19 @@ class Shelf:
             )
         return first, second
 
-    def _seals(self, log: PartyId, indices: Iterable[int]) -> tuple[int, list[tuple[int, frozenset[PartyId]]]]:
+    def _seals(self, log: PartyId, indices: Iterable[int], gone: Sequence[int]) -> tuple[int, list[tuple[int, frozenset[PartyId]]]]:
         """Entries held of a log, and size and signers of its heads; an own head is made where one is needed."""
         with self._store.read() as reader:
             size = tables.read_head(reader, log).size
-        found = self._read_seals(log)
+        found = self._read_seals(log, gone)
         if log == self._party and max(indices) >= max((covered for covered, _ in found), default=0):
             self._own_note(size)
-            found = self._read_seals(log)
+            found = self._read_seals(log, gone)
         return size, found
 
-    def _read_seals(self, log: PartyId, *, mldsa: bool = False) -> list[tuple[int, frozenset[PartyId]]]:
+    def _read_seals(self, log: PartyId, gone: Sequence[int], *, mldsa: bool = False) -> list[tuple[int, frozenset[PartyId]]]:
         with self._store.read() as reader:
-            return tables.seals(reader, log, -1, mldsa=mldsa)
+            return tables.seals(reader, log, -1, mldsa=mldsa, borders=gone)
 
     def _note(self, order: PackageOrder, log: PartyId, size: int) -> VerifiedNote:
         with self._store.read() as reader:
