@@ -45,8 +45,8 @@ STORED_LEVEL = 4
 """Perfect subtrees from this level on are stored; smaller ones are hashed from at most 8 stored leaves."""
 
 _CHUNK = 1_000
-BEFORE_A_BORDER = 256
-"""Checkpoints read before an entry from which somebody is no member any more."""
+BEFORE_A_BORDER = 1_024
+"""Co-signatures read before an entry from which somebody is no member any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,20 +408,30 @@ def seals(
 
 
 def _seals_up_to(reader: Reader, log: PartyId, index: int, border: int, *, mldsa: bool) -> list[tuple[int, frozenset[PartyId]]]:
-    """Checkpoints with index < size <= border: the newest `BEFORE_A_BORDER` and the newest of each co-signer."""
-    span = (log, index, border)
-    within = "FROM ledger_cosignature WHERE log = ? AND size > ? AND size <= ?"
-    sizes = {row[0] for row in reader.execute(f"SELECT DISTINCT size {within} ORDER BY size DESC LIMIT {BEFORE_A_BORDER}", span)}
-    signers = [row[0] for row in reader.execute("SELECT DISTINCT signer FROM ledger_cosignature WHERE log = ?", (log,))]
-    for signer in signers:
-        newest = reader.execute(f"SELECT max(size) {within} AND signer = ?", (*span, signer)).fetchone()[0]
-        sizes |= {newest} if newest is not None else set()
-    found = []
-    for size in sizes:
-        rows = reader.execute("SELECT signer, lines FROM ledger_cosignature WHERE log = ? AND size = ?", (log, size)).fetchall()
-        who = frozenset(PartyId(signer) for signer, lines in rows if not mldsa or lines.count("\n") == 3)
-        found += [(size, who)] if who else []
-    return found
+    """For every set of co-signers the largest checkpoint with index < size <= border, among the newest co-signatures of
+    `BEFORE_A_BORDER` and the newest of each co-signer. Cost: about a millisecond.
+    """
+    lines_too = "lines" if mldsa else "''"
+    within = f"SELECT size, signer, {lines_too} FROM ledger_cosignature WHERE log = ? AND size > ? AND size <= ?"
+    rows = reader.execute(f"{within} ORDER BY size DESC LIMIT {BEFORE_A_BORDER}", (log, index, border)).fetchall()
+    if len(rows) == BEFORE_A_BORDER:  # the last checkpoint may be cut
+        rows = [row for row in rows if row[0] != rows[-1][0]]
+    lowest = rows[-1][0] if rows else border + 1
+    known = {signer for (signers,) in reader.execute("SELECT signers FROM ledger_seal WHERE log = ?", (log,)) for signer in signers.split(" ")}
+    for signer in sorted(known):
+        newest = reader.execute(
+            "SELECT max(size) FROM ledger_cosignature WHERE log = ? AND signer = ? AND size > ? AND size < ?", (log, signer, index, lowest)
+        ).fetchone()[0]
+        if newest is not None:
+            rows += reader.execute(within, (log, newest - 1, newest)).fetchall()
+    who: dict[int, set[PartyId]] = {}
+    for size, signer, lines in rows:
+        if not mldsa or lines.count("\n") == 3:
+            who.setdefault(size, set()).add(PartyId(signer))
+    largest: dict[frozenset[PartyId], int] = {}
+    for size, signers in who.items():
+        largest[frozenset(signers)] = max(size, largest.get(frozenset(signers), 0))
+    return [(size, signers) for signers, size in largest.items()]
 
 
 def best_seal(
