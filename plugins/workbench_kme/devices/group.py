@@ -349,8 +349,10 @@ class DeviceGroup:
     def _wrapped(self, purpose: str, pairs: Sequence[Pair], *, most: int = 0) -> list[bytes]:
         """most: how many devices share the work, 0 for all. A device that fails meanwhile is left out of the next try."""
         while True:
-            self.check()
-            names = [name for name in self.members if self.state(name) == "serving"]
+            names = [name for name, one in self.members.items() if one.is_fit and name not in self._draining]
+            if not names:  # looked at once: one may go out of service between two looks
+                self.check()
+                raise _ended()
             names = names[:most] if most else names
             shares: dict[str, list[int]] = {}
             for place in range(len(pairs)):
