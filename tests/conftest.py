@@ -15,12 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import compiling, stretching
 from tests.sharing import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from tests.stretching import full_cost as full_cost
 
 stretching.choose(stretching.LEAST)
+# No test fails for being slow: a loaded machine takes 200 ms, hypothesis' limit, over anything.
+settings.register_profile("workbench", parent=settings.default, deadline=None)
+settings.load_profile("workbench")
 
 # One private place for compiled arithmetic: every node and key-management entity that a test starts would otherwise
 # compile for itself, half a minute of processor time each.
