@@ -2,7 +2,8 @@
 
 A plugin may import this package, workbench.domain, workbench.crypto, workbench.operations, workbench.hookspecs and
 workbench.errors, and nothing else of the host. No behaviour lives here. Import names from the package itself; the
-modules are for reading: storing, evidence, consent, engine, links, letters, hosting.
+modules are for reading: storing, evidence, consent, engine, links, letters, hosting,
+inference.
 """
 
 from __future__ import annotations
@@ -46,6 +47,18 @@ from workbench.contracts.hosting import (
     Setting,
     view_at,
 )
+from workbench.contracts.inference import (
+    DocumentConnector,
+    EngineRecipe,
+    ImageFile,
+    KeyShare,
+    PeerPath,
+    ReadDocuments,
+    ReadLimits,
+    RejectedItem,
+    Scaler,
+    SessionKeys,
+)
 from workbench.contracts.letters import Letter, LetterKind, Letters, LetterState
 from workbench.contracts.links import (
     CarriedChannel,
@@ -78,7 +91,9 @@ __all__ = [
     "ConsentRegistry",
     "CustomerDecision",
     "Dashboard",
+    "DocumentConnector",
     "EngineGuarantees",
+    "EngineRecipe",
     "EvidenceIndex",
     "EvidenceLog",
     "ExplainsCustomers",
@@ -86,8 +101,10 @@ __all__ = [
     "GrantQuery",
     "HealthReport",
     "Host",
+    "ImageFile",
     "IntersectionEngine",
     "IntersectionOutcome",
+    "KeyShare",
     "LearnsLists",
     "Ledger",
     "LedgerExchange",
@@ -105,14 +122,20 @@ __all__ = [
     "PeerCall",
     "PeerHandler",
     "PeerLink",
+    "PeerPath",
     "Phase",
     "Prepared",
     "PublicAnswer",
     "PublicPage",
+    "ReadDocuments",
+    "ReadLimits",
     "Receive",
+    "RejectedItem",
     "RestrictedStore",
+    "Scaler",
     "Send",
     "Session",
+    "SessionKeys",
     "SessionRequest",
     "Setting",
     "Store",

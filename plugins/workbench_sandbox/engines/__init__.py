@@ -1,0 +1,1 @@
+"""Engines that answer questions from documents, behind one contract (contract.py)."""

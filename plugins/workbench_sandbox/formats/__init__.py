@@ -1,0 +1,1 @@
+"""What is signed and sent, byte for byte as docs/protocols/sandbox.md says; pure."""
