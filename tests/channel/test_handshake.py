@@ -331,7 +331,7 @@ def test_no_secret_in_what_is_shown_raised_or_stored() -> None:
 def test_secrets_are_overwritten_when_the_exchange_is_over() -> None:
     one, other = initiator(), responder()
     other.receive_hello(one.hello())
-    scalar, qkd = one._x25519, one._qkd
+    scalar, qkd = one._shares.x25519 if one._shares else None, one._qkd
     assert scalar is not None and qkd is not None and len(scalar) == 32
     answer = other.answer(share())
     keys = other._keys
@@ -339,12 +339,12 @@ def test_secrets_are_overwritten_when_the_exchange_is_over() -> None:
     confirms = list(keys.confirm.values())
     confirm, _ = one.receive_answer(answer)
     other.receive_confirm(confirm)
-    assert scalar.wiped and qkd.wiped and all(one_key.wiped for one_key in confirms) and one._mlkem is None
+    assert scalar.wiped and qkd.wiped and all(one_key.wiped for one_key in confirms) and one._shares is None
     ended = initiator()
     ended.hello()
     kept = ended._qkd
     ended.end()
-    assert kept is not None and kept.wiped and ended._mlkem is None
+    assert kept is not None and kept.wiped and ended._shares is None
 
 
 def test_terms_and_shares_of_another_form_are_not_made() -> None:

@@ -24,6 +24,7 @@ from workbench.channel.exchange_messages import (
     unsigned,
 )
 from workbench.channel.frame import share_facts
+from workbench.channel.prepared import PreparedShares, Shares, make_shares
 from workbench.channel.secret import Secret
 from workbench.channel.session_keys import (
     Established,
@@ -226,38 +227,31 @@ class Initiator(_Machine):
         retry_after_s: int = 0,
         source: random.RandomSource = random.SYSTEM,
         renews: Renewal | None = None,
+        prepared: PreparedShares | None = None,
     ) -> None:
         """qkd: a key reserved for this exchange alone, or None; retry_after_s: when keys are expected if it is None.
 
+        prepared: keys made before, for exactly the suites of `terms`, instead of fresh ones; used here and nowhere else.
         Raises KeyUnavailable (QKD_KEY_REQUIRED) or Refused (PROVENANCE_REFUSED) as the policy says: nothing is sent then.
         """
         super().__init__(identity=identity, key=key, peer=peer, terms=terms, source=source, renews=renews)
         self._share = share_facts(qkd)
         terms.check_share(self._share[1], retry_after_s=retry_after_s)
+        self._shares: Shares | None = prepared.take(terms.suites) if prepared is not None else None
         self._qkd = Secret(qkd.value) if qkd is not None else None
-        self._mlkem: mlkem.PrivateKey | None = None
-        self._x25519: Secret | None = None
-        self._sm2: sm2_encapsulation.PrivateKey | None = None
 
     def hello(self) -> bytes:
         """The first message. Cost: 1 ms."""
         self._expect("new")
-        self._mlkem = mlkem.generate(self._source)
-        shares: dict[str, canonical.Json] = {}
-        curves = {SUITES[one].curve for one in self._terms.suites}
-        if "x25519" in curves:
-            self._x25519 = Secret(self._source(x25519.SIZE))
-            shares["x25519"] = x25519.public_from(self._x25519.reveal()).hex()
-        if "sm2" in curves:
-            self._sm2 = sm2_encapsulation.generate()
-            shares["sm2"] = self._sm2.public.hex()
+        if self._shares is None:
+            self._shares = make_shares(self._terms.suites, self._source)
         body: dict[str, canonical.Json] = {
             **self._common("hello"),
             "suites": list(self._terms.suites),
             "key_id": self._share[0],
             "provenance": self._share[1],
-            "mlkem768": self._mlkem.public.hex(),
-            "shares": shares,
+            "mlkem768": self._shares.mlkem.public.hex(),
+            "shares": {**self._shares.public()},
         }
         start = unsigned(HELLO, body)
         self._hello = start + self._sign("session-hello", start)
@@ -303,16 +297,17 @@ class Initiator(_Machine):
         return SUITES[str(answer.body["suite"])]
 
     def _agree(self, suite: Suite, transcript: bytes, answer: Message) -> None:
-        assert self._mlkem is not None
+        own = self._shares
+        assert own is not None
         try:
-            mlkem_secret = self._mlkem.decapsulate(bytes.fromhex(str(answer.body["mlkem768"])))
+            mlkem_secret = own.mlkem.decapsulate(bytes.fromhex(str(answer.body["mlkem768"])))
             share = bytes.fromhex(str(answer.body["share"]))
             if suite.curve == "sm2":
-                assert self._sm2 is not None
-                curve_secret = self._sm2.decapsulate(share)
+                assert own.sm2 is not None
+                curve_secret = own.sm2.decapsulate(share)
             else:
-                assert self._x25519 is not None
-                curve_secret = x25519.exchange(self._x25519.reveal(), share)
+                assert own.x25519 is not None
+                curve_secret = x25519.exchange(own.x25519.reveal(), share)
         except (ValueError, PeerError):
             raise handshake_refused() from None
         self._derive(suite, transcript, self._qkd, mlkem_secret, curve_secret, self._share)
@@ -350,10 +345,10 @@ class Initiator(_Machine):
     def _forget(self) -> None:
         super()._forget()
         if self._state in ("done", "ended"):
-            for one in (self._qkd, self._x25519):
+            for one in (self._qkd, self._shares.x25519 if self._shares is not None else None):
                 if one is not None:
                     one.wipe()
-            self._mlkem = self._sm2 = None
+            self._shares = None
 
 
 class Responder(_Machine):
