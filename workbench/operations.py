@@ -86,7 +86,8 @@ class Operation:
     refusal always does. own_only: changes nothing but a draft or a task that its caller alone has, so that its success leaves
     no entry either. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents. view: what a look is
     recorded as, for operations that only read; without it the digest of the request and the number of things shown.
-    workspaces: the kinds of workspace in which it exists at all; in others no gate knows its name.
+    workspaces: the kinds of workspace in which it exists at all; in others no gate knows its name. only_with: likewise a setting
+    and the values of it with which the operation exists; ("", ()) for always.
     """
 
     name: str
@@ -105,6 +106,12 @@ class Operation:
     evidence: tuple[str, ...] = ()
     view: Callable[[OperationContext, Any, Any], View] | None = None
     workspaces: frozenset[str] = ALL_WORKSPACES
+    only_with: tuple[str, tuple[str, ...]] = ("", ())
+
+    def exists(self, *, workspace: str, setting: Callable[[str], Any]) -> bool:
+        """Whether a node of this kind of workspace, with these settings, has it."""
+        name, values = self.only_with
+        return workspace in self.workspaces and (not name or setting(name) in values)
 
     @property
     def leaves_entry(self) -> bool:

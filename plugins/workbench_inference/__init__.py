@@ -1,8 +1,53 @@
 """Questions to a securities model in a leased sandbox: leases, meters, documents, policy, asking.
 
-Document: docs/protocols/sandbox.md. What runs beside a provider's node is the package workbench_sandbox.
+Document: docs/protocols/sandbox.md. What runs beside a provider's node is the package workbench_sandbox. What exists at which
+role of a node is decided in `roles`; without a role there is nothing but tables, kinds and settings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from workbench.contracts import BackgroundWork, Dashboard, Host, LetterKind, Migration, Setting
+from workbench.domain.evidence import EvidenceKind
+from workbench.hookspecs import hookimpl
+from workbench.operations import Operation
+from workbench_inference import kinds, schema, settings
+
 WORKBENCH_API = 1
+
+
+@hookimpl
+def workbench_migrations() -> Sequence[Migration]:
+    return schema.MIGRATIONS
+
+
+@hookimpl
+def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
+    return kinds.EVIDENCE_KINDS
+
+
+@hookimpl
+def workbench_settings() -> Sequence[Setting]:
+    return settings.SETTINGS
+
+
+@hookimpl
+def workbench_operations() -> Sequence[Operation]:
+    """Each area of the plugin adds its own, through `roles`."""
+    return ()
+
+
+@hookimpl
+def workbench_dashboards() -> Sequence[Dashboard]:
+    return ()
+
+
+@hookimpl
+def workbench_background(host: Host) -> Sequence[BackgroundWork]:
+    return ()
+
+
+@hookimpl
+def workbench_letters(host: Host) -> Sequence[LetterKind]:
+    return ()

@@ -62,7 +62,8 @@ class Setting:
 class Dashboard:
     """One page of a plugin: `name` is its address, `view` takes a client and returns a Panel object.
 
-    icon: name of a Material icon. roles: who may open it; order: place in the menu.
+    icon: name of a Material icon. roles: who may open it; order: place in the menu. only_with: a setting and the values of it
+    with which the page exists, as of an operation.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Dashboard:
     roles: frozenset[str]
     order: int
     view: Callable[..., Any]
+    only_with: tuple[str, tuple[str, ...]] = ("", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,12 @@ class Host(Protocol):
 
     def provider(self, contract: type[T]) -> T:
         """The one provider of a contract: Ledger or ConsentRegistry."""
+
+    def call(self, partner: PartyId, path: str, body: bytes, *, timeout_s: float) -> bytes:
+        """A partner's reply to a call below /peer/v1/, under the channel picked for it; blocks, not from an event loop.
+
+        Raises PeerUnavailable when there is none in time, PeerError with the code of a refusal.
+        """
 
 
 @dataclass(frozen=True, slots=True)

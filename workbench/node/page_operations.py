@@ -55,7 +55,8 @@ def _collected(host: Workbench) -> tuple[list[tuple[str, Dashboard]], list[PageF
         host.log_fault(error)
         faults.append(PageFault(plugin=plugin, problem=type(error).__name__))
 
-    found = [(plugin, one) for plugin, many in host.plugins.collect("workbench_dashboards", failed=failed) for one in many]
+    listed = [(plugin, one) for plugin, many in host.plugins.collect("workbench_dashboards", failed=failed) for one in many]
+    found = [(plugin, one) for plugin, one in listed if not one.only_with[0] or host.setting(one.only_with[0]) in one.only_with[1]]
     return sorted(found, key=lambda pair: (pair[1].order, pair[1].name)), faults
 
 
