@@ -1,0 +1,1 @@
+"""Asking: what the tenant verifies, sends, receives, judges and keeps."""
