@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workbench.channel.terms import Signer
-from workbench.crypto import mlkem, sm2, x25519
+from workbench.crypto import mlkem, x25519
 from workbench.crypto.canonical import Json
+from workbench.crypto.sm2 import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, PublicKey
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
 from workbench_sandbox.formats import reading, servicekey
@@ -71,7 +72,8 @@ class ImageName:
     def read(cls, value: Json) -> ImageName:
         """Raises ValueError."""
         body = reading.members(value, (*_IMAGE, "engine"))
-        return cls(*(reading.text(body[one]) for one in _IMAGE), Engine.read(body["engine"]))
+        id_, name, version = (reading.text(body[one]) for one in _IMAGE)
+        return cls(id_, name, version, Engine.read(body["engine"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +213,16 @@ class PublicShares:
     sm2_share: str = ""
 
     def __post_init__(self) -> None:
-        sm2.PublicKey.parse(self.sm2)
+        PublicKey.parse(self.sm2)
         reading.need(_hex(self.mlkem768, mlkem.PUBLIC_KEY_SIZE), "mlkem768")
         reading.need(not self.x25519 or _hex(self.x25519, x25519.SIZE), "x25519")
-        reading.need(not self.sm2_share or _hex(self.sm2_share, sm2.PUBLIC_KEY_SIZE), "sm2_share")
+        reading.need(not self.sm2_share or _hex(self.sm2_share, PUBLIC_KEY_SIZE), "sm2_share")
         reading.need(self.x25519 or self.sm2_share, "a curve")
         values = self.members().values()
         reading.need(len(set(values)) == len(values) and self.sm2[2:] != self.sm2_share, "all keys differ")
 
     @classmethod
-    def of(cls, key: sm2.PublicKey, shares: Mapping[str, str]) -> PublicShares:
+    def of(cls, key: PublicKey, shares: Mapping[str, str]) -> PublicShares:
         """key: the sandbox's own; shares: `PreparedShares.public()`."""
         return cls(key.format(), **shares)
 
@@ -235,9 +237,9 @@ class PublicShares:
         return {curve: value for curve, value in named.items() if value}
 
     @property
-    def key(self) -> sm2.PublicKey:
+    def key(self) -> PublicKey:
         """The sandbox's own key."""
-        return sm2.PublicKey.parse(self.sm2)
+        return PublicKey.parse(self.sm2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,17 +333,14 @@ def parse_facts(data: bytes) -> OuterFacts:
     """Raises VerificationError (EVIDENCE_REFUSED, check `form`)."""
     try:
         body = reading.read(data, _FACTS)
-        named = {
-            one: reading.text(body[one]) for one in _FACTS - {"serial", "started_ms", "image", "limits", "controls"}
-        }
+        texts = _FACTS - {"serial", "started_ms", "image", "limits", "controls"}
+        named = {one: reading.text(body[one]) for one in texts}
         return OuterFacts(
-            **{**named, "provider": PartyId(named["provider"]), "tenant": PartyId(named["tenant"])},
-            serial=reading.whole(body["serial"]),
-            started_ms=reading.whole(body["started_ms"]),
-            image=ImageName.read(body["image"]),
-            limits=Limits.read(body["limits"]),
-            controls=tuple(Control.read(one) for one in reading.items(body["controls"], most=len(CONTROLS))),
-        )
+            PartyId(named["provider"]), PartyId(named["tenant"]), named["lease"], named["mode"], named["server"], named["pool"],
+            named["sandbox"], reading.whole(body["serial"]), reading.whole(body["started_ms"]), named["boot"], named["assurance"],
+            ImageName.read(body["image"]), named["listing"], named["isolation"], Limits.read(body["limits"]),
+            _controls(body["controls"]),
+        )  # fmt: skip
     except ValueError as error:
         raise evidence_refused("form") from error
 
@@ -391,20 +390,18 @@ def parse_statement(encoded: bytes) -> Statement:
     try:
         body = reading.read(encoded, _MEMBERS, KIND, most=MAX_BYTES)
         named = {one: reading.text(body[one]) for one in _TEXTS}
+        serial, started_ms, made_ms, until_ms = (reading.whole(body[one]) for one in _NUMBERS)
         runtime = reading.members(body["runtime"], _RUNTIME)
+        listing, python, kernel, machine, isolation = (reading.text(runtime[one]) for one in _RUNTIME)
         attestation = reading.members(body["attestation"], ("kind", "quote"))
         return Statement(
-            **{**named, "provider": PartyId(named["provider"]), "tenant": PartyId(named["tenant"])},
-            **{one: reading.whole(body[one]) for one in _NUMBERS},
-            **{one: reading.text(runtime[one]) for one in _RUNTIME},
-            image=ImageName.read(body["image"]),
-            weights=tuple(_weight(one) for one in reading.items(body["weights"], most=MAX_WEIGHTS)),
-            limits=Limits.read(body["limits"]),
-            controls=tuple(Control.read(one) for one in reading.items(body["controls"], most=len(CONTROLS))),
-            probe=Probe.read(body["probe"]),
-            keys=_keys(body["keys"]),
-            attestation=Attestation(reading.text(attestation["kind"]), reading.text(attestation["quote"])),
-        )
+            PartyId(named["provider"]), PartyId(named["tenant"]), named["lease"], named["mode"], named["server"], named["pool"],
+            named["sandbox"], named["nonce"], serial, started_ms, made_ms, until_ms, named["boot"], named["assurance"],
+            ImageName.read(body["image"]), tuple(_weight(one) for one in reading.items(body["weights"], most=MAX_WEIGHTS)),
+            listing, python, kernel, machine, isolation, Limits.read(body["limits"]), _controls(body["controls"]),
+            Probe.read(body["probe"]), _keys(body["keys"]),
+            Attestation(reading.text(attestation["kind"]), reading.text(attestation["quote"])),
+        )  # fmt: skip
     except ValueError as error:
         raise evidence_refused("form") from error
 
@@ -423,7 +420,7 @@ def verify_self(raw: bytes) -> Statement:
     """The statement in LV4(statement) ‖ signature, signed with the key that it names. Raises VerificationError (EVIDENCE_REFUSED)."""
     try:
         cursor = reading.Cursor(raw)
-        encoded, signature = cursor.lv4(most=MAX_BYTES), cursor.take(sm2.SIGNATURE_SIZE)
+        encoded, signature = cursor.lv4(most=MAX_BYTES), cursor.take(SIGNATURE_SIZE)
         cursor.end()
     except ValueError as error:
         raise evidence_refused("form") from error
@@ -441,7 +438,7 @@ def sign_evidence(raw: bytes, *, facts: OuterFacts, nonce: str, key: Signer, ser
     value = verify_self(raw)
     if value.nonce != nonce or not _agrees(value, facts):
         raise evidence_refused("facts")
-    encoded = raw[4 : -sm2.SIGNATURE_SIZE]
+    encoded = raw[4:-SIGNATURE_SIZE]
     return raw + reading.sign(KIND, party=value.provider, job=value.lease, body=encoded, key=key) + service
 
 
@@ -450,7 +447,7 @@ def parse_evidence(raw: bytes) -> Evidence:
     try:
         cursor = reading.Cursor(raw)
         encoded = cursor.lv4(most=MAX_BYTES)
-        own, provider = cursor.take(sm2.SIGNATURE_SIZE), cursor.take(sm2.SIGNATURE_SIZE)
+        own, provider = cursor.take(SIGNATURE_SIZE), cursor.take(SIGNATURE_SIZE)
         service = cursor.rest()
         reading.need(len(service) <= 2 * servicekey.MAX_BYTES, "the service-key statement is too long")
     except ValueError as error:
@@ -458,7 +455,7 @@ def parse_evidence(raw: bytes) -> Evidence:
     return Evidence(parse_statement(encoded), encoded, own, provider, service)
 
 
-def verify_signatures(document: Evidence, *, service_key: sm2.PublicKey) -> None:
+def verify_signatures(document: Evidence, *, service_key: PublicKey) -> None:
     """Both signatures: of the sandbox and of its provider. Raises VerificationError (EVIDENCE_REFUSED, check `signatures`)."""
     value, encoded = document.statement, document.encoded
     _check_self(value, encoded, document.self_signature)
@@ -537,6 +534,10 @@ def _check_measured(weights: tuple[Weight, ...], *texts: str) -> None:
     paths = [one.path for one in weights]
     reading.need(len(paths) <= MAX_WEIGHTS and reading.ascending(paths), "weights ascend by path")
     reading.need(all(reading.ASCII_LINE.fullmatch(one) for one in texts), "versions")
+
+
+def _controls(value: Json) -> tuple[Control, ...]:
+    return tuple(Control.read(one) for one in reading.items(value, most=len(CONTROLS)))
 
 
 def _weight(value: Json) -> Weight:
