@@ -49,8 +49,12 @@ SETTINGS: Final = (
     ),
     Setting("inference.min_servers", int, 2, "1", "扩缩的最少卡数", "fewest cards the scaler sets"),
     Setting("inference.max_servers", int, 10, "1", "扩缩的最多卡数", "most cards the scaler sets"),
-    Setting("inference.queue_per_server", int, 4, "1", "每张卡等待的提问超过此数即增加", "asks that wait for one card before another is added"),
-    Setting("inference.cooldown_s", int, 180, "s", "空闲多久后减少一张卡", "how long idle before a card is given back"),
+    Setting(
+        "inference.queue_per_server", int, 4, "1", "尚无实测时，假定一张卡在 inference.wait_s 的一半时间内答完这么多提问",
+        "as long as nothing was measured: asks that one card is taken to answer in half of inference.wait_s",
+    ),
+    Setting("inference.wait_s", int, 30, "s", "提问等待超过此时间算迟", "an ask that waits longer counts as late"),
+    Setting("inference.cooldown_s", int, 60, "s", "距上次变更多久后才减少卡", "how long after the last change cards are given back at the earliest"),
     Setting("inference.start_delay_s", int, 20, "s", "一张卡从要到就绪的时间", "from asking for a card until it is ready"),
     Setting(
         "inference.calendar", dict, CALENDAR, "", "工作日的高峰时段与释放时刻（北京时间）", "peak stretches of a working day and when everything is given back (Asia/Shanghai)",

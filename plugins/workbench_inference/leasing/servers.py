@@ -1,0 +1,103 @@
+"""Servers 服务器 and when one may be leased: DIRTY → SANITISED → READY → LEASED → DIRTY.
+
+Document: docs/protocols/sandbox.md section 9. Pure. A server that has not been looked at, or not been made ready for this
+image, is never given to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from workbench.errors import Refused
+
+
+class ServerStage(StrEnum):
+    """States of section 9."""
+
+    DIRTY = "DIRTY"
+    SANITISED = "SANITISED"
+    READY = "READY"
+    LEASED = "LEASED"
+
+
+ARROWS: Final[dict[ServerStage, frozenset[ServerStage]]] = {
+    ServerStage.DIRTY: frozenset({ServerStage.SANITISED}),
+    ServerStage.SANITISED: frozenset({ServerStage.READY, ServerStage.DIRTY}),
+    ServerStage.READY: frozenset({ServerStage.LEASED, ServerStage.SANITISED, ServerStage.DIRTY}),
+    ServerStage.LEASED: frozenset({ServerStage.DIRTY}),
+}
+"""Where each may go. READY to SANITISED: it is made ready anew for another image, or its spare is put down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One card. tenant: whose alone it is (pool `dedicated`), "" in the shared pool. image: what it is READY for, hex.
+
+    lease: whose it is while LEASED. sandbox: the run on it. is_draining: takes no further lease. is_starting: being made ready.
+    """
+
+    server: str
+    stage: ServerStage = ServerStage.DIRTY
+    tenant: str = ""
+    image: str = ""
+    lease: str = ""
+    sandbox: str = ""
+    is_draining: bool = False
+    is_starting: bool = False
+
+    @property
+    def pool(self) -> str:
+        """`dedicated` or `shared`."""
+        return "dedicated" if self.tenant else "shared"
+
+
+def moved(server: Server, to: ServerStage, *, image: str = "", lease: str = "", sandbox: str = "") -> Server:
+    """The server in its next state. ValueError for an arrow that section 9 does not have.
+
+    image: for READY. lease, sandbox: for LEASED. Whatever else it said before is over.
+    """
+    if to not in ARROWS[server.stage]:
+        raise ValueError(f"server {server.server}: no arrow from {server.stage} to {to}")
+    if (to is ServerStage.READY) != bool(image) or (to is ServerStage.LEASED) != bool(lease):
+        raise ValueError("READY names its image, LEASED its lease, others neither")
+    kept = server.image if to is ServerStage.LEASED else image
+    return replace(server, stage=to, image=kept, lease=lease, sandbox=sandbox, is_starting=False)
+
+
+def fits(server: Server, *, tenant: str, pool: str) -> bool:
+    """Whether it may ever serve this tenant in this pool."""
+    return not server.is_draining and server.pool == pool and server.tenant in ("", tenant)
+
+
+def free(servers: Iterable[Server], *, tenant: str, pool: str) -> list[Server]:
+    """Servers of this pool that hold no lease and may serve this tenant."""
+    return [one for one in servers if fits(one, tenant=tenant, pool=pool) and one.stage is not ServerStage.LEASED]
+
+
+def take(servers: Sequence[Server], *, tenant: str, pool: str, image: str) -> Server:
+    """The server to lease: READY for exactly this image, by name. Raises Refused SERVER_NOT_READY where none is."""
+    ready = [one for one in servers if fits(one, tenant=tenant, pool=pool) and one.stage is ServerStage.READY and one.image == image]
+    if not ready:
+        raise not_ready(pool)
+    return min(ready, key=lambda one: one.server)
+
+
+def require_ready(server: Server, *, image: str) -> None:
+    """Raise Refused SERVER_NOT_READY unless it is READY for this image."""
+    if server.stage is not ServerStage.READY or server.image != image:
+        raise not_ready(server.server)
+
+
+def not_ready(what: str) -> Refused:
+    """What is said where no server may be leased."""
+    return Refused(
+        f"「{what}」没有就绪的服务器：只有检查干净、镜像核对完毕的服务器才能出租。请算力方运维清理或等待",
+        f"No server of {what} is ready: only one that was found clean and whose image was checked is leased. The provider's operators clean one, or wait",
+        code="SERVER_NOT_READY",
+    )
+
+
+__all__ = ["ARROWS", "Server", "ServerStage", "fits", "free", "moved", "not_ready", "require_ready", "take"]
