@@ -51,7 +51,7 @@ def test_announcements_contradict_older_documents_and_the_later_one_holds() -> N
     contradicted = Counter(
         key[1] for key, fact in corpus.current().items() if key in of_fund and fact.document.startswith("notice") and fact.value != of_fund[key].value
     )
-    assert {"manager", "management_fee", "custody_fee", "risk", "minimum"} <= contradicted.keys()
+    assert {"manager", "management_fee", "custody_fee", "risk_class", "minimum"} <= contradicted.keys()
     latest = {}
     for fact in corpus.facts:
         latest[fact.code, fact.field] = max(fact.since, latest.get((fact.code, fact.field), fact.since))
@@ -65,9 +65,9 @@ def test_a_fact_is_what_its_document_states() -> None:
         folded = stated.translate(str.maketrans("０１２３４５６７８９．", "0123456789.")).replace(",", "")
         if fact.unit == "%":
             assert float(folded) == float(fact.value)
-        elif fact.field == "risk":
+        elif fact.field == "risk_class":
             assert fact.value in stated
-        elif fact.field in ("code", "nav", "total_nav", "limit", "dividend"):
+        elif fact.field in ("fund_code", "nav", "nav_cumulative", "limit", "dividend"):
             assert folded == fact.value
 
 
@@ -75,6 +75,6 @@ def test_wordings_and_layouts_vary_and_fields_are_left_out() -> None:
     funds = [one for one in _corpus().documents if one.kind == "fund"]
     openings = Counter(re.sub(r"\d|[A-Z]", "", one.text[:6]) for one in funds)
     assert len(openings) > 10
-    for name in ("management_fee", "custodian", "nav", "risk"):
+    for name in ("management_fee", "custodian", "nav", "risk_class"):
         before = {one.text[max(0, one.fields[name].start - 6) : one.fields[name].start] for one in funds if name in one.fields}
         assert len(before) > 20 and 10 < sum(name not in one.fields for one in funds) < 200

@@ -201,20 +201,20 @@ def values_of(fund: SyntheticFund, random: Random, *, english: bool = False) -> 
     if english:
         settle = f"T+{fund.settle_days}"
     values: dict[str, Value] = {
-        "name": Value(fund.english if english else fund.name),
-        "short": Value(fund.short),
-        "code": Value(fund.code.translate(WIDE) if rate == "wide" else fund.code),
-        "type": Value(fund.kind_en if english else fund.kind),
-        "risk": Value(f"{fund.risk} ({risk_en})" if english and random.random() < 0.5 else fund.risk if english else risk),
+        "fund_name": Value(fund.english if english else fund.name),
+        "short_name": Value(fund.short),
+        "fund_code": Value(fund.code.translate(WIDE) if rate == "wide" else fund.code),
+        "fund_type": Value(fund.kind_en if english else fund.kind),
+        "risk_class": Value(f"{fund.risk} ({risk_en})" if english and random.random() < 0.5 else fund.risk if english else risk),
         "manager": Value(fund.manager_en if english else fund.manager),
-        "company": Value(fund.company_en if english else fund.company),
+        "management_company": Value(fund.company_en if english else fund.company),
         "custodian": Value(fund.custodian_en if english else fund.custodian),
         "benchmark": Value(fund.benchmark),
-        "inception_date": Value(shown_date(fund.inception, style)),
+        "inception": Value(shown_date(fund.inception, style)),
         "scale": scale,
         "scale_unit": Value(scale.unit),
         "scale_date": Value(shown_date(fund.stated, style)),
-        "subscription_fee": shown_percent(fund.subscription_fee, rate),
+        "purchase_fee": shown_percent(fund.subscription_fee, rate),
         "redemption_fee": shown_percent(fund.redemption_fee, rate),
         "management_fee": shown_percent(fund.management_fee, rate),
         "custody_fee": shown_percent(fund.custody_fee, rate),
@@ -224,7 +224,7 @@ def values_of(fund: SyntheticFund, random: Random, *, english: bool = False) -> 
         "settle_days": Value(settle),
         "nav": Value(f"{nav:.4f}", "元"),
         "nav_date": Value(shown_date(day, style)),
-        "total_nav": Value(f"{nav + fund.dividends:.4f}", "元"),
+        "nav_cumulative": Value(f"{nav + fund.dividends:.4f}", "元"),
         "open_rule": Value(fund.open_rule),
     }
     if fund.holding_days:
@@ -244,13 +244,13 @@ def write_fund(fund: SyntheticFund, random: Random, *, english: bool) -> Writer:
 
 def _kept(values: Mapping[str, Value], order: Sequence[str], random: Random, left_out: float = 0.15) -> list[str]:
     """Fields that a document states: name and code nearly always, others at times not."""
-    return [name for name in order if name in values and (name == "name" or random.random() > (0.03 if name == "code" else left_out))]
+    return [name for name in order if name in values and (name == "fund_name" or random.random() > (0.03 if name == "fund_code" else left_out))]
 
 
 _CARD: Final = (
-    "name", "short", "code", "type", "risk", "company", "custodian", "manager", "inception_date", "scale", "benchmark",
-    "management_fee", "custody_fee", "sales_fee", "subscription_fee", "redemption_fee", "minimum", "settle_days",
-    "holding_days", "nav", "nav_date", "total_nav", "open_rule",
+    "fund_name", "short_name", "fund_code", "fund_type", "risk_class", "management_company", "custodian", "manager", "inception", "scale", "benchmark",
+    "management_fee", "custody_fee", "sales_fee", "purchase_fee", "redemption_fee", "minimum", "settle_days",
+    "holding_days", "nav", "nav_date", "nav_cumulative", "open_rule",
 )  # fmt: skip
 
 
@@ -262,7 +262,7 @@ def _with_unit(name: str, values: Mapping[str, Value]) -> str:
 def _lines(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """One label a line, in sections."""
     colon = random.choice(("：", "：", ": ", " : ", "\t"))
-    writer.line(random.choice(("{=name}\n产品资料概要\n", "基金产品资料概要更新\n", "产品说明（节选）\n")), values)
+    writer.line(random.choice(("{=fund_name}\n产品资料概要\n", "基金产品资料概要更新\n", "产品说明（节选）\n")), values)
     for number, section in enumerate(("一、产品概况", "二、费用", "三、申购与赎回", "四、净值")):
         part = (_CARD[:11], _CARD[11:16], (*_CARD[16:19], "open_rule"), _CARD[19:22])[number]
         writer.put(section + "\n" if random.random() < 0.8 else "\n")
@@ -273,7 +273,7 @@ def _lines(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random
 
 def _table(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """A table of pipes, two or four columns."""
-    writer.line("# {=name}\n", values)
+    writer.line("# {=fund_name}\n", values)
     names = _kept(values, _CARD, random, 0.2)
     if random.random() < 0.5:
         random.shuffle(names)
@@ -288,10 +288,10 @@ def _table(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random
 
 def _articles(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """Numbered articles of a contract, in sentences."""
-    writer.line("基金合同（摘录）\n\n第一条　" + SENTENCES["name"][0], values)
+    writer.line("基金合同（摘录）\n\n第一条　" + SENTENCES["fund_name"][0], values)
     groups = (
-        ("code", "type", "inception_date"), ("company", "custodian", "manager"), ("risk", "benchmark"), ("scale", "nav"),
-        ("management_fee",), ("custody_fee",), ("sales_fee", "subscription_fee"), ("redemption_fee", "settle_days", "holding_days"),
+        ("fund_code", "fund_type", "inception"), ("management_company", "custodian", "manager"), ("risk_class", "benchmark"), ("scale", "nav"),
+        ("management_fee",), ("custody_fee",), ("sales_fee", "purchase_fee"), ("redemption_fee", "settle_days", "holding_days"),
         ("minimum", "open_rule"),
     )  # fmt: skip
     number = 2
@@ -314,9 +314,9 @@ _CHINESE: Final = [*"零一二三四五六七八九", "十", *(f"十{digit}" for
 
 def _answers(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """Questions and answers for customers."""
-    writer.line("关于{=short}的常见问题\n", values)
+    writer.line("关于{=short_name}的常见问题\n", values)
     marks = random.choice((("问：", "答："), ("Q：", "A："), ("Q: ", "A: "), ("【问】", "【答】")))
-    names = ["name", "code", *random.sample([name for name in QUESTIONS_OF if name not in ("name", "code") and name in values], 12)]
+    names = ["fund_name", "fund_code", *random.sample([name for name in QUESTIONS_OF if name not in ("fund_name", "fund_code") and name in values], 12)]
     for name in names:
         if name not in values:
             continue
@@ -327,7 +327,7 @@ def _answers(writer: Writer, fund: SyntheticFund, values: dict[str, Value], rand
 
 def _columns(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """Labels and values set in columns by blanks."""
-    writer.line("{=company}　　旗下产品一览　　单位：见各栏", values)
+    writer.line("{=management_company}　　旗下产品一览　　单位：见各栏", values)
     writer.put("-" * 40 + "\n")
     for name in _kept(values, _CARD, random):
         label = random.choice(LABELS[name])
@@ -337,18 +337,18 @@ def _columns(writer: Writer, fund: SyntheticFund, values: dict[str, Value], rand
 
 def _weekly(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """A report with a table of the last values and a comment."""
-    writer.line("{=short}（{code}）运作周报", values)
+    writer.line("{=short_name}（{fund_code}）运作周报", values)
     writer.line("报告期末：{nav_date}　基金经理：{manager}", values)
-    writer.line(f"{random.choice(LABELS['name'])}：{{name}}", values)
+    writer.line(f"{random.choice(LABELS['fund_name'])}：{{fund_name}}", values)
     count = random.choice((5, 8, 10))
     write_series(writer, fund, values["nav_date"].text, random, count)
     change = (fund.navs[-1][1] / fund.navs[-count][1] - 1) * 100
     writer.line(
-        f"本期净值{'上涨' if change >= 0 else '下跌'}{abs(change):.2f}%，期末单位净值{{nav}}元，累计净值{{total_nav}}元。"
+        f"本期净值{'上涨' if change >= 0 else '下跌'}{abs(change):.2f}%，期末单位净值{{nav}}元，累计净值{{nav_cumulative}}元。"
         + random.choice(("组合久期略有下降。", "仓位维持在中性水平。", "本周减持了部分涨幅较大的标的。", "流动性管理平稳。")),
         values,
     )
-    for name in _kept(values, ("risk", "scale", "custodian", "management_fee", "benchmark"), random, 0.4):
+    for name in _kept(values, ("risk_class", "scale", "custodian", "management_fee", "benchmark"), random, 0.4):
         writer.line(random.choice(SENTENCES[name]), values)
     writer.put(random.choice(WARNINGS) + "\n")
 
@@ -368,9 +368,9 @@ def write_series(writer: Writer, fund: SyntheticFund, shown: str, random: Random
 
 def _prose(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """Running text without labels."""
-    names = _kept(values, ("code", "company", "manager", "type", "risk", "inception_date", "scale", "custodian", "benchmark"), random)
+    names = _kept(values, ("fund_code", "management_company", "manager", "fund_type", "risk_class", "inception", "scale", "custodian", "benchmark"), random)
     later = _kept(values, ("nav", "management_fee", "custody_fee", "redemption_fee", "minimum", "settle_days", "holding_days"), random)
-    writer.fill(random.choice(SENTENCES["name"]), values)
+    writer.fill(random.choice(SENTENCES["fund_name"]), values)
     for name in names:
         writer.fill(random.choice(SENTENCES[name]), values)
     writer.put("\n　　" + random.choice(WARNINGS) + "\n　　")
@@ -382,9 +382,9 @@ def _prose(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random
 def _header_row(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """A header row with the values below, as a sheet is pasted; units stand in the header."""
     rows = (
-        ("code", "name", "type", "risk", "manager"),
-        ("custodian", "inception_date", "management_fee", "custody_fee", "scale"),
-        ("nav_date", "nav", "total_nav", "minimum", "settle_days"),
+        ("fund_code", "fund_name", "fund_type", "risk_class", "manager"),
+        ("custodian", "inception", "management_fee", "custody_fee", "scale"),
+        ("nav_date", "nav", "nav_cumulative", "minimum", "settle_days"),
     )
     bar = random.choice(("\t", " | ", ","))
     for row in rows:
@@ -409,10 +409,10 @@ def _next_line(writer: Writer, fund: SyntheticFund, values: dict[str, Value], ra
 def _mixed(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """Labels with values, several in a line, then sentences and what the other share class is called."""
     other = f"79{(int(fund.code[2:]) + 5_000) % 10_000:04d}"
-    writer.line("{name}（A类：{code}；C类：" + other + "）", values)
-    names = _kept(values, ("risk", "manager", "company", "custodian", "inception_date"), random)
+    writer.line("{fund_name}（A类：{fund_code}；C类：" + other + "）", values)
+    names = _kept(values, ("risk_class", "manager", "management_company", "custodian", "inception"), random)
     writer.line("；".join(f"{random.choice(LABELS[name])}：{_with_unit(name, values)}" for name in names) + "。", values)
-    for name in _kept(values, ("management_fee", "custody_fee", "sales_fee", "subscription_fee", "redemption_fee"), random):
+    for name in _kept(values, ("management_fee", "custody_fee", "sales_fee", "purchase_fee", "redemption_fee"), random):
         writer.line(f"· {random.choice(SENTENCES[name])}", values)
     for name in _kept(values, ("nav", "scale", "minimum", "settle_days", "benchmark"), random):
         writer.line(random.choice(SENTENCES[name]), values)
@@ -421,7 +421,7 @@ def _mixed(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random
 
 def _chapters(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """Chapters of a long prospectus in which a value is one sentence among many."""
-    writer.line("{=name}招募说明书\n\n重要提示", values)
+    writer.line("{=fund_name}招募说明书\n\n重要提示", values)
     names = _kept(values, [name for name in _CARD if name in SENTENCES], random, 0.1)
     random.shuffle(names)
     chapters = ("绪言", "释义", "基金管理人", "基金托管人", "基金的募集", "基金份额的申购与赎回", "基金的投资", "基金的费用", "风险揭示")

@@ -47,17 +47,17 @@ _RESEARCH: Final = (
     "渠道反馈：{industry}旺季较去年提前约{weeks}周。",
 )
 _FUND_NEWS: Final = (
-    "{name}（{code}）二季度报告显示，前十大重仓股占净值{rate}%，{industry}为第一大方向。",
-    "{manager}在季报中写道：“我们降低了{industry}的比例，增加了现金类资产。”其管理的{name}期末股票仓位{rate}%。",
-    "{short}近三个月回报{change}%，同类排名前{days}%；过往业绩不代表未来。",
-    "近日{name}获机构净申购，具体金额未披露。",
-    "{company}旗下{name}迎来成立纪念日，管理人称将坚持长期投资。",
-    "投资者关注的{name}是否限购，管理人回应：以公告为准。",
+    "{fund_name}（{fund_code}）二季度报告显示，前十大重仓股占净值{rate}%，{industry}为第一大方向。",
+    "{manager}在季报中写道：“我们降低了{industry}的比例，增加了现金类资产。”其管理的{fund_name}期末股票仓位{rate}%。",
+    "{short_name}近三个月回报{change}%，同类排名前{days}%；过往业绩不代表未来。",
+    "近日{fund_name}获机构净申购，具体金额未披露。",
+    "{management_company}旗下{fund_name}迎来成立纪念日，管理人称将坚持长期投资。",
+    "投资者关注的{fund_name}是否限购，管理人回应：以公告为准。",
 )
 _STALE: Final = (
-    "需要提醒的是，部分第三方平台仍显示{short}的管理费为{rumour}%，请以管理人最新公告为准。",
-    "有传言称{short}将由他人接管，管理人未予证实。",
-    "网络流传的“{short}保本”说法不实，公募基金不承诺保本。",
+    "需要提醒的是，部分第三方平台仍显示{short_name}的管理费为{rumour}%，请以管理人最新公告为准。",
+    "有传言称{short_name}将由他人接管，管理人未予证实。",
+    "网络流传的“{short_name}保本”说法不实，公募基金不承诺保本。",
 )
 _ENGLISH_NEWS: Final = (
     "Turnover in {industry} shares came to CNY {amount} million, {change}% more than a day before.",
@@ -104,7 +104,7 @@ def write_news(fund: SyntheticFund, day: date, random: Random) -> tuple[str, Wri
             writer.line(random.choice(("", f"{number}. ", "■ ")) + template, values)
         writer.put(random.choice(_VIEWS) + "\n")
     elif sort < 0.6:
-        values |= {"name": Value(fund.name), "code": Value(fund.code), "short": Value(fund.short), "manager": Value(fund.manager), "company": Value(fund.company)}
+        values |= {"fund_name": Value(fund.name), "fund_code": Value(fund.code), "short_name": Value(fund.short), "manager": Value(fund.manager), "management_company": Value(fund.company)}
         title = random.choice((f"{fund.short}季报解读", f"基金动态：{fund.short}", f"{fund.company[:2]}旗下产品观察"))
         # People may change from FIRST_NOTICE on; what news says of them stays true at its date.
         said = [template for template in _FUND_NEWS if day < FIRST_NOTICE or "{manager}" not in template]
@@ -126,7 +126,7 @@ def write_news(fund: SyntheticFund, day: date, random: Random) -> tuple[str, Wri
                 writer.put(random.choice(_VIEWS) + "\n")
         writer.put("\n")
     writer.put(random.choice(LABEL_LINES) + "\n")
-    writer.fields = {name: span for name, span in writer.fields.items() if name in ("name", "code", "short", "manager", "company")}
+    writer.fields = {name: span for name, span in writer.fields.items() if name in ("fund_name", "fund_code", "short_name", "manager", "management_company")}
     return title, writer
 
 
@@ -136,8 +136,8 @@ def write_quote(number: int, fund: SyntheticFund, random: Random) -> tuple[str, 
     style = random.choice(DATE_STYLES)
     if number % 2:
         day = fund.navs[-1][0]
-        values = {"name": Value(fund.name), "code": Value(fund.code), "nav": Value(f"{fund.navs[-1][1]:.4f}", "元"), "nav_date": Value(shown_date(day, style))}
-        writer.line(random.choice(("净值走势　{name}（{code}）", "{code} {name} 历史净值", "历史净值查询\n产品：{name}\n代码：{code}")), values)
+        values = {"fund_name": Value(fund.name), "fund_code": Value(fund.code), "nav": Value(f"{fund.navs[-1][1]:.4f}", "元"), "nav_date": Value(shown_date(day, style))}
+        writer.line(random.choice(("净值走势　{fund_name}（{fund_code}）", "{fund_code} {fund_name} 历史净值", "历史净值查询\n产品：{fund_name}\n代码：{fund_code}")), values)
         write_series(writer, fund, values["nav_date"].text, random, random.choice((10, 20, 40)))
         writer.line(random.choice(("最新净值{nav}元，日期{nav_date}。", "注：末行（{nav_date}）为最新，{nav}元。")), values)
         title = f"{fund.short}净值"
@@ -149,15 +149,15 @@ def write_quote(number: int, fund: SyntheticFund, random: Random) -> tuple[str, 
         close = Decimal(random.randrange(90_000, 720_000)) / 100
         move = Decimal(random.randrange(-350, 350)) / 100
         values = {
-            "name": Value(index), "date": Value(shown_date(day, style)), "close": Value(f"{close:.2f}", "点"), "change": Value(f"{move:+.2f}", "%", "%"),
+            "index_name": Value(index), "date": Value(shown_date(day, style)), "close": Value(f"{close:.2f}", "点"), "change": Value(f"{move:+.2f}", "%", "%"),
             "high": Value(f"{close * Decimal('1.011'):.2f}", "点"), "low": Value(f"{close * Decimal('0.988'):.2f}", "点"),
             "turnover": Value(f"{random.randrange(90, 9_000)}.{random.randrange(10)}", "亿元"),
         }  # fmt: skip
         writer.line(
             random.choice((
-                "{name} {date}\n收盘：{close}\n涨跌幅：{change}\n最高：{high}\n最低：{low}\n成交额：{turnover}亿元",
-                "| 名称 | 日期 | 收盘 | 涨跌幅 | 最高 | 最低 | 成交额(亿元) |\n|---|---|---|---|---|---|---|\n| {name} | {date} | {close} | {change} | {high} | {low} | {turnover} |",
-                "{date}，{name}收于{close}点，{change}，盘中最高{high}、最低{low}，成交{turnover}亿元。",
+                "{index_name} {date}\n收盘：{close}\n涨跌幅：{change}\n最高：{high}\n最低：{low}\n成交额：{turnover}亿元",
+                "| 名称 | 日期 | 收盘 | 涨跌幅 | 最高 | 最低 | 成交额(亿元) |\n|---|---|---|---|---|---|---|\n| {index_name} | {date} | {close} | {change} | {high} | {low} | {turnover} |",
+                "{date}，{index_name}收于{close}点，{change}，盘中最高{high}、最低{low}，成交{turnover}亿元。",
             )),
             values,
         )  # fmt: skip
@@ -168,7 +168,7 @@ def write_quote(number: int, fund: SyntheticFund, random: Random) -> tuple[str, 
 
 _SCENES: Final = (
     ("advice", "投顾", "回访持有客户"), ("advice", "投顾", "说明产品风险"), ("research", "投研", "整理公告要点"), ("banking", "投行", "核对公告日期"),
-    ("marketing", "运营", "新品介绍短信"), ("marketing", "运营", "分红提醒"), ("risk", "风控", "异常净值排查"), ("together", "协作", "会议纪要提炼"),
+    ("marketing", "运营", "新品介绍短信"), ("marketing", "运营", "分红提醒"), ("risk_class", "风控", "异常净值排查"), ("together", "协作", "会议纪要提炼"),
     ("running", "运维", "接口告警说明"), ("advice", "投顾", "客户询问费用"),
 )  # fmt: skip
 _PROMPT_OPENINGS: Final = ("适用：{scene} · {task}", "场景【{scene}】用途：{task}", "话术编号 {number}（{scene}）\n目的：{task}")
@@ -193,9 +193,9 @@ def write_prompt(number: int, random: Random) -> tuple[str, Writer]:
 
 
 _ASKED: Final = (
-    "{short}现在能买吗？我上次测评是稳健型。", "我持有的{name}什么时候分红？", "{code}的管理费是不是降了？", "赎回{short}几天到账？急用钱。",
-    "{short}和同类比怎么样，谁在管？", "请问{name}的最低起购是多少？", "为什么{short}净值这几天一直跌？", "{code}有没有锁定期？中途能取吗？",
-    "听说{short}换经理了，是真的吗？", "{name}托管在哪家银行，安全吗？", "定投{short}每月500行不行？", "Can I redeem {code} before the holding period ends?",
+    "{short_name}现在能买吗？我上次测评是稳健型。", "我持有的{fund_name}什么时候分红？", "{fund_code}的管理费是不是降了？", "赎回{short_name}几天到账？急用钱。",
+    "{short_name}和同类比怎么样，谁在管？", "请问{fund_name}的最低起购是多少？", "为什么{short_name}净值这几天一直跌？", "{fund_code}有没有锁定期？中途能取吗？",
+    "听说{short_name}换经理了，是真的吗？", "{fund_name}托管在哪家银行，安全吗？", "定投{short_name}每月500行不行？", "Can I redeem {fund_code} before the holding period ends?",
 )  # fmt: skip
 _CHANNELS: Final = ("APP在线客服", "营业部柜台", "客服热线转写", "企业微信", "邮件")
 
@@ -203,7 +203,7 @@ _CHANNELS: Final = ("APP在线客服", "营业部柜台", "客服热线转写", 
 def write_question(fund: SyntheticFund, day: date, random: Random) -> tuple[str, Writer]:
     """What a customer asked, without anything about the customer; half of them with what staff replied."""
     writer = Writer()
-    values = {"short": Value(fund.short), "name": Value(fund.name), "code": Value(fund.code)}
+    values = {"short_name": Value(fund.short), "fund_name": Value(fund.name), "fund_code": Value(fund.code)}
     writer.put(f"渠道：{random.choice(_CHANNELS)}　时间：{shown_date(day, random.choice(DATE_STYLES[:3]))}\n")
     writer.line("客户：" + random.choice(_ASKED).replace("{", "{="), values)
     if random.random() < 0.5:

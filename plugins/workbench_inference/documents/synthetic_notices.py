@@ -60,27 +60,27 @@ def write_notice(fund: SyntheticFund, day: date, random: Random) -> Notice:
     """One announcement about a fund, made public on `day`."""
     setting = _Setting(
         fund, day, random, random.choice(DATE_STYLES[:3]), random.choice(PERCENT_STYLES), Writer(),
-        {"name": Value(fund.name), "code": Value(fund.code), "short": Value(fund.short), "company": Value(fund.company)},
+        {"fund_name": Value(fund.name), "fund_code": Value(fund.code), "short_name": Value(fund.short), "management_company": Value(fund.company)},
     )  # fmt: skip
     setting.date("notice_date", day)
     kinds = [make for make in _NOTICES if not (fund.risk == "R1" and make in (_dividend, _nav_error))]
     make = random.choice(kinds)
     setting.say(
-        "{=company}关于" + _NAMES[make] + "的公告",
+        "{=management_company}关于" + _NAMES[make] + "的公告",
         "公告送出日期：{notice_date}\n",
-        "{=short}：" + _NAMES[make] + "公告",
+        "{=short_name}：" + _NAMES[make] + "公告",
         "【临时公告】" + _NAMES[make],
     )
     if random.random() < 0.5:
-        setting.say("1 公告基本信息\n基金名称：{name}\n基金主代码：{code}", "| 基金名称 | {name} |\n|---|---|\n| 基金代码 | {code} |")
+        setting.say("1 公告基本信息\n基金名称：{fund_name}\n基金主代码：{fund_code}", "| 基金名称 | {fund_name} |\n|---|---|\n| 基金代码 | {fund_code} |")
     else:
-        setting.say("现就{name}（基金代码：{code}）有关事项公告如下：", "{name}（{code}）份额持有人：", "管理人就旗下产品{name}（代码{code}）说明如下。")
+        setting.say("现就{fund_name}（基金代码：{fund_code}）有关事项公告如下：", "{fund_name}（{fund_code}）份额持有人：", "管理人就旗下产品{fund_name}（代码{fund_code}）说明如下。")
     since, changes, after = make(setting)
     setting.say(
         "本公告未尽事宜，请查阅招募说明书及其更新。",
         "投资者可拨打客户服务电话或登录管理人网站咨询。",
         "风险提示：管理人不保证基金一定盈利，请投资者审慎选择。",
-        "特此公告。\n{company}\n{notice_date}",
+        "特此公告。\n{management_company}\n{notice_date}",
     )
     setting.writer.put(random.choice(LABEL_LINES) + "\n")
     return Notice(f"{fund.short}：{_NAMES[make]}公告", day, since, setting.writer, changes, after)
@@ -179,16 +179,16 @@ def _risk(setting: _Setting) -> _Changed:
     new = old + 1 if old < 5 and (old == 1 or setting.random.random() < 0.7) else old - 1
     risk = f"R{new}"
     setting.values.update({
-        "risk": Value(risk), "old_risk": Value(fund.risk), "risk_word": Value(RISK_WORDS[risk][0]), "old_word": Value(RISK_WORDS[fund.risk][0]),
+        "risk_class": Value(risk), "old_risk_class": Value(fund.risk), "risk_word": Value(RISK_WORDS[risk][0]), "old_word": Value(RISK_WORDS[fund.risk][0]),
     })  # fmt: skip
     since = setting.day + timedelta(days=setting.random.choice((1, 5)))
     setting.date("effective_date", since)
     setting.say(
-        "经重新评价，本基金的风险等级由{old_risk}（{=old_word}）调整为{risk}（{=risk_word}），自{effective_date}起适用。",
-        "原风险等级：{old_risk}\n现风险等级：{risk}\n适用日期：{effective_date}",
-        "销售机构自{effective_date}起将本产品按{risk}（{=risk_word}）管理，此前为{old_risk}。请持有人重新确认适当性匹配结果。",
+        "经重新评价，本基金的风险等级由{old_risk_class}（{=old_word}）调整为{risk_class}（{=risk_word}），自{effective_date}起适用。",
+        "原风险等级：{old_risk_class}\n现风险等级：{risk_class}\n适用日期：{effective_date}",
+        "销售机构自{effective_date}起将本产品按{risk_class}（{=risk_word}）管理，此前为{old_risk_class}。请持有人重新确认适当性匹配结果。",
     )
-    return since, {"risk": (risk, "")}, replace(fund, risk=risk)
+    return since, {"risk_class": (risk, "")}, replace(fund, risk=risk)
 
 
 def _minimum(setting: _Setting) -> _Changed:

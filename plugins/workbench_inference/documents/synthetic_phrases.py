@@ -1,6 +1,6 @@
 """How documents of the synthetic corpus say a thing: labels, sentences, warnings. Several wordings for each field.
 
-`{name}` puts a field's value and records where it stands, `{=name}` puts it without recording it.
+`{fund_name}` puts a field's value and records where it stands, `{=fund_name}` puts it without recording it.
 """
 
 from __future__ import annotations
@@ -8,21 +8,21 @@ from __future__ import annotations
 from typing import Final
 
 LABELS: Final[dict[str, tuple[str, ...]]] = {
-    "name": ("基金名称", "产品名称", "基金全称", "名称"),
-    "code": ("基金代码", "产品代码", "基金主代码", "代码", "交易代码"),
-    "short": ("基金简称", "简称"),
-    "type": ("基金类型", "产品类型", "基金类别", "类别"),
-    "risk": ("风险等级", "风险收益特征（R1-R5）", "产品风险等级", "风险级别", "风险评级"),
+    "fund_name": ("基金名称", "产品名称", "基金全称", "名称"),
+    "fund_code": ("基金代码", "产品代码", "基金主代码", "代码", "交易代码"),
+    "short_name": ("基金简称", "简称"),
+    "fund_type": ("基金类型", "产品类型", "基金类别", "类别"),
+    "risk_class": ("风险等级", "风险收益特征（R1-R5）", "产品风险等级", "风险级别", "风险评级"),
     "manager": ("基金经理", "现任基金经理", "投资经理", "经理"),
-    "company": ("基金管理人", "管理人", "管理机构"),
+    "management_company": ("基金管理人", "管理人", "管理机构"),
     "custodian": ("基金托管人", "托管人", "托管银行", "托管机构"),
     "benchmark": ("业绩比较基准", "比较基准", "业绩基准"),
-    "inception_date": ("成立日期", "基金合同生效日", "成立日", "成立时间", "合同生效日"),
+    "inception": ("成立日期", "基金合同生效日", "成立日", "成立时间", "合同生效日"),
     "scale": ("基金规模", "资产净值", "最新规模", "基金资产净值", "规模"),
     "scale_date": ("规模截止日", "统计日"),
     "management_fee": ("管理费率", "管理费（年）", "年管理费", "基金管理费", "管理费"),
     "custody_fee": ("托管费率", "托管费（年）", "年托管费", "基金托管费", "托管费"),
-    "subscription_fee": ("申购费率", "前端申购费", "申购费", "最高申购费率"),
+    "purchase_fee": ("申购费率", "前端申购费", "申购费", "最高申购费率"),
     "redemption_fee": ("赎回费率", "赎回费", "赎回费（持有不足7日）"),
     "sales_fee": ("销售服务费", "销售服务费率", "年销售服务费"),
     "minimum": ("最低申购金额", "起购金额", "首次申购起点", "申购起点"),
@@ -30,40 +30,40 @@ LABELS: Final[dict[str, tuple[str, ...]]] = {
     "holding_days": ("最短持有期", "最低持有天数", "锁定期"),
     "nav": ("单位净值", "最新净值", "基金份额净值", "净值", "最新单位净值"),
     "nav_date": ("净值日期", "净值更新日", "估值日", "截至日期"),
-    "total_nav": ("累计净值", "累计单位净值", "份额累计净值"),
+    "nav_cumulative": ("累计净值", "累计单位净值", "份额累计净值"),
     "open_rule": ("开放安排", "申购赎回安排", "开放日"),
 }
 
 # Sentences of prospectuses and contracts; those of one field mean the same.
 SENTENCES: Final[dict[str, tuple[str, ...]]] = {
-    "name": (
-        "本基金的全称为{name}，以下简称“本基金”。",
-        "{name}（以下称“该产品”）经备案后向投资者募集。",
-        "现将{name}的主要情况介绍如下。",
+    "fund_name": (
+        "本基金的全称为{fund_name}，以下简称“本基金”。",
+        "{fund_name}（以下称“该产品”）经备案后向投资者募集。",
+        "现将{fund_name}的主要情况介绍如下。",
     ),
-    "code": ("投资者可凭代码{code}办理申购与赎回。", "本基金在登记系统中的代码是{code}。", "场外代码：{code}，无场内份额。"),
-    "type": ("从类别上看，它是一只{type}。", "本基金属于{type}。", "运作方式为开放式，类型为{type}。"),
-    "risk": (
-        "按照管理人的评价，其风险等级为{risk}。",
-        "销售机构将该产品评定为{risk}，请投资者对照自身承受能力。",
-        "本基金风险等级{risk}，适合相应及以上承受能力的投资者。",
+    "fund_code": ("投资者可凭代码{fund_code}办理申购与赎回。", "本基金在登记系统中的代码是{fund_code}。", "场外代码：{fund_code}，无场内份额。"),
+    "fund_type": ("从类别上看，它是一只{fund_type}。", "本基金属于{fund_type}。", "运作方式为开放式，类型为{fund_type}。"),
+    "risk_class": (
+        "按照管理人的评价，其风险等级为{risk_class}。",
+        "销售机构将该产品评定为{risk_class}，请投资者对照自身承受能力。",
+        "本基金风险等级{risk_class}，适合相应及以上承受能力的投资者。",
     ),
     "manager": (
         "目前由{manager}担任基金经理。",
         "{manager}负责本基金的日常投资运作。",
         "本基金的投资决策由基金经理{manager}在授权范围内作出。",
     ),
-    "company": ("基金管理人为{company}。", "管理人{company}承诺以诚实信用的原则管理基金财产。", "由{company}担任管理人。"),
+    "management_company": ("基金管理人为{management_company}。", "管理人{management_company}承诺以诚实信用的原则管理基金财产。", "由{management_company}担任管理人。"),
     "custodian": ("基金财产由{custodian}托管。", "托管人是{custodian}。", "{custodian}作为托管人履行监督职责。"),
     "benchmark": (
         "本基金的业绩比较基准为：{benchmark}。",
         "业绩表现与“{benchmark}”相比较。",
         "为便于衡量，管理人以{benchmark}作为比较基准。",
     ),
-    "inception_date": (
-        "基金合同于{inception_date}生效。",
-        "该产品成立于{inception_date}。",
-        "自{inception_date}成立以来，本基金未变更运作方式。",
+    "inception": (
+        "基金合同于{inception}生效。",
+        "该产品成立于{inception}。",
+        "自{inception}成立以来，本基金未变更运作方式。",
     ),
     "scale": (
         "截至{scale_date}，基金资产净值合计{scale}{=scale_unit}。",
@@ -81,9 +81,9 @@ SENTENCES: Final[dict[str, tuple[str, ...]]] = {
         "基金托管费按前一日资产净值{custody_fee}的年费率计提，逐日累计。",
         "托管人每年收取{custody_fee}。",
     ),
-    "subscription_fee": (
-        "申购金额100万元以下的，申购费率为{subscription_fee}；500万元以上按笔收取1000元。",
-        "投资者申购本基金，最高费率{subscription_fee}，养老金客户另有安排。",
+    "purchase_fee": (
+        "申购金额100万元以下的，申购费率为{purchase_fee}；500万元以上按笔收取1000元。",
+        "投资者申购本基金，最高费率{purchase_fee}，养老金客户另有安排。",
     ),
     "redemption_fee": (
         "持有期不足7日的，赎回费率为{redemption_fee}，并全额计入基金财产；持有满180日不收取。",
@@ -103,9 +103,9 @@ SENTENCES: Final[dict[str, tuple[str, ...]]] = {
         "自份额确认之日起{holding_days}天后方可提出赎回申请。",
     ),
     "nav": (
-        "{nav_date}，基金份额净值为{nav}元，累计净值{total_nav}元。",
-        "最近一次披露的单位净值是{nav}元（{nav_date}），累计{total_nav}元。",
-        "截止{nav_date}日终，每份净值{nav}元，成立以来累计净值为{total_nav}元。",
+        "{nav_date}，基金份额净值为{nav}元，累计净值{nav_cumulative}元。",
+        "最近一次披露的单位净值是{nav}元（{nav_date}），累计{nav_cumulative}元。",
+        "截止{nav_date}日终，每份净值{nav}元，成立以来累计净值为{nav_cumulative}元。",
     ),
     "open_rule": (
         "本基金{open_rule}。",
@@ -114,42 +114,42 @@ SENTENCES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 QUESTIONS_OF: Final[dict[str, tuple[str, ...]]] = {
-    "name": ("这只产品叫什么？", "全称是什么？"),
-    "code": ("代码是多少？", "在哪个代码下买？"),
-    "risk": ("风险高不高？", "属于哪个风险等级？", "我是稳健型客户，能买吗？"),
+    "fund_name": ("这只产品叫什么？", "全称是什么？"),
+    "fund_code": ("代码是多少？", "在哪个代码下买？"),
+    "risk_class": ("风险高不高？", "属于哪个风险等级？", "我是稳健型客户，能买吗？"),
     "manager": ("谁在管理？", "基金经理是哪位？"),
-    "company": ("哪家公司发行的？", "管理人是谁？"),
+    "management_company": ("哪家公司发行的？", "管理人是谁？"),
     "custodian": ("钱放在哪家银行？", "由谁托管？"),
     "benchmark": ("跟什么比？", "业绩基准怎么定的？"),
-    "inception_date": ("什么时候成立的？", "成立多久了？"),
+    "inception": ("什么时候成立的？", "成立多久了？"),
     "scale": ("规模有多大？", "现在管多少钱？"),
     "management_fee": ("管理费怎么收？", "一年管理费多少？"),
     "custody_fee": ("托管费多少？", "托管收费吗？"),
-    "subscription_fee": ("买的时候收费吗？", "申购费几个点？"),
+    "purchase_fee": ("买的时候收费吗？", "申购费几个点？"),
     "redemption_fee": ("卖出有费用吗？", "提前赎回怎么扣？"),
     "minimum": ("多少钱起买？", "最低买多少？"),
     "settle_days": ("赎回几天到账？", "钱什么时候回来？"),
     "holding_days": ("要拿多久？", "中途能取出来吗？"),
     "nav": ("现在净值多少？", "最新净值是几块？"),
     "open_rule": ("什么时候开放？", "每天都能买卖吗？"),
-    "type": ("是什么类型的基金？", "股票型还是债券型？"),
+    "fund_type": ("是什么类型的基金？", "股票型还是债券型？"),
 }
 
 ENGLISH: Final[dict[str, tuple[str, ...]]] = {
-    "name": ("Fund name: {name}", "{name} (the Fund)", "Product: {name}"),
-    "code": ("Code: {code}", "Fund code {code}", "Identifier: {code}"),
-    "type": ("Type: {type} fund", "Category: {type}"),
-    "risk": ("Risk class: {risk}", "Rated {risk} on a scale from R1 to R5.", "Risk rating {risk}"),
+    "fund_name": ("Fund name: {fund_name}", "{fund_name} (the Fund)", "Product: {fund_name}"),
+    "fund_code": ("Code: {fund_code}", "Fund code {fund_code}", "Identifier: {fund_code}"),
+    "fund_type": ("Type: {fund_type} fund", "Category: {fund_type}"),
+    "risk_class": ("Risk class: {risk_class}", "Rated {risk_class} on a scale from R1 to R5.", "Risk rating {risk_class}"),
     "manager": ("Portfolio manager: {manager}", "Managed by {manager}.", "Manager: {manager}"),
-    "company": ("Management company: {company}", "Issuer: {company}"),
+    "management_company": ("Management company: {management_company}", "Issuer: {management_company}"),
     "custodian": ("Custodian: {custodian}", "Assets are held by {custodian}.", "Depositary: {custodian}"),
-    "inception_date": ("Inception date: {inception_date}", "Launched on {inception_date}.", "Since {inception_date}"),
+    "inception": ("Inception date: {inception}", "Launched on {inception}.", "Since {inception}"),
     "management_fee": (
         "Management fee: {management_fee} p.a.",
         "An annual management fee of {management_fee} is charged on net assets.",
     ),
     "custody_fee": ("Custody fee: {custody_fee} p.a.", "Custody is charged at {custody_fee} a year."),
-    "subscription_fee": ("Subscription fee: up to {subscription_fee}", "Front-end load: {subscription_fee}"),
+    "purchase_fee": ("Subscription fee: up to {purchase_fee}", "Front-end load: {purchase_fee}"),
     "minimum": ("Minimum subscription: CNY {minimum}", "Minimum investment CNY {minimum}"),
     "nav": ("NAV per unit: {nav} ({nav_date})", "On {nav_date} the unit value stood at {nav}."),
     "scale": ("Fund size: CNY {scale} million", "Net assets: CNY {scale} million as of {scale_date}"),
