@@ -10,6 +10,7 @@ from __future__ import annotations
 from .answer_strip import AnswerStrip
 from .attack_slider import AttackSlider
 from .badge import Badge, StateChip
+from .chat_message import ChatMessage
 from .component import Component
 from .data_table import DataTable
 from .field_diff import FieldDiff
@@ -29,6 +30,7 @@ from .proof_path import ProofPath
 from .receipt_card import ReceiptCard
 from .rejects_table import RejectsTable
 from .rule_builder import RuleBuilder, rule_text
+from .source_panel import SourcePanel
 from .stepper import Stepper
 from .two_person_action import TwoPersonAction
 from .venn import Venn
@@ -61,6 +63,8 @@ COMPONENTS: tuple[type[Component], ...] = (
     PoolGauge,
     KeyLife,
     AttackSlider,
+    ChatMessage,
+    SourcePanel,
 )
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "AnswerStrip",
     "AttackSlider",
     "Badge",
+    "ChatMessage",
     "Component",
     "DataTable",
     "FieldDiff",
@@ -87,6 +92,7 @@ __all__ = [
     "ReceiptCard",
     "RejectsTable",
     "RuleBuilder",
+    "SourcePanel",
     "StateChip",
     "Stepper",
     "TwoPersonAction",

@@ -35,6 +35,7 @@ from . import (
     Waterfall,
 )
 from .badge import CHIP_STATES, ORIGINS
+from .samples_asking import asking_samples
 from .samples_channel import channel_samples
 from .samples_evidence import graph_stages, with_both_roots
 
@@ -304,7 +305,7 @@ class Sample(NamedTuple):
 
 def samples() -> list[Sample]:
     """Every component in every state that has its own look."""
-    shown = [*_answers(), *_runs(), *_results(), *_evidence(), *_tables(), *_people(), *(Sample(*one) for one in channel_samples(AT_MS))]
+    shown = [*_answers(), *_runs(), *_results(), *_evidence(), *_tables(), *_people(), *(Sample(*one) for one in (*channel_samples(AT_MS), *asking_samples(AT_MS)))]
     stock: dict[type[Component], Data] = {}
     for sample in shown:
         stock.setdefault(sample.component, sample.traits)

@@ -87,6 +87,7 @@ const ICONS = {
   chain: "M7 4h10v6H7zM7 14h10v6H7zM12 10v4", copy: "M9 9h11v11H9zM4 15V4h11", down: "M12 4v11M7.5 11l4.5 4.5 4.5-4.5M5 20h14",
   print: "M7 9V3h10v6M7 17H4V9h16v8h-3M7 14h10v7H7z", people: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2.5 20c0-4 3-6 6.500-6s6.500 2 6.500 6M16 4.500a3.500 3.500 0 010 6.500M18 14.500c2.200.7 3.500 2.500 3.500 5.500",
   plus: "M12 5v14M5 12h14", doc: "M6 3h9l4 4v14H6zM9 11h7M9 15h7", dots: "M6 12h.1M12 12h.1M18 12h.1", inbox: "M4 13l2-8h12l2 8v6H4zM4 13h5l1 3h4l1-3h5",
+  up: "M4 11h4v9H4zM8 11l4-7c2 0 2.500 1.500 2 3l-.5 3H20l-1.500 10H8", thumb: "M4 4h4v9H4zM8 13l4 7c2 0 2.500-1.500 2-3l-.5-3H20L18.500 4H8",
   clock: "M12 3a9 9 0 100 18 9 9 0 000-18zM12 7v5l3.500 2",
 };
 const STATE_ICONS = { sealed: "lock", done: "check", pending: "hourglass", refused: "block", failed: "unlink", tampered: "broken", simulated: "flask",
