@@ -15,13 +15,18 @@ if TYPE_CHECKING:
         Channel,
         ConsentRegistry,
         Dashboard,
+        DocumentConnector,
+        EngineRecipe,
         HealthReport,
         Host,
         IntersectionEngine,
         Ledger,
         LetterKind,
         Migration,
+        PeerPath,
         PublicPage,
+        Scaler,
+        SessionKeys,
         Setting,
     )
     from workbench.domain.erasure import ErasureFinding, ErasureRequest
@@ -115,7 +120,7 @@ class HookSpecs:
 
     @hookspec
     def workbench_guard(self, host: Host, stage: str, facts: Mapping[str, str]) -> None:
-        """May raise Refused at a stage (proposal, approval, release, export) and so stop it; never widens anything."""
+        """May raise Refused at a stage (proposal, approval, release, export, prompt, answer) and so stop it; never widens anything."""
         raise NotImplementedError
 
     @hookspec
@@ -141,6 +146,31 @@ class HookSpecs:
     @hookspec
     def workbench_letters(self, host: Host) -> Sequence[LetterKind]:
         """Kinds of letter from other institutions that this plugin receives (docs/protocols/letters.md)."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_peer_paths(self, host: Host) -> Sequence[PeerPath]:
+        """Calls of partners that this plugin answers, below a first part that nobody else has; else the start is refused."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_session_keys(self, host: Host) -> Sequence[SessionKeys]:
+        """Keys of lines for sessions that begin or end outside this node's links."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_answer_engines(self) -> Sequence[EngineRecipe]:
+        """Engines that answer questions in a sandbox, and how an image is made of each."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_document_connectors(self) -> Sequence[DocumentConnector]:
+        """Kinds of file from which documents for questions are read."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_scalers(self, host: Host) -> Sequence[Scaler]:
+        """Who starts and stops the servers of sandboxes."""
         raise NotImplementedError
 
     @hookspec

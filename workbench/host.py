@@ -23,10 +23,14 @@ from workbench.contracts import (
     BackgroundWork,
     Channel,
     ConsentRegistry,
+    DocumentConnector,
+    EngineRecipe,
     HealthReport,
     IntersectionEngine,
     Ledger,
     LetterKind,
+    Scaler,
+    SessionKeys,
 )
 from workbench.crypto import ed25519, mldsa, sm2
 from workbench.domain.checkpoint import PartyKeys
@@ -36,7 +40,7 @@ from workbench.domain.evidence import ReplayNeed, RestoredEntry
 from workbench.domain.intersection import JobId, JobState, KeyKind, new_job_id
 from workbench.domain.party import PartyId
 from workbench.domain.subject import SubjectRecord, SubjectRequest
-from workbench.errors import NotFound, Refused, StartRefused, WorkbenchError
+from workbench.errors import KeyUnavailable, NotFound, Refused, StartRefused, WorkbenchError
 from workbench.flows.intersection import IntersectionFlow
 from workbench.flows.jobs import JobRows
 from workbench.flows.withdrawal import Withdrawals
@@ -212,6 +216,10 @@ class Workbench:
         self.links: Links = NoLinks()
         self._without_background: list[str] = []
         self.background: list[BackgroundWork] = self._background_of_plugins()
+        self._without_part: list[tuple[str, str]] = []
+        self._session_keys: list[SessionKeys] = [one for _, one in self._parts("workbench_session_keys")]
+        channels_of_plugins = [one.name for _, one in self._parts("workbench_carried_channels")]
+        self.peer_api.serve(self._parts("workbench_peer_paths"), channels=channels_of_plugins)
         self._is_started = False
 
     # ------------------------------------------------------------------ life
@@ -363,8 +371,9 @@ class Workbench:
     def guard(self, stage: str, **facts: str) -> None:
         """Ask every guard of the plugins; Refused when one says no, or cannot answer: a guard may only stop.
 
-        stage: "proposal", "approval", "release" or "export". facts: job, partner, purpose, list, customers (a count),
-        columns; no identifier of a customer.
+        stage: "proposal", "approval", "release", "export", "prompt" or "answer". facts: job, partner, purpose, list,
+        customers (a count), columns; of a prompt and an answer scenario, template, model, class, counts. No text and no
+        identifier of a customer.
         """
 
         def failed(plugin: str, error: Exception) -> None:
@@ -448,6 +457,32 @@ class Workbench:
         """A partner's reply under the channel picked for it; see workbench.contracts.Host."""
         return self.links.call(partner, path, body, timeout_s=timeout_s)
 
+    def session_keys(self, partner: PartyId) -> SessionKeys:
+        """Where keys for sessions with a partner outside this node's links come from; KeyUnavailable NO_LINE."""
+        for one in self._session_keys:
+            if one.serves(partner):
+                return one
+        raise KeyUnavailable(
+            f"没有通往 {partner} 的线路，会话拿不到密钥，不改用其他密钥。运维接通线路",
+            f"No line leads to {partner}, so no session gets a key, and no other key is used. Operations connect one",
+            code="NO_LINE",
+        )
+
+    def answer_engines(self) -> Sequence[EngineRecipe]:
+        """Engines that answer questions in a sandbox, by name."""
+        found: list[EngineRecipe] = self.plugins.collect_all("workbench_answer_engines")
+        return sorted(found, key=lambda one: one.name)
+
+    def document_connectors(self) -> Sequence[DocumentConnector]:
+        """Kinds of file from which documents are read, by name."""
+        found: list[DocumentConnector] = self.plugins.collect_all("workbench_document_connectors")
+        return sorted(found, key=lambda one: one.name)
+
+    def scalers(self) -> Sequence[Scaler]:
+        """Who can start and stop servers, by name."""
+        found: list[Scaler] = self.plugins.collect_all("workbench_scalers", host=self)
+        return sorted(found, key=lambda one: one.name)
+
     def person_named(self, token: str) -> str:
         return self.people.named(token)
 
@@ -463,6 +498,9 @@ class Workbench:
 
         for _, reports in self.plugins.collect("workbench_health", failed=failed, host=self):
             lines.extend(reports)
+        for name, hook in self._without_part:
+            zh, en = f"插件「{name}」没有给出「{hook}」", f"Plugin {name} did not give its {hook}"
+            lines.append(HealthReport(name, "failed", zh, en, "admin"))
         for name in self._without_background:
             zh, en = f"插件「{name}」的后台工作没有启动", f"The background work of plugin {name} did not start"
             lines.append(HealthReport(name, "failed", zh, en, "admin"))
@@ -485,6 +523,15 @@ class Workbench:
 
         found = self.plugins.collect("workbench_background", failed=failed, host=self)
         return [work for _, works in found for work in works]
+
+    def _parts(self, hook: str) -> list[tuple[str, Any]]:
+        """(plugin, part) of a hook that returns sequences; a plugin that fails here is named on the health page."""
+
+        def failed(plugin: str, error: Exception) -> None:
+            self.log_fault(error)
+            self._without_part.append((plugin, hook))
+
+        return [(plugin, one) for plugin, many in self.plugins.collect(hook, failed=failed, host=self) for one in many]
 
     def lab_redirects(self) -> list[str]:
         """Addresses to which a sign-in may return: the Labs that the supervisor registered in the node's folder."""

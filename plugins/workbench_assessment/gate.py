@@ -12,6 +12,8 @@ from workbench_assessment.model import covers
 from workbench_assessment.tables import Reader
 
 STAGES = ("trial", "formal")
+STEPS_OF_QUESTIONS = frozenset({"prompt", "answer"})
+"""Steps of no job: nobody's personal information goes to another institution in them (redaction comes before)."""
 WHY: Mapping[str, tuple[str, str]] = {
     "NONE": ("没有已批准的影响评估", "there is no approved impact assessment"),
     "ENDED": ("影响评估已过有效期", "the impact assessment has ended"),
@@ -41,6 +43,8 @@ def stage_of(host: Host) -> str:
 
 def guard(host: Host, stage: str, facts: Mapping[str, str]) -> None:
     """Refuse a step without an assessment in the formal stage, write it down in the trial stage. stage: step of the job."""
+    if stage in STEPS_OF_QUESTIONS:
+        return
     purpose, partner, job = facts.get("purpose", ""), facts.get("partner", ""), facts.get("job", "")
     in_force = stage_of(host)
     with host.store.read() as reader:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from workbench.contracts.evidence import EvidenceLog
+from workbench.contracts.inference import DocumentConnector, EngineRecipe, Scaler, SessionKeys
 from workbench.contracts.letters import Letters
 from workbench.contracts.storing import BlobStore, RestrictedStore, Store, Vault
 from workbench.domain.party import Caller, PartyId
@@ -148,6 +149,21 @@ class Host(Protocol):
 
         Raises PeerUnavailable when there is none in time, PeerError with the code of a refusal.
         """
+
+    def guard(self, stage: str, **facts: str) -> None:
+        """Ask every guard of the plugins at a stage; Refused when one says no or cannot answer. facts: no text of a customer."""
+
+    def session_keys(self, partner: PartyId) -> SessionKeys:
+        """Where keys for sessions with a partner outside this node's links come from; KeyUnavailable NO_LINE."""
+
+    def answer_engines(self) -> Sequence[EngineRecipe]:
+        """Engines that answer questions in a sandbox, of all plugins."""
+
+    def document_connectors(self) -> Sequence[DocumentConnector]:
+        """Kinds of file from which documents are read, of all plugins."""
+
+    def scalers(self) -> Sequence[Scaler]:
+        """Who can start and stop servers, of all plugins."""
 
 
 @dataclass(frozen=True, slots=True)

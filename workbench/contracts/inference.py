@@ -18,13 +18,15 @@ from workbench.errors import WorkbenchError
 class PeerPath:
     """Calls of partners below one path that a plugin answers (hook workbench_peer_paths).
 
-    path: prefix such as "sandbox/", which nobody else has. answer: body of the reply; raises WorkbenchError. threads: its own,
-    so that calls that wait hold up no mirror.
+    path: "area/" for all below it, or "area/name"; nobody else has the area. answer: body of the reply; raises WorkbenchError.
+    threads: of its own for each partner, so that calls that wait hold up no mirror. refusal: what a partner is told whatever
+    `answer` raised, the same bytes each time; the reason stays here, in the log and as a count. None: the error itself.
     """
 
     path: str
     answer: Callable[[PeerCall], bytes]
     threads: int = 4
+    refusal: Callable[[], WorkbenchError] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The peer API: what another institution may ask of this node, after the channel has established who calls.
 
 Paths below /peer/v1/: message (signed frames), letter (signed letters), mirror (co-signing), hello (time and sizes), bodies
-(mirrored entries).
+(mirrored entries), and what plugins answer (peer_paths).
 Every refusal is recorded, by code, without the content.
 """
 
@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from workbench.channel.message import peek_header
-from workbench.contracts import PeerCall
+from workbench.contracts import PeerCall, PeerPath
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, ProtocolViolation, WorkbenchError
+from workbench.node.peer_paths import PeerPaths
 
 if TYPE_CHECKING:
     from workbench.host import Workbench
@@ -38,6 +39,7 @@ class PeerApi:
         self._workers: dict[str, ThreadPoolExecutor] = {}
         self._refused: dict[tuple[str, str], tuple[int, int]] = {}
         self._lock = threading.Lock()
+        self.plugin_paths = PeerPaths((), taken=())
         self._paths: dict[str, Callable[[PeerCall], bytes]] = {
             "message": self._message,
             "letter": self._letter,
@@ -49,9 +51,15 @@ class PeerApi:
             "conflicts": self._conflicts,
         }
 
+    def serve(self, found: Sequence[tuple[str, PeerPath]], *, channels: Collection[str]) -> None:
+        """Answer these paths of plugins too. channels: names of carried channels, whose paths begin with them."""
+        self.plugin_paths = PeerPaths(found, taken=[*self._paths, *channels])
+
     async def handle(self, call: PeerCall) -> bytes:
         """The reply, or a WorkbenchError that the channel turns into one."""
-        return await asyncio.get_running_loop().run_in_executor(self._workers_of(call.peer), self.answer, call)
+        plugin = self.plugin_paths.of(call.path) if call.peer in self._host.parties() else None
+        workers = self.plugin_paths.workers(plugin, call.peer) if plugin is not None else self._workers_of(call.peer)
+        return await asyncio.get_running_loop().run_in_executor(workers, self.answer, call)
 
     def answer(self, call: PeerCall) -> bytes:
         """As `handle`, for callers in threads."""
@@ -59,6 +67,9 @@ class PeerApi:
             if call.peer not in self._host.parties():
                 raise NotFound("不认识的机构", "Unknown institution", code="UNKNOWN_PARTY")
             work = self._paths.get(call.path)
+            plugin = self.plugin_paths.of(call.path) if work is None else None
+            if plugin is not None:
+                return self._of_plugin(plugin, call)
             if work is None:
                 raise NotFound("没有这个接口", "There is no such path", code="UNKNOWN_PATH")
             return work(call)
@@ -88,6 +99,7 @@ class PeerApi:
     def close(self) -> None:
         for workers in self._workers.values():
             workers.shutdown(wait=False, cancel_futures=True)
+        self.plugin_paths.close()
 
     def _workers_of(self, peer: str) -> ThreadPoolExecutor:
         """Threads of one partner, so that one who fills its own keeps nobody else waiting."""
@@ -96,6 +108,21 @@ class PeerApi:
             if name not in self._workers:
                 self._workers[name] = ThreadPoolExecutor(WORKERS_OF_A_PARTNER, thread_name_prefix=f"peer-{name}")
             return self._workers[name]
+
+    def _of_plugin(self, plugin: PeerPath, call: PeerCall) -> bytes:
+        """What a plugin says, or refuses in the words that it has for all refusals; a fault of it looks the same."""
+        try:
+            return plugin.answer(call)
+        except WorkbenchError as error:
+            told = self.plugin_paths.told(plugin, call.peer, error)
+            if told is error:
+                raise
+            self._host.log_fault(error)
+            raise told from error
+        except Exception as fault:  # a plugin may fail in any way; a partner learns nothing of it
+            self._host.log_fault(fault)
+            failed = WorkbenchError("对方节点内部出错", "the partner's node failed internally", code="INTERNAL")
+            raise self.plugin_paths.told(plugin, call.peer, failed) from fault
 
     def _message(self, call: PeerCall) -> bytes:
         header = peek_header(call.body, max_bytes=self._host.setting("node.max_message_bytes"))
