@@ -1,0 +1,150 @@
+"""What else travels in a session: the corpus to open, ends signed together, the probe. docs/protocols/sandbox.md section 8.
+
+What the tenant sends and does not parse is ASK_MALFORMED, what the sandbox sends ANSWER_ALTERED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from workbench_sandbox.formats import reading
+from workbench_sandbox.formats.asking import answer_altered, ask_malformed, parsed
+
+KEY_SIZE = 32
+"""Bytes of a volume key."""
+
+_READY = ("corpus", "documents", "passages", "code")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusOpen:
+    """Which sealed file of the volume to open. corpus: SM3 of its bytes; file: its name; key: 32 bytes, of the volume."""
+
+    corpus: str
+    file: str
+    key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        reading.need(reading.HEX64.fullmatch(self.corpus) and reading.PATH.fullmatch(self.file), "corpus or file")
+        reading.need(len(self.key) == KEY_SIZE, "key")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusReady:
+    """What was opened; code: "" or CORPUS_REFUSED, with zero documents and passages."""
+
+    corpus: str
+    documents: int
+    passages: int
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        reading.need(reading.HEX64.fullmatch(self.corpus) and self.code in ("", "CORPUS_REFUSED"), "corpus or code")
+        reading.need(reading.within(self.documents, self.passages), "counts")
+        reading.need(not self.code or not (self.documents or self.passages), "nothing is read of what was refused")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersSigned:
+    """The ends numbered first to last of a session. root: SM3 over the SM3 of their JSON in order, hexadecimal."""
+
+    first: int
+    last: int
+    root: str
+
+    def __post_init__(self) -> None:
+        reading.need(reading.within(self.first, self.last, least=1) and self.first <= self.last, "first or last")
+        reading.need(reading.HEX64.fullmatch(self.root), "root")
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the suite found when it was run in a session."""
+
+    tried: int
+    refused: int
+    failed: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        reading.need(reading.within(self.tried, self.refused) and reading.each(reading.NAME, self.failed), "probe")
+        reading.need(self.refused + len(self.failed) == self.tried, "what was tried was refused or failed")
+
+
+def ends_root(ends: Sequence[bytes]) -> str:
+    """What `answers.signed` says of these ends' JSON, in order."""
+    return reading.root(reading.digest(one) for one in ends)
+
+
+def format_signed(value: AnswersSigned) -> bytes:
+    """The payload of `answers.signed`."""
+    return reading.write({"first": value.first, "last": value.last, "root": value.root})
+
+
+def parse_signed(payload: bytes) -> AnswersSigned:
+    """Raises VerificationError (ANSWER_ALTERED)."""
+
+    def parse() -> AnswersSigned:
+        body = reading.read(payload, ("first", "last", "root"))
+        return AnswersSigned(reading.whole(body["first"]), reading.whole(body["last"]), reading.text(body["root"]))
+
+    return parsed(parse, answer_altered)
+
+
+def format_empty() -> bytes:
+    """The payload of `answers.sign`, and of `probe` from the tenant."""
+    return reading.write({})
+
+
+def parse_empty(payload: bytes) -> None:
+    """Raises VerificationError (ASK_MALFORMED)."""
+    parsed(lambda: reading.read(payload, ()), ask_malformed)
+
+
+def format_corpus_open(value: CorpusOpen) -> bytes:
+    """The payload of `corpus.open`."""
+    return reading.write({"corpus": value.corpus, "file": value.file, "key": value.key.hex()})
+
+
+def parse_corpus_open(payload: bytes) -> CorpusOpen:
+    """Raises VerificationError (ASK_MALFORMED)."""
+
+    def parse() -> CorpusOpen:
+        body = reading.read(payload, ("corpus", "file", "key"))
+        corpus, file, key = (reading.text(body[one]) for one in ("corpus", "file", "key"))
+        reading.need(reading.HEX64.fullmatch(key), "key")
+        return CorpusOpen(corpus, file, bytes.fromhex(key))
+
+    return parsed(parse, ask_malformed)
+
+
+def format_corpus_ready(value: CorpusReady) -> bytes:
+    """The payload of `corpus.ready`."""
+    return reading.write({one: getattr(value, one) for one in _READY})
+
+
+def parse_corpus_ready(payload: bytes) -> CorpusReady:
+    """Raises VerificationError (ANSWER_ALTERED)."""
+
+    def parse() -> CorpusReady:
+        body = reading.read(payload, _READY)
+        counts = (reading.whole(body["documents"]), reading.whole(body["passages"]))
+        return CorpusReady(reading.text(body["corpus"]), *counts, reading.text(body["code"]))
+
+    return parsed(parse, answer_altered)
+
+
+def format_probed(value: Probed) -> bytes:
+    """The payload of `probe` from the sandbox."""
+    return reading.write({"tried": value.tried, "refused": value.refused, "failed": list(value.failed)})
+
+
+def parse_probed(payload: bytes) -> Probed:
+    """Raises VerificationError (ANSWER_ALTERED)."""
+
+    def parse() -> Probed:
+        body = reading.read(payload, ("tried", "refused", "failed"))
+        failed = reading.texts(body["failed"], most=1_000)
+        return Probed(reading.whole(body["tried"]), reading.whole(body["refused"]), failed)
+
+    return parsed(parse, answer_altered)
