@@ -326,8 +326,10 @@ def parse_fetch(data: bytes) -> Fetch:
 
 def format_evidence_request(value: EvidenceRequest) -> bytes:
     """Of `sandbox/evidence`."""
-    named = {"lease": value.lease, "sandbox": value.sandbox, "nonce": value.nonce, "time_ms": value.time_ms}
-    return reading.write({**named}, "sandbox-evidence-request")
+    return reading.write(
+        {"lease": value.lease, "sandbox": value.sandbox, "nonce": value.nonce, "time_ms": value.time_ms},
+        "sandbox-evidence-request",
+    )
 
 
 def parse_evidence_request(data: bytes) -> EvidenceRequest:

@@ -6,19 +6,31 @@ Values only. `Servers` is implemented by `servers.ServerProcesses` over one proc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.contracts import KeyShare
+from workbench_sandbox.formats.erasing import CHECKS, Check
+from workbench_sandbox.formats.evidence import OuterFacts
+from workbench_sandbox.formats.relay import CAUSES, SERVER_STATES, Download, Upload
 
-STATES = ("DIRTY", "SANITISED", "READY", "LEASED")
-CAUSES = (
-    "released", "lease-ended", "budget", "idle", "tenant-silent", "sandbox-died", "memory", "launcher-died", "freeze", "operator", "probe",
-)  # fmt: skip
-"""Why a sandbox ended, section 11 of the protocol."""
+__all__ = [
+    "CAUSES",
+    "CHECKS",
+    "STATES",
+    "Check",
+    "Counters",
+    "Download",
+    "GivenEvidence",
+    "LeaseFacts",
+    "Looked",
+    "ServerState",
+    "Servers",
+    "StartOrder",
+    "Upload",
+]
 
-CHECKS = ("processes", "mounts", "files", "groups", "shared-memory", "cores", "swap", "keys", "logs")
-"""What is looked for after a sandbox, section 10 of the protocol, in this order."""
+STATES = SERVER_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +94,6 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One line of a receipt: how many were found, and how it was looked for."""
-
-    name: str
-    found: int
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
 class Looked:
     """What was found after a sandbox was killed: steps 1 to 4 of section 10, for the receipt of its server.
 
@@ -115,24 +118,11 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """Frames of the tenant for a sandbox. first: place of the first of them, from 0; taken: frames of the other direction that
-    the tenant has."""
+class GivenEvidence:
+    """What a sandbox states and its launcher knows. document: LV4(statement) ‖ the sandbox's signature, 64 bytes."""
 
-    first: int
-    taken: int
-    frames: tuple[bytes, ...] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """Frames of a sandbox for its tenant. state: 1 live, 2 ended: these are the last ones. received: how many of the tenant's
-    frames have come so far."""
-
-    state: int
-    first: int
-    frames: tuple[bytes, ...] = field(default=(), repr=False)
-    received: int = 0
+    document: bytes
+    facts: OuterFacts
 
 
 class Servers(Protocol):
@@ -152,8 +142,8 @@ class Servers(Protocol):
     def extend(self, sandbox: str, until_ms: int) -> None:
         """Move the end of the lease."""
 
-    def evidence(self, sandbox: str, nonce: str) -> bytes:
-        """LV4(statement) ‖ the sandbox's signature, 64 bytes. nonce: 64 hex, of the tenant's request."""
+    def evidence(self, sandbox: str, nonce: str) -> GivenEvidence:
+        """A document of this sandbox, to be compared and signed (`formats.evidence.sign_evidence`). nonce: 64 hex."""
 
     def start(self, sandbox: str, order: StartOrder, share: KeyShare | None) -> bytes:
         """The sandbox's hello."""
