@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.contracts import BackgroundWork, Dashboard, Host, LetterKind, Migration, Setting
+from workbench.contracts.inference import DocumentConnector
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
@@ -51,3 +52,10 @@ def workbench_background(host: Host) -> Sequence[BackgroundWork]:
 @hookimpl
 def workbench_letters(host: Host) -> Sequence[LetterKind]:
     return ()
+
+
+@hookimpl
+def workbench_document_connectors() -> Sequence[DocumentConnector]:
+    from workbench_inference.documents.connectors import CONNECTORS  # what reads sheets is loaded when one is read
+
+    return CONNECTORS
