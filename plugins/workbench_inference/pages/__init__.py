@@ -1,0 +1,1 @@
+"""Pages of the sandbox: questions, leases, the provider, models and documents."""

@@ -1,0 +1,161 @@
+"""What the page of questions shows, from replies alone: turns of the conversation, the source, badges, the answer strip. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from workbench_widgets import formats
+
+Reply = Mapping[str, Any]
+Say = Callable[..., str]
+
+TURN: Final = {
+    "QUEUED": "waiting", "STREAMING": "streaming", "ANSWERED": "answered", "ABSTAINED": "abstained", "STOPPED": "stopped", "CUT": "cut", "REFUSED": "refused",
+    "FAILED": "failed",
+}  # fmt: skip
+RUNNING: Final = ("QUEUED", "STREAMING")
+SEALS: Final = {"PENDING": "pending", "FINAL": "sealed"}
+BADGE_OF: Final = {"simulated": "simulated_qkd", "device-014": "device_key", "imported": "imported_key"}
+_TOLD: Final = ("redacted", "evidence", "key", "sent", "retrieved", "drafted", "grounded", "returned", "judged", "restored", "metered")
+"""Steps of a question that have a sentence of their own; a later step's name stands for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer strip: state, key of its sentence, fields of the sentence, key of what is to be done."""
+
+    state: str
+    key: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+    todo: str = ""
+
+
+def verdict(desk: Reply, lang: formats.Lang, provider: str) -> Verdict:
+    """Whether a question can be asked now, and what stands against it."""
+    left = desk["quota"] - desk["asked"]
+    facts: dict[str, object] = {"provider": provider, "left": formats.count(max(0, left), lang), "lease": desk["lease"]}
+    if desk["evidence"] == "refused":
+        return Verdict("tampered", "evidence_refused", facts, "evidence_refused")
+    if desk["problem_code"]:
+        return Verdict("refused", "problem", facts)
+    if left <= 0 or desk["group_asked"] >= desk["group_quota"]:
+        return Verdict("refused", "quota", facts | {"quota": formats.count(desk["quota"], lang)}, "quota")
+    if not desk["scenarios"]:
+        return Verdict("refused", "no_scenario", facts, "no_scenario")
+    if desk["lease_state"] != "RUNNING":
+        key = {"ORDERED": "ordered", "RELEASING": "releasing", "UNPROVEN": "unproven"}.get(desk["lease_state"], "no_lease")
+        return Verdict("failed" if key == "unproven" else "pending", key, facts, "no_lease" if key == "no_lease" else "")
+    if desk["provenance"] == "simulated":
+        return Verdict("info", "ready_simulated", facts)
+    return Verdict("info", "ready", facts)
+
+
+def masked(tiles: Sequence[Reply], t: Say, party: str) -> str:
+    """How many stretches were masked, and where the originals stay; "" for none."""
+    return t("ask.masked", count=len(tiles), party=party) if tiles else ""
+
+
+def turn(one: Reply, t: Say, lang: formats.Lang, party: str) -> dict[str, Any]:
+    """One question and its answer as a turn of the conversation. Rows and marks without a citation are left out."""
+    state = TURN[one["state"]]
+    known = {source["n"] for source in one["citations"]}
+    made: dict[str, Any] = {
+        "id": one["ask"], "state": state, "question": one["question"],
+        "tiles": [{"start": tile["start"], "end": tile["end"]} for tile in one["tiles"]],
+        "masked": masked(one["tiles"], t, party),
+        "text": one["text"], "facts": facts(one, t, lang),
+        "citations": [{"n": source["n"], "title": source["title"]} for source in one["citations"]],
+        "fields": [
+            {"label": row["label_zh" if lang == "zh" else "label_en"], "value": _value(row), "cite": row["cite"]} for row in one["fields"] if row["cite"] in known
+        ],
+        "rating": one["rating"], "can_rate": bool(one["mine"]),
+    }  # fmt: skip
+    if one["dropped"]:
+        made["dropped"] = one["dropped"]
+    if state == "answered":
+        made |= {"label": t("ask.label"), "disclaimer": one["disclaimer_zh" if lang == "zh" else "disclaimer_en"]}
+    if state in ("abstained", "stopped", "cut", "refused", "failed"):
+        said = one["zh" if lang == "zh" else "en"]
+        made |= {"sentence": said or t(f"ask.said.{state}"), "reason": _reason(one, t, state), "code": one["code"]}
+    if one["seal"] in SEALS:
+        made["seal"] = SEALS[one["seal"]]
+    return made
+
+
+def _value(row: Reply) -> str:
+    return f"{row['value']} {row['unit']}".strip() if row["unit"] and not row["unit"].startswith("%") else f"{row['value']}{row['unit']}"
+
+
+def _reason(one: Reply, t: Say, state: str) -> str:
+    if state == "refused":
+        return t(f"ask.rule.{one['where'] or 'before'}", rule=one["rule"] or one["code"])
+    return t(f"ask.why.{state}")
+
+
+def facts(one: Reply, t: Say, lang: formats.Lang) -> list[str]:
+    """Small texts under an answer: who answered, how long, how much."""
+    if one["state"] == "REFUSED" and one["where"] != "after":
+        return [t("ask.fact.here")]
+    out = []
+    if one["engine"]:
+        kind = t(f"ask.engine.{one['engine_kind']}") if one["engine_kind"] in ("extractive", "generator", "upstream") else one["engine_kind"]
+        out.append(t("ask.fact.engine", engine=one["engine"], version=one["engine_version"], kind=kind))
+        if one["place"] == "behind":
+            out.append(t("ask.fact.behind"))
+    if one["ended_ms"]:
+        out.append(t("ask.fact.seconds", seconds=f"{max(0, one['ended_ms'] - one['asked_ms']) / 1000:.1f}"))
+    if one["tokens_in"] or one["tokens_out"]:
+        out.append(t("ask.fact.tokens", count=formats.count(one["tokens_in"] + one["tokens_out"], lang)))
+    if one["card_ms"]:
+        out.append(t("ask.fact.cost", seconds=formats.count(-(-one["card_ms"] // 1000), lang), money=formats.money(one["cost_fen"], lang)))
+    return out
+
+
+def source(told: Reply, n: int, cited: Sequence[Reply]) -> dict[str, Any]:
+    """The open source of citation n. cited: all citations of the answer, for the way to the next one."""
+    numbers = sorted(one["n"] for one in cited)
+    later = [one for one in numbers if one > n] or [one for one in numbers if one < n]
+    made: dict[str, Any] = {
+        "n": n, "title": told["title"], "version": told["version"], "before": told["before"], "cited": told["cited"], "after": told["after"],
+        "start": told["start"], "end": told["end"], "digest": {"algorithm": "SM3", "hex": told["sm3"]}, "matches": told["matches"], "origin": told["source"],
+        "synthetic": told["synthetic"], "time_ms": told["time_ms"],
+    }  # fmt: skip
+    if later:
+        made["next"] = later[0]
+    return made
+
+
+def steps(one: Reply, t: Say) -> list[dict[str, Any]]:
+    """The way of one question, step by step."""
+    return [{"time_ms": step["time_ms"], "told": t(f"ask.step.{step['name']}", **step["told"]) if step["name"] in _TOLD else step["name"]} for step in one["steps"]]
+
+
+def limits(desk: Reply, t: Say, provider: str) -> list[str]:
+    """What this cannot promise, in the words of what is so now."""
+    out = []
+    if desk["provenance"] == "simulated":
+        out.append(t("ask.limit.simulated"))
+    elif desk["lease"] and not desk["provenance"]:
+        out.append(t("ask.limit.no_key"))
+    if desk["assurance"] in ("", "process", "gvisor"):
+        out.append(t("ask.limit.root", provider=provider))
+    if desk["missing"]:
+        out.append(t("ask.limit.missing", names="、".join(desk["missing"])))
+    if desk["place"] == "behind":
+        out.append(t("ask.limit.behind", provider=provider))
+    out.append(t("ask.limit.sizes", provider=provider))
+    return out
+
+
+def history(lines: Sequence[Reply], t: Say, lang: formats.Lang) -> dict[str, Any]:
+    """Earlier questions as rows of a table, newest first."""
+    return {
+        "columns": [{"key": "at", "label": t("ask.history.at"), "kind": "time"}, {"key": "title", "label": t("ask.history.question")}],
+        "rows": [{"id": one["ask"], "at": one["asked_ms"], "title": one["title"]} for one in lines],
+        "total": len(lines),
+    }
+
+
+__all__ = ["BADGE_OF", "RUNNING", "SEALS", "TURN", "Verdict", "facts", "history", "limits", "masked", "source", "steps", "turn", "verdict"]

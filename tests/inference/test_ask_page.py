@@ -1,0 +1,154 @@
+"""The page of questions from replies alone: what it says in each state, what it leaves out, and that both languages say it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.inference.ask_samples import NOW_MS, answer, desk, source
+from workbench_inference.asking.replies import ASK_STATES
+from workbench_inference.pages import ask_drawing as drawing
+from workbench_inference.pages.ask import AskPage
+from workbench_widgets import ChatMessage, SourcePanel
+
+from workbench.app.page import PageContext
+from workbench.app.texts import texts_of
+
+TEXTS = texts_of("workbench_inference")
+ME = {
+    "me": {"party": "broker", "roles": ["adviser"]}, "parties": [["broker", "甲证券", "Broker A"], ["telecom", "丁云", "Cloud D"]],
+    "operations": ["inference.lease_release", "inference.history_export"],
+}  # fmt: skip
+
+
+def t(key: str, **fields: Any) -> str:
+    return TEXTS["zh"][key].format(**fields)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "key"),
+    [
+        ({}, "info", "ready_simulated"),
+        ({"provenance": "device-014"}, "info", "ready"),
+        ({"lease": "", "lease_state": ""}, "pending", "no_lease"),
+        ({"lease_state": "ORDERED"}, "pending", "ordered"),
+        ({"lease_state": "RELEASING"}, "pending", "releasing"),
+        ({"lease_state": "UNPROVEN"}, "failed", "unproven"),
+        ({"evidence": "refused"}, "tampered", "evidence_refused"),
+        ({"asked": 300}, "refused", "quota"),
+        ({"group_asked": 3_000}, "refused", "quota"),
+        ({"scenarios": []}, "refused", "no_scenario"),
+        ({"problem_code": "QKD_KEY_REQUIRED", "problem_zh": "密钥不足", "problem_en": "no key"}, "refused", "problem"),
+    ],
+)  # fmt: skip
+def test_the_answer_strip_says_whether_a_question_can_be_asked(changes: dict[str, Any], state: str, key: str) -> None:
+    made = drawing.verdict(desk(**changes), "zh", "丁云")
+    assert (made.state, made.key) == (state, key)
+    for lang in ("zh", "en"):
+        for one in [f"ask.answer.{key}", f"ask.answer.{key}.why"] if key != "problem" else []:
+            assert "{" not in TEXTS[lang][one].format(**made.fields)
+        if made.todo:
+            assert "{" not in TEXTS[lang][f"ask.todo.{made.todo}"].format(**made.fields)
+
+
+@pytest.mark.parametrize("state", ASK_STATES)
+def test_every_state_of_a_question_is_a_turn_that_the_component_takes(state: str) -> None:
+    code = "" if state in ("ANSWERED", "STREAMING", "QUEUED") else "SOME_CODE"
+    for lang in ("zh", "en"):
+        made = drawing.turn(answer(state=state, code=code, where="after" if state == "REFUSED" else ""), lambda key, lang=lang, **fields: TEXTS[lang][key].format(**fields), lang, "甲证券")  # type: ignore[misc]
+        turn = ChatMessage(turns=[made]).turns[0]
+        assert turn["state"] == drawing.TURN[state]
+        assert ("label" in turn) is (state == "ANSWERED"), "an unfinished or refused text is not labelled as an answer"
+
+
+def test_a_row_without_a_citation_is_not_shown() -> None:
+    rows = drawing.turn(answer(), t, "zh", "甲证券")["fields"]
+    assert [row["label"] for row in rows] == ["管理费"]
+    assert rows[0]["value"] == "0.30%"
+
+
+def test_a_refusal_says_whether_the_model_was_asked_and_that_nothing_is_billed() -> None:
+    before = drawing.turn(answer(state="REFUSED", where="before", rule="不承诺收益", zh="不能预测或承诺收益", en="no forecast"), t, "zh", "甲证券")
+    assert "没有送进模型，也不计费" in before["reason"] and before["facts"] == [t("ask.fact.here")]
+    after = drawing.turn(answer(state="REFUSED", where="after", rule="泄漏", zh="答案含个人信息", en="leak"), t, "zh", "甲证券")
+    assert "没有显示" in after["reason"] and len(after["facts"]) > 1
+
+
+def test_the_source_and_the_steps_are_what_the_panel_takes() -> None:
+    told = answer()
+    panel = SourcePanel(source=drawing.source(source(), 1, told["citations"]), steps=drawing.steps(told, t))
+    assert panel.source["next"] == 2 and drawing.source(source(), 2, told["citations"])["next"] == 1
+    assert "next" not in drawing.source(source(), 1, told["citations"][:1])
+    assert all("{" not in step["told"] for step in panel.steps) and panel.steps[-1]["told"] == "later"
+
+
+def test_what_cannot_be_promised_follows_what_is_so() -> None:
+    said = " ".join(drawing.limits(desk(), t, "丁云"))
+    assert "量子密钥来自模拟" in said and "算力方如果想看，就看得到" in said and "no-swap" in said
+    other = " ".join(drawing.limits(desk(provenance="device-014", assurance="tee", missing=[], place="behind"), t, "丁云"))
+    assert "模拟" not in other and "算力方如果想看" not in other and "引擎在沙箱之外" in other
+
+
+class Node:
+    """Answers what the page asks for, and remembers it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.told = [answer(state="QUEUED", text="", citations=[], fields=[], seal="", entry=""), answer(state="STREAMING", fields=[], seal="", entry=""), answer()]
+
+    def call(self, operation: str, **request: Any) -> Any:
+        self.asked.append((operation, request))
+        if operation == "inference.desk":
+            return desk()
+        if operation == "inference.history":
+            return {"lines": [{"ask": "ask-0", "asked_ms": NOW_MS, "state": "ANSWERED", "scenario": "advice", "title": "费率", "rating": "", "mine": True}], "total": 1}
+        if operation == "inference.preview":
+            tile = {"kind": "phone", "label_zh": "手机 1", "label_en": "Phone 1", "start": 0, "end": 4}
+            return {
+                "text": "手机 1 想买", "tiles": [tile], "klass": "internal", "scenario": "advice", "template": "advice v7", "documents": 3, "documents_ms": NOW_MS, "cost_fen": 5,
+                "code": "", "rule": "", "zh": "", "en": "",
+            }  # fmt: skip
+        if operation == "inference.ask":
+            return {"ask": self.told[0]["ask"], "waiting": 0}
+        if operation == "inference.ask_progress":
+            return {"ask": self.told.pop(0), "next": request["after"] + 1}
+        if operation == "inference.source":
+            return source()
+        if operation == "inference.answer":
+            return answer(rating="up")
+        return {}
+
+
+def test_a_question_is_previewed_sent_followed_and_its_source_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench_inference.pages.ask.PREVIEW_S", 0.0)
+    node = Node()
+    page = PageContext(client=node, me=ME, package="workbench_inference")
+    made = AskPage(page)
+
+    async def run() -> None:
+        await made.open()
+        assert made.strip.state == "info" and made.scenario.value == "advice"
+        made.text.value_input = "19900000317 想买"
+        while made.preview is None:
+            await asyncio.sleep(0.01)
+        assert "发出前遮盖 1 处" in made.told.blocks and "手机 1 想买" in made.told.blocks
+        await made._send()
+        assert made.text.value == "" and made.preview is None and [turn["state"] for turn in made.chat.turns] == ["answered"]
+        ask = made.chat.turns[0]["id"]
+        await made._open_source(ask, 1)
+        assert made.panel.source["cited"] == source()["cited"] and made.chat.chosen == {"id": ask, "n": 1}
+        await made._rate(ask, "up")
+        assert made.chat.turns[0]["rating"] == "up"
+        made._of_source("close", {})
+        assert made.panel.source == {} and made.panel.steps, "the way of the question stays when its source is closed"
+        await made._begin_anew()
+        assert made.chat.turns == [] and made.past.rows
+
+    asyncio.run(run())
+    assert ("inference.ask", {"question": "19900000317 想买", "scenario": "advice"}) in node.asked
+    assert [name for name, _ in node.asked].count("inference.ask_progress") == 3
+
+
+def test_the_page_says_everything_in_both_languages() -> None:
+    assert set(TEXTS["zh"]) == set(TEXTS["en"])
