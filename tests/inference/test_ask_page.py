@@ -130,7 +130,7 @@ def test_a_question_is_previewed_sent_followed_and_its_source_opened(monkeypatch
         await made.open()
         assert made.strip.state == "info" and made.scenario.value == "advice"
         made.text.value_input = "19900000317 想买"
-        while made.preview is None:
+        while made.preview is None:  # noqa: ASYNC110 - a page has no event to wait for
             await asyncio.sleep(0.01)
         assert "发出前遮盖 1 处" in made.told.blocks and "手机 1 想买" in made.told.blocks
         await made._send()
