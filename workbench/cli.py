@@ -66,6 +66,7 @@ def _workspace_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     demo = _add(commands, "demo", "demo:demo", "建立并启动演示 / make and start the demonstration", folder=False)
     demo.add_argument("dir", metavar="DIR", nargs="?", default="demo", help="工作区目录 / folder of the workspace")
     demo.add_argument("--no-browser", action="store_true", help="不打开浏览器 / do not open a browser")
+    demo.add_argument("--with-provider", action="store_true", help="另建算力方 telecom 为第四个节点，不交换名单 / also make the provider telecom, a fourth node without a list")
     demo.add_argument("--check", action="store_true", help="跑主任务、核收据、停止 / run the main job, verify, stop")
     demo.add_argument("--customers", type=_positive, default=20_000, metavar="N", help="甲证券的客户数 / customers of the broker")
     demo.add_argument("--seed", type=int, default=20261121, metavar="S", help="合成数据种子 / seed of the synthetic data")

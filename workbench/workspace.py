@@ -55,6 +55,15 @@ STAFF_ROLES: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("regulator", "监管 01", (Role.REGULATOR,)),
     ("admin", "管理 01", (Role.ADMIN,)),
 )
+ADVISER_STAFF: tuple[tuple[str, str, tuple[Role, ...]], ...] = (("adviser", "投顾 01", (Role.ADVISER,)),)
+"""Of an institution that rents sandboxes, beside the others."""
+PROVIDER_STAFF: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
+    ("provider-operator", "算力运维 01", (Role.PROVIDER_OPERATOR,)),
+    ("operator", "运维 01", (Role.OPERATOR,)),
+    ("auditor", "审计 01", (Role.AUDITOR,)),
+    ("admin", "管理 01", (Role.ADMIN,)),
+)
+"""Of an institution that rents sandboxes out: it has no customers. The operator runs its node and its lines."""
 FORMAT = "workbench/v1/workspace"
 
 
@@ -71,12 +80,31 @@ class NodeAddress:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """An existing workspace. parties: those this machine runs, in the order of their creation."""
+    """An existing workspace. parties: those this machine runs, in the order of their creation; providers: the last of them."""
 
     folder: Path
     kind: str
     project: str
     parties: tuple[PartyId, ...]
+    providers: tuple[PartyId, ...] = ()
+
+    @property
+    def exchanging(self) -> tuple[PartyId, ...]:
+        """Those with customer lists: all but the providers of computing."""
+        return tuple(one for one in self.parties if one not in self.providers)
+
+    @property
+    def tenant(self) -> PartyId | None:
+        """Who rents from the providers: the broker, else the first; None without a provider."""
+        if not self.providers:
+            return None
+        return PartyId("broker") if "broker" in self.exchanging else self.exchanging[0]
+
+    def staff(self, party: str) -> tuple[tuple[str, str, tuple[Role, ...]], ...]:
+        """(account, name, roles) of the people of an institution in a demo or test workspace."""
+        if party in self.providers:
+            return PROVIDER_STAFF
+        return (*STAFF_ROLES, *ADVISER_STAFF) if party == self.tenant else STAFF_ROLES
 
     def node_folder(self, party: str) -> Path:
         """The folder of one institution; Refused when this workspace does not run it."""
@@ -115,7 +143,8 @@ def load_workspace(folder: Path) -> Workspace:
         ) from None
     if value.get("v") != FORMAT:
         raise StartRefused("工作区的格式不认识", "The workspace has an unknown format", code="UNKNOWN_FORMAT")
-    return Workspace(folder, value["kind"], value["project"], tuple(PartyId(name) for name in value["parties"]))
+    parties, providers = (tuple(PartyId(name) for name in value.get(part, ())) for part in ("parties", "providers"))
+    return Workspace(folder, value["kind"], value["project"], parties, providers)
 
 
 def create_workspace(
@@ -126,9 +155,11 @@ def create_workspace(
     project: str = "",
     passphrase: str = "",
     peer_host: str = "",
+    providers: Sequence[str] = (),
 ) -> Workspace:
     """Make folders, keys, databases, people and the allow-list of all parties.
 
+    providers: further members that rent sandboxes out and exchange no list; what both ends need to know of it is set.
     project: name that all institutions share and that heads every checkpoint; drawn at random when empty.
     passphrase: for production; demo and test draw one for each party and keep it in a 0600 file. peer_host: IP address
     at which partners on other machines reach the peer APIs, and from which these call; loopback when empty.
@@ -138,7 +169,7 @@ def create_workspace(
         raise Refused("这里已有工作区", "There is a workspace here already", code="WORKSPACE_EXISTS")
     if kind not in KINDS:
         raise Refused("不认识的工作区性质", "Unknown kind of workspace", code="UNKNOWN_KIND")
-    names = _parsed_parties(parties)
+    names = _parsed_parties([*parties, *providers])
     if kind == "production" and len(passphrase) < 12:
         raise Refused(
             "生产工作区须给出至少 12 个字符的口令", "A production workspace needs a passphrase of 12 characters or more",
@@ -150,17 +181,15 @@ def create_workspace(
     _require_project(name_of_project)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
-    workspace = Workspace(folder, kind, name_of_project, names)
+    workspace = Workspace(folder, kind, name_of_project, names, names[len(parties) :])
     made = [_create_node(workspace, name, number, passphrase, peer_host) for number, name in enumerate(names)]
     bundles = {keys.party: institution_keys.format_bundle(keys.bundle) for keys in made}
     for name in names:
         _populate_node(workspace, name, [bundle for party, bundle in bundles.items() if party != name], passphrase)
-    _write_private(
-        folder / "workspace.json",
-        json.dumps(
-            {"v": FORMAT, "kind": kind, "project": workspace.project, "parties": list(names)}, ensure_ascii=False, indent=1
-        ),
-    )
+    told: dict[str, Any] = {"v": FORMAT, "kind": kind, "project": workspace.project, "parties": list(names)}
+    if workspace.providers:
+        told["providers"] = list(workspace.providers)
+    _write_private(folder / "workspace.json", json.dumps(told, ensure_ascii=False, indent=1))
     return workspace
 
 
@@ -295,14 +324,21 @@ def _create_node(workspace: Workspace, party: PartyId, number: int, passphrase: 
     create_vault_key(folder / "vault.key", secret)
     address = NodeAddress(host, staff_port, peer_host or host, peer_port, "mutual-tls")
     _write_private(folder / "node.json", json.dumps(asdict(address), indent=1))
-    _write_private(folder / "settings.json", "{}")
+    _write_private(folder / "settings.json", json.dumps(_first_settings(workspace, party), indent=1))
     return made
+
+
+def _first_settings(workspace: Workspace, party: PartyId) -> dict[str, Any]:
+    """What an institution is for the sandbox, where there is a provider."""
+    if party in workspace.providers:
+        return {"inference.role": "provider"}
+    return {"inference.role": "tenant", "inference.provider": workspace.providers[0]} if party == workspace.tenant else {}
 
 
 def _populate_node(workspace: Workspace, party: PartyId, bundles: Sequence[bytes], passphrase: str) -> None:
     node = open_node(workspace, party, passphrase=passphrase)
     try:
-        wanted = STAFF_ROLES if workspace.kind != "production" else PRODUCTION_STAFF
+        wanted = workspace.staff(party) if workspace.kind != "production" else PRODUCTION_STAFF
         passwords = {name: first_passwords.generate(node.random) for name, _, _ in wanted}
         is_real = workspace.kind == "production"
         first_until_ms = node.now_ms() + node.setting("people.first_password_hours") * first_passwords.HOUR_MS

@@ -1,4 +1,4 @@
-"""The line of a demo workspace: two sites made once, two entities started and stopped with the nodes.
+"""The lines of a demo workspace: sites made once, their entities started and stopped with the nodes.
 
 Document: docs/quantum-channel.md section 4. Called by commands of the host, which do not know this plugin.
 """
@@ -15,7 +15,7 @@ from typing import Final
 from workbench_kme.service.supervise import running_kmes, start_kmes, stop_kmes
 
 FOLDER: Final = "kme"
-LINE: Final = "a1"
+LINES: Final = tuple(f"{letter}1" for letter in "abcdefgh")
 PRESET: Final = "metro-50"
 PULSES: Final = 300_000_000
 """Of a block: a third of a second of arithmetic for both ends together, about a hundred keys. On 50 km all three attacks show what they are."""
@@ -24,8 +24,8 @@ MOST_KEYS: Final = 20_000
 LOW_WATER: Final = 128
 
 
-def make(workspace: Path, ends: Sequence[str]) -> bool:
-    """Make the two sites below the workspace and tell both nodes where theirs is; False when that was done before.
+def make(workspace: Path, *pairs: Sequence[str]) -> bool:
+    """Make the sites of a line for each pair of ends below the workspace and tell the nodes where theirs is; False when that was done before.
 
     Call only while the nodes are stopped: a node reads its settings when it starts.
     """
@@ -34,12 +34,14 @@ def make(workspace: Path, ends: Sequence[str]) -> bool:
     place = workspace / FOLDER
     if place.exists():
         return False
-    sender, receiver = ends
-    plan = LinePlan(
-        LINE, sender, receiver, options={"preset": PRESET, "pulses": PULSES}, target_keys=TARGET_KEYS, max_keys=MOST_KEYS, low_water=LOW_WATER
-    )
-    make_sites(place, [plan], now=datetime.now(UTC))
-    for party in ends:
+    plans = [
+        LinePlan(
+            name, sender, receiver, options={"preset": PRESET, "pulses": PULSES}, target_keys=TARGET_KEYS, max_keys=MOST_KEYS, low_water=LOW_WATER
+        )
+        for name, (sender, receiver) in zip(LINES[: len(pairs)], pairs, strict=True)
+    ]
+    make_sites(place, plans, now=datetime.now(UTC))
+    for party in sorted({one for pair in pairs for one in pair}):
         path = workspace / party / "settings.json"
         settings = json.loads(path.read_text("utf-8"))
         settings.setdefault("qkd.kme", {"folder": f"../{FOLDER}/{party}"})

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +34,7 @@ from workbench.node.keys import load_bundle
 from workbench.node.trust import export_trust, parse_trust
 from workbench.supervisor import RunningNode, running_nodes, start_nodes, stop_nodes
 from workbench.verify import Verdict, verify_receipt_file
-from workbench.workspace import STAFF_ROLES, Workspace, create_workspace, free_ports, load_workspace
+from workbench.workspace import Workspace, create_workspace, free_ports, load_workspace
 
 FEWEST_CUSTOMERS = 2_000
 """Fewer synthetic customers would leave fewer common ones than the smallest crowd of 50."""
@@ -44,6 +44,8 @@ AUDIENCE = "资产档 in (A,B,C) and risk_level >= C2"
 PARTNER_AUDIENCE = "risk_level >= C3"
 NOTEBOOK = "demo_notebooks/01_intersection.ipynb"
 LAUNCHER = "workbench.jupyter.launch"
+PROVIDERS = ("telecom",)
+"""Who rents sandboxes out, with --with-provider."""
 
 
 class Lab(Protocol):
@@ -87,9 +89,11 @@ def demo(options: Options) -> int:
         signal.signal(one, signal.default_int_handler)
     is_ready = False
     try:
-        workspace = ensure_workspace(Path(options.dir), customers=options.customers, seed=options.seed)
+        workspace = ensure_workspace(
+            Path(options.dir), customers=options.customers, seed=options.seed, providers=PROVIDERS if options.with_provider else ()
+        )
         if not options.check and not running_nodes(workspace):
-            make_line(workspace, main_parties(workspace))
+            make_line(workspace, main_parties(workspace), *_leasing_pairs(workspace))
         with running(workspace) as children:
             if not options.check:
                 children.has_line = True
@@ -114,8 +118,11 @@ def demo(options: Options) -> int:
         return 0 if is_ready else 1
 
 
-def ensure_workspace(folder: Path, *, customers: int, seed: int) -> Workspace:
-    """The demo workspace in this folder; made complete under another name first, so that a stop leaves no half of it."""
+def ensure_workspace(folder: Path, *, customers: int, seed: int, providers: Sequence[str] = ()) -> Workspace:
+    """The demo workspace in this folder; made complete under another name first, so that a stop leaves no half of it.
+
+    providers: institutions beside the three that rent sandboxes out. Raises Refused NO_PROVIDER for a workspace made without.
+    """
     if (folder / "workspace.json").exists():
         workspace = load_workspace(folder)
         if workspace.kind == "production":
@@ -123,6 +130,12 @@ def ensure_workspace(folder: Path, *, customers: int, seed: int) -> Workspace:
                 "这是生产工作区，不能用于演示", "This is a production workspace; it is not for demonstrations",
                 code="NOT_IN_PRODUCTION",
             )  # fmt: skip
+        if missing := [one for one in providers if one not in workspace.providers]:
+            raise Refused(
+                f"工作区「{folder.name}」建立时没有算力方 {'、'.join(missing)}。换一个目录，或不带 --with-provider",
+                f"The workspace {folder.name} was made without the provider {', '.join(missing)}. Choose another folder, or leave --with-provider out",
+                code="NO_PROVIDER",
+            )
         say(f"使用已有工作区「{folder.name}」/ using the workspace that is there")
         return workspace
     if folder.exists() and any(folder.iterdir()):
@@ -139,7 +152,7 @@ def ensure_workspace(folder: Path, *, customers: int, seed: int) -> Workspace:
     shutil.rmtree(making, ignore_errors=True)
     say("建立三家合成机构的工作区 / making the workspace of three synthetic institutions")
     try:
-        made = create_workspace(making, kind="demo")
+        made = create_workspace(making, kind="demo", providers=providers)
         populate(made, customers=max(FEWEST_CUSTOMERS, customers), seed=seed, say=say)
         folder.parent.mkdir(parents=True, exist_ok=True)
         making.rename(folder)
@@ -217,11 +230,17 @@ def leave_proposal(workspace: Workspace) -> None:
 
 def main_parties(workspace: Workspace) -> tuple[PartyId, PartyId]:
     """Who proposes and with whom: broker and bank where they exist."""
-    own = PartyId("broker") if "broker" in workspace.parties else workspace.parties[0]
-    others = [one for one in workspace.parties if one != own]
+    own = PartyId("broker") if "broker" in workspace.exchanging else workspace.exchanging[0]
+    others = [one for one in workspace.exchanging if one != own]
     if not others:
         raise Refused("演示至少需要两家机构", "A demonstration needs two institutions", code="BAD_PARTY")
     return own, PartyId("bank") if "bank" in others else others[-1]
+
+
+def _leasing_pairs(workspace: Workspace) -> list[tuple[PartyId, PartyId]]:
+    """Who rents from whom: a line of its own for each."""
+    tenant = workspace.tenant
+    return [(tenant, one) for one in workspace.providers] if tenant is not None else []
 
 
 def start_lab(workspace: Workspace, *, open_browser: bool) -> Lab | None:
@@ -257,7 +276,7 @@ def sign_in_lines(children: Children) -> list[str]:
     ]
     for party in workspace.parties:
         lines += ["", f"  {party}  {children.nodes[party].staff_url}"]
-        for account, _, roles in STAFF_ROLES:
+        for account, _, roles in workspace.staff(party):
             _, password = workspace.sign_in(party, roles[0])
             zh, en = ROLE_NAMES[roles[0]]
             lines.append(f"    {account:<11} {password}   {zh} {en}")

@@ -13,11 +13,11 @@ from workbench.workspace import Workspace
 MODULE = "workbench_qkd.demonstration"
 
 
-def make_line(workspace: Workspace, ends: Sequence[str]) -> None:
-    """Two sites between these institutions, once; nodes must be stopped. Without the plugin nothing happens."""
+def make_line(workspace: Workspace, *ends: Sequence[str]) -> None:
+    """A line between the two institutions of each pair, once; nodes must be stopped. Without the plugin nothing happens."""
     module = _module(workspace)
     if module is not None:
-        module.make(workspace.folder, ends)
+        module.make(workspace.folder, *ends)
 
 
 def start_line(workspace: Workspace) -> None:

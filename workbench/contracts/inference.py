@@ -41,27 +41,39 @@ class KeyShare:
 class SessionKeys(Protocol):
     """Keys for sessions that begin or end outside this node's links, with whom a line leads (hook workbench_session_keys).
 
-    name: of the session's holder, such as a sandbox. what: kind of holder, such as "sandbox"; it stands in a leak report.
-    Raises as taking a key does: QKD_KEY_REQUIRED with a time to retry, LINE_STOPPED, POLICY_…; nothing is used instead.
+    name: of the session, the same at both ends: lease/sandbox/serial, 1 to 120 letters, digits and / : -. what: what it is for,
+    such as "sandbox"; a leak report of the entity names both. Another start under the same name ends the one before. Raises as
+    taking a key does: QKD_KEY_REQUIRED or KEY_EXHAUSTED with a time to retry, LINE_STOPPED, NO_LINE, TENANT_DIFFERS,
+    PROVENANCE_REFUSED; nothing is used instead, and the refusal is an entry by then. All of it blocks.
     """
 
     def serves(self, partner: PartyId) -> bool:
         """Does a line lead to this partner?"""
 
     def fresh(self, partner: PartyId, *, name: str, what: str, policy: str, renews: bool = False) -> KeyShare | None:
-        """A key nobody used, written down as being opened before it is returned; None where the policy asks for none."""
+        """A key nobody used, written down as being opened before it is returned; None where the policy asks for none.
+
+        renews: for the next epoch of the open session of this name, which goes on under its key until `opened`.
+        """
 
     def named(self, partner: PartyId, key_id: str, *, name: str, what: str, policy: str, renews: bool = False) -> KeyShare:
         """The key that the partner took, by its id."""
 
-    def opened(self, tx: Transaction, name: str, *, session: str, suite: str) -> None: ...
+    def opened(self, tx: Transaction, name: str, *, session: str, suite: str) -> None:
+        """Both ends have the keys, or the next epoch's: in the caller's transaction. SESSION_BROKEN when people ended it meanwhile."""
 
     def require_live(self, name: str) -> None:
-        """Before every frame: SESSION_BROKEN or LINE_STOPPED once people ended it, its key was revoked or the line is held."""
+        """Before every frame: SESSION_BROKEN or LINE_STOPPED once people ended it, its key was revoked or the line is held.
 
-    def ended(self, tx: Transaction, name: str, *, cause: str) -> None: ...
+        The first time after `opened` the entity is told what the key is for and asked whether it still counts. REKEY_REQUIRED:
+        somebody with rights here was revoked, only a renewal or another session helps.
+        """
 
-    def refused(self, tx: Transaction, name: str, error: WorkbenchError) -> None: ...
+    def ended(self, tx: Transaction, name: str, *, cause: str) -> None:
+        """The session is over; twice is once."""
+
+    def refused(self, tx: Transaction, name: str, error: WorkbenchError) -> None:
+        """The exchange did not come to its end; an open session that was to be renewed goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,11 +145,11 @@ def grants_frame(
 
 
 def populate(workspace: Workspace, *, customers: int, seed: int, say: Callable[[str], None]) -> None:
-    """Write sample files for every party and import them through the node's own gate, before any node runs.
+    """Write sample files for every party that has customers and import them through the node's own gate, before any node runs.
 
     customers: of the broker, at least 200; the others follow SIZES. Cost: about 10 s for 20,000.
     """
-    parties = list(workspace.parties)
+    parties = list(workspace.exchanging)
     count, people = choose_people(parties, max(200, customers), seed)
     universe = make_universe(count, seed)
     for party in parties:
