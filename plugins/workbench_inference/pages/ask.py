@@ -21,6 +21,8 @@ Reply = Mapping[str, Any]
 DESK_S: Final = 5
 PREVIEW_S: Final = 0.4
 MOST_CHARACTERS: Final = 8_000
+_RING: Final = "textarea:focus-visible { outline-offset: -2px; }"
+"""A box that grows cuts off what stands outside it, its ring of focus too."""
 SHOWN: Final = 50
 """Turns of one opened tab; older ones are in the history."""
 
@@ -56,7 +58,7 @@ class AskPage:
         self.search.param.watch(lambda _event: page.start(self._read_history), "value")
         self.scenario = layout.select(page, "ask.scenario", options={})
         self.scenario.param.watch(lambda _event: None if self._drawing else page.start(self._look_ahead), "value")
-        self.text = layout.field(pn.widgets.TextAreaInput, page, "ask.question", max_length=MOST_CHARACTERS, rows=3, auto_grow=True, max_rows=10)
+        self.text = layout.field(pn.widgets.TextAreaInput, page, "ask.question", max_length=MOST_CHARACTERS, rows=3, auto_grow=True, max_rows=10, stylesheets=[_RING])
         self.text.param.watch(lambda _event: page.start(self._look_ahead), "value_input")
         self.told = Notes(framed=False)
         self.send = layout.button(page, "ask.send", self._send, primary=True)

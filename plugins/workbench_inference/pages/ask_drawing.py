@@ -152,8 +152,8 @@ def limits(desk: Reply, t: Say, provider: str) -> list[str]:
 def history(lines: Sequence[Reply], t: Say, lang: formats.Lang) -> dict[str, Any]:
     """Earlier questions as rows of a table, newest first."""
     return {
-        "columns": [{"key": "at", "label": t("ask.history.at"), "kind": "time"}, {"key": "title", "label": t("ask.history.question")}],
-        "rows": [{"id": one["ask"], "at": one["asked_ms"], "title": one["title"]} for one in lines],
+        "columns": [{"key": "title", "label": t("ask.history.question")}],
+        "rows": [{"id": one["ask"], "title": f"{formats.time(one['asked_ms'], lang)[5:10]} {one['title']}"} for one in lines],
         "total": len(lines),
     }
 
