@@ -21,7 +21,7 @@ Reply = Mapping[str, Any]
 DESK_S: Final = 5
 PREVIEW_S: Final = 0.4
 MOST_CHARACTERS: Final = 8_000
-_RING: Final = "textarea:focus-visible { outline-offset: -2px; }"
+_RING: Final = "textarea.bk-input:focus-visible { outline-offset: -2px !important; }"
 """A box that grows cuts off what stands outside it, its ring of focus too."""
 SHOWN: Final = 50
 """Turns of one opened tab; older ones are in the history."""
@@ -77,7 +77,7 @@ class AskPage:
         talk = layout.stack(layout.buttons(self.lease, self.give_back), pane(self.chat), composer)
         side = layout.stack(pane(self.panel), self.limits)
         past = layout.stack(layout.buttons(self.fresh, self.keep), self.search, pane(self.past), self.quota)
-        body = layout.split(layout.split(talk, side, side_px=372), past, side_px=236, side_first=True, drawer=(page, "ask.history.open"))
+        body = layout.split(layout.split(talk, side, side_px=372), past, side_px=236, side_first=True, from_px=760, drawer=(page, "ask.history.open"))
         keys = Keys(page, self._pressed, names=("search", "rows", "send", "escape"))
         return layout.stack(layout.first_line(self.head, self.badge_pane), pane(self.strip), body, keys)
 
