@@ -104,13 +104,14 @@ def _application(verbs: Any, add: Callable[..., Any]) -> None:
         command.add_argument("--reason", required=True, metavar="TEXT", help="理由，至少 5 个字 / reason, 5 characters or more")
     taken.add_argument("--certificate", required=True, metavar="FILE", help="证书 PEM / certificate, PEM")
     changed.add_argument("--certificate", metavar="FILE", help="新证书 PEM / new certificate, PEM")
-    for command, default in ((taken, {"per_hour": 3600, "burst": 60, "most_reserved": 0, "priority": 0, "line": ""}), (changed, {})):
+    for command, default in ((taken, {"per_hour": 3600, "burst": 60, "most_reserved": 0, "priority": 0, "line": "", "tenant": ""}), (changed, {})):
         of = default.get
         command.add_argument("--per-hour", type=int, default=of("per_hour"), metavar="N", help="每小时密钥数 / keys an hour")
         command.add_argument("--burst", type=int, default=of("burst"), metavar="N", help="一次至多 / at once")
         command.add_argument("--reserved", dest="most_reserved", type=int, default=of("most_reserved"), metavar="N", help="至多预留未取，0 不限 / kept reserved at most, 0 for any number")
         command.add_argument("--priority", type=int, choices=range(4), default=of("priority"), help="优先级，3 最急 / priority, 3 is most urgent")
         command.add_argument("--line", default=of("line"), metavar="LINE", help="只从此线路取钥 / the only line it gets keys of")
+        command.add_argument("--tenant", default=of("tenant"), metavar="TAG", help="租户标记：只从同一标记的线路取钥 / tag of its tenant: it gets keys of lines with this tag only")
     changed.set_defaults(usage_error=changed.error)
     issued.add_argument("--out", required=True, metavar="FILE", help="写入证书，私钥写在旁边的 .key / file for the certificate, its key beside it as .key")
 

@@ -35,6 +35,7 @@ from workbench_qkd import (
     operations,
     restoring,
     schema,
+    tenants,
 )
 from workbench_qkd.channel import QkdChannel
 from workbench_qkd.service import ChannelService, service_of
@@ -66,7 +67,7 @@ def workbench_evidence_kinds() -> Sequence[EvidenceKind]:
 
 @hookimpl
 def workbench_settings() -> Sequence[Setting]:
-    return (*schema.SETTINGS, *bandwidth.SETTINGS)
+    return (*schema.SETTINGS, *bandwidth.SETTINGS, *tenants.SETTINGS)
 
 
 @hookimpl

@@ -23,10 +23,12 @@ READERS: Final = frozenset({Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR, Role.R
 OPERATORS: Final = frozenset({Role.OPERATOR})
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 LINE: Final = r"^([a-z][a-z0-9-]{1,30})?$"
+TENANT: Final = r"^([a-z0-9][a-z0-9-]{0,30})?$"
 MOST_PEM: Final = 16_384
 
 _FIELDS: Final = (
     shared("application", "应用", "application"), shared("fingerprint", "证书指纹", "fingerprint of the certificate"), shared("line", "线路", "line"),
+    shared("tenant", "租户标记", "tag of the tenant"),
     shared("per_hour", "每小时密钥数", "keys an hour", "1"), shared("burst", "一次至多", "at once", "1"),
     shared("most_reserved", "至多预留未取", "kept reserved at most", "1"), shared("priority", "优先级", "priority", "1"), closed("reason", "理由", "reason"),
 )  # fmt: skip
@@ -47,12 +49,13 @@ class ApplicationName(Request):
 
 
 class ApplicationRequest(ApplicationName):
-    """certificate: PEM, by the site's authority; "" keeps the one that is registered. line: the only line it gets keys of;
+    """certificate: PEM, by the site's authority; "" keeps the one that is registered. tenant: its tag, of lines with another one it gets no key. line: the only line it gets keys of;
     "" for any, where kme.json has it. per_hour: keys that come back in an hour; burst: at once; most_reserved: given and not
     fetched by the far application, 0 for any number."""
 
     certificate: str = Field(default="", max_length=MOST_PEM)
     line: str = Field(default="", pattern=LINE)
+    tenant: str = Field(default="", pattern=TENANT)
     per_hour: int = Field(ge=0, le=MOST_PER_HOUR)
     burst: int = Field(ge=1, le=MOST_KEYS)
     most_reserved: int = Field(default=0, ge=0, le=MOST_KEYS)
@@ -66,6 +69,7 @@ class ApplicationInfo(Reply):
     application: str
     fingerprint: str
     line: str
+    tenant: str
     per_hour: int
     burst: int
     most_reserved: int
@@ -124,7 +128,7 @@ def _wanted(request: ApplicationRequest) -> dict[str, Any]:
 def _written(ctx: OperationContext, kind: str, made: views.Application, reason: str) -> ApplicationInfo:
     """The entity has done it, and tells it as an event too: what is lost here comes with the next question as `qkd.told`."""
     host = ctx.host
-    values = {name: str(getattr(made, name)) for name in ("application", "fingerprint", "line", "per_hour", "burst", "most_reserved", "priority")}
+    values = {name: str(getattr(made, name)) for name in ("application", "fingerprint", "line", "tenant", "per_hour", "burst", "most_reserved", "priority")}
     host.store.write(lambda tx: host.evidence.append(tx, kind, {**values, "reason": reason}, actor=ctx.caller.person.token))
     return _info(made, _own(ctx))
 

@@ -24,9 +24,9 @@ def unknown_session() -> NotFound:
     return NotFound("没有这次会话，请重新建立", "there is no such session; start another", code="SESSION_UNKNOWN")
 
 
-def group_of(line: str) -> str:
-    """What both ends name the session's group of parties: its line."""
-    return f"line:{line}"
+def group_of(line: str, tenant: str) -> str:
+    """What both ends name the session's group of parties: its line, and the tag of the tenant whose it is."""
+    return f"line:{line}:tenant:{tenant}" if tenant else f"line:{line}"
 
 
 def to_text(data: bytes) -> str:

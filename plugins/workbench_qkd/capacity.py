@@ -18,7 +18,7 @@ READERS: Final = frozenset({Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR, Role.R
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """One line's keys. made, burn: keys an hour, over the last hour; gives: whether keys can be had from it now."""
+    """One line's keys. made, burn: keys an hour, over the last hour; gives: whether keys can be had from it now; tenant: its tag."""
 
     line: str
     peer: str
@@ -27,10 +27,11 @@ class Supply:
     made: float
     burn: float
     gives: bool
+    tenant: str = ""
 
 
 class PartnerCapacity(Reply):
-    """All lines to one partner together. Rates in keys an hour; a line that gives none now counts with neither stock nor supply.
+    """All lines of one tenant to one partner together: keys of another tenant's lines are of no use to it. Rates in keys an hour; a line that gives none now counts with neither stock nor supply.
 
     hours_left, hours_to_low: -1 when the stock does not fall. missing_per_hour: supply that is short of the use: what another
     source would have to bring. first_out: the line that is used up first, "" for none.
@@ -47,6 +48,7 @@ class PartnerCapacity(Reply):
     hours_left: float
     hours_to_low: float
     first_out: str
+    tenant: str
 
 
 class CapacityLine(Reply):
@@ -54,6 +56,7 @@ class CapacityLine(Reply):
 
     line: str
     peer: str
+    tenant: str
     source: str
     provenance: str
     state: str
@@ -74,11 +77,11 @@ class CapacityReply(Reply):
 
 
 def by_partner(supplies: Iterable[Supply]) -> list[PartnerCapacity]:
-    """Pure. Straight on from the last hour, partners by name."""
-    found: dict[str, list[Supply]] = {}
+    """Pure. Straight on from the last hour, by name of the partner and tag of the tenant."""
+    found: dict[tuple[str, str], list[Supply]] = {}
     for one in supplies:
-        found.setdefault(one.peer, []).append(one)
-    return [_partner(peer, found[peer]) for peer in sorted(found)]
+        found.setdefault((one.peer, one.tenant), []).append(one)
+    return [_partner(*mark, found[mark]) for mark in sorted(found)]
 
 
 def hours(stock: float, made: float, burn: float) -> float:
@@ -86,7 +89,7 @@ def hours(stock: float, made: float, burn: float) -> float:
     return max(0.0, stock) / (burn - made) if burn > made else -1.0
 
 
-def _partner(peer: str, lines: list[Supply]) -> PartnerCapacity:
+def _partner(peer: str, tenant: str, lines: list[Supply]) -> PartnerCapacity:
     giving = [one for one in lines if one.gives]
     available, low = sum(one.available for one in giving), sum(one.low_water for one in giving)
     # What a line that is cut would have been asked for is asked of the others.
@@ -95,7 +98,7 @@ def _partner(peer: str, lines: list[Supply]) -> PartnerCapacity:
     return PartnerCapacity(
         peer=peer, lines=len(lines), giving=len(giving), available=available, low_water=low, made_per_hour=made, burn_per_hour=burn,
         missing_per_hour=max(0.0, burn - made), hours_left=hours(available, made, burn), hours_to_low=hours(available - low, made, burn),
-        first_out=min(ending)[1] if ending else "",
+        first_out=min(ending)[1] if ending else "", tenant=tenant,
     )  # fmt: skip
 
 
@@ -108,10 +111,10 @@ def _capacity(ctx: OperationContext, request: NoInput) -> CapacityReply:
     for one in lines:
         rate = client.forecast(one.line)
         gives = one.line not in held and one.state not in CUT and one.peer_reachable
-        supplies.append(Supply(one.line, one.peer_site, one.available, one.low_water, rate.made_per_hour, rate.burn_per_hour, gives))
+        supplies.append(Supply(one.line, one.peer_site, one.available, one.low_water, rate.made_per_hour, rate.burn_per_hour, gives, one.tenant))
         told.append(
             CapacityLine(
-                line=one.line, peer=one.peer_site, source=one.source, provenance=one.provenance, state=one.state, gives=gives, available=one.available,
+                line=one.line, peer=one.peer_site, tenant=one.tenant, source=one.source, provenance=one.provenance, state=one.state, gives=gives, available=one.available,
                 made_per_hour=rate.made_per_hour, burn_per_hour=rate.burn_per_hour, hours_left=rate.hours_left,
             )
         )  # fmt: skip

@@ -7,7 +7,7 @@ entries hold ids.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from workbench.channel import calls
@@ -22,10 +22,11 @@ from workbench.crypto import canonical, sm2
 from workbench.domain.party import PartyId
 from workbench.errors import ProtocolViolation, Refused, VerificationError, WorkbenchError
 from workbench_kme.service import views
-from workbench_qkd import policies, sessions, taking
+from workbench_qkd import policies, sessions, taking, tenants
 from workbench_qkd.bandwidth import Bandwidth
 from workbench_qkd.bodies import epoch_of, fields, from_hex, from_text, group_of, name_of, to_text, unknown_session
 from workbench_qkd.choosing import choose, no_line
+from workbench_qkd.entries import Entries
 from workbench_qkd.model import exhausted
 from workbench_qkd.service import ChannelService
 
@@ -38,7 +39,6 @@ MOST_OF_A_PARTNER: Final = 4
 MOST_PENDING: Final = 4
 """Exchanges of one partner that wait for its confirmation: each holds keys. The oldest makes room."""
 ENTRY_PAUSE_MS: Final = 60_000
-LEDGER_CLOSED: Final = "LEDGER_CLOSED"
 _RETRY_S: Final = 30
 _SESSION_ID: Final = slice(6, 22)
 _REMEMBERED: Final = 4096
@@ -49,7 +49,7 @@ class Held:
     """A live session at this end. name: as evidence has it; key: the partner's when it began; since_ms: of the epoch.
 
     linked: what the link that it began in was found to be; no other kind of link carries it. renewals: as the service counts
-    them, before the key of this epoch was asked for.
+    them, before the key of this epoch was asked for. tenant: tag of the line.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Held:
     since_ms: int
     linked: NegotiatedLink
     renewals: int
+    tenant: str = ""
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Carried:
         self._answering: dict[bytes, Held] = {}
         self._used: dict[tuple[str, int, str, int], None] = {}
         self._entered: dict[tuple[str, str], int] = {}
-        self._owed: list[tuple[str, dict[str, str]]] = []
+        self._entries = Entries(self._host)
         self._lock = threading.Lock()
 
     @property
@@ -110,22 +111,26 @@ class Carried:
 
     # ------------------------------------------------------------------ this end calls
 
+    def ready(self, peer: PartyId) -> bytes:
+        """Body of `qkd/ready`."""
+        return canonical.format({"tenant": tenants.tag_of(self._host, peer)})
+
     def begin(self, peer: PartyId, renews: Held | None = None) -> tuple[Initiator, sessions.Opened, bytes, bytes]:
         """(exchange, what it will be, its hello, body of `qkd/hello`) with a fresh key of the line to this partner.
 
         Raises what is missing, which is an entry then: nothing else is ever used instead.
         """
         host, line = self._host, None
-        opened = sessions.Opened("", renews.line if renews else "", WHAT, renews.policy if renews else "", "", "")
+        opened = self.nothing_yet(renews)
         try:
             line, policy, held, passed = self._line_to(peer, renews)
             if renews is not None and policy != renews.policy:
                 raise sessions.over()
-            opened = sessions.Opened("", line.line, WHAT, policy, "", "")
+            opened = sessions.Opened("", line.line, WHAT, policy, "", "", line.tenant)
             turn = self._service.turn(line.line)
             share = taking.fresh(self._service, line, policy, held=held)
             if renews is None:
-                terms = taking.terms(self._service, policy, group=group_of(line.line))
+                terms = taking.terms(self._service, policy, group=group_of(line.line, line.tenant))
                 end = End(peer, host.pinned_keys(peer).message)
                 initiator = Initiator(identity=host.party, key=host.keys.message, peer=end, terms=terms, qkd=share)
             else:
@@ -135,13 +140,13 @@ class Carried:
             raise
         hello = initiator.hello()
         opened = sessions.Opened(
-            renews.name if renews else name_of(hello), line.line, WHAT, policy, share.key_id if share else "", share.provenance if share else ""
-        )
+            renews.name if renews else name_of(hello), line.line, WHAT, policy, share.key_id if share else "", share.provenance if share else "", line.tenant
+        )  # fmt: skip
 
         def change(tx: Transaction) -> None:
             self._begin(tx, opened, turn, is_renewal=renews is not None)
             for name, cause in passed.items():
-                self._enter(tx, "qkd.line_passed_over", {"line": name, "taken": opened.line, "session": opened.session, "cause": cause})
+                self._entries.enter(tx, "qkd.line_passed_over", {"line": name, "taken": opened.line, "session": opened.session, "cause": cause})
 
         host.store.write(change)
         asked = {"hello": to_text(hello), "line": line.line, "session": renews.session.session_id if renews else ""}
@@ -154,7 +159,9 @@ class Carried:
 
     def nothing_yet(self, renews: Held | None) -> sessions.Opened:
         """What an exchange is before its hello: for the entry about one that never came so far."""
-        return sessions.Opened(renews.name if renews else "", renews.line if renews else "", WHAT, renews.policy if renews else "", "", "")
+        if renews is None:
+            return sessions.Opened("", "", WHAT, "", "", "")
+        return sessions.Opened(renews.name, renews.line, WHAT, renews.policy, "", "", renews.tenant)
 
     @property
     def renewals(self) -> int:
@@ -176,7 +183,7 @@ class Carried:
             held = renews
         else:
             session = SealedSession(established, now_ms=now, limits=self._limits())
-            held = Held(opened.session, opened.line, peer, opened.policy, established.peer.key, session, now, linked, renewals)
+            held = Held(opened.session, opened.line, peer, opened.policy, established.peer.key, session, now, linked, renewals, opened.tenant)
         self._opened(held, opened, is_renewal=renews is not None)
         return held
 
@@ -211,17 +218,23 @@ class Carried:
 
     # ------------------------------------------------------------------ this end answers
 
-    def check_ready(self, peer: PartyId) -> None:
-        """Return if a session of this partner could begin here now: it asks before it takes a key for one.
+    def check_ready(self, peer: PartyId, body: bytes) -> None:
+        """Return if a session of this partner could begin here now: it asks, and names its tag, before it takes a key for one.
 
-        Raises KeyUnavailable LINE_STOPPED where all lines that lead there are, NO_LINE, and what the entity says.
+        Raises Refused TENANT_DIFFERS; KeyUnavailable LINE_STOPPED where all lines that lead there are, NO_LINE; what the entity says.
         """
-        choice = choose(self._service, peer)
+        try:
+            tenants.require_same(self._host, peer, fields(body, "tenant")["tenant"])
+            choice = choose(self._service, peer)
+        except Refused as error:
+            if error.code == tenants.CODE:
+                self.refused(peer, self.nothing_yet(None), error)
+            raise
         if all(one.held or one.line.state == "alarm" for one in choice.among):
-            line = choice.taken.line.line
-            error = exhausted(line, missing=1, retry_after_s=0, is_stopped=True)
-            self.refused(peer, sessions.Opened("", line, WHAT, choice.policy, "", ""), error)
-            raise error
+            line = choice.taken.line
+            stopped = exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True)
+            self.refused(peer, sessions.Opened("", line.line, WHAT, choice.policy, "", "", line.tenant), stopped)
+            raise stopped
 
     def answer_hello(self, peer: PartyId, body: bytes) -> bytes:
         """Answer or signed refusal; the key by its id from this site's own entity, after the hello was verified."""
@@ -230,6 +243,7 @@ class Carried:
         line = self._service.client().line(asked["line"])
         if line.peer_site != peer:
             raise no_line(peer)
+        self._require_tenant(peer, line)
         renews = self._answered(peer, from_hex(asked["session"])) if asked["session"] else None
         with host.store.read() as reader:
             is_held = line.line in policies.held(reader)
@@ -241,13 +255,13 @@ class Carried:
                 raise unknown_session()
             responder = renews.session.renewal_responder(key=host.keys.message)
         else:
-            terms = taking.terms(self._service, policy, group=group_of(line.line))
+            terms = taking.terms(self._service, policy, group=group_of(line.line, line.tenant))
             responder = Responder(identity=host.party, key=host.keys.message, peer=End(peer, key), terms=terms)
         name = renews.name if renews else name_of(hello)
-        opened = sessions.Opened(name, line.line, WHAT, policy, "", "")
+        opened = sessions.Opened(name, line.line, WHAT, policy, "", "", line.tenant)
         try:
             wanted = responder.receive_hello(hello)
-            opened = sessions.Opened(name, line.line, WHAT, policy, wanted.key_id, wanted.provenance)
+            opened = sessions.Opened(name, line.line, WHAT, policy, wanted.key_id, wanted.provenance, line.tenant)
             if is_held or line.state == "alarm":
                 self.refused(peer, opened, exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True))
                 return responder.refuse("LINE_STOPPED")
@@ -285,7 +299,7 @@ class Carried:
             held.since_ms, held.renewals = now, kept.renewals
         else:
             session = SealedSession(established, now_ms=now)
-            held = Held(kept.opened.session, kept.opened.line, peer, kept.opened.policy, kept.key, session, now, linked, kept.renewals)
+            held = Held(kept.opened.session, kept.opened.line, peer, kept.opened.policy, kept.key, session, now, linked, kept.renewals, kept.opened.tenant)
         self._opened(held, kept.opened, is_renewal=kept.renews is not None)
         self._keep(held)
         return b""
@@ -347,7 +361,7 @@ class Carried:
             return
         values = {"line": held.line, "session": held.name, "partner": held.peer, "code": code, "count": str(count)}
         try:
-            self._host.store.write(lambda tx: self._enter(tx, "qkd.frame_refused", values))
+            self._host.store.write(lambda tx: self._entries.enter(tx, "qkd.frame_refused", values))
         except WorkbenchError as error:
             self._host.log_fault(error)
 
@@ -368,11 +382,11 @@ class Carried:
             if known is None and not is_new:
                 return
             if known is not None and known[0] != "OPENING":  # a renewal: the session itself goes on
-                values = {"line": opened.line, "policy": opened.policy, "code": error.code, "missing": error.details.get("missing", "")}
+                values = {"line": opened.line, "tenant": opened.tenant, "policy": opened.policy, "code": error.code, "missing": error.details.get("missing", "")}
                 if is_new:
                     host.evidence.append(tx, "qkd.session_refused", values)
                 return
-            sessions.begin(tx, host, sessions.Opened(name, opened.line, WHAT, opened.policy, opened.key_id, opened.provenance))
+            sessions.begin(tx, host, replace(opened, session=name))
             sessions.refuse(tx, host, name, error, actor="")
 
         try:
@@ -423,12 +437,20 @@ class Carried:
                 return
             changed = tx.execute("UPDATE qkd_session SET state = 'ENDED', ended_ms = ? WHERE session = ? AND state = 'OPENING'", (host.now_ms(), name))
             if changed.rowcount:
-                self._enter(tx, "qkd.session_ended", {"line": one.opened.line, "session": name, "cause": "not confirmed"})
+                self._entries.enter(tx, "qkd.session_ended", {"line": one.opened.line, "session": name, "cause": "not confirmed"})
 
         try:
             host.store.write(change)
         except WorkbenchError as error:
             host.log_fault(error)
+
+    def _require_tenant(self, peer: PartyId, line: views.Line) -> None:
+        """Return if the line belongs to this partner's tenant; an entry otherwise. Raises Refused TENANT_DIFFERS."""
+        try:
+            tenants.check(self._host, line)
+        except Refused as error:
+            self.refused(peer, sessions.Opened("", line.line, WHAT, line.policy, "", "", line.tenant), error)
+            raise
 
     def _line_to(self, peer: PartyId, renews: Held | None) -> tuple[views.Line, str, bool, dict[str, str]]:
         """(line, policy in force, whether it is held, lines passed over): of the session to renew, or the first usable by name."""
@@ -472,7 +494,7 @@ class Carried:
 
     def _why_not(self, held: Held) -> str:
         """Why this session must not be used now, "" if it may."""
-        self._pay()
+        self._entries.pay()
         host = self._host
         with host.store.read() as reader:
             row = reader.execute("SELECT state FROM qkd_session WHERE session = ?", (held.name,)).fetchone()
@@ -493,7 +515,9 @@ class Carried:
         revokes it from here on finds this one. Without an answer the session ends.
         """
         host, facts = self._host, held.session.facts()
-        values = {"line": held.line, "session": held.name, "policy": held.policy, "key_id": opened.key_id, "provenance": opened.provenance}
+        values = {
+            "line": held.line, "tenant": held.tenant, "session": held.name, "policy": held.policy, "key_id": opened.key_id, "provenance": opened.provenance
+        }  # fmt: skip
 
         def change(tx: Transaction) -> None:
             was = ("OPEN", opened.key_id) if is_renewal else ("OPENING", "")
@@ -505,11 +529,11 @@ class Carried:
             if changed.rowcount != 1:
                 raise sessions.over()
             if is_renewal:
-                self._enter(tx, "qkd.session_renewed", {**values, "epoch": facts["epoch"]})
+                self._entries.enter(tx, "qkd.session_renewed", {**values, "epoch": facts["epoch"]})
             else:
-                self._enter(tx, "qkd.session_opened", values)
+                self._entries.enter(tx, "qkd.session_opened", values)
                 sessions.keep_link(tx, held.name, held.linked)
-                self._enter(tx, "qkd.session_linked", sessions.link_values(held.line, held.name, held.linked))
+                self._entries.enter(tx, "qkd.session_linked", sessions.link_values(held.line, held.name, held.linked))
 
         try:
             host.store.write(change)
@@ -539,7 +563,7 @@ class Carried:
                 return
         key = next(one for one in held.session.status().epochs if one.epoch == epoch)
         values = {
-            "line": held.line, "partner": held.peer, "attempt": str(header.attempt), "session": held.name, "epoch": str(epoch),
+            "line": held.line, "tenant": held.tenant, "partner": held.peer, "attempt": str(header.attempt), "session": held.name, "epoch": str(epoch),
             "policy": held.policy, "key_id": key.key_id, "provenance": key.provenance,
         }  # fmt: skip
         self._host.store.write(lambda tx: self._host.evidence.append(tx, "qkd.session_used", values, job=header.job))
@@ -559,34 +583,7 @@ class Carried:
             "UPDATE qkd_session SET state = 'ENDED', ended_ms = ? WHERE session = ? AND state IN ('OPEN', 'OPENING')", (self._host.now_ms(), name)
         )
         if changed.rowcount:
-            self._enter(tx, "qkd.session_ended", {"line": line, "session": name, "cause": cause})
-
-    def _enter(self, tx: Transaction, kind: str, values: dict[str, str]) -> None:
-        """An entry now, or, while the log takes none because no partner has confirmed it yet, once it does.
-
-        The calls that open a log travel in sessions too; no job does before.
-        """
-        try:
-            self._host.evidence.append(tx, kind, values)
-        except WorkbenchError as error:
-            if error.code != LEDGER_CLOSED:
-                raise
-            with self._lock:
-                self._owed.append((kind, values))
-
-    def _pay(self) -> None:
-        """Write down what the log could not take before, in order; what it still cannot take stays owed."""
-        with self._lock:
-            owed, self._owed = self._owed, []
-        if not owed:
-            return
-        try:
-            self._host.store.write(lambda tx: [self._host.evidence.append(tx, kind, values) for kind, values in owed])
-        except WorkbenchError as error:
-            with self._lock:
-                self._owed = owed + self._owed
-            if error.code != LEDGER_CLOSED:
-                self._host.log_fault(error)
+            self._entries.enter(tx, "qkd.session_ended", {"line": line, "session": name, "cause": cause})
 
 
 __all__ = ["MESSAGE", "Carried", "Held", "name_of", "no_line", "unknown_session"]

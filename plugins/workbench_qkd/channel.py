@@ -36,7 +36,7 @@ from workbench.errors import (
     TooLarge,
     WorkbenchError,
 )
-from workbench_qkd import bandwidth, linking, replies
+from workbench_qkd import bandwidth, linking, replies, tenants
 from workbench_qkd.carried import Carried, Held
 from workbench_qkd.linking import AnsweredLinks, EncryptedLink
 from workbench_qkd.service import service_of
@@ -48,7 +48,7 @@ MOST_BYTES: Final = (16 << 20) - ROOM_BYTES
 PAUSE_S: Final = 2.0
 EXCHANGE_S: Final = 20.0
 END_S: Final = 2.0
-NOT_READY: Final = frozenset({"LINK_REFUSED", "LINK_REQUIRED", "LINK_UNAVAILABLE", "LINE_STOPPED", "NO_LINE", "KME_AWAY", "KME_UNREACHABLE"})
+NOT_READY: Final = frozenset({"LINK_REFUSED", "LINK_REQUIRED", "LINK_UNAVAILABLE", "LINE_STOPPED", "NO_LINE", "KME_AWAY", "KME_UNREACHABLE", tenants.CODE})
 """Why no exchange begins though the partner is there: written down like the refusal of one."""
 THREADS: Final = 8
 
@@ -78,6 +78,7 @@ class QkdChannel:
     def over(self, carrier: Channel, wanted: Callable[[PartyId], bool]) -> Channel:
         """See workbench.contracts.CarriedChannel. Raises StartRefused LINK_UNAVAILABLE, WRONG_SETTING: no link could be as set."""
         bandwidth.rates(self._host.setting(bandwidth.SETTING))
+        tenants.tags(self._host.setting(tenants.SETTING))
         return CarriedOver(self, carrier, wanted, linking.required_group(self._host.setting("qkd.link_group")))
 
     def random(self, size: int) -> bytes:
@@ -186,7 +187,7 @@ class Answering(_Working):
             carried = await self.work(self._channel.carried)
             match call.path.removeprefix(PREFIX):
                 case "ready":
-                    await self.work(carried.check_ready, call.peer)
+                    await self.work(carried.check_ready, call.peer, call.body)
                     return b""
                 case "hello":
                     return await self.work(carried.answer_hello, call.peer, call.body)
@@ -358,7 +359,7 @@ class SealedLink(_Working):
         try:
             async with asyncio.timeout(EXCHANGE_S):
                 if renews is None:  # a partner that is away, or whose lines are stopped, must not cost a key at every try
-                    await self._link.call(f"{PREFIX}ready", b"", timeout_s=EXCHANGE_S)
+                    await self._link.call(f"{PREFIX}ready", carried.ready(self._peer), timeout_s=EXCHANGE_S)
                 initiator, opened, hello, body = await self.work(carried.begin, self._peer, renews)
                 answer = await self._link.call(f"{PREFIX}hello", body, timeout_s=EXCHANGE_S)
                 established, confirm = await self.work(carried.agree, initiator, hello, answer)

@@ -51,7 +51,7 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "qkd.charge_delivered",
         (
-            _LINE, _PERSON, _DEVICE, closed("counter", "充注密钥序号", "counter of the charge key"), closed("charge_key_id", "充注密钥编号", "id of the charge key"),
+            _LINE, shared("tenant", "租户标记", "tag of the tenant"), _PERSON, _DEVICE, closed("counter", "充注密钥序号", "counter of the charge key"), closed("charge_key_id", "充注密钥编号", "id of the charge key"),
             closed("session", "会话", "session"), closed("key_id", "会话密钥编号", "id of the session key"), shared("provenance", "密钥来源", "origin of the key"),
         ),
         "会话密钥经充注密钥投递到介质", "a session key was delivered to a medium under a charge key",

@@ -18,7 +18,7 @@ from workbench.domain.party import Person, Role
 from workbench.errors import Denied, InvalidRequest, KeyUnavailable, NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation
 from workbench_kme.service import views
-from workbench_qkd import charge_restoring, policies, sessions, taking
+from workbench_qkd import charge_restoring, policies, sessions, taking, tenants
 from workbench_qkd.charge_messages import (
     ChargeInfo,
     ChargesReply,
@@ -165,9 +165,9 @@ def deliver(ctx: OperationContext, request: DeliverRequest) -> DeliverReply:
             raise
         raise taking.short(request.line, error) from error
     session, name = session_name(made.session_key_id), f"session-{request.device}-{made.counter}.key"
-    opened = sessions.Opened(session, request.line, WHAT, policy, made.session_key_id, made.provenance)
+    opened = sessions.Opened(session, request.line, WHAT, policy, made.session_key_id, made.provenance, line.tenant)
     values = _of(request, person.token) | {
-        "counter": str(made.counter), "charge_key_id": made.charge_key_id, "session": session, "key_id": made.session_key_id, "provenance": made.provenance
+        "tenant": line.tenant, "counter": str(made.counter), "charge_key_id": made.charge_key_id, "session": session, "key_id": made.session_key_id, "provenance": made.provenance
     }  # fmt: skip
 
     def change(tx: Transaction) -> str:
@@ -198,6 +198,7 @@ def session_name(key_id: str) -> str:
 
 def _require_usable(service: ChannelService, line: views.Line) -> str:
     """The policy of a line whose keys may begin a session now. Raises as `taking.fresh`."""
+    tenants.check(service.host, line)
     with service.host.store.read() as reader:
         policy = policies.in_force(reader, service.host, line.line, line.policy)
         is_held = line.line in policies.held(reader)

@@ -1,6 +1,7 @@
 """Which of several lines to a partner a session takes. Document: docs/quantum-channel.md section 13.
 
-The strictest policy among the lines that lead there counts: another line is taken in a line's place, a weaker policy never.
+Only lines of the partner's tenant are looked at. The strictest policy among them counts: another line is taken in a line's place,
+a weaker policy, or a line of another tenant, never.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from workbench.domain.party import PartyId
 from workbench.errors import KeyUnavailable
 from workbench_kme.service import views
-from workbench_qkd import policies
+from workbench_qkd import policies, tenants
 from workbench_qkd.model import CUT, POLICIES, counts, needs_share
 from workbench_qkd.service import ChannelService
 
@@ -76,11 +77,15 @@ def first_usable(candidates: Sequence[Candidate], required_origins: Collection[s
 
 
 def choose(service: ChannelService, peer: PartyId) -> Choice:
-    """The line for a session to a partner now, from what the entity and this node say. Raises KeyUnavailable NO_LINE, and as the entity."""
+    """The line for a session to a partner now, from what the entity and this node say. Raises KeyUnavailable NO_LINE, Refused TENANT_DIFFERS, and as the entity."""
     host = service.host
-    found = [one for one in service.client().lines() if one.peer_site == peer]
-    if not found:
+    leading = [one for one in service.client().lines() if one.peer_site == peer]
+    if not leading:
         raise no_line(peer)
+    tag = tenants.tag_of(host, peer)
+    found = [one for one in leading if one.tenant == tag]
+    if not found:
+        raise tenants.differs(peer, tag)
     with host.store.read() as reader:
         held = policies.held(reader)
         made = [Candidate(one, policies.in_force(reader, host, one.line, one.policy), one.line in held) for one in found]

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from workbench.channel.handshake import Initiator, Responder
 from workbench.channel.session import SealedSession
-from workbench.channel.terms import End, QkdShare
+from workbench.channel.terms import End, QkdShare, SessionTerms
 from workbench.contracts import Letter, LetterKind, Transaction
 from workbench.crypto import canonical, sm3
 from workbench.domain.party import PartyId
 from workbench.errors import PeerUnavailable, ProtocolViolation, Refused, WorkbenchError
 from workbench_kme.service import views
-from workbench_qkd import policies, sessions, taking
+from workbench_qkd import policies, sessions, taking, tenants
+from workbench_qkd.bodies import group_of
 from workbench_qkd.model import HOUR_MS, exhausted
 from workbench_qkd.service import ChannelService, service_of
 
@@ -40,6 +41,7 @@ class _Answered:
     line: str
     at_ms: int
     key_id: str
+    tenant: str
 
 
 class Conversations:
@@ -64,7 +66,7 @@ class Conversations:
         try:
             return policy, taking.fresh(self._service, line, policy, held=held)
         except WorkbenchError as error:
-            self._refused(line.line, policy, error, actor=actor)
+            self._refused(line, policy, error, actor=actor)
             raise
 
     def rehearse(self, line: views.Line, *, actor: str, wait: Any) -> sessions.Opened:  # Any: wait(letter) -> its state
@@ -78,11 +80,11 @@ class Conversations:
             raise Refused(f"对端站点 {peer} 不是本项目的机构", f"The far site {peer} is no institution of this project", code="UNKNOWN_PARTNER")
         policy, share = self.share_for(line, actor=actor)
         initiator = Initiator(
-            identity=host.party, key=host.keys.message, peer=End(peer, host.pinned_keys(peer).message), terms=taking.terms(self._service, policy), qkd=share
+            identity=host.party, key=host.keys.message, peer=End(peer, host.pinned_keys(peer).message), terms=self._terms(line, policy), qkd=share
         )
         hello = initiator.hello()
         name = _name(hello)
-        opened = sessions.Opened(name, line.line, PURPOSE, policy, share.key_id if share else "", share.provenance if share else "")
+        opened = sessions.Opened(name, line.line, PURPOSE, policy, share.key_id if share else "", share.provenance if share else "", line.tenant)
 
         def begin(tx: Transaction) -> str:
             sessions.begin(tx, host, opened)
@@ -124,15 +126,16 @@ class Conversations:
         line = self._service.client().line(str(asked["line"]))
         if line.peer_site != letter.sender:
             raise Refused("这条线路不通往该机构", "this line does not lead to that institution", code="NO_LINE")
+        self._require_tenant(line)
         with host.store.read() as reader:
             policy, held = policies.in_force(reader, host, line.line, line.policy), line.line in policies.held(reader)
         responder = Responder(
-            identity=host.party, key=host.keys.message, peer=End(letter.sender, host.pinned_keys(letter.sender).message), terms=taking.terms(self._service, policy)
+            identity=host.party, key=host.keys.message, peer=End(letter.sender, host.pinned_keys(letter.sender).message), terms=self._terms(line, policy)
         )
-        opened = sessions.Opened(_name(hello), line.line, PURPOSE, policy, "", "")
+        opened = sessions.Opened(_name(hello), line.line, PURPOSE, policy, "", "", line.tenant)
         try:
             wanted = responder.receive_hello(hello)
-            opened = sessions.Opened(_name(hello), line.line, PURPOSE, policy, wanted.key_id, wanted.provenance)
+            opened = sessions.Opened(_name(hello), line.line, PURPOSE, policy, wanted.key_id, wanted.provenance, line.tenant)
             if held or line.state == "alarm":
                 return opened, exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True), responder.refuse("LINE_STOPPED")
             answer = responder.answer(self._usable(line, wanted.key_id), retry_after_s=_RETRY_S)
@@ -143,7 +146,7 @@ class Conversations:
         now = host.now_ms()
         with self._lock:
             self._answered = {name: one for name, one in self._answered.items() if now - one.at_ms < KEPT_MS}
-            self._answered[opened.session] = _Answered(responder, line.line, now, wanted.key_id)
+            self._answered[opened.session] = _Answered(responder, line.line, now, wanted.key_id, line.tenant)
         return opened, None, answer
 
     def _admit(self, peer: PartyId) -> None:
@@ -195,7 +198,7 @@ class Conversations:
         frame = session.seal(sm3.digest(probe.payload), purpose=PURPOSE, now_ms=host.now_ms())
         facts = session.facts()
         session.kill()
-        opened = sessions.Opened(str(told["session"]), kept.line, PURPOSE, facts["policy"], facts["key_id"], facts["provenance"])
+        opened = sessions.Opened(str(told["session"]), kept.line, PURPOSE, facts["policy"], facts["key_id"], facts["provenance"], kept.tenant)
         taking.consumed(self._service, opened.key_id, line=opened.line, purpose="session", reference=opened.session)
         return opened, facts["suite"], frame
 
@@ -207,11 +210,22 @@ class Conversations:
 
     # ------------------------------------------------------------------ both
 
-    def _refused(self, line: str, policy: str, error: WorkbenchError, *, actor: str) -> None:
+    def _terms(self, line: views.Line, policy: str) -> SessionTerms:
+        return taking.terms(self._service, policy, group=group_of(line.line, line.tenant))
+
+    def _require_tenant(self, line: views.Line) -> None:
+        """Return if this line is one of the partner's tenant; an entry otherwise. Raises Refused TENANT_DIFFERS."""
+        try:
+            tenants.check(self._host, line)
+        except WorkbenchError as error:
+            self._refused(line, line.policy, error, actor="")
+            raise
+
+    def _refused(self, line: views.Line, policy: str, error: WorkbenchError, *, actor: str) -> None:
         name = f"S-{self._host.random(6).hex()}"
 
         def change(tx: Transaction) -> None:
-            sessions.begin(tx, self._host, sessions.Opened(name, line, PURPOSE, policy, "", ""))
+            sessions.begin(tx, self._host, sessions.Opened(name, line.line, PURPOSE, policy, "", "", line.tenant))
             sessions.refuse(tx, self._host, name, error, actor=actor)
 
         self._host.store.write(change)

@@ -107,7 +107,7 @@ def _line(line: object, policy: str, *, held: bool) -> HealthReport:
         return HealthReport(
             told, "failed", f"线路 {name} 报警，新会话一律拒绝；运维查线路，两人恢复", f"line {name} is alarmed, sessions are refused; operations check it, two people resume"
         )
-    if state in ("peer-unreachable", "out-of-step", "disabled"):
+    if state in ("other-tenant", "peer-unreachable", "out-of-step", "disabled"):
         return HealthReport(told, "failed", f"线路 {name} 不能供钥（{state}）", f"line {name} gives no keys ({state})")
     if policy == "pqc-only":
         return HealthReport(

@@ -93,6 +93,7 @@ class LineInfo(Reply):
 
     policy: in force; told_policy: kept by the entity. held_ms: since when no session starts here, 0 for not; held_cause: kind of the
     alarm. counts: whether keys of this origin are enough for the policy. length_km, clock_hz: of the preset, -1 for none. qber, rates: -1 where not known. opened, refused: sessions of the last day. link_*: of the newest open session's link, "" without one. state: as the entity says, docs/protocols/key-delivery.md section 7.
+    tenant: tag of the line; partner_tenant: that of this node's sessions with the far institution: where they differ no session takes a key here.
     """
 
     line: str
@@ -135,6 +136,8 @@ class LineInfo(Reply):
     link_group: str
     link_suite: str
     link_fingerprint: str
+    tenant: str
+    partner_tenant: str
 
 
 class StatusReply(Reply):

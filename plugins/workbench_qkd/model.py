@@ -22,7 +22,7 @@ PROVENANCE_NAMES: Final = {
     "imported": ("导入密钥", "imported key"),
 }
 HOUR_MS: Final = 3_600_000
-CUT: Final = ("alarm", "disabled", "peer-unreachable", "out-of-step")
+CUT: Final = ("alarm", "disabled", "other-tenant", "peer-unreachable", "out-of-step")
 """States of a line that gives no keys now."""
 
 

@@ -25,6 +25,7 @@ from workbench_qkd import (
     published,
     restoring,
     sessions,
+    tenants,
 )
 from workbench_qkd.messages import (
     AlarmInfo,
@@ -120,6 +121,7 @@ def _line(ctx: OperationContext, one: Any) -> LineInfo:  # Any: a Line of workbe
         rate_bps=one.rate_bps, peer_reachable=one.peer_reachable, in_step=one.in_step, eavesdropper_kind=one.eavesdropper_kind,
         eavesdropper_fraction=one.eavesdropper_fraction, open_alarms=one.open_alarms, opened=opened, refused=refused,
         link_version=linked.version, link_group=linked.group, link_suite=linked.suite, link_fingerprint=linked.peer_fingerprint,
+        tenant=one.tenant, partner_tenant=tenants.tag_of(host, one.peer_site),
     )  # fmt: skip
 
 

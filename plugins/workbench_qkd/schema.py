@@ -167,6 +167,14 @@ MIGRATIONS = (
         ) WITHOUT ROWID;
         """,
     ),
+    Migration(
+        OWNER,
+        6,
+        """
+        -- Tag of the tenant whose line a session took its key of; '' for a line without one.
+        ALTER TABLE qkd_session ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+        """,
+    ),
 )
 """A released step is never changed, only followed."""
 
@@ -184,6 +192,7 @@ _PROVENANCE = shared("provenance", "密钥来源", "origin of the keys")
 _QBER = shared("qber", "误码率", "QBER", "1e-6")
 _CAUSE = shared("cause", "原因", "cause")
 _SESSION = closed("session", "会话", "session")
+_TENANT = shared("tenant", "租户标记", "tag of the tenant")
 _KEY_ID = closed("key_id", "密钥编号", "id of the key")
 _FROM = closed("from_ms", "起", "from", "ms")
 _UNTIL = closed("until_ms", "止", "until", "ms")
@@ -270,10 +279,10 @@ EVIDENCE_KINDS = (
         ),
         "出具密码设备检查报告", "a check report of the key device was made",
     ),
-    EvidenceKind("qkd.session_opened", (_LINE, _SESSION, _POLICY, _KEY_ID, _PROVENANCE), "会话取得密钥", "a session got its key"),
-    EvidenceKind("qkd.session_refused", (_LINE, _POLICY, shared("code", "代码", "code"), shared("missing", "缺", "missing", "1")), "会话被拒绝，没有改用其他密钥", "a session was refused; no other key was used"),
+    EvidenceKind("qkd.session_opened", (_LINE, _TENANT, _SESSION, _POLICY, _KEY_ID, _PROVENANCE), "会话取得密钥", "a session got its key"),
+    EvidenceKind("qkd.session_refused", (_LINE, _TENANT, _POLICY, shared("code", "代码", "code"), shared("missing", "缺", "missing", "1")), "会话被拒绝，没有改用其他密钥", "a session was refused; no other key was used"),
     EvidenceKind(
-        "qkd.session_renewed", (_LINE, _SESSION, shared("epoch", "期次", "epoch"), _POLICY, _KEY_ID, _PROVENANCE), "会话换用新密钥", "a session took a new key"
+        "qkd.session_renewed", (_LINE, _TENANT, _SESSION, shared("epoch", "期次", "epoch"), _POLICY, _KEY_ID, _PROVENANCE), "会话换用新密钥", "a session took a new key"
     ),
     EvidenceKind(
         "qkd.session_linked",
@@ -290,7 +299,7 @@ EVIDENCE_KINDS = (
     EvidenceKind(
         "qkd.session_used",
         (
-            _LINE, shared("partner", "对方机构", "partner"), shared("attempt", "尝试", "attempt"), _SESSION, shared("epoch", "期次", "epoch"), _POLICY,
+            _LINE, _TENANT, shared("partner", "对方机构", "partner"), shared("attempt", "尝试", "attempt"), _SESSION, shared("epoch", "期次", "epoch"), _POLICY,
             _KEY_ID, _PROVENANCE,
         ),
         "一次求交的消息走这个会话与密钥", "messages of a job travelled under this session and key",

@@ -22,7 +22,10 @@ _LIVE = "state IN ('OPEN', 'OPENING')"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session as it is written down. what: what it is for; key_id, provenance: of the line's key, "" without one."""
+    """A session as it is written down. what: what it is for; key_id, provenance: of the line's key, "" without one.
+
+    tenant: tag of the line.
+    """
 
     session: str
     line: str
@@ -30,14 +33,15 @@ class Opened:
     policy: str
     key_id: str
     provenance: str
+    tenant: str = ""
 
 
 def begin(tx: Transaction, host: Any, one: Opened) -> None:
     """A session is being agreed; the same one twice is once."""
     tx.execute(
-        "INSERT INTO qkd_session (session, line, what, policy, state, key_id, provenance, opened_ms) VALUES (?, ?, ?, ?, 'OPENING', ?, ?, ?)"
+        "INSERT INTO qkd_session (session, line, what, policy, state, key_id, provenance, opened_ms, tenant) VALUES (?, ?, ?, ?, 'OPENING', ?, ?, ?, ?)"
         " ON CONFLICT (session) DO NOTHING",
-        (one.session, one.line, one.what, one.policy, one.key_id, one.provenance, host.now_ms()),
+        (one.session, one.line, one.what, one.policy, one.key_id, one.provenance, host.now_ms(), one.tenant),
     )
 
 
@@ -74,9 +78,9 @@ def link_of(reader: Reader, line: str) -> NegotiatedLink | None:
 
 def refuse(tx: Transaction, host: Any, name: str, error: WorkbenchError, *, actor: str) -> None:
     """It was refused, or failed: what was missing, and that nothing else was used."""
-    row = tx.execute("SELECT line, policy FROM qkd_session WHERE session = ?", (name,)).fetchone()
+    row = tx.execute("SELECT line, policy, tenant FROM qkd_session WHERE session = ?", (name,)).fetchone()
     tx.execute("UPDATE qkd_session SET state = 'REFUSED', ended_ms = ?, code = ? WHERE session = ? AND state = 'OPENING'", (host.now_ms(), error.code, name))
-    values = {"line": row[0], "policy": row[1], "code": error.code, "missing": error.details.get("missing", "")}
+    values = {"line": row[0], "tenant": row[2], "policy": row[1], "code": error.code, "missing": error.details.get("missing", "")}
     host.evidence.append(tx, "qkd.session_refused", values, actor=actor)
 
 
@@ -87,7 +91,7 @@ def done(tx: Transaction, host: Any, one: Opened, *, suite: str, actor: str, cau
     )
     if changed.rowcount != 1:
         raise over()
-    values = {"line": one.line, "session": one.session, "policy": one.policy, "key_id": one.key_id, "provenance": one.provenance}
+    values = {"line": one.line, "tenant": one.tenant, "session": one.session, "policy": one.policy, "key_id": one.key_id, "provenance": one.provenance}
     host.evidence.append(tx, "qkd.session_opened", values, actor=actor)
     host.evidence.append(tx, "qkd.session_ended", {"line": one.line, "session": one.session, "cause": cause}, actor=actor)
 

@@ -11,6 +11,7 @@ from workbench.channel.terms import Policy, QkdShare, SessionTerms
 from workbench.errors import InvalidRequest, KeyUnavailable, Refused, WorkbenchError
 from workbench_kme.service import views
 from workbench_kme.service.standard import MANDATORY_UNMET
+from workbench_qkd import tenants
 from workbench_qkd.model import counts, exhausted, needs_share
 from workbench_qkd.service import ChannelService
 
@@ -21,9 +22,10 @@ WITHDRAWN: Final = frozenset({"REVOKED", "QUARANTINED"})
 def fresh(service: ChannelService, line: views.Line, policy: str, *, held: bool) -> QkdShare | None:
     """A key that nobody has used, from this site's entity; None where the policy wants none.
 
-    held: people have not resumed the line since its last alarm. Raises KeyUnavailable LINE_STOPPED, KEY_EXHAUSTED or what
-    the entity says; Refused PROVENANCE_REFUSED.
+    held: people have not resumed the line since its last alarm. Raises KeyUnavailable LINE_STOPPED, KEY_EXHAUSTED or
+    what the entity says; Refused TENANT_DIFFERS, PROVENANCE_REFUSED.
     """
+    tenants.check(service.host, line)
     if held or line.state == "alarm":
         raise exhausted(line.line, missing=1, retry_after_s=0, is_stopped=True)
     if not needs_share(policy):
@@ -95,7 +97,8 @@ def short(line: str, error: KeyUnavailable) -> KeyUnavailable:
 
 
 def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | None:
-    """The key of this id from this site's entity, once; None when it has none of it."""
+    """The key of this id from this site's entity, once; None when it has none of it. Raises Refused TENANT_DIFFERS."""
+    tenants.check(service.host, line)
     if not key_id:
         return None
     keys, _ = service.keys(line.line)

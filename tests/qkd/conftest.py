@@ -14,6 +14,7 @@ from workbench_qkd.service import ChannelService, service_of
 
 from tests.flows.institutions import Institutions, running
 from tests.qkd.entity import Entity
+from tests.qkd.linked import Linked, linked
 from workbench.domain.party import Role
 from workbench.workspace import create_workspace
 
@@ -53,6 +54,13 @@ def institutions_of_channel() -> Iterator[Institutions]:
     with running(workspace, ("broker", "bank")) as three:
         yield three
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="package")
+def channel_nodes() -> Iterator[Linked]:
+    """Broker and bank over the channel, their entities in this process: made once for the modules that share them."""
+    with linked() as made:
+        yield made
 
 
 @pytest.fixture

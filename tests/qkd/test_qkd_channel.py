@@ -35,27 +35,21 @@ from workbench_kme.service.sites import make_sites
 from workbench_kme.sources.imported import make_key_file
 
 
-@pytest.fixture(scope="module")
-def started() -> Iterator[Linked]:
-    with linked() as made:
-        yield made
-
-
 @pytest.fixture
-def two(started: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
+def two(channel_nodes: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
     monkeypatch.setattr(channel, "PAUSE_S", 0.0)
-    started.stock.left, started.stock.away = 200, False
-    for entity in started.entities.values():
+    channel_nodes.stock.left, channel_nodes.stock.away = 200, False
+    for entity in channel_nodes.entities.values():
         entity.away = entity.keeps_quiet = False
         entity.usual_state = "CONSUMED"
         entity.change(policy="hybrid-required", state="full")
-    for node in started.nodes.values():
+    for node in channel_nodes.nodes.values():
         node.store.write(lambda tx: tx.execute("DELETE FROM qkd_held"))
-    started.seen.clear()
-    started.wire.clear()
-    end(started)
-    yield started
-    started.change = started.change_wire = lambda party, path, body: body
+    channel_nodes.seen.clear()
+    channel_nodes.wire.clear()
+    end(channel_nodes)
+    yield channel_nodes
+    channel_nodes.change = channel_nodes.change_wire = lambda party, path, body: body
 
 
 def test_an_intersection_travels_in_sessions_and_both_logs_name_the_key_ids(two: Linked) -> None:

@@ -25,7 +25,7 @@ from workbench_kme.service.config import SAE_URI
 from workbench_kme.service.sites import LinePlan, make_sites
 
 REASON = "档案系统接入，按评审意见登记"
-NEW: dict[str, Any] = {"application": "app-archive", "certificate": "PEM", "line": "a1", "per_hour": 60, "burst": 4, "most_reserved": 8, "priority": 2}
+NEW: dict[str, Any] = {"application": "app-archive", "certificate": "PEM", "line": "a1", "tenant": "", "per_hour": 60, "burst": 4, "most_reserved": 8, "priority": 2}
 
 
 def states(site: Site) -> dict[str, str]:

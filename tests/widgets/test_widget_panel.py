@@ -38,7 +38,7 @@ def test_every_component_in_every_state_becomes_a_pane() -> None:
         assert json.loads(shown.param.values()["t_state"]) == shown.widget.state
         assert shown.get_root() is not None
         shown.close()
-    assert len(COMPONENTS) == 28
+    assert len(COMPONENTS) == 30
 
 
 def test_values_set_in_python_reach_the_pane_and_stop_when_it_is_closed() -> None:

@@ -12,12 +12,14 @@ from .attack_slider import AttackSlider
 from .badge import Badge, StateChip
 from .chat_message import ChatMessage
 from .component import Component
+from .cost_curve import CostCurve
 from .data_table import DataTable
 from .field_diff import FieldDiff
 from .job_graph import JobGraph
 from .key_life import KeyLife
 from .key_numbers import KeyNumbers
 from .lanes import Lanes
+from .lease_bar import LeaseBar
 from .line_chart import LineChart
 from .line_diagram import LineDiagram
 from .month_bars import MonthBars
@@ -65,6 +67,8 @@ COMPONENTS: tuple[type[Component], ...] = (
     AttackSlider,
     ChatMessage,
     SourcePanel,
+    LeaseBar,
+    CostCurve,
 )
 
 __all__ = [
@@ -74,12 +78,14 @@ __all__ = [
     "Badge",
     "ChatMessage",
     "Component",
+    "CostCurve",
     "DataTable",
     "FieldDiff",
     "JobGraph",
     "KeyLife",
     "KeyNumbers",
     "Lanes",
+    "LeaseBar",
     "LineChart",
     "LineDiagram",
     "MonthBars",

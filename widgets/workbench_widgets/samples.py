@@ -38,6 +38,7 @@ from .badge import CHIP_STATES, ORIGINS
 from .samples_asking import asking_samples
 from .samples_channel import channel_samples
 from .samples_evidence import graph_stages, with_both_roots
+from .samples_leasing import leasing_samples
 
 AT_MS = 1_795_241_152_000  # 2026-11-21 14:05:52 in Asia/Shanghai
 BROKER = {"party": "broker", "tile": "甲", "name": "甲证券", "mine": True}
@@ -305,7 +306,7 @@ class Sample(NamedTuple):
 
 def samples() -> list[Sample]:
     """Every component in every state that has its own look."""
-    shown = [*_answers(), *_runs(), *_results(), *_evidence(), *_tables(), *_people(), *(Sample(*one) for one in (*channel_samples(AT_MS), *asking_samples(AT_MS)))]
+    shown = [*_answers(), *_runs(), *_results(), *_evidence(), *_tables(), *_people(), *(Sample(*one) for one in (*channel_samples(AT_MS), *asking_samples(AT_MS), *leasing_samples(AT_MS)))]
     stock: dict[type[Component], Data] = {}
     for sample in shown:
         stock.setdefault(sample.component, sample.traits)

@@ -225,7 +225,7 @@ def _line_lines(one: Mapping[str, Any]) -> list[str]:
     held = f"，{one['held_cause']} 停用中 / stopped" if one["held_ms"] else ""
     qber = f"{one['qber']:.4f}" if one["qber"] >= 0 else "—"
     return [
-        f"{one['line']} ↔ {one['peer_site']}  {one['state']}{held}  {one['policy']}  {one['provenance']}",
+        f"{one['line']} ↔ {one['peer_site']}  {one['state']}{held}  {one['policy']}  {one['provenance']}  租户 tenant {one['tenant'] or '—'}",
         f"  可用 available {one['available']:,} / {one['max_keys']:,}  QBER {qber}  {max(0.0, one['rate_bps']) / 1000:,.1f} kbit/s",
     ]
 

@@ -23,7 +23,7 @@ from workbench.errors import Refused
 
 SITES = "workbench_kme.service.sites"
 _MOST_PEM = 16_384
-_LIMITS = ("per_hour", "burst", "most_reserved", "priority", "line")
+_LIMITS = ("per_hour", "burst", "most_reserved", "priority", "line", "tenant")
 
 
 def listed(options: Options) -> int:
@@ -47,7 +47,7 @@ def change(options: Options) -> int:
     """Change what is named; the rest stays as it is."""
     given = {name: value for name in _LIMITS if (value := getattr(options, name)) is not None}
     if not given and not options.certificate:
-        options.usage_error("name what changes: --per-hour, --burst, --reserved, --priority, --line or --certificate")
+        options.usage_error("name what changes: --per-hour, --burst, --reserved, --priority, --line, --tenant or --certificate")
     with client_for(workspace_of(options), options.party, Role.OPERATOR) as client:
         found = [one for one in client.call("qkd.applications")["applications"] if one["application"] == options.application]
     before = {name: found[0][name] for name in _LIMITS} if found else {"per_hour": 0, "burst": 1}
@@ -115,7 +115,7 @@ def _line(one: Mapping[str, Any]) -> str:
     bound = f"/{one['most_reserved']:,}" if one["most_reserved"] else ""
     there = "" if one["known_there"] else "  对端尚未知道 far end not told yet"
     return (
-        f"{one['application']}  {one['line'] or '全部线路 any line'}  每小时 per hour {one['per_hour']:,}  一次 at once {one['left']:,}/{one['burst']:,}"
+        f"{one['application']}  {one['line'] or '全部线路 any line'}  租户 tenant {one['tenant'] or '—'}  每小时 per hour {one['per_hour']:,}  一次 at once {one['left']:,}/{one['burst']:,}"
         f"  待取 waiting {one['reserved']:,}{bound}  优先级 priority {one['priority']}  {one['fingerprint'][:16] or '未固定证书 no certificate pinned'}{there}"
     )
 

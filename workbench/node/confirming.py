@@ -86,6 +86,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "number": ("事项编号", "Number"),
     "what": ("所指内容", "What it is about"),
     "line": ("线路", "Line"),
+    "tenant": ("租户标记", "Tag of the tenant"),
     "policy": ("线路策略", "Policy of the line"),
     "device": ("充注介质", "Charge medium"),
     "count": ("充注密钥数", "Charge keys"),

@@ -147,7 +147,7 @@ class Core:
     def line(self, reader: Reader, name: str) -> LineRow:
         """The line of this name. Raises NotFound NO_SUCH_LINE."""
         row = reader.execute(
-            "SELECT number, name, sender, receiver, own, low_water, kept_back, max_keys, lifetime_ms, reservation_ms"
+            "SELECT number, name, sender, receiver, own, low_water, kept_back, max_keys, lifetime_ms, reservation_ms, tenant"
             " FROM kme_line WHERE name = ?",
             (name,),
         ).fetchone()

@@ -23,6 +23,7 @@ CHECK_BYTES = 16
 POOLS = (0, 1)
 
 _LINE = re.compile(r"[a-z][a-z0-9-]{1,30}")
+_TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _REFERENCE = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
@@ -98,7 +99,8 @@ class Line:
     name: the same at both ends. sender, receiver: ids of the two KMEs. own: which of the two this end is.
     low_water: alarm below this many free keys of a pool. kept_back: keys of a pool that ordinary SAEs do not get.
     max_keys: at most this many keys GENERATED or STORED. lifetime_ms: how long a key lives from its block's arrival.
-    reservation_ms: how long a reserved key waits for its slaves. Raises ValueError for other spellings.
+    reservation_ms: how long a reserved key waits for its slaves. tenant: tag of whom the line belongs to, "" for none.
+    Raises ValueError for other spellings.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Line:
     max_keys: int = 1_100_000
     lifetime_ms: int = 30 * 24 * 3_600_000
     reservation_ms: int = 10 * 60_000
+    tenant: str = ""
 
     def __post_init__(self) -> None:
         if not _LINE.fullmatch(self.name):
@@ -118,6 +121,8 @@ class Line:
             raise ValueError("a line joins two KMEs with different ids of letters, digits and . _ -")
         if self.own not in (self.sender, self.receiver):
             raise ValueError("this end is the sender's or the receiver's")
+        if self.tenant and not is_tag(self.tenant):
+            raise ValueError("the tag of a tenant is 1 to 31 lower-case letters, digits and dashes")
         if min(self.low_water, self.kept_back) < 0 or min(self.max_keys, self.lifetime_ms, self.reservation_ms) < 1:
             raise ValueError("limits of a line are positive")
 
@@ -134,12 +139,18 @@ class Line:
     @property
     def namespace(self) -> UUID:
         """The namespace of the line's key ids."""
-        return namespace_of(self.name, self.sender, self.receiver)
+        return namespace_of(self.name, self.sender, self.receiver, tenant=self.tenant)
 
 
-def namespace_of(name: str, sender: str, receiver: str) -> UUID:
-    """Namespace of the key ids of a line; the same at both ends."""
-    return uuid5(ROOT, f"{name}\n{sender}\n{receiver}")
+def is_tag(text: str) -> bool:
+    """Whether this is the tag of a tenant; no tag at all, "", is none."""
+    return _TAG.fullmatch(text) is not None
+
+
+def namespace_of(name: str, sender: str, receiver: str, *, tenant: str = "") -> UUID:
+    """Namespace of the key ids of a line; the same at both ends, and another one for every tenant."""
+    parts = (name, sender, receiver, tenant) if tenant else (name, sender, receiver)
+    return uuid5(ROOT, "\n".join(parts))
 
 
 def key_id(namespace: UUID, block: int, index: int) -> UUID:

@@ -222,3 +222,9 @@ def add_event(
         "INSERT INTO kme_event (time_ms, kind, line, facts) VALUES (?, ?, ?, ?)",
         (now_ms, kind, line, canonical.format(content).decode("utf-8")),
     )
+
+
+def is_fresh_line(tx: Transaction, line: int) -> bool:
+    """Whether nothing was ever made on a line: no block, no pool of charge keys."""
+    row = tx.execute("SELECT next_block, EXISTS (SELECT 1 FROM kme_charge_pool p WHERE p.line = kme_line.number) FROM kme_line WHERE number = ?", (line,)).fetchone()
+    return (row[0], row[1]) == (0, 0)

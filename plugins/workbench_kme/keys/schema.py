@@ -199,5 +199,13 @@ KEY_MIGRATIONS = (
         CREATE INDEX kme_key_of_master ON kme_key (master) WHERE state = 3;
         """,
     ),
+    Migration(
+        "kme",
+        3,
+        """
+        -- Tag of whom a line belongs to; part of its namespace.
+        ALTER TABLE kme_line ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+        """,
+    ),
 )
 """The tables of this package."""

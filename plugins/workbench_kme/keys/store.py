@@ -47,7 +47,7 @@ from workbench_kme.keys.model import (
     mix_of,
 )
 from workbench_kme.keys.quota import Quota
-from workbench_kme.keys.rows import LineRow, add_event, add_minute, count, move_where, pointer
+from workbench_kme.keys.rows import LineRow, add_event, add_minute, count, is_fresh_line, move_where, pointer
 from workbench_kme.keys.syncing import SyncReport, SyncState
 from workbench_kme.keys.together import Together
 
@@ -131,29 +131,32 @@ class KeyStore:
     # ---- lines and blocks
 
     def register_line(self, line: Line) -> None:
-        """Take in a line, or new limits of a known one. Raises Refused LINE_CHANGED when its ends are others."""
+        """Take in a line, or new limits of a known one.
+
+        Raises Refused LINE_CHANGED when its ends are others, or its tenant is and it has had a block or a charge pool.
+        """
 
         def work(tx: Transaction, now: int) -> None:
-            row = tx.execute("SELECT number, namespace, own FROM kme_line WHERE name = ?", (line.name,)).fetchone()
+            row = tx.execute("SELECT number, namespace, own, sender, receiver FROM kme_line WHERE name = ?", (line.name,)).fetchone()
             limits = (line.low_water, line.kept_back, line.max_keys, line.lifetime_ms, line.reservation_ms)
             if row is not None:
-                if bytes(row[1]) != line.namespace.bytes or row[2] != line.own:
+                is_fresh = (row[3], row[4]) == (line.sender, line.receiver) and is_fresh_line(tx, row[0])
+                if row[2] != line.own or (bytes(row[1]) != line.namespace.bytes and not is_fresh):
                     raise Refused(
-                        f"线路 {line.name} 的两端与登记的不同：运维人员核对配置，换端请另建线路",
-                        f"the ends of line {line.name} are not the registered ones: other ends need another line",
+                        f"线路 {line.name} 的两端或租户标记与登记的不同：运维人员核对配置，换端或换租户请另建线路",
+                        f"the ends of line {line.name}, or its tenant, are not the registered ones: other ends or another tenant need another line",
                         code="LINE_CHANGED",
                     )
                 tx.execute(
-                    "UPDATE kme_line SET low_water = ?, kept_back = ?, max_keys = ?, lifetime_ms = ?, reservation_ms = ?"
-                    " WHERE number = ?",
-                    (*limits, row[0]),
+                    "UPDATE kme_line SET namespace = ?, tenant = ?, low_water = ?, kept_back = ?, max_keys = ?, lifetime_ms = ?, reservation_ms = ? WHERE number = ?",
+                    (line.namespace.bytes, line.tenant, *limits, row[0]),
                 )
                 return
             confirmed = not (self._peer_required or self.core.unproven(tx))
             number = tx.execute(
                 "INSERT INTO kme_line (name, namespace, sender, receiver, own, low_water, kept_back, max_keys, lifetime_ms,"
-                " reservation_ms, begun_ms, confirmed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (line.name, line.namespace.bytes, line.sender, line.receiver, line.own, *limits, now, confirmed),
+                " reservation_ms, begun_ms, confirmed, tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (line.name, line.namespace.bytes, line.sender, line.receiver, line.own, *limits, now, confirmed, line.tenant),
             ).lastrowid
             assert number is not None
             for pool in POOLS:
@@ -580,7 +583,6 @@ class KeyStore:
                 tx, now, self.core.line(tx, line), target, key_ids=key_ids, block=block, reason=reason
             )
         )
-
 
 def _line_of(tx: Transaction, key: UUID) -> list[tuple[str]]:
     return tx.execute(

@@ -19,6 +19,7 @@ from workbench.contracts import Migration, Transaction
 from workbench.crypto import canonical, certificates, sm3
 from workbench.errors import InvalidRequest, NotFound, Refused, StorageFailed, VerificationError, WorkbenchError
 from workbench_kme.keys import KeyStore, Quota, limiting
+from workbench_kme.keys.model import is_tag
 from workbench_kme.keys.rows import add_event
 from workbench_kme.service.config import SAE_URI, SiteConfig, is_id, is_name
 
@@ -51,11 +52,12 @@ APPLICATION_MIGRATIONS: tuple[Migration, ...] = (
 @dataclass(frozen=True, slots=True)
 class Application:
     """One SAE. fingerprint: SHA-256 of its certificate, "" for any of its id by the site's authority. line: the only line it
-    gets keys of, "" for any (of kme.json only, whose other ends know it by theirs). per_hour, burst, most_reserved (0: any number), priority: keys.Quota. since_ms: of `state`."""
+    gets keys of, "" for any (of kme.json only, whose other ends know it by theirs). tenant: its tag: of lines with another one it gets no key. per_hour, burst, most_reserved (0: any number), priority: keys.Quota. since_ms: of `state`."""
 
     application: str
     fingerprint: str
     line: str
+    tenant: str
     per_hour: int
     burst: int
     most_reserved: int
@@ -112,6 +114,7 @@ def check(one: Application) -> None:
         "application": is_name(one.application),
         "fingerprint": one.fingerprint == "" or _FINGERPRINT.fullmatch(one.fingerprint) is not None,
         "line": one.line == "" or is_id(one.line),
+        "tenant": one.tenant == "" or is_tag(one.tenant),
         "per_hour": 0 <= one.per_hour <= MOST_PER_HOUR,
         "burst": 1 <= one.burst <= MOST_KEYS,
         "most_reserved": 0 <= one.most_reserved <= MOST_KEYS,
@@ -170,9 +173,9 @@ class Applications:
         return [self._listed[name] for name in sorted(self._listed)]
 
     def told_on(self, line: str) -> tuple[list[str], list[str]]:
-        """What the other end of a line is told: (registered for it, withdrawn), by id."""
+        """What the other end of a line is told: (registered for it, with its tag; withdrawn), by id."""
         return (
-            [one.application for one in self.listed() if one.is_registered and one.line == line],
+            [one.application for one in self.listed() if one.is_registered and one.line == line and one.tenant == self._tenant_of(line)],
             [one.application for one in self.listed() if not one.is_registered],
         )
 
@@ -248,6 +251,12 @@ class Applications:
                 f"the application {one.application} is not in kme.json: name its line, whose far end is told of it then",
                 code="APPLICATION_LINE",
             )
+        if one.line and one.tenant != self._tenant_of(one.line):
+            raise InvalidRequest(
+                f"线路 {one.line} 的租户标记与应用 {one.application} 的不同：核对标记，或登记到本租户的线路",
+                f"line {one.line} has another tenant's tag than the application {one.application}: check the tag, or name a line of its own tenant",
+                code="APPLICATION_TENANT",
+            )
         if self.is_elsewhere(one.application) or one.application == "node":
             raise Refused(
                 f"编号 {one.application} 已属于对端站点的应用：另选编号", f"{one.application} is the id of an application of another site: choose another",
@@ -299,7 +308,7 @@ class Applications:
                 limiting.remove_quota(tx, made.application)
             tx.execute("UPDATE application_list SET number = ?", (number,))
             facts: dict[str, int | str] = {
-                "application": made.application, "fingerprint": made.fingerprint, "per_hour": made.per_hour, "burst": made.burst,
+                "application": made.application, "fingerprint": made.fingerprint, "tenant": made.tenant, "per_hour": made.per_hour, "burst": made.burst,
                 "most_reserved": made.most_reserved, "priority": made.priority, "act": act,
             }  # fmt: skip
             add_event(tx, now, kind, made.line, key_ids=(), anew=int(is_anew), **facts)
@@ -313,6 +322,9 @@ class Applications:
         self._listed, self.problem = after, ""
         self._unwritten.discard(made.application)
         return made
+
+    def _tenant_of(self, line: str) -> str:
+        return next((one.tenant for one in self._config.lines if one.line == line), "")
 
     def _number(self) -> int:
         with self._store.core.database.read() as reader:
@@ -383,11 +395,12 @@ class Applications:
         except (OSError, WorkbenchError):
             fingerprint = ""
         per_hour = min(MOST_PER_HOUR, quota.per_minute * 60)
-        return replace(_blank(sae), fingerprint=fingerprint, per_hour=per_hour, burst=quota.burst, since_ms=self._store.core.now())
+        tenant = self._config.tenants.get(sae, "")
+        return replace(_blank(sae), fingerprint=fingerprint, tenant=tenant, per_hour=per_hour, burst=quota.burst, since_ms=self._store.core.now())
 
 
 def _blank(sae: str) -> Application:
-    return Application(sae, "", "", 0, 1, 0, 0, REGISTERED, 0)
+    return Application(sae, "", "", "", 0, 1, 0, 0, REGISTERED, 0)
 
 
 def _with_quota(tx: Transaction) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from workbench.crypto import canonical, wrap
 from workbench.errors import KeyUnavailable, StartRefused, VerificationError
+from workbench_kme.keys.model import is_tag
 
 KME_URI = "workbench:kme:"
 SAE_URI = "workbench:sae:"
@@ -46,7 +47,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class LineConfig:
-    """One line as this end knows it. options: what the source needs, checked by the source."""
+    """One line as this end knows it. options: what the source needs, checked by the source. tenant: its tag, "" for none."""
 
     line: str
     role: str
@@ -58,6 +59,7 @@ class LineConfig:
     low_water: int
     policy: str
     peer: Peer
+    tenant: str = ""
 
     @property
     def is_sender(self) -> bool:
@@ -81,7 +83,10 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class SiteConfig:
-    """`kme.json`. self_test_hours: pause between two self-tests; 0 for none, where every line is a demonstration."""
+    """`kme.json`. self_test_hours: pause between two self-tests; 0 for none, where every line is a demonstration.
+
+    tenants: SAE of `saes` -> its tag; the others have none.
+    """
 
     site: str
     kme: str
@@ -93,6 +98,7 @@ class SiteConfig:
     device: Mapping[str, Any]
     lines: tuple[LineConfig, ...]
     self_test_hours: int = SELF_TEST_HOURS
+    tenants: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,7 @@ def format_config(config: SiteConfig) -> bytes:
             "device": dict(config.device),
             "lines": [_line_as_json(line) for line in config.lines],
             "self_test_hours": config.self_test_hours,
+            "tenants": dict(config.tenants),
         }
     )
     if parse_config(data) != config:
@@ -163,7 +170,7 @@ def parse_config(data: bytes) -> SiteConfig:
     except VerificationError as error:
         raise ValueError("kme.json is not canonical JSON") from error
     names = {"v", "site", "kme", "address", "link_address", "saes", "node_fingerprint", "quota", "device", "lines"}
-    _members({"self_test_hours": SELF_TEST_HOURS} | value, names | {"self_test_hours"}, "kme.json")
+    _members({"self_test_hours": SELF_TEST_HOURS, "tenants": {}} | value, names | {"self_test_hours", "tenants"}, "kme.json")
     _check(value["v"] == 1, "v")
     site, kme = _text(value, "site", is_id), _text(value, "kme", is_name)
     saes = _names(value["saes"], "saes")
@@ -189,6 +196,7 @@ def parse_config(data: bytes) -> SiteConfig:
         device=_of(value, "device", dict),
         lines=lines,
         self_test_hours=hours,
+        tenants=_parse_tenants(value.get("tenants", {}), saes),
     )
 
 
@@ -277,6 +285,7 @@ def _line_as_json(line: LineConfig) -> dict[str, object]:
         "max_keys": line.max_keys,
         "low_water": line.low_water,
         "policy": line.policy,
+        "tenant": line.tenant,
         "peer": {
             "site": peer.site,
             "kme": peer.kme,
@@ -301,7 +310,7 @@ def _parse_line(value: Any) -> LineConfig:  # Any: parsed JSON
     names = {
         "line", "role", "source", "options", "demonstration", "target_keys", "max_keys", "low_water", "policy", "peer",
     }  # fmt: skip
-    _members(value, names, "a line")
+    _members({"tenant": ""} | value, names | {"tenant"}, "a line")
     peer = value["peer"]
     _members(peer, {"site", "kme", "link_address", "authority", "fingerprint", "saes"}, "peer")
     split_address(_text(peer, "link_address", lambda _text: True))
@@ -325,7 +334,14 @@ def _parse_line(value: Any) -> LineConfig:  # Any: parsed JSON
             fingerprint=_text(peer, "fingerprint", lambda text: bool(_FINGERPRINT.fullmatch(text))),
             saes=_names(peer["saes"], "peer.saes"),
         ),
+        tenant=_text({"tenant": ""} | value, "tenant", lambda text: text == "" or is_tag(text)),
     )
+
+
+def _parse_tenants(value: Any, saes: tuple[str, ...]) -> dict[str, str]:  # Any: parsed JSON
+    _check(isinstance(value, dict) and set(value) <= set(saes), "tenants: SAEs of this site")
+    _check(all(isinstance(one, str) and is_tag(one) for one in value.values()), "tenants")
+    return dict(value)
 
 
 def _members(value: Any, names: set[str], where: str) -> None:  # Any: parsed JSON

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
-from workbench.errors import NotFound, PeerError, SelfTestFailed, StorageFailed, WorkbenchError
+from workbench.errors import NotFound, PeerError, Refused, SelfTestFailed, StorageFailed, WorkbenchError
 from workbench_kme.service import standard
 from workbench_kme.service.listening import Answer, Call
 from workbench_kme.service.standard import DeliveredKey, KeyRequest, Refusal
@@ -37,6 +37,7 @@ _SENTENCES = {
     "DEVICE_OUT": "the device that wrapped the keys does not serve",
     "KME_UNCONFIRMED": "the other KME has not confirmed the key store yet",
     "OUT_OF_STEP": "the key store does not match the other end yet",
+    "OTHER_TENANT": "the other KME names another tenant for this line",
     "STORAGE_FAILED": "the key store cannot write",
 }
 
@@ -58,6 +59,9 @@ class Keys(Protocol):
 
     def policy_of(self, line: str) -> str:
         """The line's policy."""
+
+    def tenant_of(self, line: str) -> str:
+        """The line's tag."""
 
     def get_keys(self, line: str, request: KeyRequest, *, master: str, slave: str) -> list[DeliveredKey]:
         """Reserve at both ends and hand out to the master."""
@@ -115,7 +119,7 @@ def _enc_keys(keys: Keys, call: Call, caller: str, slave: str) -> bytes:
         if one == slave or _line(keys, one, "additional_slave_SAE_IDs") != line:
             raise standard.bad("additional_slave_SAE_IDs", "other SAEs of the same target KME")
     given = _translated(lambda: keys.get_keys(line, request, master=caller, slave=slave))
-    return standard.format_container(given, policy=keys.policy_of(line), line=line, passed_over=request.passed_over)
+    return standard.format_container(given, policy=keys.policy_of(line), line=line, tenant=keys.tenant_of(line), passed_over=request.passed_over)
 
 
 def _dec_keys(keys: Keys, call: Call, caller: str, master: str) -> bytes:
@@ -129,7 +133,7 @@ def _dec_keys(keys: Keys, call: Call, caller: str, master: str) -> bytes:
         raise Refusal(401, "this SAE was not named when the keys were asked for")
     line = _line(keys, master, "master_SAE_ID")
     given = _translated(lambda: keys.get_keys_by_id(line, key_ids, master=master, slave=caller))
-    return standard.format_container(given, policy=keys.policy_of(line), line=line)
+    return standard.format_container(given, policy=keys.policy_of(line), line=line, tenant=keys.tenant_of(line))
 
 
 _REQUESTS: dict[str, Callable[[Keys, Call, str, str], bytes]] = {
@@ -164,6 +168,8 @@ def _refusal(error: WorkbenchError) -> Refusal:
         return Refusal(401, "this SAE was not named when the keys were asked for")
     if error.code == "SAE_UNKNOWN":  # withdrawn while this request was on its way
         return Refusal(401, "the certificate names no SAE of this site", [_NOT_REGISTERED])
+    if error.code == "OTHER_TENANT" and isinstance(error, Refused):
+        return Refusal(401, "this SAE belongs to another tenant than the line", [{"code": "OTHER_TENANT", "zh": error.zh}])
     if error.code == "OTHER_LINE":
         return Refusal(400, "this SAE is registered for another line", [{"parameter": "SAE_ID"}])
     if error.code == "KEY_GONE":

@@ -29,14 +29,14 @@ from workbench_kme.keys.charge import ChargePools
 from workbench_kme.keys.model import KeyValue
 from workbench_kme.keys.rows import add_event
 from workbench_kme.service import config as site_config
-from workbench_kme.service.applications import APPLICATION_MIGRATIONS, Applications
+from workbench_kme.service.applications import APPLICATION_MIGRATIONS, Application, Applications
 from workbench_kme.service.checking import Checks, Found, Schedule
 from workbench_kme.service.config import LineConfig, LineSecrets
 from workbench_kme.service.devices import Devices
 from workbench_kme.service.journal import Journal
 from workbench_kme.service.line import LineEnd
 from workbench_kme.service.parts import LineParts
-from workbench_kme.service.peering import PeerLink
+from workbench_kme.service.peering import OTHER_TENANT, PeerLink
 from workbench_kme.service.pool import PoolKeeper
 from workbench_kme.service.schema import SERVICE_MIGRATIONS
 from workbench_kme.service.standard import (
@@ -51,6 +51,7 @@ from workbench_kme.service.views import SelfTest, Test
 from workbench_kme.service.wire import unavailable
 from workbench_kme.sources import KeySource, SourceContext, source_class
 
+CROSSED_PAUSE_S = 60.0
 WITHDRAWN_AT_ONCE = 1000
 """Keys of one notice to the other end: its body is bounded."""
 
@@ -92,6 +93,7 @@ class Entity:
         sources = {one.line: self._source(one, kept[one.line]) for one in self.config.lines}
         self.started_ms = now_ms()
         self._distils: bool | None = None
+        self._crossed: dict[tuple[str, str], float] = {}
         self._testing = threading.Lock()
         database = Database(
             folder / "kme.sqlite", (*KEY_MIGRATIONS, *SERVICE_MIGRATIONS, *APPLICATION_MIGRATIONS), reserve_bytes=0, now_ms=now_ms
@@ -187,6 +189,10 @@ class Entity:
                 revoked += self.lines[line].withdraw("revoke", keys=some, block=-1, reason="application withdrawn")
         return withdrawn, revoked
 
+    def tenant_of(self, line: str) -> str:
+        """The line's tag."""
+        return self.line(line).config.tenant
+
     def policy_of(self, line: str) -> str:
         """The line's policy."""
         return self.journal.line(line).policy
@@ -211,6 +217,7 @@ class Entity:
                 "workbench_status": {
                     "v": 1,
                     "line": line,
+                    "tenant": end.config.tenant,
                     "origin": end.source.provenance,
                     "state": end.state(),
                     "policy": self.policy_of(line),
@@ -375,6 +382,7 @@ class Entity:
             provenance=str(value.provenance),
             source=self.lines[value.line].source.name,
             line=value.line,
+            tenant=self.lines[value.line].config.tenant,
         )
         value.wipe()
         return given
@@ -390,10 +398,20 @@ class Entity:
             )
 
     def _require_line(self, sae: str, line: str) -> None:
-        """Return if an application may use this line now. Raises Refused OTHER_LINE, KeyUnavailable APPLICATION_NOT_TOLD."""
+        """Return if an application may use this line now.
+
+        Raises Refused OTHER_TENANT, OTHER_LINE, KeyUnavailable APPLICATION_NOT_TOLD.
+        """
         found = self.applications.registered(sae)
         if found is None:
             return
+        tag = self.tenant_of(line)
+        if found.tenant != tag:
+            self._note_other_tenant(found, line, tag)
+            raise Refused(
+                f"应用 {sae} 与线路 {line} 不属同一租户，不供钥", f"the application {sae} and line {line} belong to different tenants: it gets no key",
+                code=OTHER_TENANT,
+            )  # fmt: skip
         if found.line not in ("", line):
             raise Refused(
                 f"应用 {sae} 只登记在线路 {found.line} 上", f"the application {sae} is registered for line {found.line} only", code="OTHER_LINE"
@@ -404,6 +422,14 @@ class Entity:
                 f"线路 {line} 的对端还不知道应用 {sae}，或该编号在对端已属他人",
                 f"the other end of line {line} does not know the application {sae} yet, or its id is somebody else's there",
             )
+
+    def _note_other_tenant(self, one: Application, line: str, tag: str) -> None:
+        """An application reached for another tenant's keys: told once a minute for each application and line."""
+        now, mark = time.monotonic(), (one.application, line)
+        if now - self._crossed.get(mark, -CROSSED_PAUSE_S) < CROSSED_PAUSE_S:
+            return
+        self._crossed[mark] = now
+        self.record("tenant.refused", line, application=one.application, tenant=one.tenant, line_tenant=tag)
 
     def _is_elsewhere(self, sae: str) -> bool:
         return any(sae in (*end.config.peer.saes, *end.far.saes) for end in self.lines.values())
@@ -442,6 +468,7 @@ class Entity:
                 low_water=line.low_water,
                 kept_back=self.config.quota.kept_back,
                 max_keys=line.max_keys,
+                tenant=line.tenant,
             )
         )
         self.journal.add_line(line.line, policy=line.policy)
@@ -477,6 +504,7 @@ class Entity:
             options=line.options,
             folder=self.folder,
             seed=kept.seed,
+            tenant=line.tenant,
             was_used=lambda name: self.journal.was_used(name),
             use_once=lambda name: self.journal.use_once(name),
         )

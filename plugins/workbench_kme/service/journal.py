@@ -44,6 +44,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "对端密钥管理实体没有回应：请双方运维人员检查进程与网络",
         "the other key-management entity does not answer: operators of both sites check process and network",
     ),
+    "other-tenant": (
+        "线路 {line} 两端的租户标记不同，一律不成码、不交付：双方运维人员核对 kme.json 中该线路的标记",
+        "the ends of line {line} name different tenants, so no key is made or given out: operators of both sites check its tag in kme.json",
+    ),
     "out-of-step": (
         "两端密钥库不一致，正在重新同步：持续出现请密钥管理员处理",
         "the key stores of both ends differ and are being brought in step: if it lasts, key staff must act",

@@ -31,7 +31,7 @@ from workbench_kme.service.gatekeeper import Gate
 from workbench_kme.service.listening import WORKERS
 from workbench_kme.service.making import BlockMaker
 from workbench_kme.service.parts import LineParts
-from workbench_kme.service.peering import HELLO_TIMEOUT_S, PeerRefused
+from workbench_kme.service.peering import HELLO_TIMEOUT_S, OTHER_TENANT, PeerRefused
 from workbench_kme.service.views import SyncReport
 from workbench_kme.service.wire import LinkConflict, from_text, to_text, unavailable
 
@@ -68,6 +68,7 @@ class LineEnd:
         self._began_s = time.monotonic()
         self.peer_seen_ms = 0
         self._in_step = False
+        self._other_tenant: bool | None = None  # None: not heard since this end started
         self._peer_wants_sync = False
         self._try_now = False
         self._expired_s = 0.0
@@ -123,6 +124,8 @@ class LineEnd:
             return "disabled"
         if self.alarms.disturbed:
             return "alarm"
+        if self._other_tenant:
+            return "other-tenant"
         if not self.peer_reachable:
             return "peer-unreachable"
         if not self._in_step:
@@ -143,6 +146,7 @@ class LineEnd:
             raise unavailable(
                 "ALARM", f"线路 {self.config.line} 有告警，暂不交付密钥", f"an alarm stands on line {self.config.line}"
             )
+        self._check_tenant()
         if not self.peer_reachable:
             raise unavailable(
                 "PEER_UNREACHABLE",
@@ -151,6 +155,28 @@ class LineEnd:
             )
         if not self._in_step:
             raise self._out_of_step()
+
+    def is_same_tenant(self, tag: str) -> bool:
+        """Whether a call of the other end names this line's tenant. One that does not leaves an alarm, and nothing is given out."""
+        is_same = tag == self.config.tenant
+        if not is_same:
+            self._note_tenant(is_other=True)
+        return is_same
+
+    def _note_tenant(self, *, is_other: bool) -> None:
+        if is_other == self._other_tenant:
+            return
+        self._other_tenant = is_other
+        if is_other:
+            self._in_step = False
+        self.alarms.hold("other-tenant", is_other)
+
+    def _check_tenant(self) -> None:
+        if self._other_tenant:
+            line = self.config.line
+            raise unavailable(
+                "OTHER_TENANT", f"线路 {line} 两端的租户标记不同，不交付密钥", f"the ends of line {line} name different tenants; no key is given out"
+            )
 
     # ---------------------------------------------------------------------------------------- delivery
 
@@ -226,6 +252,7 @@ class LineEnd:
         """Deliver to a slave, all or none. Raises KeyUnavailable KEY_GONE, Denied KEY_NOT_YOURS."""
         if not self._device_enabled():
             self.check_deliverable()
+        self._check_tenant()
         values = self.store.deliver(key_ids, slave, master=master)
         with self._delivered_lock:
             self._delivered += [str(one) for one in key_ids]
@@ -268,7 +295,10 @@ class LineEnd:
         body = {"v": 1, "boot": self.boot, "state": self._said_state(), "delivered": delivered[:1000]}
         try:
             answer = self._link.call("hello", body, ("v", "boot", "state", "delivered"), timeout_s=HELLO_TIMEOUT_S)
-        except PeerError:
+        except PeerError as error:
+            if error.code == OTHER_TENANT:
+                self._note_tenant(is_other=True)
+                return False
             if not self.peer_reachable:
                 self._in_step = False
             if time.monotonic() - max(self._peer_seen_s, self._began_s) > PEER_LOST_S:
@@ -284,6 +314,7 @@ class LineEnd:
 
     def _heard(self, said: Mapping[str, Any]) -> None:
         """The other end lives; a new life of it, or its wish, brings a sync."""
+        self._note_tenant(is_other=False)
         ids = [UUID(str(one)) for one in said["delivered"]]
         was_lost = not self.peer_reachable
         self._peer_seen_s, self.peer_seen_ms = time.monotonic(), self._now_ms()

@@ -23,10 +23,10 @@ from workbench.errors import (
 from workbench_kme.service.entity import Entity
 from workbench_kme.service.line import LineEnd
 from workbench_kme.service.listening import Answer, Call
-from workbench_kme.service.peering import PREFIX
+from workbench_kme.service.peering import OTHER_TENANT, PREFIX
 from workbench_kme.service.wire import LinkConflict
 
-_ROUTE = re.compile(re.escape(PREFIX) + r"([a-z][a-z0-9-]{1,30})/([a-z]{1,20})")
+_ROUTE = re.compile(re.escape(PREFIX) + r"(?P<line>[a-z][a-z0-9-]{1,30})(?:@(?P<tenant>[a-z0-9][a-z0-9-]{0,30}))?/(?P<verb>[a-z]{1,20})")
 _log = logging.getLogger(__name__)
 
 Verb = Callable[[LineEnd, Mapping[str, Any]], dict[str, Any]]
@@ -68,10 +68,13 @@ def answer(entity: Entity, call: Call) -> Answer:
     if known is None:
         return NOT_THE_PEER
     line, found = known
-    if call.method != "POST" or found[2] not in _VERBS:
+    if not line.is_same_tenant(found["tenant"] or ""):
+        return _json(409, {"code": OTHER_TENANT})
+    named = found["verb"]
+    if call.method != "POST" or named not in _VERBS:
         return _json(404, {"code": "NO_SUCH_VERB"})
-    members, verb = _VERBS[found[2]]
-    if found[2] in _FROM_THE_SENDER and line.config.is_sender:
+    members, verb = _VERBS[named]
+    if named in _FROM_THE_SENDER and line.config.is_sender:
         return _json(409, {"code": "NOT_THE_SENDER"})
     try:
         body = canonical.parse_object(call.body)
@@ -82,20 +85,20 @@ def answer(entity: Entity, call: Call) -> Answer:
         return _json(409, {"code": conflict.code, **conflict.members})
     except (VerificationError, ValueError) as error:
         # Members have their types by now: any other kind of exception is a fault of this end, and so a 503.
-        _log.warning("line %s: a malformed %s (%s)", line.config.line, found[2], type(error).__name__)
+        _log.warning("line %s: a malformed %s (%s)", line.config.line, named, type(error).__name__)
         return _json(409, {"code": "MALFORMED"})
     except _OWN_FAULTS as error:
-        _log.warning("line %s: %s failed with %s", line.config.line, found[2], error.code)
+        _log.warning("line %s: %s failed with %s", line.config.line, named, error.code)
         return _json(503, {"code": error.code})
     except WorkbenchError as error:
-        _log.warning("line %s: %s refused with %s", line.config.line, found[2], error.code)
+        _log.warning("line %s: %s refused with %s", line.config.line, named, error.code)
         return _json(409, {"code": error.code})
 
 
 def admit(entity: Entity, caller: tuple[str, str], fingerprint: str, path: str) -> Answer | int:
     """Before the body is read: how many bytes it may have, or the refusal of whoever is not the peer of this line."""
     known = _line_of_peer(entity, caller, fingerprint, path)
-    return NOT_THE_PEER if known is None else _LARGEST.get(known[1][2], SMALL_BODY_BYTES)
+    return NOT_THE_PEER if known is None else _LARGEST.get(known[1]["verb"], SMALL_BODY_BYTES)
 
 
 def _line_of_peer(
@@ -106,7 +109,7 @@ def _line_of_peer(
     Id *and* pinned fingerprint of the certificate: an authority of the other site cannot make a second peer.
     """
     found = _ROUTE.fullmatch(path)
-    line = entity.lines.get(found[1]) if found is not None else None
+    line = entity.lines.get(found["line"]) if found is not None else None
     if found is None or line is None:
         return None
     peer = line.config.peer

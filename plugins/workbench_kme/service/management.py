@@ -158,6 +158,7 @@ def line_view(entity: Entity, end: LineEnd) -> views.Line:
         eavesdropper_kind=record.eavesdropper[0],
         eavesdropper_fraction=record.eavesdropper[1] / 1e6,
         open_alarms=len(entity.journal.open_kinds(config.line)),
+        tenant=config.tenant,
     )
 
 

@@ -16,6 +16,12 @@ HELLO_TIMEOUT_S = 2.0
 CALL_TIMEOUT_S = 10.0
 BLOCK_TIMEOUT_S = 120.0
 PREFIX = "/link/v1/"
+OTHER_TENANT = "OTHER_TENANT"
+
+
+def address_of(line: str, tenant: str) -> str:
+    """A line as every call between its KMEs names it: with the tag of its tenant."""
+    return f"{line}@{tenant}" if tenant else line
 
 
 class PeerRefused(PeerError):
@@ -34,7 +40,8 @@ class PeerLink:
     """Calls for one line."""
 
     def __init__(self, line: LineConfig, certificate: bytes, private_key: bytes) -> None:
-        self._line, self._kme = line.line, line.peer.kme
+        self._kme = line.peer.kme
+        self._path = f"{PREFIX}{address_of(line.line, line.tenant)}/"
         peer = line.peer
 
         def context() -> ssl.SSLContext:
@@ -49,7 +56,7 @@ class PeerLink:
 
         Raises PeerUnavailable (details["sent"]: "no" when it is certain that nothing arrived), PeerRefused, PeerError.
         """
-        reply = self._caller.call("POST", f"{PREFIX}{self._line}/{verb}", canonical.format(body), timeout_s=timeout_s)
+        reply = self._caller.call("POST", f"{self._path}{verb}", canonical.format(body), timeout_s=timeout_s)
         try:
             value = canonical.parse_object(reply.body)
         except VerificationError as error:

@@ -18,7 +18,7 @@ from workbench_kme.service.applications import (
 from workbench_kme.service.asking import Body, Handler, Query
 from workbench_kme.service.entity import Entity
 
-_MEMBERS = ("application", "certificate", "line", "per_hour", "burst", "most_reserved", "priority", "act")
+_MEMBERS = ("application", "certificate", "line", "tenant", "per_hour", "burst", "most_reserved", "priority", "act")
 
 
 def _applications(entity: Entity, _path: tuple[str, ...], query: Query, _body: Body) -> dict[str, Any]:
@@ -69,6 +69,7 @@ def _wanted(body: Body) -> tuple[Application, bytes, str]:
         application=asking.text(body, "application"),
         fingerprint="",
         line=asking.text(body, "line"),
+        tenant=asking.text(body, "tenant"),
         per_hour=asking.whole(body, "per_hour", 0, MOST_PER_HOUR),
         burst=asking.whole(body, "burst", 1, MOST_KEYS),
         most_reserved=asking.whole(body, "most_reserved", 0, MOST_KEYS),
@@ -85,6 +86,7 @@ def _view(entity: Entity, one: Application) -> views.Application:
         application=one.application,
         fingerprint=one.fingerprint,
         line=one.line,
+        tenant=one.tenant,
         per_hour=one.per_hour,
         burst=one.burst,
         most_reserved=one.most_reserved,

@@ -44,7 +44,8 @@ class LinePlan:
     """A line to be made. sender, receiver: site ids. options: of the source, the same at both ends.
 
     end_options: what one end's source needs besides, by site (the device of `device-014`). saes: by site, those that this
-    line leads to, by default all of the site: of several lines between two sites each has its own.
+    line leads to, by default all of the site: of several lines between two sites each has its own. tenant: the line's tag,
+    which its SAEs get too.
     """
 
     line: str
@@ -59,6 +60,7 @@ class LinePlan:
     low_water: int = 128
     policy: str = "hybrid-required"
     saes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def make_sites(
                 for plan in own
             ),
             self_test_hours=self_test_hours,
+            tenants=_tenants(name, own, taken[name]),
         )
         kept = SiteSecrets(
             tls_key=kmes[name].private_key_pem,
@@ -229,7 +232,16 @@ def _line(
             fingerprint=certificates.describe(kmes[peer].certificate_pem).fingerprint,
             saes=tuple(plan.saes.get(peer, saes[peer])),
         ),
+        tenant=plan.tenant,
     )
+
+
+def _tenants(site: str, plans: Sequence[LinePlan], saes: Sequence[str]) -> dict[str, str]:
+    """SAE -> tag of the lines it is for; an SAE has one. Raises ValueError where its lines have several."""
+    found = {sae: {plan.tenant for plan in plans if sae in plan.saes.get(site, saes)} for sae in saes}
+    if any(len(tags) > 1 for tags in found.values()):
+        raise ValueError("an SAE belongs to one tenant: lines of several have SAEs of their own")
+    return {sae: tag for sae, tags in found.items() for tag in tags if tag}
 
 
 def _make_clients(place: Path, site: str, saes: Sequence[str], authority: KeyAndCertificate, now: datetime) -> str:

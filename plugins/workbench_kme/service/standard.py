@@ -77,6 +77,7 @@ class DeliveredKey:
     provenance: str
     source: str
     line: str
+    tenant: str = ""
 
 
 def bad(parameter: str, expected: str) -> Refusal:
@@ -180,9 +181,9 @@ def refuse_query(query: Sequence[tuple[str, str]]) -> None:
     _query(query, set())
 
 
-def format_container(keys: Sequence[DeliveredKey], *, policy: str, line: str, passed_over: bool = False) -> bytes:
+def format_container(keys: Sequence[DeliveredKey], *, policy: str, line: str, tenant: str = "", passed_over: bool = False) -> bytes:
     """The key container. The buffer holds key values: it is sent and forgotten."""
-    container: dict[str, Any] = {"v": 1, "policy": policy, "line": line}
+    container: dict[str, Any] = {"v": 1, "policy": policy, "line": line, "tenant": tenant}
     if passed_over:
         container["message"] = OPTIONAL_PASSED_OVER
     return format_json(
@@ -207,6 +208,7 @@ def provenance_of(key: DeliveredKey) -> dict[str, Any]:
         "origin": key.provenance,
         "source": key.source,
         "line": key.line,
+        "tenant": key.tenant,
         "block": key.block,
         "quantum": key.provenance == "device-014",
         "note": _NOTES[key.provenance],

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 V = TypeVar("V")
 
-LINE_STATES = ("making", "full", "paused", "alarm", "peer-unreachable", "out-of-step", "waiting", "disabled")
+LINE_STATES = ("making", "full", "paused", "alarm", "other-tenant", "peer-unreachable", "out-of-step", "waiting", "disabled")
 ALARM_KINDS = (
     "qber-drift",
     "rate-collapse",
@@ -20,6 +20,7 @@ ALARM_KINDS = (
     "qber-limit",
     "verification",
     "peer-unreachable",
+    "other-tenant",
     "out-of-step",
     "restored-copy",
     "low-stock",
@@ -49,7 +50,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line as this end sees it. stock: state of a key -> how many; available: what an SAE of this site can get."""
+    """One line as this end sees it. stock: state of a key -> how many; available: what an SAE of this site can get; tenant: its tag."""
 
     line: str
     role: str
@@ -79,6 +80,7 @@ class Line:
     eavesdropper_kind: str
     eavesdropper_fraction: float
     open_alarms: int
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class Application:
     left: int
     reserved: int
     known_there: bool
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

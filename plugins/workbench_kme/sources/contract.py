@@ -32,6 +32,7 @@ class SourceContext:
     seed: bytes = field(repr=False)
     was_used: Callable[[str], bool]
     use_once: Callable[[str], bool]
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

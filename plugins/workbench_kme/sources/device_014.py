@@ -91,8 +91,8 @@ class Device014:
         """This end of a block: the sender takes keys and names them, the receiver fetches them."""
         peer = str(self._context.options["peer_sae"])
         if self._context.is_sender:
-            return _Taking(self._client, peer, self._batch, task.block)
-        return _Fetching(self._client, peer, self._batch, task.block)
+            return _Taking(self._client, peer, self._batch, task.block, self._context.tenant)
+        return _Fetching(self._client, peer, self._batch, task.block, self._context.tenant)
 
     def keys_stored(self, block: int) -> None:
         """The device has forgotten them already."""
@@ -105,8 +105,8 @@ class Device014:
 class _Taking:
     """Sender: takes keys, names them, compares the check."""
 
-    def __init__(self, client: Ets014Client, peer: str, batch: int, block: int) -> None:
-        self._client, self._peer, self._batch, self._block = client, peer, batch, block
+    def __init__(self, client: Ets014Client, peer: str, batch: int, block: int, tenant: str) -> None:
+        self._client, self._peer, self._batch, self._block, self._tenant = client, peer, batch, block, tenant
         self._keys = b""
         self.result: BlockResult | None = None
 
@@ -116,7 +116,7 @@ class _Taking:
             keys = self._client.get_keys(self._peer, number=self._batch)
         except KeyUnavailable as error:
             raise SourceWaiting("the device has no keys now") from error
-        if not are_from_a_device(keys):
+        if not are_from_a_device(keys, self._tenant):
             # Without a key of this end the other one makes none of the block either.
             self.result = outcome(self._block, b"", "message-refused")
             return []
@@ -136,8 +136,8 @@ class _Taking:
 class _Fetching:
     """Receiver: fetches what was named, sends its check, waits for the verdict."""
 
-    def __init__(self, client: Ets014Client, peer: str, batch: int, block: int) -> None:
-        self._client, self._peer, self._batch, self._block = client, peer, batch, block
+    def __init__(self, client: Ets014Client, peer: str, batch: int, block: int, tenant: str) -> None:
+        self._client, self._peer, self._batch, self._block, self._tenant = client, peer, batch, block, tenant
         self._keys = b""
         self.result: BlockResult | None = None
 
@@ -158,7 +158,7 @@ class _Fetching:
             if not isinstance(named, list) or not 1 <= len(named) <= self._batch:
                 raise ValueError("no ids")
             keys = self._client.get_keys_by_id(self._peer, [str(one) for one in named])
-            if not are_from_a_device(keys):
+            if not are_from_a_device(keys, self._tenant):
                 raise ValueError("keys of another origin")
         except (ValueError, WorkbenchError):
             self.result = outcome(self._block, b"", "message-refused")
@@ -170,8 +170,8 @@ class _Fetching:
         return [format_message("device-check", check=check(self._keys, self._block))]
 
 
-def are_from_a_device(keys: Iterable[ReceivedKey]) -> bool:
-    """Whether nothing that was said of these keys, or of the container they came in, calls them anything else.
+def are_from_a_device(keys: Iterable[ReceivedKey], tenant: str = "") -> bool:
+    """Whether nothing that was said of these keys, or of the container they came in, calls them anything else or another tenant's.
 
     Saying nothing is in order: a device of another make knows no such statement. A statement that cannot be read, an
     origin other than `device-014` and a `quantum` other than true are not.
@@ -184,8 +184,9 @@ def are_from_a_device(keys: Iterable[ReceivedKey]) -> bool:
                 not isinstance(stated, Mapping)
                 or stated.get("origin") != Device014.provenance
                 or stated.get("quantum", True) is not True
+                or stated.get("tenant", tenant) != tenant
             ):
-                _log.warning("the KME behind this line says that its keys are no device's: the batch is refused")
+                _log.warning("the KME behind this line says that its keys are no device's, or another tenant's: the batch is refused")
                 return False
     return True
 

@@ -60,8 +60,10 @@ def verdict(status: Reply, line: Reply | None, lang: formats.Lang) -> Verdict:
     if line["held_ms"]:
         asked = any(one["act"] == "resume" and one["state"] == "OPEN" and one["line"] == line["line"] for one in status["proposals"])
         return Verdict("pending", "held", "held_asked" if asked else "held", "LINE_STOPPED", told)
-    if line["state"] in ("peer-unreachable", "out-of-step"):
+    if line["state"] in ("other-tenant", "peer-unreachable", "out-of-step"):
         return Verdict("failed", line["state"], line["state"], "", told)
+    if line["tenant"] != line["partner_tenant"]:
+        return Verdict("refused", "tenant", "tenant", "TENANT_DIFFERS", told)
     if not line["counts"]:
         return Verdict("refused", "not_counting", "not_counting", "PROVENANCE_REFUSED", told)
     if line["policy"] == "pqc-only":
@@ -93,8 +95,9 @@ def diagram(status: Reply, line: Reply, t: Translate, lang: formats.Lang, *, own
     km = t("diagram.km", km=f"{line['length_km']:g}") if line["length_km"] >= 0 else ""
     quantum = t("diagram.simulated" if simulated else "diagram.quantum" if line["provenance"] == "device-014" else "diagram.imported", km=km)
     clock = t("diagram.clock", mhz=f"{line['clock_hz'] / 1e6:g}") if line["clock_hz"] > 0 else ""
-    mine = [t("diagram.kme", kme=status["kme"]), t(f"diagram.{line['role']}", clock=clock)]
-    theirs = [t("diagram.kme", kme=line["peer_kme"]), t("diagram.receiver" if line["role"] == "sender" else "diagram.sender", clock="")]
+    tag = t("diagram.tenant", tag=line["tenant"] or t("tenant.none"))
+    mine = [t("diagram.kme", kme=status["kme"]), t(f"diagram.{line['role']}", clock=clock), tag]
+    theirs = [t("diagram.kme", kme=line["peer_kme"]), t("diagram.receiver" if line["role"] == "sender" else "diagram.sender", clock=""), tag]
     share = formats.share(line["eavesdropper_fraction"], 0, lang)
     return {
         "left": {"name": own, "rows": mine}, "right": {"name": other, "rows": theirs},

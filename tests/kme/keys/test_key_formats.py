@@ -48,6 +48,8 @@ def test_a_value_wrapped_with_aes_has_the_bytes_of_the_document() -> None:
 def test_the_check_of_a_block_and_the_ids_are_those_of_the_document() -> None:
     assert Line("line-1", "KME-A", "KME-B", "KME-B").namespace == NAMESPACE
     assert key_id(NAMESPACE, 5, 3) == uuid5(NAMESPACE, "5/3")
+    tagged = Line("line-1", "KME-A", "KME-B", "KME-B", tenant="desk-7").namespace
+    assert tagged == uuid5(UUID("6960b6a7-35ce-4301-9ac5-b073aa8cb494"), "line-1\nKME-A\nKME-B\ndesk-7")
     assert mix_of(bytes.fromhex("01020304") + bytes(12)) == 0x01020304
     value = VALUE * 3
     context = NAMESPACE.bytes + (5).to_bytes(8, "big") + (3).to_bytes(4, "big") + b"\x01"

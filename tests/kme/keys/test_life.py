@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import replace
 from uuid import UUID, uuid5
 
 import pytest
@@ -358,6 +359,20 @@ def test_a_line_keeps_its_ends(ends: TwoEnds) -> None:
         ends.sender.store.register_line(Line(LINE, SENDER, "KME-C", SENDER))
     with pytest.raises(Refused, match="LINE_CHANGED"):
         ends.sender.store.register_line(Line(LINE, SENDER, RECEIVER, RECEIVER))
+
+
+def test_a_line_that_had_keys_keeps_its_tenant_and_another_tenants_keys_have_other_ids(ends: TwoEnds) -> None:
+    store, tagged = ends.sender.store, Line(LINE, SENDER, RECEIVER, SENDER, tenant="desk-7")
+    assert len({one.namespace for one in (tagged, replace(tagged, tenant=""), replace(tagged, tenant="desk"), replace(tagged, name=f"{LINE}-7"))}) == 4
+    store.register_line(tagged)
+    store.register_line(replace(tagged, tenant=""))
+    store.add_block(LINE, 0, Provenance.SIMULATED, bytes(32 * 4))
+    for tenant in ("desk-7", "desk"):
+        with pytest.raises(Refused, match="LINE_CHANGED"):
+            store.register_line(replace(tagged, tenant=tenant))
+    store.register_line(replace(tagged, tenant=""))
+    with pytest.raises(ValueError, match="tag"):
+        replace(tagged, tenant="Desk")
 
 
 def test_a_full_stock_takes_no_block(ends: TwoEnds) -> None:

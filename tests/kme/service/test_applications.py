@@ -64,7 +64,7 @@ class Asked:
 
     def wanted(self, **changes: Any) -> dict[str, Any]:
         made = {
-            "application": NEW, "certificate": self.certificate(NEW).decode(), "line": LINE, "per_hour": 60, "burst": 4, "most_reserved": 0,
+            "application": NEW, "certificate": self.certificate(NEW).decode(), "line": LINE, "tenant": "", "per_hour": 60, "burst": 4, "most_reserved": 0,
             "priority": 1, "act": "E-17",
         }  # fmt: skip
         return {**made, **changes}
@@ -350,7 +350,7 @@ def test_a_change_that_only_the_file_knows_is_told_and_one_that_the_store_refuse
 applications = st.builds(
     Application,
     application=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,10}", fullmatch=True), fingerprint=st.sampled_from(["", "0a" * 32]),
-    line=st.sampled_from(["", "metro"]), per_hour=st.integers(0, 3_600_000_000), burst=st.integers(1, 1_000_000), most_reserved=st.integers(0, 1_000_000),
+    line=st.sampled_from(["", "metro"]), tenant=st.sampled_from(["", "7", "desk-a"]), per_hour=st.integers(0, 3_600_000_000), burst=st.integers(1, 1_000_000), most_reserved=st.integers(0, 1_000_000),
     priority=st.integers(0, 3), state=st.sampled_from([REGISTERED, WITHDRAWN]), since_ms=st.integers(0, 2**53 - 1),
 )  # fmt: skip
 
@@ -362,7 +362,7 @@ def test_a_list_is_read_back_as_it_was_written(found: list[Application], number:
 
 
 def test_every_change_of_one_byte_of_the_file_is_found() -> None:
-    data = format_list(3, [Application("app-a", "0a" * 32, "metro", 60, 4, 2, 1, REGISTERED, 17)])
+    data = format_list(3, [Application("app-a", "0a" * 32, "metro", "", 60, 4, 2, 1, REGISTERED, 17)])
     for place in range(len(data)):
         for other in (data[place] ^ 1, data[place] ^ 0x80):
             with pytest.raises(ValueError):

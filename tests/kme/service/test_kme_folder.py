@@ -65,6 +65,9 @@ def test_every_member_of_a_configuration_is_needed_and_no_other_is_taken(sites: 
             kept = where.pop(name)
             if name == "self_test_hours":  # a folder of before has none
                 assert site_config.parse_config(canonical.format(value)).self_test_hours == 24
+            elif name in ("tenants", "tenant"):
+                read = site_config.parse_config(canonical.format(value))
+                assert (read.tenants, read.lines[0].tenant) == ({}, "")
             else:
                 with pytest.raises(ValueError, match=r"."):
                     site_config.parse_config(canonical.format(value))

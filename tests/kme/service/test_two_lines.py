@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,13 @@ PLANS = [
 
 
 class Sites:
-    def __init__(self, folder: Path) -> None:
-        self.folders = {name: one.folder for name, one in make_sites(folder, PLANS, now=datetime.now(UTC), saes=SAES).items()}
+    def __init__(self, folder: Path, plans: Sequence[LinePlan] = PLANS, *, before_start: Callable[[Mapping[str, Path]], None] = lambda folders: None) -> None:
+        self.folders = {name: one.folder for name, one in make_sites(folder, plans, now=datetime.now(UTC), saes=SAES).items()}
+        before_start(self.folders)
+        self.open()
+
+    def open(self) -> None:
         self.sender, self.receiver = (Entity(self.folders[name], "") for name in (SENDER, RECEIVER))
-        self.cut = ""
         for one, other in ((self.sender, self.receiver), (self.receiver, self.sender)):
             wire = Wire(one, other)
             wire.between = self.between
