@@ -68,7 +68,7 @@ window.gallery = { models, all, theme, lang, loaded };
 document.documentElement.dataset.ready = "yes";
 </script></body></html>
 """
-_WIDE = {"AnswerStrip", "Stepper", "PhaseList", "Lanes", "KeyNumbers", "RuleBuilder", "LineDiagram", "LineChart", "KeyLife"}
+_WIDE = {"AnswerStrip", "CostCurve", "Stepper", "PhaseList", "Lanes", "KeyNumbers", "RuleBuilder", "LineDiagram", "LineChart", "KeyLife"}
 
 
 def page(shown: Sequence[Sample] | None = None) -> str:
