@@ -12,6 +12,7 @@ from workbench.contracts import (
     Host,
     LetterKind,
     Migration,
+    SessionKeys,
     Setting,
     view_at,
 )
@@ -33,6 +34,7 @@ from workbench_qkd import (
     conversing,
     health,
     operations,
+    outside,
     restoring,
     schema,
     tenants,
@@ -72,7 +74,14 @@ def workbench_settings() -> Sequence[Setting]:
 
 @hookimpl
 def workbench_background(host: Host) -> Sequence[BackgroundWork]:
-    return [ChannelService(host), charging.ChargeKeeper(host)]
+    return [ChannelService(host), charging.ChargeKeeper(host), outside.OutsideSessions(host)]
+
+
+@hookimpl
+def workbench_session_keys(host: Host) -> Sequence[SessionKeys]:
+    """Of lines, for sessions with a sandbox: the one that the node has among its background work."""
+    found = outside.keys_of(host)
+    return [found] if found is not None else []
 
 
 @hookimpl
