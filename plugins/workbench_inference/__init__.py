@@ -36,7 +36,9 @@ def workbench_settings() -> Sequence[Setting]:
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
     """Each area of the plugin adds its own, through `roles`."""
-    return ()
+    from workbench_inference.operations_documents import DOCUMENT_OPERATIONS
+
+    return DOCUMENT_OPERATIONS
 
 
 @hookimpl

@@ -1,0 +1,136 @@
+"""Documents into the institution's vault: a file through its connector, or the synthetic corpus of a seed; one entry a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Final
+
+from workbench.contracts import Host, Transaction
+from workbench.contracts.inference import DocumentConnector, ReadDocuments, ReadLimits, RejectedItem
+from workbench.crypto import sm3
+from workbench.domain.documents import DOCUMENT_CLASSES, DOCUMENT_KINDS, SourceDocument
+from workbench.errors import InvalidRequest, Refused
+from workbench_inference.documents import synthetic
+from workbench_inference.documents.connectors.reading import FILE_BYTES, REJECTS
+from workbench_inference.documents.corpus_store import add_document, text_digest
+from workbench_inference.policy.redaction import KnownNames, redact
+
+_PERSONAL: Final = frozenset({"phone", "id", "card"})
+"""What makes any document one about a person; an issuer's own address or mailbox does not."""
+_VERSIONS: Final = 99
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """taken: new documents or versions; same: had before, unchanged; redacted: customers' questions in which something was replaced."""
+
+    kind: str
+    taken: int
+    same: int
+    redacted: int
+    rejects: tuple[RejectedItem, ...]
+
+
+def read_file(connectors: Iterable[DocumentConnector], content: bytes, *, name: str, kind: str, source: str, time_ms: int, limits: ReadLimits) -> ReadDocuments:
+    """The documents of a file, by the connector of its suffix. Raises InvalidRequest; the file's name is said, nothing of its content."""
+    suffix = PurePath(name).suffix.lower()
+    known = {of: one for one in connectors for of in one.suffixes}
+    if suffix not in known:
+        shown = "、".join(sorted(known))
+        raise InvalidRequest(f"不支持该后缀，支持：{shown}", f"this suffix is not supported; supported are: {', '.join(sorted(known))}", code="FILE_KIND")
+    if kind not in DOCUMENT_KINDS:
+        raise InvalidRequest(f"资料种类只能是 {'、'.join(DOCUMENT_KINDS)}", f"the kind is one of {', '.join(DOCUMENT_KINDS)}", code="DOCUMENT_KIND")
+    if len(content) > FILE_BYTES:
+        raise InvalidRequest(f"文件超过 {FILE_BYTES >> 20} MiB", f"the file has more than {FILE_BYTES >> 20} MiB", code="FILE_TOO_LARGE")
+    return known[suffix].read(content, kind=kind, name=name, source=source, time_ms=time_ms, limits=limits)
+
+
+def import_found(
+    host: Host, found: ReadDocuments, *, kind: str, klass: str, file_digest: str, actor: str, source: str, known: KnownNames, is_synthetic: bool,
+    progress: Progress,
+) -> Imported:  # fmt: skip
+    """Write what a connector found, all in one transaction with its entry.
+
+    klass: the least class of each. is_synthetic: somebody who may say so states that the file is. Customers' questions are kept
+    redacted; any other document with a person's number in it is rejected. Raises Refused DOCUMENTS_NONE where nothing is left.
+    """
+    documents: list[SourceDocument] = []
+    rejects = list(found.rejects)
+    redacted = 0
+    for place, document in enumerate(found.documents):
+        progress(place, len(found.documents))
+        clean = redact(document.text, known)
+        if clean.left or (document.kind != "question" and any(tile.kind in _PERSONAL for tile in clean.tiles)):
+            zh, en = REJECTS["PERSONAL_DATA"]
+            rejects.append(RejectedItem(place + 1, "PERSONAL_DATA", zh, en))
+            continue
+        if document.kind == "question" and clean.tiles:
+            document = replace(document, text=clean.text, title=redact(document.title, known).text[:512], fields={})
+            redacted += 1
+        documents.append(replace(document, klass=max(klass, document.klass, key=DOCUMENT_CLASSES.index), synthetic=is_synthetic))
+    if not documents:
+        raise Refused(
+            "文件中没有一份资料可以导入", "no document of the file could be taken", code="DOCUMENTS_NONE",
+            details={"rejected": str(len(rejects)), "reasons": " ".join(sorted({one.code for one in rejects}))},
+        )  # fmt: skip
+    taken = _write(host, {kind: documents}, file_digest=file_digest, rejected=len(rejects), klass=klass, source=source, actor=actor)
+    progress(len(found.documents), len(found.documents))
+    return Imported(kind, taken[kind], len(documents) - taken[kind], redacted, tuple(rejects))
+
+
+def import_synthetic(host: Host, seed: int, *, actor: str, progress: Progress, sizes: Mapping[str, int] | None = None) -> list[Imported]:
+    """The synthetic corpus of a seed, one entry for each kind. sizes: as `synthetic.make` takes them, for a smaller one."""
+    made = synthetic.make(seed, **(sizes or {}))
+    progress(0, len(made.documents))
+    by_kind = {kind: [one for one in made.documents if one.kind == kind] for kind in DOCUMENT_KINDS}
+    named = f"synthetic corpus, seed {seed}"
+    taken = _write(host, by_kind, file_digest=sm3.digest(named.encode()).hex(), rejected=0, klass="", source=named, actor=actor)
+    progress(len(made.documents), len(made.documents))
+    return [Imported(kind, taken[kind], len(documents) - taken[kind], 0, ()) for kind, documents in by_kind.items() if documents]
+
+
+def _write(
+    host: Host, by_kind: Mapping[str, Sequence[SourceDocument]], *, file_digest: str, rejected: int, klass: str, source: str, actor: str
+) -> dict[str, int]:
+    """How many were new, by kind."""
+
+    def change(tx: Transaction) -> dict[str, int]:
+        taken = dict.fromkeys(by_kind, 0)
+        for kind, documents in by_kind.items():
+            if not documents:
+                continue
+            for document in documents:
+                fresh = _fresh(tx, document)
+                if fresh is not None:
+                    add_document(host, tx, fresh)
+                    taken[kind] += 1
+            highest = max((one.klass for one in documents), key=DOCUMENT_CLASSES.index)
+            values = {
+                "kind": kind, "file": file_digest, "rows": str(taken[kind]), "rejected": str(rejected), "class": klass or highest, "source": source[:200],
+            }  # fmt: skip
+            host.evidence.append(tx, "inference.documents_imported", values, actor=actor)
+        return taken
+
+    return host.store.write(change, timeout_s=300.0)
+
+
+def _fresh(tx: Transaction, document: SourceDocument) -> SourceDocument | None:
+    """The document under a version that is free; None where the same text is there already under this name."""
+    rows = tx.execute("SELECT version, sm3, removed_ms FROM inference_document WHERE document = ?", (document.document,)).fetchall()
+    digest = text_digest(document)
+    if any(row[1] == digest and not row[2] for row in rows):
+        return None
+    versions = {row[0] for row in rows}
+    if document.version not in versions:
+        return document
+    for number in range(2, _VERSIONS + 1):
+        version = f"{document.version[:28]}.{number}"
+        if version not in versions:
+            return replace(document, version=version)
+    raise Refused(
+        f"资料 {document.document} 同一时间的版本过多", f"document {document.document} has too many versions of one time", code="DOCUMENT_VERSIONS"
+    )
