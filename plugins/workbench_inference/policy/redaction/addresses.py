@@ -7,6 +7,7 @@ A single part is none: `上海市`, `3 号线`, `南京路` and `2 号方案` st
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +15,14 @@ from workbench_inference.policy.redaction.folding import CHINESE_DIGITS, Meter
 from workbench_inference.policy.redaction.numbers import Found
 
 LONGEST: Final = 120
-_NAME: Final = 12
-"""Most characters of one name, such as 呼伦贝尔 or 张江高科技园."""
+_NAME: Final = 12  # most characters of one name, such as 张江高科技园
+
+
+def _by_first(*words: str) -> dict[str, tuple[str, ...]]:
+    """Words by their first character, the longest first."""
+    return {first: tuple(sorted((one for one in words if one[0] == first), key=len, reverse=True)) for first in {one[0] for one in words}}
+
+
 
 _ADMIN: Final = ("特别行政区", "自治区", "自治州", "自治县", "自治旗", "地区", "新区", "林区", "开发区", "街道", "省", "市", "区", "县", "州", "盟", "旗", "镇", "乡", "苏木")
 _LEVEL: Final = {"省": 1, "自治区": 1, "特别行政区": 1, "市": 2, "自治州": 2, "地区": 2, "盟": 2, "州": 2, "区": 3, "县": 3, "新区": 3, "林区": 3, "开发区": 3, "自治县": 3, "旗": 3, "自治旗": 3, "街道": 4, "镇": 4, "乡": 4, "苏木": 4}
@@ -34,6 +41,10 @@ _CITIES: Final = (
     "沈阳", "大连", "长春", "哈尔滨", "石家庄", "太原", "佛山", "东莞", "珠海", "中山", "惠州", "南通", "徐州", "扬州", "镇江", "盐城", "芜湖", "洛阳", "香港", "澳门",
 )  # fmt: skip
 _STARTS: Final = _PROVINCES + _CITIES
+_STARTS_BY_FIRST: Final = _by_first(*_STARTS)
+_NAMED: Final = _by_first(*_ADMIN, *_ROAD, *_PLACE)
+_UNITS: Final = _by_first(*_UNIT)
+_LONGER: Final = _by_first("路", "街", "大道", "道", "巷", "小区", "花园", "苑", "新村", "公寓", "大厦", "广场", "镇", "乡", "村", "区", "县", "市")
 _STOPS: Final = frozenset("在到是为于住址寄送从往给的了和与及或请我你他她您它家这那至去把将由被让向跟有自按去来回成")
 _NO_START: Final = frozenset("住在到寄送我你他她它是的了请您或与及但并且也就都还")
 _NO_ROAD: Final = ("思路", "线路", "一路", "出路", "套路", "道路", "网路", "铁路", "公路", "电路", "回路", "通路", "后路", "退路", "门路", "半路", "走路", "路路", "带路", "这条", "一条", "两条", "三条", "哪里", "这里", "那里", "心里", "手里", "家里", "里里", "夜里", "公里", "海里", "英里", "店里", "圈里", "屋里", "群里", "户里", "页里", "表里", "单里", "账里", "票里", "月里", "年里", "天里", "款里", "金里", "告里", "报里", "件里", "本里", "条里", "手里", "里", "渠道", "频道", "通道", "报道", "味道", "知道", "轨道", "隧道", "管道", "人道", "街道", "赛道", "力道", "厚道", "公道", "一道", "难道", "条", "坊", "第一条", "道")  # fmt: skip
@@ -95,9 +106,9 @@ def _address(text: str, anchor: int, reach: int, meter: Meter) -> Found | None:
 
 def _anchor(text: str, anchor: int, reach: int, meter: Meter) -> _Part | None:
     """The first part of an address: a province or city by name, or a name before a word for a place."""
-    for name in _STARTS:
+    for name in _STARTS_BY_FIRST.get(text[anchor], ()):
+        meter.count += 1
         if text.startswith(name, anchor):
-            meter.count += 1
             end = anchor + len(name)
             for word in ("特别行政区", "壮族自治区", "回族自治区", "维吾尔自治区", "自治区", "省", "市"):
                 if text.startswith(word, end):
@@ -107,7 +118,7 @@ def _anchor(text: str, anchor: int, reach: int, meter: Meter) -> _Part | None:
                 break  # 南京西路 is a road
             return _Part("admin", "市", anchor, end)
     meter.count += 1
-    word = _word_at(text, anchor, _ROAD + _PLACE + _ADMIN)
+    word = _word_at(text, anchor, _NAMED)
     if not word:
         return _number(text, anchor, meter, first=True)
     start = _name_before(text, anchor, reach, meter)
@@ -152,9 +163,9 @@ def _named(text: str, place: int, meter: Meter) -> _Part | None:
             return None
         if character in "的了是，":
             return None
-        word = _word_at(text, at, _ADMIN + _ROAD + _PLACE) if at > place else ""
+        word = _word_at(text, at, _NAMED) if at > place else ""
         if word:
-            longer = _word_at(text, at + len(word), ("路", "街", "大道", "道", "巷", "小区", "花园", "苑", "新村", "公寓", "大厦", "广场", "镇", "乡", "村", "区", "县", "市"))
+            longer = _word_at(text, at + len(word), _LONGER)
             if longer and len(word) == 1 and at + 1 - place < 4 and word in ("城", "园", "庄", "村", "区", "州", "里", "府", "营", "街", "路", "市"):
                 at += 1
                 continue
@@ -184,7 +195,7 @@ def _number(text: str, place: int, meter: Meter, *, first: bool) -> _Part | None
     blank = at
     while blank < len(text) and blank < at + 1 and text[blank] == " ":
         blank += 1
-    unit = _word_at(text, blank, _UNIT)
+    unit = _word_at(text, blank, _UNITS)
     if unit:
         behind = blank + len(unit)
         if unit == "号" and text.startswith(_AFTER_NUMBER, behind):
@@ -223,7 +234,7 @@ def _name_before(text: str, anchor: int, reach: int, meter: Meter) -> int | None
     # The name of a province or city within the name begins it.
     for at in range(start + 1, anchor):
         meter.count += 1
-        if text.startswith(_STARTS, at) and not text.startswith(tuple(one + "路" for one in ("南京", "北京", "上海", "西安")), at):
+        if text[at] in _STARTS_BY_FIRST and text.startswith(_STARTS, at) and text[at + 2 : at + 3] != "路":
             start = at
             break
     return start if anchor - start >= 1 and start < anchor else None
@@ -266,13 +277,12 @@ def _digits_behind(text: str, place: int) -> bool:
     return place < len(text) and _is_number(text[place])
 
 
-def _word_at(text: str, place: int, words: tuple[str, ...]) -> str:
+def _word_at(text: str, place: int, words: Mapping[str, tuple[str, ...]]) -> str:
     """The longest of these words that stands at `place`, "" for none."""
-    best = ""
-    for word in words:
-        if len(word) > len(best) and text.startswith(word, place):
-            best = word
-    return best
+    for word in words.get(text[place : place + 1], ()):
+        if text.startswith(word, place):
+            return word
+    return ""
 
 
 def _is_number(character: str) -> bool:
