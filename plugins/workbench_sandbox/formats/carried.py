@@ -73,7 +73,12 @@ class Probed:
 
 def ends_root(ends: Sequence[bytes]) -> str:
     """What `answers.signed` says of these ends' JSON, in order."""
-    return reading.root(reading.digest(one) for one in ends)
+    return root_of([reading.digest(one) for one in ends])
+
+
+def root_of(digests: Sequence[str]) -> str:
+    """The same from the SM3 of each end's JSON, hexadecimal."""
+    return reading.root(digests)
 
 
 def format_signed(value: AnswersSigned) -> bytes:
