@@ -1,0 +1,244 @@
+"""Engine `openai_http`: drafts of an OpenAI-compatible server (vLLM, Ray Serve, KServe, others), over descriptors handed in.
+
+It never opens a connection: whoever starts the sandbox connects, before the filter or by handing over further descriptors,
+because a cancelled answer closes the one it used, which is how such servers stop working on it. Always streamed upstream:
+behind a router a request that is not streamed is not cancelled [docs/sandbox-design.md section 4].
+
+The image's file `upstream.json`: `{"v":1,"host","path","model","tls","ca"}`; host for the Host header and the certificate, path
+such as "/v1", ca: PEM of who signed the certificate, "" without TLS. The key comes with a descriptor and is in no image.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from workbench_sandbox.corpus.types import Sources
+from workbench_sandbox.engines.contract import EngineFailed, Stop
+from workbench_sandbox.engines.drafting import Message, answered
+from workbench_sandbox.engines.http_stream import LOOK_S, Broken, Exchange, Head, Stopped, events
+from workbench_sandbox.formats.asking import Ask, Open, Record
+
+CONFIGURATION: Final = "upstream.json"
+VERSION: Final = "1"
+_VISIBLE: Final = re.compile(r"[!-~]{0,4096}")
+_MEMBERS: Final = {"v", "host", "path", "model", "tls", "ca"}
+_BUSY: Final = frozenset({429, 503})
+_WAIT_S: Final = 3.0
+"""The longest that a Retry-After is waited for; a longer one is `ENGINE_BUSY` at once."""
+
+_END_S: Final = 1.0
+"""How long the end of a body may take after the stream's own end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What the last answer was upstream, for meters and health; no text.
+
+    status: HTTP; 0 where none came. request: id that the server gave, "" none. tokens_in, tokens_out: its usage, -1 where it
+    sent none. pieces: of text that came, our own count. finish: its reason, "" where it broke off. retry_after_s: as asked for.
+    """
+
+    status: int = 0
+    request: str = ""
+    tokens_in: int = -1
+    tokens_out: int = -1
+    pieces: int = 0
+    finish: str = ""
+    retry_after_s: float = 0.0
+    was_stopped: bool = False
+
+
+class OpenAIHttp:
+    """`AnswerEngine` of kind `upstream`. One answer at a time."""
+
+    name = "openai_http"
+    kind = "upstream"
+    version = VERSION
+    place = "behind"
+
+    def __init__(self, *, silence_s: float = 30.0) -> None:
+        self._silence_s = silence_s
+        self._host, self._path, self._model = "localhost", "/v1", ""
+        self._tls: ssl.SSLContext | None = None
+        self._handed: deque[tuple[socket.socket, str]] = deque()
+        self._exchange: tuple[Exchange, str] | None = None
+        self.last = Upstream()
+
+    def load(self, weights: Mapping[str, Path], *, threads: int) -> None:
+        """Read where and what to ask; certificates are read here too. ValueError for another file."""
+        del threads
+        for path, file in weights.items():
+            if path.rsplit("/", 1)[-1] == CONFIGURATION:
+                self.configure(json.loads(file.read_text("utf-8")))
+        self.version = f"{VERSION}+{self._model}"[:32] if self._model else VERSION
+
+    def configure(self, wanted: Any) -> None:  # Any: JSON of a file that the tenant signed, checked here
+        """Take the members of `upstream.json`. ValueError."""
+        if not isinstance(wanted, dict) or set(wanted) != _MEMBERS or wanted["v"] != 1 or not isinstance(wanted["tls"], bool):
+            raise ValueError("upstream.json has other members")
+        host, path, model, ca = (wanted[name] for name in ("host", "path", "model", "ca"))
+        if not all(isinstance(one, str) for one in (host, path, model, ca)) or not all(map(_VISIBLE.fullmatch, (host, path, model))):
+            raise ValueError("a member of upstream.json is no text of visible characters")
+        self._host, self._path, self._model = host, path.rstrip("/"), model
+        self._tls = ssl.create_default_context(cadata=ca or None) if wanted["tls"] else None
+
+    def hand(self, connection: socket.socket, *, key: str = "") -> None:
+        """A connected socket for one or more answers, and the key that the server asks for. ValueError for a key with blanks."""
+        if not _VISIBLE.fullmatch(key):
+            raise ValueError("a key has visible ASCII characters only")
+        self._handed.append((connection, key))
+
+    def answer(self, ask: Ask, sources: Sources, stop: Stop) -> Iterator[Record]:
+        """As the contract. EngineFailed ENGINE_BUSY: no descriptor is left, or the server asks to come again."""
+        opened = Open(self.name, self.kind, self.version, self.place, ask.watermark)
+
+        def drafts(messages: Sequence[Message], told: Stop) -> Iterator[str]:
+            return self._pieces(ask, messages, told)
+
+        return answered(ask, sources, stop, opened, drafts)
+
+    def models(self, stop: Stop) -> list[str]:
+        """Names of the models that the server has now. EngineFailed."""
+        exchange, key = self._connected()
+        try:
+            head = exchange.ask("GET", f"{self._path}/models", self._headers(key, ""), b"", stop)
+            body = b"".join(exchange.body(head, stop))
+            if head.status != 200:
+                raise self._failed(head)
+            return [str(one["id"]) for one in json.loads(body)["data"]]
+        except (Broken, Stopped, ValueError, KeyError, TypeError) as error:
+            raise EngineFailed("ENGINE_FAILED") from error
+
+    def close(self) -> None:
+        if self._exchange is not None:
+            self._exchange[0].close()
+        while self._handed:
+            self._handed.popleft()[0].close()
+
+    def _connected(self) -> tuple[Exchange, str]:
+        if self._exchange is not None and self._exchange[0].is_open:
+            return self._exchange
+        if not self._handed:
+            raise EngineFailed("ENGINE_BUSY")
+        connection, key = self._handed.popleft()
+        try:
+            if self._tls is not None:
+                connection.settimeout(self._silence_s)
+                connection = self._tls.wrap_socket(connection, server_hostname=self._host.partition(":")[0])
+            self._exchange = Exchange(connection, silence_s=self._silence_s), key
+        except OSError as error:  # ssl.SSLError is one
+            connection.close()
+            raise EngineFailed("ENGINE_FAILED") from error
+        return self._exchange
+
+    def _headers(self, key: str, request: str) -> dict[str, str]:
+        headers = {"Host": self._host, "Accept": "text/event-stream", "Content-Type": "application/json", "User-Agent": "evidence-workbench"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        if request:
+            headers["X-Request-Id"] = request
+        return headers
+
+    def _pieces(self, ask: Ask, messages: Sequence[Message], stop: Stop) -> Iterator[str]:
+        self.last = Upstream()
+        wanted = {
+            "model": self._model, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True},
+            "max_tokens": ask.most_tokens, "temperature": 0, "seed": ask.seed,
+        }  # fmt: skip
+        body = json.dumps(wanted, ensure_ascii=False).encode()
+        try:
+            exchange, head = self._accepted(ask, body, stop)
+            yield from self._text(exchange, head, stop)
+        except Stopped:
+            self._note(was_stopped=True)
+        except Broken as error:
+            raise EngineFailed("ENGINE_FAILED") from error
+
+    def _accepted(self, ask: Ask, body: bytes, stop: Stop) -> tuple[Exchange, Head]:
+        """The head of a stream; a server that is busy for a moment is asked again, twice at most."""
+        waited = 0.0
+        for turn in range(3):
+            exchange, head = self._asked(ask, body, stop)
+            self._note(status=head.status, request=head.headers.get("x-request-id", "")[:128])
+            if head.status == 200:
+                return exchange, head
+            for _ in exchange.body(head, stop):  # what it says is not kept: it may repeat the question
+                pass
+            pause = _seconds(head.headers.get("retry-after", ""))
+            self._note(retry_after_s=pause)
+            if head.status not in _BUSY or turn == 2 or not 0 < pause <= _WAIT_S - waited:
+                raise self._failed(head)
+            waited += pause
+            ends = time.monotonic() + pause
+            while time.monotonic() < ends:
+                if stop():
+                    raise Stopped
+                time.sleep(min(LOOK_S, max(0.0, ends - time.monotonic())))
+        raise EngineFailed("ENGINE_BUSY")
+
+    def _asked(self, ask: Ask, body: bytes, stop: Stop) -> tuple[Exchange, Head]:
+        """A connection that served before may have been closed meanwhile: then the next one is asked."""
+        while True:
+            exchange, key = self._connected()
+            try:
+                return exchange, exchange.ask("POST", f"{self._path}/chat/completions", self._headers(key, ask.ask), body, stop)
+            except Broken:
+                if exchange.requests < 2 or not self._handed:
+                    raise
+
+    def _failed(self, head: Head) -> EngineFailed:
+        """401, 403, 404 and the like are for operators, 429 and 503 for whoever asks again."""
+        return EngineFailed("ENGINE_BUSY" if head.status in _BUSY else "ENGINE_FAILED")
+
+    def _text(self, exchange: Exchange, head: Head, stop: Stop) -> Iterator[str]:
+        done = False
+        try:
+            for data in events(exchange.body(head, stop)):
+                if data.strip() == "[DONE]":
+                    done = True  # the body is read to its end, so that the connection serves the next answer
+                    exchange.silence_s = min(_END_S, self._silence_s)
+                elif not done and (piece := self._piece(data)):
+                    self._note(pieces=self.last.pieces + 1)
+                    yield piece
+        except Broken:
+            if not done:
+                raise
+        exchange.silence_s = self._silence_s
+        # A stream without [DONE] is whole only when the model itself said that it had finished.
+        if not done and not self.last.finish:
+            raise Broken("the stream broke off")
+
+    def _piece(self, data: str) -> str:
+        try:
+            event: Any = json.loads(data)
+            if "error" in event:
+                raise Broken("an error in the stream")
+            usage = event.get("usage")
+            if isinstance(usage, dict):
+                self._note(tokens_in=int(usage.get("prompt_tokens", -1)), tokens_out=int(usage.get("completion_tokens", -1)))
+            pieces = []
+            for choice in event.get("choices", ())[:1]:
+                pieces.append(choice.get("delta", {}).get("content") or "")
+                if choice.get("finish_reason"):
+                    self._note(finish=str(choice["finish_reason"])[:32])
+            return "".join(pieces)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise Broken("an event that is none of a chat completion") from error
+
+    def _note(self, **changes: Any) -> None:  # Any: members of Upstream
+        kept = {name: getattr(self.last, name) for name in Upstream.__slots__}
+        self.last = Upstream(**(kept | changes))
+
+
+def _seconds(text: str) -> float:
+    """Of a Retry-After in seconds; 0 for none and for a date, which no server of this kind sends."""
+    return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) else 0.0
