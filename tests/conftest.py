@@ -37,6 +37,7 @@ sys.dont_write_bytecode = False
 
 MAY_BE_SKIPPED = (
     "this account may not mount a small file system",
+    "this kernel",
     "reads the assembler of x86",
     "this processor",
     "this OpenSSL does not know ML-DSA-44",
@@ -48,7 +49,7 @@ _BEGUN = pytest.StashKey[subprocess.Popen[bytes]]()
 
 LIVE = (
     "anchor", "app", "assessment", "browser", "flows", "host", "jupyter", "kme", "mutual_tls", "node", "package", "privacy", "processes",
-    "qkd", "rights", "security",
+    "qkd", "rights", "sandbox", "security",
 )  # fmt: skip
 """Folders whose tests start processes, listen on sockets or wait for threads of a node."""
 

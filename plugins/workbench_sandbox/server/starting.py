@@ -1,0 +1,363 @@
+"""From an image to a spare: everything measured, the record written, the sandbox started, its suite refused.
+
+Document: docs/protocols/sandbox.md sections 3, 7 and 9 (READY).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import queue
+import secrets
+import select
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from workbench.crypto import sm3
+from workbench.errors import Refused, StartRefused
+from workbench_sandbox.formats.evidence import CONTROLS, Control
+from workbench_sandbox.formats.manifest import RUNTIME_IMAGE, Manifest, image_refused
+from workbench_sandbox.formats.relay import sandbox_ended
+from workbench_sandbox.inside import filter as filters
+from workbench_sandbox.inside import worker as worker_module
+from workbench_sandbox.inside.link import RELEASE, Link, LinkClosed, Message, Type
+from workbench_sandbox.server import groups, reaping, runtime, volumes
+from workbench_sandbox.server.bubblewrap import Bubblewrap, BubblewrapRunning, expected_mounts
+from workbench_sandbox.server.contract import Counters
+from workbench_sandbox.server.isolation import PidRecord, StartPlan
+from workbench_sandbox.server.relaying import Relay
+
+READY_S = 120.0
+REQUEST_S = 20.0
+_WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__file__)).name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a server is told, from `server.json` of its folder. server: its name; uid: the user of its sandboxes outside, -1 for the
+    account of the node; volumes: the provider's volumes; shared: what all servers of a provider may use (compiled forms);
+    engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests)."""
+
+    server: str
+    uid: int
+    volumes: str
+    shared: str
+    engines: Mapping[str, runtime.EngineCode] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+
+    def format(self) -> bytes:
+        """As it is written."""
+        engines = {name: {"place": one.place, "modules": list(one.modules), "paths": list(one.paths)} for name, one in self.engines.items()}
+        body = {"server": self.server, "uid": self.uid, "volumes": self.volumes, "shared": self.shared, "engines": engines}
+        return json.dumps({**body, "without": sorted(self.without)}, sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Settings:
+        """Raises ValueError, KeyError, TypeError."""
+        body = json.loads(data)
+        engines = {
+            name: runtime.EngineCode(one["place"], tuple(one["modules"]), tuple(one["paths"])) for name, one in body["engines"].items()
+        }
+        return cls(body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image that was measured in full and can be started. digest: of the filter's program."""
+
+    tenant: str
+    image: str
+    manifest: Manifest
+    bound: runtime.Runtime
+    compiled: Path
+    engine: runtime.EngineCode
+
+
+def engine_code(name: str, settings: Settings) -> runtime.EngineCode:
+    """Where an engine's class is. Raises StartRefused (SANDBOX_RUNTIME)."""
+    if name in settings.engines:
+        return settings.engines[name]
+    for one in entry_points(group="workbench_sandbox.engines"):
+        if one.name == name:
+            modules = tuple(getattr(one.load(), "modules", ()))
+            return runtime.EngineCode(one.value, ("workbench_sandbox.corpus.search", *modules))
+    raise StartRefused(
+        f"本机没有安装引擎 {name}，服务器未就绪；请运维人员安装",
+        f"the engine {name} is not installed on this machine: the server is not made ready; operators install it",
+        code="SANDBOX_RUNTIME",
+    )
+
+
+def prepare(settings: Settings, tenant: str, image: str) -> Prepared:
+    """Measure image and runtime in full. Cost: 3 ns a byte, and what `runtime.survey` costs.
+
+    Raises VerificationError (IMAGE_REFUSED), Refused (IMAGE_ALTERED), StartRefused (SANDBOX_RUNTIME).
+    """
+    manifest = volumes.check_image(Path(settings.volumes), tenant, image)
+    if manifest.runtime == RUNTIME_IMAGE:
+        raise image_refused("it brings its own interpreter, which this version does not start")
+    engine = engine_code(manifest.engine.name, settings)
+    found = runtime.survey(engine)
+    if found.digest != manifest.runtime:
+        raise volumes.image_altered("runtime")
+    volumes.open_for_reading(Path(settings.volumes), tenant, image)
+    return Prepared(tenant, image, manifest, found, compiled(Path(settings.shared), found), engine)
+
+
+def compiled(shared: Path, found: runtime.Runtime) -> Path:
+    """The folder with the compiled forms of this runtime; made once for all servers."""
+    folder = shared / "compiled" / found.digest
+    if not folder.is_dir():
+        draft = folder.with_name(f".{found.digest[:16]}-{secrets.token_hex(4)}")
+        draft.mkdir(parents=True)
+        found.compile(draft)
+        try:
+            draft.rename(folder)
+        except OSError:
+            # Another server was faster: what it made is the same.
+            shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+class Sandbox:
+    """A sandbox that runs, with what goes in and out of it. Made by `start`; from then on safe for threads."""
+
+    def __init__(self, name: str, running: BubblewrapRunning, prepared: Prepared) -> None:
+        self.name, self.running, self.prepared = name, running, prepared
+        self.relay = Relay()
+        self.link = Link(running.channel.fileno())
+        self.started_ms = 0
+        self.leased_ms = 0
+        self.asked_ms = 0
+        self.serial = 0
+        self.filter_digest = ""
+        self.secrets = 0
+        self.cause = ""
+        self._replies: queue.Queue[Message | None] = queue.Queue()
+        self._asking = threading.Lock()
+        self._counted: Mapping[str, Any] = {}
+        self._threads = [
+            threading.Thread(target=one, name=f"{one.__name__} of {name}", daemon=True) for one in (self._read, self._feed)
+        ]
+
+    def begin(self) -> None:
+        """Start to carry messages; once, after the worker said ready."""
+        for one in self._threads:
+            one.start()
+
+    def request(self, kind: Type, body: bytes, wanted: Type, *, secret: bytearray | None = None) -> Message:
+        """Ask the worker and wait for its answer. Raises Refused (the worker's code, SANDBOX_BUSY, SANDBOX_ENDED)."""
+        with self._asking:
+            if self.cause:
+                raise sandbox_ended(self.cause)
+            try:
+                if secret is not None:
+                    self.link.send_secret(kind, secret)
+                else:
+                    self.link.send(kind, body)
+                reply = self._replies.get(timeout=REQUEST_S)
+            except (LinkClosed, queue.Empty):
+                reply = None
+        if reply is None:
+            raise sandbox_ended(self.cause or "sandbox-died")
+        if reply.type is Type.ERROR:
+            code = str(reply.json().get("code", "SANDBOX_REQUEST"))[:60]
+            raise Refused("沙箱不接受该请求", "the sandbox does not take this request", code=code)
+        if reply.type is not wanted:
+            raise sandbox_ended("sandbox-died")
+        return reply
+
+    def tell(self, kind: Type, body: bytes | Mapping[str, Any]) -> None:
+        """Say something that is not answered. Raises Refused (SANDBOX_ENDED)."""
+        try:
+            self.link.send(kind, body)
+        except LinkClosed as error:
+            raise sandbox_ended(self.cause or "sandbox-died") from error
+
+    def counters(self) -> Counters:
+        """What it did."""
+        counted = self._counted
+        asks, tokens_in, tokens_out = (int(counted.get(one, 0)) for one in ("asks", "tokens_in", "tokens_out"))
+        return Counters(
+            asks, tokens_in, tokens_out, self.relay.bytes_in, self.relay.bytes_out, self.started_ms, self.asked_ms,
+            "ended" if self.cause else "live", self.cause,
+        )  # fmt: skip
+
+    def finish(self, *, wait_s: float = 0.5) -> None:
+        """Let the worker end its answers and close its session, as far as it does so in time."""
+        if self.cause:
+            return
+        try:
+            self.link.send(Type.END)
+        except LinkClosed:
+            return
+        ends = time.monotonic() + wait_s
+        while not self.cause and time.monotonic() < ends:
+            time.sleep(0.001)
+
+    def ended(self, cause: str) -> None:
+        """It serves nothing more, for this cause; the first one counts."""
+        self.cause = self.cause or cause
+        self.relay.end()
+        self._replies.put(None)
+
+    def kill(self, cause: str) -> None:
+        """End it and everything that waited for it. Cost: 15 ms."""
+        self.ended(cause)
+        self.relay.close()
+        self.running.kill()
+        for one in self._threads:
+            if one.is_alive():
+                one.join(timeout=1)
+
+    def _read(self) -> None:
+        """The worker's messages."""
+        is_finished = False
+        while True:
+            try:
+                message = self.link.receive()
+            except LinkClosed:
+                break
+            if message.type is Type.FRAME_OUT:
+                if not self.relay.put_out(message.body):
+                    break
+            elif message.type is Type.COUNTERS:
+                self._counted = message.json()
+            elif message.type is Type.END:
+                is_finished = True
+                break
+            else:
+                self._replies.put(message)
+        self.ended(self.cause or ("released" if is_finished else self._why()))
+
+    def _why(self) -> str:
+        """Asked once its channel is closed: the kernel's count may come a moment later."""
+        ends = time.monotonic() + 0.3
+        while self.running.alive() and time.monotonic() < ends:
+            time.sleep(0.005)
+        return self.running.cause()
+
+    def _feed(self) -> None:
+        """The tenant's frames."""
+        while (frame := self.relay.next_in()) is not None:
+            self.asked_ms = worker_module.now_ms()
+            try:
+                self.link.send_secret(Type.FRAME_IN, frame)
+            except LinkClosed:
+                return
+            finally:
+                frame[:] = bytes(len(frame))
+
+    def outside(self) -> tuple[Control, ...]:
+        """All that the launcher can say, in the order of section 7."""
+        found = {one.name: one for one in self.running.seen()}
+        manifest = self.prepared.manifest
+        if "filter" in found and self.filter_digest:
+            found["filter"] = replace(found["filter"], how=f"seccomp {self.filter_digest}")
+        found["image-measured"] = Control("image-measured", "on", f"{len(manifest.files)} files and the runtime", "outside")
+        inside = manifest.engine.place == "inside"
+        found["engine-inside"] = Control("engine-inside", "on" if inside else "off", manifest.engine.place, "outside")
+        return tuple(found[name] for name in CONTROLS if name in found)
+
+
+def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: groups.Hierarchy, *, boot: str, foreign: tuple[str, ...]) -> Sandbox:
+    """A spare of this image. Call from the thread that lives as long as the server does.
+
+    Raises StartRefused (SANDBOX_START), Refused (IMAGE_ALTERED, PROBE_FAILED). What was started then is gone again, or its record
+    is on disk.
+    """
+    name = f"sb-{secrets.token_hex(8)}"
+    run = folder / reaping.RUNS / name
+    run.mkdir(parents=True, mode=0o700)
+    limits = prepared.manifest.limits
+    plan = StartPlan(
+        name, folder, prepared.bound, prepared.compiled, volumes.image_folder(Path(settings.volumes), prepared.tenant, prepared.image) / "files",
+        volumes.corpora_folder(Path(settings.volumes), prepared.tenant), limits, settings.uid, hierarchy,
+        (runtime.PROGRAM, "-I", "-S", "-B", "-X", f"pycache_prefix={runtime.COMPILED}", _WORKER), settings.without,
+    )  # fmt: skip
+    record = PidRecord(
+        name, settings.server, "", "", boot, reaping.machine_boot(), str(run), settings.uid, worker_module.now_ms(),
+        groups=groups.planned(name, hierarchy),
+    )  # fmt: skip
+    reaping.write(folder, record)
+    running: BubblewrapRunning | None = None
+    try:
+        running = Bubblewrap().start(plan, record)
+        reaping.write(folder, running.record)
+        sandbox = Sandbox(name, running, prepared)
+        running.release()
+        _make_ready(sandbox, plan, settings, foreign)
+    except BaseException:
+        if running is not None:
+            running.kill()
+            reaping.settle(folder, running.record, running.group, running.look)
+        else:
+            shutil.rmtree(run, ignore_errors=True)
+            reaping.forget(folder, name)
+        raise
+    sandbox.started_ms = worker_module.now_ms()
+    running.started_well()
+    sandbox.begin()
+    return sandbox
+
+
+def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: tuple[str, ...]) -> None:
+    manifest, limits = sandbox.prepared.manifest, sandbox.prepared.manifest.limits
+    by_limits = sandbox.running.group.how == "rlimit"
+    kind = "generator" if manifest.engine.kind == "generator" else "lean"
+    weights = {one.path: one.sm3 for one in manifest.of_role("weights")}
+    sandbox.running.channel.settimeout(None)
+    try:
+        sandbox.link.send(
+            Type.PLAN,
+            {
+                "release": RELEASE, "engine": sandbox.prepared.engine.place, "modules": list(sandbox.prepared.engine.modules),
+                "weights": sorted(weights), "threads": max(1, limits.cpu_milli // 1000), "filter": "" if "filter" in settings.without else kind,
+                "mounts": sorted(expected_mounts(plan)), "scratch": limits.scratch_bytes, "processes": limits.processes,
+                "by_limits": by_limits, "memory": limits.memory_bytes if by_limits else 0, "foreign": list(foreign),
+                "answer_bytes": limits.answer_bytes, "asks_at_once": limits.asks_at_once, "without": sorted(settings.without),
+            },
+        )  # fmt: skip
+        said = _first(sandbox)
+    except LinkClosed as error:
+        raise _not_ready(sandbox.running.first_words() or "it ended at once") from error
+    if said.type is not Type.READY:
+        raise _not_ready(str(said.json().get("code", ""))[:60])
+    body = said.json()
+    sandbox.filter_digest = str(body["filter"])
+    expected = sm3.digest(filters.program(kind, platform.machine())).hex()
+    if body["weights"] != weights:
+        raise volumes.image_altered("weights")
+    if not settings.without and (body["failed"] or sandbox.filter_digest != expected):
+        raise Refused(
+            "沙箱自检中有被允许的动作，服务器转为未清；请运维人员查看",
+            f"the probe suite of a sandbox was allowed something ({', '.join(body['failed'])[:100]}): its server is dirty, operators look",
+            code="PROBE_FAILED",
+            details={"failed": " ".join(body["failed"])[:400]},
+        )
+
+
+def _first(sandbox: Sandbox) -> Message:
+    """The worker's first message, waited for as long as loading may take."""
+    ends = time.monotonic() + READY_S
+    while time.monotonic() < ends:
+        ready, _, _ = select.select([sandbox.link.fileno()], [], [], 0.5)
+        if ready:
+            return sandbox.link.receive()
+        if not sandbox.running.alive():
+            raise LinkClosed
+    raise LinkClosed
+
+
+def _not_ready(why: str) -> StartRefused:
+    return StartRefused(
+        "沙箱未就绪，服务器保持未清状态；请运维人员查看原因",
+        f"the sandbox did not become ready and its server stays dirty; operators look into it: {why}",
+        code="SANDBOX_START",
+    )

@@ -1,0 +1,143 @@
+"""What a launcher sees of a sandbox from outside, read from the kernel and not from what it asked for.
+
+Document: docs/protocols/sandbox.md section 7, column "launcher sees".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from workbench_sandbox.formats.evidence import CONTROLS, Control
+from workbench_sandbox.inside.measuring import NOBODY, read_mounts, writable_mounts
+
+NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+_PERIOD = {"own-ipc": "ipc", "own-hostname": "uts", "own-cgroup-view": "cgroup"}
+
+
+def namespaces(pid: int | str = "self") -> Mapping[str, int]:
+    """Kind -> inode of the namespaces of a process; those that may not be seen are left out."""
+    found = {}
+    for kind in NAMESPACES:
+        try:
+            found[kind] = os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+        except OSError:
+            continue
+    return found
+
+
+def status(pid: int) -> Mapping[str, str]:
+    """/proc/PID/status by name; empty where there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since the machine did; 0 where there is none. Source: proc(5), field 22."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def scratch_of(pid: int) -> tuple[str, str]:
+    """(device number, options of the file system) of /scratch in the mounts of a process, ("", "") where they cannot be seen."""
+    for line in _mountinfo(pid).splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if fields[4] == "/scratch":
+            return fields[2], right.split(" ", 2)[2]
+    return "", ""
+
+
+def _mountinfo(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def controls(pid: int, *, scratch_bytes: int, mounts: frozenset[str], tasks: int) -> dict[str, tuple[str, str]]:
+    """Name -> (state, how) of what the kernel shows of the worker with this number outside.
+
+    mounts: the mount points that are expected; tasks: processes of the group, 0 where no group counts them.
+    """
+    seen, own, other = status(pid), namespaces(), namespaces(pid)
+    if not seen:
+        return {}
+    user = int(seen["Uid"].split()[1])
+    found = {
+        "host-user": ("on" if user not in (0, os.geteuid()) else "off", f"uid {user}" if user != os.geteuid() else "the node's account"),
+        "user": _differs(own, other, "user"),
+        "no-capabilities": (
+            "on" if not any(int(seen[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")) else "off", "all sets empty",
+        ),
+        "no-new-privileges": ("on" if seen["NoNewPrivs"] == "1" else "off", "prctl"),
+        "own-processes": ("on" if len(seen["NSpid"].split()) > 1 else "off", f"{len(seen['NSpid'].split())} levels"),
+        "no-network": _differs(own, other, "net"),
+        "files": _files(pid, mounts),
+        "scratch": _scratch(pid, scratch_bytes),
+        "filter": ("on" if seen.get("Seccomp") == "2" else "off", "seccomp"),
+        "no-core": _no_core(pid),
+    }  # fmt: skip
+    if tasks:
+        # bubblewrap outside, the worker inside.
+        found["no-programs"] = ("on" if tasks <= 2 else "off", f"{tasks} processes")
+    for name, kind in _PERIOD.items():
+        found[name] = _differs(own, other, kind)
+    found["no-debugging"] = _no_debugging(pid)
+    return found
+
+
+def as_controls(found: Mapping[str, tuple[str, str]]) -> tuple[Control, ...]:
+    """In the order of section 7."""
+    return tuple(Control(name, found[name][0], found[name][1][:200], "outside") for name in CONTROLS if name in found)
+
+
+def _differs(own: Mapping[str, int], other: Mapping[str, int], kind: str) -> tuple[str, str]:
+    if kind not in own or kind not in other:
+        return "unknown", "may not be seen"
+    return ("on", "namespace") if own[kind] != other[kind] else ("off", "shared with the launcher")
+
+
+def _files(pid: int, mounts: frozenset[str]) -> tuple[str, str]:
+    text = _mountinfo(pid)
+    if not text:
+        return "unknown", "may not be seen"
+    seen = read_mounts(text)
+    writable = writable_mounts(seen)
+    if writable:
+        return "off", f"{len(writable)} writable"
+    return ("on", f"{len(seen)} mounts") if set(seen) == mounts else ("off", f"{len(set(seen) ^ mounts)} mounts differ")
+
+
+def _scratch(pid: int, size: int) -> tuple[str, str]:
+    device, options = scratch_of(pid)
+    if not device:
+        return "unknown", "may not be seen"
+    told = next((one for one in options.split(",") if one.startswith("size=")), "")
+    number = int(told[5:-1]) * 1024 if told.endswith("k") else int(told[5:] or 0)
+    return ("on", f"tmpfs {told}") if 0 < number <= size else ("off", "no size")
+
+
+def _no_core(pid: int) -> tuple[str, str]:
+    try:
+        lines = Path(f"/proc/{pid}/limits").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return "unknown", "may not be seen"
+    row = next(line for line in lines if line.startswith("Max core file size"))
+    return ("on", "core 0") if row.split()[4:6] == ["0", "0"] else ("off", "core limit")
+
+
+def _no_debugging(pid: int) -> tuple[str, str]:
+    """A process that is not dumpable belongs to root, or to nobody where root is not mapped."""
+    try:
+        owner = os.stat(f"/proc/{pid}/environ").st_uid
+    except OSError:
+        return "unknown", "may not be seen"
+    return ("on", "owned by root") if owner in (0, NOBODY) else ("off", f"owned by {owner}")

@@ -1,0 +1,180 @@
+"""A real sandbox from lease to receipt: evidence, session, questions, stop, limits. One server, one sandbox."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.world import GREETING, LEASE, PROVIDER, SERVER, TENANT, Tenant, World, lacking, now_ms, until
+from workbench.crypto import sm2
+from workbench.errors import Refused, VerificationError
+from workbench_sandbox.formats import carried, servicekey
+from workbench_sandbox.formats.asking import Cite, Open, Text, format_stop, parse_end
+from workbench_sandbox.formats.evidence import CONTROLS, parse_evidence, sign_evidence, verify_signatures
+from workbench_sandbox.server.bubblewrap import Bubblewrap
+from workbench_sandbox.server.contract import StartOrder, Upload
+
+pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"this kernel or account cannot start a sandbox: {lacking()}")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("sandbox"))
+    try:
+        world.make_image()
+        yield world
+    finally:
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def tenant(world: World) -> Tenant:
+    tenant = world.leased()
+    tenant.open()
+    return tenant
+
+
+def test_a_question_goes_in_sealed_and_its_answer_comes_back(tenant: Tenant) -> None:
+    records, end = tenant.answer_of(tenant.ask("净值是多少"))
+    assert isinstance(records[0], Open) and records[0].engine == "echo"
+    assert "".join(one.d for one in records if isinstance(one, Text)) == "净值是多少"
+    assert [one.end for one in records if isinstance(one, Cite)] == [len(GREETING)]
+    assert (end.state, end.code, end.citations, end.tokens_out) == ("answered", "", 1, 5)
+    frames = b"".join(tenant.frames)
+    assert "净值".encode() not in frames
+
+
+def test_every_control_is_on_and_seen_from_both_sides_where_both_look(tenant: Tenant) -> None:
+    statement = tenant.evidence()
+    assert [one.name for one in statement.controls] == list(CONTROLS) and len(CONTROLS) == 26
+    # What the machine itself lacks is missing by name, and nothing else.
+    assert set(statement.missing) == {one.control for one in Bubblewrap().available()} | ({"no-swap"} & set(statement.missing))
+    assert {one.name for one in statement.controls if one.seen == "both"} >= {"user", "no-capabilities", "files", "scratch", "filter", "no-network"}
+    assert statement.probe.tried == statement.probe.refused >= 45 and not statement.probe.failed
+    assert statement.weights[0].path == "weights/greeting.txt"
+    assert statement.listing == tenant.given.facts.listing != ""
+    assert statement.keys.members().keys() == {"sm2", "mlkem768", "x25519"}
+
+
+def test_evidence_is_signed_by_the_node_only_as_it_saw_it(tenant: Tenant) -> None:
+    statement = tenant.evidence()
+    contract, service = sm2.generate(), sm2.generate()
+    written = servicekey.sign_service_key(
+        servicekey.ServiceKey(PROVIDER, service.public, now_ms() - 1, now_ms() + 86_400_000, ""), key=contract
+    )
+    signed = sign_evidence(tenant.given.document, facts=tenant.given.facts, nonce=statement.nonce, key=service, service=written)
+    verify_signatures(parse_evidence(signed), service_key=service.public)
+    for other in (
+        replace(tenant.given.facts, serial=statement.serial + 1),
+        replace(tenant.given.facts, controls=tenant.given.facts.controls[1:]),
+        replace(tenant.given.facts, server="v-0000000b"),
+    ):
+        with pytest.raises(VerificationError, match="facts"):
+            sign_evidence(tenant.given.document, facts=other, nonce=statement.nonce, key=service, service=written)
+
+
+def test_each_document_has_keys_of_its_own_and_a_higher_serial(tenant: Tenant) -> None:
+    first, second = tenant.evidence(), tenant.evidence()
+    assert second.serial == first.serial + 1
+    assert not set(first.keys.members().values()) & set(second.keys.members().values())
+    assert 0 < second.until_ms - second.made_ms <= 120_000
+
+
+def test_a_renewed_session_goes_on(tenant: Tenant) -> None:
+    before = tenant.session.epoch
+    tenant.renew()
+    assert tenant.session.epoch == before + 1
+    assert tenant.answer_of(tenant.ask("之后"))[1].state == "answered"
+
+
+def test_stop_ends_an_answer_within_its_next_piece(tenant: Tenant) -> None:
+    ask = tenant.ask("!slow")
+    until(lambda: bool(tenant.world.servers.frames(tenant.sandbox, Upload(tenant.first, tenant.taken), wait_ms=200).frames))
+    tenant.say(format_stop(ask), "ask.stop")
+    records, end = tenant.answer_of(ask)
+    assert end.state == "stopped" and end.code == "" and records
+
+
+def test_more_questions_than_agreed_are_refused_and_the_others_answered(tenant: Tenant) -> None:
+    slow = [tenant.ask("!slow"), tenant.ask("!slow")]
+    third = tenant.ask("三")
+    assert tenant.answer_of(third)[1].code == "ENGINE_BUSY"
+    for one in slow:
+        tenant.say(format_stop(one), "ask.stop")
+    assert [tenant.answer_of(one)[1].state for one in slow] == ["stopped", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("question", "state", "code"),
+    [("!long", "failed", "OUTPUT_LIMIT"), ("!fail", "failed", "ENGINE_FAILED"), ("!fault", "failed", "ENGINE_FAILED")],
+)
+def test_what_an_engine_does_wrong_is_one_code(tenant: Tenant, question: str, state: str, code: str) -> None:
+    _, end = tenant.answer_of(tenant.ask(question))
+    assert (end.state, end.code) == (state, code)
+    assert end.bytes <= 64 << 10
+    assert tenant.answer_of(tenant.ask("还在"))[1].state == "answered"
+
+
+def test_a_question_too_late_or_for_a_corpus_that_was_not_opened_is_refused(tenant: Tenant) -> None:
+    late = tenant.ask("晚", deadline_ms=now_ms() - 1, time_ms=now_ms() - 2)
+    assert tenant.answer_of(late)[1].code == "ASK_LATE"
+    assert tenant.answer_of(tenant.ask("库", corpus="a" * 64))[1].code == "CORPUS_MISSING"
+    tenant.say(b"\0" * 512, "ask")
+    assert next(parse_end(one.payload) for one in tenant.opened() if one.purpose == "answer.end").code == "ASK_MALFORMED"
+
+
+def test_ends_are_signed_together_when_asked_for(tenant: Tenant) -> None:
+    tenant.answer_of(tenant.ask("一"))
+    tenant.say(carried.format_empty(), "answers.sign")
+    frame = next(one for one in tenant.opened() if one.purpose == "answers.signed")
+    assert frame.item is not None
+    signed = carried.parse_signed(frame.payload)
+    assert 1 <= signed.first <= signed.last
+
+
+def test_the_suite_can_be_run_in_a_session(tenant: Tenant) -> None:
+    tenant.say(carried.format_empty(), "probe")
+    frame = next(one for one in tenant.opened() if one.purpose == "probe")
+    assert carried.parse_probed(frame.payload).failed == ()
+    assert tenant.world.servers.probe(tenant.sandbox)[1] == ()
+
+
+def test_a_frame_of_somebody_else_changes_nothing(tenant: Tenant) -> None:
+    tenant.send(secrets.token_bytes(200), b"")
+    assert tenant.answer_of(tenant.ask("仍然"))[1].state == "answered"
+
+
+def test_nobody_else_is_served(tenant: Tenant) -> None:
+    servers = tenant.world.servers
+    with pytest.raises(Refused, match="SANDBOX_UNKNOWN"):
+        servers.counters("sb-0000000000000000")
+    with pytest.raises(Refused, match="SANDBOX_UNKNOWN"):
+        servers.frames(tenant.sandbox, Upload(tenant.first + 5, tenant.taken, (b"x",)), wait_ms=0)
+    with pytest.raises(Refused, match="EVIDENCE_UNKNOWN"):
+        servers.start(tenant.sandbox, StartOrder("", "f" * 64), None)
+    with pytest.raises(Refused, match="SERVER_NOT_READY"):
+        servers.lease(SERVER, tenant.world.facts(lease="L-20261122-00000002"))
+
+
+def test_counters_say_what_was_done(tenant: Tenant) -> None:
+    before = tenant.world.servers.counters(tenant.sandbox)
+    tenant.answer_of(tenant.ask("数一数"))
+    until(lambda: tenant.world.servers.counters(tenant.sandbox).asks == before.asks + 1)
+    after = tenant.world.servers.counters(tenant.sandbox)
+    assert after.tokens_out == before.tokens_out + 3 and after.bytes_in > before.bytes_in and after.state == "live"
+
+
+def test_release_is_a_clean_receipt_and_nothing_answers_any_more(world: World, tenant: Tenant) -> None:
+    run = Path(world.folder, "servers", SERVER, "run")
+    assert [one.name for one in run.iterdir()] == [tenant.sandbox]
+    looked = world.servers.erase(SERVER, reason="released")
+    assert looked.clean and looked.sandboxes == (tenant.sandbox,) and (looked.lease, looked.tenant) == (LEASE, TENANT)
+    assert list(run.iterdir()) == [] and list((run.parent / "records").iterdir()) == []
+    assert world.state().state == "SANITISED"
+    with pytest.raises(Refused) as ended:
+        world.servers.frames(tenant.sandbox, Upload(tenant.first, tenant.taken), wait_ms=0)
+    assert (ended.value.code, ended.value.details["cause"]) == ("SANDBOX_ENDED", "released")
