@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import BackgroundWork, Dashboard, Host, LetterKind, Migration, Setting
+from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, LetterKind, Migration, PeerPath, Setting
 from workbench.contracts.inference import DocumentConnector
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
-from workbench_inference import kinds, schema, settings
+from workbench_inference import kinds, roles, schema, settings
 
 WORKBENCH_API = 1
 
@@ -48,12 +48,39 @@ def workbench_dashboards() -> Sequence[Dashboard]:
 
 @hookimpl
 def workbench_background(host: Host) -> Sequence[BackgroundWork]:
-    return ()
+    if not host.setting(roles.ROLE):
+        return ()
+    from workbench_inference.leasing.service import Leasing
+
+    return [Leasing(host)]
 
 
 @hookimpl
 def workbench_letters(host: Host) -> Sequence[LetterKind]:
-    return ()
+    if not host.setting(roles.ROLE):
+        return ()
+    from workbench_inference.leasing.letters import letter_kinds
+
+    return letter_kinds(host)
+
+
+@hookimpl
+def workbench_peer_paths(host: Host) -> Sequence[PeerPath]:
+    """Calls below `sandbox/`, each answered at the role that has it."""
+    if not host.setting(roles.ROLE):
+        return ()
+    from workbench_inference.leasing.service import peer_paths
+
+    return peer_paths(host)
+
+
+@hookimpl
+def workbench_health(host: Host) -> Sequence[HealthReport]:
+    if not host.setting(roles.ROLE):
+        return ()
+    from workbench_inference.leasing.service import reports
+
+    return reports(host)
 
 
 @hookimpl

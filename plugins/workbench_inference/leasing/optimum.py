@@ -43,7 +43,7 @@ def bound(
     def below(exponent: float) -> float:
         price = 2.0**exponent
         _, value = _best(demand, per_server=per_server, least=least, most=most, start_delay=start_delay, lateness=lateness, price=price)
-        return value - price * may
+        return float(value - price * may)
 
     low, high, top = -6.0, 3.0, 0.0  # concave in the price: the better half is kept
     for _ in range(_ROUNDS):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 ASKS_WINDOW_S: Final = 60
 """Asks are counted over so long a time."""
@@ -68,21 +68,6 @@ class Decision:
     rule: str
     reason_zh: str
     reason_en: str
-
-
-class Scaler(Protocol):
-    """What turns a decision into servers (hook workbench_scalers)."""
-
-    name: str
-
-    def replicas(self) -> int:
-        """How many are asked for."""
-
-    def ready(self) -> int:
-        """How many of them answer."""
-
-    def set_replicas(self, count: int) -> None:
-        """Ask for so many; returns at once."""
 
 
 def decide(load: Load, rule: ScalingRule, *, now_s: int) -> Decision:
@@ -211,4 +196,4 @@ def simulate(demand: Sequence[int], rule: ScalingRule, *, per_server: int, slot_
     return Run(tuple(cards), sum(cards), sum(demand), late)
 
 
-__all__ = ["ASKS_WINDOW_S", "STEP_S", "Decision", "Load", "Recent", "Run", "Scaler", "ScalingRule", "decide", "simulate"]
+__all__ = ["ASKS_WINDOW_S", "STEP_S", "Decision", "Load", "Recent", "Run", "ScalingRule", "decide", "simulate"]

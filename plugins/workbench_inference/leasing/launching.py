@@ -1,0 +1,66 @@
+"""Joining a provider's node with its servers, and a tenant's with its corpora: docs/sandbox-design.md sections 1 and 6.1.
+
+Which servers there are is decided by setting `inference.isolation`; makers are looked up by its value, so that tests lease servers of
+their own making by naming them there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from workbench.errors import StartRefused
+from workbench_inference.leasing.keys import LeasingHost
+from workbench_sandbox.server.contract import Servers
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The servers of this node, the levels of assurance that can be had, and SM3 of the runtime listing ("" where none is bound)."""
+
+    servers: Servers
+    assurance: tuple[str, ...] = ("process",)
+    listing: str = ""
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """Servers that can become more or fewer while the node runs."""
+
+    def add(self, server: str) -> None:
+        """One more card, DIRTY."""
+
+    def remove(self, server: str) -> None:
+        """A server that holds no lease is ended."""
+
+
+Maker = Callable[[LeasingHost], Launched]
+MAKERS: dict[str, Maker] = {}
+"""Value of `inference.isolation` -> who makes the servers. A maker's name stands in evidence as the isolation's."""
+
+
+def launched(host: LeasingHost) -> Launched:
+    """The servers of a provider's node. Raises StartRefused for an isolation nobody knows."""
+    named = str(host.setting("inference.isolation"))
+    maker = MAKERS.get(named)
+    if maker is None:
+        raise StartRefused(
+            f"不认识的隔离方式「{named}」，算力方不出租。运维更正设置 inference.isolation", f"Unknown isolation {named}: nothing is leased. Operations correct inference.isolation",
+            code="UNKNOWN_ISOLATION",
+        )  # fmt: skip
+    return maker(host)
+
+
+def corpus_source(host: LeasingHost) -> Callable[[str, int, int], bytes]:
+    """Bytes of a sealed corpus of this institution, for a provider that pulls it."""
+    from workbench_inference.documents import corpus_store
+
+    def read(digest: str, offset: int, most: int) -> bytes:
+        found: Any = corpus_store.piece(host, digest, offset, most)
+        return bytes(found)
+
+    return read
+
+
+__all__ = ["MAKERS", "Growing", "Launched", "Maker", "corpus_source", "launched"]
