@@ -36,6 +36,8 @@ class Extractive:
     name = "extractive"
     kind = "extractive"
     place = "inside"
+    modules = ("workbench_sandbox.corpus.native",)
+    """What else must be bound into a sandbox: server/runtime.py."""
 
     def __init__(self) -> None:
         self.version = f"{VERSION}+bm25"
