@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -66,11 +67,20 @@ class LocalWorker(Worker):
 
     def prepare(self) -> None:
         self._measured = MEASURED
-        self._sessions = Sessions(MEASURED, lambda frame: self._link.send(Type.FRAME_OUT, frame), lambda: time.time_ns() // 1_000_000)
+        self._sessions = Sessions(MEASURED, self._out, lambda: time.time_ns() // 1_000_000)
         self._answering = Answering(
-            self._engine, self._sessions, answer_bytes=1 << 20, asks_at_once=4, clock=lambda: time.time_ns() // 1_000_000, tell=lambda _: None
+            self._engine,
+            self._sessions,
+            answer_bytes=1 << 20,
+            asks_at_once=4,
+            clock=lambda: time.time_ns() // 1_000_000,
+            tell=lambda _: None,
         )
         self._answering.start()
+
+    def _out(self, frame: bytes) -> None:
+        with suppress(LinkClosed):
+            self._link.send(Type.FRAME_OUT, frame)
 
 
 class LocalProvider:
@@ -106,25 +116,38 @@ class LocalProvider:
         self._counts: dict[str, int] = {}
         worker = LocalWorker(inner, {"engine": self.engine})
         worker.prepare()
-        for target in (lambda: _until_closed(worker.run), self._read, self._feed):
-            threading.Thread(target=target, daemon=True).start()
+        targets = (lambda: _until_closed(worker.run), self._read, self._feed)
+        self._threads = [threading.Thread(target=one, daemon=True) for one in targets]
+        for thread in self._threads:
+            thread.start()
 
     def kill(self, cause: str = "sandbox-died") -> None:
         """The sandbox dies; its name is answered with the cause."""
         self.cause = cause
         self.relay.end()
-        for one in self._sockets:
-            one.shutdown(socket.SHUT_RDWR)
+        self._shut()
 
     def close(self) -> None:
         """Everything of this provider ends."""
         self.gone = True
-        self.relay.close()
+        self._shut()
+
+    def _shut(self) -> None:
+        """The sockets first, then whoever reads them, then the relay's threads."""
         for one in self._sockets:
-            try:
+            with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        waiting = self.relay
+        if self.gone:
+            waiting.close()
+        else:
+            with waiting._changed:
+                waiting._closed = True
+                waiting._changed.notify_all()
+        for thread in self._threads:
+            thread.join(5)
+        for one in self._sockets:
+            one.close()
 
     def _read(self) -> None:
         link, out = self._link, self.relay
@@ -191,7 +214,13 @@ class LocalProvider:
             start = relay.parse_start(body)
             self._named(start.sandbox)
             share = self.keys.get(start.key_id)
-            parts = (start.session.encode(), start.evidence.encode(), start.key_id.encode(), start.provenance.encode(), share.value if share else b"")
+            parts = (
+                start.session.encode(),
+                start.evidence.encode(),
+                start.key_id.encode(),
+                start.provenance.encode(),
+                share.value if share else b"",
+            )
             return self._request(Type.START, b"".join(map(reading.lv1, parts)), Type.HELLO)
         if path == relay.ANSWER:
             sandbox, message = relay.parse_answer(body)
@@ -223,7 +252,9 @@ class LocalProvider:
         terms = reading.canonical.format({**TERMS_JSON, "until_ms": until_ms})
         self._link.send(Type.FACTS, reading.lv4(evidence.format_facts(facts)) + terms)
         raw = self._request(Type.EVIDENCE, request.nonce.encode(), Type.STATEMENT)
-        return evidence.sign_evidence(raw, facts=facts, nonce=request.nonce, key=KEYS["provider-service"], service=self.service)
+        return evidence.sign_evidence(
+            raw, facts=facts, nonce=request.nonce, key=KEYS["provider-service"], service=self.service
+        )
 
 
 class LocalNode:
@@ -309,7 +340,5 @@ def _service() -> servicekey.ServiceKey:
 
 
 def _until_closed(run: Callable[[], None]) -> None:
-    try:
+    with suppress(LinkClosed, OSError):
         run()
-    except (LinkClosed, OSError):
-        pass

@@ -18,7 +18,16 @@ from workbench.channel.session_state import OpenedFrame
 from workbench.channel.stream import StreamOpener
 from workbench.crypto import sm3
 from workbench.errors import PeerError, PeerUnavailable, Refused, VerificationError, WorkbenchError
-from workbench_inference.asking.opening import Journal, LeaseTerms, Node, Session, call, open_session, renew_session
+from workbench_inference.asking.opening import (
+    CALL_S,
+    Journal,
+    LeaseTerms,
+    Node,
+    Session,
+    call,
+    open_session,
+    renew_session,
+)
 from workbench_sandbox.formats import asking, carried, relay
 from workbench_sandbox.formats.asking import Ask, End, Record, RecordReader
 from workbench_sandbox.formats.reading import digest
@@ -97,7 +106,8 @@ class SandboxClient:
         self._opened_corpus = ""
         self._ready: queue.Queue[carried.CorpusReady] = queue.Queue()
         self._outgoing: list[bytes] = []
-        self._acked = self._taken = 0
+        self._acked = self._taken = self._uploading = 0
+        self._uploaded = threading.Condition(self._lock)
         self._inboxes: dict[str, Inbox] = {}
         self._ends: dict[int, str] = {}
         self._signed = 0
@@ -133,6 +143,8 @@ class SandboxClient:
                 self._end("evidence-due")
             session = open_session(self._node, self._journal, self._terms, sandbox=self.sandbox)
             with self._lock:
+                # A call of the session before that came after the first of this one would shift its places.
+                self._uploaded.wait_for(lambda: not self._uploading, timeout=CALL_S)
                 self.sandbox = session.opened.sandbox
                 self._session, self._opened_corpus = session, ""
                 self._ends, self._signed, self._unsigned_since, self._asked_to_sign = {}, 0, 0.0, 0.0
@@ -284,17 +296,33 @@ class SandboxClient:
 
     def _carry(self, session: Session, *, wait_ms: int) -> bool:
         """One call of `sandbox/frames`: what waits goes, what came is opened. False once the sandbox has ended."""
+        frames, size = [], 0
         with self._lock:
-            first, taken, frames, size = self._acked, self._taken, [], 0
+            if session is not self._session:
+                return False
+            first, taken = self._acked, self._taken
             for frame in self._outgoing:
                 size += len(frame) + 4
                 if size > MOST_UPLOAD:
                     break
                 frames.append(frame)
+            self._uploading += bool(frames)
+        # What goes is not held up by waiting for what comes, so that a session's end need not wait for it either.
+        wait_ms = 0 if frames else wait_ms
         request = relay.FramesRequest(session.opened.sandbox, relay.Upload(first, taken, tuple(frames)), wait_ms)
-        raw = call(
-            self._node, self._terms.provider, relay.FRAMES, relay.format_frames(request), timeout_s=wait_ms / 1000 + 10
-        )
+        try:
+            raw = call(
+                self._node,
+                self._terms.provider,
+                relay.FRAMES,
+                relay.format_frames(request),
+                timeout_s=wait_ms / 1000 + 10,
+            )
+        finally:
+            if frames:
+                with self._lock:
+                    self._uploading -= 1
+                    self._uploaded.notify_all()
         download = relay.parse_download(raw)
         if download.frames:
             self._require_live(session)
