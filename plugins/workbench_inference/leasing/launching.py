@@ -10,18 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from workbench.crypto import sm3
 from workbench.errors import StartRefused
+from workbench_inference.leasing import images
 from workbench_inference.leasing.keys import LeasingHost
 from workbench_sandbox.server.contract import Servers
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """The servers of this node, the levels of assurance that can be had, and SM3 of the runtime listing ("" where none is bound)."""
+    """The servers of this node, the levels of assurance that can be had, and SM3 of the runtime listing of an engine, None where none is bound."""
 
     servers: Servers
     assurance: tuple[str, ...] = ("process",)
-    listing: str = ""
+    listing: Callable[[str], str] | None = None
 
 
 @runtime_checkable
@@ -35,8 +37,23 @@ class Growing(Protocol):
         """A server that holds no lease is ended."""
 
 
+def bubblewrapped(host: LeasingHost) -> Launched:
+    """Processes of this machine, each sandbox through bubblewrap."""
+    from workbench_sandbox.server.processes import ServerProcesses
+
+    servers = ServerProcesses(host.folder / "servers", images.volumes(host), first_uid=int(host.setting("inference.first_uid")))
+    digests: dict[str, str] = {}
+
+    def listing(engine: str) -> str:
+        if engine not in digests:
+            digests[engine] = sm3.digest(servers.listing(engine)).hex()
+        return digests[engine]
+
+    return Launched(servers, ("process",), listing)
+
+
 Maker = Callable[[LeasingHost], Launched]
-MAKERS: dict[str, Maker] = {}
+MAKERS: dict[str, Maker] = {"bubblewrap": bubblewrapped}
 """Value of `inference.isolation` -> who makes the servers. A maker's name stands in evidence as the isolation's."""
 
 
@@ -63,4 +80,4 @@ def corpus_source(host: LeasingHost) -> Callable[[str, int, int], bytes]:
     return read
 
 
-__all__ = ["MAKERS", "Growing", "Launched", "Maker", "corpus_source", "launched"]
+__all__ = ["MAKERS", "Growing", "Launched", "Maker", "bubblewrapped", "corpus_source", "launched"]

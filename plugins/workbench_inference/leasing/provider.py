@@ -19,6 +19,7 @@ from workbench_inference.leasing import capacity, images, keys, rows, ticking
 from workbench_inference.leasing.billing import amount_fen, second_of
 from workbench_inference.leasing.capacity import parsed
 from workbench_inference.leasing.keys import LeasingHost, Reader
+from workbench_inference.leasing.launching import Growing
 from workbench_inference.leasing.lease import Changed, Ended, Receipt, ServerLeased, State, Waited, due, next_state
 from workbench_inference.leasing.metering import Used, account
 from workbench_inference.leasing.rows import LeaseRow
@@ -45,6 +46,10 @@ from workbench_sandbox.server.contract import Counters, LeaseFacts, Looked, Serv
 ERASED, STATEMENT = "inference.erased", "inference.statement"
 PREPARE_AHEAD_MS: Final = 120_000
 """So long before a lease begins its servers are made ready."""
+PREPARING: Final = "preparing"
+"""Cause that a server states while it is made ready."""
+FIRST_SERVERS: Final = 3
+"""Cards of a provider in a demonstration or test that was given none."""
 AGAIN_MS: Final = 30_000
 """After so long a server that did not get ready, or a receipt that was not clean, is tried again."""
 
@@ -63,8 +68,8 @@ class Holding:
 class Provider:
     """One provider's node. clock: milliseconds that only go forward. Safe for threads."""
 
-    def __init__(self, host: LeasingHost, servers: Servers, *, clock: Callable[[], int] | None = None, assurance: Sequence[str] = ("process",), listing: str = "") -> None:
-        """assurance: levels that can be had here, the lowest first; listing: SM3 of the runtime listing, "" where it is not known yet."""
+    def __init__(self, host: LeasingHost, servers: Servers, *, clock: Callable[[], int] | None = None, assurance: Sequence[str] = ("process",), listing: Callable[[str], str] | None = None) -> None:
+        """assurance: levels that can be had here, the lowest first; listing: engine -> SM3 of the runtime listing, None where none is bound."""
         self.host = host
         self.listing = listing
         self.servers = servers
@@ -97,7 +102,7 @@ class Provider:
             with host.store.read() as reader:
                 capacity.judge(reader, self.host, order, assurance=self.assurance)
             manifest = images.pull(host, letter.sender, order.image, lease=order.lease)
-            if self.listing and manifest.runtime not in (images.RUNTIME_IMAGE, self.listing):
+            if self.listing is not None and manifest.runtime != images.RUNTIME_IMAGE and manifest.runtime != self.listing(manifest.engine.name):
                 raise Refused("镜像指定的运行环境与本机构的不同", "the image names another runtime than the one here", code="IMAGE_REFUSED")
         except Refused as error:
             values = {"initiator": letter.sender, "partner": host.party, "code": error.code, "digest": order.digest, "reason": error.en[:200]}
@@ -255,6 +260,7 @@ class Provider:
         """Reap what an earlier run left, end its leases, take every server as it says it is."""
         host = self.host
         found = list(self.servers.reap())
+        self._add_servers()
         with host.store.read() as reader:
             running = [one for one in rows.listed(reader, states=[State.RUNNING, State.RELEASING, State.UNPROVEN]) if one.side == rows.PROVIDER]
         for row in running:
@@ -278,8 +284,27 @@ class Provider:
         self._forget_preparing()
 
     def close(self) -> None:
-        """Stop; what is leased is reaped at the next start."""
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        """Stop: what is leased ends, is erased and receipted; the letters leave at the next start."""
+        with self._lock:
+            leases = sorted({one.lease for one in self.held.values()})
+        for lease in leases:
+            try:
+                self._end(lease, "operator")
+                for one in self.held_by(lease):
+                    self._give_up(one, "operator")
+            except WorkbenchError as error:
+                self.host.log_fault(error)
+        self._workers.shutdown(wait=True)
+
+    def _add_servers(self) -> None:
+        """Those of the table; a demonstration that has none gets a few."""
+        with self.host.store.read() as reader:
+            names = [one.server for one in capacity.known_servers(reader)]
+        if not names and self.host.kind != "production" and not self.servers.states():
+            names = [f"v-{self.host.random(4).hex()}" for _ in range(FIRST_SERVERS)]
+        if isinstance(self.servers, Growing):
+            for name in names:
+                self.servers.add(name)
 
     def _serve(self, row: LeaseRow) -> None:
         now = self.host.now_ms()
@@ -571,7 +596,10 @@ class Provider:
         with self._lock:
             leases = {one.server: one for one in self.held.values()}
             for one in told:
-                if one.state == "READY" or (one.state == "DIRTY" and one.cause and one.changed_ms > self._preparing.get(one.server, ("", now))[1]):
+                image, since = self._preparing.get(one.server, ("", now))
+                if one.cause == PREPARING:
+                    self._preparing[one.server] = (image, now)
+                elif one.state == "READY" or (one.cause and one.changed_ms > since):
                     self._preparing.pop(one.server, None)
         with self.host.store.read() as reader:
             known = {one.server: one for one in capacity.known_servers(reader)}

@@ -64,8 +64,10 @@ class Leasing:
         if self._thread is not None:
             self._thread.join(timeout=20)
         if self.provider is not None:
-            self.provider.close()
-            self.provider.servers.close()
+            try:
+                self.provider.close()
+            finally:
+                self.provider.servers.close()
 
     def wake(self) -> None:
         """Do the next round now."""
@@ -167,9 +169,10 @@ def peer_paths(host: Any) -> Sequence[PeerPath]:  # Any: the node, which asks be
     return []
 
 
-def reports(host: LeasingHost) -> list[HealthReport]:
+def reports(node: object) -> list[HealthReport]:
     """Lines of the health page: the service key's end, leases that are unproven, servers that are dirty."""
-    found = leasing_of(host)
+    found = leasing_of(node)
+    host = found.host
     if not found.role:
         return []
     made: list[HealthReport] = []
