@@ -6,6 +6,7 @@ passage has every number and every name of it (`grounding`); it is dropped and c
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
@@ -19,6 +20,7 @@ from workbench_sandbox.formats.asking import Ask, Cite, Dropped, Open, Record, S
 
 MOST_PASSAGES: Final = 6
 _ENDS: Final = "。！？!?；;\n"
+_PERIOD: Final = re.compile(r"(?<=\.)\s+(?=[A-Z])")
 NOTHING: Final[Mapping[str, str]] = {
     "zh": "资料中没有能够支持回答的内容。",
     "en": "The documents hold nothing that carries an answer.",
@@ -34,11 +36,11 @@ Drafts = Callable[[Sequence[Message], Stop], Iterator[str]]
 """A generator: messages in the form of chat completions -> pieces of text; ends early when told to."""
 
 
-def answered(ask: Ask, sources: Sources, stop: Stop, opened: Open, drafts: Drafts) -> Iterator[Record]:
-    """The records of one answer. Raises whatever `drafts` raises."""
+def answered(ask: Ask, sources: Sources, stop: Stop, opened: Open, drafts: Drafts, *, most: int = MOST_PASSAGES) -> Iterator[Record]:
+    """The records of one answer; most: passages that the generator is given. Raises whatever `drafts` raises."""
     yield opened
     began = time.monotonic()
-    passages = list(sources.search(ask.question, kinds=ask.kinds, ids=ask.ids, until_ms=ask.until_ms, most=MOST_PASSAGES))
+    passages = list(sources.search(ask.question, kinds=ask.kinds, ids=ask.ids, until_ms=ask.until_ms, most=most))
     yield Stage("retrieve", _since(began))
     language = "en" if ask.language == "en" else "zh"
     if stop():
@@ -57,6 +59,8 @@ def answered(ask: Ask, sources: Sources, stop: Stop, opened: Open, drafts: Draft
             yield from kept.judge(ready)
         if stop():
             return
+    if stop():
+        return
     yield from kept.judge(pending)
     yield Stage("draft", _since(began))
     for reason, count in sorted(kept.dropped.items()):
@@ -85,8 +89,8 @@ class _Kept:
         self.dropped: dict[str, int] = {}
 
     def judge(self, text: str) -> Iterator[Record]:
-        for start, end in sentences(text):
-            sentence = text[start:end]
+        lines = (text[start:end] for start, end in sentences(text))
+        for sentence in (part for line in lines for part in _PERIOD.split(line)):
             plain = MARK.sub("", sentence).strip()
             if not any(one.isalnum() for one in plain):
                 continue
@@ -96,8 +100,9 @@ class _Kept:
                 continue
             new = place not in self.cited
             number = self.cited.setdefault(place, len(self.cited) + 1)
-            last = plain[-1] if plain[-1] in _ENDS else ""
-            yield Text(f"{plain[: len(plain) - len(last)]}[{number}]{last or '。'}")
+            last = plain[-1] if plain[-1] in _ENDS + "." else ""
+            end = (last or ("." if plain.isascii() else "。")).replace(".", ". ")
+            yield Text(f"{plain[: len(plain) - len(last)].rstrip()}[{number}]{end}")
             if new:
                 yield self._cite(number, self._passages[place])
 
