@@ -27,8 +27,19 @@ SETTINGS: Final = (
 _MEMBERS: Final = ({"bytes_per_s"}, {"bytes_per_s", "burst"})
 
 
+class LineUse(Reply):
+    """What left in sessions of one line. tenant: its tag."""
+
+    line: str
+    tenant: str
+    sent_bytes: int
+
+
 class BandwidthInfo(Reply):
-    """Of one partner. bytes_per_s: 0 for no limit. sent_bytes, waited_ms, waits: since the node started; waiting: messages that wait now."""
+    """Of one partner. bytes_per_s: 0 for no limit. sent_bytes, waited_ms, waits: since the node started; waiting: messages that wait now.
+
+    lines: what of it left in sessions of which line and tenant; a message that waits, or found no session, is in none.
+    """
 
     partner: str
     bytes_per_s: int
@@ -37,6 +48,7 @@ class BandwidthInfo(Reply):
     waited_ms: int
     waits: int
     waiting: int
+    lines: list[LineUse]
 
 
 def rates(setting: Any) -> dict[str, Rate]:  # Any: out of the settings file, checked here
@@ -71,6 +83,7 @@ class _Meter:
     waited_ns: int = 0
     waits: int = 0
     waiting: int = 0
+    lines: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Bandwidth:
@@ -118,6 +131,12 @@ class Bandwidth:
         """A reply leaves: it waits for nobody, for its caller waits for it already, and counts."""
         self._take(self._meter(partner), size, waits=False)
 
+    def travelled(self, partner: PartyId, line: str, tenant: str, size: int) -> None:
+        """A message has left in a session of this line."""
+        meter = self._meter(partner)
+        with self._lock:
+            meter.lines[line, tenant] = meter.lines.get((line, tenant), 0) + size
+
     def told(self, partner: PartyId) -> BandwidthInfo:
         """Limit of a partner and what became of it."""
         meter = self._meter(partner)
@@ -125,6 +144,7 @@ class Bandwidth:
         return BandwidthInfo(
             partner=partner, bytes_per_s=rate.bytes_per_s if rate else 0, burst=rate.burst if rate else 0, sent_bytes=meter.sent_bytes,
             waited_ms=meter.waited_ns // 1_000_000, waits=meter.waits, waiting=meter.waiting,
+            lines=[LineUse(line=line, tenant=tenant, sent_bytes=sent) for (line, tenant), sent in sorted(meter.lines.items())],
         )  # fmt: skip
 
     def _take(self, meter: _Meter, size: int, *, waits: bool) -> None:
@@ -152,4 +172,4 @@ def _used_up(partner: PartyId, rate: Rate, limit_s: float) -> PeerUnavailable:
     )
 
 
-__all__ = ["SETTING", "SETTINGS", "Bandwidth", "BandwidthInfo", "rates"]
+__all__ = ["SETTING", "SETTINGS", "Bandwidth", "BandwidthInfo", "LineUse", "rates"]

@@ -216,6 +216,7 @@ class Answering(_Working):
             _log.error("the handler of a sealed call failed: %s", type(error).__name__)
             reply = replies.refusal(replies.failed())
         carried.bandwidth.count(outer.peer, len(reply))
+        carried.bandwidth.travelled(outer.peer, held.line, held.tenant, len(reply))
         return await self.work(carried.seal_reply, held, call, epoch, reply, is_accepted=is_accepted)
 
     async def end(self) -> None:
@@ -301,6 +302,7 @@ class SealedLink(_Working):
             await self._drop(carried, held, "broken")
             raise _Again from error
         try:
+            carried.bandwidth.travelled(self._peer, held.line, held.tenant, len(body))
             frame = await self._link.call(f"{PREFIX}call", request.frame, timeout_s=max(0.1, until - time.monotonic()))
         except PeerError as error:
             if error.code == "LINK_REFUSED":

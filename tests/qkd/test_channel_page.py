@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from workbench_qkd.pages import drawing
 from workbench_qkd.model import CUT
-from workbench_qkd.pages import assurance
+from workbench_qkd.pages import applications, assurance
 from workbench_qkd.pages.assurance import CHECK_TONES, TONES
 from workbench_qkd.pages.charges import CHARGE_ACTS, CHIPS, ROW_ACTS
 from workbench_qkd.pages.forms import LINE_ACTS, SITE_ACTS
 from workbench_qkd.quality import AWAY, NO_APPLICATION, NO_KEYS
 
 from tests.qkd.conftest import Site
-from tests.qkd.entity import NOW_MS, block
+from tests.qkd.entity import NOW_MS, application, block
 from workbench.app.parts.acting import words_of
 from workbench.app.texts import texts_of
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench_widgets import DataTable, KeyLife, LineChart, LineDiagram, PoolGauge
 from workbench_kme.service.checking import CAUSES
 from workbench_kme.service.views import ALARM_KINDS, LINE_STATES
@@ -56,6 +56,8 @@ def verdict(site: Site) -> drawing.Verdict:
         ({"eavesdropper_fraction": 0.01, "eavesdropper_kind": "intercept-resend"}, "pending", "unseen"),
         ({"state": "peer-unreachable", "peer_reachable": False}, "failed", "peer-unreachable"),
         ({"state": "out-of-step"}, "failed", "out-of-step"),
+        ({"state": "other-tenant"}, "failed", "other-tenant"),
+        ({"tenant": "desk-b"}, "refused", "tenant"),
         ({"policy": "qkd-required"}, "refused", "not_counting"),
         ({"policy": "pqc-only"}, "pending", "pqc_only"),
         ({"available": 0}, "pending", "exhausted"),
@@ -124,6 +126,25 @@ def test_the_cards_of_service_and_device_say_what_is_so_in_both_languages(site: 
     assert assurance.check_blocks(status(site), t, "zh") == []
 
 
+def test_applications_and_bandwidth_stand_with_line_and_tenant(site: Site) -> None:
+    site.entity.registered["app-a"] = application("app-a", line="a1", tenant="desk-a", left=3, burst=60, reserved=2, most_reserved=8, known_there=False)
+    site.entity.registered["app-z"] = application("app-z", state="withdrawn")
+    site.entity.change(tenant="desk-a")
+    for lang in ("zh", "en"):
+        words = lambda key, lang=lang, **fields: TEXTS[lang][key].format(**fields)  # noqa: E731
+        rows = applications.application_rows(dict(site.call("qkd.applications").model_dump())["applications"], words, lang)
+        DataTable(columns=applications.application_columns(words), rows=rows)
+        assert [one["name"] for one in rows] == ["app-a", "sae-bank", "sae-broker", "app-z"]
+        assert (rows[0]["tenant"], rows[0]["quota"], rows[0]["state"]["state"]) == ("desk-a", "3 / 60", "pending")
+        assert rows[1]["tenant"] == words("tenant.none") and rows[3]["quota"] == "—"
+    bandwidth = site.service.bandwidth
+    bandwidth.travelled(PartyId("bank"), "a1", "desk-a", 4096)
+    bandwidth.travelled(PartyId("bank"), "a1", "", 1)  # before the line had its tag
+    [row] = applications.bandwidth_rows(status(site), t, "zh", lambda site: site)
+    DataTable(columns=applications.bandwidth_columns(t), rows=[row])
+    assert (row["line"], row["tenant"], row["sent"], row["rate"]) == ("a1", "desk-a", "4 KiB", t("bandwidth.free"))
+
+
 def test_a_clock_that_was_set_back_bends_no_line(site: Site) -> None:
     site.entity.made.append(block(12, time_ms=NOW_MS - 10**9))
     line = status(site)["lines"][0]
@@ -145,10 +166,11 @@ def test_every_key_that_the_page_asks_for_exists() -> None:
     asked |= {f"alarm.{one}" for one in ALARM_KINDS} | {f"block.{one}" for one in drawing.BLOCK_CHIPS} | {f"session.{one}" for one in drawing.SESSION_CHIPS}
     asked |= {f"quality.{one}" for one in (*TONES, "availability", "latency", "rate") if one != "none"} | {f"quality.cause.{one}" for one in (*CUT, AWAY, NO_APPLICATION, NO_KEYS, "held", "origin")}
     asked |= {f"check.{one}" for one in CHECK_TONES} | {f"check.cause.{one}" for one in CAUSES}
-    asked |= {f"charge.{one}" for one in CHIPS} | {f"charge.row.{one}" for one in ("fill", "deliver", "revoke")} | {"what.charge"}
+    asked |= {f"charge.{one}" for one in CHIPS} | {f"charge.row.{one}" for one in ("fill", "deliver", "revoke")} | {"what.charge", "what.channel", "what.rehearsal"}
+    asked |= {f"application.{one}" for one in ("registered", "withdrawn", "untold", "own")} | {"bandwidth.now", "bandwidth.waited"}
     asked |= {f"life.{one}{end}" for one in (*drawing.MAIN_STATES, *drawing.SIDE_STATES) for end in ("", ".told")}
     assert asked <= TEXTS["zh"].keys()
-    assert set(LINE_STATES) >= {"alarm", "disabled", "peer-unreachable", "out-of-step"}, "states that the answer names"
+    assert set(LINE_STATES) >= {"alarm", "disabled", "peer-unreachable", "out-of-step", "other-tenant"}, "states that the answer names"
 
 
 def test_no_text_promises_what_nobody_can(site: Site) -> None:

@@ -95,9 +95,8 @@ def diagram(status: Reply, line: Reply, t: Translate, lang: formats.Lang, *, own
     km = t("diagram.km", km=f"{line['length_km']:g}") if line["length_km"] >= 0 else ""
     quantum = t("diagram.simulated" if simulated else "diagram.quantum" if line["provenance"] == "device-014" else "diagram.imported", km=km)
     clock = t("diagram.clock", mhz=f"{line['clock_hz'] / 1e6:g}") if line["clock_hz"] > 0 else ""
-    tag = t("diagram.tenant", tag=line["tenant"] or t("tenant.none"))
-    mine = [t("diagram.kme", kme=status["kme"]), t(f"diagram.{line['role']}", clock=clock), tag]
-    theirs = [t("diagram.kme", kme=line["peer_kme"]), t("diagram.receiver" if line["role"] == "sender" else "diagram.sender", clock=""), tag]
+    mine = [t("diagram.kme", kme=status["kme"]), t(f"diagram.{line['role']}", clock=clock)]
+    theirs = [t("diagram.kme", kme=line["peer_kme"]), t("diagram.receiver" if line["role"] == "sender" else "diagram.sender", clock="")]
     share = formats.share(line["eavesdropper_fraction"], 0, lang)
     return {
         "left": {"name": own, "rows": mine}, "right": {"name": other, "rows": theirs},
@@ -196,10 +195,11 @@ def life(line: Reply, t: Translate) -> dict[str, Any]:
     return {"steps": [step(one) for one in MAIN_STATES], "exits": [step(one) for one in SIDE_STATES]}
 
 
-def session_rows(found: Reply, t: Translate) -> list[dict[str, Any]]:
+def session_rows(found: Reply, t: Translate, word: Callable[[str, str], str]) -> list[dict[str, Any]]:
+    """word: of a code that this page may not know yet."""
     return [
         {
-            "id": one["session"], "session": one["session"], "what": t(f"what.{one['what']}"), "at": one["opened_ms"],
+            "id": one["session"], "session": one["session"], "what": word("what", one["what"]), "at": one["opened_ms"],
             "state": {"state": SESSION_CHIPS.get(one["state"], "neutral"), "label": t(f"session.{one['state']}")},
             "told": one["code"] or (t(f"badge.{one['provenance']}") if one["provenance"] else t("session.no_key")),
         }

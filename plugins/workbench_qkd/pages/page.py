@@ -13,6 +13,7 @@ from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_qkd.pages import drawing
+from workbench_qkd.pages.applications import Applications
 from workbench_qkd.pages.assurance import Assurance
 from workbench_qkd.pages.charges import Charges
 from workbench_qkd.pages.devices import Devices
@@ -70,6 +71,7 @@ class ChannelPage:
         self.charges = Charges(page, self.refresh)
         self.assurance = Assurance(page)
         self.devices = Devices(page, self.refresh)
+        self.applications = Applications(page)
         self.acting = Acting(page, LINE_ACTS, self._acted)
         self.testing = Acting(page, SITE_ACTS, self._acted)
         self.told, self.limits, self.note, self.linked = Notes(), Notes(), Notes(framed=False), Notes()
@@ -83,7 +85,7 @@ class ChannelPage:
         page.on_look(self.draw)
 
     def _body(self) -> Any:  # Any: Panel has no types
-        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, self.devices.root, pane(self.curve), self.note)
+        main = layout.stack(pane(self.diagram), pane(self.chart), pane(self.table), self.charges.root, self.applications.root, self.devices.root, pane(self.curve), self.note)
         side = layout.stack(
             self.attack_pane, pane(self.gauge), pane(self.life), pane(self.session_table), self.linked, self.assurance.root, self.acting.root, self.testing.root, self.told, self.limits
         )
@@ -124,6 +126,7 @@ class ChannelPage:
                 return
             await self.charges.read(name)
             await self.assurance.read(name)
+            await self.applications.read()
             if self.line is not None and self.line["line"] == name:
                 self.blocks, self.forecast, self.sessions = found
         self.draw()
@@ -189,7 +192,7 @@ class ChannelPage:
         page, line = self.page, self.line
         for component in (self.strip, self.badge, self.diagram, self.chart, self.table, self.curve, self.gauge, self.life, self.session_table, self.attack):
             component.lang = page.lang
-        subject = page.t("page.subject", line=line["line"], policy=page.t(f"policy.{line['policy']}")) if line else ""
+        subject = page.t("page.subject", line=line["line"], tenant=line["tenant"] or page.t("tenant.none"), policy=page.t(f"policy.{line['policy']}")) if line else ""
         meta = formats.time(self.status["now_ms"], self._lang) if self.status else ""
         self.head.tell(notes.head(page.t("page.title"), subject=subject, meta=meta))
         self.limits.tell(notes.heading(page.t("limits.title")), *(notes.text(page.t(f"limits.{n}"), meta=True) for n in ("hops", "bulk", "small", "simulated")))
@@ -247,6 +250,7 @@ class ChannelPage:
         self.charges.draw()
         self.assurance.draw(status)
         self.devices.draw(status["devices"])
+        self.applications.draw(status, self._party)
         self._draw_told()
 
     def _draw_blocks(self, status: Reply, line: Reply) -> None:
@@ -271,7 +275,7 @@ class ChannelPage:
             {"key": "state", "label": t("column.state"), "kind": "state"}, {"key": "told", "label": t("column.told")},
         ]  # fmt: skip
         if self.sessions is not None:
-            rows = drawing.session_rows(self.sessions, t)
+            rows = drawing.session_rows(self.sessions, t, self._word)
             self._set(table, {"rows": rows, "total": len(rows)}, empty=not rows)
 
     def _draw_link(self, status: Reply, line: Reply) -> None:
