@@ -36,6 +36,8 @@ _SURNAMES = frozenset(
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆"
     "汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤温康施洪季庞殷章鲁葛裴"
 )
+_TERMS = frozenset(("nav", "cny", "rmb", "usd", "hkd"))
+"""Capital letters that name nobody."""
 _PLAIN_ENGLISH = frozenset(
     re.findall(
         "[a-z]+",
@@ -95,7 +97,7 @@ class Grounding:
             if _squeeze(name) not in self._folded:
                 return name
         for word, first in _latin(sentence):
-            if fold(word) in self._words or (first and fold(word) in _PLAIN_ENGLISH):
+            if fold(word) in self._words or fold(word) in _TERMS or (first and fold(word) in _PLAIN_ENGLISH):
                 continue
             return word
         return ""

@@ -67,7 +67,7 @@ class Extractive:
         if stop():
             return
         yield Stage("retrieve", int((time.monotonic() - began) * 1000))
-        yield from records(said)
+        yield from records(said, " " if ask.language == "en" else "")
 
     def _said(self, ask: Ask, sources: Sources, stop: Stop) -> list[wording.Said]:
         language = "en" if ask.language == "en" else "zh"
@@ -123,10 +123,10 @@ class Extractive:
         return kept[1]
 
 
-def records(said: Sequence[wording.Said]) -> Iterator[Record]:
+def records(said: Sequence[wording.Said], between: str = "") -> Iterator[Record]:
     """An answer as records: each sentence with its marks, then its citations, then the field that it states."""
     numbers: dict[tuple[str, int, int], int] = {}
-    for each in said:
+    for number, each in enumerate(said):
         marks: list[str] = []
         new: list[Cite] = []
         for span in each.spans:
@@ -135,7 +135,7 @@ def records(said: Sequence[wording.Said]) -> Iterator[Record]:
                 numbers[key] = len(numbers) + 1
                 new.append(_cite(numbers[key], span))
             marks.append(f"[{numbers[key]}]")
-        yield Text(each.text.format(*marks))
+        yield Text((between if number else "") + each.text.format(*marks))
         yield from new
         if each.field and each.spans:
             span = each.spans[0]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from workbench_sandbox.corpus.text import HAN, fold
 from workbench_sandbox.engines.extractive import vocabulary
-from workbench_sandbox.engines.extractive.naming import Catalogue, Entity
+from workbench_sandbox.engines.extractive.naming import CODE, Catalogue, Entity
 from workbench_sandbox.engines.extractive.vocabulary import ASKING, FIELDS
 from workbench_sandbox.engines.quantities import DATE, scan
 
@@ -102,6 +102,8 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
     for _, _, name in sorted(spans):
         if name not in fields:
             fields.append(name)
+    if len(fields) > 1 and any(CODE.fullmatch(folded[mention.start : mention.end]) for mention in mentions):
+        fields = [name for name in fields if name != "fund_code"]  # 代码 610001 names the fund; its code is not asked for
     dropped = {other for name in fields for other in _ABSORBED.get(name, ())}
     return Understood(
         masked=masked,
