@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,16 +18,6 @@ from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.contract import StartOrder, Upload
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"this kernel or account cannot start a sandbox: {lacking()}")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("sandbox"))
-    try:
-        world.make_image()
-        yield world
-    finally:
-        world.close()
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.volumes = self.folder / "volumes"
-        self.servers = ServerProcesses(self.folder / "servers", self.volumes, engines=ENGINES, without=self.without)
+        self.servers = ServerProcesses(self.folder / "servers", self.volumes, engines=ENGINES, without=self.without, look_s=0.5)
         self.image = ""
 
     def make_image(self, *, listing: bytes | None = None, limits: manifests.Limits = LIMITS) -> str:

@@ -21,7 +21,8 @@ from workbench_sandbox.server.isolation import Found, PidRecord
 
 RECORDS = "records"
 RUNS = "run"
-_LOOK_S = 5.0
+LOOK_S = 5.0
+"""How long what is still going away is looked for again."""
 
 
 def write(folder: Path, record: PidRecord) -> None:
@@ -69,13 +70,13 @@ def machine_boot() -> str:
 
 
 def settle(
-    folder: Path, record: PidRecord, group: groups.Group, look: Callable[[], Sequence[Found]]
+    folder: Path, record: PidRecord, group: groups.Group, look: Callable[[], Sequence[Found]], *, look_s: float = LOOK_S
 ) -> tuple[Check, ...]:
-    """Steps 3 and 4 for a sandbox that was killed: looked for until nothing is found or five seconds are over, then cleared.
+    """Steps 3 and 4 for a sandbox that was killed: looked for until nothing is found or look_s is over, then cleared.
 
     The folder's entries are counted before they are removed.
     """
-    ends = time.monotonic() + _LOOK_S
+    ends = time.monotonic() + look_s
     while True:
         found = {one.name: one for one in look()}
         # What lies on a disk does not go away by waiting.

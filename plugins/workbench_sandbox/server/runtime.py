@@ -221,7 +221,19 @@ def _files(binds: Sequence[Bind]) -> Iterator[tuple[Path, str]]:
                     yield Path(folder, name), inside
 
 
+_known: dict[tuple[str, int, int, int, int, int], tuple[int, str]] = {}
+
+
 def _measured(path: Path) -> tuple[int, str]:
+    """(size, SM3) of a file, read once in the life of this process as long as inode, size and times stay what they were."""
+    facts = path.stat()
+    place = (str(path), facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    if place not in _known:
+        _known[place] = _read(path)
+    return _known[place]
+
+
+def _read(path: Path) -> tuple[int, str]:
     hasher, size = sm3.new(), 0
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

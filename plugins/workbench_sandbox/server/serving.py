@@ -184,7 +184,7 @@ class Server:
         else:
             sandbox.finish()
             sandbox.kill(reason)
-            checks = reaping.settle(self.folder, sandbox.running.record, sandbox.running.group, lambda: _looked(sandbox))
+            checks = reaping.settle(self.folder, sandbox.running.record, sandbox.running.group, lambda: _looked(sandbox), look_s=self.settings.look_s)
             looked = Looked(
                 self.settings.server, lease, tenant, (sandbox.name,), reason, began, now_ms(), sandbox.running.record.assurance, checks
             )  # fmt: skip

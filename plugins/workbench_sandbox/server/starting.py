@@ -41,7 +41,7 @@ _WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__fi
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a server is told, from `server.json` of its folder. server: its name; uid: the user of its sandboxes outside, -1 for the
-    account of the node; volumes: the provider's volumes; shared: what all servers of a provider may use (compiled forms);
+    account of the node; look_s: as `reaping.LOOK_S`; volumes: the provider's volumes; shared: what all servers of a provider may use (compiled forms);
     engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests)."""
 
     server: str
@@ -50,12 +50,13 @@ class Settings:
     shared: str
     engines: Mapping[str, runtime.EngineCode] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    look_s: float = reaping.LOOK_S
 
     def format(self) -> bytes:
         """As it is written."""
         engines = {name: {"place": one.place, "modules": list(one.modules), "paths": list(one.paths)} for name, one in self.engines.items()}
         body = {"server": self.server, "uid": self.uid, "volumes": self.volumes, "shared": self.shared, "engines": engines}
-        return json.dumps({**body, "without": sorted(self.without)}, sort_keys=True).encode()
+        return json.dumps({**body, "without": sorted(self.without), "look_s": self.look_s}, sort_keys=True).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Settings:
@@ -64,7 +65,7 @@ class Settings:
         engines = {
             name: runtime.EngineCode(one["place"], tuple(one["modules"]), tuple(one["paths"])) for name, one in body["engines"].items()
         }
-        return cls(body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]))
+        return cls(body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]), float(body["look_s"]))
 
 
 @dataclass(frozen=True, slots=True)
