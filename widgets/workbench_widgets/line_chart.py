@@ -22,7 +22,7 @@ class LineChart(Component):
     colour), second (primary), third (dashed) or points (circles); points: ``[x, y]`` with x ascending, y ``None`` for a gap. log: every y is above 0 and
     the scale logarithmic; else it begins at 0. band: ``{low, high, label}`` the expected range. bound: ``{at, label}`` a dashed level.
     timed: x is ms since the epoch; else a number with `across_label`. start, stop: ends of the axis; from the points where both are 0.
-    spans: ``{start, stop, label}`` marked as alarm. marks: ``{at, label}`` dashed uprights. said: the whole in one sentence, for the ear.
+    spans: ``{start, stop, label}`` marked as alarm. marks: ``{at, label, quiet?}`` dashed uprights, in the colour of an alarm unless quiet. said: the whole in one sentence, for the ear.
     """
 
     script: ClassVar[str] = "line_chart"
@@ -60,7 +60,7 @@ class LineChart(Component):
     @traitlets.validate("marks")
     def _marks_are_sound(self, proposal: Mapping[str, Any]) -> Any:  # Any: plain data, checked here
         for number, mark in enumerate(proposal["value"]):
-            check_keys(mark, f"marks[{number}]", required=("at", "label"))
+            check_keys(mark, f"marks[{number}]", required=("at", "label"), optional=("quiet",))
         return proposal["value"]
 
 

@@ -93,8 +93,9 @@ export default component({
       if (mark.at < start || mark.at > stop) return;
       const x = X(mark.at);
       const late = x > CHART.left + inner / 2;
-      drawn.push(h("line", { key: `m${i}`, x1: x.toFixed(1), x2: x.toFixed(1), y1: 8, y2: bottom, style: { stroke: "var(--tampered)", "stroke-width": "1.5", "stroke-dasharray": "4 3" } }),
-        text(`mt${i}`, x + (late ? -6 : 6), 14 + (i % 2) * 16, mark.label, null, late ? "end" : "start", { fill: "var(--tampered)", "font-weight": "600" }));
+      const tone = mark.quiet ? "var(--text2)" : "var(--tampered)";
+      drawn.push(h("line", { key: `m${i}`, x1: x.toFixed(1), x2: x.toFixed(1), y1: 8, y2: bottom, style: { stroke: tone, "stroke-width": "1.5", "stroke-dasharray": "4 3" } }),
+        text(`mt${i}`, x + (late ? -6 : 6), 14 + (i % 2) * 16, mark.label, null, late ? "end" : "start", { fill: tone, "font-weight": "600" }));
     });
     const ticks = ctx.get("timed") ? timeTicks(start, stop) : numberTicks(start, stop);
     const fine = ticks.length > 1 && ticks[1] - ticks[0] < 60000;

@@ -1,0 +1,177 @@
+"""The page of leases at a tenant: how much was used, was everything erased? Draws what `leases_drawing` says of the replies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.app.page import PageContext
+from workbench.app.parts import layout, notes
+from workbench.app.parts.acting import Acting
+from workbench.app.parts.keys import Keys
+from workbench.app.parts.notes import Notes
+from workbench_inference.pages import leases_drawing as drawing
+from workbench_inference.pages.leases_acts import LEASE_ACTS, RELEASE
+from workbench_inference.pages.leases_parts import REFRESH_S, LeasingPage, Reply
+from workbench_widgets import CostCurve, DataTable, LeaseBar, LineChart, formats
+from workbench_widgets.panel_pane import pane
+
+SECTIONS = ("inference.leases", "inference.servers", "inference.scaling", "inference.costs", "inference.erasures", "inference.statements")
+
+
+class LeasesPage(LeasingPage):
+    """One opened tab. `lease=` of the address names the lease that is shown first."""
+
+    def __init__(self, page: PageContext) -> None:
+        super().__init__(page)
+        self.chosen = page.params.get("lease", "")
+        self.bar = LeaseBar(state="loading")
+        self.bar.on_action(lambda _name, told: page.start(self._release, str(told.get("lease", ""))), "release")
+        self.leases.on_action(lambda _name, told: page.start(self._choose, str(told.get("id", ""))), "open")
+        self.chart = LineChart(state="loading")
+        self.decisions = DataTable(page_size=6, state="loading")
+        self.cost = CostCurve(state="loading")
+        self.inside, self.rule, self.limits = Notes(), Notes(), Notes()
+        self.acting = Acting(page, LEASE_ACTS, self._acted, from_row=True)
+        self.acting.offer([])
+        main = layout.stack(
+            pane(self.bar), self.acting.root, self.inside, pane(self.leases), pane(self.chart), pane(self.decisions), pane(self.cost), pane(self.ticks), pane(self.statements),
+            self.settling.root,
+        )  # fmt: skip
+        side = layout.stack(pane(self.erasures), self.receipt, pane(self.servers), self.rule, self.limits)
+        self.root = layout.stack(self.head, pane(self.strip), layout.split(main, side, side_px=420), Keys(page, names=("rows", "escape")))
+        page.on_look(self.draw)
+
+    async def open(self) -> None:
+        """Read once, then again every few seconds."""
+        self.draw()
+        await self.refresh()
+        self.page.refresh_every(REFRESH_S, self.refresh)
+
+    async def refresh(self) -> None:
+        """Everything side by side; the chosen lease and its meters after the list that names it."""
+        await asyncio.gather(
+            self.read(self.leases, "inference.leases"), self.read(self.servers, "inference.servers"), self.read(self.chart, "inference.scaling"),
+            self.read(self.cost, "inference.costs"), self.read(self.erasures, "inference.erasures"), self.read(self.statements, "inference.statements"),
+        )  # fmt: skip
+        await self._read_lease()
+        self.draw()
+
+    async def _read_lease(self) -> None:
+        one = self.lease
+        if one is None:
+            for name in ("inference.lease", "inference.meters"):
+                self.found.pop(name, None)
+            return
+        await asyncio.gather(self.read(self.bar, "inference.lease", lease=one["lease"]), self.read(self.ticks, "inference.meters", lease=one["lease"]))
+
+    @property
+    def lease(self) -> Reply | None:
+        """The lease that is shown."""
+        return drawing.chosen((self.told("inference.leases") or {}).get("leases", []), self.chosen)
+
+    @property
+    def now_ms(self) -> int:
+        """Now, by the node's clock where a running lease tells it; else by what happened last."""
+        leases = (self.told("inference.leases") or {}).get("leases", [])
+        running = [one["until_ms"] - 1000 * one["left_s"] for one in leases if one["state"] == "RUNNING"]
+        return max([*running, *(one["ended_ms"] for one in leases), (self.told("inference.costs") or {}).get("until_ms", 0)], default=0)
+
+    async def _choose(self, lease: str) -> None:
+        self.chosen = lease
+        self.acting.offer([])
+        await self._read_lease()
+        self.draw()
+
+    async def _release(self, lease: str) -> None:
+        self.acting.offer([RELEASE.operation], lease=lease)
+        await self.acting.open(RELEASE.operation)
+
+    async def _acted(self, operation: str, reply: Mapping[str, Any]) -> None:
+        if operation == RELEASE.operation:
+            self.acting.offer([])
+        await super()._acted(operation, reply)
+
+    # ------------------------------------------------------------------ drawing
+
+    def draw(self) -> None:
+        """Every text and picture from what is known now."""
+        page, t = self.page, self.page.t
+        for component in (self.strip, self.bar, self.chart, self.cost):
+            component.lang = page.lang
+        leases, now = self.told("inference.leases"), self.now_ms
+        self.head.tell(notes.head(t("leases.title"), subject=t("leases.subject"), meta=t("leases.times")))
+        if leases is not None:
+            self.draw_answer(drawing.tenant_verdict(leases, self.told("inference.servers"), self.lang, now_ms=now), "leases")
+        self._draw_leases(leases, now)
+        self._draw_load()
+        self._draw_servers()
+        self._draw_costs()
+        self.draw_ticks()
+        self.draw_statements()
+        self.draw_erasures(now)
+        self.limits.tell(notes.heading(t("leases.limits")), *(notes.text(t(f"leases.limit.{one}"), meta=True) for one in ("root", "receipt", "member")))
+
+    def _draw_leases(self, leases: Reply | None, now: int) -> None:
+        t, one = self.page.t, self.lease
+        self.words(self.leases, "leases.list")
+        self.bar.heading = t("leases.bar")
+        if leases is None:
+            return
+        self.put(
+            self.leases, drawing.lease_columns(t, side="tenant"), drawing.lease_rows(leases["leases"], t, self.lang, self.party), heading="leases.list", empty="leases.none",
+            hint=leases["calendar_zh" if self.lang == "zh" else "calendar_en"],
+        )  # fmt: skip
+        with self.bar.at_once():
+            self.bar.notice = {"sentence": t("leases.none"), "todo": t("leases.todo.none")}
+            for name, value in (drawing.bar(one, t, now_ms=now, releasable=self.page.may(RELEASE.operation)) if one is not None else {}).items():
+                setattr(self.bar, name, value)
+            self.bar.state = "done" if one is not None else "empty"
+        told = self.told("inference.lease")
+        if one is None or told is None or told["lease"]["lease"] != one["lease"]:
+            self.inside.tell()
+            return
+        lines, changes = drawing.sandbox_lines(told, t, self.lang), drawing.change_lines(told, t, self.lang)
+        self.inside.tell(
+            notes.heading(t("leases.sandboxes"), formats.digest("SM3", told["digest"])), notes.bullets(lines) if lines else notes.text(t("leases.sandboxes.none"), meta=True),
+            *([notes.bullets(changes, title=t("leases.changes"))] if changes else []),
+        )  # fmt: skip
+
+    def _draw_load(self) -> None:
+        t, found = self.page.t, self.told("inference.scaling")
+        self.chart.heading, self.chart.hint, self.chart.notice = t("leases.load"), t("leases.load.hint"), self.chart.notice or {"sentence": t("leases.load.none")}
+        self.words(self.decisions, "leases.decisions")
+        if found is None:
+            self.rule.tell()
+            return
+        with self.chart.at_once():
+            for name, value in drawing.load(found, t, self.lang).items():
+                setattr(self.chart, name, value)
+            self.chart.notice = {"sentence": t("leases.load.none")}
+            self.chart.state = "done" if found["curve"] else "empty"
+        self.put(self.decisions, drawing.decision_columns(t), drawing.decision_rows(found, t, self.lang), heading="leases.decisions", empty="leases.decisions.none")
+        self.rule.tell(notes.heading(t("leases.rule"), t("leases.rule.on" if found["is_scheduled"] else "leases.rule.off")), notes.facts(*drawing.rule_facts(found, t)))
+
+    def _draw_servers(self) -> None:
+        t, found = self.page.t, self.told("inference.servers")
+        self.words(self.servers, "leases.servers")
+        if found is not None:
+            self.put(
+                self.servers, drawing.server_columns(t, side="tenant"), drawing.server_rows(found, t, self.party, self.page.may), heading="leases.servers",
+                empty="leases.servers.none", hint=t("leases.servers.hint"),
+            )  # fmt: skip
+
+    def _draw_costs(self) -> None:
+        t, found = self.page.t, self.told("inference.costs")
+        self.cost.heading = t("leases.cost")
+        if found is None:
+            return
+        with self.cost.at_once():
+            self.cost.points, self.cost.budget_fen = drawing.cost_points(found, t), found["budget_fen"]
+            self.cost.hint = t("leases.cost.hint", money=formats.money(found["fen_per_ask"], self.lang)) if found["fen_per_ask"] else ""
+            self.cost.notice = {"sentence": t("leases.cost.none")}
+            self.cost.state = "done" if found["days"] else "empty"
+
+
+__all__ = ["LeasesPage"]

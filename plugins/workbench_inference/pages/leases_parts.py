@@ -1,0 +1,168 @@
+"""What both pages of leases have: tables that are read each for itself, the receipt that was opened, and their words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from workbench.app.page import PageContext, is_offline
+from workbench.app.parts import notes
+from workbench.app.parts.acting import Acting
+from workbench.app.parts.notes import Notes
+from workbench.errors import WorkbenchError
+from workbench_inference.pages import leases_drawing as drawing
+from workbench_inference.pages.leases_acts import STATEMENT_ACTS
+from workbench_widgets import AnswerStrip, DataTable, formats
+
+Reply = Mapping[str, Any]
+REFRESH_S: Final = 5
+
+
+class LeasingPage:
+    """One opened tab of either page: what was read, and how it is put into components."""
+
+    title = ""
+
+    def __init__(self, page: PageContext) -> None:
+        self.page = page
+        self.found: dict[str, Reply] = {}
+        self.opened = ""
+        self.strip = AnswerStrip(state="loading")
+        self.head = Notes(framed=False)
+        self.receipt = Notes()
+        self.leases = DataTable(page_size=8, openable=True, state="loading")
+        self.servers = DataTable(page_size=12, state="loading")
+        self.ticks = DataTable(page_size=6, state="loading")
+        self.statements = DataTable(page_size=6, state="loading")
+        self.statements.on_action(lambda _name, told: page.start(self._settle, str(told.get("id", ""))), "act")
+        self.erasures = DataTable(page_size=6, openable=True, state="loading")
+        self.erasures.on_action(lambda _name, told: self._open_receipt(str(told.get("id", ""))), "open")
+        self.settling = Acting(page, STATEMENT_ACTS, self._acted, from_row=True)
+        self.settling.offer([])
+
+    # ------------------------------------------------------------------ reading
+
+    async def read(self, component: Any, operation: str, **request: Any) -> Reply | None:  # Any: one of the components
+        """Ask for what one component shows; what cannot be asked is said in its place, and the rest of the page lives."""
+        page = self.page
+        if not page.may(operation):
+            return None
+        try:
+            self.found[operation] = await page.run(page.client.call, operation, **request)
+        except WorkbenchError as error:
+            if is_offline(error):
+                raise
+            component.notice = {"sentence": error.zh if page.lang == "zh" else error.en, "code": error.code}
+            component.state = "refused" if error.exit_status == 2 else "failed"
+            self.found.pop(operation, None)
+            return None
+        return self.found[operation]
+
+    def told(self, operation: str) -> Reply | None:
+        """The last reply of an operation."""
+        return self.found.get(operation)
+
+    async def refresh(self) -> None:
+        """Read everything and draw it."""
+        raise NotImplementedError
+
+    async def _acted(self, _operation: str, _reply: Reply) -> None:
+        await self.refresh()
+
+    async def _settle(self, lease: str) -> None:
+        """Open the form for one difference, with the number that stands as agreed."""
+        found = next((one for one in (self.told("inference.statements") or {}).get("statements", []) if one["lease"] == lease), None)
+        if found is None:
+            return
+        self.settling.offer(["inference.settle"], lease=lease)
+        self.settling.defaults = {"card_seconds": found["agreed_card_seconds"]}
+        await self.settling.open("inference.settle")
+
+    def _open_receipt(self, row: str) -> None:
+        self.opened = row
+        self._draw_receipt()
+        self.receipt.take_focus()
+
+    # ------------------------------------------------------------------ drawing
+
+    @property
+    def lang(self) -> formats.Lang:
+        """Of the page now."""
+        return "zh" if self.page.lang == "zh" else "en"
+
+    def party(self, party: str) -> str:
+        """The institution's name in the present language; an unknown id stands for itself."""
+        known: dict[str, str] = {one: zh if self.page.lang == "zh" else en for one, zh, en in self.page.me["parties"]}
+        return known.get(party, party)
+
+    def put(self, table: DataTable, columns: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], *, heading: str, empty: str, hint: str = "") -> None:
+        """Set a table at once; without rows it says why."""
+        t = self.page.t
+        with table.at_once():
+            table.heading, table.hint, table.notice = t(heading), hint, {"sentence": t(empty)}
+            table.columns, table.rows, table.total = [dict(one) for one in columns], [dict(one) for one in rows], len(rows)
+            table.state = "done" if rows else "empty"
+
+    def words(self, table: DataTable, heading: str) -> None:
+        """Heading and language before anything was read."""
+        table.lang, table.heading = self.page.lang, self.page.t(heading)
+
+    def draw_answer(self, made: drawing.Verdict, page: str) -> None:
+        """The answer strip."""
+        t, fields = self.page.t, dict(made.fields)
+        with self.strip.at_once():
+            self.strip.sentence, self.strip.reason = t(f"{page}.answer.{made.key}", **fields), t(f"{page}.answer.{made.key}.why", **fields)
+            self.strip.todo = t(f"{page}.todo.{made.todo}", **fields) if made.todo else ""
+            self.strip.state = made.state
+        self.page.notify_lab(title=t("leases.tab.alarm") if made.state == "tampered" else "", running=False)
+
+    def draw_ticks(self) -> None:
+        """Meters of both ends."""
+        t, found = self.page.t, self.told("inference.meters")
+        self.words(self.ticks, "leases.ticks")
+        if found is not None:
+            hint = t("leases.ticks.sum", agreed=formats.count(found["agreed_card_seconds"], self.lang), all=formats.count(found["card_seconds"], self.lang), differing=found["differing"])
+            self.put(self.ticks, drawing.tick_columns(t), drawing.tick_rows(found, t, self.lang), heading="leases.ticks", empty="leases.ticks.none", hint=hint)
+
+    def draw_statements(self) -> None:
+        """Statements of account of the month and the invoice over them."""
+        t, found = self.page.t, self.told("inference.statements")
+        self.words(self.statements, "leases.statements")
+        if found is not None:
+            self.statements.row_actions = [{"name": "inference.settle", "label": t("leases.settle")}] if self.page.may("inference.settle") else []
+            hint = t("leases.statements.sum", month=found["month"], minutes=found["card_minutes"], amount=found["amount_yuan"])
+            self.put(
+                self.statements, drawing.statement_columns(t), drawing.statement_rows(found, t, self.page.may), heading="leases.statements", empty="leases.statements.none", hint=hint
+            )
+
+    def draw_erasures(self, now_ms: int) -> None:
+        """Receipts of erasures, missing ones too."""
+        t, found = self.page.t, self.told("inference.erasures")
+        self.words(self.erasures, "leases.erasures")
+        if found is not None:
+            hint = t("leases.erasures.sum", clean=found["clean"], residue=found["residue"], missing=found["missing"])
+            self.put(self.erasures, drawing.erasure_columns(t), drawing.erasure_rows(found, t, now_ms=now_ms), heading="leases.erasures", empty="leases.erasures.none", hint=hint)
+        self._draw_receipt()
+
+    def _draw_receipt(self) -> None:
+        """The receipt that was opened: what was looked at, and how to check it without this program."""
+        t, found = self.page.t, self.told("inference.erasures")
+        one = next((one for one in (found or {}).get("erasures", []) if drawing.erasure_id(one) == self.opened), None)
+        if one is None:
+            self.receipt.tell()
+            return
+        if one["state"] == "missing":
+            self.receipt.tell(
+                notes.heading(t("leases.receipt"), one["server"]), notes.text(t("leases.receipt.missing", since=formats.time(one["since_ms"], self.lang)), tone="failed")
+            )
+            return
+        tone = "sealed" if one["state"] == "clean" else "tampered"
+        self.receipt.tell(
+            notes.heading(t("leases.receipt"), one["server"]), notes.text(t(f"leases.receipt.{one['state']}"), tone=tone),
+            notes.facts(*drawing.receipt_facts(one, t, self.lang)),  # type: ignore[arg-type]  # rows of two or three texts
+            notes.bullets(drawing.check_lines(one, t), title=t("leases.receipt.checks")), notes.text(t("leases.receipt.means"), meta=True),
+            notes.command(f"workbench erase verify {one['lease']}-{one['server']}.receipt", copy=t("leases.copy"), copied=t("leases.copied"), select=t("leases.copy.select")),
+        )  # fmt: skip
+
+
+__all__ = ["REFRESH_S", "LeasingPage"]
