@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, LetterKind, Migration, PeerPath, Setting
-from workbench.contracts.inference import DocumentConnector
+from workbench.contracts.inference import DocumentConnector, EngineRecipe
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
@@ -88,3 +88,10 @@ def workbench_document_connectors() -> Sequence[DocumentConnector]:
     from workbench_inference.documents.connectors import CONNECTORS  # what reads sheets is loaded when one is read
 
     return CONNECTORS
+
+
+@hookimpl
+def workbench_answer_engines() -> Sequence[EngineRecipe]:
+    from workbench_inference.engines import RECIPES
+
+    return RECIPES

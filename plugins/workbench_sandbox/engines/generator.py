@@ -33,6 +33,8 @@ class OpenVino:
     kind = "generator"
     version = "1"
     place = "inside"
+    modules = ("openvino_genai",)
+    """What else must be bound into a sandbox: server/runtime.py."""
 
     def __init__(self) -> None:
         self._asked: queue.SimpleQueue[tuple[str, Any, _Pieces] | None] = queue.SimpleQueue()
