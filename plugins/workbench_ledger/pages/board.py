@@ -40,7 +40,7 @@ from workbench_widgets.panel_pane import pane
 Reply = Mapping[str, Any]
 KIND_AREAS = (
     "intersection.", "consent.", "notices.", "customers.", "rights.", "complaints.", "assessment.", "breach.", "lists.", "evidence.", "people.", "action.", "peer.", "partners.",
-    "letter.", "ledger.", "anchor.", "node.", "files.", "qkd.", "attack.",
+    "letter.", "ledger.", "anchor.", "node.", "files.", "qkd.", "inference.", "attack.",
 )  # fmt: skip
 """Areas of kinds to choose from; `regulator.` is not offered, which nothing has written since `evidence.viewed`."""
 
