@@ -166,9 +166,11 @@ class BubblewrapRunning:
         ends = time.monotonic() + _SET_UP_S
         while not watching.scratch_of(first)[0] and self.alive() and time.monotonic() < ends:
             time.sleep(0.001)
+        own = watching.namespaces()
+        # What it shares with the launcher is no mark of it: a machine's own namespaces are never killed by.
+        apart = {kind: inode for kind, inode in watching.namespaces(first).items() if inode != own.get(kind)}
         self.record = replace(
-            self.record, pids=pids, began=tuple(map(watching.start_time, pids)), namespaces=dict(watching.namespaces(first)),
-            device=watching.scratch_of(first)[0],
+            self.record, pids=pids, began=tuple(map(watching.start_time, pids)), namespaces=apart, device=watching.scratch_of(first)[0],
         )  # fmt: skip
 
     @property
@@ -247,18 +249,18 @@ class BubblewrapRunning:
 
 
 def kill(record: PidRecord, group: groups.Group, process: subprocess.Popen[bytes] | None = None) -> None:
-    """Kill the group, and by number what it does not hold: the first process of a namespace takes all others with it."""
+    """Kill the group, and the two processes of the record: the first one of a namespace takes all others in it along.
+
+    Nothing is killed by its namespace or by a number alone: inodes and numbers are used again, for somebody else.
+    """
     group.kill()
     for pid, began in zip(record.pids, record.began, strict=True):
-        # A number that another process has by now is not ours.
         if began and watching.start_time(pid) == began:
             _signal(pid)
     ends = time.monotonic() + _GONE_S
-    while not looking.is_gone(record, group) and time.monotonic() < ends:
+    while looking.has_members(record, group) and time.monotonic() < ends:
         if process is not None:
             process.poll()
-        for pid in looking.leftover(record, group):
-            _signal(pid)
         time.sleep(0.002)
     if process is not None:
         try:

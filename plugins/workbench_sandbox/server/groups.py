@@ -15,7 +15,8 @@ from pathlib import Path
 
 _V1 = ("memory", "pids", "cpu", "freezer")
 _PERIOD_US = 100_000
-_PREFIX = "workbench-"
+PREFIX = "workbench-"
+"""Of the folders: `workbench-<sandbox>`."""
 _REMOVE_S = 2.0
 
 
@@ -163,7 +164,7 @@ def planned(name: str, hierarchy: Hierarchy) -> tuple[str, ...]:
     parents = [hierarchy.v2] if hierarchy.v2 else []
     if not {"memory", "pids"} <= hierarchy.controllers:
         parents += hierarchy.v1.values()
-    return tuple(str(Path(one, _PREFIX + name)) for one in parents)
+    return tuple(str(Path(one, PREFIX + name)) for one in parents)
 
 
 def restored(folders: Sequence[str]) -> Group:
@@ -277,7 +278,7 @@ def _handed_on(folder: str) -> frozenset[str]:
 
 
 def _usable(folder: str) -> bool:
-    path = Path(folder, f"{_PREFIX}probe-{os.getpid()}")
+    path = Path(folder, f"{PREFIX}probe-{os.getpid()}")
     try:
         path.mkdir()
         path.rmdir()
@@ -287,7 +288,7 @@ def _usable(folder: str) -> bool:
 
 
 def _made(parent: str, name: str, folders: list[str]) -> str:
-    path = Path(parent, _PREFIX + name)
+    path = Path(parent, PREFIX + name)
     path.mkdir(mode=0o755)
     folders.append(str(path))
     return str(path)

@@ -9,8 +9,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench_sandbox.server.groups import Group
+from workbench_sandbox.server.groups import PREFIX, Group
 from workbench_sandbox.server.isolation import Found, PidRecord
+from workbench_sandbox.server.watching import start_time
 
 _NAMES = ("pid", "mnt")
 
@@ -41,15 +42,37 @@ def leftover(record: PidRecord, group: Group) -> set[int]:
     return _left(record, group, list(_processes()))
 
 
+def has_members(record: PidRecord, group: Group) -> bool:
+    """Whether one of those that are killed still runs: the group's, and the two of the record."""
+    ours = {pid for pid, began in zip(record.pids, record.began, strict=True) if began and start_time(pid) == began}
+    return any(_is_alive(one) for one in ours | set(group.members()))
+
+
 def _left(record: PidRecord, group: Group, everywhere: list[int]) -> set[int]:
+    """Members of its groups, and of its namespaces. A namespace that this process or the machine's first one is in is no mark of it."""
+    own = os.getpid()
+    wanted = {
+        kind: record.namespaces[kind]
+        for kind in _NAMES
+        if record.namespaces.get(kind, 0) not in (0, _namespace(own, kind), _namespace(1, kind))
+    }
     found = {one for one in group.members() if _is_alive(one)}
     for pid in everywhere:
-        for kind in _NAMES:
-            wanted = record.namespaces.get(kind)
-            if wanted and _namespace(pid, kind) == wanted and _is_alive(pid):
-                found.add(pid)
-    found -= {os.getpid()}
+        is_there = any(_namespace(pid, kind) == inode for kind, inode in wanted.items())
+        if is_there and _is_alive(pid) and not _is_elsewhere(pid, record):
+            found.add(pid)
     return found
+
+
+def _is_elsewhere(pid: int, record: PidRecord) -> bool:
+    """Whether it belongs to another sandbox, by its groups: the kernel gives inodes and device numbers of one that is gone to the
+    next one at once, so that these alone would name a neighbour."""
+    try:
+        text = Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    mine = PREFIX + record.sandbox
+    return any(part.startswith(PREFIX + "sb-") and part != mine for line in text.splitlines() for part in line.split("/"))
 
 
 def _is_alive(pid: int) -> bool:
@@ -79,7 +102,7 @@ def _mounts(record: PidRecord, everywhere: list[int]) -> int:
     seen: dict[int, int] = {}
     for pid in everywhere:
         namespace = _namespace(pid, "mnt")
-        if namespace in seen and namespace:
+        if (namespace in seen and namespace) or _is_elsewhere(pid, record):
             continue
         try:
             text = Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "replace")
@@ -102,7 +125,9 @@ def _files(record: PidRecord, everywhere: list[int]) -> int:
         for one in numbers:
             try:
                 target = str(one.readlink())
-                if target.startswith(beginning) or (record.device and _device(one) == record.device):
+                if target.startswith(beginning) or (
+                    record.device and _device(one) == record.device and not _is_elsewhere(pid, record)
+                ):
                     count += 1
             except OSError:
                 continue
