@@ -37,8 +37,9 @@ def workbench_settings() -> Sequence[Setting]:
 def workbench_operations() -> Sequence[Operation]:
     """Each area of the plugin adds its own, through `roles`."""
     from workbench_inference.operations_documents import DOCUMENT_OPERATIONS
+    from workbench_inference.operations_policy import POLICY_OPERATIONS
 
-    return DOCUMENT_OPERATIONS
+    return (*DOCUMENT_OPERATIONS, *POLICY_OPERATIONS)
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from workbench.contracts import Host, Transaction
-from workbench.crypto import sm3
+from workbench.crypto import canonical, sm3
 from workbench.domain.party import ROLE_NAMES, Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, VerificationError
 from workbench_inference.policy import content, scenarios
@@ -84,14 +84,14 @@ def template_in_force(reader: Reader, host: Host, scenario: str, mode: str) -> T
 
 def template_of(reader: Reader, host: Host, row: Version) -> Template:
     """The template of a row. Raises VerificationError TEMPLATE_ALTERED where its text is not what was confirmed."""
-    return scenarios.decode(_text(reader, host, row))
+    return scenarios.decode(text_of(reader, host, row))
 
 
 def rules_in_force(reader: Reader, host: Host) -> content.Rules:
     """The newest published rules, else those delivered."""
     for one in versions(reader, RULES, RULES_NAME):
         if one.state == "published":
-            return content.parse(_text(reader, host, one).decode())
+            return content.parse(text_of(reader, host, one).decode())
     return content.delivered()
 
 
@@ -125,7 +125,7 @@ def publish(host: Host, tx: Transaction, *, kind: str, name: str, number: int, d
         raise Denied("这是你自己提出的，须由另一个人发布", "you proposed this; another person must publish it", code="SELF_APPROVAL")
     if digest != row.digest:
         raise Refused("你看到的不是要发布的这一版：刷新后再看一遍", "what you read is not the version to be published: read it again", code="TEMPLATE_CHANGED")
-    _text(tx, host, row)
+    text_of(tx, host, row)
     # Rules hold in both modes at once; a template is tried in debug first (row J10).
     mode = "run" if kind == RULES else "debug"
     tx.execute("UPDATE inference_template SET state = 'published', mode = ?, second = ? WHERE kind = ? AND name = ? AND version = ?", (mode, actor, kind, name, number))
@@ -143,13 +143,14 @@ def promote(host: Host, tx: Transaction, *, name: str, number: int, digest: str,
         raise Denied("这是你自己写的，须由另一位审批岗转为运行", "you wrote this; another approver must promote it", code="SELF_APPROVAL")
     if digest != row.digest:
         raise Refused("你看到的不是要转为运行的这一版：刷新后再看一遍", "what you read is not the version to be promoted: read it again", code="TEMPLATE_CHANGED")
-    _text(tx, host, row)
+    text_of(tx, host, row)
     tx.execute("UPDATE inference_template SET mode = 'run' WHERE kind = ? AND name = ? AND version = ?", (TEMPLATE, name, number))
     host.evidence.append(tx, "inference.template_promoted", {"name": _told(row), "version": str(number), "digest": row.digest, "author": row.first}, actor=actor)
     return version(tx, TEMPLATE, name, number)
 
 
-def _text(reader: Reader, host: Host, row: Version) -> bytes:
+def text_of(reader: Reader, host: Host, row: Version) -> bytes:
+    """What is kept of a version. Raises VerificationError TEMPLATE_ALTERED."""
     data = host.vault.get(reader, _place(row))
     if sm3.digest(data).hex() != row.digest:
         raise VerificationError(
@@ -281,8 +282,6 @@ def quotas(reader: Reader, month: str) -> list[tuple[str, int, int]]:
 
 def models(reader: Reader) -> list[str]:
     """Names of the images that were signed, each once."""
-    from workbench.crypto import canonical
-
     found: set[str] = set()
     for row in reader.execute("SELECT manifest FROM inference_image"):
         value: Any = canonical.parse(bytes(row[0]))
@@ -307,5 +306,5 @@ def require_model(name: str) -> str:
 __all__ = [
     "NEVER_ASK", "RULES", "RULES_NAME", "TEMPLATE", "Version", "access_rules", "change_access", "change_quota", "cohort_size", "forget_customer", "invite", "is_invited",
     "models", "month_of", "next_version", "promote", "propose", "publish", "quota_of", "quotas", "require_model", "require_scenario", "rules_in_force", "spend", "template_in_force",
-    "template_of", "uninvite", "version", "versions",
+    "template_of", "text_of", "uninvite", "version", "versions",
 ]  # fmt: skip
