@@ -18,7 +18,8 @@ from workbench_inference.policy.redaction import KINDS, KnownNames
 from workbench_inference.policy.redaction import scan as identifiers
 
 SHINGLE: Final = 11
-"""So many folded characters of the prompt in a row are a part of it; a disclaimer that is shown anyway is none."""
+LATIN_SHINGLE: Final = 30
+"""So many folded characters of the prompt in a row are a part of it: the first of mostly Chinese ones, the second of any."""
 
 _NOBODY: Final = KnownNames.of((), key=bytes(16))
 _PUBLIC_IN_SOURCES: Final = frozenset({"email", "address", "account", "phone"})
@@ -71,12 +72,15 @@ def _holds(text: str, folded: str, secret: str) -> bool:
     if len(secret.encode()) < 6:
         return False
     lower = "".join(one for one in text if not one.isspace())
-    return any(one and (one in lower or (one.islower() and one in lower.lower())) for one in spellings(secret) if len(one) >= 8)
+    small = lower.lower()
+    return any(one in lower or (one.islower() and one in small) for one in spellings(secret) if len(one) >= 6)
 
 
 def _shares(folded: str, parts: Iterable[str]) -> bool:
     pieces = _pieces(tuple(parts))
-    return bool(pieces) and any(folded[place : place + SHINGLE] in pieces for place in range(len(folded) - SHINGLE + 1))
+    return bool(pieces) and any(
+        folded[place : place + size] in pieces for size in (SHINGLE, LATIN_SHINGLE) for place in range(len(folded) - size + 1)
+    )
 
 
 @lru_cache(maxsize=64)
@@ -84,7 +88,11 @@ def _pieces(parts: tuple[str, ...]) -> frozenset[str]:
     out: set[str] = set()
     for one in parts:
         folded = _fold(one)
-        out.update(folded[place : place + SHINGLE] for place in range(len(folded) - SHINGLE + 1))
+        for size in (SHINGLE, LATIN_SHINGLE):
+            for place in range(len(folded) - size + 1):
+                piece = folded[place : place + size]
+                if size == LATIN_SHINGLE or sum(not character.isascii() for character in piece) * 2 > size:
+                    out.add(piece)
     return frozenset(out)
 
 
@@ -113,4 +121,4 @@ def _leak(what: str, zh: str, en: str) -> Verdict:
     return Verdict(f"leak-{what}", f"答案带出了{zh}，因此不显示，已留证", f"the answer carries {en} out, so it is not shown; this is recorded", "ANSWER_LEAK")
 
 
-__all__ = ["SHINGLE", "LeakList", "scan", "spellings"]
+__all__ = ["LATIN_SHINGLE", "SHINGLE", "LeakList", "scan", "spellings"]

@@ -73,7 +73,7 @@ class Template:
     def instructions(self) -> tuple[str, ...]:
         """Lines that must not come back in an answer."""
         lines = {line.strip() for text in self.text.values() for line in text.splitlines()}
-        return tuple(sorted(one for one in lines if len(one) >= 8 and "{{" not in one))
+        return tuple(sorted(one for one in lines if len(one) >= 14 and "{{" not in one))
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,7 +289,7 @@ def _landline(seen: _Seen, meter: Meter) -> Found | None:
     area = 3 if code[1] in "12" else 4
     local = len(code) - area
     meter.count += 1
-    if local not in (7, 8) or (area == 3 and local != 8) or code[area] in "01" or (area == 3 and code[1] == "1" and code[2] != "0"):
+    if local not in (7, 8) or (area == 3 and local != 8) or code[area] == "0" or (area == 3 and code[1] == "1" and code[2] != "0"):
         return None
     kind = seen.cue.kind
     if kind == "public" or _is_other(seen, meter):
