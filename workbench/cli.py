@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from workbench import __version__
 from workbench.desk_commands import add_desk_commands
+from workbench.document_commands import add_document_commands
 from workbench.qkd_commands import add_qkd_commands
 
 WRONG_USAGE = 64
@@ -50,6 +51,7 @@ def build_parser() -> Parser:
     _ledger_commands(commands)
     add_desk_commands(commands, _add, Parser)
     add_qkd_commands(commands, _add, Parser)
+    add_document_commands(commands, _add, Parser)
     return parser
 
 
@@ -67,7 +69,9 @@ def _workspace_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     demo.add_argument("dir", metavar="DIR", nargs="?", default="demo", help="工作区目录 / folder of the workspace")
     demo.add_argument("--no-browser", action="store_true", help="不打开浏览器 / do not open a browser")
     demo.add_argument("--with-provider", action="store_true", help="另建算力方 telecom 为第四个节点，不交换名单 / also make the provider telecom, a fourth node without a list")
-    demo.add_argument("--check", action="store_true", help="跑主任务、核收据、停止 / run the main job, verify, stop")
+    alternatives = demo.add_mutually_exclusive_group()
+    alternatives.add_argument("--check", action="store_true", help="跑主任务、核收据、停止 / run the main job, verify, stop")
+    alternatives.add_argument("--over-qkd", action="store_true", help="主任务的两家之间只走通道 qkd，首次多等一段 / the two institutions of the main job call one another over the channel qkd only; a first start takes longer")
     demo.add_argument("--customers", type=_positive, default=20_000, metavar="N", help="甲证券的客户数 / customers of the broker")
     demo.add_argument("--seed", type=int, default=20261121, metavar="S", help="合成数据种子 / seed of the synthetic data")
     init = _add(commands, "init", "nodes:init", "建立工作区 / make a workspace")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.host.house import House, copied, opened, template
+from tests.host.house import House, copied, opened
 from workbench.domain.party import Role
 from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError
 from workbench.workspace import Workspace
@@ -41,13 +41,8 @@ class Letters:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return template(tmp_path_factory.mktemp("documents"))
-
-
-@pytest.fixture(scope="module")
-def house(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    at = copied(workspace, tmp_path_factory.mktemp("tenant") / "workspace")
+def house(made_institution: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    at = copied(made_institution, tmp_path_factory.mktemp("tenant") / "workspace")
     with opened(at, settings={"inference.role": "tenant"}) as made:
         importing.import_synthetic(made.node, 5, actor="", progress=lambda done, total: None, sizes=SMALL)
         yield made
@@ -68,8 +63,8 @@ def made_index(house: House, embedder: Any = None, *, synthetic_only: bool = Fal
     )
 
 
-def test_operations_of_documents_exist_at_a_tenant_only(workspace: Workspace) -> None:
-    with opened(workspace) as other, pytest.raises(NotFound) as raised:
+def test_operations_of_documents_exist_at_a_tenant_only(made_institution: Workspace, tmp_path: Path) -> None:
+    with opened(copied(made_institution, tmp_path / "workspace")) as other, pytest.raises(NotFound) as raised:
         call(other, "inference.documents")
     assert raised.value.code == "UNKNOWN_OPERATION"
 

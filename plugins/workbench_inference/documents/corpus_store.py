@@ -38,7 +38,7 @@ class DocumentHost(Host, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """One version of a document, without its text. sm3: of the text, hex; corpus: the newest it went into, "" none."""
+    """One version of a document, without its text. sm3: of the text, hex; corpus: the newest of all documents it went into, "" none."""
 
     document: str
     version: str
@@ -124,9 +124,10 @@ def remove_documents(host: Host, tx: Transaction, rows: Sequence[DocumentRow]) -
         tx.execute(
             "UPDATE inference_document SET removed_ms = ?, title = '' WHERE document = ? AND version = ?", (host.now_ms(), row.document, row.version)
         )
-    if indexed := [row for row in rows if row.corpus]:
-        only_real = not any(row.is_synthetic for row in indexed)
-        gone = tx.execute("DELETE FROM inference_corpus WHERE NOT (? AND is_synthetic)", (int(only_real),)).rowcount
+    if any(row.corpus for row in rows):
+        gone += tx.execute("DELETE FROM inference_corpus WHERE NOT is_synthetic").rowcount
+    if any(row.is_synthetic for row in rows):
+        gone += tx.execute("DELETE FROM inference_corpus WHERE is_synthetic").rowcount
     return gone
 
 
@@ -189,6 +190,7 @@ def write_sealed(host: DocumentHost, parts: Iterable[bytes]) -> tuple[str, int]:
 
 
 def add_corpus(tx: Transaction, row: CorpusRow, documents: Sequence[DocumentRow]) -> None:
+    """Write a corpus down. documents: that it is now the corpus of; none for one of synthetic documents beside another."""
     tx.execute(
         f"INSERT OR REPLACE INTO inference_corpus ({_CORPUS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (row.digest, row.documents, row.passages, row.size, row.embedder, int(row.is_synthetic), row.built_ms),
@@ -205,8 +207,10 @@ def corpora(reader: Reader) -> list[CorpusRow]:
 
 
 def current(reader: Reader, *, synthetic_only: bool = False) -> CorpusRow | None:
-    """The corpus that a question is asked of: the newest; for a lease in debug the newest of synthetic documents alone."""
-    return next((one for one in corpora(reader) if one.is_synthetic or not synthetic_only), None)
+    """The corpus that a question is asked of: the newest of all documents; for a lease in debug the newest of synthetic ones alone."""
+    rows = corpora(reader)
+    synthetic = next((one for one in rows if one.is_synthetic), None)
+    return synthetic if synthetic_only else next((one for one in rows if not one.is_synthetic), synthetic)
 
 
 def require_corpus(reader: Reader, *, mode: str) -> CorpusRow:

@@ -47,10 +47,11 @@ def index(
     nothing is left then. Cost: 30 to 150 ms a new passage with an embedder, 0.2 ms without.
     """
     began = host.now_ms()
-    levels: Mapping[str, Mapping[str, object]] = host.setting("inference.class_levels")
     with host.store.read() as reader:
-        rows = [one for one in corpus_store.document_rows(reader, newest_only=True) if one.is_synthetic or not synthetic_only]
-        fit = [one for one in rows if levels.get(one.klass, {}).get("level", OUT_OF_REACH) != OUT_OF_REACH]
+        found = corpus_store.document_rows(reader, newest_only=True)
+        every = len(_within_reach(host, found))
+        rows = [one for one in found if one.is_synthetic or not synthetic_only]
+        fit = _within_reach(host, rows)
         documents = [_checked(cancelled, corpus_store.read_document(host, reader, one.document, one.version)) for one in fit]
         before = corpus_store.current(reader, synthetic_only=synthetic_only)
     if not documents:
@@ -69,19 +70,24 @@ def index(
         digest, len(documents), counted[0], size, embedder.name if embedder else "", int(all(one.synthetic for one in documents)), host.now_ms()
     )
     took = host.now_ms() - began
-    host.store.write(lambda tx: _record(host, tx, row, fit, took, actor))
+    belongs = [] if synthetic_only and len(fit) < every else fit
+    host.store.write(lambda tx: _record(host, tx, row, belongs, took, actor))
     corpus_store.sweep(host)
     return Indexed(row, len(rows) - len(fit), known.kept if known else 0, took)
 
 
-def outdated(host: DocumentHost, *, synthetic_only: bool = False) -> bool:
-    """Whether documents came, changed or went since the newest corpus was made."""
+def outdated(host: DocumentHost) -> bool:
+    """Whether documents came or changed since the newest corpus of all was made, or there is none (one was removed)."""
     with host.store.read() as reader:
-        newest = corpus_store.current(reader, synthetic_only=synthetic_only)
-        if newest is None:
-            return bool(corpus_store.document_rows(reader))
-        rows = [one for one in corpus_store.document_rows(reader, newest_only=True) if one.is_synthetic or not newest.is_synthetic]
-    return len(rows) != newest.documents or any(one.corpus != newest.digest for one in rows)
+        rows = _within_reach(host, corpus_store.document_rows(reader, newest_only=True))
+        known = {one.digest for one in corpus_store.corpora(reader)}
+    return any(one.corpus not in known for one in rows)
+
+
+def _within_reach(host: DocumentHost, rows: Sequence[DocumentRow]) -> list[DocumentRow]:
+    """Documents of classes that some sandbox may hold."""
+    levels: Mapping[str, Mapping[str, object]] = host.setting("inference.class_levels")
+    return [one for one in rows if levels.get(one.klass, {}).get("level", OUT_OF_REACH) != OUT_OF_REACH]
 
 
 def _checked(cancelled: Callable[[], bool], document: SourceDocument) -> SourceDocument:
