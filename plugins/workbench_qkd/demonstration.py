@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,44 @@ def make(workspace: Path, *pairs: Sequence[str]) -> bool:
     return True
 
 
+def carry(workspace: Path, ends: Sequence[str]) -> None:
+    """Have the nodes of a line call one another over the channel `qkd`; call while they are stopped.
+
+    Raises KeyUnavailable where the library lacks the group of its links: such a node would not start.
+    """
+    from workbench.channel import tls_groups
+    from workbench_qkd.schema import LINK_GROUP
+
+    tls_groups.require_available(LINK_GROUP, tls_groups.SUITE_OF[LINK_GROUP])
+    for party, other in (tuple(ends), tuple(reversed(ends))):
+        path = workspace / party / "settings.json"
+        settings = json.loads(path.read_text("utf-8"))
+        settings["node.channels"] = {**settings.get("node.channels", {}), other: "qkd"}
+        path.write_text(json.dumps(settings, ensure_ascii=False, indent=1), "utf-8")
+
+
+def await_keys(workspace: Path, ends: Sequence[str], *, limit_s: float) -> bool:
+    """Whether both ends have keys within this time, and the refusal of before is no longer repeated; a first start compiles before."""
+    from workbench_kme.service.client import Credentials, ManagementClient
+    from workbench_qkd.channel import PAUSE_S
+
+    place, until = workspace / FOLDER, time.monotonic() + limit_s
+    running = running_kmes(place)
+    if not set(ends) <= set(running):
+        return False
+    clients = [ManagementClient(running[site].address, Credentials.from_site(place / site, "node", kme=running[site].kme)) for site in ends]
+    try:
+        while time.monotonic() < until:
+            if all(any(line.available and line.in_step for line in client.lines() if line.peer_site in ends) for client in clients):
+                time.sleep(PAUSE_S + 0.5)
+                return True
+            time.sleep(0.2)
+        return False
+    finally:
+        for client in clients:
+            client.close()
+
+
 def start(workspace: Path) -> list[str]:
     """Start the entities that do not run; their sites. None where the workspace has no line."""
     place = workspace / FOLDER
@@ -68,4 +107,4 @@ def stop(workspace: Path) -> list[str]:
     return stop_kmes(place) if place.exists() else []
 
 
-__all__ = ["make", "start", "stop"]
+__all__ = ["await_keys", "carry", "make", "start", "stop"]

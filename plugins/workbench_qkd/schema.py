@@ -6,6 +6,7 @@ from workbench.contracts import Migration, Setting
 from workbench.domain.evidence import EvidenceKind, closed, shared
 
 OWNER = "qkd"
+LINK_GROUP = "curveSM2MLKEM768"
 
 MIGRATIONS = (
     Migration(
@@ -335,7 +336,7 @@ SETTINGS = (
     Setting("qkd.channel_renew_s", int, 1800, "s", "通道 qkd 的会话多久换一次密钥，最长 3600", "how long a session of the channel qkd keeps its key, 3600 at most"),
     Setting("qkd.channel_renew_bytes", int, 1 << 30, "B", "通道 qkd 的会话加密多少字节后换密钥，最多 64 GiB", "after how many bytes a session of the channel qkd takes a new key, 64 GiB at most"),
     Setting(
-        "qkd.link_group", str, "curveSM2MLKEM768", "",
+        "qkd.link_group", str, LINK_GROUP, "",
         "通道 qkd 的链路加密用哪个密钥交换组：curveSM2MLKEM768（套件 TLS_SM4_GCM_SM3）或 X25519MLKEM768（TLS_AES_256_GCM_SHA384）。双方一致；密码库没有它时节点不启动，不改用其他算法。启动时读取",
         "group of the key exchange of links of the channel qkd: curveSM2MLKEM768 (suite TLS_SM4_GCM_SM3) or X25519MLKEM768 (TLS_AES_256_GCM_SHA384). The same at both"
         " ends; a node whose library lacks it does not start, and nothing else is used. Read at start",

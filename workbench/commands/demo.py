@@ -26,7 +26,7 @@ from workbench.commands.common import (
     write_private,
 )
 from workbench.commands.intersect import approve, propose, report_lines, summary, take_results, wait
-from workbench.commands.lines import make_line, start_line, stop_line
+from workbench.commands.lines import await_line, carry_over_line, make_line, start_line, stop_line
 from workbench.demo.data import populate
 from workbench.domain.party import ROLE_NAMES, PartyId, Role
 from workbench.errors import Refused, WorkbenchError
@@ -94,10 +94,14 @@ def demo(options: Options) -> int:
         )
         if not options.check and not running_nodes(workspace):
             make_line(workspace, main_parties(workspace), *_leasing_pairs(workspace))
+            if options.over_qkd:
+                carry_over_line(workspace, main_parties(workspace))
         with running(workspace) as children:
             if not options.check:
                 children.has_line = True
                 start_line(workspace)
+                if options.over_qkd:
+                    await_line(workspace, main_parties(workspace))
             value, status = show_main_job(children, anew=options.check)
             if not options.check:
                 leave_proposal(workspace)

@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import Any
 
 from workbench.commands.common import say
-from workbench.errors import WorkbenchError
+from workbench.errors import Refused, WorkbenchError
 from workbench.workspace import Workspace
 
 MODULE = "workbench_qkd.demonstration"
+KEYS_S = 120.0
 
 
 def make_line(workspace: Workspace, *ends: Sequence[str]) -> None:
@@ -35,6 +36,25 @@ def start_line(workspace: Workspace) -> None:
         say(f"密钥管理实体已启动：{'、'.join(started)}（模拟线路）/ key-management entities started (simulated line)")
 
 
+def carry_over_line(workspace: Workspace, ends: Sequence[str]) -> None:
+    """Have the two nodes call one another over the channel of their line; they must be stopped. Refused without the plugin."""
+    module = _module(workspace)
+    if module is None:
+        raise Refused("没有安装量子通道插件", "The plugin of the quantum channel is not installed", code="NOT_INSTALLED")
+    module.carry(workspace.folder, ends)
+
+
+def await_line(workspace: Workspace, ends: Sequence[str]) -> None:
+    """Return when the line of the two nodes has keys: nothing goes another way. Raises Refused KEY_EXHAUSTED."""
+    say("等线路成码，首次需编译 / waiting for keys of the line, a first start compiles")
+    module = _module(workspace)
+    if module is None or not module.await_keys(workspace.folder, ends, limit_s=KEYS_S):
+        raise Refused(
+            f"线路 {KEYS_S:.0f} 秒内没有密钥，见 kme 各目录的 run/kme.log；不改走其他通道", f"The line had no keys within {KEYS_S:.0f} s, see run/kme.log of each folder in kme; no other channel is used",
+            code="KEY_EXHAUSTED",
+        )  # fmt: skip
+
+
 def stop_line(workspace: Workspace) -> None:
     """Stop it."""
     module = _module(workspace)
@@ -49,4 +69,4 @@ def _module(workspace: Workspace) -> Any:  # Any: a module of a plugin, which th
         return None
 
 
-__all__ = ["make_line", "start_line", "stop_line"]
+__all__ = ["await_line", "carry_over_line", "make_line", "start_line", "stop_line"]
