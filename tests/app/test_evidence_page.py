@@ -17,7 +17,7 @@ from workbench_ledger.pages import verdict
 from workbench_ledger.pages.board import KIND_AREAS
 from workbench_ledger.pages.evidence import Asked
 from workbench_ledger.pages.inspector import diff_rows, field_rows
-from workbench_ledger.pages.story import LONG_RUN, RUN, folded, lane_rows, place, steps
+from workbench_ledger.pages.story import LONG_ROUTINE, LONG_RUN, RUN, folded, lane_rows, place, steps
 from workbench_ledger.pages.words import safe
 from workbench_widgets import FieldDiff, Lanes
 
@@ -73,6 +73,11 @@ def test_long_runs_fold_into_one_row_but_never_around_a_changed_frame() -> None:
     assert len(folded(made, words(), {rows[1].id})) == 22
     wrong = steps([one | ({"problem": "EDITED"} if one["index"] == 7 else {}) for one in entries], words(), joined=True)
     assert len(folded(wrong, words())) == 20
+    blocks = [entry("broker", 100 + number, kind="qkd.block_distilled", time_ms=number) for number in range(LONG_ROUTINE)]
+    alarm, later = entry("broker", 120, kind="qkd.alarm_raised", time_ms=50), entry("bank", 121, kind="qkd.block_distilled", time_ms=60)
+    rows = folded(steps([*blocks, alarm, later], words(), joined=False), words())
+    assert [(one.id.startswith(RUN), len(one.records)) for one in rows] == [(True, LONG_ROUTINE), (False, 1), (False, 1)], "an alarm is never folded"
+    assert len(folded(steps([blocks[0] | {"problem": "EDITED"}, *blocks[1:]], words(), joined=False), words())) == LONG_ROUTINE
     few = steps([one for number in range(LONG_RUN - 1) for one in frame(number, "slice")], words(), joined=True)
     assert len(folded(few, words())) == LONG_RUN - 1
 

@@ -311,7 +311,8 @@ class Board:
         made = self.steps(seen, words)
         heads = seen.check["logs"] if whole_job and seen.check else []
         numbered = bool(seen.asked.job) or seen.asked.is_find
-        rows = lane_rows(folded(made, words, seen.opened) if whole_job else made, heads, words, numbered=numbered)
+        is_folded = whole_job or not (seen.asked.is_find or seen.asked.kind)
+        rows = lane_rows(folded(made, words, seen.opened) if is_folded else made, heads, words, numbered=numbered)
         tiles = words.lanes(timeline["entries"])
         lanes.lanes = tiles
         lanes.rows, lanes.offset, lanes.total = rows, 0, len(rows)

@@ -13,6 +13,9 @@ from workbench_ledger.pages.words import Entry, Words, route
 
 RUN = "run:"
 LONG_RUN = 6
+LONG_ROUTINE = 3
+ROUTINE = frozenset({"qkd.block_distilled"})
+"""Kinds that a machine writes by itself every few seconds while all is well: one row for a run of one log's."""
 MESSAGE = "intersection.message"
 
 
@@ -20,7 +23,8 @@ MESSAGE = "intersection.message"
 class Step:
     """One row before it is numbered. frame: kind of message, "" for acts; records: entries behind it, of those read.
 
-    is_lonely: a message that only one side recorded; its other record is not merely on another page.
+    is_lonely: a message that only one side recorded; its other record is not merely on another page. routine: kind of an act
+    that a machine repeats, "" for others.
     """
 
     id: str
@@ -33,6 +37,7 @@ class Step:
     index: int
     records: tuple[str, ...]
     is_lonely: bool = False
+    routine: str = ""
 
 
 def place(entry: Entry) -> str:
@@ -96,21 +101,22 @@ def _step(
         index=int(own["index"]),
         records=tuple(records),
         is_lonely=is_lonely,
+        routine=entry["kind"] if entry["kind"] in ROUTINE else "",
     )
 
 
 def folded(made: Sequence[Step], words: Words, opened: Set[str] = frozenset()) -> list[Step]:
-    """Runs of LONG_RUN and more frames of one kind as one step each, unless opened or something in them is wrong."""
+    """Runs of LONG_RUN and more frames of one kind, LONG_ROUTINE of a routine, as one step each, unless opened or something in them is wrong."""
     rows: list[Step] = []
     start = 0
     while start < len(made):
         stop = start + 1
-        while made[start].frame and stop < len(made) and made[stop].frame == made[start].frame:
+        while stop < len(made) and _goes_on(made[start], made[stop]):
             stop += 1
         run = made[start:stop]
         start = stop
         name = RUN + run[0].id
-        if len(run) < LONG_RUN or name in opened or any(one.state == "tampered" for one in run):
+        if len(run) < (LONG_ROUTINE if run[0].routine else LONG_RUN) or name in opened or any(one.state == "tampered" for one in run):
             rows += run
             continue
         state = "pending" if any(one.state == "pending" for one in run) else "sealed"
@@ -118,7 +124,7 @@ def folded(made: Sequence[Step], words: Words, opened: Set[str] = frozenset()) -
             Step(
                 id=name,
                 time_ms=run[0].time_ms,
-                text=words.t("run", frame=words.frame(run[0].frame), count=words.count(len(run))),
+                text=_run_text(run, words),
                 state=state,
                 sender=run[0].sender,
                 recipient=run[0].recipient,
@@ -128,6 +134,19 @@ def folded(made: Sequence[Step], words: Words, opened: Set[str] = frozenset()) -
             )
         )
     return rows
+
+
+def _goes_on(first: Step, one: Step) -> bool:
+    """Whether a step belongs to the run that another began."""
+    if first.routine:
+        return (one.routine, one.sender) == (first.routine, first.sender)
+    return bool(first.frame) and one.frame == first.frame
+
+
+def _run_text(run: Sequence[Step], words: Words) -> str:
+    if run[0].routine:
+        return words.t("run_routine", text=run[0].text, count=words.count(len(run)))
+    return words.t("run", frame=words.frame(run[0].frame), count=words.count(len(run)))
 
 
 def lane_rows(
