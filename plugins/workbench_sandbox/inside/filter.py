@@ -27,7 +27,7 @@ _LEAN: dict[str, tuple[int, int]] = {
     "lseek": (8, 62), "pread64": (17, 67), "pwrite64": (18, 68), "readv": (19, 65), "writev": (20, 66), "dup": (32, 23),
     "ftruncate": (77, 46), "fallocate": (285, 47), "fsync": (74, 82), "getcwd": (79, 17), "readlinkat": (267, 78), "readlink": (89, _NONE),
     "access": (21, _NONE), "faccessat": (269, 48), "faccessat2": (439, 439), "getdents64": (217, 61), "openat": (257, 56),
-    "unlinkat": (263, 35), "statfs": (137, 43), "fstatfs": (138, 44),
+    "unlinkat": (263, 35), "unlink": (87, _NONE), "statfs": (137, 43), "fstatfs": (138, 44),
     # memory
     "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214),
     "membarrier": (324, 283),

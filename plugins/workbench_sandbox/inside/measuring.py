@@ -120,7 +120,7 @@ def _files(expected: Expected, probed: Probed) -> tuple[bool, str]:
     seen = mounts()
     writable = writable_mounts(seen)
     others = set(seen) ^ expected.mounts
-    is_closed = probed.refuses("host", "proc", "foreign", "write")
+    is_closed = probed.refuses("host-", "proc-", "foreign-", "write-")
     if writable:
         return False, f"writable: {' '.join(writable)[:80]}"
     if others:

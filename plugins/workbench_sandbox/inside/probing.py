@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,13 +63,13 @@ def attempts(suite: Suite) -> Mapping[str, Callable[[], object]]:
     """Name -> what must raise OSError, or RuntimeError for a thread."""
     found: dict[str, Callable[[], object]] = {}
     for name, family in _FAMILIES.items():
-        found[f"socket-{name}"] = partial(_socket, family)
+        found[f"socket-{name}"] = partial(_descriptor, "socket", family, 1, 0)
     found["socketpair"] = partial(_only_eperm, partial(limits.call, "socketpair", 1, 1, 0, None))
     # Of a file that is no program: without a filter the answer would be another number, and nothing would be replaced.
     found["exec"] = partial(_only_eperm, partial(limits.call, "execve", b"/proc/self/status", None, None))
     found["fork"] = limits.fork_and_leave
     if 0 < suite.processes <= _MOST_THREADS:
-        found["processes"] = partial(_start_threads, suite.processes)
+        found["tasks"] = partial(_start_threads, suite.processes)
     for path in _FILES:
         found["host" + _dashed(path)] = partial(_open, path, os.O_RDONLY)
     for path in _FOLDERS:
@@ -87,12 +88,12 @@ def attempts(suite: Suite) -> Mapping[str, Callable[[], object]]:
     found["unshare-user"] = partial(limits.call, "unshare", 0x10000000)
     found["unshare-mount"] = partial(limits.call, "unshare", 0x00020000)
     found["setns"] = partial(_only_eperm, partial(limits.call, "setns", 0, 0))
-    found["memfd"] = partial(limits.call, "memfd_create", b"probe", 0)
+    found["memfd"] = partial(_descriptor, "memfd_create", b"probe", 0)
     found["io-uring"] = partial(_only_eperm, partial(limits.call, "io_uring_setup", 0, None))
     found["bpf"] = partial(_only_eperm, partial(limits.call, "bpf", 0, None, 0))
     found["perf-event"] = partial(_only_eperm, partial(limits.call, "perf_event_open", None, 0, -1, -1, 0))
     found["keyctl"] = partial(limits.call, "keyctl", 0, -3, 0, 0, 0)
-    found["userfaultfd"] = partial(limits.call, "userfaultfd", 0)
+    found["userfaultfd"] = partial(_descriptor, "userfaultfd", 0)
     # Signal 0 asks only whether one could be sent.
     found["signal"] = partial(limits.call, "kill", 1, 0)
     return found
@@ -102,8 +103,9 @@ def _dashed(path: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", path)
 
 
-def _socket(family: int) -> None:
-    os.close(limits.call("socket", family, 1, 0))
+def _descriptor(name: str, *arguments: int | bytes) -> None:
+    """A call that gives a descriptor, which is closed again."""
+    os.close(limits.call(name, *arguments))
 
 
 def _only_eperm(action: Callable[[], object]) -> None:
@@ -121,7 +123,8 @@ def _open(path: str, flags: int) -> None:
 
 def _make(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    path.unlink()
+    with suppress(OSError):  # it could be made: that alone counts
+        path.unlink()
 
 
 def _fill(size: int) -> None:
@@ -132,7 +135,8 @@ def _fill(size: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
     finally:
         os.close(descriptor)
-        path.unlink()
+        with suppress(OSError):
+            path.unlink()
 
 
 def _start_threads(limit: int) -> None:

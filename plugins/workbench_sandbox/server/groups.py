@@ -150,7 +150,7 @@ def make(name: str, limits: GroupLimits, hierarchy: Hierarchy, *, without: froze
             kind = "cgroup-v2" if counting["memory"].startswith(hierarchy.v2 or "\0") else "cgroup-v1"
         group = Group(kind, tuple(folders), counting, _killing(folders, counting))
         for controller, path, value in _settings(group, limits):
-            if controller not in without:
+            if controller not in without and not (controller == "no-swap" and "memory" in without):
                 _write(path, value)
     except OSError:
         for folder in folders:

@@ -74,9 +74,7 @@ def controls(pid: int, *, scratch_bytes: int, mounts: frozenset[str], tasks: int
     found = {
         "host-user": ("on" if user not in (0, os.geteuid()) else "off", f"uid {user}" if user != os.geteuid() else "the node's account"),
         "user": _differs(own, other, "user"),
-        "no-capabilities": (
-            "on" if not any(int(seen[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")) else "off", "all sets empty",
-        ),
+        "no-capabilities": _capabilities(seen),
         "no-new-privileges": ("on" if seen["NoNewPrivs"] == "1" else "off", "prctl"),
         "own-processes": ("on" if len(seen["NSpid"].split()) > 1 else "off", f"{len(seen['NSpid'].split())} levels"),
         "no-network": _differs(own, other, "net"),
@@ -103,6 +101,11 @@ def _differs(own: Mapping[str, int], other: Mapping[str, int], kind: str) -> tup
     if kind not in own or kind not in other:
         return "unknown", "may not be seen"
     return ("on", "namespace") if own[kind] != other[kind] else ("off", "shared with the launcher")
+
+
+def _capabilities(seen: Mapping[str, str]) -> tuple[str, str]:
+    held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb") if int(seen[name], 16)]
+    return ("off", " ".join(held)) if held else ("on", "all sets empty")
 
 
 def _files(pid: int, mounts: frozenset[str]) -> tuple[str, str]:

@@ -1,0 +1,163 @@
+"""What is not exactly what was signed does not run; groups of every kind; the record of a start."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.world import LIMITS, TENANT, World, is_root, lacking
+from workbench.errors import Refused, StartRefused, VerificationError
+from workbench_sandbox.formats import manifest as manifests
+from workbench_sandbox.server import groups, gvisor, runtime, starting, volumes
+from workbench_sandbox.server.bubblewrap import Bubblewrap
+from workbench_sandbox.server.runtime import Bind, EngineCode
+
+SERVER = "v-0000000c"
+STARTS = pytest.mark.skipif(bool(lacking()), reason=f"this kernel or account cannot start a sandbox: {lacking()}")
+NO_GROUPS = "memory" in {one.control for one in Bubblewrap().available()}
+
+
+@pytest.fixture
+def image(world: World, tmp_path: Path) -> tuple[Path, str]:
+    """Volumes of their own with the world's image."""
+    place = volumes.image_folder(world.volumes, TENANT, world.image)
+    copy = volumes.image_folder(tmp_path, TENANT, world.image)
+    (copy / "files" / "weights").mkdir(parents=True)
+    for name in (volumes.MANIFEST, "files/weights/greeting.txt"):
+        (copy / name).write_bytes((place / name).read_bytes())
+    return tmp_path, world.image
+
+
+def test_an_image_is_taken_only_as_it_was_signed(image: tuple[Path, str]) -> None:
+    folder, name = image
+    assert volumes.check_image(folder, TENANT, name).name == "echo"
+    weights = volumes.image_folder(folder, TENANT, name) / "files" / "weights" / "greeting.txt"
+    content = weights.read_bytes()
+    for altered in (content[:-1] + b"!", content + b"!", b""):
+        weights.write_bytes(altered)
+        with pytest.raises(Refused, match="IMAGE_ALTERED"):
+            volumes.check_image(folder, TENANT, name)
+    weights.unlink()
+    with pytest.raises(Refused, match="IMAGE_ALTERED"):
+        volumes.check_image(folder, TENANT, name)
+    other = folder / "elsewhere"
+    other.write_bytes(content)
+    weights.symlink_to(other)
+    with pytest.raises(Refused, match="IMAGE_ALTERED"):
+        volumes.check_image(folder, TENANT, name)
+    with pytest.raises(VerificationError, match="IMAGE_REFUSED"):
+        volumes.check_image(folder, "bank", name)
+    raw = (volumes.image_folder(folder, TENANT, name) / volumes.MANIFEST).read_bytes()
+    (volumes.image_folder(folder, TENANT, name) / volumes.MANIFEST).write_bytes(raw[:40] + b"9" + raw[41:])
+    with pytest.raises(VerificationError, match="IMAGE_REFUSED"):
+        volumes.check_image(folder, TENANT, name)
+
+
+@STARTS
+def test_an_image_for_another_runtime_or_of_its_own_does_not_run(world: World) -> None:
+    before = world.image
+    try:
+        world.servers.add(SERVER)
+        world.make_image(listing=b"/runtime/bin/python 1 " + b"0" * 64 + b"\n")
+        assert (world.prepared(SERVER).state, world.state(SERVER).cause) == ("DIRTY", "IMAGE_ALTERED")
+        with pytest.raises(Refused, match="SERVER_NOT_READY"):
+            world.servers.lease(SERVER, world.facts())
+        assert world.servers.erase(SERVER, reason="operator").sandboxes == ()
+        world.image = "0" * 64
+        assert world.prepared(SERVER).cause == "IMAGE_REFUSED"
+    finally:
+        world.image = before
+
+
+def test_only_what_is_named_is_bound_and_each_file_of_it_is_listed() -> None:
+    found = runtime.survey(EngineCode("json:JSONDecoder"))
+    inside = {one.inside for one in found.binds}
+    assert all(one.startswith(("/runtime/", "/lib64/", "/lib/ld-")) for one in inside)
+    assert not {"/usr", "/etc", "/home", "/root", "/tmp", "/bin"} & {one.source for one in found.binds}
+    lines = found.listing.decode("ascii").splitlines()
+    paths = [line.split(" ")[0] for line in lines]
+    assert paths == sorted(paths) and len(paths) == len(set(paths))
+    assert not any("__pycache__" in one or "/site-packages/" in one for one in paths)
+    assert {"/runtime/code/workbench_sandbox/inside/worker.py", runtime.PROGRAM} <= set(paths)
+    assert not any(one.startswith("/runtime/code/workbench_sandbox/server") or "/workbench/node" in one for one in paths)
+    for bind in found.binds:
+        if bind.inside.startswith(runtime.LIBRARIES) and bind.inside != runtime.STANDARD:
+            assert Path(bind.inside).name == (runtime.soname(Path(bind.source)) or Path(bind.source).name)
+
+
+def test_a_changed_file_changes_the_listing(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("a = 1\n")
+    before = runtime._listing([Bind(str(tmp_path), "/runtime/code/x")])
+    assert b"/runtime/code/x/one.py 6 " in before
+    (tmp_path / "one.py").write_text("a = 2\n")
+    assert runtime._listing([Bind(str(tmp_path), "/runtime/code/x")]) != before
+
+
+@pytest.mark.skipif(NO_GROUPS, reason="this kernel or account has no control groups to write")
+def test_limits_of_groups_are_set_and_read_back_on_what_the_machine_has() -> None:
+    hierarchy, limits = groups.find_hierarchy(), groups.GroupLimits(64 << 20, 8, 500)
+    group = groups.make("sb-00000000000000aa", limits, hierarchy)
+    try:
+        assert {name: state for name, (state, _) in groups.controls(group, limits).items() if name != "no-swap"} == dict.fromkeys(
+            ("memory", "processes", "cpu", "group-kill"), "on"
+        )
+        assert tuple(group.folders) == groups.planned("sb-00000000000000aa", hierarchy)
+        higher = groups.GroupLimits(32 << 20, 4, 250)
+        assert {groups.controls(group, higher)[one][0] for one in ("memory", "processes", "cpu")} == {"off"}
+        assert groups.restored(group.folders).killing == group.killing
+    finally:
+        assert group.remove() == 0
+    assert not any(Path(one).exists() for one in group.folders)
+
+
+def test_without_groups_the_fallback_says_so() -> None:
+    limits = groups.GroupLimits(64 << 20, 8, 500)
+    group = groups.make("sb-00000000000000ab", limits, groups.Hierarchy())
+    found = groups.controls(group, limits)
+    assert group.how == "rlimit" and group.folders == () and group.members() == [] and group.remove() == 0
+    assert found["cpu"] == ("off", "none") and found["group-kill"] == ("on", "process-group")
+    assert found["memory"] == ("off", "rlimit")  # until the worker's own limit is read back
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_each_kind_of_groups_alone_where_the_machine_has_it(kind: str) -> None:
+    found = groups.find_hierarchy()
+    alone = groups.Hierarchy(v1=found.v1) if kind == "v1" else groups.Hierarchy(found.v2, found.controllers)
+    if (kind == "v1" and not {"memory", "pids", "freezer"} <= alone.v1.keys()) or (kind == "v2" and not {"memory", "pids"} <= alone.controllers):
+        pytest.skip(f"this kernel has no {kind} control groups to write")
+    limits = groups.GroupLimits(64 << 20, 8, 500)
+    group = groups.make("sb-00000000000000ac", limits, alone)
+    try:
+        assert group.how == f"cgroup-{kind}" and group.killing == ("freezer" if kind == "v1" else "cgroup.kill")
+        child = subprocess.Popen(["sleep", "60"])
+        for one in group.entrances():
+            Path(one).write_text(str(child.pid))
+        assert group.members() == [child.pid]
+        group.kill()
+        assert child.wait(timeout=30) != 0
+    finally:
+        assert group.remove() == 0
+
+
+def test_gvisor_says_what_it_lacks() -> None:
+    one = gvisor.Gvisor()
+    assert one.assurance == "gvisor"
+    missing = one.available()
+    assert all(missing_one.control and missing_one.en and missing_one.zh for missing_one in missing)
+    if not gvisor.find_program():
+        assert [each.control for each in missing][:1] == ["files"]
+
+
+@STARTS
+@pytest.mark.skipif(not is_root(), reason="this account may not mount a small file system")
+def test_root_starts_no_sandbox_as_root(world: World) -> None:
+    before, settings = world.image, replace(world.servers._settings(SERVER), uid=0)
+    prepared = starting.prepare(settings, TENANT, world.make_image())
+    world.image = before
+    with pytest.raises(StartRefused, match="needs a user"):
+        starting.start(settings, world.folder / "none", prepared, groups.find_hierarchy(), boot="0" * 32, foreign=())
+    assert LIMITS == prepared.manifest.limits and isinstance(prepared.manifest, manifests.Manifest)
+    assert list((world.folder / "none" / "run").iterdir()) == [] and list((world.folder / "none" / "records").iterdir()) == []
