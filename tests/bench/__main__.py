@@ -22,6 +22,7 @@ from tests.bench import (
     ledger,
     machine,
     receipts,
+    redaction,
     report,
     secretflow,
     stores,
@@ -72,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result["frames"] = frames.measure()
             _say("links below the sessions")
             result["links"] = links.measure()
+        if "redaction" in options.parts:
+            _say("identifiers in questions")
+            result["redaction"] = redaction.measure()
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()
@@ -131,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction",
     )
     return parser
 

@@ -41,6 +41,8 @@ def render(result: Value) -> str:
         parts.append(_frames(result["frames"]))
     if result.get("links"):
         parts.append(_links(result["links"]))
+    if result.get("redaction"):
+        parts.append(_redaction(result["redaction"]))
     if result.get("pages"):
         parts.append(_pages(result["pages"]))
     return "\n\n".join(parts)
@@ -262,6 +264,15 @@ def _links(value: Sequence[Value]) -> str:
     return (
         "Links of the channel qkd: set-up and one message, both ends in one process; CPU of both\n"
         + table(["group", "set-up p50 ms", "p95 ms", "CPU ms", "256 B µs", "64 KiB µs", "1 MiB µs"], rows)
+    )
+
+
+def _redaction(value: Value) -> str:
+    rows = [[kind, one["labelled"], f"{one['recall']:.4f}", f"{one['covered']:.4f}", one["replaced"], f"{one['precision']:.4f}"] for kind, one in value["rates"].items()]
+    rows.append(["aim", "", "0.99", "", "", "0.98"])
+    return (
+        f"Identifiers in {value['lines']} sentences of {value['characters']:,} characters, {value['microseconds_per_character']} µs a character\n"
+        + table(["type", "labelled", "recall", "covered", "replaced", "precision"], rows)
     )
 
 

@@ -33,7 +33,12 @@ def report(reader: Reader, known: KnownNames, *, from_ms: int, until_ms: int) ->
         " FROM inference_ask WHERE asked_ms >= ? AND asked_ms < ? GROUP BY scenario, template, model ORDER BY count(*) DESC, scenario, template, model",
         (from_ms, until_ms),
     ).fetchall()
-    return [Opinion(*row[:3], *(int(one or 0) for one in row[3:]), _reasons(reader, known, row[0], row[1], row[2], from_ms, until_ms)) for row in rows]
+    made = []
+    for scenario, template, model, *counts in rows:
+        asked, answered, abstained, refused, up, down = (int(one or 0) for one in counts)
+        reasons = _reasons(reader, known, scenario, template, model, from_ms, until_ms)
+        made.append(Opinion(scenario, template, model, asked, answered, abstained, refused, up, down, reasons))
+    return made
 
 
 def _reasons(reader: Reader, known: KnownNames, scenario: str, template: str, model: str, from_ms: int, until_ms: int) -> tuple[tuple[str, str], ...]:

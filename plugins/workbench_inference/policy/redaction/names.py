@@ -15,7 +15,7 @@ from typing import Final
 
 from workbench_inference.policy.redaction.folding import Meter
 from workbench_inference.policy.redaction.numbers import Found
-from workbench_inference.policy.redaction.words import BEGINS, ENDS_IN_SURNAME, GIVEN_ONLY, NOT_SO, TIES, WORDS
+from workbench_inference.policy.redaction.words import BEGINS, ENDS_IN_SURNAME, GIVEN_ONLY, LONGER, NOT_SO, TIES, WORDS
 
 LONGEST_NAME: Final = 40
 MOST_LENGTHS: Final = 40
@@ -31,6 +31,10 @@ _AFTER: Final = (
     "的资金", "的风险", "的住址", "的地址", "的邮箱", "的基金", "的产品", "的订单", "的合同", "来电", "来访", "来信", "来函", "致电", "打来", "电话", "手机", "身份证", "咨询", "询问", "反映", "投诉", "申请", "办理", "购买", "申购", "赎回", "认购", "持有", "想", "要", "说", "问",
     "表示", "希望", "要求", "今年", "住", "在", "于", "已", "是", "和", "与", "、", "(", "，", ",", "。", ":", "：", "等", "名下", "女", "男",
 )  # fmt: skip
+_ABOUT: Final = ("回访", "联系", "通知", "告诉", "致电", "拜访", "提醒", "转告", "邀请", "陪同", "来自", "感谢", "介绍人", "代表", "约见", "约了", "见了", "答复", "回复", "询问", "同意")
+_SOMEBODY: Final = ("她", "他", "男", "女", "本人", "手机", "电话", "身份证", "卡号", "邮箱", "住", "账号", "账户", "先生", "女士", "来电", "名下", "签字", "签名", "岁", "投诉")
+_JOINS: Final = frozenset("、和与及,，/")
+_MARKS: Final = " \t\n,，、。:：;；()（）「」“”\"'《》【】[]|/"
 _STRONG_BEFORE: Final = ("客户", "姓名", "名字", "名叫", "户名", "叫", "我是", "联系人", "收件人", "收款人", "投资者", "投资人", "持有人", "委托人", "受益人", "经办人", "申请人", "客户名", "同名客户", "customer", "client", "name", "mr", "mrs", "ms", "miss", "dear", "mr.", "ms.", "mrs.")
 _STRONG_AFTER: Final = ("先生", "女士", "小姐", "太太", "老师", "同志", "本人", "客户", "阿姨", "叔叔", "的账户", "的帐户", "的账号", "的手机", "的电话", "的身份证", "的银行卡", "的持仓", "的住址", "的地址", "的邮箱", "来电", "来访", "致电", "打来", "名下", "(")
 
@@ -95,20 +99,29 @@ def find(lower: str, known: KnownNames, meter: Meter) -> list[Found]:
 
 
 def _names(lower: str, known: KnownNames, meter: Meter) -> list[Found]:
+    """Listed names that people are called by here; one that is a word counts beside another name, as in 薛平、雷鸣."""
     found: list[Found] = []
+    doubtful: list[Found] = []
     place = 0
     while place < len(lower):
         meter.count += 1
         one = _name_at(lower, place, known, meter) if lower[place] in known.firsts else None
-        if one is not None:
-            found.append(one)
-            place = one.end
-        else:
+        if one is None:
             place += 1
+            continue
+        (found if one.tier else doubtful).append(one)
+        place = one.end if one.tier else place + 1
+    ends, starts = {one.end for one in found}, {one.start for one in found}
+    for one in doubtful:
+        meter.count += 1
+        if (lower[one.start - 1 : one.start] in _JOINS and one.start - 1 in ends) or (lower[one.end : one.end + 1] in _JOINS and one.end + 1 in starts):
+            found.append(one)
+            ends.add(one.end)
     return found
 
 
 def _name_at(lower: str, place: int, known: KnownNames, meter: Meter) -> Found | None:
+    """The longest listed name here; tier 0 where it is a word that nothing says to be a person."""
     spelled, ends = _compact(lower, place, known.lengths[0], meter)
     for length in known.lengths:
         meter.count += 1
@@ -120,6 +133,8 @@ def _name_at(lower: str, place: int, known: KnownNames, meter: Meter) -> Found |
         end = ends[length - 1]
         if _is_person(lower, place, end, spelling, known, meter):
             return Found("name", place, end, spelling, 5)
+        if spelling in WORDS and not lower.startswith(LONGER, end):
+            return Found("name", place, end, spelling, 0)
     return None
 
 
@@ -159,8 +174,10 @@ def _is_person(lower: str, start: int, end: int, spelling: str, known: KnownName
     if is_told:
         return True
     is_spaced = any(one.isspace() for one in lower[start:end])
-    if is_spaced and ((left[-1:] and _is_han(left[-1:]) and not bare.endswith(_BEFORE)) or (right[:1] and _is_han(right[:1]) and not right.startswith(_AFTER))):
-        return False
+    if is_spaced:
+        is_joined = bool(left) and _is_han(left[-1])
+        if (is_joined and not bare.endswith(_BEFORE)) or (right and _is_han(right[0]) and not right.startswith(_AFTER) and (is_joined or right[0] != "的")):
+            return False
     if len(spelling) > 3:
         return True
     if left[-1:] + spelling[0] in ENDS_IN_SURNAME and not left.endswith(NOT_SO):
@@ -174,8 +191,18 @@ def _is_person(lower: str, start: int, end: int, spelling: str, known: KnownName
     if right[:1] == spelling[-1] and len(spelling) == 2 and not right.startswith(_AFTER) and right[:2] not in BEGINS:
         return False
     if spelling in WORDS:
-        return bare.endswith(_BEFORE) and right.lstrip(" ").startswith(_AFTER)
+        return not right.startswith(LONGER) and ((bare.endswith(_BEFORE) and right.lstrip(" ").startswith(_AFTER)) or bare.endswith(_ABOUT) or _is_about_somebody(lower, start, end))
     return True
+
+
+def _is_about_somebody(lower: str, start: int, end: int) -> bool:
+    """Whether what stands right behind, in the same sentence, or on both sides speaks of a person."""
+    behind = lower[end : end + 14]
+    for stop in "。！？!?；;\n":
+        behind = behind.split(stop)[0]
+    is_apart = (not start or lower[start - 1] in _MARKS) and (end == len(lower) or lower[end] in _MARKS)
+    number = lower[end : end + 14].lstrip(_MARKS)[:6]
+    return any(one in behind for one in _SOMEBODY) or (is_apart and len(number) == 6 and number.isdigit())
 
 
 def accounts(lower: str, known: KnownNames, meter: Meter) -> list[Found]:

@@ -1,0 +1,106 @@
+"""How well identifiers are found before a question is sealed: recall and precision by type on texts written apart from the code.
+
+A labelled stretch counts as found when one replaced stretch of its type covers it whole (recall), and as covered when no letter or
+digit of it would have left, whatever the type. A replaced stretch counts as right when it touches a labelled one of its type
+(precision). Set, and these definitions: tests/vectors/redaction-set.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench_inference.policy.redaction import KINDS, KnownNames, Tile, redact
+
+SETS = Path(__file__).parents[1] / "vectors"
+TYPES = tuple(KINDS)
+
+
+@dataclass
+class Score:
+    """Counts by type. left: labelled stretches that were not found; strange: replaced ones that touch no label of their type."""
+
+    labelled: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+    covered: Counter[str] = field(default_factory=Counter)
+    replaced: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    left: list[tuple[str, str, str]] = field(default_factory=list)
+    strange: list[tuple[str, str, str]] = field(default_factory=list)
+    characters: int = 0
+    steps: int = 0
+    lines: int = 0
+
+    def rates(self) -> dict[str, dict[str, Any]]:
+        """By type and for all: labelled, recall, covered, precision."""
+        out: dict[str, dict[str, Any]] = {}
+        for kind in (*TYPES, "all"):
+            of = TYPES if kind == "all" else (kind,)
+            labelled, replaced = sum(self.labelled[one] for one in of), sum(self.replaced[one] for one in of)
+            out[kind] = {
+                "labelled": labelled,
+                "recall": round(sum(self.found[one] for one in of) / labelled, 4) if labelled else None,
+                "covered": round(sum(self.covered[one] for one in of) / labelled, 4) if labelled else None,
+                "replaced": replaced,
+                "precision": round(sum(self.right[one] for one in of) / replaced, 4) if replaced else None,
+            }
+        return out
+
+
+def lines(name: str = "redaction-set.jsonl") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The header, and the lines."""
+    head, *rest = (json.loads(one) for one in (SETS / name).read_text("utf-8").splitlines() if one.strip())
+    return head, rest
+
+
+def known(head: dict[str, Any]) -> KnownNames:
+    """The customers that a header names."""
+    return KnownNames.of(head["names"], key=b"the bench's own key")
+
+
+def judge(some: list[dict[str, Any]], names: KnownNames) -> Score:
+    """Redact every line and compare."""
+    score = Score()
+    for one in some:
+        text, spans = one["text"], [(start, end, kind) for start, end, kind in one["spans"]]
+        made = redact(text, names)
+        score.lines += 1
+        score.characters += len(text)
+        score.steps += made.steps
+        covered = bytearray(len(text))
+        for tile in made.tiles:
+            covered[tile.start : tile.end] = b"\x01" * (tile.end - tile.start)
+            score.replaced[tile.kind] += 1
+            if any(tile.kind == kind and tile.start < end and start < tile.end for start, end, kind in spans):
+                score.right[tile.kind] += 1
+            else:
+                score.strange.append((tile.kind, text[tile.start : tile.end], text))
+        for start, end, kind in spans:
+            score.labelled[kind] += 1
+            score.covered[kind] += all(covered[place] for place in range(start, end) if text[place].isalnum())
+            if _is_found(made.tiles, start, end, kind):
+                score.found[kind] += 1
+            else:
+                score.left.append((kind, text[start:end], text))
+    return score
+
+
+def _is_found(tiles: tuple[Tile, ...], start: int, end: int, kind: str) -> bool:
+    return any(one.kind == kind and one.start <= start and end <= one.end for one in tiles)
+
+
+def measure() -> dict[str, Any]:
+    """Rates by type, and what a character costs."""
+    head, some = lines()
+    names = known(head)
+    began = time.process_time()
+    score = judge(some, names)
+    spent = time.process_time() - began
+    return {
+        "lines": score.lines, "characters": score.characters, "rates": score.rates(), "steps_per_character": round(score.steps / score.characters, 1),
+        "microseconds_per_character": round(spent * 1e6 / score.characters, 2),
+    }  # fmt: skip
