@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.app.page import PageContext
+from workbench_inference.pages.ask import AskPage
 from workbench_inference.pages.leases import LeasesPage
 from workbench_inference.pages.provider import ProviderPage
+
+
+def ask(page: PageContext) -> Any:  # Any: Panel has no types
+    """One opened tab of questions."""
+    made = AskPage(page)
+    page.start(made.open)
+    return made.root
 
 
 def leases(page: PageContext) -> Any:  # Any: Panel has no types
