@@ -12,12 +12,10 @@ from workbench.app.parts.acting import Acting
 from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench_inference.pages import leases_drawing as drawing
-from workbench_inference.pages.leases_acts import LEASE_ACTS, RELEASE
+from workbench_inference.pages.leases_acts import CHANGE, LEASE_ACTS, ORDER, RELEASE, RULE_ACTS
 from workbench_inference.pages.leases_parts import REFRESH_S, LeasingPage, Reply
 from workbench_widgets import CostCurve, DataTable, LeaseBar, LineChart, formats
 from workbench_widgets.panel_pane import pane
-
-SECTIONS = ("inference.leases", "inference.servers", "inference.scaling", "inference.costs", "inference.erasures", "inference.statements")
 
 
 class LeasesPage(LeasingPage):
@@ -33,13 +31,15 @@ class LeasesPage(LeasingPage):
         self.decisions = DataTable(page_size=6, state="loading")
         self.cost = CostCurve(state="loading")
         self.inside, self.rule, self.limits = Notes(), Notes(), Notes()
-        self.acting = Acting(page, LEASE_ACTS, self._acted, from_row=True)
-        self.acting.offer([])
+        self.releasing = Acting(page, (RELEASE,), self._acted, from_row=True)
+        self.releasing.offer([])
+        self.acting = Acting(page, LEASE_ACTS, self._acted, choices=self._choices)
+        self.ruling = Acting(page, RULE_ACTS, self._acted)
         main = layout.stack(
-            pane(self.bar), self.acting.root, self.inside, pane(self.leases), pane(self.chart), pane(self.decisions), pane(self.cost), pane(self.ticks), pane(self.statements),
+            pane(self.bar), self.releasing.root, self.inside, pane(self.leases), self.acting.root, pane(self.chart), pane(self.decisions), pane(self.cost), pane(self.ticks), pane(self.statements),
             self.settling.root,
         )  # fmt: skip
-        side = layout.stack(pane(self.erasures), self.receipt, pane(self.servers), self.rule, self.limits)
+        side = layout.stack(pane(self.erasures), self.receipt, pane(self.servers), self.rule, self.ruling.root, self.limits)
         self.root = layout.stack(self.head, pane(self.strip), layout.split(main, side, side_px=420), Keys(page, names=("rows", "escape")))
         page.on_look(self.draw)
 
@@ -52,8 +52,9 @@ class LeasesPage(LeasingPage):
     async def refresh(self) -> None:
         """Everything side by side; the chosen lease and its meters after the list that names it."""
         await asyncio.gather(
-            self.read(self.leases, "inference.leases"), self.read(self.servers, "inference.servers"), self.read(self.chart, "inference.scaling"),
-            self.read(self.cost, "inference.costs"), self.read(self.erasures, "inference.erasures"), self.read(self.statements, "inference.statements"),
+            self.read("inference.leases", self.leases, self.bar, self.ticks), self.read("inference.servers", self.servers),
+            self.read("inference.scaling", self.chart, self.decisions), self.read("inference.costs", self.cost), self.read("inference.erasures", self.erasures),
+            self.read("inference.statements", self.statements), self.read("inference.models"),
         )  # fmt: skip
         await self._read_lease()
         self.draw()
@@ -64,7 +65,7 @@ class LeasesPage(LeasingPage):
             for name in ("inference.lease", "inference.meters"):
                 self.found.pop(name, None)
             return
-        await asyncio.gather(self.read(self.bar, "inference.lease", lease=one["lease"]), self.read(self.ticks, "inference.meters", lease=one["lease"]))
+        await asyncio.gather(self.read("inference.lease", lease=one["lease"]), self.read("inference.meters", self.ticks, lease=one["lease"]))
 
     @property
     def lease(self) -> Reply | None:
@@ -80,17 +81,23 @@ class LeasesPage(LeasingPage):
 
     async def _choose(self, lease: str) -> None:
         self.chosen = lease
-        self.acting.offer([])
         await self._read_lease()
         self.draw()
 
     async def _release(self, lease: str) -> None:
-        self.acting.offer([RELEASE.operation], lease=lease)
-        await self.acting.open(RELEASE.operation)
+        """The button of the bar: a form below it asks why."""
+        if self.releasing.chosen is None:
+            self.releasing.offer([RELEASE.operation], lease=lease)
+            await self.releasing.open(RELEASE.operation)
+
+    def _choices(self, name: str) -> Mapping[str, Any]:
+        """Images that this institution has signed, by name and id."""
+        images = (self.told("inference.models") or {}).get("images", []) if name == "image" else []
+        return {f"{one['name']} {one['version']} · {one['id'][:8]}": one["id"] for one in images}
 
     async def _acted(self, operation: str, reply: Mapping[str, Any]) -> None:
-        if operation == RELEASE.operation:
-            self.acting.offer([])
+        if operation == ORDER.operation and reply.get("lease"):
+            self.chosen = str(reply["lease"])
         await super()._acted(operation, reply)
 
     # ------------------------------------------------------------------ drawing
@@ -128,6 +135,12 @@ class LeasesPage(LeasingPage):
             for name, value in (drawing.bar(one, t, now_ms=now, releasable=self.page.may(RELEASE.operation)) if one is not None else {}).items():
                 setattr(self.bar, name, value)
             self.bar.state = "done" if one is not None else "empty"
+        if one is None:
+            self.put(self.ticks, drawing.tick_columns(t), [], heading="leases.ticks", empty="leases.ticks.none")
+        can_change = one is not None and one["state"] in ("ORDERED", "RUNNING")
+        self.acting.offer([ORDER.operation, *([CHANGE.operation] if can_change else [])], **({"lease": one["lease"]} if one is not None else {}))
+        if not can_change:
+            self.releasing.offer([])
         told = self.told("inference.lease")
         if one is None or told is None or told["lease"]["lease"] != one["lease"]:
             self.inside.tell()
@@ -151,6 +164,8 @@ class LeasesPage(LeasingPage):
             self.chart.notice = {"sentence": t("leases.load.none")}
             self.chart.state = "done" if found["curve"] else "empty"
         self.put(self.decisions, drawing.decision_columns(t), drawing.decision_rows(found, t, self.lang), heading="leases.decisions", empty="leases.decisions.none")
+        self.ruling.offer([one.operation for one in RULE_ACTS])
+        self.ruling.defaults = {name: found[name] for name in ("least", "most", "queue_per_server", "wait_s", "cooldown_s")}
         self.rule.tell(notes.heading(t("leases.rule"), t("leases.rule.on" if found["is_scheduled"] else "leases.rule.off")), notes.facts(*drawing.rule_facts(found, t)))
 
     def _draw_servers(self) -> None:

@@ -24,6 +24,7 @@ _CAUSES: Final = frozenset({
 })  # fmt: skip
 _RULES: Final = frozenset({"queue-up", "queue-down", "keep", "cooling", "calendar", "idle", "person"})
 _REASONS: Final = frozenset({"seconds", "cards", "asks", "chain", "unknown"})
+_DIFFERENCES: Final = frozenset({"ticks", "root", "card_seconds", "agreed_card_seconds", "fen_per_card_minute", "amount_fen", "price", "amount"})
 _CHECKS: Final = frozenset({"processes", "mounts", "files", "groups", "shared-memory", "cores", "swap", "keys", "logs"})
 
 
@@ -74,8 +75,9 @@ def tenant_verdict(leases: Reply, servers: Reply | None, lang: formats.Lang, *, 
     return Verdict("sealed", "live" if leases["live"] else "idle", fields)
 
 
-def provider_verdict(servers: Reply, leases: Reply, meters_differ: int, lang: formats.Lang, *, now_ms: int) -> Verdict:
+def provider_verdict(servers: Reply, leases: Reply, lang: formats.Lang, *, now_ms: int) -> Verdict:
     """Which cards can be rented out, and what keeps others from it."""
+    meters_differ = sum(one["differing"] for one in leases["leases"])
     fields: dict[str, object] = {
         "leased": servers["leased"], "ready": servers["ready"], "dirty": servers["dirty"], "all": len(servers["servers"]), "differ": meters_differ,
         "tenants": len({one["partner"] for one in leases["leases"] if one["state"] == "RUNNING"}),
@@ -300,10 +302,16 @@ def statement_rows(statements: Reply, t: Say, may: Callable[[str], bool]) -> lis
         state, word = ("sealed", "agreed") if one["agreed"] else ("sealed", "settled") if one["settled_card_seconds"] >= 0 else ("pending", "proposed") if one["proposed_by"] else ("failed", "differs")
         rows.append({
             "id": one["lease"], "lease": one["lease"], "minutes": f"{counted * 100 // 60 / 100:.2f}", "amount": one["amount_fen"],
-            "state": {"state": state, "label": t(f"leases.statement.{word}")}, "why": "；".join(one["differences"]) if not one["agreed"] else "",
+            "state": {"state": state, "label": t(f"leases.statement.{word}")}, "why": "、".join(_named("leases.differs", name, _DIFFERENCES, t) for name in one["differences"]) or one["reason"] if not one["agreed"] else "",
             "can": ["inference.settle"] if may("inference.settle") and word in ("differs", "proposed") else [],
         })  # fmt: skip
     return rows
+
+
+def settled_at(one: Reply) -> int:
+    """The number that a settlement begins with: the one that was proposed, else what both ends agree on."""
+    proposed = str(one["proposed_by"]).split()[1:]
+    return int(proposed[0]) if proposed and proposed[0].isdecimal() else int(one["agreed_card_seconds"])
 
 
 def erasure_columns(t: Say) -> list[dict[str, Any]]:
@@ -388,5 +396,5 @@ def key_numbers(servers: Reply, statements: Reply | None, t: Say, lang: formats.
 __all__ = [
     "ERASURE_CHIPS", "LEASE_CHIPS", "SERVER_CHIPS", "TICK_CHIPS", "Verdict", "bar", "change_lines", "check_lines", "chosen", "cost_points", "decision_columns", "decision_rows",
     "erasure_columns", "erasure_id", "erasure_rows", "key_numbers", "lease_columns", "lease_rows", "load", "provider_verdict", "receipt_facts", "rule_facts", "sandbox_lines",
-    "server_columns", "server_may", "server_rows", "statement_columns", "statement_rows", "tenant_verdict", "tick_columns", "tick_rows",
+    "server_columns", "server_may", "server_rows", "settled_at", "statement_columns", "statement_rows", "tenant_verdict", "tick_columns", "tick_rows",
 ]  # fmt: skip

@@ -42,8 +42,8 @@ class LeasingPage:
 
     # ------------------------------------------------------------------ reading
 
-    async def read(self, component: Any, operation: str, **request: Any) -> Reply | None:  # Any: one of the components
-        """Ask for what one component shows; what cannot be asked is said in its place, and the rest of the page lives."""
+    async def read(self, operation: str, *components: Any, **request: Any) -> Reply | None:  # Any: components, and fields of a request
+        """Ask for what components show; what cannot be asked is said in their place, and the rest of the page lives."""
         page = self.page
         if not page.may(operation):
             return None
@@ -52,8 +52,9 @@ class LeasingPage:
         except WorkbenchError as error:
             if is_offline(error):
                 raise
-            component.notice = {"sentence": error.zh if page.lang == "zh" else error.en, "code": error.code}
-            component.state = "refused" if error.exit_status == 2 else "failed"
+            for component in components:
+                component.notice = {"sentence": error.zh if page.lang == "zh" else error.en, "code": error.code}
+                component.state = "refused" if error.exit_status == 2 else "failed"
             self.found.pop(operation, None)
             return None
         return self.found[operation]
@@ -75,7 +76,7 @@ class LeasingPage:
         if found is None:
             return
         self.settling.offer(["inference.settle"], lease=lease)
-        self.settling.defaults = {"card_seconds": found["agreed_card_seconds"]}
+        self.settling.defaults = {"card_seconds": drawing.settled_at(found)}
         await self.settling.open("inference.settle")
 
     def _open_receipt(self, row: str) -> None:

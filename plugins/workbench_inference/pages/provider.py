@@ -11,7 +11,7 @@ from workbench.app.parts.acting import Acting
 from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench_inference.pages import leases_drawing as drawing
-from workbench_inference.pages.leases_acts import SERVER_ACTS
+from workbench_inference.pages.leases_acts import PROVIDER_ACTS, SERVER_ACTS
 from workbench_inference.pages.leases_parts import REFRESH_S, LeasingPage
 from workbench_widgets import KeyNumbers, formats
 from workbench_widgets.panel_pane import pane
@@ -26,10 +26,12 @@ class ProviderPage(LeasingPage):
         self.servers.on_action(lambda _name, told: page.start(self._act, str(told.get("id", "")), str(told.get("name", ""))), "act")
         self.of_server = Acting(page, SERVER_ACTS, self._acted, from_row=True)
         self.of_server.offer([])
-        self.leases.openable = False
+        self.leases.on_action(lambda _name, told: page.start(self._choose, str(told.get("id", ""))), "open")
+        self.chosen = page.params.get("lease", "")
+        self.acting = Acting(page, PROVIDER_ACTS, self._acted, choices=self._choices)
         self.tariff, self.limits = Notes(), Notes()
         main = layout.stack(pane(self.numbers), pane(self.servers), self.of_server.root, pane(self.leases), pane(self.ticks), pane(self.statements), self.settling.root)
-        side = layout.stack(pane(self.erasures), self.receipt, self.tariff, self.limits)
+        side = layout.stack(pane(self.erasures), self.receipt, self.tariff, self.acting.root, self.limits)
         self.root = layout.stack(self.head, pane(self.strip), layout.split(main, side, side_px=420), Keys(page, names=("rows", "escape")))
         page.on_look(self.draw)
 
@@ -42,10 +44,30 @@ class ProviderPage(LeasingPage):
     async def refresh(self) -> None:
         """Everything side by side."""
         await asyncio.gather(
-            self.read(self.servers, "inference.servers"), self.read(self.leases, "inference.leases"), self.read(self.statements, "inference.statements"),
-            self.read(self.erasures, "inference.erasures"), self.read(self.ticks, "inference.meters"),
+            self.read("inference.servers", self.servers, self.numbers), self.read("inference.leases", self.leases), self.read("inference.statements", self.statements),
+            self.read("inference.erasures", self.erasures),
         )  # fmt: skip
+        await self._read_meters()
         self.draw()
+
+    async def _read_meters(self) -> None:
+        """Of the lease that is shown: the chosen one, else the first that runs."""
+        one = drawing.chosen((self.told("inference.leases") or {}).get("leases", []), self.chosen)
+        if one is None:
+            self.found.pop("inference.meters", None)
+        else:
+            await self.read("inference.meters", self.ticks, lease=one["lease"])
+
+    async def _choose(self, lease: str) -> None:
+        self.chosen = lease
+        await self._read_meters()
+        self.draw()
+
+    def _choices(self, name: str) -> dict[str, Any]:
+        """Whose a server may be: anybody's, or one tenant's alone."""
+        own = self.page.me["me"]["party"]
+        tenants = {self.party(one): one for one, _, _ in self.page.me["parties"] if one != own}
+        return {self.page.t("leases.pool.shared"): "", **tenants} if name == "dedicated" else {}
 
     async def _act(self, server: str, operation: str) -> None:
         if server and operation in self.of_server.acts:
@@ -70,8 +92,7 @@ class ProviderPage(LeasingPage):
         servers, leases, now = self.told("inference.servers"), self.told("inference.leases"), self.now_ms
         self.head.tell(notes.head(t("provider.title"), subject=t("provider.subject"), meta=t("leases.times")))
         if servers is not None and leases is not None:
-            differ = int((self.told("inference.meters") or {}).get("differing", 0))
-            self.draw_answer(drawing.provider_verdict(servers, leases, differ, self.lang, now_ms=now), "provider")
+            self.draw_answer(drawing.provider_verdict(servers, leases, self.lang, now_ms=now), "provider")
         self.words(self.servers, "provider.servers")
         self.words(self.leases, "provider.leases")
         self.numbers.heading = t("provider.numbers")
@@ -81,6 +102,9 @@ class ProviderPage(LeasingPage):
             self.put(
                 self.leases, drawing.lease_columns(t, side="provider"), drawing.lease_rows(leases["leases"], t, self.lang, self.party), heading="provider.leases", empty="provider.leases.none"
             )
+            if not leases["leases"]:
+                self.put(self.ticks, drawing.tick_columns(t), [], heading="leases.ticks", empty="leases.ticks.none")
+        self.acting.offer([one.operation for one in PROVIDER_ACTS])
         self.draw_ticks()
         self.draw_statements()
         self.draw_erasures(now)

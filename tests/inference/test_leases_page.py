@@ -1,0 +1,238 @@
+"""The pages of leases from replies alone: what each says first, what it leaves out, and that a part that cannot be asked takes nothing else with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.inference import lease_samples as samples
+from workbench_inference.leasing.replies import LEASE_STATES, SERVER_STATES
+from workbench_inference.pages import leases_acts
+from workbench_inference.pages import leases_drawing as drawing
+from workbench_inference.pages.leases import LeasesPage
+from workbench_inference.pages.provider import ProviderPage
+from workbench_widgets import DataTable, LineChart
+
+from workbench.app.page import PageContext
+from workbench.app.parts.acting import words_of
+from workbench.app.texts import texts_of
+from workbench.errors import InvalidRequest, Refused
+
+TEXTS = texts_of("workbench_inference")
+NOW_MS = samples.NOW_MS
+ME = {
+    "me": {"party": "broker", "roles": ["operator"]}, "parties": [["broker", "甲证券", "Broker A"], ["telecom", "丁云", "Cloud D"]],
+    "operations": [*samples.EVERY, *(one.operation for one in leases_acts.EVERY)],
+}  # fmt: skip
+
+
+def say(lang: str) -> Callable[..., str]:
+    return lambda key, **fields: TEXTS[lang][key].format(**fields)
+
+
+t = say("zh")
+
+
+def told(name: str, *values: Any, **changes: Any) -> dict[str, Any]:
+    """A sample as the page gets it, with other members."""
+    return {**getattr(samples, name)(*values).model_dump(), **changes}
+
+
+def leases(*changes: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """One lease for each set of changes."""
+    return told("leases", leases=[{**samples.lease().model_dump(), **one} for one in changes], **members)
+
+
+FREEZE = {"freeze": 1, "from_ms": NOW_MS - 1, "until_ms": NOW_MS + 1, "reason": "检修"}
+
+
+@pytest.mark.parametrize(
+    ("found", "freezes", "state", "key"),
+    [
+        (leases({}), [], "sealed", "live"),
+        (leases({"state": "ERASED"}, live=0), [], "sealed", "idle"),
+        (leases(live=0), [], "info", "none"),
+        (leases({}, {"needs": "difference"}), [], "failed", "difference"),
+        (leases({"needs": "difference"}, {"needs": "unproven"}), [], "tampered", "unproven"),
+        (leases({}, last_night_clean=9), [], "failed", "waiting"),
+        (leases({}), [FREEZE], "pending", "frozen"),
+        (leases({}), [{**FREEZE, "until_ms": NOW_MS}], "sealed", "live"),
+        (leases({}, month_fen=400_000), [], "pending", "near_budget"),
+        (leases({}, month_fen=500_000), [], "refused", "spent"),
+        (leases({}, month_fen=500_000, budget_fen=0), [], "sealed", "live"),
+        (leases({"state": "REFUSED", "code": "NO_CAPACITY", "needs": "refused"}, live=0), [], "refused", "refused"),
+    ],
+)  # fmt: skip
+def test_the_worst_thing_about_leases_is_said_first(found: dict[str, Any], freezes: list[Any], state: str, key: str) -> None:
+    made = drawing.tenant_verdict(found, {"freezes": freezes}, "zh", now_ms=NOW_MS)
+    assert (made.state, made.key) == (state, key)
+    _is_said("leases", made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lease", "differ", "state", "key"),
+    [
+        ({}, {}, 0, "failed", "dirty"),
+        ({"dirty": 0}, {}, 0, "sealed", "good"),
+        ({"dirty": 0}, {}, 2, "failed", "difference"),
+        ({"dirty": 0}, {"needs": "unproven"}, 2, "tampered", "unproven"),
+        ({"dirty": 0, "freezes": [FREEZE]}, {}, 0, "pending", "frozen"),
+        ({"dirty": 0, "servers": []}, {}, 0, "info", "none"),
+    ],
+)  # fmt: skip
+def test_the_worst_thing_about_servers_is_said_first(changes: dict[str, Any], lease: dict[str, Any], differ: int, state: str, key: str) -> None:
+    made = drawing.provider_verdict(told("servers", **changes), leases({"differing": differ, **lease}), "zh", now_ms=NOW_MS)
+    assert (made.state, made.key) == (state, key)
+    _is_said("provider", made)
+
+
+def _is_said(page: str, made: drawing.Verdict) -> None:
+    for lang in ("zh", "en"):
+        for key in [f"{page}.answer.{made.key}", f"{page}.answer.{made.key}.why", *([f"{page}.todo.{made.todo}"] if made.todo else [])]:
+            assert "{" not in say(lang)(key, **made.fields)
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_every_table_is_what_the_component_takes(lang: Any) -> None:
+    word, party = say(lang), lambda one: str(one).title()
+    every = leases(*({"state": one} for one in LEASE_STATES))
+    servers = told("servers")
+    assert {one["state"] for one in servers["servers"]} == set(SERVER_STATES)
+    tables = [
+        (drawing.lease_columns(word, side=side), drawing.lease_rows(every["leases"], word, lang, party)) for side in ("tenant", "provider")
+    ] + [
+        (drawing.server_columns(word, side=side), drawing.server_rows(servers, word, party, lambda _operation: True)) for side in ("tenant", "provider")
+    ] + [
+        (drawing.decision_columns(word), drawing.decision_rows(told("scaling"), word, lang)), (drawing.tick_columns(word), drawing.tick_rows(told("meters"), word, lang)),
+        (drawing.statement_columns(word), drawing.statement_rows(told("statements"), word, lambda _operation: True)),
+        (drawing.erasure_columns(word), drawing.erasure_rows(told("erasures"), word, now_ms=NOW_MS)),
+    ]  # fmt: skip
+    for columns, rows in tables:
+        made = DataTable(columns=columns, rows=rows)
+        assert made.rows and all(one["key"] in row for one in columns for row in rows)
+    assert LineChart(**drawing.load(told("scaling"), word, lang)).panels
+
+
+def test_where_the_ends_differ_both_numbers_stand_there_and_people_settle_it() -> None:
+    rows = {row["number"]: row for row in drawing.tick_rows(told("meters"), t, "zh")}
+    assert "180" in rows[74]["seconds"] and "174" in rows[74]["seconds"] and rows[74]["state"]["state"] == "failed"
+    assert rows[73]["seconds"] == "180"
+    statements = drawing.statement_rows(told("statements"), t, lambda _operation: True)
+    assert [row["can"] for row in statements] == [[], ["inference.settle"]]
+    assert [row["can"] for row in drawing.statement_rows(told("statements"), t, lambda _operation: False)] == [[], []]
+
+
+def test_a_settlement_begins_with_what_was_proposed() -> None:
+    one = told("statements")["statements"][1]
+    assert drawing.settled_at(one) == 86_220
+    assert drawing.settled_at({**one, "proposed_by": "P-1 86300"}) == 86_300
+
+
+def test_a_freeze_window_is_written_as_people_write_times() -> None:
+    shape = leases_acts.FREEZE.shape
+    assert shape is not None
+    made = shape({"begins": "2026-11-22 22:00", "hours": 2, "reason": "检修"})
+    assert (made["from_ms"], made["until_ms"] - made["from_ms"]) == (1_795_356_000_000, 7_200_000)
+    with pytest.raises(InvalidRequest, match="BAD_TIME"):
+        shape({"begins": "tomorrow", "hours": 2, "reason": "x"})
+
+
+def test_five_minutes_without_a_receipt_is_red() -> None:
+    def states(now_ms: int) -> list[str]:
+        return [row["state"]["state"] for row in drawing.erasure_rows(told("erasures"), t, now_ms=now_ms)]
+
+    assert states(NOW_MS - 1) == ["sealed", "tampered", "failed"]
+    assert states(NOW_MS) == ["sealed", "tampered", "tampered"]
+
+
+def test_only_what_fits_a_server_is_offered() -> None:
+    may = {row["server"]: row["can"] for row in drawing.server_rows(told("servers"), t, str, lambda _operation: True)}
+    clean, drain = "inference.server_clean", "inference.server_drain"
+    assert may["v-00000001"] == [], "nobody takes a leased card from its tenant"
+    assert may["v-00000004"] == [drain] and may["v-00000007"] == [clean, drain]
+
+
+def test_cards_come_in_steps_and_each_decision_has_its_reason() -> None:
+    made = drawing.load(told("scaling"), t, "zh")
+    points = made["panels"][0]["lines"][0]["points"]
+    assert all(now[0] == before[0] or now[1] == before[1] for before, now in zip(points, points[1:], strict=False)), "never a slope"
+    assert [one["label"] for one in made["marks"]] == ["2→6", "6→3"]
+    assert all(len(row["why"]) > 10 for row in drawing.decision_rows(told("scaling"), t, "zh"))
+
+
+def test_the_providers_page_shows_sizes_and_no_name_of_content() -> None:
+    """Columns of a provider: no model, no image, no person, no scenario."""
+    keys = {one["key"] for side in ("provider",) for one in (*drawing.lease_columns(t, side=side), *drawing.server_columns(t, side=side))}
+    assert keys == {"lease", "partner", "pool", "state", "left", "seconds", "amount", "receipts", "server", "tenant", "bytes_in", "bytes_out", "since", "why"}
+
+
+class Node:
+    """Answers from samples. fails: operations that are refused; empty: everything is."""
+
+    def __init__(self, side: str, *, fails: tuple[str, ...] = (), empty: bool = False) -> None:
+        self.side, self.fails, self.empty = side, fails, empty
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def call(self, operation: str, /, *, progress: Any = None, cancelled: Any = None, **request: Any) -> Any:
+        self.asked.append((operation, request))
+        if operation in self.fails:
+            raise Refused("没有权限看", "not for you", code="DENIED")
+        if operation not in samples.EVERY:
+            return {}
+        make: Any = samples.EVERY[operation]
+        found = (make(self.side) if operation in ("inference.leases", "inference.lease", "inference.servers") else make()).model_dump()
+        return {name: [] if isinstance(value, list) else 0 if isinstance(value, int) else value for name, value in found.items()} if self.empty else found
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize("kind", [LeasesPage, ProviderPage])
+def test_each_page_is_drawn_full_and_empty_in_both_languages(kind: Any, lang: str) -> None:
+    for empty in (False, True):
+        node = Node("provider" if kind is ProviderPage else "tenant", empty=empty)
+        made = kind(PageContext(client=node, me=ME, package="workbench_inference", lang=lang))
+        asyncio.run(made.refresh())
+        assert made.strip.state == ("info" if empty else "tampered") and made.strip.sentence
+        tables = [one for one in vars(made).values() if isinstance(one, DataTable)]
+        assert {one.state for one in tables} == {"empty" if empty else "done"} and all(one.heading for one in tables)
+
+
+def test_a_part_that_cannot_be_asked_says_so_and_the_rest_lives() -> None:
+    node = Node("tenant", fails=("inference.scaling", "inference.erasures"))
+    made = LeasesPage(PageContext(client=node, me=ME, package="workbench_inference"))
+    asyncio.run(made.refresh())
+    assert (made.chart.state, made.decisions.state, made.erasures.state) == ("refused", "refused", "refused")
+    assert made.erasures.notice["code"] == "DENIED"
+    assert (made.leases.state, made.cost.state, made.bar.state, made.ticks.state) == ("done", "done", "done", "done")
+
+
+def test_a_lease_is_chosen_released_and_its_receipt_opened() -> None:
+    node = Node("tenant")
+    made = LeasesPage(PageContext(client=node, me=ME, package="workbench_inference"))
+
+    async def run() -> None:
+        await made.refresh()
+        assert made.bar.lease == samples.LEASE and made.bar.releasable, "the one that runs is shown first"
+        await made._release(samples.LEASE)
+        made.releasing.fields["reason"].value = "提前用完"
+        await made.releasing.do()
+        await made._choose(samples.OLD)
+        assert made.bar.lease == samples.OLD and not made.bar.releasable
+        receipts = (made.told("inference.erasures") or {})["erasures"]
+        made._open_receipt(drawing.erasure_id(receipts[1]))
+        assert "有检查找到残留" in made.receipt.blocks and "找到 1" in made.receipt.blocks
+        made._open_receipt(drawing.erasure_id(receipts[2]))
+        assert "没有收据" in made.receipt.blocks
+
+    asyncio.run(run())
+    assert ("inference.lease_release", {"lease": samples.LEASE, "reason": "提前用完"}) in node.asked
+    assert ("inference.meters", {"lease": samples.OLD}) in node.asked
+
+
+def test_both_languages_say_everything_the_forms_and_tables_ask_for() -> None:
+    assert words_of(leases_acts.EVERY) <= set(TEXTS["zh"])
+    for lang in ("zh", "en"):
+        for code in ("processes", "shared-memory", "logs"):
+            assert json.dumps(TEXTS[lang][f"leases.check.{code}"])
