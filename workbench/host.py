@@ -41,6 +41,7 @@ from workbench.domain.intersection import JobId, JobState, KeyKind, new_job_id
 from workbench.domain.party import PartyId
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.errors import KeyUnavailable, NotFound, Refused, StartRefused, WorkbenchError
+from workbench.flows import question
 from workbench.flows.intersection import IntersectionFlow
 from workbench.flows.jobs import JobRows
 from workbench.flows.withdrawal import Withdrawals
@@ -194,6 +195,7 @@ class Workbench:
         self.jobs = JobRows(self.store)
         self.tasks = Tasks(self)
         self.flow = IntersectionFlow(self)
+        self.question = question
         self.negotiations = Negotiations(self, Outbox(self.store, now_ms=now_ms))
         self.withdrawals = Withdrawals(self)
         self.letters = LetterService(self, Outbox(self.store, now_ms=now_ms), self._letter_kinds())

@@ -91,7 +91,10 @@ class Node(Protocol):
 
     party: PartyId
     message_key: Signer
-    keys: Keys | None
+
+    @property
+    def keys(self) -> Keys | None:
+        """Who gives QKD keys for this provider; None where no line leads there, and the policy decides."""
 
     def call(self, partner: PartyId, path: str, body: bytes, *, timeout_s: float) -> bytes: ...
 

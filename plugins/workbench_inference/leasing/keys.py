@@ -34,6 +34,9 @@ class LeasingHost(Host, Protocol):
     background: Iterable[BackgroundWork]
     people: Any
     gate: Any
+    question: Any
+    downloads: Any
+    ledger: Any
 
     def pinned_keys(self, party: PartyId) -> Any:
         """Public keys of a partner as the allow-list pins them."""
