@@ -26,6 +26,7 @@ class UpstreamServer:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
         self._tls = tls
         self.seen: list[tuple[str, dict[str, str], Any]] = []
         self.gone = threading.Event()

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from workbench_sandbox.engines.contract import Stop
 
@@ -41,10 +41,24 @@ class Head:
     headers: Mapping[str, str]
 
 
+class Connection(Protocol):
+    """What is needed of a socket."""
+
+    def settimeout(self, seconds: float | None, /) -> None: ...
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def send(self, data: memoryview, /) -> int: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Exchange:
     """Requests over one connection, one after the other. After Broken or Stopped it is closed."""
 
-    def __init__(self, connection: socket.socket, *, silence_s: float) -> None:
+    def __init__(self, connection: Connection, *, silence_s: float) -> None:
         self._connection, self.silence_s = connection, silence_s
         self._buffer = bytearray()
         self._taken = 0

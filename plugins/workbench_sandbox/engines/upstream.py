@@ -1,11 +1,11 @@
 """Engine `openai_http`: drafts of an OpenAI-compatible server (vLLM, Ray Serve, KServe, others), over descriptors handed in.
 
-It never opens a connection: whoever starts the sandbox connects, before the filter or by handing over further descriptors,
-because a cancelled answer closes the one it used, which is how such servers stop working on it. Always streamed upstream:
-behind a router a request that is not streamed is not cancelled [docs/sandbox-design.md section 4].
+It never opens a connection: the launcher does, and carries the bytes through the one descriptor that a sandbox is given
+(`relayed`); or connected sockets are handed in. A cancelled answer closes its connection, which is how such servers stop working
+on it. Always streamed upstream: behind a router a request that is not streamed is not cancelled [docs/sandbox-design.md section 4].
 
-The image's file `upstream.json`: `{"v":1,"host","path","model","tls","ca"}`; host for the Host header and the certificate, path
-such as "/v1", ca: PEM of who signed the certificate, "" without TLS. The key comes with a descriptor and is in no image.
+What it is told: `{"v":1,"host","path","model","tls","ca"}`; host for the Host header and the certificate, path such as "/v1", ca:
+PEM of who signed the certificate, "" for the system's. The key comes with a descriptor and is in no image.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from workbench_sandbox.corpus.types import Sources
 from workbench_sandbox.engines.contract import EngineFailed, Stop
 from workbench_sandbox.engines.drafting import Message, answered
 from workbench_sandbox.engines.http_stream import LOOK_S, Broken, Exchange, Head, Stopped, events
+from workbench_sandbox.engines.relayed import Relay, TlsConnection
 from workbench_sandbox.formats.asking import Ask, Open, Record
 
 CONFIGURATION: Final = "upstream.json"
@@ -71,6 +72,7 @@ class OpenAIHttp:
         self._tls: ssl.SSLContext | None = None
         self._handed: deque[tuple[socket.socket, str]] = deque()
         self._exchange: tuple[Exchange, str] | None = None
+        self._relay: tuple[Relay, str] | None = None
         self.last = Upstream()
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> None:
@@ -97,6 +99,12 @@ class OpenAIHttp:
             raise ValueError("a key has visible ASCII characters only")
         self._handed.append((connection, key))
 
+    def through(self, relay: Relay, *, key: str = "") -> None:
+        """Where the launcher connects whenever no handed socket is left. ValueError for a key with blanks."""
+        if not _VISIBLE.fullmatch(key):
+            raise ValueError("a key has visible ASCII characters only")
+        self._relay = relay, key
+
     def answer(self, ask: Ask, sources: Sources, stop: Stop) -> Iterator[Record]:
         """As the contract. EngineFailed ENGINE_BUSY: no descriptor is left, or the server asks to come again."""
         opened = Open(self.name, self.kind, self.version, self.place, ask.watermark)
@@ -108,8 +116,8 @@ class OpenAIHttp:
 
     def models(self, stop: Stop) -> list[str]:
         """Names of the models that the server has now. EngineFailed."""
-        exchange, key = self._connected()
         try:
+            exchange, key = self._connected(stop)
             head = exchange.ask("GET", f"{self._path}/models", self._headers(key, ""), b"", stop)
             body = b"".join(exchange.body(head, stop))
             if head.status != 200:
@@ -123,22 +131,48 @@ class OpenAIHttp:
             self._exchange[0].close()
         while self._handed:
             self._handed.popleft()[0].close()
+        if self._relay is not None:
+            self._relay[0].close()
 
-    def _connected(self) -> tuple[Exchange, str]:
+    def _connected(self, stop: Stop) -> tuple[Exchange, str]:
+        """The connection that is open, else another. Raises EngineFailed, Broken, Stopped."""
         if self._exchange is not None and self._exchange[0].is_open:
             return self._exchange
-        if not self._handed:
+        if self._handed:
+            connection, key = self._handed.popleft()
+            made = self._over_socket(connection)
+        elif self._relay is not None:
+            relay, key = self._relay
+            made = self._over_relay(relay, stop)
+        else:
             raise EngineFailed("ENGINE_BUSY")
-        connection, key = self._handed.popleft()
+        self._exchange = made, key
+        return self._exchange
+
+    def _over_socket(self, connection: socket.socket) -> Exchange:
         try:
             if self._tls is not None:
                 connection.settimeout(self._silence_s)
-                connection = self._tls.wrap_socket(connection, server_hostname=self._host.partition(":")[0])
-            self._exchange = Exchange(connection, silence_s=self._silence_s), key
+                connection = self._tls.wrap_socket(connection, server_hostname=self._name())
+            return Exchange(connection, silence_s=self._silence_s)
         except OSError as error:  # ssl.SSLError is one
             connection.close()
             raise EngineFailed("ENGINE_FAILED") from error
-        return self._exchange
+
+    def _over_relay(self, relay: Relay, stop: Stop) -> Exchange:
+        connection = relay.open(stop, silence_s=self._silence_s)
+        if self._tls is None:
+            return Exchange(connection, silence_s=self._silence_s)
+        try:
+            until = time.monotonic() + self._silence_s
+            return Exchange(TlsConnection(connection, self._tls, self._name(), until=until, stop=stop), silence_s=self._silence_s)
+        except OSError as error:
+            connection.close()
+            raise EngineFailed("ENGINE_FAILED") from error
+
+    def _name(self) -> str:
+        """The host without its port, as the certificate names it."""
+        return self._host.rpartition(":")[0] or self._host
 
     def _headers(self, key: str, request: str) -> dict[str, str]:
         headers = {"Host": self._host, "Accept": "text/event-stream", "Content-Type": "application/json", "User-Agent": "evidence-workbench"}
@@ -188,11 +222,11 @@ class OpenAIHttp:
     def _asked(self, ask: Ask, body: bytes, stop: Stop) -> tuple[Exchange, Head]:
         """A connection that served before may have been closed meanwhile: then the next one is asked."""
         while True:
-            exchange, key = self._connected()
+            exchange, key = self._connected(stop)
             try:
                 return exchange, exchange.ask("POST", f"{self._path}/chat/completions", self._headers(key, ask.ask), body, stop)
             except Broken:
-                if exchange.requests < 2 or not self._handed:
+                if exchange.requests < 2 or not (self._handed or self._relay):
                     raise
 
     def _failed(self, head: Head) -> EngineFailed:
