@@ -15,7 +15,7 @@ from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused
 from workbench.operations import NoInput, Operation, Reply, Request
 from workbench_inference.documents import corpus_store, usages
-from workbench_inference.policy.redaction import KnownNames
+from workbench_inference.policy.customers import CustomerNames
 from workbench_inference.roles import at_tenant
 
 KEEPERS: Final = frozenset({Role.ADVISER, Role.OPERATOR, Role.COMPLIANCE})
@@ -242,7 +242,7 @@ def _import(ctx: OperationContext, request: ImportDocuments) -> ImportDocumentsR
         )  # fmt: skip
         made = importing.import_found(
             host, read, kind=request.kind, klass=request.data_class, file_digest=sm3.digest(content).hex(), actor=actor, source=request.source,
-            known=KnownNames.of((), key=host.random(32)), is_synthetic=request.is_synthetic, progress=progress,
+            known=CustomerNames(host).now(), is_synthetic=request.is_synthetic, progress=progress,
         )  # fmt: skip
     finally:
         host.uploads.remove(request.file)

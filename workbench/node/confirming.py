@@ -106,6 +106,12 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "key_ids": ("密钥编号", "Keys"),
     "block": ("整块（-1：不按块）", "Whole block (-1: none)"),
     "with_job": ("附上求交任务与客户代号", "With the intersection and the customer's token"),
+    "scenario": ("场景", "Scenario"),
+    "model": ("模型", "Model"),
+    "role": ("岗位", "Role"),
+    "allowed": ("许可", "Allowed"),
+    "most": ("每月提问数（-1：按设置）", "Questions a month (-1: the setting's)"),
+    "until_day": ("参加至", "Last day"),
     "reason": ("理由（留在本机构的证据里）", "Reason (kept in our evidence)"),
 }
 """Words of every field of the operations that need a fresh password; a field of a plugin that is not here shows its name."""
