@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from workbench.domain.documents import SourceDocument
-from workbench_sandbox.engines.extractive.facts import Day, Fact
+from workbench_sandbox.corpus.text import fold
+from workbench_sandbox.engines.extractive.facts import Day, Fact, is_stated
 from workbench_sandbox.engines.extractive.naming import Entity
 from workbench_sandbox.engines.extractive.vocabulary import FIELDS
-
-_ANNOUNCED = re.compile("公告|通知|报告书|更正|announcement|notice", re.IGNORECASE)
 
 
 def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "") -> Fact | None:
@@ -34,12 +31,14 @@ def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, abou
     if not candidates:
         return None
     trusted = [fact for fact in candidates if is_stated(fact.document)] or candidates
-    return max(trusted, key=_newness)
+    newest = max(trusted, key=_newness)
+    same = [fact for fact in trusted if fact.day == newest.day and _same_value(fact, newest)]
+    return max(same, key=lambda fact: (fact.document.kind == "fund", _newness(fact)))
 
 
-def is_stated(document: SourceDocument) -> bool:
-    """Is it a product's own document, a table or an announcement, and not somebody's news about it?"""
-    return document.kind != "news" or "effective_date" in document.fields or bool(_ANNOUNCED.search(document.title))
+def _same_value(one: Fact, other: Fact) -> bool:
+    """Do two documents state the same? Then the product's own document is the better source."""
+    return fold(one.value) == fold(other.value) and fold(one.unit) == fold(other.unit)
 
 
 def _newness(fact: Fact) -> tuple[Day, int, int, str]:

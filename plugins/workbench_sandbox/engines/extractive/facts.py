@@ -50,9 +50,16 @@ def facts_of(document: SourceDocument) -> list[Fact]:
     for fact in _rows(document, since):
         if (fact.field, fact.day) not in seen:
             found.append(fact)
-    if document.kind in ("fund", "news", "quote"):
+    if is_stated(document):
         found.extend(fact for fact in _labels(document, since) if fact.field not in named)
     return found
+
+
+def is_stated(document: SourceDocument) -> bool:
+    """Is it a product's own document, a table or an announcement, and not somebody's news about it?"""
+    if document.kind in ("fund", "quote"):
+        return True
+    return document.kind == "news" and ("effective_date" in document.fields or bool(_ANNOUNCED.search(document.title)))
 
 
 def day_of(text: str) -> Day | None:
@@ -79,6 +86,7 @@ def _since(document: SourceDocument) -> int:
         return document.time_ms
 
 
+_ANNOUNCED = re.compile("公告|通知|报告书|更正|announcement|notice", re.IGNORECASE)
 _CELL = re.compile(r"[^|\t\n]+")
 _COLUMNS = {
     "单位净值": "nav", "份额净值": "nav", "净值": "nav", "累计净值": "nav_cumulative", "份额累计净值": "nav_cumulative",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from workbench_sandbox.corpus.text import HAN, fold
 from workbench_sandbox.engines.extractive import vocabulary
 from workbench_sandbox.engines.extractive.naming import CODE, Catalogue, Entity
-from workbench_sandbox.engines.extractive.vocabulary import ASKING, FIELDS
+from workbench_sandbox.engines.extractive.vocabulary import ASKING, COMMON, FIELDS
 from workbench_sandbox.engines.quantities import DATE, scan
 
 NAMED = "◆"
@@ -27,6 +27,13 @@ _FUND_LIKE = re.compile(
     rf"([{HAN}a-z0-9]{{0,20}}?)(?:混合|债券|股票|商品|货币|联接|债基|货基|股基|指数|etf|lof|fof|qdii|基金)(?:型|基金|证券|[a-e]|$)"
 )
 _GENERIC = re.compile("(?:公募|私募|普通|偏股|偏债|主动|被动|任何|所有|一般|开放式|封闭式|属于|还|纯|中长期|短期|灵活配置|强|增强|跟踪|何种|哪种|哪类|不|型|的|大盘|宽基|行业|主题|平均|整体|场内|场外|新发|本只|本|该|只|类)*")
+_FALLBACK = tuple((re.compile(pattern), name) for pattern, name in vocabulary.FALLBACK)
+_FEES = tuple((name, re.compile(pattern)) for name, pattern in vocabulary.FEES)
+_FEE_NAMES = frozenset(("management_fee", *(name for name, _ in vocabulary.FEES)))
+_NAMED_FEE = re.compile(vocabulary.NAMED_FEE)
+_PLAIN_PARTS = re.compile(vocabulary.PLAIN_PARTS)
+_PART = re.compile(rf"的([{HAN}]{{2,8}})")
+_WHOLE_NAME = re.compile("全称|全名|基金名称|产品名称|名称和|\\bfull name|official name")
 _LEAST_NAME = 3
 _SPACES = re.compile(r"\s+")
 
@@ -104,6 +111,11 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
             fields.append(name)
     if len(fields) > 1 and any(CODE.fullmatch(folded[mention.start : mention.end]) for mention in mentions):
         fields = [name for name in fields if name != "fund_code"]  # 代码 610001 names the fund; its code is not asked for
+    if len(fields) > 1 and not _WHOLE_NAME.search(masked):
+        fields = [name for name in fields if name != "fund_name"]  # 叫什么 asks for the name of what else is asked for
+    fields = _right_fee(fields, masked)
+    if not fields and entities:
+        fields = next(([name] for pattern, name in _FALLBACK if pattern.search(masked)), [])
     dropped = {other for name in fields for other in _ABSORBED.get(name, ())}
     return Understood(
         masked=masked,
@@ -115,7 +127,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         fields=tuple(name for name in fields if name not in dropped),
         days=tuple(days),
         before=_BEFORE.search(masked) is not None,
-        unstated=tuple(match.group() for match in _UNSTATED.finditer(left)),
+        unstated=(*(match.group() for match in _UNSTATED.finditer(left)), *_parts(masked, spans)),
         forecast=_FORECAST.search(masked) is not None,
         phrases=" ".join(masked[start:end] for start, end, _ in spans),
         compares=_COMPARE.search(masked) is not None,
@@ -131,6 +143,28 @@ def _names_other(left: str) -> bool:
         if match and len(match.group(1)) >= _LEAST_NAME and not _GENERIC.fullmatch(match.group(1)):
             return True
     return False
+
+
+def _right_fee(fields: list[str], masked: str) -> list[str]:
+    """Where a fee is asked for without its name, what is done or who is paid says which."""
+    fees = [name for name in fields if name in _FEE_NAMES]
+    if len(fees) != 1 or _NAMED_FEE.search(masked):
+        return fields
+    meant = next((name for name, pattern in _FEES if pattern.search(masked)), fees[0])
+    return [meant if name == fees[0] else name for name in fields]
+
+
+def _parts(masked: str, spans: list[tuple[int, int, str]]) -> list[str]:
+    """What is asked for of a field: 基金经理的爱好 asks for no manager."""
+    found: list[str] = []
+    for _, end, _ in spans:
+        match = _PART.match(masked, end)
+        if match is None or any(start <= match.start(1) < stop for start, stop, _ in spans):
+            continue
+        word = COMMON.sub("", ASKING.sub("", _PLAIN_PARTS.sub("", match.group(1))))
+        if len(word) >= 2:
+            found.append(word)
+    return found
 
 
 def names_field(masked: str, field: str) -> bool:
