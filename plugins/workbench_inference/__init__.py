@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.contracts import BackgroundWork, Dashboard, HealthReport, Host, LetterKind, Migration, PeerPath, Setting
+from workbench.contracts import (
+    BackgroundWork,
+    Dashboard,
+    HealthReport,
+    Host,
+    LetterKind,
+    Migration,
+    PeerPath,
+    Setting,
+    view_at,
+)
 from workbench.contracts.inference import DocumentConnector, EngineRecipe
 from workbench.domain.evidence import EvidenceKind
 from workbench.hookspecs import hookimpl
@@ -37,14 +47,23 @@ def workbench_settings() -> Sequence[Setting]:
 def workbench_operations() -> Sequence[Operation]:
     """Each area of the plugin adds its own, through `roles`."""
     from workbench_inference.operations_documents import DOCUMENT_OPERATIONS
+    from workbench_inference.operations_images import IMAGE_OPERATIONS
+    from workbench_inference.operations_lease import LEASE_OPERATIONS
+    from workbench_inference.operations_meter import METER_OPERATIONS
     from workbench_inference.operations_policy import POLICY_OPERATIONS
+    from workbench_inference.operations_servers import SERVER_OPERATIONS
 
-    return (*DOCUMENT_OPERATIONS, *POLICY_OPERATIONS)
+    return (*DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS)
 
 
 @hookimpl
 def workbench_dashboards() -> Sequence[Dashboard]:
-    return ()
+    """Each page at the role that has it; loaded when somebody opens it."""
+    at_tenant = frozenset({"operator", "adviser", "compliance", "auditor", "regulator"})
+    leases = Dashboard("leases", "租约与计量", "Leases and meters", "timer", at_tenant, 70, view_at("workbench_inference.dashboard:leases"))
+    at_provider = frozenset({"provider-operator", "operator", "auditor"})
+    provider = Dashboard("provider", "算力出租", "Renting out", "dns", at_provider, 70, view_at("workbench_inference.dashboard:provider"))
+    return (*roles.pages_at(settings.TENANT, [leases]), *roles.pages_at(settings.PROVIDER, [provider]))
 
 
 @hookimpl

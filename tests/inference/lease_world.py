@@ -86,7 +86,7 @@ class LeaseWorld:
             if party in self.institutions.nodes:
                 self.leasing(party).round()
 
-    def until(self, holds: Callable[[], bool], *, seconds: float = 0.0) -> None:
+    def until(self, holds: Callable[[], bool], *, seconds: float = 0.1) -> None:
         """Turn until it holds; letters and erasures have threads of their own."""
 
         def look() -> bool:
@@ -95,7 +95,7 @@ class LeaseWorld:
             self.turn(seconds=seconds)
             return holds()
 
-        self.institutions.wait_until(look)
+        self.institutions.wait_until(look, timeout_s=30)
 
     def running(self, image: str, *, cards: int = 2, **more: Any) -> str:
         """A lease with all its cards, seen by both ends."""

@@ -13,6 +13,7 @@ from workbench_inference.leasing.lease import (
     Ended,
     Lease,
     LeaseEvent,
+    NoneLeft,
     OrderRefused,
     Receipt,
     ServerLeased,
@@ -78,16 +79,27 @@ def test_an_order_that_never_got_a_server_ends_with_nothing_to_erase() -> None:
     assert next_state(ACCEPTED, Ended("lease-ended"), now_ms=UNTIL).state is State.ERASED
 
 
+def test_a_tenant_that_cannot_know_every_server_waits_for_the_providers_word() -> None:
+    unsure = replace(TWO, is_certain=False)
+    both = next_state(unsure, Ended("released"), now_ms=FROM + 60)
+    for server in ("v-1", "v-2"):
+        both = next_state(both, Receipt(server, True), now_ms=FROM + 70)
+    assert both.state is State.RELEASING and not both.held
+    assert next_state(both, NoneLeft(), now_ms=FROM + 80).state is State.ERASED
+    assert next_state(both, Waited(), now_ms=FROM + 300_060).state is State.UNPROVEN
+    assert next_state(next_state(unsure, Ended("released"), now_ms=FROM + 60), NoneLeft(), now_ms=FROM + 70).state is State.RELEASING, "a receipt is still owed"
+
+
 def test_steps_that_the_table_does_not_have_are_refused() -> None:
     """All states against all events; what is allowed stands here and nothing else is."""
     states = {"ordered": ORDERED, "accepted": ACCEPTED, "refused": REFUSED, "running": TWO, "releasing": RELEASING, "unproven": UNPROVEN, "erased": ERASED}
     events: dict[str, LeaseEvent] = {
         "accepted": Accepted(2, FROM, UNTIL), "refused": OrderRefused("X"), "leased": ServerLeased("v-9"), "changed": Changed(1, 3, UNTIL), "ended": Ended("released"),
-        "receipt": Receipt("v-1", True), "waited": Waited(),
+        "receipt": Receipt("v-1", True), "none left": NoneLeft(), "waited": Waited(),
     }  # fmt: skip
     allowed = {
         ("ordered", "accepted"), ("ordered", "refused"), ("accepted", "leased"), ("accepted", "changed"), ("accepted", "ended"), ("running", "leased"),
-        ("running", "changed"), ("running", "ended"), ("running", "receipt"), ("releasing", "receipt"), ("unproven", "receipt"),
+        ("running", "changed"), ("running", "ended"), ("running", "receipt"), ("releasing", "receipt"), ("unproven", "receipt"), ("releasing", "none left"), ("unproven", "none left"),
         *((one, "waited") for one in states),
     }  # fmt: skip
     for (name, lease), (what, event) in itertools.product(states.items(), events.items()):

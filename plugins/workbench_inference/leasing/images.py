@@ -135,6 +135,12 @@ def manifest_of(reader: Reader, image: str) -> tuple[Manifest, bytes]:
     return parse_manifest(bytes(row[0])), bytes(row[0])
 
 
+def written_of(host: LeasingHost, image: str) -> bytes:
+    """A manifest as written; NotFound NO_IMAGE."""
+    with host.store.read() as reader:
+        return manifest_of(reader, image)[1]
+
+
 def pull(host: LeasingHost, tenant: PartyId, image: str, *, lease: str, timeout_s: float = 30.0) -> Manifest:
     """Fetch an image from its tenant's own store and check every byte; at once when it lies here complete.
 
@@ -306,5 +312,5 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 
 __all__ = [
     "PIECE", "RUNTIME_IMAGE", "altered", "corpus_file", "drop_files", "fetch_piece", "forget", "give", "image_folder", "manifest_of", "pull", "pull_corpus", "pulled",
-    "register", "store_folder", "summary", "volumes",
+    "register", "store_folder", "summary", "volumes", "written_of",
 ]  # fmt: skip

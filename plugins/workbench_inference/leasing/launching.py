@@ -52,6 +52,14 @@ def bubblewrapped(host: LeasingHost) -> Launched:
     return Launched(servers, ("process",), listing)
 
 
+def own_listing(engine: str) -> str:
+    """SM3 of the runtime listing that this installation would bind for an engine: what a provider of the same release has. Cost: seconds."""
+    from workbench_sandbox.server import runtime
+    from workbench_sandbox.server.starting import Settings, engine_code
+
+    return sm3.digest(runtime.survey(engine_code(engine, Settings("v-00000000", -1, "", ""))).listing).hex()
+
+
 Maker = Callable[[LeasingHost], Launched]
 MAKERS: dict[str, Maker] = {"bubblewrap": bubblewrapped}
 """Value of `inference.isolation` -> who makes the servers. A maker's name stands in evidence as the isolation's."""
@@ -80,4 +88,4 @@ def corpus_source(host: LeasingHost) -> Callable[[str, int, int], bytes]:
     return read
 
 
-__all__ = ["MAKERS", "Growing", "Launched", "Maker", "bubblewrapped", "corpus_source", "launched"]
+__all__ = ["MAKERS", "Growing", "Launched", "Maker", "bubblewrapped", "corpus_source", "launched", "own_listing"]

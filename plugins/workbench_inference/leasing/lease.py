@@ -43,6 +43,7 @@ class Lease:
 
     accepted: the order was acknowledged without a code. number: of the last change, 0 for none. held: servers that were
     leased and for which no clean receipt is there; erased: those that have one; residue: those whose receipt was not clean.
+    is_certain: this end knows every server there was; a tenant does once the provider says that none is left.
     started_ms, ended_ms: 0 until it is RUNNING, RELEASING. cause: why it ended, or the code of a refusal.
     """
 
@@ -57,6 +58,7 @@ class Lease:
     held: frozenset[str] = frozenset()
     erased: frozenset[str] = frozenset()
     residue: frozenset[str] = frozenset()
+    is_certain: bool = True
     started_ms: int = 0
     ended_ms: int = 0
     cause: str = ""
@@ -110,11 +112,16 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class NoneLeft:
+    """The provider says that every server of the lease is erased: what this end has a clean receipt for is all there was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Waited:
     """Nothing happened; the time did."""
 
 
-LeaseEvent = Accepted | OrderRefused | ServerLeased | Changed | Ended | Receipt | Waited
+LeaseEvent = Accepted | OrderRefused | ServerLeased | Changed | Ended | Receipt | NoneLeft | Waited
 
 
 def next_state(lease: Lease, event: LeaseEvent, *, now_ms: int) -> Lease:
@@ -133,6 +140,9 @@ def next_state(lease: Lease, event: LeaseEvent, *, now_ms: int) -> Lease:
             return _ended(lease, event, now_ms)
         case Receipt():
             return _receipt(lease, event)
+        case NoneLeft():
+            _require(lease.state in (State.RELEASING, State.UNPROVEN), lease, event)
+            return _settled(replace(lease, is_certain=True))
         case Waited():
             is_late = lease.state is State.RELEASING and now_ms - lease.ended_ms >= ERASE_WITHIN_MS
             return replace(lease, state=State.UNPROVEN) if is_late else lease
@@ -205,7 +215,7 @@ def _receipt(lease: Lease, event: Receipt) -> Lease:
 def _settled(lease: Lease) -> Lease:
     if lease.state not in (State.RELEASING, State.UNPROVEN):
         return lease
-    if not lease.held:
+    if not lease.held and lease.is_certain:
         return replace(lease, state=State.ERASED)
     return replace(lease, state=State.UNPROVEN) if lease.residue else lease
 
@@ -216,6 +226,6 @@ def _require(holds: bool, lease: Lease, event: LeaseEvent) -> None:
 
 
 __all__ = [
-    "CAUSES", "ENDING_MS", "ERASE_WITHIN_MS", "OVER", "SILENT_MS", "Accepted", "Changed", "Ended", "Lease", "LeaseEvent", "OrderRefused",
+    "CAUSES", "ENDING_MS", "ERASE_WITHIN_MS", "OVER", "SILENT_MS", "Accepted", "Changed", "Ended", "Lease", "LeaseEvent", "NoneLeft", "OrderRefused",
     "Receipt", "ServerLeased", "State", "Waited", "due", "next_state", "takes_asks",
 ]  # fmt: skip

@@ -421,7 +421,7 @@ class Provider:
         with self._lock:
             if self.held.pop(holding.sandbox, None) is None:
                 return
-            used = self._counters(holding)
+            used = self.counters(holding)
             meter = self.meters.get(holding.lease)
             if meter is not None:
                 meter.ended(holding.server, now_ms=self._clock())
@@ -468,12 +468,12 @@ class Provider:
             used = meter.gone
             for one in self.held.values():
                 if one.lease == row.lease:
-                    used = used.plus(self._counters(one))
+                    used = used.plus(self.counters(one))
             made = meter.ticks(before, row.lease, used, now_ms=self._clock())
         if made:
             self.host.store.write(lambda tx: ticking.keep_open(tx, self.host, made))
 
-    def _counters(self, holding: Holding) -> Used:
+    def counters(self, holding: Holding) -> Used:
         told = self._told(holding)
         return Used(told.asks, told.tokens_in, told.tokens_out, told.bytes_in, told.bytes_out)
 
@@ -528,6 +528,16 @@ class Provider:
         with self._lock:
             if looked.clean:
                 self._erasing.pop(server, None)
+
+    def clean(self, server: str) -> Looked:
+        """Kill, look and clear a server on a person's word; what a lease still lacks of it is receipted."""
+        looked = self.servers.erase(server, reason="operator")
+        with self.host.store.read() as reader:
+            owing = [one.lease for one in rows.listed(reader, states=rows.OPEN) if one.side == rows.PROVIDER and server in rows.value(reader, one).held]
+        for lease in owing:
+            self._receipted(looked, lease=lease)
+        self._mirror()
+        return looked
 
     def _receipted(self, looked: Looked, *, lease: str = "", reaped: bool = False) -> None:
         """Sign what was found: receipt, entry, letter and state in one transaction."""

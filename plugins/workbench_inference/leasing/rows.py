@@ -91,7 +91,7 @@ def value(reader: Reader, row: LeaseRow, *, accepted: bool = True) -> Lease:
     number = reader.execute("SELECT coalesce(max(number), 0) FROM inference_change WHERE lease = ? AND at_s >= 0", (row.lease,)).fetchone()[0]
     return Lease(
         row.lease, cards=row.cards, most_cards=row.most_cards, from_ms=row.from_ms, until_ms=row.until_ms, state=row.state, accepted=accepted, number=int(number),
-        held=held, erased=erased, residue=frozenset(server for server in held if server in unclean), started_ms=row.started_ms, ended_ms=row.ended_ms, cause=row.cause,
+        held=held, erased=erased, residue=frozenset(server for server in held if server in unclean), is_certain=row.side == PROVIDER, started_ms=row.started_ms, ended_ms=row.ended_ms, cause=row.cause,
     )  # fmt: skip
 
 

@@ -21,9 +21,11 @@ from workbench_inference.leasing.billing import amount_fen, budget_stage, second
 from workbench_inference.leasing.capacity import parsed
 from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.lease import (
+    OVER,
     Accepted,
     Changed,
     Ended,
+    NoneLeft,
     OrderRefused,
     Receipt,
     ServerLeased,
@@ -132,6 +134,9 @@ class Tenant:
                 raise Refused(f"租约此时不能这样变更：{error}", f"The lease cannot be changed so now: {error}", code="LEASE_CHANGE") from error
             tx.execute("INSERT INTO inference_change (lease, number, cards, until_ms, cause) VALUES (?, ?, ?, ?, ?)", (lease, number, cards, until_ms, cause))
             self.host.letters.post(tx, to=row.partner, kind=CHANGE, body=format_change(wanted), job=lease)
+            if actor:  # a person's decision; the scaler writes its own with the figures it rests on
+                values = {**rows.parties(row, self.host.party), "before": str(row.cards), "after": str(cards), "queue": "", "rule": "person", "reason": cause}
+                self.host.evidence.append(tx, "inference.scaled", values, job=lease, actor=actor)
             return number
 
         return self.host.store.write(change)
@@ -152,6 +157,8 @@ class Tenant:
         is_new = self.host.store.write(change)
         with self.host.store.read() as reader:
             row = rows.get(reader, lease)
+        if not is_new and actor:
+            raise Refused(f"租约「{lease}」已经结束（{row.state.value}）", f"Lease {lease} is over already ({row.state.value})", code="LEASE_OVER")
         if is_new:
             try:
                 relay.read_reply(self.host.call(row.partner, relay.RELEASE, format_release(Release(lease, _sentence(reason))), timeout_s=CALL_S))
@@ -224,7 +231,7 @@ class Tenant:
         host = self.host
         try:
             known = keys.known(tx, letter.sender)
-            receipt, key = verify_receipt(letter.body, provider=letter.sender, contract_key=host.pinned_keys(letter.sender).contract, known=_for_receipt(tx, letter, known))
+            receipt, _ = verify_receipt(letter.body, provider=letter.sender, contract_key=host.pinned_keys(letter.sender).contract, known=_for_receipt(tx, letter, known))
             self._check_receipt(tx, letter, receipt)
         except VerificationError as error:
             raise Refused(error.zh, error.en, code=error.code) from error
@@ -248,9 +255,10 @@ class Tenant:
         )
         values = {**rows.parties(row, host.party), "server": receipt.server, "receipt": receipt.digest, "clean": "true" if receipt.clean else "false", "reason": receipt.reason}
         host.evidence.append(tx, "inference.erased", values | {"checks": " ".join(f"{one.name}={one.found}" for one in receipt.checks)}, job=row.lease)
-        if receipt.server in value.held:
+        if receipt.server in value.held and row.state not in OVER:
             rows.save(tx, next_state(value, Receipt(receipt.server, receipt.clean), now_ms=now))
-        del key
+        with self._lock:
+            self._polled.pop(row.lease, None)  # is there another server? asked at once
         return format_erased_answer()
 
     def _check_receipt(self, tx: Transaction, letter: Letter, receipt: Any) -> None:
@@ -348,8 +356,11 @@ class Tenant:
                 return
             if now >= row.from_ms and self._clock() - self._polled.get(row.lease, -(10**9)) >= ticking.POLL_S * 1000:
                 self.look(row)
-        elif row.state is State.RELEASING:
-            self.host.store.write(lambda tx: self._wait(tx, row.lease))
+        elif row.state in (State.RELEASING, State.UNPROVEN):
+            if row.state is State.RELEASING:
+                self.host.store.write(lambda tx: self._wait(tx, row.lease))
+            if self._clock() - self._polled.get(row.lease, -(10**9)) >= ticking.POLL_S * 1000:
+                self.look(row)
 
     def look(self, row: LeaseRow) -> relay.LeaseView:
         """Ask the provider how a lease stands, and write down what follows from it. Raises PeerError."""
@@ -376,6 +387,9 @@ class Tenant:
         row = rows.get(tx, lease)
         now = self.host.now_ms()
         value = rows.value(tx, row, accepted=self._accepted(tx, row))
+        if row.state in (State.RELEASING, State.UNPROVEN) and view.state == State.ERASED.value:
+            rows.save(tx, next_state(value, NoneLeft(), now_ms=now))
+            return
         if row.state not in rows.LIVE or not value.accepted:
             return
         for one in view.servers:

@@ -158,7 +158,7 @@ def answered(reader: Reader, lease: str) -> list[Answered]:
         if state == "open":
             break
         tick = parse_tick(_written(body, signature))[0]
-        seconds = tick.card_seconds if state == "agreed" else min(tick.card_seconds, _view_seconds(bytes(reply)))
+        seconds = tick.card_seconds if state == "agreed" else min(tick.card_seconds, view_seconds(bytes(reply)))
         made.append(Answered(tick, seconds, state == "differs"))
     return made
 
@@ -196,7 +196,7 @@ def _entry(tx: Transaction, host: LeasingHost, lease: str, batch: list[Answered]
     host.evidence.append(tx, "inference.metered", values, job=lease)
 
 
-def _view_seconds(reply: bytes) -> int:
+def view_seconds(reply: bytes) -> int:
     """Card-seconds in the view of a reply that differs."""
     import json
 
@@ -314,5 +314,5 @@ def _own_count(tx: Transaction, row: rows.LeaseRow, tick: Tick, watch: Watch | N
 
 __all__ = [
     "POLL_S", "Meter", "Watch", "agreed_cards", "answer_tick", "answered", "close_entries", "deliver", "keep_open", "last_tick", "nobody_answers",
-    "running_clock", "spent_seconds", "tick_refused", "unanswered",
+    "running_clock", "spent_seconds", "tick_refused", "unanswered", "view_seconds",
 ]  # fmt: skip
