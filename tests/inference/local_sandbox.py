@@ -27,6 +27,7 @@ from workbench_sandbox.inside.answering import Answering
 from workbench_sandbox.inside.link import Link, LinkClosed, Type
 from workbench_sandbox.inside.link import Message as LinkMessage
 from workbench_sandbox.inside.session import Sessions
+from workbench_sandbox.inside import worker as worker_module
 from workbench_sandbox.inside.worker import Worker
 from workbench_sandbox.server.relaying import Relay
 
@@ -65,15 +66,19 @@ class EchoEngine:
 class LocalWorker(Worker):
     """The worker without what closes it in."""
 
+    measured = MEASURED
+    asks_at_once = 4
+
     def prepare(self) -> None:
-        self._measured = MEASURED
-        self._sessions = Sessions(MEASURED, self._out, lambda: time.time_ns() // 1_000_000)
+        self._engine.load({}, threads=1)
+        self._measured = self.measured
+        self._sessions = Sessions(self.measured, self._out, worker_module.now_ms)
         self._answering = Answering(
             self._engine,
             self._sessions,
             answer_bytes=1 << 20,
-            asks_at_once=4,
-            clock=lambda: time.time_ns() // 1_000_000,
+            asks_at_once=self.asks_at_once,
+            clock=worker_module.now_ms,
             tell=lambda _: None,
         )
         self._answering.start()
@@ -81,6 +86,90 @@ class LocalWorker(Worker):
     def _out(self, frame: bytes) -> None:
         with suppress(LinkClosed):
             self._link.send(Type.FRAME_OUT, frame)
+
+
+class LocalSandbox:
+    """One sandbox: the worker over a socket pair, behind a relay. fault: what happens to frames on their way."""
+
+    def __init__(self, engine: str, fault: Fault = deliver, *, measured: evidence.Measured = MEASURED) -> None:
+        self._fault = fault
+        self.relay = Relay()
+        self.frames: list[bytes] = []
+        here, there = socket.socketpair()
+        self._sockets = (here, there)
+        self.link, inner = Link(here.fileno()), Link(there.fileno())
+        self._replies: queue.Queue[LinkMessage] = queue.Queue()
+        self._counts: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        worker = LocalWorker(inner, {"engine": engine, "asks_at_once": 4})
+        worker.measured = measured
+        worker.prepare()
+        targets = (lambda: _until_closed(worker.run), self._read, self._feed)
+        self._threads = [threading.Thread(target=one, daemon=True) for one in targets]
+        for thread in self._threads:
+            thread.start()
+
+    def request(self, kind: Type, body: bytes, expected: Type) -> bytes:
+        """What the worker answers. Raises Refused."""
+        with self._asking:
+            self.link.send(kind, body)
+            message = self._replies.get(timeout=10)
+        if message.type is Type.ERROR:
+            raise relay.sandbox_refused()
+        assert message.type is expected, message.type
+        return message.body
+
+    def shut(self, *, overwrite: bool) -> None:
+        """The sockets first, then whoever reads them, then the relay's threads. overwrite: what waits is not given any more."""
+        self.relay.end()
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        if overwrite:
+            self.relay.close()
+        else:
+            with self.relay._changed:
+                self.relay._closed = True
+                self.relay._changed.notify_all()
+        for thread in self._threads:
+            thread.join(5)
+        for one in self._sockets:
+            one.close()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                message = self.link.receive()
+            except (LinkClosed, OSError):
+                return
+            if message.type is Type.FRAME_OUT:
+                for one in self._faulted("sandbox", message.body):
+                    self.relay.put_out(one)
+            elif message.type is not Type.COUNTERS:
+                self._replies.put(message)
+
+    def _feed(self) -> None:
+        while (frame := self.relay.next_in()) is not None:
+            self.frames.append(bytes(frame))
+            for one in self._faulted("tenant", bytes(frame)):
+                try:
+                    self.link.send(Type.FRAME_IN, one)
+                except LinkClosed:
+                    return
+
+    def _faulted(self, sender: str, frame: bytes) -> list[bytes]:
+        kind = split(frame).header.purpose
+        with self._lock:
+            nth = self._counts.get(sender + kind, 0)
+            self._counts[sender + kind] = nth + 1
+        return [one.payload for one in self._fault(Message(sender, 0, kind, nth, frame))]
+
+
+def start_body(session: str, wanted: str, share: KeyShare | None) -> bytes:
+    """A worker's START."""
+    key_id, provenance, value = (share.key_id, share.provenance, share.value) if share is not None else ("", "", b"")
+    return b"".join(map(reading.lv1, (session.encode(), wanted.encode(), key_id.encode(), provenance.encode(), value)))
 
 
 class LocalProvider:
@@ -91,14 +180,12 @@ class LocalProvider:
         self.gone = False
         self.busy = 0
         self.calls: list[str] = []
-        self.frames: list[bytes] = []
         self.keys: dict[str, KeyShare] = {}
         self.service = servicekey.sign_service_key(_service(), key=KEYS["provider-contract"])
         self.serial = 0
         self.number = 0
         self.cause = ""
         self.alter: Callable[[str, bytes], bytes] = lambda path, body: body
-        self._lock = threading.Lock()
         self.start()
 
     # ------------------------------------------------------------------------------------------------------ the sandbox
@@ -108,84 +195,23 @@ class LocalProvider:
         self.number += 1
         self.sandbox = f"sb-{self.number:016x}"
         self.serial, self.cause = 0, ""
-        self.relay = Relay()
-        here, there = socket.socketpair()
-        self._sockets = (here, there)
-        self._link, inner = Link(here.fileno()), Link(there.fileno())
-        self._replies: queue.Queue[LinkMessage] = queue.Queue()
-        self._counts: dict[str, int] = {}
-        worker = LocalWorker(inner, {"engine": self.engine})
-        worker.prepare()
-        targets = (lambda: _until_closed(worker.run), self._read, self._feed)
-        self._threads = [threading.Thread(target=one, daemon=True) for one in targets]
-        for thread in self._threads:
-            thread.start()
+        self.inside = LocalSandbox(self.engine, self.fault)
+        self.relay = self.inside.relay
+
+    @property
+    def frames(self) -> list[bytes]:
+        """What the tenant sent to this sandbox."""
+        return self.inside.frames
 
     def kill(self, cause: str = "sandbox-died") -> None:
         """The sandbox dies; its name is answered with the cause."""
         self.cause = cause
-        self.relay.end()
-        self._shut()
+        self.inside.shut(overwrite=False)
 
     def close(self) -> None:
         """Everything of this provider ends."""
         self.gone = True
-        self._shut()
-
-    def _shut(self) -> None:
-        """The sockets first, then whoever reads them, then the relay's threads."""
-        for one in self._sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        waiting = self.relay
-        if self.gone:
-            waiting.close()
-        else:
-            with waiting._changed:
-                waiting._closed = True
-                waiting._changed.notify_all()
-        for thread in self._threads:
-            thread.join(5)
-        for one in self._sockets:
-            one.close()
-
-    def _read(self) -> None:
-        link, out = self._link, self.relay
-        while True:
-            try:
-                message = link.receive()
-            except LinkClosed:
-                return
-            if message.type is Type.FRAME_OUT:
-                for one in self._faulted("sandbox", message.body):
-                    out.put_out(one)
-            elif message.type is not Type.COUNTERS:
-                self._replies.put(message)
-
-    def _feed(self) -> None:
-        link, source = self._link, self.relay
-        while (frame := source.next_in()) is not None:
-            self.frames.append(bytes(frame))
-            for one in self._faulted("tenant", bytes(frame)):
-                try:
-                    link.send(Type.FRAME_IN, one)
-                except LinkClosed:
-                    return
-
-    def _faulted(self, sender: str, frame: bytes) -> list[bytes]:
-        kind = split(frame).header.purpose
-        with self._lock:
-            nth = self._counts.get(sender + kind, 0)
-            self._counts[sender + kind] = nth + 1
-        return [one.payload for one in self.fault(Message(sender, 0, kind, nth, frame))]
-
-    def _request(self, kind: Type, body: bytes | dict[str, Any], expected: Type) -> bytes:
-        self._link.send(kind, body)
-        message = self._replies.get(timeout=10)
-        if message.type is Type.ERROR:
-            raise relay.sandbox_refused()
-        assert message.type is expected, message.type
-        return message.body
+        self.inside.shut(overwrite=True)
 
     # ------------------------------------------------------------------------------------------------------- the calls
 
@@ -213,19 +239,12 @@ class LocalProvider:
         if path == relay.START:
             start = relay.parse_start(body)
             self._named(start.sandbox)
-            share = self.keys.get(start.key_id)
-            parts = (
-                start.session.encode(),
-                start.evidence.encode(),
-                start.key_id.encode(),
-                start.provenance.encode(),
-                share.value if share else b"",
-            )
-            return self._request(Type.START, b"".join(map(reading.lv1, parts)), Type.HELLO)
+            body = start_body(start.session, start.evidence, self.keys.get(start.key_id))
+            return self.inside.request(Type.START, body, Type.HELLO)
         if path == relay.ANSWER:
             sandbox, message = relay.parse_answer(body)
             self._named(sandbox)
-            return self._request(Type.ANSWER, message, Type.CONFIRM)
+            return self.inside.request(Type.ANSWER, message, Type.CONFIRM)
         if path == relay.FRAMES:
             request = relay.parse_frames(body)
             if request.sandbox != self.sandbox:
@@ -250,8 +269,8 @@ class LocalProvider:
         facts = replace(FACTS, sandbox=self.sandbox, serial=self.serial)
         until_ms = time.time_ns() // 1_000_000 + 3_600_000
         terms = reading.canonical.format({**TERMS_JSON, "until_ms": until_ms})
-        self._link.send(Type.FACTS, reading.lv4(evidence.format_facts(facts)) + terms)
-        raw = self._request(Type.EVIDENCE, request.nonce.encode(), Type.STATEMENT)
+        self.inside.link.send(Type.FACTS, reading.lv4(evidence.format_facts(facts)) + terms)
+        raw = self.inside.request(Type.EVIDENCE, request.nonce.encode(), Type.STATEMENT)
         return evidence.sign_evidence(
             raw, facts=facts, nonce=request.nonce, key=KEYS["provider-service"], service=self.service
         )
