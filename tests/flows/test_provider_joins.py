@@ -45,8 +45,13 @@ def test_what_belongs_to_a_role_is_unknown_elsewhere(project: Institutions) -> N
     """Nothing of the sandbox exists at an institution that is neither."""
     names = {party: {one.name for one in node.gate.registry if one.name.startswith("inference.")} for party, node in project.nodes.items()}
     assert names["bank"] == set()
-    pages = project.call("bank", Role.OPERATOR, "pages.list").pages
-    assert not [one for one in pages if one.plugin == "inference"]
+    tenants, providers = {"inference.offer", "inference.lease_order"}, {"inference.server_add", "inference.tariff_set"}
+    assert tenants <= names["broker"] and not tenants & names["telecom"]
+    assert providers <= names["telecom"] and not providers & names["broker"]
+    pages = {party: [one.name for one in project.call(party, role, "pages.list").pages if one.plugin == "inference"] for party, role in (
+        ("bank", Role.OPERATOR), ("broker", Role.OPERATOR), ("telecom", Role.PROVIDER_OPERATOR),
+    )}  # fmt: skip
+    assert pages["bank"] == [] and "leases" in pages["broker"] and pages["telecom"] == ["provider"]
 
 
 def test_a_workspace_without_a_provider_is_what_it_was(tmp_path: Path) -> None:

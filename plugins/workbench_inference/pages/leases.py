@@ -186,7 +186,7 @@ class LeasesPage(LeasingPage):
             self.cost.points, self.cost.budget_fen = drawing.cost_points(found, t), found["budget_fen"]
             self.cost.hint = t("leases.cost.hint", money=formats.money(found["fen_per_ask"], self.lang)) if found["fen_per_ask"] else ""
             self.cost.notice = {"sentence": t("leases.cost.none")}
-            self.cost.state = "done" if found["days"] else "empty"
+            self.cost.state = "done" if found["amount_fen"] or found["always_fen"] else "empty"
 
 
 __all__ = ["LeasesPage"]
