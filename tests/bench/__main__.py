@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "redaction" in options.parts:
             _say("identifiers in questions")
             result["redaction"] = redaction.measure()
+        if "sandbox" in options.parts:
+            _say("a sandbox from lease to receipt")
+            result["sandbox"] = _sandbox(result["skipped"])
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()
@@ -112,6 +115,16 @@ def _beside(folder: Path, sizes: list[int], skipped: dict[str, str], *, wanted: 
     return done
 
 
+def _sandbox(skipped: dict[str, str]) -> dict[str, Any]:
+    from tests.bench import sandbox
+
+    try:
+        return sandbox.measure()
+    except sandbox.Unavailable as reason:
+        skipped["sandbox"] = str(reason)
+        return {}
+
+
 def _pages(skipped: dict[str, str]) -> list[dict[str, Any]]:
     from tests.bench import pages
 
@@ -135,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox",
     )
     return parser
 

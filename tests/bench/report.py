@@ -43,6 +43,8 @@ def render(result: Value) -> str:
         parts.append(_links(result["links"]))
     if result.get("redaction"):
         parts.append(_redaction(result["redaction"]))
+    if result.get("sandbox"):
+        parts.append(_sandbox(result["sandbox"]))
     if result.get("pages"):
         parts.append(_pages(result["pages"]))
     return "\n\n".join(parts)
@@ -274,6 +276,16 @@ def _redaction(value: Value) -> str:
         f"Identifiers in {value['lines']} sentences of {value['characters']:,} characters, {value['microseconds_per_character']} µs a character\n"
         + table(["type", "labelled", "recall", "covered", "replaced", "precision"], rows)
     )
+
+
+def _sandbox(value: Value) -> str:
+    rows = [
+        ["lease to countersigned evidence, with a spare", *value["evidence_ms"], 150],
+        ["release to signed receipt", *value["receipt_ms"], 100],
+        ["a new spare (not waited for)", *value["ready_ms"], ""],
+    ]
+    left = ", ".join(f"{count} {name}" for name, count in value["left"].items())
+    return f"A sandbox, {value['cycles']} cycles; left by all of them: {left}\n" + table(["", "ms median", "95th", "aim"], rows)
 
 
 def _pages(value: Sequence[Value]) -> str:

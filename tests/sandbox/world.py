@@ -86,7 +86,8 @@ class World:
             # Sources of this checkout were edited since the image was made.
             self.make_image()
             state = self.prepared(server)
-        assert state.state == "READY", state
+        why = self.folder / "servers" / server / "why.txt"
+        assert state.state == "READY", (state, why.read_text() if why.exists() else "")
 
     def prepared(self, server: str = SERVER) -> ServerState:
         self.servers.prepare(server, tenant=TENANT, image=self.image)

@@ -69,6 +69,7 @@ class Worker:
         paths = {one: IMAGE / one for one in plan["weights"]}
         digests = {one: measuring.weights_digest(path) for one, path in paths.items()}
         self._engine.load(paths, threads=plan["threads"])
+        handed = self._take_upstream(plan["upstream"]) if plan["upstream"] else frozenset()
         if "no-core" not in plan["without"]:
             limits.close_privileges()
         if plan["memory"]:
@@ -78,7 +79,7 @@ class Worker:
         if plan["filter"]:
             limits.install(filters.program(plan["filter"], limits.machine()))
         probed = self._probe()
-        expected = measuring.Expected(frozenset(plan["mounts"]), frozenset({self._link.fileno()}), plan["scratch"])
+        expected = measuring.Expected(frozenset(plan["mounts"]), frozenset({self._link.fileno()}) | handed, plan["scratch"])
         controls = measuring.controls(expected, probed, weights=len(digests))
         self._measured = evidence.Measured(
             tuple(evidence.Weight(one, digests[one]) for one in sorted(digests)), platform.python_version(), platform.release(),
@@ -97,6 +98,17 @@ class Worker:
                 "failed": list(probed.failed), "tried": probed.tried, "engine": [self._engine.name, self._engine.kind, self._engine.version],
             },
         )  # fmt: skip
+
+    def _take_upstream(self, told: Mapping[str, Any]) -> frozenset[int]:
+        """Tell an engine that stands beside the sandbox where to ask, and through which descriptor. Before the filter."""
+        import socket
+
+        from workbench_sandbox.engines.relayed import Relay
+
+        engine: Any = self._engine  # Any: only engines of kind upstream have these two
+        engine.configure({name: value for name, value in told.items() if name not in ("key", "descriptor")})
+        engine.through(Relay(socket.socket(fileno=told["descriptor"])), key=told["key"])
+        return frozenset({told["descriptor"]})
 
     def run(self) -> None:
         """Serve until the launcher says end or is gone."""

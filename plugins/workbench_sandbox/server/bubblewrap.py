@@ -118,7 +118,7 @@ class Bubblewrap:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", str(Path(entering.__file__)), str(orders)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=True, cwd="/", env={},
-                pass_fds=(orders, told, block, theirs.fileno()),
+                pass_fds=(orders, told, block, theirs.fileno(), *plan.handed),
             )  # fmt: skip
             for one in (orders, told, block):
                 os.close(one)

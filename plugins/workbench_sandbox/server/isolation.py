@@ -26,7 +26,8 @@ class Missing:
 @dataclass(frozen=True, slots=True)
 class StartPlan:
     """One start. folder: of the run, the server's own; image, corpora: folders of the volume, or None; uid: the user outside, -1 to
-    stay the account one is; without: controls that are left out, for tests that look whether the evidence says so."""
+    stay the account one is; without: controls that are left out, for tests that look whether the evidence says so; handed: further
+    descriptors that the program inherits under their numbers."""
 
     sandbox: str
     folder: Path
@@ -39,6 +40,7 @@ class StartPlan:
     hierarchy: Hierarchy
     program: Sequence[str]
     without: frozenset[str] = frozenset()
+    handed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,13 +143,14 @@ class ServerProcesses:
 
     def __init__(
         self, folder: Path, volumes: Path, *, first_uid: int = 64_000, engines: Mapping[str, runtime.EngineCode] | None = None,
-        without: frozenset[str] = frozenset(), look_s: float = reaping.LOOK_S,
+        without: frozenset[str] = frozenset(), look_s: float = reaping.LOOK_S, upstream: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """folder: of all servers, the node's own; volumes: where images and corpora of tenants lie; first_uid: server n runs its
-        sandboxes as first_uid + n where this account may change users; engines, without, look_s: for tests."""
+        sandboxes as first_uid + n where this account may change users; engines, without, look_s: for tests;
+        upstream: setting `inference.upstream`."""
         self._folder, self._volumes = folder, volumes
         self._first_uid, self._engines, self._without = first_uid, dict(engines or {}), without
-        self._look_s = look_s
+        self._look_s, self._upstream = look_s, dict(upstream or {})
         self._lock = threading.RLock()
         self._servers: dict[str, ServerProcess] = {}
         self._sandboxes: dict[str, str] = {}
@@ -271,7 +272,7 @@ class ServerProcesses:
         number = len(self._servers)
         taken = {one.settings.uid for one in self._servers.values()}
         uid = next(one for one in range(self._first_uid, self._first_uid + number + 1) if one not in taken) if os.geteuid() == 0 else -1
-        return Settings(server, uid, str(self._volumes), str(self._folder / "shared"), self._engines, self._without, self._look_s)
+        return Settings(server, uid, str(self._volumes), str(self._folder / "shared"), self._engines, self._without, self._look_s, self._upstream)
 
     def _server(self, name: str) -> ServerProcess:
         with self._lock:

@@ -10,6 +10,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,6 +209,7 @@ class Server:
                 foreign=(str(self.folder), f"/proc/{threading.get_native_id()}"),
             )  # fmt: skip
         except WorkbenchError as error:
+            self._explain(error)
             self._become("DIRTY", image=image, tenant=tenant, cause=error.code)
             return
         except OSError:
@@ -216,6 +218,13 @@ class Server:
         with self._lock:
             self._sandbox = sandbox
             self._become("READY", image=image, tenant=tenant, sandbox=sandbox.name)
+
+    def _explain(self, error: WorkbenchError) -> None:
+        """For the operator who must find out why: the last refusal in full, beside `server.json`. Nothing of a tenant stands in it."""
+        with suppress(OSError):
+            path = self.folder / "why.txt"
+            path.write_text(f"{now_ms()} {error}\n", "utf-8")
+            path.chmod(0o600)
 
     def _leased(self, name: str, *, alive: bool = True) -> Sandbox:
         with self._lock:

@@ -27,7 +27,7 @@ from workbench_sandbox.formats.relay import sandbox_ended
 from workbench_sandbox.inside import filter as filters
 from workbench_sandbox.inside import worker as worker_module
 from workbench_sandbox.inside.link import RELEASE, Link, LinkClosed, Message, Type
-from workbench_sandbox.server import groups, reaping, runtime, volumes
+from workbench_sandbox.server import groups, reaping, runtime, upstream, volumes
 from workbench_sandbox.server.bubblewrap import Bubblewrap, BubblewrapRunning, expected_mounts
 from workbench_sandbox.server.contract import Counters
 from workbench_sandbox.server.isolation import PidRecord, StartPlan
@@ -42,7 +42,7 @@ _WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__fi
 class Settings:
     """What a server is told, from `server.json` of its folder. server: its name; uid: the user of its sandboxes outside, -1 for the
     account of the node; look_s: as `reaping.LOOK_S`; volumes: the provider's volumes; shared: what all servers of a provider may use (compiled forms);
-    engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests)."""
+    upstream: as setting `inference.upstream`, {} for none; engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests)."""
 
     server: str
     uid: int
@@ -51,12 +51,14 @@ class Settings:
     engines: Mapping[str, runtime.EngineCode] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
     look_s: float = reaping.LOOK_S
+    upstream: Mapping[str, Any] = field(default_factory=dict)
 
     def format(self) -> bytes:
         """As it is written."""
         engines = {name: {"place": one.place, "modules": list(one.modules), "paths": list(one.paths)} for name, one in self.engines.items()}
         body = {"server": self.server, "uid": self.uid, "volumes": self.volumes, "shared": self.shared, "engines": engines}
-        return json.dumps({**body, "without": sorted(self.without), "look_s": self.look_s}, sort_keys=True).encode()
+        rest = {"without": sorted(self.without), "look_s": self.look_s, "upstream": dict(self.upstream)}
+        return json.dumps({**body, **rest}, sort_keys=True).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Settings:
@@ -65,7 +67,9 @@ class Settings:
         engines = {
             name: runtime.EngineCode(one["place"], tuple(one["modules"]), tuple(one["paths"])) for name, one in body["engines"].items()
         }
-        return cls(body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]), float(body["look_s"]))
+        return cls(
+            body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]), float(body["look_s"]), body["upstream"]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +133,9 @@ def compiled(shared: Path, found: runtime.Runtime) -> Path:
 class Sandbox:
     """A sandbox that runs, with what goes in and out of it. Made by `start`; from then on safe for threads."""
 
-    def __init__(self, name: str, running: BubblewrapRunning, prepared: Prepared) -> None:
+    def __init__(self, name: str, running: BubblewrapRunning, prepared: Prepared, connector: upstream.Connector | None = None) -> None:
         self.name, self.running, self.prepared = name, running, prepared
+        self._connector = connector
         self.relay = Relay()
         self.link = Link(running.channel.fileno())
         self.started_ms = 0
@@ -213,6 +218,8 @@ class Sandbox:
         self.ended(cause)
         self.relay.close()
         self.running.kill()
+        if self._connector is not None:
+            self._connector.close()
         for one in self._threads:
             if one.is_alive():
                 one.join(timeout=1)
@@ -277,10 +284,14 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
     run = folder / reaping.RUNS / name
     run.mkdir(parents=True, mode=0o700)
     limits = prepared.manifest.limits
+    behind = prepared.manifest.engine.kind == "upstream"
+    told = upstream.wanted(settings.upstream) if behind else {}
+    connector = upstream.Connector(settings.upstream) if behind else None
+    handed = (connector.theirs.fileno(),) if connector is not None else ()
     plan = StartPlan(
         name, folder, prepared.bound, prepared.compiled, volumes.image_folder(Path(settings.volumes), prepared.tenant, prepared.image) / "files",
         volumes.corpora_folder(Path(settings.volumes), prepared.tenant), limits, settings.uid, hierarchy,
-        (runtime.PROGRAM, "-I", "-S", "-B", "-X", f"pycache_prefix={runtime.COMPILED}", _WORKER), settings.without,
+        (runtime.PROGRAM, "-I", "-S", "-B", "-X", f"pycache_prefix={runtime.COMPILED}", _WORKER), settings.without, handed,
     )  # fmt: skip
     record = PidRecord(
         name, settings.server, "", "", boot, reaping.machine_boot(), str(run), settings.uid, worker_module.now_ms(),
@@ -291,10 +302,14 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
     try:
         running = Bubblewrap().start(plan, record)
         reaping.write(folder, running.record)
-        sandbox = Sandbox(name, running, prepared)
+        sandbox = Sandbox(name, running, prepared, connector)
         running.release()
-        _make_ready(sandbox, plan, settings, foreign)
+        if connector is not None:
+            connector.start()
+        _make_ready(sandbox, plan, settings, foreign, {**told, "descriptor": handed[0]} if handed else {})
     except BaseException:
+        if connector is not None:
+            connector.close()
         if running is not None:
             running.kill()
             reaping.settle(folder, running.record, running.group, running.look)
@@ -308,7 +323,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
     return sandbox
 
 
-def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: tuple[str, ...]) -> None:
+def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: tuple[str, ...], beside: Mapping[str, Any]) -> None:
     manifest, limits = sandbox.prepared.manifest, sandbox.prepared.manifest.limits
     by_limits = sandbox.running.group.how == "rlimit"
     kind = "generator" if manifest.engine.kind == "generator" else "lean"
@@ -323,6 +338,7 @@ def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: 
                 "mounts": sorted(expected_mounts(plan)), "scratch": limits.scratch_bytes, "processes": limits.processes,
                 "by_limits": by_limits, "memory": limits.memory_bytes if by_limits else 0, "foreign": list(foreign),
                 "answer_bytes": limits.answer_bytes, "asks_at_once": limits.asks_at_once, "without": sorted(settings.without),
+                "upstream": dict(beside),
             },
         )  # fmt: skip
         said = _first(sandbox)
