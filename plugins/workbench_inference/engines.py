@@ -51,7 +51,7 @@ RECIPES: Final = (
         _generator_files, {**_SMALL, "memory_bytes": 2048 * _MIB, "processes": 32, "cpu_milli": 2000, "scratch_bytes": 128 * _MIB, "asks_at_once": 1},
     ),
     EngineRecipe(
-        "openai_http", "upstream", "1", "behind",
+        "openai-http", "upstream", "1", "behind",
         "程序 Apache-2.0；模型由算力方的推理服务决定", "program Apache-2.0; the model is that of the provider's server",
         tuple, {**_SMALL, "memory_bytes": 512 * _MIB, "asks_at_once": 1},
     ),

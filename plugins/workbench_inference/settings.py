@@ -76,8 +76,8 @@ SETTINGS: Final = (
         "provider: where the node may change users, server n runs as this number plus n",
     ),
     Setting(
-        "inference.upstream", dict, {}, "", "算力方：兼容 OpenAI 的推理服务：address、model、key（密钥文件），空为没有",
-        "provider: an OpenAI-compatible server: address, model, key (file of its key); empty for none",
+        "inference.upstream", dict, {}, "", "算力方：兼容 OpenAI 的推理服务：address（主机:端口）、model、key（密钥文件），另有 path、tls、ca（证书文件），空为没有",
+        "provider: an OpenAI-compatible server: address (host:port), model, key (file of its key), also path, tls, ca (file); empty for none",
     ),
 )  # fmt: skip
 

@@ -31,6 +31,7 @@ class UpstreamServer:
         self.seen: list[tuple[str, dict[str, str], Any]] = []
         self.gone = threading.Event()
         self.refusals = 1
+        self.forced = ""  # a model that is answered as, whatever was asked for
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
         self._start(self._accept)
@@ -76,7 +77,7 @@ class UpstreamServer:
                     self._answer(connection, line.split()[1].decode(), asked)
 
     def _answer(self, connection: socket.socket, target: str, asked: Any) -> None:
-        model = asked.get("model", "")
+        model = self.forced or asked.get("model", "")
         if target.endswith("/models"):
             body = json.dumps({"object": "list", "data": [{"id": "small", "object": "model"}]}).encode()
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)

@@ -41,7 +41,7 @@ def bubblewrapped(host: LeasingHost) -> Launched:
     """Processes of this machine, each sandbox through bubblewrap."""
     from workbench_sandbox.server.processes import ServerProcesses
 
-    servers = ServerProcesses(host.folder / "servers", images.volumes(host), first_uid=int(host.setting("inference.first_uid")))
+    servers = ServerProcesses(host.folder / "servers", images.volumes(host), first_uid=int(host.setting("inference.first_uid")), upstream=host.setting("inference.upstream"))
     digests: dict[str, str] = {}
 
     def listing(engine: str) -> str:

@@ -1,4 +1,4 @@
-"""Engine `openai_http`: drafts of an OpenAI-compatible server (vLLM, Ray Serve, KServe, others), over descriptors handed in.
+"""Engine `openai-http`: drafts of an OpenAI-compatible server (vLLM, Ray Serve, KServe, others), over descriptors handed in.
 
 It never opens a connection: the launcher does, and carries the bytes through the one descriptor that a sandbox is given
 (`relayed`); or connected sockets are handed in. A cancelled answer closes its connection, which is how such servers stop working
@@ -61,7 +61,7 @@ class Upstream:
 class OpenAIHttp:
     """`AnswerEngine` of kind `upstream`. One answer at a time."""
 
-    name = "openai_http"
+    name = "openai-http"
     kind = "upstream"
     version = VERSION
     place = "behind"
