@@ -28,6 +28,7 @@ from workbench_qkd.bodies import epoch_of, fields, from_hex, from_text, group_of
 from workbench_qkd.choosing import choose, no_line
 from workbench_qkd.entries import Entries
 from workbench_qkd.model import exhausted
+from workbench_qkd.noting import Noting
 from workbench_qkd.service import ChannelService
 
 WHAT: Final = "channel"
@@ -38,7 +39,6 @@ LONGEST_MS: Final = 3_660_000
 MOST_OF_A_PARTNER: Final = 4
 MOST_PENDING: Final = 4
 """Exchanges of one partner that wait for its confirmation: each holds keys. The oldest makes room."""
-ENTRY_PAUSE_MS: Final = 60_000
 _RETRY_S: Final = 30
 _SESSION_ID: Final = slice(6, 22)
 _REMEMBERED: Final = 4096
@@ -49,7 +49,8 @@ class Held:
     """A live session at this end. name: as evidence has it; key: the partner's when it began; since_ms: of the epoch.
 
     linked: what the link that it began in was found to be; no other kind of link carries it. renewals: as the service counts
-    them, before the key of this epoch was asked for. tenant: tag of the line.
+    them, before the key of this epoch was asked for. tenant: tag of the line. gaps: frames that never
+    came and were told.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Held:
     linked: NegotiatedLink
     renewals: int
     tenant: str = ""
+    gaps: int = 0
 
 
 @dataclass(slots=True)
@@ -85,8 +87,9 @@ class Carried:
         self._pending: dict[str, _Pending] = {}
         self._answering: dict[bytes, Held] = {}
         self._used: dict[tuple[str, int, str, int], None] = {}
-        self._entered: dict[tuple[str, str], int] = {}
         self._entries = Entries(self._host)
+        self._noting = Noting(service, self._entries)
+        self.altered = self._noting.altered
         self._lock = threading.Lock()
 
     @property
@@ -210,6 +213,7 @@ class Carried:
         except VerificationError as error:
             self.altered(held, error.code)
             raise ProtocolViolation(error.zh, error.en, code=error.code) from error
+        self._noting.gaps(held, held.session.gaps[1])
         cause = self._why_not(held)
         if cause:
             self.end(held, cause)
@@ -321,6 +325,7 @@ class Carried:
         except Refused:
             self.end(held, "broken")
             raise unknown_session() from None
+        self._noting.gaps(held, held.session.gaps[1])
         cause = self._why_not(held)
         if cause:
             self.end(held, cause)
@@ -349,21 +354,11 @@ class Carried:
 
     def end(self, held: Held, cause: str) -> None:
         """Overwrite the keys and write down why, once."""
+        self._noting.gaps(held, held.session.gaps[0])
         held.session.kill()
         with self._lock:
             self._answering = {name: one for name, one in self._answering.items() if one is not held}
         self._end_row(held.line, held.name, cause)
-
-    def altered(self, held: Held, code: str) -> None:
-        """Something of this partner was altered, repeated or from elsewhere: an entry, at most one a minute, which says how many there were."""
-        count = self._service.count_refused(held.peer)
-        if not self._is_due(held.peer, f"altered {code}"):
-            return
-        values = {"line": held.line, "session": held.name, "partner": held.peer, "code": code, "count": str(count)}
-        try:
-            self._host.store.write(lambda tx: self._entries.enter(tx, "qkd.frame_refused", values))
-        except WorkbenchError as error:
-            self._host.log_fault(error)
 
     def end_all(self, cause: str) -> None:
         """Every session that this end answers in is over."""
@@ -374,7 +369,7 @@ class Carried:
 
     def refused(self, peer: PartyId, opened: sessions.Opened, error: WorkbenchError) -> None:
         """Write a refusal down: what was missing; at most one entry a minute of a partner and code."""
-        host, is_new = self._host, self._is_due(peer, error.code)
+        host, is_new = self._host, self._noting.is_due(peer, error.code)
         name = opened.session or f"S-{host.random(6).hex()}"
 
         def change(tx: Transaction) -> None:
@@ -393,16 +388,6 @@ class Carried:
             host.store.write(change)
         except WorkbenchError as failure:
             host.log_fault(failure)
-
-    def _is_due(self, peer: PartyId, code: str) -> bool:
-        """Whether a refusal of this kind is worth an entry: once a minute for a partner."""
-        now = self._host.now_ms()
-        with self._lock:
-            last = self._entered.get((peer, code), -ENTRY_PAUSE_MS)
-            is_due = abs(now - last) >= ENTRY_PAUSE_MS
-            if is_due:
-                self._entered[peer, code] = now
-        return is_due
 
     def _begin(self, tx: Transaction, opened: sessions.Opened, turn: int, *, is_renewal: bool) -> None:
         """Write the key down as about to be used, so that revoking it ends this exchange. turn: of the line, before the key was taken."""
@@ -429,7 +414,7 @@ class Carried:
 
     def _not_confirmed(self, one: _Pending) -> None:
         """An exchange is over that never was a session: an entry once a minute, otherwise nothing of it is kept."""
-        host, name, is_due = self._host, one.opened.session, self._is_due(one.peer, "not confirmed")
+        host, name, is_due = self._host, one.opened.session, self._noting.is_due(one.peer, "not confirmed")
 
         def change(tx: Transaction) -> None:
             if not is_due:

@@ -79,9 +79,17 @@ def _undone(service: ChannelService) -> list[HealthReport]:
 
 
 def _altered_frames(service: ChannelService) -> list[HealthReport]:
-    """Partners of whom something did not verify within the last hour."""
+    """Partners of whom something did not verify, or never came, within the last hour."""
     now = service.host.now_ms()
-    return [
+    missing = [
+        HealthReport(
+            f"{NAME}.missing.{peer}", "warning", f"与 {peer} 的会话一小时内有密文帧发出而未到（本次运行共 {number} 个）：网络中断，或有人截走；运维与对方运维查线路与设备",
+            f"frames in sessions with {peer} were sent within the hour and never came ({number} in this run): a network that broke off, or somebody takes them away; operations of both ends check lines and devices",
+        )
+        for peer, (last, number) in sorted(service.missing_frames.items())
+        if now - last < HOUR_MS
+    ]  # fmt: skip
+    return missing + [
         HealthReport(
             f"{NAME}.frames.{peer}", "warning", f"与 {peer} 的会话一小时内有密文帧被拒收（本次运行共 {number} 个）：可能有人改动或重放，运维与对方运维查线路与设备",
             f"frames in sessions with {peer} were refused within the hour ({number} in this run): somebody may alter or repeat them; operations of both ends check lines and devices",

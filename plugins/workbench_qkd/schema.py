@@ -313,6 +313,11 @@ EVIDENCE_KINDS = (
         ),
         "会话中有密文帧或链路记录被改动、重放或来路不明，已拒收", "a frame or record in a session was altered, repeated or from elsewhere, and refused",
     ),
+    EvidenceKind(
+        "qkd.frames_missing",
+        (_LINE, _SESSION, shared("partner", "对方机构", "partner"), shared("count", "本次运行以来缺失数", "missing of this partner in this run", "1")),
+        "会话中有密文帧发出而未到，序号有缺口", "frames of a session were sent and never came: a gap in the sequence",
+    ),
     EvidenceKind("qkd.session_ended", (_LINE, _SESSION, _CAUSE), "会话结束", "a session ended"),
 )  # fmt: skip
 

@@ -112,6 +112,7 @@ class ChannelService:
         self._attached_keys: tuple[Keys | None, str] = (None, "")
         self._rekeyed: dict[str, int] = {}
         self._renewals = 0
+        self.missing_frames: dict[PartyId, tuple[int, int]] = {}
         self.refused_frames: dict[PartyId, tuple[int, int]] = {}  # of a partner: when the last one came, how many in this run
         self.measures = Measures(lambda: self.host.store, now_ms=lambda: self.host.now_ms(), pause_s=lambda: float(self.host.setting("qkd.follow_s")))
         self._source = ""
@@ -149,6 +150,13 @@ class ChannelService:
         with self._lock:
             number = self.refused_frames.get(peer, (0, 0))[1] + 1
             self.refused_frames[peer] = (self.host.now_ms(), number)
+            return number
+
+    def count_missing(self, peer: PartyId, more: int) -> int:
+        """Frames of this partner never came; how many in this run."""
+        with self._lock:
+            number = self.missing_frames.get(peer, (0, 0))[1] + more
+            self.missing_frames[peer] = (self.host.now_ms(), number)
             return number
 
     @property

@@ -236,6 +236,8 @@ def test_the_window_is_that_of_a_naive_model(sequences: list[int]) -> None:
             window.accept(sequence)
             seen.add(sequence)
             assert (window.highest, window.accepted) == (max(seen), len(seen))
+            assert window.missing == sum(one not in seen for one in range(1, max(seen) + 1))
+            assert window.lost == sum(one not in seen for one in range(1, max(seen) - 64 + 1))
 
 
 def test_frames_may_overtake_one_another_by_63_and_no_more() -> None:

@@ -42,7 +42,7 @@ def two(channel_nodes: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link
         entity.known["b1"] = replace(entity.known["a1"], line="b1", tenant="desk-b")
         for _, sealed in made.links[party]._links.values():  # type: ignore[attr-defined]
             if isinstance(sealed, channel.SealedLink):
-                sealed._channel.carried()._entered.clear()  # as after a minute
+                sealed._channel.carried()._noting.forget()
     end(made)
     yield made
     node = made.nodes["broker"]

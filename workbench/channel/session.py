@@ -103,12 +103,19 @@ class SealedSession:
                 self.epoch,
                 self._sent,
                 window.accepted,
-                window.highest - window.accepted,
+                window.missing,
                 self._refused,
                 self._end_sent,
                 self._end_sequence > 0,
                 (*self._uses, *(one.use() for one in parts)),
+                window.lost,
             )
+
+    @property
+    def gaps(self) -> tuple[int, int]:
+        """(missing, lost) as `status` has them."""
+        with self._lock:
+            return self._window.missing, self._window.lost
 
     # --------------------------------------------------------------------------------------------------- sealing
 

@@ -65,7 +65,7 @@ class EpochUse:
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """Counts of a session. missing: sequences below the highest accepted that have not come."""
+    """Counts of a session. missing: sequences below the highest accepted that have not come; lost: of them those too old to be taken."""
 
     session: str
     live: bool
@@ -77,6 +77,7 @@ class SessionStatus:
     ended_here: bool
     ended_there: bool
     epochs: tuple[EpochUse, ...]
+    lost: int = 0
 
 
 @dataclass(slots=True)
@@ -120,6 +121,16 @@ class Window:
             return sequence == self.highest + 1
         back = self.highest - sequence
         return back < 0 or (back < WINDOW and not self.seen >> back & 1)
+
+    @property
+    def missing(self) -> int:
+        """Sequences below the highest that have not come."""
+        return self.highest - self.accepted
+
+    @property
+    def lost(self) -> int:
+        """Of the missing ones those below the window: they come no more."""
+        return self.missing - (min(WINDOW, self.highest) - self.seen.bit_count())
 
     def accept(self, sequence: int) -> None:
         ahead = sequence - self.highest
