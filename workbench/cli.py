@@ -15,6 +15,7 @@ from typing import NoReturn
 from workbench import __version__
 from workbench.desk_commands import add_desk_commands
 from workbench.document_commands import add_document_commands
+from workbench.lease_commands import add_lease_commands, spelled_out
 from workbench.qkd_commands import add_qkd_commands
 
 WRONG_USAGE = 64
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = build_parser().parse_args(arguments)
+    options = build_parser().parse_args(spelled_out(sys.argv[1:] if arguments is None else arguments))
     # Imported late: a command loads only what it needs, so that --help answers at once.
     common = import_module("workbench.commands.common")
     module, _, name = options.handler.partition(":")
@@ -52,6 +53,7 @@ def build_parser() -> Parser:
     add_desk_commands(commands, _add, Parser)
     add_qkd_commands(commands, _add, Parser)
     add_document_commands(commands, _add, Parser)
+    add_lease_commands(commands, _add, Parser)
     return parser
 
 
