@@ -46,6 +46,7 @@ def workbench_settings() -> Sequence[Setting]:
 @hookimpl
 def workbench_operations() -> Sequence[Operation]:
     """Each area of the plugin adds its own, through `roles`."""
+    from workbench_inference.operations_ask import ASK_OPERATIONS
     from workbench_inference.operations_documents import DOCUMENT_OPERATIONS
     from workbench_inference.operations_images import IMAGE_OPERATIONS
     from workbench_inference.operations_lease import LEASE_OPERATIONS
@@ -53,7 +54,7 @@ def workbench_operations() -> Sequence[Operation]:
     from workbench_inference.operations_policy import POLICY_OPERATIONS
     from workbench_inference.operations_servers import SERVER_OPERATIONS
 
-    return (*DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS)
+    return (*DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS, *ASK_OPERATIONS)
 
 
 @hookimpl
@@ -72,7 +73,12 @@ def workbench_background(host: Host) -> Sequence[BackgroundWork]:
         return ()
     from workbench_inference.leasing.service import Leasing
 
-    return [Leasing(host)]
+    leasing = Leasing(host)
+    if not roles.is_tenant(host):
+        return [leasing]
+    from workbench_inference.asking.service import Asking
+
+    return [leasing, Asking(host)]
 
 
 @hookimpl
