@@ -79,6 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "sandbox" in options.parts:
             _say("a sandbox from lease to receipt")
             result["sandbox"] = _sandbox(result["skipped"])
+        if "retrieval" in options.parts:
+            _say("search in ten thousand passages")
+            result["retrieval"] = _retrieval()
+        if "answers" in options.parts:
+            _say("questions to the synthetic corpus")
+            result["answers"] = _answers()
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()
@@ -125,6 +131,18 @@ def _sandbox(skipped: dict[str, str]) -> dict[str, Any]:
         return {}
 
 
+def _retrieval() -> dict[str, Any]:
+    from tests.bench import retrieval  # sets the number of threads, for itself alone where nothing else is measured
+
+    return retrieval.measure()
+
+
+def _answers() -> dict[str, Any]:
+    from tests.bench import answers
+
+    return answers.measure()
+
+
 def _pages(skipped: dict[str, str]) -> list[dict[str, Any]]:
     from tests.bench import pages
 
@@ -148,8 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox", "retrieval", "answers"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox,retrieval,answers",
     )
     return parser
 

@@ -45,6 +45,10 @@ def render(result: Value) -> str:
         parts.append(_redaction(result["redaction"]))
     if result.get("sandbox"):
         parts.append(_sandbox(result["sandbox"]))
+    if result.get("retrieval"):
+        parts.append(_retrieval(result["retrieval"]))
+    if result.get("answers"):
+        parts.append(_answers(result["answers"]))
     if result.get("pages"):
         parts.append(_pages(result["pages"]))
     return "\n\n".join(parts)
@@ -286,6 +290,26 @@ def _sandbox(value: Value) -> str:
     ]
     left = ", ".join(f"{count} {name}" for name, count in value["left"].items())
     return f"A sandbox, {value['cycles']} cycles; left by all of them: {left}\n" + table(["", "ms median", "95th", "aim"], rows)
+
+
+def _retrieval(value: Value) -> str:
+    how = "" if value["by_meaning"] else "; no embedder here: words alone"
+    rows = [
+        ["search with the question's embedding", *(value["search"][name] for name in ("p50_ms", "p95_ms", "cpu_p50_ms")), value["aim_ms"]],
+        ["search by words alone", *(value["by_words"][name] for name in ("p50_ms", "p95_ms", "cpu_p50_ms")), ""],
+        ["open the file", value["opening"]["wall_ms"], "", value["opening"]["cpu_ms"], ""],
+    ]
+    head = f"Search in {value['passages']:,} passages, {value['bytes'] / 1e6:.1f} MB, one thread{how}\n"
+    return head + table(["", "ms p50", "p95", "CPU p50", "aim"], rows)
+
+
+def _answers(value: Value) -> str:
+    rows = [
+        [name, one["right"], one["of"], f"{one['share']:.4f}", value["aims"].get(name, "")] for name, one in value["shares"].items()
+    ]
+    wrong = "\n".join(f"  {one['set']}: {one['question']} -> {one['said']} (expected: {one['expected']})" for one in value["wrong"])
+    head = f"{value['questions']} questions, {value['by']}, {value['processor_ms']} ms CPU and {value['wall_ms']} ms each\n"
+    return head + table(["set", "right", "of", "share", "aim"], rows) + (f"\nwrong:\n{wrong}" if wrong else "")
 
 
 def _pages(value: Sequence[Value]) -> str:

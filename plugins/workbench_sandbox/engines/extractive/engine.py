@@ -87,7 +87,7 @@ class Extractive:
         if not entities and ask.ids and len(catalogue.entities) == 1:
             entities = tuple(catalogue.entities)
         if entities and not read.fields and not read.unstated and not read.forecast and self._meaning is not None:
-            meant = self._meaning.field(read.masked)
+            meant = self._meaning.field(read.masked, stop)
             read = replace(read, fields=(meant,)) if meant else read
         if entities and read.fields and not read.unstated and not read.forecast:
             return _stated(read, entities[:_MOST_ENTITIES], ask, language)

@@ -34,6 +34,10 @@ _NAMED_FEE = re.compile(vocabulary.NAMED_FEE)
 _PLAIN_PARTS = re.compile(vocabulary.PLAIN_PARTS)
 _PART = re.compile(rf"的([{HAN}]{{2,8}})")
 _WHOLE_NAME = re.compile("全称|全名|基金名称|产品名称|名称和|\\bfull name|official name")
+_SOMEBODY = re.compile("公司|机构|银行|谁|经理|管理人|托管人|\\b(?:company|bank|who|manager|firm)")
+_RATED = re.compile("等级|级别|评级|几级|哪一?[档级]|第几|r几|\\b(?:rating|rated|class|level)")
+_MOST_LEFT = 6
+_SHORT_WORD = 4
 _LEAST_NAME = 3
 _SPACES = re.compile(r"\s+")
 
@@ -113,9 +117,11 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         fields = [name for name in fields if name != "fund_code"]  # 代码 610001 names the fund; its code is not asked for
     if len(fields) > 1 and not _WHOLE_NAME.search(masked):
         fields = [name for name in fields if name != "fund_name"]  # 叫什么 asks for the name of what else is asked for
-    fields = _right_fee(fields, masked)
-    if not fields and entities:
+    if fields == ["fund_name"] and _SOMEBODY.search(masked):
+        fields = []  # the name of somebody else
+    if not fields and entities and _little_else(masked):
         fields = next(([name] for pattern, name in _FALLBACK if pattern.search(masked)), [])
+    fields = _right_fee(fields, masked)
     dropped = {other for name in fields for other in _ABSORBED.get(name, ())}
     return Understood(
         masked=masked,
@@ -128,7 +134,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         days=tuple(days),
         before=_BEFORE.search(masked) is not None,
         unstated=(*(match.group() for match in _UNSTATED.finditer(left)), *_parts(masked, spans)),
-        forecast=_FORECAST.search(masked) is not None,
+        forecast=_FORECAST.search(masked) is not None and not ("risk_class" in fields and _RATED.search(masked)),
         phrases=" ".join(masked[start:end] for start, end, _ in spans),
         compares=_COMPARE.search(masked) is not None,
         lower=_LOWER.search(left) is not None,
@@ -143,6 +149,15 @@ def _names_other(left: str) -> bool:
         if match and len(match.group(1)) >= _LEAST_NAME and not _GENERIC.fullmatch(match.group(1)):
             return True
     return False
+
+
+def _little_else(masked: str) -> bool:
+    """Is there hardly more in the question than words that every question has and those of a single field?"""
+    left = COMMON.sub("", ASKING.sub("", masked.replace(NAMED, "").replace(DATED, "")))
+    for pattern, _ in _FALLBACK:
+        left = pattern.sub("", left)
+    latin = [word for word in re.findall("[a-z]+", left) if len(word) > _SHORT_WORD]
+    return len(re.findall(rf"[{HAN}]", left)) <= _MOST_LEFT and len(latin) <= _MOST_LEFT
 
 
 def _right_fee(fields: list[str], masked: str) -> list[str]:

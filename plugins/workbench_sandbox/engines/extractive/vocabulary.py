@@ -222,6 +222,7 @@ LISTS = re.compile("(?:重仓|持仓|持有)(?:股|股票|的股票|债券)?(?:�
 """A list of what is held is asked for: no single sentence is one."""
 
 FALLBACK: tuple[tuple[str, str], ...] = (
+    ("(?:哪天|哪些天|几号|周几|星期几|哪个月|平时|随时|每天|天天|什么时候|何时|多久).{0,8}?(?:买|卖|申购|赎回|进出|交易|申赎)", "open_rule"),
     ("风险|risk|几r|\\br[1-5]\\b", "risk_class"),
     ("托管|银行|\\bbank|custod", "custodian"),
     ("到账|到帐|回款|t\\s?\\+|settle", "settle_days"),
@@ -234,17 +235,19 @@ FALLBACK: tuple[tuple[str, str], ...] = (
     ("销售服务|渠道|c类|distribution|sales", "sales_fee"),
     ("赎回|卖出|卖掉|退出|赎|redeem|redemption|exit", "redemption_fee"),
     ("申购|买入|买进|进场|认购|buy|purchase|subscri", "purchase_fee"),
-    ("管理费|费率|费用|收费|几个点|charge|\\bfees?\\b|cost", "management_fee"),
+    (("管理费|费率|费用|收费|几个点|charge|\\bfees?\\b|cost|(?:manager|company|firm|house).{0,20}?(?:take|cut|keep|collect|percent|deduct|skim|paid)|"
+     "(?:每年|一年|年年|每一年).{0,16}?(?:扣|收|付|交|抽|拿|割|刮|花|给).{0,8}?(?:多少|几|百分|比例)|(?:a|per|each|every) year"), "management_fee"),
     ("经理|谁|掌舵|操盘|操刀|主理|manage|\\bwho\\b", "manager"),
     ("公司|机构|哪家|company|firm|issuer", "management_company"),
     ("净值|价格|多少钱|\\bnav\\b|price|worth", "nav"),
     ("类型|哪类|哪种|type|kind", "fund_type"),
+    ("什么时候|何时|哪天|哪一天|年份|日期|\\bwhen\\b|\\bdate\\b", "inception"),
 )
-"""Single words, where a question about one product has no phrase: the first that is found decides."""
+"""Single words, where a question about one product has no phrase and hardly anything else: the first that is found decides."""
 
 FEES: tuple[tuple[str, str], ...] = (
-    ("redemption_fee", "卖|赎|退出|退掉|退场|离场|走人|撤|不满|不足|不到|未满|后悔|短期|sell|sold|redeem|exit|leav|get(?:ting)? out|out of|within"),
-    ("custody_fee", "银行|托管|保管|看管|存管|bank|custod|safe|deposit|trustee"),
+    ("redemption_fee", "卖|赎|退出|退掉|退场|离场|走人|出来|撤|提前|不满|不足|不到|未满|一周|星期|没几天|刚买|短线|快进快出|反悔|后悔|短期|sell|sold|redeem|exit|leav|get(?:ting)? out|out of|within"),
+    ("custody_fee", "银行|托管|保管|看管|看护|存管|存放|受托|bank|custod|safe|deposit|trustee"),
     ("sales_fee", "销售|渠道|代销|网点|c类|c份额|distribution|sales|servic"),
     ("purchase_fee", "买|申购|进场|入手|上车|购|buy|enter|entry|get(?:ting)? in|front|subscri|purchas"),
 )

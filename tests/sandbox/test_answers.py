@@ -1,0 +1,51 @@
+"""A tenth of the questions that were written apart from the engine, by words alone; all of them: `make bench`, part `answers`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench import answers
+from workbench.domain.documents import SourceDocument
+from workbench_inference.documents import synthetic
+from workbench_sandbox.corpus import Corpus
+from workbench_sandbox.engines.extractive import Extractive
+from workbench_sandbox.formats.asking import Cite, Text
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+
+
+@pytest.fixture(scope="module")
+def documents() -> tuple[SourceDocument, ...]:
+    return synthetic.make(int(answers.read_set()[0]["corpus_seed"])).documents
+
+
+@pytest.fixture(scope="module")
+def corpus(documents: tuple[SourceDocument, ...]) -> Corpus:
+    return Corpus.of(documents)
+
+
+def test_a_tenth_of_the_questions_is_answered_as_well_as_all_of_them(
+    corpus: Corpus, documents: tuple[SourceDocument, ...]
+) -> None:
+    rows = answers.read_set()[1][::10]
+    found = answers.judge(Extractive(), corpus, documents, rows)
+    shares = {name: one["share"] for name, one in found["shares"].items()}
+    assert shares["grounded"] == 1.0
+    assert shares["field"] >= 0.97 and shares["cited"] >= 0.97 and shares["unanswerable"] >= 0.95, found["wrong"]
+    assert shares["paraphrase"] >= 0.7, found["wrong"]
+
+
+def test_names_and_codes_that_no_document_has_are_never_answered(corpus: Corpus) -> None:
+    """The wordings the engine was developed with, each about a fund that is not there."""
+    engine = Extractive()
+    lines = (VECTORS / "answer-wordings.jsonl").read_text("utf-8").splitlines()[1:]
+    for number, line in enumerate(lines[::3]):
+        row = json.loads(line)
+        if "{i}" in row["question"] or "{c}" in row["question"]:
+            continue
+        question = row["question"].format(n=("松涛远航180天混合", "990017")[number % 2], m="砚北睿选商品", x="松涛远航混合", d="2026年3月2日")
+        records = list(engine.answer(answers._ask(question), corpus, lambda: False))
+        assert not any(isinstance(each, Cite) for each in records), (question, [each for each in records if isinstance(each, Text)])
