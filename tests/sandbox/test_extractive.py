@@ -317,4 +317,3 @@ def test_a_field_is_taken_by_meaning_only_with_a_clear_lead() -> None:
     assert meaning.field("◆现在由谁负责投资和操盘", lambda: True) == ""
     assert meaning.field("◆现在由谁负责投资和操盘", lambda: False) == "manager"
     assert meaning.field("◆今年以来赚了多少", lambda: False) == ""  # nearest to what no template states
-    assert meaning.field("◆", lambda: False) == ""
