@@ -61,10 +61,14 @@ def workbench_operations() -> Sequence[Operation]:
 def workbench_dashboards() -> Sequence[Dashboard]:
     """Each page at the role that has it; loaded when somebody opens it."""
     at_tenant = frozenset({"operator", "adviser", "compliance", "auditor", "regulator"})
+    askers = frozenset({"adviser", "marketing", "compliance", "operator", "auditor", "regulator"})
+    ask = Dashboard("ask", "问模型", "Ask the model", "forum", askers, 65, view_at("workbench_inference.dashboard:ask"))
     leases = Dashboard("leases", "租约与计量", "Leases and meters", "timer", at_tenant, 70, view_at("workbench_inference.dashboard:leases"))
+    deciders = at_tenant | {"marketing", "approver", "admin"}
+    models = Dashboard("models", "模型与规则", "Models and rules", "rule", deciders, 72, view_at("workbench_inference.dashboard:models"))
     at_provider = frozenset({"provider-operator", "operator", "auditor"})
     provider = Dashboard("provider", "算力出租", "Renting out", "dns", at_provider, 70, view_at("workbench_inference.dashboard:provider"))
-    return (*roles.pages_at(settings.TENANT, [leases]), *roles.pages_at(settings.PROVIDER, [provider]))
+    return (*roles.pages_at(settings.TENANT, [ask, leases, models]), *roles.pages_at(settings.PROVIDER, [provider]))
 
 
 @hookimpl

@@ -18,7 +18,7 @@ from workbench.app.texts import texts_of
 TEXTS = texts_of("workbench_inference")
 ME = {
     "me": {"party": "broker", "roles": ["adviser"]}, "parties": [["broker", "甲证券", "Broker A"], ["telecom", "丁云", "Cloud D"]],
-    "operations": ["inference.lease_release", "inference.history_export"],
+    "operations": ["inference.ask", "inference.lease_release", "inference.history_export"],
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ class Node:
             return {"ask": self.told.pop(0), "next": request["after"] + 1}
         if operation == "inference.source":
             return source()
-        if operation == "inference.answer":
+        if operation in ("inference.answer", "inference.rate"):
             return answer(rating="up")
         return {}
 
@@ -139,7 +139,10 @@ def test_a_question_is_previewed_sent_followed_and_its_source_opened(monkeypatch
         await made._open_source(ask, 1)
         assert made.panel.source["cited"] == source()["cited"] and made.chat.chosen == {"id": ask, "n": 1}
         await made._rate(ask, "up")
-        assert made.chat.turns[0]["rating"] == "up"
+        assert made.chat.turns[0]["rating"] == "up" and made.because.visible
+        made.reason.value = "引文准确"
+        await made._tell_reason()
+        assert not made.because.visible
         made._of_source("close", {})
         assert made.panel.source == {} and made.panel.steps, "the way of the question stays when its source is closed"
         await made._begin_anew()
@@ -148,6 +151,7 @@ def test_a_question_is_previewed_sent_followed_and_its_source_opened(monkeypatch
     asyncio.run(run())
     assert ("inference.ask", {"question": "19900000317 想买", "scenario": "advice"}) in node.asked
     assert [name for name, _ in node.asked].count("inference.ask_progress") == 3
+    assert ("inference.rate", {"ask": answer()["ask"], "rating": "up", "reason": "引文准确"}) in node.asked
 
 
 def test_the_page_says_everything_in_both_languages() -> None:

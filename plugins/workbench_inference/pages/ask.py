@@ -20,7 +20,9 @@ from workbench_widgets.panel_pane import pane
 Reply = Mapping[str, Any]
 DESK_S: Final = 5
 PREVIEW_S: Final = 0.4
-MOST_CHARACTERS: Final = 8_000
+MOST_CHARACTERS: Final = 4_000
+CLASSES: Final = ("C1", "C2", "C3", "C4", "C5")
+"""Of the customer a question is about: what is shown must not stand above it."""
 _RING: Final = "textarea.bk-input:focus-visible { outline-offset: -2px !important; }"
 """A box that grows cuts off what stands outside it, its ring of focus too."""
 SHOWN: Final = 50
@@ -58,6 +60,12 @@ class AskPage:
         self.search.param.watch(lambda _event: page.start(self._read_history), "value")
         self.scenario = layout.select(page, "ask.scenario", options={})
         self.scenario.param.watch(lambda _event: None if self._drawing else page.start(self._look_ahead), "value")
+        self.klass = layout.select(page, "ask.class", options={})
+        self.klass.param.watch(lambda _event: None if self._drawing else page.start(self._look_ahead), "value")
+        self.reason = layout.field(pn.widgets.TextInput, page, "ask.rate.reason", max_length=500)
+        self.because = layout.buttons(self.reason, layout.button(page, "ask.rate.send", self._tell_reason))
+        self.because.visible = False
+        self._rated = ""
         self.text = layout.field(pn.widgets.TextAreaInput, page, "ask.question", max_length=MOST_CHARACTERS, rows=3, auto_grow=True, max_rows=10, stylesheets=[_RING])
         self.text.param.watch(lambda _event: page.start(self._look_ahead), "value_input")
         self.told = Notes(framed=False)
@@ -72,9 +80,11 @@ class AskPage:
 
     def _root(self) -> Any:  # Any: Panel has no types
         page = self.page
-        composer = layout.card(self.text, self.told, layout.buttons(self.scenario, layout.spacer(), self.send))
-        self.scenario.param.update(sizing_mode="fixed", width=260)
-        talk = layout.stack(layout.buttons(self.lease, self.give_back), pane(self.chat), composer)
+        composer = layout.card(self.text, self.told, layout.buttons(self.scenario, self.klass, layout.spacer(), self.send))
+        composer.visible = page.may("inference.ask")
+        self.scenario.param.update(sizing_mode="fixed", width=200)
+        self.klass.param.update(sizing_mode="fixed", width=140)
+        talk = layout.stack(layout.buttons(self.lease, self.give_back), pane(self.chat), self.because, composer)
         side = layout.stack(pane(self.panel), self.limits)
         past = layout.stack(layout.buttons(self.fresh, self.keep), self.search, pane(self.past), self.quota)
         body = layout.split(layout.split(talk, side, side_px=372), past, side_px=236, side_first=True, from_px=760, drawer=(page, "ask.history.open"))
@@ -123,7 +133,8 @@ class AskPage:
     # ------------------------------------------------------------------ asking
 
     def _request(self) -> dict[str, Any]:
-        return {"question": str(self.text.value_input or self.text.value or "").strip(), "scenario": str(self.scenario.value or "")}
+        request = {"question": str(self.text.value_input or self.text.value or "").strip(), "scenario": str(self.scenario.value or "")}
+        return request | ({"client_class": str(self.klass.value)} if self.klass.value else {})
 
     async def _look_ahead(self) -> None:
         """What would be sent, a moment after the last key."""
@@ -199,9 +210,17 @@ class AskPage:
         await self.page.run(self.page.client.call, "inference.ask_stop", ask=ask)
 
     async def _rate(self, ask: str, rating: str) -> None:
-        await self.page.run(self.page.client.call, "inference.rate", ask=ask, rating=rating)
-        self._put(await self.page.run(self.page.client.call, "inference.answer", ask=ask))
+        self._put(await self.page.run(self.page.client.call, "inference.rate", ask=ask, rating=rating))
+        self._rated = ask if rating else ""
+        self.reason.value, self.because.visible = "", bool(rating)
         self._draw_chat()
+
+    async def _tell_reason(self) -> None:
+        """Why an answer was rated so; a reason is for the report that decides on widening the use."""
+        ask, reason = self._rated, str(self.reason.value or "").strip()
+        self.because.visible = False
+        if ask in self.turns and reason:
+            self._put(await self.page.run(self.page.client.call, "inference.rate", ask=ask, rating=self.turns[ask]["rating"], reason=reason))
 
     async def _open_source(self, ask: str, n: int) -> None:
         self.panel.state = "loading"
@@ -320,6 +339,11 @@ class AskPage:
         if options != self.scenario.options:
             self._drawing = True
             layout.set_options(self.scenario, options)
+            self._drawing = False
+        classes = {self.page.t("ask.class.none"): "", **{one: one for one in CLASSES}}
+        if classes != self.klass.options:
+            self._drawing = True
+            layout.set_options(self.klass, classes)
             self._drawing = False
         self.send.disabled = not options or bool(desk["problem_code"])
 

@@ -21,6 +21,7 @@ const PATHS = {
   monitor_heart: 'M3 5h18v14H3zM3 12h5l2-3 3 6 2-3h6', lock: 'M6 11h12v9H6zM8.500 11V8a3.500 3.500 0 017 0v3',
   hourglass: 'M7 3h10M7 21h10M8 3v4l4 5 4-5V3M8 21v-4l4-5 4 5v4', check: 'M5 12.500l4.500 4.500L19 7.500',
   unlink: 'M9 7H7a5 5 0 000 10h2M15 7h2a5 5 0 013.500 8.500M8 12h4M4 4l16 16', flask: 'M9 3h6M10 3v6l-5 9a2 2 0 002 3h10a2 2 0 002-3l-5-9V3M8 15h8',
+  timer: 'M9 2h6M12 13V9M12 5a8 8 0 100 16 8 8 0 000-16z', dns: 'M4 4h16v7H4zM4 13h16v7H4zM7.500 7.500h.1M7.500 16.500h.1',
   page: 'M6 3h9l4 4v14H6zM9 11h7M9 15h7', warning: 'M12 4l9 16H3zM12 10v5M12 17.500v.1',
   workbench: 'M12 3l8 4.500v9L12 21l-8-4.500v-9zM8 12a4 4 0 108 0 4 4 0 00-8 0z',
 };
