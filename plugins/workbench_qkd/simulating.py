@@ -27,9 +27,8 @@ from workbench_kme.physics import (
     simulate,
 )
 from workbench_kme.physics.rates import asymptotic_rate, plob_bound
+from workbench_kme.sources.simulated import DEFAULT_PULSES
 
-DEFAULT_PULSES: Final = {"gys-2004": 1_000_000_000, "metro-10": 20_000_000, "metro-50": 120_000_000, "fibre-100": 1_200_000_000}
-"""About a million clicks each: a second or two of arithmetic, enough for a key at the usual security."""
 MOST_PULSES: Final = 1 << 40
 SEED_BYTES: Final = 32
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from workbench_kme.physics import PRESETS
 from workbench_qkd.published import comparisons
 from workbench_qkd.simulating import Rehearsal, rehearse
 
@@ -21,6 +22,13 @@ def test_the_same_seed_gives_the_same_block_and_both_ends_the_same_key() -> None
     assert other["test_errors"] != first["test_errors"] or other["clicks"] != first["clicks"]
     assert first["rate"] < first["plob_bound"]
     assert first["provenance"] == "simulated"
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_leaves_a_key_as_it_stands_and_stays_below_the_bound(preset: str) -> None:
+    told = rehearse(Rehearsal(preset))
+    assert told["ends_agree"] and told["keys"] > 100
+    assert 0 < told["rate"] < told["asymptotic_rate"] < told["plob_bound"]
 
 
 def test_intercepting_everything_leaves_no_key_and_blinding_shows_nothing() -> None:
