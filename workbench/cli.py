@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from workbench import __version__
+from workbench.ask_commands import add_ask_commands
 from workbench.desk_commands import add_desk_commands
 from workbench.document_commands import add_document_commands
 from workbench.lease_commands import add_lease_commands, spelled_out
@@ -54,6 +55,7 @@ def build_parser() -> Parser:
     add_qkd_commands(commands, _add, Parser)
     add_document_commands(commands, _add, Parser)
     add_lease_commands(commands, _add, Parser)
+    add_ask_commands(commands, _add)
     return parser
 
 

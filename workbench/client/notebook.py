@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from workbench.client.asking import Answer, ask
 from workbench.client.display import Rows, make_widget, show
 from workbench.client.session import Client, Record
 from workbench.client.timeline import PAGE_ROWS, join_pages
@@ -128,6 +129,14 @@ class NotebookWorkbench:
         job = IntersectionJob(self, Record(proposed))
         job.show_progress()
         return job.wait(approval_wait_s=approval_wait_s) if wait else job
+
+    def ask(self, question: str, *, scenario: str = "advice", model: str = "", kinds: Sequence[str] = (), client_class: str = "") -> Answer:
+        """Ask a model in a leased sandbox and wait for its answer; interrupting the kernel stops it.
+
+        scenario: one of this person's; model: name of an image, "" for the leased one; kinds: of documents, none for all of the
+        scenario's; client_class: C1 to C5 of the customer it is about. Raises what the node refuses, e.g. ASK_DENIED, NO_LEASE.
+        """
+        return ask(self.client, question, scenario=scenario, model=model, lang=self.lang, kinds=list(kinds), client_class=client_class)
 
     def party_name(self, party: str, *, lang: str = "") -> str:
         """What the institution is called in this language, or in `lang`; one that has left keeps its name."""

@@ -1,0 +1,23 @@
+"""Words and options of `workbench ask`; cli.py adds them. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+SCENARIOS = ("advice", "research", "banking", "marketing", "risk", "together", "running")
+
+
+def add_ask_commands(commands: Any, add: Callable[..., Any]) -> None:
+    """add(verbs, name, handler, text): as in cli.py."""
+    asked = add(commands, "ask", "asking:ask", "向沙箱中的模型提问（被规则拒绝时退出码 2） / ask a model in a sandbox (exit status 2 where a rule refuses)")
+    asked.add_argument("question", metavar="QUESTION", help="问题 / question")
+    asked.add_argument("--party", required=True, help="机构 / institution")
+    asked.add_argument("--scenario", choices=SCENARIOS, default="advice", help="场景 / scenario")
+    asked.add_argument("--model", default="", metavar="NAME", help="镜像名，缺省为所租的 / name of an image, default the leased one")
+    asked.add_argument("--documents", default="", metavar="KINDS", help="资料种类，如 fund,news / kinds of documents, such as fund,news")
+    asked.add_argument("--class", dest="client_class", default="", choices=("", "C1", "C2", "C3", "C4", "C5"), help="客户风险等级 / risk class of the customer")
+    asked.add_argument("--preview", action="store_true", help="只看脱敏与费用，不发送 / redaction and cost only, nothing is sent")
+    drafts = asked.add_mutually_exclusive_group()
+    drafts.add_argument("--stream", dest="stream", action="store_true", default=True, help="草稿随到随显（标准错误） / show the draft as it comes, on standard error (default)")
+    drafts.add_argument("--no-stream", dest="stream", action="store_false", help="只显示最后的回答 / the ended answer only")
