@@ -20,7 +20,9 @@ from workbench.contracts import (
     view_at,
 )
 from workbench.contracts.inference import DocumentConnector, EngineRecipe
-from workbench.domain.evidence import EvidenceKind
+from workbench.domain.erasure import ErasureFinding, ErasureRequest
+from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
+from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench.hookspecs import hookimpl
 from workbench.operations import Operation
 from workbench_inference import kinds, roles, schema, settings
@@ -125,3 +127,31 @@ def workbench_answer_engines() -> Sequence[EngineRecipe]:
     from workbench_inference.engines import RECIPES
 
     return RECIPES
+
+
+@hookimpl
+def workbench_erase_customer(host: Host, request: ErasureRequest) -> Sequence[ErasureFinding]:
+    from workbench_inference.asking import rights
+
+    return rights.erase(host, request)
+
+
+@hookimpl
+def workbench_subject_records(host: Host, request: SubjectRequest) -> Sequence[SubjectRecord]:
+    from workbench_inference.asking import rights
+
+    return rights.records(host, request)
+
+
+@hookimpl
+def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
+    from workbench_inference.asking import rights
+
+    return rights.replay(host, entries)
+
+
+@hookimpl
+def workbench_audit(host: Host) -> Sequence[AuditFinding]:
+    from workbench_inference.asking import rights
+
+    return rights.audit(host)
