@@ -23,6 +23,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Read the orders, obey them, become the program."""
+    os.umask(0o022)  # a node's own is closed: what is gathered for another user has to be readable to it
     with os.fdopen(int(sys.argv[1]), "rb") as file:
         orders: dict[str, Any] = json.loads(file.read())
     libc = ctypes.CDLL(None, use_errno=True)
