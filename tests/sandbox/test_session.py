@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.world import GREETING, LEASE, PROVIDER, SERVER, TENANT, Tenant, World, lacking, now_ms, until
+from workbench.channel.frame import Kind
 from workbench.crypto import sm2
 from workbench.errors import Refused, VerificationError
 from workbench_sandbox.formats import carried, servicekey
@@ -91,10 +92,10 @@ def test_stop_ends_an_answer_within_its_next_piece(tenant: Tenant) -> None:
 def test_more_questions_than_agreed_are_refused_and_the_others_answered(tenant: Tenant) -> None:
     slow = [tenant.ask("!slow"), tenant.ask("!slow")]
     third = tenant.ask("三")
-    assert tenant.answer_of(third)[1].code == "ENGINE_BUSY"
     for one in slow:
         tenant.say(format_stop(one), "ask.stop")
-    assert [tenant.answer_of(one)[1].state for one in slow] == ["stopped", "stopped"]
+    ends = [end for _, end in tenant.answers_of(*slow, third)]
+    assert [(end.state, end.code) for end in ends] == [("stopped", ""), ("stopped", ""), ("refused", "ENGINE_BUSY")]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,21 @@ def test_counters_say_what_was_done(tenant: Tenant) -> None:
     until(lambda: tenant.world.servers.counters(tenant.sandbox).asks == before.asks + 1)
     after = tenant.world.servers.counters(tenant.sandbox)
     assert after.tokens_out == before.tokens_out + 3 and after.bytes_in > before.bytes_in and after.state == "live"
+
+
+def test_a_lease_that_ends_in_mid_answer_cuts_it_and_moving_its_end_lets_another_begin(tenant: Tenant) -> None:
+    servers, slow = tenant.world.servers, tenant.ask("!slow")
+    until(lambda: bool(servers.frames(tenant.sandbox, Upload(tenant.first, tenant.taken), wait_ms=200).frames))
+    servers.extend(tenant.sandbox, now_ms() + 15_000)
+    late = tenant.ask("太晚")
+    servers.extend(tenant.sandbox, now_ms() + 500)
+    (records, end), (_, refused) = tenant.answers_of(slow, late)
+    assert (end.state, end.code, refused.code) == ("cut", "", "ASK_LATE") and records
+    assert next(one.kind for one in tenant.opened() if one.purpose == "end") is Kind.END
+    tenant.session.finish()
+    servers.extend(tenant.sandbox, now_ms() + 3_600_000)
+    tenant.open()
+    assert tenant.answer_of(tenant.ask("再来"))[1].state == "answered"
 
 
 def test_release_is_a_clean_receipt_and_nothing_answers_any_more(world: World, tenant: Tenant) -> None:

@@ -80,7 +80,9 @@ class Bubblewrap:
             missing.append(Missing("host-user", "本账户不能换用户", "this account may not change users"))
         hierarchy = groups.find_hierarchy()
         if not ({"memory", "pids"} <= hierarchy.controllers or {"memory", "pids"} <= hierarchy.v1.keys()):
-            missing.append(Missing("memory", "控制组不可写", "control groups may not be written"))
+            missing.append(
+                Missing("cpu", "控制组不可写；内存与进程数改用进程限额", "control groups may not be written; memory and processes fall back to limits")
+            )
         return missing
 
     def start(self, plan: StartPlan, record: PidRecord) -> BubblewrapRunning:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import platform
 import queue
+import re
 import secrets
 import select
 import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,6 +25,7 @@ from workbench.crypto import sm3
 from workbench.errors import Refused, StartRefused
 from workbench_sandbox.formats.evidence import CONTROLS, Control
 from workbench_sandbox.formats.manifest import RUNTIME_IMAGE, Manifest, image_refused
+from workbench_sandbox.formats.reading import MAX
 from workbench_sandbox.formats.relay import sandbox_ended
 from workbench_sandbox.inside import filter as filters
 from workbench_sandbox.inside import worker as worker_module
@@ -33,6 +36,9 @@ from workbench_sandbox.server.contract import Counters
 from workbench_sandbox.server.isolation import PidRecord, StartPlan
 from workbench_sandbox.server.relaying import Relay
 
+_WAITING = 8
+"""Replies that nobody asked for; a worker that sends more is ended."""
+_CODE = re.compile(r"[A-Z][A-Z_]{0,59}")
 READY_S = 120.0
 REQUEST_S = 20.0
 _WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__file__)).name}"
@@ -145,9 +151,9 @@ class Sandbox:
         self.filter_digest = ""
         self.secrets = 0
         self.cause = ""
-        self._replies: queue.Queue[Message | None] = queue.Queue()
+        self._replies: queue.Queue[Message | None] = queue.Queue(_WAITING)
         self._asking = threading.Lock()
-        self._counted: Mapping[str, Any] = {}
+        self._counted = (0, 0, 0)
         self._threads = [
             threading.Thread(target=one, name=f"{one.__name__} of {name}", daemon=True) for one in (self._read, self._feed)
         ]
@@ -173,8 +179,9 @@ class Sandbox:
         if reply is None:
             raise sandbox_ended(self.cause or "sandbox-died")
         if reply.type is Type.ERROR:
-            code = str(reply.json().get("code", "SANDBOX_REQUEST"))[:60]
-            raise Refused("沙箱不接受该请求", "the sandbox does not take this request", code=code)
+            code = str(_object(reply).get("code"))
+            known = code if _CODE.fullmatch(code) else "SANDBOX_REQUEST"
+            raise Refused("沙箱不接受该请求", "the sandbox does not take this request", code=known)
         if reply.type is not wanted:
             raise sandbox_ended("sandbox-died")
         return reply
@@ -188,8 +195,7 @@ class Sandbox:
 
     def counters(self) -> Counters:
         """What it did."""
-        counted = self._counted
-        asks, tokens_in, tokens_out = (int(counted.get(one, 0)) for one in ("asks", "tokens_in", "tokens_out"))
+        asks, tokens_in, tokens_out = self._counted
         return Counters(
             asks, tokens_in, tokens_out, self.relay.bytes_in, self.relay.bytes_out, self.started_ms, self.asked_ms,
             "ended" if self.cause else "live", self.cause,
@@ -211,7 +217,8 @@ class Sandbox:
         """It serves nothing more, for this cause; the first one counts."""
         self.cause = self.cause or cause
         self.relay.end()
-        self._replies.put(None)
+        with suppress(queue.Full):
+            self._replies.put_nowait(None)
 
     def kill(self, cause: str) -> None:
         """End it and everything that waited for it. Cost: 15 ms."""
@@ -236,12 +243,15 @@ class Sandbox:
                 if not self.relay.put_out(message.body):
                     break
             elif message.type is Type.COUNTERS:
-                self._counted = message.json()
+                self._counted = _counts(message, self._counted)
             elif message.type is Type.END:
                 is_finished = True
                 break
             else:
-                self._replies.put(message)
+                try:
+                    self._replies.put_nowait(message)
+                except queue.Full:
+                    break
         self.ended(self.cause or ("released" if is_finished else self._why()))
 
     def _why(self) -> str:
@@ -272,6 +282,21 @@ class Sandbox:
         inside = manifest.engine.place == "inside"
         found["engine-inside"] = Control("engine-inside", "on" if inside else "off", manifest.engine.place, "outside")
         return tuple(found[name] for name in CONTROLS if name in found)
+
+
+def _object(message: Message) -> Mapping[str, Any]:
+    """A worker's object; what is none is empty."""
+    try:
+        return message.json()
+    except LinkClosed:
+        return {}
+
+
+def _counts(message: Message, before: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Counts of a worker, which only grow; others are not taken."""
+    found = tuple(_object(message).get(one) for one in ("asks", "tokens_in", "tokens_out"))
+    fits = all(isinstance(one, int) and not isinstance(one, bool) and old <= one <= MAX for one, old in zip(found, before, strict=True))
+    return (int(found[0] or 0), int(found[1] or 0), int(found[2] or 0)) if fits else before
 
 
 def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: groups.Hierarchy, *, boot: str, foreign: tuple[str, ...]) -> Sandbox:
