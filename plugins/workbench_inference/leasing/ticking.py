@@ -15,7 +15,7 @@ from workbench.contracts import Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import WorkbenchError
 from workbench_inference.leasing import keys, metering, rows
-from workbench_inference.leasing.billing import CLAIM_AFTER_S, UNANSWERED, Span, second_of, stretches
+from workbench_inference.leasing.billing import CLAIM_AFTER_S, TOLERANCE_S, UNANSWERED, Span, second_of, stretches
 from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.metering import Answered, OwnCount, Used
 from workbench_sandbox.formats import relay
@@ -215,7 +215,7 @@ def _written(body: bytes, signature: bytes) -> bytes:
 class Watch:
     """What a tenant saw of one lease. zero_ms: second 0 on its own running clock, from the first answer that said RUNNING.
 
-    seen: spans as long as they can have been: from the last look without the server, or its evidence, to the first look without it.
+    seen: spans as long as they can have been: from the last look without the server, less what two clocks may differ, to the first without it.
     polled_s: own second of the last look, -1 before the first. blind_s: seconds below this were not watched (a restart).
     """
 
@@ -229,7 +229,7 @@ class Watch:
         second = second_of(self.zero_ms, now_ms)
         known = {one.server for one in self.seen if one.until_s is None}
         for server in sorted(servers - known):
-            self.seen.append(Span(server, max(self.blind_s, self.polled_s)))
+            self.seen.append(Span(server, max(self.blind_s, self.polled_s - TOLERANCE_S)))
         gone = known - servers
         self.seen = [Span(one.server, one.from_s, max(one.from_s, second)) if one.until_s is None and one.server in gone else one for one in self.seen]
         self.polled_s = second
