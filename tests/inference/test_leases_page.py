@@ -55,6 +55,8 @@ FREEZE = {"freeze": 1, "from_ms": NOW_MS - 1, "until_ms": NOW_MS + 1, "reason": 
         (leases({}), [], "sealed", "live"),
         (leases({"state": "ERASED"}, live=0), [], "sealed", "idle"),
         (leases(live=0), [], "info", "none"),
+        (leases({"state": "ORDERED"}, live=0), [], "pending", "ordered"),
+        (leases({"state": "ORDERED"}, {}), [], "sealed", "live"),
         (leases({}, {"needs": "difference"}), [], "failed", "difference"),
         (leases({"needs": "difference"}, {"needs": "unproven"}), [], "tampered", "unproven"),
         (leases({}, last_night_clean=9), [], "failed", "waiting"),

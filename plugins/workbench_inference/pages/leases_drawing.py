@@ -72,6 +72,9 @@ def tenant_verdict(leases: Reply, servers: Reply | None, lang: formats.Lang, *, 
         return Verdict("refused", "refused", fields | {"lease": refused["lease"], "code": refused["code"]}, "refused")
     if not found:
         return Verdict("info", "none", fields, "none")
+    ordered = next((one for one in found if one["state"] == "ORDERED"), None)
+    if ordered is not None and not leases["live"]:
+        return Verdict("pending", "ordered", fields | {"lease": ordered["lease"]})
     return Verdict("sealed", "live" if leases["live"] else "idle", fields)
 
 
