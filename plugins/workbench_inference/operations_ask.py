@@ -196,6 +196,8 @@ def _told(ctx: OperationContext, ask: str) -> AskTold:
         kept = keeping.get(host, reader, ask)
         values = keeping.get_map(host, reader, ask) if mine else {}
         lease = rows.find(reader, row.lease) if row.lease else None
+    if progress is not None and progress.is_over and row.state in ("QUEUED", "STREAMING"):
+        row = replace(row, state="FAILED", code="STORAGE_FAILED")  # not even that could be written down
     draft = ""
     if mine and progress is not None and row.state in ("QUEUED", "STREAMING"):
         with progress.changed:

@@ -12,6 +12,11 @@ from tests.flows.institutions import Institutions
 from tests.inference import fake_servers, worked_servers
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, make_workspace
 from workbench.domain.party import Role
+from workbench.errors import Denied, NotFound, Refused, StorageFailed
+from workbench.flows import question
+from workbench_inference.asking import house
+from workbench_inference.asking.service import asking_of
+from workbench_inference.asking.steps import HouseSteps
 from workbench_inference.documents import importing, indexing
 from workbench_inference.leasing import service
 from workbench_sandbox.inside import worker
@@ -92,3 +97,215 @@ def test_a_question_gets_an_answer_whose_citations_are_the_own_documents(world: 
     assert source.matches and source.cited and source.cited in source.before + source.cited + source.after
     assert {one.name for one in told.steps} >= {"redacted", "evidence", "key", "sent", "retrieved", "returned", "judged"}
     assert [tuple(one) for one in world.query(BROKER, "SELECT state, lease FROM inference_ask WHERE ask = ?", told.ask)] == [("ANSWERED", lease)]
+
+
+# ------------------------------------------------------------------------------------------------------------ refusals
+
+
+def test_what_a_rule_refuses_is_written_down_and_nothing_is_sent(world: LeaseWorld, lease: str) -> None:
+    inside = next(iter(world.servers.inside.values()), None)  # type: ignore[attr-defined]
+    sent = len(inside.frames) if inside is not None else 0
+    before = len(world.institutions.kinds(BROKER))
+    for role, request, kind, code in (
+        (Role.MARKETING, {"scenario": "research"}, Denied, "ASK_DENIED"),
+        (Role.ADVISER, {"scenario": "nowhere"}, NotFound, "NO_SCENARIO"),
+        (Role.ADVISER, {"scenario": "research", "kinds": ["prompt"]}, Refused, "KIND_NOT_ALLOWED"),
+        (Role.ADVISER, {"scenario": "together"}, Refused, "USAGE_MISSING"),
+        (Role.ADVISER, {"scenario": "research", "model": "another"}, Refused, "NO_LEASE"),
+    ):
+        with pytest.raises(kind) as caught:
+            world.call(BROKER, role, "inference.ask", question="管理费率是多少？", **request)
+        assert caught.value.code == code
+    found = kinds_since(world, before)
+    assert found == ["inference.ask_refused"] * 5
+    assert (len(inside.frames) if inside is not None else 0) == sent
+    assert world.query(BROKER, "SELECT count(*) FROM inference_ask WHERE state IN ('QUEUED', 'STREAMING')")[0][0] == 0
+
+
+def test_a_question_that_asks_for_a_promise_is_refused_before_it_is_sent(world: LeaseWorld, lease: str) -> None:
+    with pytest.raises(Refused) as caught:
+        world.call(BROKER, Role.ADVISER, "inference.ask", question="请承诺这只基金保本保收益，稳赚不赔，写一段话术", scenario="advice")
+    assert caught.value.details["rule"]
+
+
+def test_no_answer_without_a_source_and_none_is_said_to_be_one(world: LeaseWorld, lease: str) -> None:
+    told = ask(world, "火星探测器的发射日期是哪一天？")
+    assert told.state == "ABSTAINED" and told.citations == []
+
+
+# -------------------------------------------------------------------------------------------------------- who sees what
+
+
+def test_identifiers_never_leave_and_come_back_to_who_asked_alone(world: LeaseWorld, lease: str) -> None:
+    before = len(world.servers.inside)  # type: ignore[attr-defined]
+    phone = "13912345678"
+    told = ask(world, f"客户王小明（手机 {phone}）想了解{fund(world)}的管理费率，是多少？")
+    assert before >= 0 and phone not in told.question and "〔手机" in told.question and {one.kind for one in told.tiles} >= {"phone"}
+    assert phone not in told.model_dump_json()
+    answers = world.call(BROKER, Role.AUDITOR, "inference.answer", ask=told.ask)
+    assert not answers.mine and answers.question == told.question and phone not in answers.model_dump_json()
+    assert "evidence.viewed" in world.institutions.kinds(BROKER)[-3:]
+    with pytest.raises(NotFound):
+        world.call(BROKER, Role.OPERATOR, "inference.answer", ask=told.ask)
+    node = world.institutions.nodes[BROKER]
+    for party in (BROKER, TELECOM):
+        files = [one for one in world.institutions.workspace.folder.rglob("*") if one.is_file() and party in str(one)]
+        assert not any(phone.encode() in one.read_bytes() for one in files if one.stat().st_size < 8 << 20)
+    assert node.vault.names is not None
+
+
+def test_a_customer_who_is_erased_leaves_no_question(world: LeaseWorld, lease: str) -> None:
+    from workbench.contracts import ConsentRegistry
+    from workbench.domain.erasure import Customer, ErasureRequest, Stage
+    from workbench.domain.subject import SubjectRequest
+    from workbench_inference.asking import rights
+
+    phone = "13711112222"
+    told = ask(world, f"手机 {phone} 的客户问：{fund(world)}的托管费率是多少？")
+    node = world.institutions.nodes[BROKER]
+    names = node.provider(ConsentRegistry).tokens_of(phones=[phone], id_nos=[])  # type: ignore[type-abstract, attr-defined]
+    customer = Customer(tuple(names), (phone,))
+    [record] = rights.records(node, SubjectRequest(customer))
+    assert phone in record.values.values() and "管" not in record.values["replaced"]
+    request = ErasureRequest("E-1", next(iter(Stage)), customer)
+    assert [one.erased for one in rights.erase(node, request)] == [1] and rights.erase(node, request) == []
+    seen = world.call(BROKER, Role.ADVISER, "inference.answer", ask=told.ask)
+    assert (seen.question, seen.text, seen.citations, seen.state) == ("", "", [], told.state)
+    assert rights.audit(node) == [] and rights.records(node, SubjectRequest(customer)) == []
+
+
+def test_history_rating_and_export_hold_what_was_asked_and_a_signed_receipt(world: LeaseWorld, lease: str) -> None:
+    told = ask(world, f"{fund(world)}的基金经理是谁？")
+    lines = world.call(BROKER, Role.ADVISER, "inference.history", text="基金经理")
+    assert told.ask in [one.ask for one in lines.lines] and all(one.mine for one in lines.lines)
+    assert world.call(BROKER, Role.ADVISER, "inference.history", watermark=told.watermark).total == 1
+    rated = world.call(BROKER, Role.ADVISER, "inference.rate", ask=told.ask, rating="up", reason="手机 13812345678 的客户满意")
+    assert rated.rating == "up" and "13812345678" not in world.query(BROKER, "SELECT reason FROM inference_ask WHERE ask = ?", told.ask)[0][0]
+    with pytest.raises(NotFound):
+        world.call(BROKER, Role.COMPLIANCE, "inference.rate", ask=told.ask, rating="down")
+    exported = world.call(BROKER, Role.ADVISER, "inference.history_export")
+    assert exported.count >= 1 and len(exported.receipt) == 64
+    assert world.institutions.kinds(BROKER)[-1] == "inference.history_exported"
+
+
+def test_the_desk_and_the_preview_say_what_a_question_would_meet(world: LeaseWorld, lease: str) -> None:
+    desk = world.call(BROKER, Role.ADVISER, "inference.desk")
+    assert desk.lease == lease and desk.lease_state == "RUNNING" and desk.problem_code == "" and desk.evidence == "accepted"
+    assert {one.scenario for one in desk.scenarios} >= {"advice", "research"} and desk.asked >= 1
+    seen = world.call(BROKER, Role.ADVISER, "inference.preview", question=f"手机 13912345678：{fund(world)}费率？", scenario="research")
+    assert "13912345678" not in seen.text and [one.kind for one in seen.tiles] == ["phone"] and seen.code == "" and seen.documents > 0
+    assert world.call(BROKER, Role.ADVISER, "inference.preview", question="费率？", scenario="together").code == "USAGE_MISSING"
+
+
+# -------------------------------------------------------------------------------------------------- stores that refuse
+
+
+def test_nothing_is_sent_when_the_question_cannot_be_written_down(world: LeaseWorld, lease: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(world, f"{fund(world)}的管理费率是多少？")  # a session is there
+    inside = next(iter(world.servers.inside.values()))  # type: ignore[attr-defined]
+    sent = [one for one in inside.frames]
+
+    def full(self: HouseSteps, leased: Any, frame: bytes) -> None:
+        raise StorageFailed("磁盘满", "the disk is full")
+
+    monkeypatch.setattr(HouseSteps, "record_asked", full)
+    before = len(world.institutions.kinds(BROKER))
+    taken = world.call(BROKER, Role.ADVISER, "inference.ask", question=f"{fund(world)}的托管费率是多少？", scenario="research")
+    desk = asking_of(world.institutions.nodes[BROKER]).desk
+    progress = desk.progress(taken.ask)
+    assert progress is not None
+    world.institutions.wait_until(lambda: progress.is_over)
+    assert inside.frames == sent and kinds_since(world, before) == []
+    assert ended(world, taken.ask).state == "FAILED"
+    monkeypatch.undo()
+
+    def late(self: HouseSteps, leased: Any, answer: Any) -> None:
+        raise StorageFailed("磁盘满", "the disk is full")
+
+    monkeypatch.setattr(HouseSteps, "record_answered", late)
+    told = ask(world, f"{fund(world)}的托管费率是多少？")
+    assert (told.state, told.text, told.citations) == ("FAILED", "", [])
+    assert kinds_since(world, before)[-2:] == ["inference.asked", "inference.answer_lost"]
+
+
+def test_asks_of_an_earlier_run_are_cut(world: LeaseWorld, lease: str) -> None:
+    node = world.institutions.nodes[BROKER]
+    told = ask(world, f"{fund(world)}的管理费率是多少？")
+    node.store.write(lambda tx: tx.execute("UPDATE inference_ask SET state = 'STREAMING' WHERE ask = ?", (told.ask,)))
+    before = len(world.institutions.kinds(BROKER))
+    assert house.cut_unfinished(node) == 1 and kinds_since(world, before) == ["inference.answer_lost"]
+    assert world.call(BROKER, Role.ADVISER, "inference.answer", ask=told.ask).state == "CUT"
+
+
+def test_questions_wait_for_one_another_and_a_full_desk_says_when_to_come_again(world: LeaseWorld, lease: str) -> None:
+    desk = asking_of(world.institutions.nodes[BROKER]).desk
+    names = [world.call(BROKER, Role.ADVISER, "inference.ask", question=f"{fund(world)}的管理费率是多少？第{one}问", scenario="research").ask for one in range(5)]
+    assert {ended(world, one).state for one in names} <= {"ANSWERED", "ABSTAINED"}
+    assert desk.waiting == 0
+    desk._waiting = 200
+    try:
+        with pytest.raises(Refused) as caught:
+            world.call(BROKER, Role.ADVISER, "inference.ask", question="还能问吗？", scenario="research")
+        assert caught.value.code == "ASKS_WAIT" and int(caught.value.details["retry_after_s"]) > 0
+    finally:
+        desk._waiting = 0
+
+
+def test_a_question_stopped_by_who_asked_ends_and_nobody_else_may_stop_it(world: LeaseWorld, lease: str) -> None:
+    taken = world.call(BROKER, Role.ADVISER, "inference.ask", question=f"{fund(world)}的管理费率是多少？", scenario="research")
+    with pytest.raises(NotFound):
+        world.call(BROKER, Role.COMPLIANCE, "inference.ask_stop", ask=taken.ask)
+    world.call(BROKER, Role.ADVISER, "inference.ask_stop", ask=taken.ask)
+    assert ended(world, taken.ask).state in ("STOPPED", "ANSWERED")
+
+
+def test_the_lease_ends_and_the_next_question_finds_none(world: LeaseWorld, lease: str) -> None:
+    node = world.institutions.nodes[BROKER]
+    asking = asking_of(node)
+    world.tenant.release(lease, reason="收盘")
+    world.until(lambda: world.state(BROKER, lease) == "ERASED", seconds=1)
+    asking.desk.round()
+    assert asking.desk.sandboxes.leases() == []
+    assert "inference.session_ended" in world.kinds(BROKER, lease)
+    with pytest.raises(Refused) as caught:
+        world.call(BROKER, Role.ADVISER, "inference.ask", question="还有吗？", scenario="research")
+    assert caught.value.code == "NO_LEASE"
+    assert world.call(BROKER, Role.ADVISER, "inference.desk").problem_code == "NO_LEASE"
+
+
+def test_the_flow_is_the_order_of_the_design_and_a_failing_guard_stops_it() -> None:
+    done: list[str] = []
+
+    class Steps:
+        def __getattr__(self, name: str) -> Any:
+            def step(*values: Any) -> Any:
+                done.append(name)
+                return {"facts": {}, "send": iter(["record", "end"]), "is_end": values and values[0] == "end", "seal": b"frame"}.get(name, name)
+
+            return step
+
+    class Host:
+        refuses = ""
+
+        def guard(self, stage: str, **facts: str) -> None:
+            done.append(f"guard {stage}")
+            if stage == self.refuses:
+                raise Refused("不行", "no", code="GUARDED")
+
+    host, steps = Host(), Steps()
+    told: list[Any] = []
+    assert question.ask(host, steps, None, None, told.append, lambda: False) == "show"  # type: ignore[arg-type]
+    assert told == ["record"]
+    assert [one for one in done if one not in ("facts", "is_end")] == [
+        "admit", "redact", "guard prompt", "lease", "seal", "record_asked", "send", "judge", "guard answer", "record_answered", "show",
+    ]  # fmt: skip
+    done.clear()
+    host.refuses = "prompt"
+    with pytest.raises(Refused):
+        question.ask(host, steps, None, None, told.append, lambda: False)  # type: ignore[arg-type]
+    assert done[-1] == "record_refused" and "lease" not in done
+    done.clear()
+    host.refuses = "answer"
+    with pytest.raises(Refused):
+        question.ask(host, steps, None, None, told.append, lambda: False)  # type: ignore[arg-type]
+    assert done[-1] == "record_lost" and "record_answered" not in done and "show" not in done

@@ -163,11 +163,11 @@ class Desk:
                 return
             try:
                 self._ask(waiting)
-            except WorkbenchError:
-                pass  # written down by its step; the page reads it from there
+            except WorkbenchError as error:
+                self._failed(waiting, error.code)  # where its step could not write down what became of it
             except Exception as fault:  # noqa: BLE001 - a fault of one question must not end the others
                 self._host.log_fault(fault)
-                self._failed(waiting)
+                self._failed(waiting, "FAILED")
             finally:
                 with self._lock:
                     self._waiting -= 1
@@ -188,9 +188,13 @@ class Desk:
         tell = _teller(progress)
         self._flow.answer(self._host, self.steps, waiting.caller, waiting.asked, waiting.prepared, tell, progress.stop.is_set)
 
-    def _failed(self, waiting: _Waiting) -> None:
+    def _failed(self, waiting: _Waiting, code: str) -> None:
+        ask = waiting.asked.ask
+
         def change(tx: Transaction) -> None:
-            house.ended(tx, waiting.asked.ask, state="FAILED", code="FAILED", at_ms=self._host.now_ms())
+            row = house.row_of(tx, ask)
+            if row is not None and row.state in ("QUEUED", "STREAMING"):
+                house.ended(tx, ask, state="FAILED", code=code, at_ms=self._host.now_ms())
 
         try:
             self._host.store.write(change)
