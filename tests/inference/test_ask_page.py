@@ -14,6 +14,7 @@ from workbench_widgets import ChatMessage, SourcePanel
 
 from workbench.app.page import PageContext
 from workbench.app.texts import texts_of
+from workbench.errors import Refused
 
 TEXTS = texts_of("workbench_inference")
 ME = {
@@ -152,6 +153,29 @@ def test_a_question_is_previewed_sent_followed_and_its_source_opened(monkeypatch
     assert ("inference.ask", {"question": "19900000317 想买", "scenario": "advice"}) in node.asked
     assert [name for name, _ in node.asked].count("inference.ask_progress") == 3
     assert ("inference.rate", {"ask": answer()["ask"], "rating": "up", "reason": "引文准确"}) in node.asked
+
+
+def test_a_question_that_a_rule_stops_stands_in_the_conversation_and_stays_in_the_box() -> None:
+    node = Node()
+    given = node.call
+
+    def call(operation: str, **request: Any) -> Any:
+        if operation == "inference.ask":
+            raise Refused("不能预测收益", "No forecast", code="CONTENT_RULE")
+        return given(operation, **request) | ({"code": "CONTENT_RULE", "rule": "no-forecast"} if operation == "inference.preview" else {})
+
+    node.call = call  # type: ignore[method-assign]
+    made = AskPage(PageContext(client=node, me=ME, package="workbench_inference"))
+
+    async def run() -> None:
+        await made.open()
+        made.text.value = "明年能涨多少？"
+        await made._send()
+
+    asyncio.run(run())
+    turn = made.chat.turns[0]
+    assert (turn["state"], turn["sentence"], turn["code"]) == ("refused", "不能预测收益", "CONTENT_RULE") and "no-forecast" in turn["reason"]
+    assert made.text.value == "明年能涨多少？" and not made.send.disabled
 
 
 def test_the_page_says_everything_in_both_languages() -> None:

@@ -12,7 +12,7 @@ from workbench.app.page import PageContext
 from workbench.app.parts import layout, notes
 from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
-from workbench.errors import WorkbenchError
+from workbench.errors import Refused, WorkbenchError
 from workbench_inference.pages import ask_drawing as drawing
 from workbench_widgets import AnswerStrip, Badge, ChatMessage, DataTable, SourcePanel, formats
 from workbench_widgets.panel_pane import pane
@@ -40,7 +40,7 @@ class AskPage:
         self.preview: Reply | None = None
         self.opened: tuple[str, int] | None = None
         self.source: Reply | None = None
-        self._asked_for = 0
+        self._asked_for = self._refused = 0
         self._drawing = False
         self.strip = AnswerStrip(state="loading")
         self.head = Notes(framed=False)
@@ -157,7 +157,18 @@ class AskPage:
             return
         self.send.disabled = True
         try:
-            taken = await page.run(page.client.call, "inference.ask", **request)
+            try:
+                taken = await page.run(page.client.call, "inference.ask", **request)
+            except Refused as refusal:
+                # A rule of this institution said no: part of the conversation, as an answer is. Anything else stands above the page.
+                found = await page.run(page.client.call, "inference.preview", **request)
+                if not found["code"]:
+                    raise
+                self._refused += 1
+                self._put(drawing.refused(f"refused-{self._refused}", found, refusal.zh, refusal.en, refusal.code))
+                self.preview = found
+                self._draw_chat()
+                return
             self._asked_for += 1
             self.preview = None
             self.text.param.update(value="", value_input="")

@@ -52,6 +52,14 @@ def verdict(desk: Reply, lang: formats.Lang, provider: str) -> Verdict:
     return Verdict("info", "ready", facts)
 
 
+def refused(name: str, preview: Reply, zh: str, en: str, code: str) -> dict[str, Any]:
+    """A question that a rule stopped before it was sent, as a turn like any other; name: of this page alone."""
+    return {
+        "ask": name, "state": "REFUSED", "mine": True, "question": preview["text"], "tiles": preview["tiles"], "text": "", "fields": [], "citations": [], "dropped": 0, "steps": [],
+        "engine": "", "code": code, "rule": preview["rule"], "zh": zh, "en": en, "where": "before", "entry": "", "seal": "", "rating": "",
+    }  # fmt: skip
+
+
 def masked(tiles: Sequence[Reply], t: Say, party: str) -> str:
     """How many stretches were masked, and where the originals stay; "" for none."""
     return t("ask.masked", count=len(tiles), party=party) if tiles else ""
@@ -158,4 +166,4 @@ def history(lines: Sequence[Reply], t: Say, lang: formats.Lang) -> dict[str, Any
     }
 
 
-__all__ = ["BADGE_OF", "RUNNING", "SEALS", "TURN", "Verdict", "facts", "history", "limits", "masked", "source", "steps", "turn", "verdict"]
+__all__ = ["BADGE_OF", "RUNNING", "SEALS", "TURN", "Verdict", "facts", "history", "limits", "masked", "refused", "source", "steps", "turn", "verdict"]
