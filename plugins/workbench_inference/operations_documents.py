@@ -235,14 +235,14 @@ def _import(ctx: OperationContext, request: ImportDocuments) -> ImportDocumentsR
         raise Refused("只有合规岗可以声明文件是合成资料", "only compliance may state that a file holds synthetic documents", code="SYNTHETIC_BY_COMPLIANCE")
     path = host.uploads.path(request.file)
     try:
-        content = path.read_bytes()
-        limits = ReadLimits()
+        content = importing.content_of(path)
         read = importing.read_file(
-            host.document_connectors(), content, name=path.name, kind=request.kind, source=request.source, time_ms=_time_ms(request.time), limits=limits,
+            host.document_connectors(), content, name=path.name, kind=request.kind, source=request.source, time_ms=_time_ms(request.time),
+            limits=ReadLimits(),
         )  # fmt: skip
         made = importing.import_found(
             host, read, kind=request.kind, klass=request.data_class, file_digest=sm3.digest(content).hex(), actor=actor, source=request.source,
-            known=CustomerNames(host).now(), is_synthetic=request.is_synthetic, progress=progress,
+            known=CustomerNames(host).now(), is_synthetic=request.is_synthetic, progress=progress, cancelled=ctx.cancelled,
         )  # fmt: skip
     finally:
         host.uploads.remove(request.file)

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.flows.institutions import CATALOGUE
 from tests.host.house import House, copied, opened
+from workbench.contracts.inference import ReadLimits
 from workbench.domain.party import Role
 from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError
 from workbench.workspace import Workspace
 from workbench_inference.documents import corpus_store, importing, indexing, usages
+from workbench_inference.documents.connectors import CONNECTORS
+from workbench_inference.policy.redaction import KnownNames
 from workbench_sandbox.corpus import Corpus
 from workbench_sandbox.corpus.sealing import open_corpus
 
@@ -129,6 +133,27 @@ def test_a_second_import_adds_nothing_and_a_changed_document_becomes_a_version(h
         assert len([one for one in corpus_store.document_rows(reader) if one.document == "fund-790001"]) == 2
     entry = house.entries("inference.documents_imported")[-1]
     assert entry["kind"] == "fund" and entry["rows"] == "1" and entry["class"] == "internal" and "1.00" not in str(entry)
+
+
+def test_names_of_the_customer_list_are_replaced_in_questions(house: House, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("客户号,手机号,姓名\nC-1,13912345678,欧阳鹤汀\n", "utf-8")
+    call(house, "lists.import", Role.MARKETING, file=house.node.uploads.adopt(tmp_path / "list.csv"), catalogue=CATALOGUE)
+    put(house, tmp_path, "q.csv", "客户问题,时间,来源\n我是欧阳鹤汀，怎么赎回？,2026-05-03,柜台\n", kind="question")
+    with house.node.store.read() as reader:
+        [row] = corpus_store.document_rows(reader, source="柜台")
+        document = corpus_store.read_document(house.node, reader, row.document)
+    assert "鹤汀" not in document.text + document.title + row.title and "〔姓名1〕" in document.text
+
+
+def test_a_stopped_import_writes_nothing(house: House) -> None:
+    found = CONNECTORS[0].read("正文\n一。\n二。\n".encode(), kind="news", name="n.csv", source="停社", time_ms=1, limits=ReadLimits())
+    with pytest.raises(Cancelled):
+        importing.import_found(
+            house.node, found, kind="news", klass="internal", file_digest="", actor="", source="停社", known=KnownNames.of((), key=bytes(32)),
+            is_synthetic=False, progress=lambda done, total: None, cancelled=lambda: True,
+        )  # fmt: skip
+    with house.node.store.read() as reader:
+        assert not corpus_store.document_rows(reader, source="停社")
 
 
 def test_customers_questions_are_kept_redacted_and_other_documents_with_numbers_rejected(house: House, tmp_path: Path) -> None:

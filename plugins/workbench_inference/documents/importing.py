@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 
 from workbench.contracts import Host, Transaction
 from workbench.contracts.inference import DocumentConnector, ReadDocuments, ReadLimits, RejectedItem
 from workbench.crypto import sm3
 from workbench.domain.documents import DOCUMENT_CLASSES, DOCUMENT_KINDS, SourceDocument
-from workbench.errors import InvalidRequest, Refused
+from workbench.errors import Cancelled, InvalidRequest, Refused
 from workbench_inference.documents import synthetic
 from workbench_inference.documents.connectors.reading import FILE_BYTES, REJECTS
 from workbench_inference.documents.corpus_store import add_document, text_digest
@@ -35,6 +35,13 @@ class Imported:
     rejects: tuple[RejectedItem, ...]
 
 
+def content_of(path: Path) -> bytes:
+    """What an uploaded file holds. InvalidRequest FILE_TOO_LARGE, before a byte of it is read."""
+    if path.stat().st_size > FILE_BYTES:
+        raise InvalidRequest(f"文件超过 {FILE_BYTES >> 20} MiB", f"the file has more than {FILE_BYTES >> 20} MiB", code="FILE_TOO_LARGE")
+    return path.read_bytes()
+
+
 def read_file(connectors: Iterable[DocumentConnector], content: bytes, *, name: str, kind: str, source: str, time_ms: int, limits: ReadLimits) -> ReadDocuments:
     """The documents of a file, by the connector of its suffix. Raises InvalidRequest; the file's name is said, nothing of its content."""
     suffix = PurePath(name).suffix.lower()
@@ -44,25 +51,26 @@ def read_file(connectors: Iterable[DocumentConnector], content: bytes, *, name: 
         raise InvalidRequest(f"不支持该后缀，支持：{shown}", f"this suffix is not supported; supported are: {', '.join(sorted(known))}", code="FILE_KIND")
     if kind not in DOCUMENT_KINDS:
         raise InvalidRequest(f"资料种类只能是 {'、'.join(DOCUMENT_KINDS)}", f"the kind is one of {', '.join(DOCUMENT_KINDS)}", code="DOCUMENT_KIND")
-    if len(content) > FILE_BYTES:
-        raise InvalidRequest(f"文件超过 {FILE_BYTES >> 20} MiB", f"the file has more than {FILE_BYTES >> 20} MiB", code="FILE_TOO_LARGE")
     return known[suffix].read(content, kind=kind, name=name, source=source, time_ms=time_ms, limits=limits)
 
 
 def import_found(
     host: Host, found: ReadDocuments, *, kind: str, klass: str, file_digest: str, actor: str, source: str, known: KnownNames, is_synthetic: bool,
-    progress: Progress,
+    progress: Progress, cancelled: Callable[[], bool] = lambda: False,
 ) -> Imported:  # fmt: skip
-    """Write what a connector found, all in one transaction with its entry.
+    """Write what a connector found, all in one transaction with its entry; stopped before that, nothing is written.
 
     klass: the least class of each. is_synthetic: somebody who may say so states that the file is. Customers' questions are kept
-    redacted; any other document with a person's number in it is rejected. Raises Refused DOCUMENTS_NONE where nothing is left.
+    redacted; any other document with a person's number in it is rejected. Raises Refused DOCUMENTS_NONE where nothing is left,
+    Cancelled.
     """
     documents: list[SourceDocument] = []
     rejects = list(found.rejects)
     redacted = 0
     for place, document in enumerate(found.documents):
         progress(place, len(found.documents))
+        if cancelled():
+            raise Cancelled("已停止，没有导入任何资料", "stopped; nothing was imported")
         clean = redact(document.text, known)
         if clean.left or (document.kind != "question" and any(tile.kind in _PERSONAL for tile in clean.tiles)):
             zh, en = REJECTS["PERSONAL_DATA"]
