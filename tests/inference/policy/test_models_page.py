@@ -1,0 +1,143 @@
+"""The page of models over a node's own replies: what it says first, who sees what, and that both languages have every word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.host.house import House, copied, opened, template
+from workbench.app.page import PageContext
+from workbench.app.parts.acting import words_of
+from workbench.app.texts import texts_of
+from workbench.domain.party import Role
+from workbench.errors import Refused
+from workbench_inference.documents import importing
+from workbench_inference.pages import models_acts as acts
+from workbench_inference.pages.models import ModelsPage
+from workbench_inference.policy import tables
+
+TEXTS = texts_of("workbench_inference")
+SMALL = {"funds": 6, "notices": 3, "news": 3, "quotes": 2, "prompts": 1, "questions": 2}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    workspace = template(tmp_path_factory.mktemp("models"))
+    with opened(copied(workspace, tmp_path_factory.mktemp("tenant") / "workspace"), settings={"inference.role": "tenant"}) as made:
+        importing.import_synthetic(made.node, 5, actor="", progress=lambda done, total: None, sizes=SMALL)
+        yield made
+
+
+class Client:
+    """A page's client that calls the gate as one person; it keeps what was asked."""
+
+    def __init__(self, house: House, role: Role) -> None:
+        self.house, self.role = house, role
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def call(self, operation: str, /, *, progress: Any = None, cancelled: Any = None, **request: Any) -> dict[str, Any]:
+        self.calls.append((operation, request))
+        reply: dict[str, Any] = self.house.node.gate.call(operation, request, self.house.caller(self.role), is_confirmed=True).model_dump()
+        return reply
+
+    def prepare_action(self, operation: str, /, **request: Any) -> Any:
+        self.calls.append((operation, request))
+        raise Refused("这里不确认", "nothing is confirmed here", code="NOT_HERE")
+
+
+def opened_page(house: House, role: Role, lang: str = "zh", **params: str) -> ModelsPage:
+    may = [one.name for one in house.node.gate.registry if role in one.roles]
+    me = {
+        "me": {"party": "broker", "person": role.value, "display_name": "某人", "roles": [role.value]}, "parties": [["broker", "甲证券", "Broker A"]], "operations": may,
+        "workspace": "demo", "purposes": {},
+    }  # fmt: skip
+    page = PageContext(client=Client(house, role), me=me, package="workbench_inference", params=params)  # type: ignore[arg-type]  # as a session's client
+    page.lang = lang
+    made = ModelsPage(page)
+
+    async def look() -> None:
+        await made.open()
+        for section in made.sections.all:
+            await section.show()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*others)
+
+    asyncio.run(look())
+    made.draw()
+    return made
+
+
+def test_every_act_and_choice_has_words_in_both_languages() -> None:
+    for lang in ("zh", "en"):
+        missing = words_of(acts.EVERY) - set(TEXTS[lang])
+        assert missing == set()
+        for name in acts.SCENARIOS:
+            assert f"option.scenario.{name}" in TEXTS[lang]
+        assert "{{question}}" in TEXTS[lang]["about.inference.template_propose"].format()
+
+
+@pytest.mark.parametrize(
+    ("role", "sections"),
+    [
+        (Role.COMPLIANCE, ["documents", "templates", "access", "cohort", "quota"]), (Role.APPROVER, ["templates", "access", "cohort"]), (Role.MARKETING, ["templates", "access", "quota"]),
+        (Role.REGULATOR, ["documents", "templates", "access", "cohort"]), (Role.ADMIN, ["templates", "access", "cohort", "quota"]),
+    ],
+)  # fmt: skip
+def test_each_role_sees_the_sections_it_may_read_and_they_are_drawn(house: House, role: Role, sections: list[str]) -> None:
+    for lang in ("zh", "en"):
+        made = opened_page(house, role, lang)
+        assert [one.name for one in made.sections.all] == sections
+        assert made.strip.state in ("info", "pending") and made.strip.sentence
+        assert not any("{" in text for text in (made.strip.sentence, made.strip.reason, made.strip.todo))
+
+
+def test_a_person_publishes_what_another_proposed_with_the_digest_that_was_read(house: House) -> None:
+    call = Client(house, Role.COMPLIANCE).call
+    texts = {one: f"改写 {one}" for one in acts.TEXTS if one.startswith(("disclaimer", "client"))}
+    made = call("inference.template_propose", scenario="together", text_zh="整理。\n{{question}}", text_en="Arrange.\n{{question}}", reason="精简模板文字", **texts)
+    author, other = opened_page(house, Role.COMPLIANCE), opened_page(house, Role.APPROVER)
+    row = f"template/together/{made['version']}"
+    shown = {one["id"]: one for one in author.templates.versions.rows}
+    assert shown[row]["can"] == [] and author.strip.state == "pending"
+    assert {one["id"]: one for one in other.templates.versions.rows}[row]["can"] == ["publish"]
+    asyncio.run(other.templates._open_version(row))
+    assert any("整理" in str(block) for block in other.templates.text.told()) and other.templates.before.told()
+    asyncio.run(other.templates._act(row, "publish"))
+    asked = other.page.client.calls[-1]
+    assert asked == ("inference.template_publish", {"scenario": "together", "version": made["version"], "digest": made["digest"]})
+    house.node.store.write(lambda tx: tx.execute("DELETE FROM inference_template WHERE name = 'together'"))
+
+
+def test_the_matrix_marks_what_is_allowed_and_only_that(house: House) -> None:
+    made = opened_page(house, Role.COMPLIANCE)
+    access = next(one for one in made.sections.all if one.name == "access")
+    rows = {one["id"]: one for one in access.cells.rows}  # type: ignore[attr-defined]  # a section of this page
+    assert [name for name in acts.SCENARIOS if rows["adviser"][name]] == ["advice", "research", "banking", "together"]
+    assert [name for name in acts.SCENARIOS if rows["operator"][name]] == ["together", "running"]
+
+
+def test_documents_say_that_they_are_not_indexed_and_that_no_usage_allows_them(house: House) -> None:
+    made = opened_page(house, Role.COMPLIANCE)
+    assert made.documents.numbers.remark == TEXTS["zh"]["models.outdated"]
+    assert made.documents.usages.state == "empty" and made.documents.corpora.state == "empty"
+    assert made.strip.todo == TEXTS["zh"]["models.todo.index"]
+    assert {one["origin"]["state"] for one in made.documents.documents.rows} == {"simulated"}
+
+
+def test_a_usage_ends_with_its_last_day_in_shanghai() -> None:
+    assert acts.GRANT.shape is not None
+    assert acts.GRANT.shape({"kind": "fund", "until_day": "2026-12-31"}) == {"kind": "fund", "until": "2026-12-31T23:59:59+08:00"}
+    assert acts.QUOTA.shape is not None and acts.QUOTA.shape({"role": "", "person": "adviser", "most": 3})["role"] is None
+    assert acts.COHORT.shape is not None and acts.COHORT.shape({"phone": "", "list_id": "C-1", "audience": ""}) == {"list_id": "C-1", "audience": ""}
+
+
+def test_quotas_of_everybody_are_for_those_who_change_them(house: House) -> None:
+    token = house.caller(Role.COMPLIANCE).person.token
+    house.node.store.write(lambda tx: tables.spend(house.node, tx, person=token, role="compliance"))
+    for role, people in ((Role.COMPLIANCE, 2), (Role.ADMIN, 6)):
+        made = opened_page(house, role)
+        quota = next(one for one in made.sections.all if one.name == "quota")
+        assert len(quota.lines.rows) == people  # type: ignore[attr-defined]  # a section of this page
