@@ -7,6 +7,7 @@ role of a node is decided in `roles`; without a role there is nothing but tables
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 from workbench.contracts import (
     BackgroundWork,
@@ -112,7 +113,11 @@ def workbench_health(host: Host) -> Sequence[HealthReport]:
         return ()
     from workbench_inference.leasing.service import reports
 
-    return reports(host)
+    if not roles.is_tenant(host):
+        return reports(host)
+    from workbench_inference.documents.health import report
+
+    return [*reports(host), report(cast("Any", host))]  # Any: the node, which has a folder
 
 
 @hookimpl

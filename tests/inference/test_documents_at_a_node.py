@@ -254,6 +254,21 @@ def has(house: House, role: Role) -> bool:
     return any(role in one.roles for one in house.node.people.everyone())
 
 
+def test_the_health_page_says_what_is_missing(house: House) -> None:
+    def state() -> str:
+        return next(one for one in house.node.plugins.collect_all("workbench_health", host=house.node) if one.name == "inference.documents").state
+
+    made = made_index(house)
+    assert state() == "ok"
+    place = corpus_store.folder(house.node) / made.row.digest
+    kept = place.read_bytes()
+    place.write_bytes(kept[:-1])
+    assert state() == "failed"
+    place.write_bytes(kept)
+    importing.import_synthetic(house.node, 6, actor="", progress=lambda done, total: None, sizes=SMALL | {"funds": 14})
+    assert state() == "warning"
+
+
 def test_documents_are_listed_by_pages_without_their_texts(house: House) -> None:
     first = call(house, "inference.documents", limit=5)
     rest = call(house, "inference.documents", limit=5, after=first.next)
