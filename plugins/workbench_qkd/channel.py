@@ -36,7 +36,7 @@ from workbench.errors import (
     TooLarge,
     WorkbenchError,
 )
-from workbench_qkd import bandwidth, linking, replies, tenants
+from workbench_qkd import bandwidth, linking, replies, taking, tenants
 from workbench_qkd.carried import Carried, Held
 from workbench_qkd.linking import AnsweredLinks, EncryptedLink
 from workbench_qkd.service import service_of
@@ -79,6 +79,7 @@ class QkdChannel:
         """See workbench.contracts.CarriedChannel. Raises StartRefused LINK_UNAVAILABLE, WRONG_SETTING: no link could be as set."""
         bandwidth.rates(self._host.setting(bandwidth.SETTING))
         tenants.tags(self._host.setting(tenants.SETTING))
+        taking.suites(self._host.setting("qkd.suites"))
         return CarriedOver(self, carrier, wanted, linking.required_group(self._host.setting("qkd.link_group")))
 
     def random(self, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.channel.terms import DEFAULT_SUITES
 from workbench.contracts import Migration, Setting
 from workbench.domain.evidence import EvidenceKind, closed, shared
 
@@ -345,6 +346,12 @@ SETTINGS = (
         "通道 qkd 的链路加密用哪个密钥交换组：curveSM2MLKEM768（套件 TLS_SM4_GCM_SM3）或 X25519MLKEM768（TLS_AES_256_GCM_SHA384）。双方一致；密码库没有它时节点不启动，不改用其他算法。启动时读取",
         "group of the key exchange of links of the channel qkd: curveSM2MLKEM768 (suite TLS_SM4_GCM_SM3) or X25519MLKEM768 (TLS_AES_256_GCM_SHA384). The same at both"
         " ends; a node whose library lacks it does not start, and nothing else is used. Read at start",
+    ),
+    Setting(
+        "qkd.suites", list, list(DEFAULT_SUITES), "",
+        "本机构允许的会话套件，最想用的在前；发起方的次序算数。frame.md 第 3 节：默认 SM4-GCM，x25519-mlkem768-sm3-aes256gcm 为 AES-256-GCM。双方没有共同的则没有会话。启动时读取",
+        "suites of sessions that this institution allows, most wanted first; the caller's order counts. frame.md section 3: SM4-GCM unless stated,"
+        " x25519-mlkem768-sm3-aes256gcm is AES-256-GCM. Ends without a common one have no session. Read at start",
     ),
     Setting(
         "qkd.objective_availability", float, 99.5, "%", "服务目标：取得到密钥的时间占比；0 为不设", "objective of service: share of the time in which a key can be had; 0 for none"

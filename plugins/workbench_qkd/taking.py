@@ -5,10 +5,10 @@ Document: docs/protocols/qkd-channel.md section 3. Nothing here writes; values a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from workbench.channel.terms import Policy, QkdShare, SessionTerms
-from workbench.errors import InvalidRequest, KeyUnavailable, Refused, WorkbenchError
+from workbench.channel.terms import SUITES, Policy, QkdShare, SessionTerms
+from workbench.errors import InvalidRequest, KeyUnavailable, Refused, StartRefused, WorkbenchError
 from workbench_kme.service import views
 from workbench_kme.service.standard import MANDATORY_UNMET
 from workbench_qkd import tenants
@@ -116,7 +116,19 @@ def named(service: ChannelService, line: views.Line, key_id: str) -> QkdShare | 
 
 def terms(service: ChannelService, policy: str, *, group: str = "") -> SessionTerms:
     """What both ends must have set alike."""
-    return SessionTerms(Policy(policy), provenances=tuple(origins(service, policy)), group=group)
+    return SessionTerms(Policy(policy), provenances=tuple(origins(service, policy)), group=group, suites=suites(service.host.setting("qkd.suites")))
+
+
+def suites(setting: Any) -> tuple[str, ...]:  # Any: out of the settings file, checked here
+    """What this end allows, most wanted first. Raises StartRefused WRONG_SETTING."""
+    try:
+        return SessionTerms(Policy.PQC_ONLY, suites=tuple(setting)).suites
+    except (TypeError, ValueError) as error:
+        raise StartRefused(
+            f"设置 qkd.suites 应为会话套件名的列表（{'、'.join(SUITES)}），最想用的在前，且密码库支持；节点不启动。运维更正",
+            f"The setting qkd.suites must be a list of suites of sessions ({', '.join(SUITES)}), most wanted first, which the library has; the node does not start. Operations correct it",
+            code="WRONG_SETTING",
+        ) from error
 
 
 def consumed(service: ChannelService, key_id: str, *, line: str, purpose: str, reference: str) -> None:
@@ -136,4 +148,4 @@ def is_withdrawn(service: ChannelService, key_id: str) -> bool:
     return bool(key_id) and service.client().key(key_id).state in WITHDRAWN
 
 
-__all__ = ["consumed", "far_application", "fresh", "is_withdrawn", "named", "origins", "require_counting", "short", "terms"]
+__all__ = ["consumed", "far_application", "fresh", "is_withdrawn", "named", "origins", "require_counting", "short", "suites", "terms"]

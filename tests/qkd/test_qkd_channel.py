@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_qkd import channel, linking, policies, sessions
+from workbench_qkd import channel, linking, policies, sessions, taking
 from workbench_qkd.bandwidth import Bandwidth
 from workbench_qkd.carried import Carried
 from workbench_qkd.service import service_of
@@ -27,7 +27,7 @@ from workbench.channel.frame import DirectionKey
 from workbench.channel.session_state import Limits
 from workbench.channel.tls_groups import LinkEnds, NegotiatedLink
 from workbench.domain.party import Role
-from workbench.errors import NotFound, PeerError, PeerUnavailable, StorageFailed
+from workbench.errors import NotFound, PeerError, PeerUnavailable, StartRefused, StorageFailed
 from workbench_kme.service import supervise
 from workbench_kme.service.client import Credentials, ManagementClient
 from workbench_kme.service.config import Quota
@@ -74,6 +74,28 @@ def test_an_intersection_travels_in_sessions_and_both_logs_name_the_key_ids(two:
     travelled = b"".join(body for _, _, body in two.seen)
     assert ours.job.encode() not in travelled, "the frames of the flow, whose headers name the job, are sealed"
     assert not [one for one in two.stock.values if one in travelled or one.hex().encode() in travelled or base64.b64encode(one) in travelled]
+
+
+def test_aes_256_is_used_where_both_ends_allow_it_and_never_otherwise(two: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    sm4, aes = "x25519-mlkem768-sm3-sm4gcm", "x25519-mlkem768-sm3-aes256gcm"
+
+    def suite_of(broker: list[str], bank: list[str]) -> str:
+        for party, wanted in (("broker", broker), ("bank", bank)):
+            monkeypatch.setitem(two.nodes[party].settings._values, "qkd.suites", wanted)
+        end(two)
+        with suppress(PeerError):
+            two.ask()
+        two.ask()
+        return str(own(two).session.facts()["suite"])
+
+    assert suite_of([aes, sm4], [sm4, aes]) == aes, "the caller's order counts"
+    assert suite_of([aes, sm4], [sm4]) == sm4
+    with pytest.raises(PeerError):
+        suite_of([aes], [sm4])
+    assert "NO_COMMON_SUITE" in {one.values["code"] for one in two.entries("bank", kind="qkd.session_refused")}
+    for wrong in ([], ["rot13"], [sm4, sm4], 7, sm4):
+        with pytest.raises(StartRefused, match="WRONG_SETTING"):
+            taking.suites(wrong)
 
 
 def test_a_drained_pool_refuses_with_what_is_missing_and_when_and_sends_nothing_else(two: Linked) -> None:
