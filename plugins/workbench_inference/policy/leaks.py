@@ -1,7 +1,7 @@
 """Whether an answer carries out what must stay: identifiers, parts of the prompt, values of the redaction map, canaries. Pure, linear.
 
-An identifier that a cited public document states byte for byte (the hotline or address of a fund house) is no leak; a mobile phone,
-identity number, bank card or listed name is one wherever it stands. Requirement J12.
+An identifier that a cited public document states byte for byte (the hotline or address of a fund house, a fund manager who has a
+customer's name) is no leak; a mobile phone, identity number or bank card is one wherever it stands. Requirement J12.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ LATIN_SHINGLE: Final = 30
 """So many folded characters of the prompt in a row are a part of it: the first of mostly Chinese ones, the second of any."""
 
 _NOBODY: Final = KnownNames.of((), key=bytes(16))
-_PUBLIC_IN_SOURCES: Final = frozenset({"email", "address", "account", "phone"})
-"""Kinds that a cited document may state; of phones only landlines and hotlines."""
+_PUBLIC_IN_SOURCES: Final = frozenset({"email", "address", "account", "phone", "name"})
+"""Kinds that a cited document may state; of phones only landlines and hotlines, of names those not said to be a customer's."""
+_OF_A_CUSTOMER: Final = ("客户", "投资者", "持有人", "户名", "customer", "client", "investor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,16 @@ def scan(text: str, secrets: LeakList, *, cited: Sequence[str] = (), is_strict: 
         if _holds(text, folded, one):
             return _leak("canary", "植入的标记串", "a planted string")
     for one in secrets.values:
-        if len(_fold(one)) >= 2 and _holds(text, folded, one):
+        # A name of two characters stands in many words: it is looked for as a name, below.
+        if len(_fold(one)) >= 3 and _holds(text, folded, one):
             return _leak("map", "本次问题中已遮盖的内容", "something that was redacted from the question")
     if _shares(folded, secrets.prompt_parts):
         return _leak("prompt", "提示词的内容", "a part of the prompt")
     sources = tuple(cited)
     for kind, key, start, end in identifiers(text, secrets.known):
         is_mobile = kind == "phone" and len(key) == 11 and key[0] == "1"
-        is_public = kind in _PUBLIC_IN_SOURCES and not is_mobile and not is_strict and any(text[start:end] in one for one in sources)
+        is_customer = kind == "name" and any(one in text[max(0, start - 10) : start].lower() for one in _OF_A_CUSTOMER)
+        is_public = kind in _PUBLIC_IN_SOURCES and not is_mobile and not is_customer and not is_strict and any(text[start:end] in one for one in sources)
         if not is_public:
             return _leak(kind, KINDS[kind][1], KINDS[kind][2])
     if is_strict and (found := _technical(text)):

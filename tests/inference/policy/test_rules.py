@@ -198,6 +198,14 @@ def test_a_hotline_of_a_cited_document_may_be_repeated_but_a_mobile_number_or_cu
     assert leaks.scan("电话 021-12345678", known).rule == "leak-phone"
     assert leaks.scan("手机 13812345678", known, cited=cited).rule == "leak-phone"
     assert leaks.scan("客户张伟已赎回", known, cited=cited).rule == "leak-name"
+    assert leaks.scan("现任基金经理为张伟。", known, cited=cited).may_pass
+    assert leaks.scan("现任基金经理为张伟。", known).rule == "leak-name"
+
+
+def test_a_redacted_name_that_stands_in_a_word_stops_no_answer() -> None:
+    secrets = LeakList(values=("高明",), known=KnownNames.of(["高明"], key=bytes(16)))
+    assert leaks.scan("业绩提高明显。", secrets).may_pass
+    assert leaks.scan("客户高明已确认。", secrets).rule == "leak-name"
 
 
 def test_answers_of_operations_hold_no_network_address_key_or_account() -> None:
