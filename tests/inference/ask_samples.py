@@ -57,9 +57,9 @@ def answer(**changes: Any) -> dict[str, Any]:
         dropped=0,
         steps=[
             AskStep(name="redacted", time_ms=NOW_MS, told={"count": "2"}), AskStep(name="evidence", time_ms=NOW_MS, told={"serial": "3"}),
-            AskStep(name="key", time_ms=NOW_MS, told={"key_id": "88a1…"}), AskStep(name="sent", time_ms=NOW_MS, told={"bytes": "1,912"}),
-            AskStep(name="retrieved", time_ms=NOW_MS + 400, told={"documents": "1,012"}), AskStep(name="drafted", time_ms=NOW_MS + 500, told={}),
-            AskStep(name="grounded", time_ms=NOW_MS + 600, told={"dropped": "0"}), AskStep(name="returned", time_ms=NOW_MS + 900, told={"citations": "2"}),
+            AskStep(name="key", time_ms=NOW_MS, told={"key_id": "88a1…", "provenance": "simulated"}), AskStep(name="sent", time_ms=NOW_MS, told={"bytes": "1912"}),
+            AskStep(name="retrieved", time_ms=NOW_MS + 400, told={"ms": "41"}), AskStep(name="drafted", time_ms=NOW_MS + 500, told={"ms": "3"}),
+            AskStep(name="grounded", time_ms=NOW_MS + 600, told={"ms": "1"}), AskStep(name="returned", time_ms=NOW_MS + 900, told={"citations": "2", "bytes": "1700"}),
             AskStep(name="judged", time_ms=NOW_MS + 1_000, told={}), AskStep(name="restored", time_ms=NOW_MS + 1_100, told={}),
             AskStep(name="metered", time_ms=NOW_MS + 1_300, told={"seconds": "2"}), AskStep(name="later", time_ms=NOW_MS + 1_300, told={"any": "1"}),
         ],

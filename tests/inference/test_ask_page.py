@@ -78,7 +78,7 @@ def test_a_refusal_says_whether_the_model_was_asked_and_that_nothing_is_billed()
 
 def test_the_source_and_the_steps_are_what_the_panel_takes() -> None:
     told = answer()
-    panel = SourcePanel(source=drawing.source(source(), 1, told["citations"]), steps=drawing.steps(told, t))
+    panel = SourcePanel(source=drawing.source(source(), 1, told["citations"]), steps=drawing.steps(told, t, "zh"))
     assert panel.source["next"] == 2 and drawing.source(source(), 2, told["citations"])["next"] == 1
     assert "next" not in drawing.source(source(), 1, told["citations"][:1])
     assert all("{" not in step["told"] for step in panel.steps) and panel.steps[-1]["told"] == "later"

@@ -368,12 +368,9 @@ class AskPage:
             blocks += [notes.text(drawing.masked(found["tiles"], t, self._own), tone="sealed"), notes.text(t("ask.would_send", text=found["text"]), meta=True)]
         if found["code"]:
             blocks.append(notes.text(f"{found['zh' if self.page.lang == 'zh' else 'en']} {found['code']}", tone="refused"))
-        blocks.append(
-            notes.text(
-                t("ask.estimate", documents=formats.count(found["documents"], lang), at=formats.time(found["documents_ms"], lang), money=formats.money(found["cost_fen"], lang)),
-                meta=True,
-            )
-        )
+        if found["documents"]:
+            at, money = formats.time(found["documents_ms"], lang), formats.money(found["cost_fen"], lang)
+            blocks.append(notes.text(t("ask.estimate", documents=formats.count(found["documents"], lang), at=at, money=money), meta=True))
         self.told.tell(*blocks)
 
     def _draw_chat(self) -> None:
@@ -385,7 +382,7 @@ class AskPage:
     def _draw_source(self) -> None:
         last = self.turns.get(self.opened[0]) if self.opened else next(reversed(self.turns.values()), None)
         with self.panel.at_once():
-            self.panel.steps = drawing.steps(last, self.page.t) if last is not None else []
+            self.panel.steps = drawing.steps(last, self.page.t, self._lang) if last is not None else []
             if self.opened and self.source is not None and last is not None:
                 self.panel.source = drawing.source(self.source, self.opened[1], last["citations"])
             else:

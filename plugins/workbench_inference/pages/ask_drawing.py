@@ -18,10 +18,6 @@ TURN: Final = {
 RUNNING: Final = ("QUEUED", "STREAMING")
 SEALS: Final = {"PENDING": "pending", "FINAL": "sealed"}
 BADGE_OF: Final = {"simulated": "simulated_qkd", "device-014": "device_key", "imported": "imported_key"}
-_TOLD: Final = ("redacted", "evidence", "key", "sent", "retrieved", "drafted", "grounded", "returned", "judged", "restored", "metered")
-"""Steps of a question that have a sentence of their own; a later step's name stands for itself."""
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer strip: state, key of its sentence, fields of the sentence, key of what is to be done."""
@@ -83,7 +79,9 @@ def turn(one: Reply, t: Say, lang: formats.Lang, party: str) -> dict[str, Any]:
     if one["dropped"]:
         made["dropped"] = one["dropped"]
     if state == "answered":
-        made |= {"label": t("ask.label"), "disclaimer": one["disclaimer_zh" if lang == "zh" else "disclaimer_en"]}
+        # A scenario's own disclaimer may begin with what the label says.
+        label, said = t("ask.label"), one["disclaimer_zh" if lang == "zh" else "disclaimer_en"]
+        made |= {"label": label, "disclaimer": said.removeprefix(label).lstrip("，,.。 ")}
     if state in ("abstained", "stopped", "cut", "refused", "failed"):
         said = one["zh" if lang == "zh" else "en"]
         made |= {"sentence": said or t(f"ask.said.{state}"), "reason": _reason(one, t, state), "code": one["code"]}
@@ -135,9 +133,19 @@ def source(told: Reply, n: int, cited: Sequence[Reply]) -> dict[str, Any]:
     return made
 
 
-def steps(one: Reply, t: Say) -> list[dict[str, Any]]:
-    """The way of one question, step by step."""
-    return [{"time_ms": step["time_ms"], "told": t(f"ask.step.{step['name']}", **step["told"]) if step["name"] in _TOLD else step["name"]} for step in one["steps"]]
+def steps(one: Reply, t: Say, lang: formats.Lang) -> list[dict[str, Any]]:
+    """The way of one question, step by step; a step that a later node tells in another way stands by its name."""
+    made = []
+    for step in one["steps"]:
+        told = {name: formats.count(int(value), lang) if value.isdigit() else value for name, value in step["told"].items()}
+        if told.get("provenance") in BADGE_OF:
+            told["provenance"] = t(f"ask.badge.{told['provenance']}")
+        try:
+            sentence = t(f"ask.step.{step['name']}", **told)
+        except KeyError:
+            sentence = step["name"]
+        made.append({"time_ms": step["time_ms"], "told": sentence})
+    return made
 
 
 def limits(desk: Reply, t: Say, provider: str) -> list[str]:
