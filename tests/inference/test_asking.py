@@ -8,48 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.flows.institutions import Institutions
-from tests.inference import fake_servers, worked_servers
-from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, make_workspace
+from tests.inference.asking_world import asking_world
+from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld
 from workbench.domain.party import Role
 from workbench.errors import Denied, NotFound, Refused, StorageFailed
 from workbench.flows import question
 from workbench_inference.asking import house
 from workbench_inference.asking.service import asking_of
 from workbench_inference.asking.steps import HouseSteps
-from workbench_inference.documents import importing, indexing
-from workbench_inference.leasing import service
-from workbench_sandbox.inside import worker
-
-SMALL = {"funds": 12, "notices": 4, "news": 3, "quotes": 2, "prompts": 1, "questions": 2}
-
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeaseWorld]:
-    made: list[fake_servers.FakeServers] = []
-    worked_servers.work(2, made=made)
-    workspace = make_workspace(tmp_path_factory.mktemp("asking"), inference__policy="pqc-only", inference__controls=["no-network", "filter"])
-    pause, service.ROUND_S = service.ROUND_S, 10_000.0  # type: ignore[misc]
-    corpora, clock = worker.CORPORA, worker.now_ms
-    built = LeaseWorld(Institutions(workspace), made)
-    worker.now_ms = lambda: built.now_ms
-    try:
-        for party in (BROKER, TELECOM):
-            built.start(party)
-        node = built.institutions.nodes[BROKER]
-        importing.import_synthetic(node, 5, actor="", progress=lambda done, total: None, sizes=SMALL)
-        indexing.index(node, actor="", embedder=None, synthetic_only=False, progress=lambda done, total: None, cancelled=lambda: False)
-        for scenario in ("advice", "research"):
-            for kind in ("fund", "news"):
-                built.call(BROKER, Role.COMPLIANCE, "inference.usage_grant", kind=kind, scenario=scenario, roles=["adviser", "compliance"], until="2030-01-01T00:00:00Z", reason="测试用途")
-        yield built
-    finally:
-        built.institutions.wire.mend()
-        for party in list(built.institutions.nodes):
-            built.institutions.stop(party)
-        service.ROUND_S = pause  # type: ignore[misc]
-        worker.CORPORA, worker.now_ms = corpora, clock
-        fake_servers.MAKERS.pop(fake_servers.ISOLATION, None)
+    with asking_world(tmp_path_factory.mktemp("asking")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

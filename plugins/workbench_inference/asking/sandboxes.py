@@ -34,11 +34,15 @@ class Sandboxes:
         self._opening = threading.Lock()
         self._clients: dict[str, list[SandboxClient]] = {}
         self._held: dict[int, int] = {}
+        self._manifests: dict[str, Manifest] = {}
 
     def manifest(self, row: LeaseRow) -> Manifest:
-        """What runs under a lease."""
-        with self._host.store.read() as reader:
-            return images.manifest_of(reader, row.order.image)[0]
+        """What runs under a lease; read once, since an image id is its digest."""
+        found = self._manifests.get(row.order.image)
+        if found is None:
+            with self._host.store.read() as reader:
+                found = self._manifests[row.order.image] = images.manifest_of(reader, row.order.image)[0]
+        return found
 
     def take(self, row: LeaseRow, corpus: CorpusFile | None) -> SandboxClient:
         """A client with a session and room for one more question; give it back with `give`.

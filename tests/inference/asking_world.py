@@ -1,0 +1,52 @@
+"""Two nodes that rent to each other, with documents, contracts of use, and sandboxes whose inside is the worker's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.flows.institutions import Institutions
+from tests.inference import fake_servers, worked_servers
+from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, make_workspace
+from workbench.domain.party import Role
+from workbench_inference.documents import importing, indexing
+from workbench_inference.leasing import service
+from workbench_sandbox.inside import worker
+
+SMALL = {"funds": 12, "notices": 4, "news": 3, "quotes": 2, "prompts": 1, "questions": 2}
+
+
+@contextmanager
+def asking_world(folder: Path, *, servers: int = 2) -> Iterator[LeaseWorld]:
+    """Nothing is done by itself but letters; no lease yet."""
+    made: list[fake_servers.FakeServers] = []
+    worked_servers.work(servers, made=made)
+    workspace = make_workspace(folder, inference__policy="pqc-only", inference__controls=["no-network", "filter"], inference__budget_fen=0)
+    pause, service.ROUND_S = service.ROUND_S, 10_000.0  # type: ignore[misc]  # the thread sleeps, the test turns
+    corpora, clock = worker.CORPORA, worker.now_ms
+    world = LeaseWorld(Institutions(workspace), made)
+    worker.now_ms = lambda: world.now_ms
+    try:
+        for party in (BROKER, TELECOM):
+            world.start(party)
+        node = world.institutions.nodes[BROKER]
+        importing.import_synthetic(node, 5, actor="", progress=lambda done, total: None, sizes=SMALL)
+        indexing.index(node, actor="", embedder=None, synthetic_only=False, progress=lambda done, total: None, cancelled=lambda: False)
+        for scenario in ("advice", "research"):
+            for kind in ("fund", "news"):
+                world.call(
+                    BROKER, Role.COMPLIANCE, "inference.usage_grant", kind=kind, scenario=scenario, roles=["adviser", "compliance"],
+                    until="2030-01-01T00:00:00Z", reason="测试用途",
+                )  # fmt: skip
+        yield world
+    finally:
+        world.institutions.wire.mend()
+        for party in list(world.institutions.nodes):
+            world.institutions.stop(party)
+        service.ROUND_S = pause  # type: ignore[misc]
+        worker.CORPORA, worker.now_ms = corpora, clock
+        fake_servers.MAKERS.pop(fake_servers.ISOLATION, None)
+
+
+__all__ = ["asking_world"]
