@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from workbench.contracts.inference import ReadLimits
 from workbench.domain.party import Role
 from workbench.errors import Cancelled, Denied, InvalidRequest, NotFound, Refused, VerificationError
 from workbench.workspace import Workspace
+from workbench_inference.asking.steps import HouseSteps
 from workbench_inference.documents import corpus_store, importing, indexing, usages
 from workbench_inference.documents.connectors import CONNECTORS
 from workbench_inference.policy.redaction import KnownNames
@@ -190,6 +192,9 @@ def test_a_class_that_no_sandbox_may_hold_goes_into_no_corpus(house: House, tmp_
     made = made_index(house)
     texts = [one.text for one in Corpus.read(corpus_store.open_own(house.node, made.row.digest)).documents(kinds=(), ids=(), until_ms=0)]
     assert made.left_out == 1 and not any("重要资料" in text for text in texts)
+    steps: Any = HouseSteps(SimpleNamespace(host=house.node), None, None)  # type: ignore[arg-type]  # classes need the node alone
+    with house.node.store.read() as reader:
+        assert steps._classes(reader, usages.Readable(("news",), (), ())) == ["internal", "public"]  # so nobody's question waits for hardware
 
 
 def test_a_removed_document_is_gone_from_vault_and_corpora_at_once(house: House, tmp_path: Path) -> None:

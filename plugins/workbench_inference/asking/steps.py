@@ -163,12 +163,18 @@ class HouseSteps:
         return Prepared(admitted, redacted, klass, self._host.now_ms())
 
     def _classes(self, reader: Reader, readable: Readable) -> list[str]:
-        """Data classes of every document that may be read."""
+        """Data classes of every document that may be read; what no sandbox may hold is in no corpus."""
         listed = reader.execute(
             f"SELECT DISTINCT class, document FROM inference_document WHERE removed_ms = 0 AND kind IN ({', '.join('?' * len(readable.kinds))})",
             readable.kinds,
         ).fetchall()
-        return sorted({str(klass) for klass, document in listed if not readable.ids or str(document) in readable.ids})
+        levels = self._host.setting("inference.class_levels")
+        return sorted(
+            {
+                str(klass) for klass, document in listed
+                if (not readable.ids or str(document) in readable.ids) and corpus_store.is_within_reach(levels, str(klass))
+            }
+        )  # fmt: skip
 
     def facts(self, prepared: Prepared) -> Mapping[str, str]:
         """For guards."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -27,7 +27,15 @@ KEPT: Final = 2
 _PIECE: Final = 1 << 20
 _HEX: Final = frozenset("0123456789abcdef")
 
+OUT_OF_REACH: Final = "tee"
+"""A class that asks for this level cannot be read in any sandbox of this version, so its documents go into no corpus."""
+
 Reader = sqlite3.Connection | Transaction
+
+
+def is_within_reach(levels: Mapping[str, Mapping[str, object]], klass: str) -> bool:
+    """Whether some sandbox may hold documents of a class, by setting inference.class_levels."""
+    return levels.get(klass, {}).get("level", OUT_OF_REACH) != OUT_OF_REACH
 
 
 class DocumentHost(Host, Protocol):

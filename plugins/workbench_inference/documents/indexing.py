@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from workbench_inference.documents.corpus_store import CorpusRow, DocumentHost, 
 from workbench_sandbox.corpus import build
 from workbench_sandbox.corpus.files import Contents, parse_corpus
 from workbench_sandbox.corpus.types import Embedder
-
-OUT_OF_REACH: Final = "tee"
-"""A class that asks for this level cannot be read in any sandbox of this version, so its documents go into no corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +82,8 @@ def outdated(host: DocumentHost) -> bool:
 
 def _within_reach(host: DocumentHost, rows: Sequence[DocumentRow]) -> list[DocumentRow]:
     """Documents of classes that some sandbox may hold."""
-    levels: Mapping[str, Mapping[str, object]] = host.setting("inference.class_levels")
-    return [one for one in rows if levels.get(one.klass, {}).get("level", OUT_OF_REACH) != OUT_OF_REACH]
+    levels = host.setting("inference.class_levels")
+    return [one for one in rows if corpus_store.is_within_reach(levels, one.klass)]
 
 
 def _checked(cancelled: Callable[[], bool], document: SourceDocument) -> SourceDocument:
