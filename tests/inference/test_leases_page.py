@@ -150,6 +150,14 @@ def test_five_minutes_without_a_receipt_is_red() -> None:
     assert states(NOW_MS) == ["sealed", "tampered", "tampered"]
 
 
+def test_a_lease_that_ended_has_no_time_left() -> None:
+    ended = told("leases")["leases"][1]
+    made = drawing.bar({**ended, "ended_ms": NOW_MS - 5, "until_ms": NOW_MS + 900_000}, t, now_ms=NOW_MS, releasable=True)
+    assert (made["until_ms"], made["now_ms"], made["releasable"]) == (NOW_MS - 5, NOW_MS - 5, False)
+    live = drawing.bar(told("leases")["leases"][0], t, now_ms=NOW_MS, releasable=True)
+    assert live["until_ms"] > live["now_ms"] == NOW_MS and live["releasable"]
+
+
 def test_only_what_fits_a_server_is_offered() -> None:
     may = {row["server"]: row["can"] for row in drawing.server_rows(told("servers"), t, str, lambda _operation: True)}
     clean, drain = "inference.server_clean", "inference.server_drain"

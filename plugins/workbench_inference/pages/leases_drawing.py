@@ -125,7 +125,7 @@ def bar(one: Reply, t: Say, *, now_ms: int, releasable: bool) -> dict[str, Any]:
     is_live = one["state"] == "RUNNING"
     return {
         "lease": one["lease"], "title": one["image_name"] or one["image"][:12], "chips": chips, "cards": one["cards"], "most_cards": one["most_cards"], "from_ms": one["from_ms"],
-        "until_ms": one["until_ms"], "now_ms": now_ms if is_live else one["ended_ms"] or now_ms, "card_seconds": one["agreed_card_seconds"], "amount_fen": one["amount_fen"],
+        "until_ms": one["ended_ms"] or one["until_ms"], "now_ms": one["ended_ms"] or now_ms, "card_seconds": one["agreed_card_seconds"], "amount_fen": one["amount_fen"],
         "price_fen": one["fen_per_card_minute"], "budget_fen": one["budget_fen"], "ends": t("leases.ends.keep" if one["keep"] else "leases.ends.erase") if is_live else _ended(one, t),
         "releasable": releasable and one["state"] in ("ORDERED", "RUNNING"),
     }  # fmt: skip

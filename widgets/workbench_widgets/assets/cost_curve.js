@@ -32,11 +32,12 @@ export default component({
     const ends = [{ y: Y(full), words: ctx.t("cost_curve.always_end", { money: money(full) }), tone: "var(--text2)" }, { y: Y(total), words: ctx.t("cost_curve.paid_end", { money: money(total) }), tone: "var(--primary)" },
       ...(budget > 0 ? [{ y: Y(budget), words: ctx.t("cost_curve.budget_end", { money: money(budget) }), tone: "var(--pending)" }] : [])].sort((a, b) => a.y - b.y);
     ends.forEach((end, i) => { if (i && end.y - ends[i - 1].y < 15) end.y = ends[i - 1].y + 15; });
+    // The names stay above the axis, where the periods stand.
+    for (let i = ends.length - 1, low = base - 6; i >= 0; i -= 1, low -= 15) ends[i].y = Math.min(ends[i].y, low);
     ends.forEach((end, i) => drawn.push(text(`e${i}`, COST.left + inner + 6, end.y + 4, end.words, null, "start", { fill: end.tone, "font-weight": "600" })));
     const step = Math.ceil(points.length / 7);
     points.forEach((point, i) => { if (i % step === 0 || i === points.length - 1) drawn.push(text(`x${i}`, X(i), base + 18, point.label, "d", "middle")); });
-    const saved = full > 0 ? (full - total) / full : 0;
-    const said = ctx.t("cost_curve.said", { paid: money(total), always: money(full), share: formats.share(Math.max(0, saved), 0, ctx.lang) });
+    const said = ctx.t("cost_curve.said", { paid: money(total), always: money(full), share: `${wholeShare(Math.max(0, full - total), full) ?? 0} %` });
     const isOpen = Boolean(ctx.local.open);
     const columns = ["step", "used", "paid", "always"];
     const row = (point, i) => h("tr", { key: `r${i}` }, h("td", null, say(ctx, point.label), point.note ? h("span", { class: "dim" }, " ", say(ctx, point.note)) : null), h("td", { class: "right" }, cell(ctx, "count", point.card_seconds ?? null)),
