@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
+from workbench.clock import local_day
 from workbench.contracts import Host, Transaction
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding, ReplayNeed, RestoredEntry
@@ -16,6 +17,7 @@ from workbench.domain.identifiers import normalise_id_no, normalise_phone
 from workbench.domain.subject import SubjectRecord, SubjectRequest
 from workbench_inference.asking import keeping
 from workbench_inference.leasing.keys import LeasingHost, Reader
+from workbench_inference.policy import restoring, tables
 from workbench_inference.policy.redaction import KINDS
 
 OWNER: Final = "inference"
@@ -28,30 +30,38 @@ def erase(host: Host, request: ErasureRequest) -> list[ErasureFinding]:
     if not names:
         return []
 
-    def change(tx: Transaction) -> int:
+    def change(tx: Transaction) -> tuple[int, int]:
         found = _asks_of(tx, names)
         for ask in found:
             keeping.shred(host, tx, ask)
             tx.execute("UPDATE inference_ask SET reason = '' WHERE ask = ?", (ask,))
             tx.execute("DELETE FROM inference_ask_customer WHERE ask = ?", (ask,))
-        return len(found)
+        return len(found), tables.forget_customer(tx, names)
 
-    count = host.store.write(change)
+    count, invited = host.store.write(change)
     _forget_names(host)
-    if not count:
-        return []
-    return [
-        ErasureFinding(
-            OWNER, "questions", count, count, 0, 0, f"{count} 次提问提到这位客户：问题、回答与脱敏对照已销毁",
-            f"{count} questions named this customer: question, answer and map are destroyed",
-        )
-    ]  # fmt: skip
+    made = []
+    if count:
+        made.append(
+            ErasureFinding(
+                OWNER, "questions", count, count, 0, 0, f"{count} 次提问提到这位客户：问题、回答与脱敏对照已销毁",
+                f"{count} questions named this customer: question, answer and map are destroyed",
+            )
+        )  # fmt: skip
+    if invited:
+        made.append(ErasureFinding(OWNER, "invitations", invited, invited, 0, 0, "这位客户已移出受邀名单", "this customer is no longer among those invited"))
+    return made
 
 
 def records(host: Host, request: SubjectRequest) -> list[SubjectRecord]:
     """What questions hold about one customer, in words of this node; what stood there is shown as who asked would see it."""
     with host.store.read() as reader:
-        made = []
+        made = [
+            SubjectRecord(
+                OWNER, "invitation", "inference_cohort", "受邀参加向模型提问的试点", "invited to ask a model in the trial", since_ms, {"until": local_day(until_ms - 1).isoformat()},
+            )
+            for since_ms, until_ms in tables.invitations(reader, request.customer.names)
+        ]  # fmt: skip
         for ask in _asks_of(reader, request.customer.names):
             row = reader.execute("SELECT asked_ms, scenario, state FROM inference_ask WHERE ask = ?", (ask,)).fetchone()
             kept = keeping.get(host, reader, ask)
@@ -77,9 +87,11 @@ def replay(host: Host, entries: Sequence[RestoredEntry]) -> list[ReplayNeed]:
         tx.execute("UPDATE inference_ask SET state = 'CUT', code = 'RESTORED' WHERE state IN ('QUEUED', 'STREAMING')")
 
     host.store.write(change)
+    needs = restoring.replay(host, entries)
     if not lost:
-        return []
+        return needs
     return [
+        *needs,
         ReplayNeed(
             "inference.asked", lost, f"备份之后的 {lost} 次提问只剩证据，问题与回答的文字没有离开过本机构，已无法恢复；需要时请提问人重新提问",
             f"of {lost} questions since the copy only the evidence is left: their texts never left this institution; whoever needs one asks again",

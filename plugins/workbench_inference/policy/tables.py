@@ -235,6 +235,12 @@ def forget_customer(tx: Transaction, tokens: Sequence[str]) -> int:
     return sum(tx.execute("DELETE FROM inference_cohort WHERE person = ?", (one,)).rowcount for one in tokens)
 
 
+def invitations(reader: Reader, tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """(since, until) of a customer's invitations."""
+    rows = (reader.execute("SELECT since_ms, until_ms FROM inference_cohort WHERE person = ?", (one,)).fetchone() for one in tokens)
+    return [(int(row[0]), int(row[1])) for row in rows if row is not None]
+
+
 def _cohort_changed(host: Host, tx: Transaction, action: str, cap: int, *, actor: str, reason: str) -> int:
     people = cohort_size(tx, host.now_ms())
     host.evidence.append(tx, "inference.cohort_changed", {"action": action, "people": str(people), "cap": str(cap), "reason": reason}, actor=actor)
@@ -304,7 +310,7 @@ def require_model(name: str) -> str:
 
 
 __all__ = [
-    "NEVER_ASK", "RULES", "RULES_NAME", "TEMPLATE", "Version", "access_rules", "change_access", "change_quota", "cohort_size", "forget_customer", "invite", "is_invited",
+    "NEVER_ASK", "RULES", "RULES_NAME", "TEMPLATE", "Version", "access_rules", "change_access", "change_quota", "cohort_size", "forget_customer", "invitations", "invite", "is_invited",
     "models", "month_of", "next_version", "promote", "propose", "publish", "quota_of", "quotas", "require_model", "require_scenario", "rules_in_force", "spend", "template_in_force",
     "template_of", "text_of", "uninvite", "version", "versions",
 ]  # fmt: skip

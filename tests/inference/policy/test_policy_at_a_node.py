@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from tests.host.house import House, copied, opened, template
+from workbench.domain.erasure import Customer, ErasureRequest, Stage
+from workbench.domain.evidence import RestoredEntry
 from workbench.domain.party import Caller, Person, PersonId, Role
+from workbench.domain.subject import SubjectRequest
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, VerificationError
+from workbench_inference.asking import rights
 from workbench_inference.operations_policy import POLICY_OPERATIONS
-from workbench_inference.policy import content, scenarios, tables
+from workbench_inference.policy import content, restoring, scenarios, tables
 from workbench_inference.policy.admission import Admission, admit
 from workbench_inference.policy.customers import CustomerNames
 from workbench_inference.policy.redaction import redact
@@ -335,6 +339,41 @@ def test_feedback_is_counted_by_scenario_and_shows_reasons_without_identifiers(h
     (line,) = reply.lines
     assert (line.asked, line.answered, line.abstained, line.up, line.down) == (3, 2, 1, 1, 1)
     assert [one.text for one in line.reasons] == ["没有说清楚，客户 〔手机1〕 追问"]
+
+
+def test_after_a_restore_nothing_is_open_that_may_have_been_closed(house: House) -> None:
+    node = house.node
+    until = node.now_ms() + 400 * DAY_MS
+
+    def change(tx: Any) -> None:
+        tables.invite(node, tx, ["cc" * 16], until_ms=until, actor="t-co", reason="试点客户邀请")
+        tx.execute("INSERT INTO inference_usage (usage, kind, scenario, roles, until_ms, by) VALUES ('U-1', 'fund', 'advice', 'adviser', ?, 't')", (until,))
+
+    node.store.write(change)
+    kinds = ("inference.access_changed", "inference.cohort_changed", "inference.usage_changed", "inference.rules_published", "intersection.proposed")
+    assert restoring.replay(node, [RestoredEntry(0, "intersection.proposed", 0, "", "", {}, ())]) == []
+    assert admitted(house, person(house, Role.ADVISER)).role is Role.ADVISER
+    for _ in range(2):
+        needs = restoring.replay(node, [RestoredEntry(number, kind, 0, "", "", {}, ()) for number, kind in enumerate(kinds)])
+        assert [one.name for one in needs] == list(kinds[:4]) and all("1" in one.zh for one in needs)
+    for role, scenario in itertools.product(Role, SCENARIOS):
+        with pytest.raises(Denied):
+            admitted(house, person(house, role), scenario, client_class="C1")
+    with node.store.read() as reader:
+        assert tables.cohort_size(reader, node.now_ms()) == 0
+        assert reader.execute("SELECT count(*) FROM inference_usage WHERE revoked_ms = 0").fetchone()[0] == 0
+    call(house, "access_change", role="adviser", scenario="advice", model="*", allowed=True, reason="恢复后重新设定")
+    assert admitted(house, person(house, Role.ADVISER)).role is Role.ADVISER
+
+
+def test_an_erasure_takes_a_customer_out_and_a_request_is_told_of_the_invitation(house: House) -> None:
+    node, names = house.node, ("dd" * 16,)
+    node.store.write(lambda tx: tables.invite(node, tx, names, until_ms=node.now_ms() + DAY_MS, actor="t-co", reason="试点客户邀请"))
+    (told,) = rights.records(node, SubjectRequest(Customer(names)))
+    assert told.kind == "invitation" and told.values["until"]
+    (found,) = rights.erase(node, ErasureRequest("E-1", Stage.RESTRICT, Customer(names)))
+    assert (found.what, found.erased) == ("invitations", 1)
+    assert rights.records(node, SubjectRequest(Customer(names))) == []
 
 
 def test_every_operation_of_policy_exists_at_a_tenant_only_and_each_change_leaves_an_entry() -> None:
