@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workbench_qkd import channel
 from workbench_qkd.service import ChannelService, service_of
 
 from tests.flows.institutions import Institutions, running
+from tests.qkd.asking import end
 from tests.qkd.entity import Entity
 from tests.qkd.linked import Linked, linked
 from workbench.domain.party import Role
@@ -61,6 +63,23 @@ def channel_nodes() -> Iterator[Linked]:
     """Broker and bank over the channel, their entities in this process: made once for the modules that share them."""
     with linked() as made:
         yield made
+
+
+@pytest.fixture
+def linked_two(channel_nodes: Linked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Linked]:
+    monkeypatch.setattr(channel, "PAUSE_S", 0.0)
+    channel_nodes.stock.left, channel_nodes.stock.away = 200, False
+    for entity in channel_nodes.entities.values():
+        entity.away = entity.keeps_quiet = False
+        entity.usual_state = "CONSUMED"
+        entity.change(policy="hybrid-required", state="full")
+    for node in channel_nodes.nodes.values():
+        node.store.write(lambda tx: tx.execute("DELETE FROM qkd_held"))
+    channel_nodes.seen.clear()
+    channel_nodes.wire.clear()
+    end(channel_nodes)
+    yield channel_nodes
+    channel_nodes.change = channel_nodes.change_wire = lambda party, path, body: body
 
 
 @pytest.fixture
