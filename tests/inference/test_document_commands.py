@@ -79,7 +79,6 @@ def test_documents_from_import_to_removal(say: Say, tmp_path: Path) -> None:
 def test_the_synthetic_corpus_is_one_command(say: Say) -> None:
     made = {one["kind"]: one for one in say("synthetic", "--seed", "4")["imported"]}
     assert made["fund"]["taken"] >= 300 and made["news"]["taken"] >= 700
-    assert all(one["taken"] == 0 for one in say("synthetic", "--seed", "4")["imported"])
     assert "合成" in say("list", "--limit", "3", as_json=False)
 
 

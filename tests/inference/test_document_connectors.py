@@ -16,7 +16,8 @@ from pypdf import PdfWriter
 from workbench.contracts.inference import ReadDocuments, ReadLimits
 from workbench.domain.documents import DOCUMENT_KINDS
 from workbench.errors import InvalidRequest
-from workbench_inference.documents.connectors import CONNECTORS
+from workbench_inference.documents.connectors import CONNECTORS, pdf_text
+from workbench_inference.documents.connectors import pdf as pdf_module
 from workbench_sandbox.corpus import format_documents, parse_documents
 
 BY_NAME = {one.name: one for one in CONNECTORS}
@@ -129,7 +130,7 @@ def test_a_cell_of_a_hundred_megabytes_is_refused_before_it_is_decoded() -> None
 
 def _packed(parts: dict[str, bytes]) -> bytes:
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as package:
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
         for name, data in parts.items():
             package.writestr(name, data)
     return made.getvalue()
@@ -147,28 +148,45 @@ def test_packages_that_unpack_to_more_than_they_say_or_may_are_refused() -> None
     assert code("xlsx", b"no package", "news") == "FILE_DAMAGED"
 
 
-def test_a_pdf_gives_its_text_and_an_encrypted_damaged_or_endless_one_is_refused() -> None:
+PDF_LIMITS = {"memory": 1 << 30, "pages": 9, "characters": 10_000, "seconds": 9}
+
+
+def test_a_pdf_gives_its_text_and_one_that_cannot_be_read_is_refused() -> None:
     plain = pdf("Fund code 790001\nManagement fee 1.20%")
     found = read("pdf", plain)
     assert len(found.documents) == 1 and "790001" in found.documents[0].text
+    assert code("pdf", b"%PDF-1.7\n" + b"x" * 1_000) == "PDF_DAMAGED"
+    assert code("pdf", plain, limits=ReadLimits(milliseconds=1)) == "READ_TOO_SLOW" == code("csv", FUNDS, limits=ReadLimits(milliseconds=-1))
+
+
+def test_what_the_reading_process_says_of_encrypted_empty_and_long_files() -> None:
+    """In this process, because each start of another one costs a third of a second."""
+    plain = pdf("Fund code 790001")
     locked = PdfWriter(clone_from=io.BytesIO(plain))
     locked.encrypt("secret")
     sealed = io.BytesIO()
     locked.write(sealed)
-    assert code("pdf", sealed.getvalue()) == "PDF_ENCRYPTED"
-    assert code("pdf", b"%PDF-1.7\n" + b"x" * 1_000) == "PDF_DAMAGED"
+    assert pdf_text._read(sealed.getvalue(), PDF_LIMITS) == {"code": "PDF_ENCRYPTED"}
     blank = PdfWriter()
     for _ in range(3):
         blank.add_blank_page(100, 100)
     empty = io.BytesIO()
     blank.write(empty)
-    assert [one.code for one in read("pdf", empty.getvalue()).rejects] == ["PAGE_EMPTY"] * 3 + ["TEXT_MISSING"]
-    assert code("pdf", empty.getvalue(), limits=ReadLimits(pages=2)) == "PDF_TOO_LARGE"
-    assert code("pdf", plain, limits=ReadLimits(milliseconds=1)) == "READ_TOO_SLOW" == code("csv", FUNDS, limits=ReadLimits(milliseconds=-1))
+    assert pdf_text._read(empty.getvalue(), PDF_LIMITS) == {"title": "", "pages": ["", "", ""]}
+    assert pdf_text._read(empty.getvalue(), PDF_LIMITS | {"pages": 2}) == {"code": "PDF_TOO_LARGE"}
+    assert pdf_text._read(plain, PDF_LIMITS | {"characters": 5}) == {"code": "PDF_TOO_LARGE"}
+
+
+def test_pages_without_text_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_module, "_pages", lambda content, name, limits: {"title": "", "pages": ["", "净值 1.2", " "]})
+    found = read("pdf", b"%PDF-")
+    assert [(one.place, one.code) for one in found.rejects] == [(1, "PAGE_EMPTY"), (3, "PAGE_EMPTY")] and found.documents[0].text == "净值 1.2\n"
+    monkeypatch.setattr(pdf_module, "_pages", lambda content, name, limits: {"title": "", "pages": [""]})
+    assert [one.code for one in read("pdf", b"%PDF-").rejects] == ["PAGE_EMPTY", "TEXT_MISSING"]
 
 
 def test_a_pdf_whose_stream_unpacks_without_end_costs_no_memory_of_the_node() -> None:
-    content = zlib.compress(b"q " * (60 << 20), 9)
+    content = zlib.compress(b"q " * (60 << 20), 1)
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>", b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
         b"<</Filter/FlateDecode/Length %d>>stream\n" % len(content) + content + b"\nendstream",

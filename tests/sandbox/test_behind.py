@@ -24,7 +24,8 @@ from workbench_sandbox.server import volumes
 from workbench_sandbox.server.processes import ServerProcesses
 from workbench_sandbox.server.runtime import EngineCode
 
-pytestmark = STARTS
+# An image of its own, measured and compiled, is three seconds of a processor; test_upstream.py carries the same bytes without a sandbox.
+pytestmark = [STARTS, pytest.mark.soak]
 TEXT = "澄澜一号混合型证券投资基金的管理费率为1.20%。基金经理为陆砚舟。"
 CODE = EngineCode("workbench_sandbox.engines.upstream:OpenAIHttp", ("workbench_sandbox.corpus.search",))
 
