@@ -72,8 +72,23 @@ def test_an_image_for_another_runtime_or_of_its_own_does_not_run(world: World) -
         world.image = before
 
 
-def test_only_what_is_named_is_bound_and_each_file_of_it_is_listed() -> None:
-    found = runtime.survey(EngineCode("json:JSONDecoder"))
+def test_what_is_known_of_files_is_found_again_and_measured_anew_where_they_differ(world: World, tmp_path: Path) -> None:
+    (tmp_path / "engine_of_a_test.py").write_text("class Engine:\n    version = '1'\n")
+    engine, shared = EngineCode("engine_of_a_test:Engine", (), (str(tmp_path),)), tmp_path / "shared"
+    shared.mkdir()
+    (shared / "known.json").write_bytes((world.folder / "servers" / "shared" / "known.json").read_bytes())
+    first = runtime.survey(engine, shared=shared)
+    assert (shared / "known.json").stat().st_mode & 0o777 == 0o600
+    assert runtime.survey(engine, shared=shared) == first
+    (tmp_path / "engine_of_a_test.py").write_text("import wave\n\n\nclass Engine:\n    version = '2'\n")
+    second = runtime.survey(engine, shared=shared)
+    assert second.digest != first.digest
+    assert {one for _, one in second.sources} - {one for _, one in first.sources} >= {f"{runtime.STANDARD}/wave.py"}
+
+
+def test_only_what_is_named_is_bound_and_each_file_of_it_is_listed(world: World) -> None:
+    shared = world.folder / "servers" / "shared"
+    found = runtime.survey(EngineCode("json:JSONDecoder"), shared=shared)
     inside = {one.inside for one in found.binds}
     assert all(one.startswith(("/runtime/", "/lib64/", "/lib/ld-")) for one in inside)
     assert not {"/usr", "/etc", "/home", "/root", "/tmp", "/bin"} & {one.source for one in found.binds}
@@ -90,10 +105,11 @@ def test_only_what_is_named_is_bound_and_each_file_of_it_is_listed() -> None:
 
 def test_a_changed_file_changes_the_listing(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("a = 1\n")
-    before = runtime._listing([Bind(str(tmp_path), "/runtime/code/x")])
+    known = runtime.Known({}, {})
+    before = runtime.listing([Bind(str(tmp_path), "/runtime/code/x")], known)
     assert b"/runtime/code/x/one.py 6 " in before
     (tmp_path / "one.py").write_text("a = 2\n")
-    assert runtime._listing([Bind(str(tmp_path), "/runtime/code/x")]) != before
+    assert runtime.listing([Bind(str(tmp_path), "/runtime/code/x")], known) != before
 
 
 @pytest.mark.skipif(NO_GROUPS, reason="this kernel or account has no control groups to write")

@@ -53,12 +53,13 @@ class World:
 
     folder: Path
     without: frozenset[str] = frozenset()
+    shared: Path | None = None
     contract: sm2.PrivateKey = field(default_factory=sm2.generate)
     message: sm2.PrivateKey = field(default_factory=sm2.generate)
 
     def __post_init__(self) -> None:
         self.volumes = self.folder / "volumes"
-        self.servers = ServerProcesses(self.folder / "servers", self.volumes, engines=ENGINES, without=self.without, look_s=0.5)
+        self.servers = ServerProcesses(self.folder / "servers", self.volumes, engines=ENGINES, without=self.without, look_s=0.5, shared=self.shared)
         self.image = ""
 
     def make_image(self, *, listing: bytes | None = None, limits: manifests.Limits = LIMITS) -> str:

@@ -144,6 +144,7 @@ class ServerProcesses:
     def __init__(
         self, folder: Path, volumes: Path, *, first_uid: int = 64_000, engines: Mapping[str, runtime.EngineCode] | None = None,
         without: frozenset[str] = frozenset(), look_s: float = reaping.LOOK_S, upstream: Mapping[str, Any] | None = None,
+        shared: Path | None = None,
     ) -> None:  # fmt: skip
         """folder: of all servers, the node's own; volumes: where images and corpora of tenants lie; first_uid: server n runs its
         sandboxes as first_uid + n where this account may change users; engines, without, look_s: for tests;
@@ -151,6 +152,7 @@ class ServerProcesses:
         self._folder, self._volumes = folder, volumes
         self._first_uid, self._engines, self._without = first_uid, dict(engines or {}), without
         self._look_s, self._upstream = look_s, dict(upstream or {})
+        self._shared = shared or folder / "shared"
         self._lock = threading.RLock()
         self._servers: dict[str, ServerProcess] = {}
         self._sandboxes: dict[str, str] = {}
@@ -180,7 +182,7 @@ class ServerProcesses:
 
     def listing(self, engine: str) -> bytes:
         """The runtime listing for an engine on this machine: what a tenant looks at and names by its SM3 in a manifest."""
-        return runtime.survey(engine_code(engine, self._settings("v-00000000"))).listing
+        return runtime.survey(engine_code(engine, self._settings("v-00000000")), shared=self._shared).listing
 
     # ------------------------------------------------------------------------------------------------------------ Servers
 
@@ -255,7 +257,7 @@ class ServerProcesses:
         found: list[Looked] = []
         with self._lock:
             running = {one.folder for one in self._servers.values() if one.alive()}
-        for folder in sorted(one for one in self._folder.iterdir() if one.is_dir() and one not in running):
+        for folder in sorted(one for one in self._folder.iterdir() if one.is_dir() and one not in running and one != self._shared):
             found += reaping.reap(folder, clock=now_ms)
         return found
 
@@ -272,7 +274,7 @@ class ServerProcesses:
         number = len(self._servers)
         taken = {one.settings.uid for one in self._servers.values()}
         uid = next(one for one in range(self._first_uid, self._first_uid + number + 1) if one not in taken) if os.geteuid() == 0 else -1
-        return Settings(server, uid, str(self._volumes), str(self._folder / "shared"), self._engines, self._without, self._look_s, self._upstream)
+        return Settings(server, uid, str(self._volumes), str(self._shared), self._engines, self._without, self._look_s, self._upstream)
 
     def _server(self, name: str) -> ServerProcess:
         with self._lock:

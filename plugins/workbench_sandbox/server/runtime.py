@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +35,7 @@ _LEFT_OUT = ("__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", 
 _OURS = {"workbench": ("crypto", "channel", "domain"), "workbench_sandbox": ("formats", "corpus", "engines", "inside")}
 _OUR_FILES = {"workbench": ("__init__.py", "errors.py"), "workbench_sandbox": ("__init__.py", "py.typed")}
 _PIECE = 1 << 20
+_KNOWN = "known.json"
 
 _SURVEY = """
 import importlib, json, sys
@@ -92,12 +94,15 @@ class Runtime:
             )
 
 
-def survey(engine: EngineCode) -> Runtime:
-    """Find what an engine needs, once for this process, and measure it in full. Cost: 0.3 s the first time, and 3 ns a byte.
+def survey(engine: EngineCode, *, shared: Path | None = None) -> Runtime:
+    """Find what an engine needs, and measure every file of it.
 
+    shared: folder of the provider where what was found is kept; a file is read again once its inode, size or times differ, and the
+    import is made again once one of the files that it loaded does. Cost: 0.3 s and 3 ns a byte, then 0.03 s.
     Raises StartRefused (SANDBOX_RUNTIME) if the engine cannot be imported here.
     """
-    files, maps = _imported(engine)
+    known = Known.read(shared)
+    files, maps = known.imported(engine)
     binds = {one.inside: one for one in _interpreter()}
     for file in sorted({*files, *maps}):
         for one in _bind_of(file, engine.paths):
@@ -105,12 +110,74 @@ def survey(engine: EngineCode) -> Runtime:
     ordered = tuple(binds[one] for one in sorted(binds))
     masks = tuple(f"{STANDARD}/{name}" for name in sorted(one.name for one in _standard().iterdir()) if _is_left_out(_standard() / name))
     sources = tuple((file, inside) for file in sorted(set(files)) if file.endswith(".py") and (inside := _inside(file, ordered)))
-    return Runtime(ordered, masks, _listing(ordered), sources)
+    found = Runtime(ordered, masks, listing(ordered, known), sources)
+    known.write(shared)
+    return found
 
 
-@cache
-def _imported(engine: EngineCode) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Files of the modules, and what was mapped, in a process that imported worker and engine."""
+Facts = list[int]
+"""Device, inode, size, time of change and of its inode: what differs when a file does."""
+
+
+class Known:
+    """What was found about files, as long as their facts are what they were."""
+
+    def __init__(self, measured: dict[str, tuple[Facts, str]], imports: dict[str, tuple[dict[str, Facts], list[str]]]) -> None:
+        self._measured, self._imports = measured, imports
+        self._is_new = False
+
+    @classmethod
+    def read(cls, shared: Path | None) -> Known:
+        """What lies there; nothing where it cannot be read."""
+        try:
+            body = json.loads((shared / _KNOWN).read_bytes()) if shared is not None else {}
+            measured = {path: (list(facts), str(sm3)) for path, (facts, sm3) in body.get("measured", {}).items()}
+            imports = {name: (dict(files), list(maps)) for name, (files, maps) in body.get("imports", {}).items()}
+            return cls(measured, imports)
+        except (OSError, ValueError, TypeError):
+            return cls({}, {})
+
+    def write(self, shared: Path | None) -> None:
+        """Keep it, for the provider's account alone."""
+        if shared is None or not self._is_new:
+            return
+        shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = shared / f".{_KNOWN}-{os.getpid()}-{threading.get_native_id()}"
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps({"measured": self._measured, "imports": self._imports}), "utf-8")
+        draft.replace(shared / _KNOWN)
+
+    def imported(self, engine: EngineCode) -> tuple[list[str], list[str]]:
+        """Files of the modules, and what was mapped, in a process that imported worker and engine."""
+        name = json.dumps([sys.executable, sys.version, engine.place, engine.modules, engine.paths])
+        if name in self._imports:
+            facts, maps = self._imports[name]
+            if all(_facts(Path(one)) == before for one, before in facts.items()):
+                return [one for one in facts if one not in maps], maps
+        files, maps = _import(engine)
+        self._imports[name] = {one: _facts(Path(one)) for one in (*files, *maps)}, maps
+        self._is_new = True
+        return files, maps
+
+    def measured(self, path: Path) -> tuple[int, str]:
+        """(size, SM3) of a file. Raises OSError."""
+        facts = _facts(path)
+        before = self._measured.get(str(path))
+        if before is None or before[0] != facts:
+            before = self._measured[str(path)] = facts, _digest(path)
+            self._is_new = True
+        return facts[2], before[1]
+
+
+def _facts(path: Path) -> Facts:
+    try:
+        one = path.stat()
+    except OSError:
+        return []
+    return [one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns]
+
+
+def _import(engine: EngineCode) -> tuple[list[str], list[str]]:
     names = [engine.place.partition(":")[0], *engine.modules]
     done = subprocess.run(
         [sys.executable, "-I", "-c", _SURVEY, json.dumps(names), json.dumps(list(engine.paths))],
@@ -124,7 +191,8 @@ def _imported(engine: EngineCode) -> tuple[tuple[str, ...], tuple[str, ...]]:
             code="SANDBOX_RUNTIME",
         )
     seen = json.loads(done.stdout)
-    return tuple(seen["files"].values()), tuple(seen["maps"])
+    maps = list(seen["maps"])
+    return sorted(set(seen["files"].values()) - set(maps)), maps
 
 
 def _interpreter() -> Iterator[Bind]:
@@ -137,6 +205,7 @@ def _interpreter() -> Iterator[Bind]:
         yield Bind(str(Path(loader).resolve()), loader)
 
 
+@cache
 def _standard() -> Path:
     return Path(sysconfig.get_path("stdlib")).resolve()
 
@@ -170,6 +239,7 @@ def _bind_of(file: str, paths: Sequence[str]) -> Iterator[Bind]:
         yield Bind(str(path.resolve()), f"{LIBRARIES}/{soname(path) or path.name}")
 
 
+@cache
 def _package_root(package: str) -> Path:
     import workbench
     import workbench_sandbox
@@ -177,6 +247,7 @@ def _package_root(package: str) -> Path:
     return Path(str({"workbench": workbench, "workbench_sandbox": workbench_sandbox}[package].__file__)).resolve().parent
 
 
+@cache
 def _sites() -> list[Path]:
     return [Path(one).resolve() for one in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *sys.path))
             if one.endswith(("site-packages", "dist-packages"))]  # fmt: skip
@@ -195,8 +266,9 @@ def _is_left_out(path: Path) -> bool:
     return path.is_dir() and (path.name in _LEFT_OUT or path.name.startswith("config-"))
 
 
-def _listing(binds: Sequence[Bind]) -> bytes:
-    return runtime_listing((inside, size, digest) for source, inside in _files(binds) for size, digest in [_measured(source)])
+def listing(binds: Sequence[Bind], known: Known) -> bytes:
+    """The runtime listing of everything that is bound."""
+    return runtime_listing((inside, *known.measured(source)) for source, inside in _files(binds))
 
 
 def _files(binds: Sequence[Bind]) -> Iterator[tuple[Path, str]]:
@@ -210,36 +282,24 @@ def _files(binds: Sequence[Bind]) -> Iterator[tuple[Path, str]]:
                 yield source, one.inside
             continue
         for folder, folders, names in os.walk(source):
-            is_standard = one.inside == STANDARD and Path(folder) == source
+            is_standard = one.inside == STANDARD and folder == one.source
             folders[:] = sorted(
-                name for name in folders if name != "__pycache__" and not (is_standard and _is_left_out(Path(folder, name)))
+                name for name in folders if name != "__pycache__" and not (is_standard and _is_left_out(source / name))
             )
             for name in sorted(names):
-                inside = one.inside + str(Path(folder, name))[len(one.source) :]
-                if Path(folder, name).is_file() and inside.isascii() and " " not in inside and inside not in seen:
+                path = f"{folder}/{name}"
+                inside = one.inside + path[len(one.source) :]
+                if inside.isascii() and " " not in inside and inside not in seen and os.path.isfile(path):  # noqa: PTH113 - thousands
                     seen.add(inside)
-                    yield Path(folder, name), inside
+                    yield Path(path), inside
 
 
-_known: dict[tuple[str, int, int, int, int, int], tuple[int, str]] = {}
-
-
-def _measured(path: Path) -> tuple[int, str]:
-    """(size, SM3) of a file, read once in the life of this process as long as inode, size and times stay what they were."""
-    facts = path.stat()
-    place = (str(path), facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-    if place not in _known:
-        _known[place] = _read(path)
-    return _known[place]
-
-
-def _read(path: Path) -> tuple[int, str]:
-    hasher, size = sm3.new(), 0
+def _digest(path: Path) -> str:
+    hasher = sm3.new()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             hasher.update(piece)
-            size += len(piece)
-    return size, hasher.digest().hex()
+    return hasher.digest().hex()
 
 
 # ---------------------------------------------------------------------------------------------------- ELF, 64 bits

@@ -114,7 +114,7 @@ def prepare(settings: Settings, tenant: str, image: str) -> Prepared:
     if manifest.runtime == RUNTIME_IMAGE:
         raise image_refused("it brings its own interpreter, which this version does not start")
     engine = engine_code(manifest.engine.name, settings)
-    found = runtime.survey(engine)
+    found = runtime.survey(engine, shared=Path(settings.shared))
     if found.digest != manifest.runtime:
         raise volumes.image_altered("runtime")
     volumes.open_for_reading(Path(settings.volumes), tenant, image)
