@@ -60,15 +60,13 @@ class OutsideSessions:
 
     def start(self) -> None:
         """Sessions of an earlier run of the node are over: their keys were in memory only."""
-
-        def change(tx: Transaction) -> None:
-            marks = ", ".join("?" for _ in KINDS)
-            rows = tx.execute(f"SELECT session FROM qkd_session WHERE what IN ({marks}) AND state IN ('OPEN', 'OPENING')", KINDS).fetchall()
-            for row in rows:
-                self._end(tx, row[0], "restart")
-
+        marks = ", ".join("?" for _ in KINDS)
+        with self._host.store.read() as reader:
+            rows = reader.execute(f"SELECT session FROM qkd_session WHERE what IN ({marks}) AND state IN ('OPEN', 'OPENING')", KINDS).fetchall()
+        if not rows:
+            return
         try:
-            self._host.store.write(change)
+            self._host.store.write(lambda tx: [self._end(tx, row[0], "restart") for row in rows])
         except WorkbenchError as error:
             self._service.host.log_fault(error)
 
