@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,19 @@ Row = Mapping[str, Any]
 
 
 def measure(rows: Iterable[Row] | None = None) -> dict[str, Any]:
-    """Shares by set, of citations and of groundedness; `wrong`: the questions that failed, with what was said."""
+    """Shares by set, of citations and of groundedness; `wrong`: the questions that failed, with what was said.
+
+    plain_texts: the same without the fields that a connector knew, as documents from PDF or Markdown come.
+    """
     head, every = read_set()
     documents = synthetic.make(int(head["corpus_seed"])).documents
     engine = Extractive()
     engine.load(weights(), threads=1)
-    return judge(engine, Corpus.of(documents), documents, every if rows is None else rows)
+    rows = list(every if rows is None else rows)
+    found = judge(engine, Corpus.of(documents), documents, rows)
+    plain = [replace(each, fields={}) for each in documents]
+    found["plain_texts"] = judge(engine, Corpus.of(plain), plain, rows)["shares"]
+    return found
 
 
 def weights() -> dict[str, Path]:

@@ -45,6 +45,8 @@ def render(result: Value) -> str:
         parts.append(_redaction(result["redaction"]))
     if result.get("sandbox"):
         parts.append(_sandbox(result["sandbox"]))
+    if result.get("ask"):
+        parts.append(_ask(result["ask"]))
     if result.get("retrieval"):
         parts.append(_retrieval(result["retrieval"]))
     if result.get("answers"):
@@ -282,6 +284,14 @@ def _redaction(value: Value) -> str:
     )
 
 
+def _ask(value: Value) -> str:
+    rows = [
+        ["wall p50", f"{value['clear_ms']:.2f}", f"{value['sealed_ms']:.2f}", f"{value['added_ms']:.2f}", "2"],
+        ["processor p50, both nodes", f"{value['clear_cpu_ms']:.2f}", f"{value['sealed_cpu_ms']:.2f}", f"{value['added_cpu_ms']:.2f}", ""],
+    ]
+    return f"{value['questions']} questions in the clear and sealed ({value['isolation']}), ms\n" + table(["", "clear", "sealed", "added", "aim"], rows)
+
+
 def _sandbox(value: Value) -> str:
     rows = [
         ["lease to countersigned evidence, with a spare", *value["evidence_ms"], 150],
@@ -304,12 +314,14 @@ def _retrieval(value: Value) -> str:
 
 
 def _answers(value: Value) -> str:
+    plain = value["plain_texts"]
     rows = [
-        [name, one["right"], one["of"], f"{one['share']:.4f}", value["aims"].get(name, "")] for name, one in value["shares"].items()
+        [name, one["right"], one["of"], f"{one['share']:.4f}", value["aims"].get(name, ""), f"{plain[name]['share']:.4f}"]
+        for name, one in value["shares"].items()
     ]
     wrong = "\n".join(f"  {one['set']}: {one['question']} -> {one['said']} (expected: {one['expected']})" for one in value["wrong"])
     head = f"{value['questions']} questions, {value['by']}, {value['processor_ms']} ms CPU and {value['wall_ms']} ms each\n"
-    return head + table(["set", "right", "of", "share", "aim"], rows) + (f"\nwrong:\n{wrong}" if wrong else "")
+    return head + table(["set", "right", "of", "share", "aim", "from plain texts"], rows) + (f"\nwrong:\n{wrong}" if wrong else "")
 
 
 def _pages(value: Sequence[Value]) -> str:

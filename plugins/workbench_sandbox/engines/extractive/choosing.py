@@ -17,7 +17,8 @@ def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, abou
     """
     facts = [fact for fact in entity.facts if fact.field == field]
     if about:
-        facts = [fact for fact in facts if f"old_{about}" in fact.document.fields] or facts
+        changed = {id(fact.document) for fact in entity.facts if fact.field == f"old_{about}"}
+        facts = [fact for fact in facts if id(fact.document) in changed] or facts
     daily = field in FIELDS and FIELDS[field].daily
     if daily and days:
         facts = [fact for fact in facts if fact.day and any(_fits(day, fact.day) for day in days)]

@@ -179,7 +179,7 @@ def _value(read: Understood, entity: Entity, field: str, ask: Ask) -> tuple[Fact
     """The fact that answers for a field, and the field it is of."""
     about = ""
     if field == "effective_date":
-        changed = [name for name in FIELDS if any(f"old_{name}" in each.fields for each in entity.documents)]
+        changed = [name for name in FIELDS if any(fact.field == f"old_{name}" for fact in entity.facts)]
         asked = [name for name in changed if names_field(read.masked, name)]
         about = asked[0] if asked else ""
         if not asked and len(changed) > 1:

@@ -6,12 +6,13 @@ Every fact stands in the text at its place: `document.text[fact.start:fact.end] 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from workbench.domain.documents import SourceDocument
 from workbench_sandbox.corpus.text import fold, fold_with_places
+from workbench_sandbox.engines.extractive import reading
 from workbench_sandbox.engines.extractive.vocabulary import FIELDS, OLD
 from workbench_sandbox.engines.quantities import DATE, scan
 
@@ -33,7 +34,8 @@ class Fact:
 
 
 def facts_of(document: SourceDocument) -> list[Fact]:
-    """All facts of one document: fields first, then what tables and labels add for fields that it does not name."""
+    """All facts of one document: fields first, then what tables add; of a document without fields, what its
+    wording states."""
     text = document.text
     since = _since(document)
     found: list[Fact] = []
@@ -50,9 +52,29 @@ def facts_of(document: SourceDocument) -> list[Fact]:
     for fact in _rows(document, since):
         if (fact.field, fact.day) not in seen:
             found.append(fact)
-    if is_stated(document):
-        found.extend(fact for fact in _labels(document, since) if fact.field not in named)
+    if is_stated(document) and not named & _NAMING:  # a connector that knew what it is about knew the rest
+        found.extend(_dated(_read(document, named), found))
     return found
+
+
+def _dated(read: Sequence[Fact], known: Sequence[Fact]) -> Iterator[Fact]:
+    """What was read of the text, with the day of daily fields and, for a change, the day from which it holds."""
+    days = {fact.field: _day(fact.value) for fact in (*read, *known) if fact.field in ("nav_date", "scale_date", "effective_date", "date")}
+    effective = next((fact.value for fact in read if fact.field == "effective_date"), "")
+    for fact in read:
+        day = None
+        since = _instant(_day(effective)) or fact.since
+        if fact.field in FIELDS and FIELDS[fact.field].daily:
+            day = _near(fact) or days.get(FIELDS[fact.field].day)
+        yield replace(fact, day=day, since=since)
+
+
+def _near(fact: Fact) -> Day | None:
+    """The whole date in the sentence of a value."""
+    text = fact.document.text
+    begin = max(text.rfind(sign, 0, fact.start) for sign in "。\n；") + 1
+    ends = [place for place in (text.find(sign, fact.end) for sign in "。\n；") if place >= 0]
+    return _day(text[begin : min(ends, default=len(text))])
 
 
 def is_stated(document: SourceDocument) -> bool:
@@ -77,13 +99,16 @@ def _day(text: str) -> Day | None:
 def _since(document: SourceDocument) -> int:
     """Announcements hold from the day they name, everything else from the time of its document."""
     span = document.fields.get("effective_date")
-    day = _day(span.value) if span else None
+    return _instant(_day(span.value) if span else None) or document.time_ms
+
+
+def _instant(day: Day | None) -> int:
     if day is None:
-        return document.time_ms
+        return 0
     try:
         return int(datetime(*day, tzinfo=UTC).timestamp() * 1000)
     except ValueError:
-        return document.time_ms
+        return 0  # 31 February
 
 
 _ANNOUNCED = re.compile("公告|通知|报告书|更正|announcement|notice", re.IGNORECASE)
@@ -94,6 +119,7 @@ _COLUMNS = {
     "最高": "high", "最低": "low", "成交额": "turnover", "nav": "nav", "unit nav": "nav", "accumulated nav": "nav_cumulative",
     "change": "change", "close": "close", "high": "high", "low": "low", "turnover": "turnover",
 }  # fmt: skip
+_NAMING = {"fund_name", "fund_code", "short_name", "index_name", "security_code"}
 _DATES = ("日期", "净值日期", "交易日", "date")
 
 
@@ -127,50 +153,18 @@ def _rows(document: SourceDocument, since: int) -> Iterator[Fact]:
                 yield Fact(field, value.group(), unit, document, start, start + len(value.group()), day, since)
 
 
-_RATE = r"(?P<value>[0-9]+(?:\.[0-9]+)?)\s?(?P<unit>%)"
-_MONEY = r"(?P<value>[0-9][0-9,]*(?:\.[0-9]+)?)\s?(?P<unit>万亿元|亿元|万元|千元|元|亿|万)"
-_DATED = r"(?P<value>(?:19|20)[0-9]{2}(?:年[0-9]{1,2}月[0-9]{1,2}日|[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{4}))(?P<unit>)"
-_NAME = r"(?P<value>[^\s，。；、|:：()（）0-9][^\s，。；、|:：()（）]{1,30})(?P<unit>)"
-_GAP = r"(?:\s*\|\s*|\s*[:：]\s*|\s{2,}|\s*\n\s*|\s*(?:为|是|:)\s*)"
-_LOOSE = r"[^0-9\n。；|%]{0,16}?"
-_LABELS: tuple[tuple[str, str, str, str], ...] = (
-    ("management_fee", "(?:年)?管理费(?:率)?(?:\\(年\\))?", _LOOSE, _RATE),
-    ("custody_fee", "托管费(?:率)?(?:\\(年\\))?", _LOOSE, _RATE),
-    ("sales_fee", "销售服务费(?:率)?", _LOOSE, _RATE),
-    ("purchase_fee", "申购费(?:率)?", _LOOSE, _RATE),
-    ("subscription_fee", "认购费(?:率)?", _LOOSE, _RATE),
-    ("redemption_fee", "赎回费(?:率)?", _LOOSE, _RATE),
-    ("risk_class", "风险(?:等级|级别|评级|分类)", r"[^0-9\n。；|%]{0,10}?" + f"{_GAP}?", r"(?P<value>r[1-5])(?P<unit>)"),
-    ("manager", "(?:现任)?(?:基金|投资)经理", _GAP, _NAME),
-    ("management_company", "(?:基金)?管理人", _GAP, _NAME),
-    ("custodian", "(?:基金)?托管(?:人|银行|机构)", _GAP, _NAME),
-    ("inception", "(?:成立(?:日期|时间|日|于)|合同生效日)", f"{_GAP}?", _DATED),
-    ("nav_cumulative", "累计(?:单位)?净值", _LOOSE, r"(?P<value>[0-9]+\.[0-9]{2,4})(?P<unit>元?)"),
-    ("nav", "(?<!累计)(?:单位|份额)净值", _LOOSE, r"(?P<value>[0-9]+\.[0-9]{2,4})(?P<unit>元?)"),
-    ("scale", "(?:规模|资产净值(?:合计)?)", _LOOSE, _MONEY),
-    ("minimum", "(?:申购起点|起购金额|起点金额|最低申购金额)", _LOOSE, _MONEY),
-    ("benchmark", "(?:业绩)?比较基准", _GAP, r"(?P<value>[^\n。|]{4,120})(?P<unit>)"),
-    ("fund_code", "(?:基金|产品|主)?代码", f"{_GAP}?", r"(?P<value>[0-9]{6})(?P<unit>)"),
-    ("fund_name", "(?:基金|产品)(?:名称|全称)", _GAP, r"(?P<value>[^\n。|;；]{4,60})(?P<unit>)"),
-    ("short_name", "(?:基金)?简称", _GAP, r"(?P<value>[^\s。|;；，]{3,30})(?P<unit>)"),
-    ("fund_type", "(?:基金|产品)(?:类型|类别)", _GAP, r"(?P<value>[^\s。|;；，]{2,30})(?P<unit>)"),
-    ("nav_date", "(?:净值日期|估值日|截至日期)", f"{_GAP}?", _DATED),
-)
-_COMPILED = tuple((field, re.compile(label + gap + value)) for field, label, gap, value in _LABELS)
-
-
-def _labels(document: SourceDocument, since: int) -> Iterator[Fact]:
-    """Labels of the documents' own wording, for what was imported without fields. The first place of each counts."""
+def _read(document: SourceDocument, named: Set[str]) -> list[Fact]:
+    """What the wording of a document states, for fields that it does not name."""
     folded, places = fold_with_places(document.text)
-    for field, pattern in _COMPILED:
-        match = pattern.search(folded)
-        if match is None:
+    found: list[Fact] = []
+    for stated in reading.read(folded, announcement=document.kind == "news"):
+        if stated.field in named or stated.start >= stated.end:
             continue
-        start, end = places[match.start("value")], places[match.end("value") - 1] + 1
-        value = document.text[start:end].rstrip()
-        end = start + len(value)
-        if value:
-            yield Fact(field, value, match.group("unit"), document, start, end, None, since)
+        start, end = places[stated.start], places[stated.end - 1] + 1
+        value = document.text[start:end].strip()
+        start = document.text.index(value, start)
+        found.append(Fact(stated.field, value, stated.unit, document, start, start + len(value), None, document.time_ms))
+    return found
 
 
 def old(field: str) -> str:
