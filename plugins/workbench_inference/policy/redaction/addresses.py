@@ -26,7 +26,8 @@ def _by_first(*words: str) -> dict[str, tuple[str, ...]]:
 
 _ADMIN: Final = ("特别行政区", "自治区", "自治州", "自治县", "自治旗", "地区", "新区", "林区", "开发区", "街道", "省", "市", "区", "县", "州", "盟", "旗", "镇", "乡", "苏木")
 _LEVEL: Final = {"省": 1, "自治区": 1, "特别行政区": 1, "市": 2, "自治州": 2, "地区": 2, "盟": 2, "州": 2, "区": 3, "县": 3, "新区": 3, "林区": 3, "开发区": 3, "自治县": 3, "旗": 3, "自治旗": 3, "街道": 4, "镇": 4, "乡": 4, "苏木": 4}
-_ROAD: Final = ("大道", "大街", "胡同", "公路", "马路", "环路", "支路", "路", "街", "巷", "弄", "道", "里", "坊", "条")
+_ROAD: Final = ("大道", "大街", "胡同", "公路", "马路", "环路", "支路", "北段", "南段", "东段", "西段", "中段", "路", "街", "巷", "弄", "道", "里", "坊", "条")
+_SURE_ROAD: Final = ("大道", "大街", "胡同", "北段", "南段", "东段", "西段", "中段")
 _PLACE: Final = (
     "小区", "花园", "家园", "公寓", "大厦", "广场", "大楼", "中心", "新村", "社区", "别墅", "山庄", "花苑", "佳苑", "名苑", "雅苑", "嘉园", "名邸", "豪庭", "华庭", "华府", "学府", "公馆", "国际", "宿舍", "家属院", "大院", "科技园", "软件园", "产业园", "工业园", "创业园",
     "园区", "商务楼", "写字楼", "商城", "苑", "园", "村", "屯", "庄", "寨", "庭", "府", "邸", "湾", "轩", "阁", "城", "居", "院", "楼", "塔", "墅", "营", "堡", "组", "队", "酒店", "宾馆", "学校", "大学",
@@ -126,7 +127,7 @@ def _anchor(text: str, anchor: int, reach: int, meter: Meter) -> _Part | None:
         return None
     kind = "admin" if word in _LEVEL else "road" if word in _ROAD else "place"
     whole = text[start : anchor + len(word)]
-    if kind == "road" and whole.endswith(_NO_ROAD) and not whole.endswith(("大道", "胡同")):
+    if kind == "road" and whole.endswith(_NO_ROAD) and not whole.endswith(_SURE_ROAD):
         is_numbered = anchor - start >= 2 and _digits_behind(text, anchor + 1)
         if not (is_numbered and (word == "里" or (word == "道" and whole[-2:] not in _NO_ROAD))):
             return None
@@ -171,7 +172,7 @@ def _named(text: str, place: int, meter: Meter) -> _Part | None:
                 continue
             kind = "admin" if word in _LEVEL else "road" if word in _ROAD else "place"
             whole = text[place : at + len(word)]
-            if kind == "road" and whole.endswith(_NO_ROAD) and not _digits_behind(text, at + len(word)):
+            if kind == "road" and whole.endswith(_NO_ROAD) and not whole.endswith(_SURE_ROAD) and not _digits_behind(text, at + len(word)):
                 return None
             return _Part(kind, word, place, at + len(word))
         at += 1

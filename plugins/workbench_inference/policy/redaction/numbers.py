@@ -171,7 +171,9 @@ class _Seen:
             return not self.cue.is_near or self.cue.kind in ("", "other")
         if left and left in "-/_." and self.start > 1 and not self.cue.is_near:
             further = self.lower[self.start - 2]
-            return further.isascii() and further.isalnum()
+            # 138…/139… are two numbers; 2026/138… is a code.
+            is_list = left == "/" and self.lower[max(0, self.start - 8) : self.start - 1].isdigit() and self.start >= 8
+            return further.isascii() and further.isalnum() and not is_list
         return bool(left and left in "#@=&") and not self.cue.is_near
 
     def is_amount(self, meter: Meter) -> bool:
@@ -204,7 +206,7 @@ def _identity(seen: _Seen, meter: Meter) -> Found | None:
     if len(digits) not in (15, 18) or _has_letter_before(seen):
         return None
     meter.count += len(digits)
-    said = seen.said("id")
+    said = seen.said("id") or cues.after(seen.lower, end, meter) == "id"
     if len(digits) == 18:
         fits = _is_date(digits[6:14]) and id_check_character(digits[:17]) == digits[17]
         if fits and digits[:6] != "000000":
@@ -226,7 +228,7 @@ def _card(seen: _Seen, meter: Meter) -> Found | None:
         return None
     meter.count += len(digits)
     is_plain = seen.is_unbroken or seen.is_single or _is_by_fours(seen.sizes) or seen.sizes in ((6, 13), (6, 10), (8, 8), (4, 6, 5), (10, 9), (6, 4, 4, 5), (6, 4, 6), (6, 6, 4), (6, 6, 7), (4, 15), (4, 12))
-    said = seen.said("card") or (seen.is_said_nearby("card") and is_plain)
+    said = seen.said("card") or cues.after(seen.lower, seen.end, meter) == "card" or (seen.is_said_nearby("card") and is_plain)
     if said:
         if len(digits) == 18 and id_check_character(digits[:17]) == digits[17] and _is_date(digits[6:14]):
             return None
@@ -306,7 +308,7 @@ def _landline(seen: _Seen, meter: Meter) -> Found | None:
 def _account(seen: _Seen, meter: Meter) -> Found | None:
     """Digits, with letters in front where they belong to it, that are said to be an account; a shareholder's number as such."""
     start = seen.start
-    while start and seen.start - start < 5 and seen.lower[start - 1].isascii() and (seen.lower[start - 1].isalpha() or (seen.lower[start - 1] == "-" and seen.start - start == 0)):
+    while start and seen.start - start < 16 and seen.lower[start - 1].isascii() and (seen.lower[start - 1].isalpha() or (seen.lower[start - 1] == "-" and seen.start - start == 0)):
         start -= 1
         meter.count += 1
     if seen.text[start] == "-":
