@@ -140,6 +140,10 @@ def test_a_planted_mount_of_scratch_is_found(world: World) -> None:
     try:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         looked = world.servers.erase(SERVER, reason="released")
+        # Asked again, it looks again; and it is made ready for nobody while something is there.
+        again = world.servers.erase(SERVER, reason="released")
+        assert again.sandboxes == looked.sandboxes and again.lease == LEASE and [one.found for one in again.checks] == [one.found for one in looked.checks]
+        assert (world.prepared(SERVER).state, world.state(SERVER).cause) == ("DIRTY", "residue")
     finally:
         holder.communicate(b"\n", timeout=30)
     assert {one.name: one.found for one in looked.checks if one.found} == {"mounts": 1}
@@ -147,7 +151,7 @@ def test_a_planted_mount_of_scratch_is_found(world: World) -> None:
     # It is still on record, so that whoever looks again finds that it is gone now.
     folder = world.folder / "servers" / SERVER
     assert [one.sandbox for one in reaping.read(folder)] == [tenant.sandbox]
-    assert [one.clean for one in reaping.reap(folder, clock=lambda: 7)] == [True]
+    assert world.servers.erase(SERVER, reason="released").clean and reaping.read(folder) == []
 
 
 def test_a_process_left_in_its_namespaces_or_group_is_counted() -> None:

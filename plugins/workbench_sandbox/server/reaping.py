@@ -96,20 +96,25 @@ def settle(
     return checks
 
 
-def reap(folder: Path, *, clock: Callable[[], int], reason: str = "launcher-died") -> list[Looked]:
-    """Everything that earlier runs of the server in `folder` left: one entry for each lease, "" for spares.
+def reap(
+    folder: Path, *, clock: Callable[[], int], reason: str = "launcher-died", look_s: float = LOOK_S, running: str = ""
+) -> list[Looked]:
+    """Everything that earlier runs of the server in `folder` left: one entry for each lease, "" for spares. running: the sandbox that
+    is no leftover.
 
     Raises OSError only where the folder cannot be read at all.
     """
     rows: dict[tuple[str, str, str], list[tuple[PidRecord, tuple[Check, ...], int, int]]] = {}
     for record in read(folder):
+        if record.sandbox == running:
+            continue
         began = clock()
         if record.machine_boot != machine_boot():
             # The machine was started anew: memory, groups and processes of then are gone with it.
             record = replace(record, pids=(), began=(), namespaces={}, device="", groups=())
         group = groups.restored([one for one in record.groups if Path(one).is_dir()])
         bubblewrap.kill(record, group)
-        checks = settle(folder, record, group, lambda record=record, group=group: looking.look(record, group))  # type: ignore[misc]
+        checks = settle(folder, record, group, lambda record=record, group=group: looking.look(record, group), look_s=look_s)  # type: ignore[misc]
         rows.setdefault((record.server, record.lease, record.tenant), []).append((record, checks, began, clock()))
     return [_merged(key, parts, reason) for key, parts in rows.items()]
 

@@ -182,7 +182,11 @@ class Server:
             self._become("DIRTY", cause=reason)
         began = now_ms()
         lease, tenant = (facts.lease, facts.tenant) if facts is not None else ("", "")
-        if sandbox is None:
+        left = reaping.reap(self.folder, clock=now_ms, reason=reason, look_s=self.settings.look_s) if sandbox is None else []
+        if left:
+            # What was found to be still there is looked for again: its record stays until it is gone.
+            looked = next((one for one in left if one.lease), left[0])
+        elif sandbox is None:
             checks = tuple(Check(name, 0, "nothing ran") for name in CHECKS)
             looked = Looked(self.settings.server, lease, tenant, (), reason, began, now_ms(), "process", checks)
         else:
@@ -202,8 +206,8 @@ class Server:
 
     def _prepare(self, tenant: str, image: str) -> None:
         try:
-            if self._sandbox is not None and not self.erase("operator").clean:
-                self._become("DIRTY", cause="residue")
+            if (self._sandbox is not None or reaping.read(self.folder)) and not self.erase("operator").clean:
+                self._become("DIRTY", image=image, tenant=tenant, cause="residue")
                 return
             self._become("SANITISED", image=image, tenant=tenant, cause="preparing")
             prepared = self._prepared = starting.prepare(self.settings, tenant, image)
