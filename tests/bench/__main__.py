@@ -79,6 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "sandbox" in options.parts:
             _say("a sandbox from lease to receipt")
             result["sandbox"] = _sandbox(result["skipped"])
+        if "ask" in options.parts:
+            _say("questions in the clear and sealed")
+            from tests.bench import asking
+
+            result["ask"] = asking.measure()
         if "retrieval" in options.parts:
             _say("search in ten thousand passages")
             result["retrieval"] = _retrieval()
@@ -166,8 +171,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox", "retrieval", "answers"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox,retrieval,answers",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox", "ask", "retrieval", "answers"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox,ask,retrieval,answers",
     )
     return parser
 

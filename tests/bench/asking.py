@@ -1,7 +1,7 @@
 """What sealing and evidence add to a question: the same engine, corpus and questions in the clear in one process, and sealed.
 
 Sealed is everything between a question that may be asked and an answer that counts: the sealed frame, `inference.asked` on disk, two
-nodes' calls in memory, relay, worker, records back, the end checked, `inference.answered` on disk. What both ways need alike (rules,
+nodes' calls in memory, relay, worker (a real sandbox where this machine can), records back, the end checked, `inference.answered` on disk. What both ways need alike (rules,
 redaction, citations) is in neither. Interleaved, one question at a time, so that a load of the machine falls on both.
 """
 
@@ -10,17 +10,21 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.inference.asking_world import asking_world
-from tests.inference.lease_world import BROKER, LeaseWorld
+from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld
+from tests.sandbox.world import lacking
 from workbench.domain.party import Role
 from workbench_inference.asking import house
 from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.service import asking_of
 from workbench_inference.asking.steps import Asked
 from workbench_inference.documents import corpus_store
+from workbench_inference.engines import RECIPES
+from workbench_inference.leasing import images, service
 from workbench_sandbox.corpus import Corpus
 from workbench_sandbox.engines.extractive import Extractive
 
@@ -31,8 +35,14 @@ FIELDS = ("管理费率", "托管费率", "基金经理", "风险等级", "成�
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
     """Milliseconds of wall and processor time a question, p50, both ways, and what sealing adds."""
-    with tempfile.TemporaryDirectory(prefix="workbench-bench-ask-") as name, asking_world(Path(name), servers=1) as world:
-        image = world.image(Path(name) / "image", name="extractive")
+    is_real = not lacking()
+    with tempfile.TemporaryDirectory(prefix="workbench-bench-ask-") as name, asking_world(Path(name), servers=1, is_real=is_real) as world:
+        if is_real:
+            provider = service.provider_of(world.institutions.nodes[TELECOM])
+            recipe = replace(RECIPES[0], files=tuple)  # by words alone, as the engine in the clear
+            image = images.register(world.tenant.host, recipe, name="extractive", version="1.0", runtime=provider.listing("extractive"))
+        else:
+            image = world.image(Path(name) / "image", name="extractive")
         lease = world.running(image.id, cards=1, hours=2)
         node = world.institutions.nodes[BROKER]
         node.store.write(lambda tx: tx.execute("INSERT INTO inference_quota (whose, month, most) VALUES ('adviser', '2000-01', 100000)"))
@@ -55,7 +65,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
                 sealed.append(spent)
                 clear.append(here)
         del lease
-    return _summary(clear, sealed)
+    return {"isolation": "bubblewrap" if is_real else "in process", **_summary(clear, sealed)}
 
 
 def _sealed(world: LeaseWorld, text: str, at: int) -> tuple[tuple[float, float], tuple[Any, int]]:

@@ -5,28 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.flows.institutions import Institutions
 from tests.inference import fake_servers, worked_servers
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, make_workspace
+from workbench.clock import system_now_ms
 from workbench.domain.party import Role
 from workbench_inference.documents import importing, indexing
-from workbench_inference.leasing import service
+from workbench_inference.leasing import launching, service
 from workbench_sandbox.inside import worker
 
 SMALL = {"funds": 12, "notices": 4, "news": 3, "quotes": 2, "prompts": 1, "questions": 2}
 
 
+class RealTime(LeaseWorld):
+    """As LeaseWorld, by the clock of the machine."""
+
+    @property
+    def now_ms(self) -> int:  # type: ignore[override]
+        return system_now_ms()
+
+    @now_ms.setter
+    def now_ms(self, value: int) -> None: ...
+
+
 @contextmanager
-def asking_world(folder: Path, *, servers: int = 2) -> Iterator[LeaseWorld]:
-    """Nothing is done by itself but letters; no lease yet."""
+def asking_world(folder: Path, *, servers: int = 2, is_real: bool = False, **settings: Any) -> Iterator[LeaseWorld]:
+    """Nothing is done by itself but letters; no lease yet. is_real: sandboxes are those of this machine, the clock too."""
     made: list[fake_servers.FakeServers] = []
-    worked_servers.work(servers, made=made)
-    workspace = make_workspace(folder, inference__policy="pqc-only", inference__controls=["no-network", "filter"], inference__budget_fen=0)
+    if is_real:
+        fake_servers.MAKERS[fake_servers.ISOLATION] = launching.bubblewrapped
+    else:
+        worked_servers.work(servers, made=made)
+    given = {"inference__policy": "pqc-only", "inference__controls": ["no-network", "filter"], "inference__budget_fen": 0, **settings}
+    workspace = make_workspace(folder, **given)
     pause, service.ROUND_S = service.ROUND_S, 10_000.0  # type: ignore[misc]  # the thread sleeps, the test turns
     corpora, clock = worker.CORPORA, worker.now_ms
-    world = LeaseWorld(Institutions(workspace), made)
-    worker.now_ms = lambda: world.now_ms
+    world = (RealTime if is_real else LeaseWorld)(Institutions(workspace), made)
+    if not is_real:
+        worker.now_ms = lambda: world.now_ms
     try:
         for party in (BROKER, TELECOM):
             world.start(party)

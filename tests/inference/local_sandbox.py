@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from network import Fault, Message, deliver
+from tests.network import Fault, Message, deliver
 from tests.sandbox.samples import FACTS, KEYS, LEASE, MANIFEST, MEASURED, PROVIDER, PROVIDER_SERVICE, TENANT
 from workbench.channel.frame import split
 from workbench.channel.terms import Policy

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import network
+from tests import network
 from tests.inference.local_sandbox import TERMS, LocalJournal, LocalNode, LocalProvider
 from tests.sandbox.samples import LEASE, QUESTION
 from workbench.channel.frame import split

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from network import Fault, deliver
+from tests.network import Fault, deliver
 from tests.inference.fake_servers import ISOLATION, Card, FakeServers
 from tests.inference.local_sandbox import LocalSandbox, start_body
 from tests.sandbox import samples

@@ -25,6 +25,7 @@ from workbench_inference.documents import corpus_store, usages
 from workbench_inference.documents.usages import Readable
 from workbench_inference.leasing import rows
 from workbench_inference.leasing.keys import Reader
+from workbench_inference.leasing.lease import ENDING_MS, State
 from workbench_inference.leasing.rows import LeaseRow
 from workbench_inference.leasing.tenant import Tenant
 from workbench_inference.policy import admission, tables
@@ -74,6 +75,7 @@ class Admitted:
     readable: Readable
     model: str
     mode: str
+    lease: str
     engine: Engine | None
     assurance: str
 
@@ -143,7 +145,7 @@ class HouseSteps:
                 "本月算力预算已用完，暂停提问；运维或管理员可以调整预算", "this month's budget for computing is spent: operators or an administrator change it",
                 code="BUDGET_SPENT",
             )  # fmt: skip
-        return Admitted(caller, asked, found, readable, model, mode, manifest.engine, row.order.assurance)
+        return Admitted(caller, asked, found, readable, model, mode, row.lease, manifest.engine, row.order.assurance)
 
     # -------------------------------------------------------------------------------------------------------- 2 and 3
 
@@ -191,8 +193,10 @@ class HouseSteps:
         """A running lease, the sandbox that is free, its evidence and session, the corpus that it reads."""
         host, admitted = self._host, prepared.admitted
         with host.store.read() as reader:
-            row = self._tenant.live(reader, now_ms=host.now_ms())
-            if row is None:
+            row = rows.find(reader, admitted.lease)
+            if row is None or row.state is not State.RUNNING or host.now_ms() >= row.until_ms - ENDING_MS:
+                row = self._tenant.live(reader, now_ms=host.now_ms())  # another one, if it runs what was asked for
+            if row is None or self._sandboxes.manifest(row).name != admitted.model:
                 raise no_lease(admitted.model)
             corpus = corpus_store.require_corpus(reader, mode=row.order.mode)
         file = CorpusFile(corpus.digest, corpus.size, corpus.digest, corpus_store.volume_key(host))
