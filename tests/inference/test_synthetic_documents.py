@@ -78,3 +78,10 @@ def test_wordings_and_layouts_vary_and_fields_are_left_out() -> None:
     for name in ("management_fee", "custodian", "nav", "risk_class"):
         before = {one.text[max(0, one.fields[name].start - 6) : one.fields[name].start] for one in funds if name in one.fields}
         assert len(before) > 20 and 10 < sum(name not in one.fields for one in funds) < 200
+
+
+def test_the_code_of_another_share_class_is_no_fund_s() -> None:
+    for seed in (2, 5, 20):
+        corpus = make(seed)
+        codes = {fund.code for fund in corpus.funds}
+        assert len(codes) == len(corpus.funds) and codes.isdisjoint(fund.other_code for fund in corpus.funds)

@@ -59,6 +59,8 @@ class SyntheticFund:
 
     document: str
     code: str
+    other_code: str
+    """Of its class C, in documents that name it; no fund's own."""
     name: str
     short: str
     english: str
@@ -97,6 +99,7 @@ def person(random: Random) -> tuple[str, str]:
 def make_funds(random: Random, count: int) -> list[SyntheticFund]:
     """Funds with names and codes that differ; some names differ by one word only, as series of a house do."""
     numbers = random.sample(range(1, 10_000), count)
+    taken = frozenset(numbers)
     funds: list[SyntheticFund] = []
     names: set[str] = set()
     while len(funds) < count:
@@ -107,14 +110,22 @@ def make_funds(random: Random, count: int) -> list[SyntheticFund]:
         if name in names:
             continue
         names.add(name)
-        funds.append(_fund(random, len(funds), f"79{numbers[len(funds)]:04d}", name, house, style, term, kind))
+        number = numbers[len(funds)]
+        codes = f"79{number:04d}", f"79{_free(number + 5_000, taken):04d}"
+        funds.append(_fund(random, len(funds), codes, name, house, style, term, kind))
     return funds
+
+
+def _free(number: int, taken: frozenset[int]) -> int:
+    """The number modulo 10,000, or the next that is no fund's."""
+    number %= 10_000
+    return _free(number + 1, taken) if number in taken else number
 
 
 def _fund(
     random: Random,
     number: int,
-    code: str,
+    codes: tuple[str, str],
     name: str,
     house: tuple[str, str],
     style: tuple[str, str],
@@ -132,7 +143,8 @@ def _fund(
     words = "".join(word[0] for word in kind[1].split())
     return SyntheticFund(
         document=f"fund-{number + 1:04d}",
-        code=code,
+        code=codes[0],
+        other_code=codes[1],
         name=name,
         short=f"{house[0]}{style[0]}{term[0][:3]}{kind[0][:2]}",
         english=" ".join(part for part in (house[1], style[1], term[1], kind[1], "Fund") if part),
@@ -408,8 +420,7 @@ def _next_line(writer: Writer, fund: SyntheticFund, values: dict[str, Value], ra
 
 def _mixed(writer: Writer, fund: SyntheticFund, values: dict[str, Value], random: Random) -> None:
     """Labels with values, several in a line, then sentences and what the other share class is called."""
-    other = f"79{(int(fund.code[2:]) + 5_000) % 10_000:04d}"
-    writer.line("{fund_name}（A类：{fund_code}；C类：" + other + "）", values)
+    writer.line("{fund_name}（A类：{fund_code}；C类：" + fund.other_code + "）", values)
     names = _kept(values, ("risk_class", "manager", "management_company", "custodian", "inception"), random)
     writer.line("；".join(f"{random.choice(LABELS[name])}：{_with_unit(name, values)}" for name in names) + "。", values)
     for name in _kept(values, ("management_fee", "custody_fee", "sales_fee", "purchase_fee", "redemption_fee"), random):
