@@ -82,6 +82,6 @@ def test_wordings_and_layouts_vary_and_fields_are_left_out() -> None:
 
 def test_the_code_of_another_share_class_is_no_fund_s() -> None:
     for seed in (2, 5, 20):
-        corpus = make(seed)
+        corpus = make(seed, notices=0, news=0, quotes=0, prompts=0, questions=0)
         codes = {fund.code for fund in corpus.funds}
         assert len(codes) == len(corpus.funds) and codes.isdisjoint(fund.other_code for fund in corpus.funds)
