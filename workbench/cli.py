@@ -72,7 +72,7 @@ def _workspace_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     demo = _add(commands, "demo", "demo:demo", "建立并启动演示 / make and start the demonstration", folder=False)
     demo.add_argument("dir", metavar="DIR", nargs="?", default="demo", help="工作区目录 / folder of the workspace")
     demo.add_argument("--no-browser", action="store_true", help="不打开浏览器 / do not open a browser")
-    demo.add_argument("--with-provider", action="store_true", help="另建算力方 telecom 为第四个节点，不交换名单 / also make the provider telecom, a fourth node without a list")
+    demo.add_argument("--without-provider", action="store_true", help="不建算力方 telecom，不演示问答 / no provider telecom, no questions to a model")
     alternatives = demo.add_mutually_exclusive_group()
     alternatives.add_argument("--check", action="store_true", help="跑主任务、核收据、停止 / run the main job, verify, stop")
     alternatives.add_argument("--over-qkd", action="store_true", help="主任务的两家之间只走通道 qkd，首次多等一段 / the two institutions of the main job call one another over the channel qkd only; a first start takes longer")

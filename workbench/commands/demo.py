@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from workbench.commands.common import (
 )
 from workbench.commands.intersect import approve, propose, report_lines, summary, take_results, wait
 from workbench.commands.lines import await_line, carry_over_line, make_line, start_line, stop_line
+from workbench.commands.questions import await_lease, index_by_meaning, prepare_questions, tell_failure
 from workbench.demo.data import populate
 from workbench.domain.party import ROLE_NAMES, PartyId, Role
 from workbench.errors import Refused, WorkbenchError
@@ -45,7 +47,7 @@ PARTNER_AUDIENCE = "risk_level >= C3"
 NOTEBOOK = "demo_notebooks/01_intersection.ipynb"
 LAUNCHER = "workbench.jupyter.launch"
 PROVIDERS = ("telecom",)
-"""Who rents sandboxes out, with --with-provider."""
+"""Who rents sandboxes out; --check and --without-provider leave it out."""
 
 
 class Lab(Protocol):
@@ -90,7 +92,7 @@ def demo(options: Options) -> int:
     is_ready = False
     try:
         workspace = ensure_workspace(
-            Path(options.dir), customers=options.customers, seed=options.seed, providers=PROVIDERS if options.with_provider else ()
+            Path(options.dir), customers=options.customers, seed=options.seed, providers=() if options.check or options.without_provider else PROVIDERS
         )
         if not options.check and not running_nodes(workspace):
             make_line(workspace, main_parties(workspace), *_leasing_pairs(workspace))
@@ -102,9 +104,11 @@ def demo(options: Options) -> int:
                 start_line(workspace)
                 if options.over_qkd:
                     await_line(workspace, main_parties(workspace))
+            lease = "" if options.check else lease_sandbox(workspace)
             value, status = show_main_job(children, anew=options.check)
             if not options.check:
                 leave_proposal(workspace)
+                await_sandbox(workspace, lease)
                 children.lab = start_lab(workspace, open_browser=not options.no_browser)
                 value["lab"] = children.lab.url if children.lab else None
                 status = 0
@@ -115,6 +119,8 @@ def demo(options: Options) -> int:
             say(f"就绪，用时 {time.monotonic() - began:.1f} 秒 / ready after {time.monotonic() - began:.1f} s")
             if not options.check:
                 say("按 Ctrl-C 停止全部进程 / Ctrl-C stops every process")
+                if lease:
+                    threading.Thread(target=_index, args=(workspace,), daemon=True).start()
                 watch(children)
             return status
     except KeyboardInterrupt:
@@ -125,7 +131,7 @@ def demo(options: Options) -> int:
 def ensure_workspace(folder: Path, *, customers: int, seed: int, providers: Sequence[str] = ()) -> Workspace:
     """The demo workspace in this folder; made complete under another name first, so that a stop leaves no half of it.
 
-    providers: institutions beside the three that rent sandboxes out. Raises Refused NO_PROVIDER for a workspace made without.
+    providers: institutions beside the three that rent sandboxes out; a workspace that is there stays as it was made.
     """
     if (folder / "workspace.json").exists():
         workspace = load_workspace(folder)
@@ -134,12 +140,6 @@ def ensure_workspace(folder: Path, *, customers: int, seed: int, providers: Sequ
                 "这是生产工作区，不能用于演示", "This is a production workspace; it is not for demonstrations",
                 code="NOT_IN_PRODUCTION",
             )  # fmt: skip
-        if missing := [one for one in providers if one not in workspace.providers]:
-            raise Refused(
-                f"工作区「{folder.name}」建立时没有算力方 {'、'.join(missing)}。换一个目录，或不带 --with-provider",
-                f"The workspace {folder.name} was made without the provider {', '.join(missing)}. Choose another folder, or leave --with-provider out",
-                code="NO_PROVIDER",
-            )
         say(f"使用已有工作区「{folder.name}」/ using the workspace that is there")
         return workspace
     if folder.exists() and any(folder.iterdir()):
@@ -211,6 +211,32 @@ def show_main_job(children: Children, *, anew: bool) -> tuple[dict[str, Any], in
         "lab": None,
     }
     return value, status
+
+
+def lease_sandbox(workspace: Workspace) -> str:
+    """Everything a question needs, up to an ordered lease; its name, "" without a provider or where something refuses, which is said."""
+    if not workspace.providers:
+        return ""
+    try:
+        return prepare_questions(workspace)
+    except WorkbenchError as error:
+        tell_failure(error)
+        return ""
+
+
+def await_sandbox(workspace: Workspace, lease: str) -> None:
+    """Say whether questions can be asked; a lease that takes longer runs later all the same."""
+    if lease and await_lease(workspace, lease):
+        say(f"租约 {lease} 已就绪：投顾可在「问模型」提问 / the lease runs: the adviser can ask")
+    elif lease:
+        say(f"租约 {lease} 还没有就绪，见「租约与计量」/ the lease does not run yet, see Leases and meters")
+
+
+def _index(workspace: Workspace) -> None:
+    try:
+        index_by_meaning(workspace)
+    except WorkbenchError as error:
+        tell_failure(error)
 
 
 def verify_with_workspace_keys(workspace: Workspace, party: str, receipt: Path) -> Verdict:
