@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -280,3 +281,28 @@ def test_the_flow_is_the_order_of_the_design_and_a_failing_guard_stops_it() -> N
     with pytest.raises(Refused):
         question.ask(host, steps, None, None, told.append, lambda: False)  # type: ignore[arg-type]
     assert done[-1] == "record_lost" and "record_answered" not in done and "show" not in done
+
+
+def test_a_sandbox_that_dies_in_mid_answer_is_followed_by_another_under_the_same_lease(world: LeaseWorld, tmp_path_factory: pytest.TempPathFactory) -> None:
+    image = world.image(tmp_path_factory.mktemp("second"), content=b"second", name="extractive")
+    lease = world.running(image.id, cards=1, hours=2)
+    assert ask(world, f"{fund(world)}的管理费率是多少？").state == "ANSWERED"
+    [sandbox] = list(world.servers.inside)  # type: ignore[attr-defined]
+    inside = world.servers.inside[sandbox]  # type: ignore[attr-defined]
+    dying = threading.Event()
+    inside._fault = lambda message: [] if message.sender == "sandbox" and dying.is_set() else [message]
+    dying.set()
+    taken = world.call(BROKER, Role.ADVISER, "inference.ask", question=f"{fund(world)}的托管费率是多少？", scenario="research")
+    desk = asking_of(world.institutions.nodes[BROKER]).desk
+    progress = desk.progress(taken.ask)
+    assert progress is not None
+    world.institutions.wait_until(lambda: any(step.name == "sent" for step in progress.steps))
+    world.servers.die(sandbox, "memory")
+    told = ended(world, taken.ask)
+    assert (told.state, told.text, told.citations, told.where) == ("CUT", "", [], "after")
+    assert world.kinds(BROKER, lease)[-1] in ("inference.answer_lost", "inference.session_ended")
+    world.until(lambda: [one.sandbox for one in world.provider.held_by(lease)] not in ([], [sandbox]), seconds=0.1)
+    again = ask(world, f"{fund(world)}的托管费率是多少？")
+    assert again.state == "ANSWERED" and again.sandbox != sandbox and again.lease == lease
+    world.tenant.release(lease, reason="收盘")
+    world.until(lambda: world.state(BROKER, lease) == "ERASED", seconds=1)
