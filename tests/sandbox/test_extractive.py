@@ -227,6 +227,25 @@ def test_a_document_sent_with_the_question_is_newer(engine: Extractive, corpus: 
     check(found, [*DOCUMENTS, sent])
 
 
+def test_nothing_of_a_document_sent_with_a_question_is_kept(engine: Extractive) -> None:
+    corpus = Corpus.of(DOCUMENTS)
+    sent = replace(GROWTH, text=GROWTH.text.replace("1.20%", "9.90%"), version="2", fields={
+        **GROWTH.fields, "management_fee": replace(GROWTH.fields["management_fee"], value="9.90"),
+    })  # fmt: skip
+    asked = ask("远山成长混合的管理费率")
+    for value in ("1.20", "9.90", "1.20", "9.90"):
+        found = answer(engine, corpus if value == "1.20" else Joined(corpus, [sent]), asked)
+        assert found.fields[0].value == value
+    assert "9.90" not in repr(corpus.memo["facts"])
+
+
+def test_a_question_about_an_earlier_time_is_not_answered_with_what_came_later(engine: Extractive, corpus: Corpus) -> None:
+    assert answer(engine, corpus, ask("2026年6月时远山成长混合的管理费率是多少")).fields[0].value == "1.20"
+    assert not answer(engine, corpus, ask("2025年3月时远山成长混合的管理费率是多少")).cites
+    alone = Corpus.of([NOTICE])
+    assert not answer(engine, alone, ask("610001的管理费率", time=ms("2026-06-30") + 1)).cites
+
+
 INJECTIONS = [json.loads(line)["text"] for line in (VECTORS / "injections.jsonl").read_text("utf-8").splitlines()[1:]]
 QUESTIONS = ["星河稳健90天债券的管理费率是多少？", "远山成长混合的风险等级", "610001最新净值", "谁在管远山成长混合", "远山成长混合的成立日期", "海天混合的管理费"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Corpus:
         self._lexicon = Lexicon.of(contents.postings)
         self._embedder = self._fitting(embedder)
         self._embedded = np.any(contents.matrix, axis=1)
+        self.memo: dict[str, Any] = {}  # Any: what a reader derives of the documents; it ends with them
         self._kinds = np.array([document.kind for document in contents.documents], dtype="U8")
         self._times = np.array([document.time_ms for document in contents.documents], dtype=np.int64)
         self._numbers = {document.document: number for number, document in enumerate(contents.documents)}
@@ -115,7 +117,7 @@ class Joined:
     def __init__(self, corpus: Corpus, sent: Iterable[SourceDocument]) -> None:
         self._corpus = corpus
         self._sent = Corpus.of(sent)
-        self._names = {each.document for each in self._sent.documents(kinds=(), ids=(), until_ms=0)}
+        self._names = frozenset(each.document for each in self._sent.documents(kinds=(), ids=(), until_ms=0))
 
     def using(self, embedder: Embedder | None) -> Joined:
         other = copy(self)
@@ -125,6 +127,16 @@ class Joined:
     @property
     def by_meaning(self) -> bool:
         return self._corpus.by_meaning
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """The corpus's: nothing that is derived of what was sent may be put there."""
+        return self._corpus.memo
+
+    @property
+    def sent(self) -> frozenset[str]:
+        """Names of the documents that came with the question."""
+        return self._names
 
     def search(self, query: str, *, kinds: Sequence[str], ids: Sequence[str], until_ms: int, most: int) -> list[Passage]:
         """Passages that were sent come first as far as they have words of the question, at most half of all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from workbench_sandbox.corpus.text import fold
 from workbench_sandbox.engines.extractive.facts import Day, Fact, is_stated
@@ -13,7 +14,8 @@ from workbench_sandbox.engines.extractive.vocabulary import FIELDS
 def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "") -> Fact | None:
     """The value of a field; None where the documents do not say.
 
-    days: of which day, as far as the question says. about: a field that the same announcement must have changed.
+    days: of which day, as far as the question says; of what belongs to no day, what held then.
+    about: a field that the same announcement must have changed.
     """
     facts = [fact for fact in entity.facts if fact.field == field]
     if about:
@@ -25,16 +27,32 @@ def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, abou
     elif daily:
         dated = [fact for fact in facts if fact.day]
         facts = dated or facts
-    elif days and not now_ms:
-        pass
-    in_force = [fact for fact in facts if fact.since <= now_ms] if now_ms else facts
-    candidates = in_force or facts
-    if not candidates:
+    elif days and field not in _LASTING:
+        facts = [fact for fact in facts if any(_is_before(fact.since, day) for day in days)]
+    # What an announcement changes only later does not hold yet.
+    facts = [fact for fact in facts if not now_ms or fact.since <= now_ms or fact.since == fact.document.time_ms]
+    if not facts:
         return None
-    trusted = [fact for fact in candidates if is_stated(fact.document)] or candidates
+    trusted = [fact for fact in facts if is_stated(fact.document)] or facts
     newest = max(trusted, key=_newness)
     same = [fact for fact in trusted if fact.day == newest.day and _same_value(fact, newest)]
     return max(same, key=lambda fact: (fact.document.kind == "fund", _newness(fact)))
+
+
+_LASTING = frozenset((
+    "fund_name", "fund_code", "short_name", "fund_type", "inception", "custodian", "management_company", "benchmark", "index_name",
+    "holding_days", "effective_date", "record_date", "ex_date", "pay_date", "suspend_date", "resume_date", "vote_from", "vote_until",
+))  # fmt: skip
+"""What a day in the question does not choose between."""
+
+
+def _is_before(since: int, day: Day) -> bool:
+    """Did it hold on that day, or at the end of that month or year?"""
+    began = datetime.fromtimestamp(since / 1000, UTC)
+    year, month, number = day
+    if not year:
+        return True
+    return (began.year, began.month, began.day) <= (year, month or 12, number or 31)
 
 
 def _same_value(one: Fact, other: Fact) -> bool:

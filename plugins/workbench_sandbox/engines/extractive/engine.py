@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from workbench.crypto import sm3
 from workbench.domain.documents import SourceDocument
@@ -44,8 +45,6 @@ class Extractive:
         self.version = f"{VERSION}+bm25"
         self._embedder: Embedder | None = None
         self._meaning: Meaning | None = None
-        self._facts: dict[tuple[str, str], tuple[SourceDocument, list[Fact]]] = {}
-        self._catalogues: dict[tuple[int, ...], tuple[Sequence[SourceDocument], Catalogue]] = {}
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> None:
         """weights: the embedder's file, if the image has it; without it retrieval is by words alone, and the version says so."""
@@ -58,8 +57,6 @@ class Extractive:
 
     def close(self) -> None:
         self._embedder = self._meaning = None
-        self._facts.clear()
-        self._catalogues.clear()
 
     def answer(self, ask: Ask, sources: Sources, stop: Stop) -> Iterator[Record]:
         yield Open(self.name, self.kind, self.version, self.place, ask.watermark)
@@ -75,7 +72,7 @@ class Extractive:
     def _said(self, ask: Ask, sources: Sources, stop: Stop) -> list[wording.Said]:
         language = "en" if ask.language == "en" else "zh"
         documents = sources.documents(kinds=ask.kinds, ids=ask.ids, until_ms=ask.until_ms)
-        catalogue = self._catalogue(documents, stop)
+        catalogue = _catalogue(sources, documents, stop)
         if catalogue is None:
             return []
         read = understand(ask.question, catalogue, now_ms=ask.time_ms)
@@ -106,27 +103,37 @@ class Extractive:
             return found or quoting.find(ask.question, sources, replace(read, masked=read.undated), limits)
         return quoting.find(ask.question, sources, read, limits)
 
-    def _catalogue(self, documents: Sequence[SourceDocument], stop: Stop) -> Catalogue | None:
-        """What the documents name and state, kept for the next question; None if the tenant stopped meanwhile."""
-        key = tuple(map(id, documents))
-        if key not in self._catalogues:
-            read: list[tuple[SourceDocument, list[Fact]]] = []
-            for number, document in enumerate(documents):
-                if number % 32 == 0 and stop():
-                    return None
-                read.append((document, self._facts_of(document)))
-            while len(self._catalogues) >= _CATALOGUES:
-                del self._catalogues[next(iter(self._catalogues))]
-            self._catalogues[key] = documents, Catalogue(read)
-        return self._catalogues[key][1]
 
-    def _facts_of(self, document: SourceDocument) -> list[Fact]:
-        name = document.document, document.version
-        kept = self._facts.get(name)
-        if kept is None or kept[0] is not document:
-            kept = document, facts_of(document)
-            self._facts[name] = kept
-        return kept[1]
+def _catalogue(sources: Sources, documents: Sequence[SourceDocument], stop: Stop) -> Catalogue | None:
+    """What the documents name and state; None if the tenant stopped meanwhile.
+
+    What is derived of a corpus is kept with it, for the next question, and ends with it; of documents that came with a question
+    nothing is kept.
+    """
+    memo: dict[str, Any] = getattr(sources, "memo", {})
+    sent: frozenset[str] = getattr(sources, "sent", frozenset())
+    kept: dict[str, list[Fact]] = memo.setdefault("facts", {})
+    catalogues: dict[tuple[str, ...], Catalogue] = memo.setdefault("catalogues", {})
+    key = tuple(document.document for document in documents)
+    if key in catalogues and sent.isdisjoint(key):
+        return catalogues[key]
+    read: list[tuple[SourceDocument, list[Fact]]] = []
+    for number, document in enumerate(documents):
+        if number % 32 == 0 and stop():
+            return None
+        name = document.document
+        if name in sent:
+            read.append((document, facts_of(document)))
+            continue
+        if name not in kept:
+            kept[name] = facts_of(document)
+        read.append((document, kept[name]))
+    catalogue = Catalogue(read)
+    if sent.isdisjoint(key):
+        while len(catalogues) >= _CATALOGUES:
+            del catalogues[next(iter(catalogues))]
+        catalogues[key] = catalogue
+    return catalogue
 
 
 def records(said: Sequence[wording.Said], between: str = "") -> Iterator[Record]:

@@ -15,7 +15,7 @@ from workbench_sandbox.engines.quantities import DATE, scan
 NAMED = "◆"
 DATED = "◇"
 
-_FIELD_PATTERNS = tuple((name, re.compile(phrase)) for name, known in FIELDS.items() for phrase in known.phrases)
+_FIELD_PATTERNS = tuple((name, vocabulary.pattern(phrase)) for name, known in FIELDS.items() for phrase in known.phrases)
 _BEFORE = re.compile(vocabulary.BEFORE)
 _UNSTATED = re.compile(vocabulary.UNSTATED)
 _FORECAST = re.compile(vocabulary.FORECAST)
