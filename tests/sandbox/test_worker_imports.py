@@ -39,9 +39,8 @@ def loaded(*modules: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def test_the_session_and_the_formats_load_no_x509_no_argon2_no_numpy_and_nothing_of_a_node() -> None:
-    formats = {f"workbench_sandbox.formats.{one}" for one in ("asking", "carried", "evidence", "manifest")}
-    found = loaded(*formats, *CHANNEL)
+def test_a_worker_loads_no_x509_no_argon2_no_numpy_and_nothing_of_a_node() -> None:
+    found = loaded("workbench_sandbox.inside.worker", *CHANNEL)
     host = {one for one in found if one.partition(".")[0] == "workbench"}
     assert host == HOST
     others = {one.partition(".")[0] for one in found if not one.startswith("workbench")} - set(sys.stdlib_module_names)
@@ -51,4 +50,6 @@ def test_the_session_and_the_formats_load_no_x509_no_argon2_no_numpy_and_nothing
         for one in found
         if one.startswith(("cryptography.x509", "cryptography.hazmat.primitives.serialization.ssh", "argon2", "numpy"))
     }
-    assert not {"asyncio", "sqlite3", "http.client", "ssl"} & found
+    assert not {"asyncio", "sqlite3", "http.client", "ssl", "socket"} & found
+    own = {one.split(".")[1] for one in found if one.startswith("workbench_sandbox.")}
+    assert own == {"corpus", "engines", "formats", "inside"}
