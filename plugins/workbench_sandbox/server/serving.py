@@ -64,14 +64,18 @@ class Server:
         """Start what is to be started, until `stop`."""
         while (job := self._jobs.get()) is not None:
             job()
+        self._kill()  # one that was started meanwhile
 
     def stop(self) -> None:
         """Kill what runs, without a receipt: its record stays for the next start. Ends `work`."""
+        self._kill()
+        self._jobs.put(None)
+
+    def _kill(self) -> None:
         with self._lock:
             sandbox, self._sandbox = self._sandbox, None
         if sandbox is not None:
             sandbox.kill("launcher-died")
-        self._jobs.put(None)
 
     # --------------------------------------------------------------------------------------------------------- the node's
 
