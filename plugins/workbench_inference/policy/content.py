@@ -1,7 +1,8 @@
 """Rules of content: one readable file, looked at before a question leaves and after an answer has come. Pure, linear.
 
 `rules.json` is the file as delivered; compliance publishes another version by two people. A rule has patterns: words in order with
-at most GAP characters between, `/` divides alternatives, `…` the places (`保证/承诺 … 收益/回报`). Text is folded first (NFKC, lower
+at most GAP characters between, `/` divides alternatives, `…` the places (`保证/承诺 … 收益/回报`); with `&` instead the words stand in
+one sentence in any order. Text is folded first (NFKC, lower
 case, no blanks or marks inside a sentence, common traditional characters), so `保 证·收 益` is the same as `保证收益`. A negated hit
 (`不承诺收益`) does not count; a question of the form 能不能 is no negation.
 """
@@ -62,6 +63,14 @@ PASSED: Final = Verdict()
 
 
 @dataclass(frozen=True, slots=True)
+class Pattern:
+    """places: alternatives for each, folded; is_ordered: one after another and near, else anywhere in one sentence."""
+
+    places: tuple[tuple[str, ...], ...]
+    is_ordered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of content. stages, scenarios, channels: where it holds. patterns, unless: places of alternatives, folded."""
 
@@ -72,8 +81,8 @@ class Rule:
     stages: frozenset[str]
     scenarios: frozenset[str]
     channels: frozenset[str]
-    patterns: tuple[tuple[tuple[str, ...], ...], ...] = field(repr=False)
-    unless: tuple[tuple[tuple[str, ...], ...], ...] = field(repr=False)
+    patterns: tuple[Pattern, ...] = field(repr=False)
+    unless: tuple[Pattern, ...] = field(repr=False)
     negatable: bool
 
 
@@ -165,7 +174,7 @@ def _rule(value: Mapping[str, Any], lists: Mapping[str, tuple[str, ...]]) -> Rul
     patterns = [_pattern(name, one) for one in value.get("patterns", [])]
     if value.get("list"):
         named = lists[value["list"]]
-        patterns += [((one,),) for one in named if one]
+        patterns += [Pattern(((one,),)) for one in named if one]
     elif not patterns:
         raise ValueError(f"{name}: patterns")
     return Rule(
@@ -182,15 +191,40 @@ def _chosen(name: str, told: Sequence[str], everything: Sequence[str]) -> frozen
     return frozenset(told)
 
 
-def _pattern(name: str, text: str) -> tuple[tuple[str, ...], ...]:
-    places = tuple(tuple(fold(word) for word in place.split("/")) for place in text.split("…"))
+def _pattern(name: str, text: str) -> Pattern:
+    is_ordered = "&" not in text
+    places = tuple(tuple(fold(word) for word in place.split("/")) for place in text.split("…" if is_ordered else "&"))
     if not all(word and _END not in word for place in places for word in place):
         raise ValueError(f"{name}: {text}")
-    return places
+    return Pattern(places, is_ordered)
 
 
-def _stands(folded: _Folded, pattern: tuple[tuple[str, ...], ...], *, negatable: bool) -> bool:
-    """Whether the places of a pattern stand in order, near one another, and none of them negated."""
+def _stands(folded: _Folded, pattern: Pattern, *, negatable: bool) -> bool:
+    """Whether the places of a pattern stand there, and none of them negated."""
+    return _in_order(folded, pattern.places, negatable=negatable) if pattern.is_ordered else _together(folded, pattern.places, negatable=negatable)
+
+
+def _together(folded: _Folded, places: tuple[tuple[str, ...], ...], *, negatable: bool) -> bool:
+    """In one sentence, in any order."""
+    start = 0
+    for sentence in folded.text.split(_END):
+        if all(any(_is_said(folded, word, start, start + len(sentence), negatable=negatable) for word in place) for place in places):
+            return True
+        start += len(sentence) + 1
+    return False
+
+
+def _is_said(folded: _Folded, word: str, start: int, stop: int, *, negatable: bool) -> bool:
+    at = folded.text.find(word, start, stop)
+    while at >= 0:
+        if not folded.text.startswith(_OTHER, at) and not (negatable and _is_negated(folded, at, start)):
+            return True
+        at = folded.text.find(word, at + 1, stop)
+    return False
+
+
+def _in_order(folded: _Folded, pattern: tuple[tuple[str, ...], ...], *, negatable: bool) -> bool:
+    """One after another, near one another."""
     for word in pattern[0]:
         start = folded.text.find(word)
         while start >= 0:
@@ -234,4 +268,4 @@ def _is_question(text: str) -> bool:
     return any(text[place] in "不没" and text[place - 1] == text[place + 1] for place in range(1, len(text) - 1))
 
 
-__all__ = ["GAP", "PASSED", "STAGES", "Rule", "Rules", "Verdict", "check", "delivered", "delivered_text", "fold", "parse"]
+__all__ = ["GAP", "PASSED", "STAGES", "Pattern", "Rule", "Rules", "Verdict", "check", "delivered", "delivered_text", "fold", "parse"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tests.inference.policy import forms
+from tests.inference.policy import forms, red_team
 from workbench.domain.documents import FieldSpan, SourceDocument
 from workbench.errors import Refused
 from workbench_inference.policy import classes, content, leaks
@@ -95,6 +95,11 @@ def test_questions_that_others_wrote_are_judged_as_they_say() -> None:
     assert len(lines) >= 80
     wrong = [one["q"] for one in lines if check_prompt(one["q"], ADVICE, "").may_pass == one["refuse"]]
     assert wrong == []
+
+
+def test_questions_of_our_red_team_do_not_leave_and_plain_ones_do() -> None:
+    assert [one for one in red_team.MUST_NOT_GO.strip().splitlines() if check_prompt(one, ADVICE, "").may_pass] == []
+    assert [one for one in red_team.MAY_GO.strip().splitlines() if not check_prompt(one, ADVICE, "").may_pass] == []
 
 
 @pytest.mark.parametrize("text", ANSWER_MUST_NOT)
