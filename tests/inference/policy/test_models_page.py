@@ -8,25 +8,25 @@ from typing import Any
 
 import pytest
 
-from tests.host.house import House, copied, opened, template
+from tests.host.house import House, copied, opened
 from workbench.app.page import PageContext
 from workbench.app.parts.acting import words_of
 from workbench.app.texts import texts_of
 from workbench.domain.party import Role
 from workbench.errors import Refused
+from workbench.workspace import Workspace
 from workbench_inference.documents import importing
 from workbench_inference.pages import models_acts as acts
 from workbench_inference.pages.models import ModelsPage
 from workbench_inference.policy import tables
 
 TEXTS = texts_of("workbench_inference")
-SMALL = {"funds": 6, "notices": 3, "news": 3, "quotes": 2, "prompts": 1, "questions": 2}
+SMALL = {"funds": 2, "notices": 1, "news": 1, "quotes": 1, "prompts": 1, "questions": 1}
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    workspace = template(tmp_path_factory.mktemp("models"))
-    with opened(copied(workspace, tmp_path_factory.mktemp("tenant") / "workspace"), settings={"inference.role": "tenant"}) as made:
+def house(made_institution: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with opened(copied(made_institution, tmp_path_factory.mktemp("tenant") / "workspace"), settings={"inference.role": "tenant"}) as made:
         importing.import_synthetic(made.node, 5, actor="", progress=lambda done, total: None, sizes=SMALL)
         yield made
 
@@ -48,14 +48,13 @@ class Client:
         raise Refused("这里不确认", "nothing is confirmed here", code="NOT_HERE")
 
 
-def opened_page(house: House, role: Role, lang: str = "zh", **params: str) -> ModelsPage:
+def opened_page(house: House, role: Role) -> ModelsPage:
     may = [one.name for one in house.node.gate.registry if role in one.roles]
     me = {
         "me": {"party": "broker", "person": role.value, "display_name": "某人", "roles": [role.value]}, "parties": [["broker", "甲证券", "Broker A"]], "operations": may,
         "workspace": "demo", "purposes": {},
     }  # fmt: skip
-    page = PageContext(client=Client(house, role), me=me, package="workbench_inference", params=params)  # type: ignore[arg-type]  # as a session's client
-    page.lang = lang
+    page = PageContext(client=Client(house, role), me=me, package="workbench_inference")  # type: ignore[arg-type]  # as a session's client
     made = ModelsPage(page)
 
     async def look() -> None:
@@ -87,8 +86,10 @@ def test_every_act_and_choice_has_words_in_both_languages() -> None:
     ],
 )  # fmt: skip
 def test_each_role_sees_the_sections_it_may_read_and_they_are_drawn(house: House, role: Role, sections: list[str]) -> None:
+    made = opened_page(house, role)
     for lang in ("zh", "en"):
-        made = opened_page(house, role, lang)
+        made.page.lang = lang
+        made.draw()
         assert [one.name for one in made.sections.all] == sections
         assert made.strip.state in ("info", "pending") and made.strip.sentence
         assert not any("{" in text for text in (made.strip.sentence, made.strip.reason, made.strip.todo))

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.host.house import House, copied, opened, template
+from tests.host.house import House, copied, opened
 from workbench.domain.erasure import Customer, ErasureRequest, Stage
 from workbench.domain.evidence import RestoredEntry
 from workbench.domain.party import Caller, Person, PersonId, Role
 from workbench.domain.subject import SubjectRequest
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused, VerificationError
+from workbench.workspace import Workspace
 from workbench_inference.asking import rights
 from workbench_inference.operations_policy import POLICY_OPERATIONS
 from workbench_inference.policy import content, restoring, scenarios, tables
@@ -28,9 +29,8 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    workspace = template(tmp_path_factory.mktemp("policy"))
-    with opened(copied(workspace, tmp_path_factory.mktemp("tenant") / "workspace"), settings={"inference.role": "tenant"}) as made:
+def house(made_institution: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with opened(copied(made_institution, tmp_path_factory.mktemp("tenant") / "workspace"), settings={"inference.role": "tenant"}) as made:
         yield made
 
 
