@@ -13,6 +13,7 @@ from workbench.contracts import KeyShare, PeerCall, Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import KeyUnavailable, WorkbenchError
 from workbench_inference.leasing import images, keys, rows
+from workbench_inference.leasing.line_sessions import LineSessions
 from workbench_inference.leasing.provider import Holding, Provider
 from workbench_sandbox.formats import reading, relay
 from workbench_sandbox.formats.evidence import OuterFacts, evidence_refused, parse_evidence, sign_evidence
@@ -32,7 +33,7 @@ class Relay:
         self._provider = provider
         self._host = provider.host
         self._lock = threading.Lock()
-        self._names: dict[str, str] = {}  # sandbox -> name of its session in the line's entries
+        self._lines = LineSessions(self._host)
         self._fetching: dict[tuple[str, str], str] = {}  # (tenant, corpus) -> "" while it is pulled, else the code of a failure
 
     def answer(self, call: PeerCall) -> bytes:
@@ -60,8 +61,7 @@ class Relay:
             case relay.START:
                 return self._start(call.peer, relay.parse_start(call.body))
             case relay.ANSWER:
-                sandbox, message = relay.parse_answer(call.body)
-                return self._provider.servers.answer(self._provider.holding(call.peer, sandbox).sandbox, message)
+                return self._agree(call.peer, *relay.parse_answer(call.body))
             case relay.FRAMES:
                 return self._frames(call.peer, relay.parse_frames(call.body))
             case relay.FETCH:
@@ -138,15 +138,37 @@ class Relay:
         if asked.key_id:
             lines = host.session_keys(tenant)
             share = lines.named(tenant, asked.key_id, name=name, what=WHAT, policy=row.order.policy, renews=bool(asked.session))
+            self._lines.begun(holding.sandbox, lines, name)
             if share.provenance != asked.provenance:
-                raise relay.sandbox_refused()
-        hello = provider.servers.start(holding.sandbox, StartOrder(asked.session, asked.evidence), share)
-        with self._lock:
-            self._names[holding.sandbox] = name
-        return hello
+                refusal = relay.sandbox_refused()
+                self._lines.failed(holding.sandbox, refusal)
+                raise refusal
+        else:
+            self._lines.begun_without(holding.sandbox)
+        try:
+            return provider.servers.start(holding.sandbox, StartOrder(asked.session, asked.evidence), share)
+        except WorkbenchError as error:
+            self._lines.failed(holding.sandbox, error)
+            raise
+
+    def _agree(self, tenant: PartyId, sandbox: str, message: bytes) -> bytes:
+        """The sandbox's confirm; from here on people here can end the session too."""
+        holding = self._provider.holding(tenant, sandbox)
+        try:
+            confirm = self._provider.servers.answer(holding.sandbox, message)
+        except WorkbenchError as error:
+            self._lines.failed(holding.sandbox, error)
+            raise
+        self._lines.agreed(holding.sandbox)
+        return confirm
+
+    def round(self) -> None:
+        """Sessions of sandboxes that are gone are over."""
+        self._lines.keep({one.sandbox for one in list(self._provider.held.values())})
 
     def _frames(self, tenant: PartyId, asked: relay.FramesRequest) -> bytes:
         holding = self._provider.holding(tenant, asked.sandbox)
+        self._lines.require_live(holding.sandbox)
         self._provider.heard(holding.lease)
         found = self._provider.servers.frames(holding.sandbox, relay.Upload(asked.upload.first, asked.upload.taken, asked.upload.frames), wait_ms=asked.wait_ms)
         return relay.format_download(relay.Download(found.state, found.first, found.frames, found.received))

@@ -77,6 +77,8 @@ class Leasing:
         """Everything that is due."""
         if self.provider is not None:
             self.provider.round()
+        if self.relay is not None:
+            self.relay.round()
         if self.tenant is not None:
             self.tenant.round()
             self.tenant.tell_budget()
