@@ -157,6 +157,7 @@ class BubblewrapRunning:
         self._plan, self._process, self._unblock, self._limits = plan, process, unblock, limits
         self._words = bytearray()
         self.logged = 0
+        self._swapped = 0
         self._reader = threading.Thread(target=self._count_words, name=f"words of {record.sandbox}", daemon=True)
         self._reader.start()
 
@@ -221,6 +222,7 @@ class BubblewrapRunning:
 
     def kill(self) -> None:
         """End everything; waits until it is gone, at most five seconds."""
+        self._swapped = max(self._swapped, watching.in_swap(self.worker))
         kill(self.record, self.group, self._process)
         if self._unblock >= 0:
             os.close(self._unblock)
@@ -232,7 +234,7 @@ class BubblewrapRunning:
 
     def look(self, *, keys: int = 0) -> list[Found]:
         """What is left."""
-        return looking.look(self.record, self.group, logged=self.logged, keys=keys)
+        return looking.look(self.record, self.group, logged=self.logged, keys=keys, swapped=self._swapped)
 
     def _count_words(self) -> None:
         """Read what is written until the last one who could write is gone; it is kept only before the program runs."""

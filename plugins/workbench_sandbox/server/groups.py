@@ -18,6 +18,7 @@ _PERIOD_US = 100_000
 PREFIX = "workbench-"
 """Of the folders: `workbench-<sandbox>`."""
 _REMOVE_S = 2.0
+PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,13 @@ class Group:
         text = self.value("memory", "memory.events") or self.value("memory", "memory.oom_control")
         return any(line.split()[1] != "0" for line in text.splitlines() if line.startswith("oom_kill ") and len(line.split()) == 2)
 
-    def swapped(self) -> int:
-        """Bytes that the group has in swap now, or times that it met its limit of swap."""
-        text = self.value("memory", "memory.swap.current")
-        if text:
-            return int(text)
-        rows = dict(line.split() for line in self.value("memory", "memory.stat").splitlines() if len(line.split()) == 2)
-        return int(rows.get("swap", "0"))
+    def swapped(self) -> tuple[int, str]:
+        """(pages that the group had in swap at its most, how that is known); 0 where the machine or the group had none to use."""
+        state, how = _no_swap(self)
+        if state == "on":
+            return 0, how
+        peak = self.value("memory", "memory.swap.peak") or self.value("memory", "memory.swap.current")
+        return (-(-int(peak) // PAGE), "memory.swap.peak") if peak.isdigit() else (0, "not counted by a group")
 
     def kill(self) -> None:
         """End every member. Does not wait for them to be gone."""

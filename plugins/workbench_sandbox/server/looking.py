@@ -16,9 +16,10 @@ from workbench_sandbox.server.watching import start_time
 _NAMES = ("pid", "mnt")
 
 
-def look(record: PidRecord, group: Group, *, logged: int = 0, keys: int = 0) -> list[Found]:
+def look(record: PidRecord, group: Group, *, logged: int = 0, keys: int = 0, swapped: int = 0) -> list[Found]:
     """One line for each check but `groups`, which is counted when they are removed. logged: lines that the worker wrote; keys: key
-    objects of the launcher that were not overwritten."""
+    objects of the launcher that were not overwritten; swapped: pages of the worker that were in swap right before it was killed."""
+    in_swap, how = group.swapped()
     everywhere = list(_processes())
     return [
         Found("processes", len(_left(record, group, everywhere)), "cgroup.procs; /proc/*/ns"),
@@ -26,7 +27,7 @@ def look(record: PidRecord, group: Group, *, logged: int = 0, keys: int = 0) -> 
         Found("files", _files(record, everywhere), "run folder; /proc/*/fd"),
         Found("shared-memory", _shared_memory(record), "/dev/shm; /proc/sysvipc"),  # noqa: S108
         Found("cores", _cores(record), "core_pattern; by pid"),
-        Found("swap", group.swapped(), "memory.stat" if group.counting else "no swap counted"),
+        Found("swap", max(in_swap, swapped), how if in_swap or not swapped else "VmSwap before the end"),
         Found("keys", keys, "overwritten by the launcher"),
         Found("logs", logged, "no output but error codes"),
     ]

@@ -36,6 +36,12 @@ def status(pid: int) -> Mapping[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
+def in_swap(pid: int) -> int:
+    """Pages of a process that are in swap now; 0 where there is no such process."""
+    words = status(pid).get("VmSwap", "0 kB").split() if pid else []
+    return int(words[0]) // 4 if words and words[0].isdigit() else 0
+
+
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since the machine did; 0 where there is none. Source: proc(5), field 22."""
     try:
