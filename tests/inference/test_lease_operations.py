@@ -68,6 +68,11 @@ def test_an_operator_leases_looks_changes_and_releases(world: LeaseWorld, image:
     meters = at_tenant(world, "meters", lease=lease)
     assert statement.agreed and statement.card_seconds == meters.card_seconds == sum(one.card_seconds for one in meters.ticks) > 0
     assert statement.amount_fen == statement.card_seconds * 30 // 60 == at_tenant(world, "leases").leases[0].amount_fen
+    for party, kinds in (
+        (BROKER, ("lease_ordered", "scaled", "lease_changed", "lease_ended", "erased", "erased", "metered", "statement")),
+        (TELECOM, ("image_pulled", "leased", "sandbox_started", "sandbox_started", "lease_changed", "lease_ended", "sandbox_ended", "sandbox_ended", "erased", "erased", "metered", "statement")),
+    ):
+        assert sorted(world.kinds(party, lease)) == sorted(f"inference.{one}" for one in kinds), party
     costs = at_tenant(world, "costs", days=3)
     assert costs.amount_fen == statement.amount_fen < costs.always_fen and costs.days[-1].most_cards == 2
 
@@ -115,6 +120,7 @@ def test_a_price_of_yesterday_and_a_freeze_and_too_many_cards_are_refused_with_t
     at_provider(world, "tariff_set", fen_per_card_minute=30, reason="back")
 
 
+@pytest.mark.soak
 def test_servers_are_added_drained_and_cleaned_by_the_providers_people(world: LeaseWorld, image: Manifest) -> None:
     added = at_provider(world, "server_add", dedicated=BROKER)
     world.turn()

@@ -45,6 +45,12 @@ class LeasingHost(Host, Protocol):
         """An unexpected failure to the log, without values."""
 
 
+def send_now(host: LeasingHost) -> None:
+    """Let letters that were just written leave now, not within a second; after the change is on disk."""
+    letters: Any = host.letters
+    letters.wake()
+
+
 def newest(reader: Reader, party: PartyId) -> tuple[int, bytes] | None:
     """(number, statement as written) of an institution's newest service key; None without any."""
     row = reader.execute("SELECT number, statement FROM inference_service_key WHERE party = ? ORDER BY number DESC LIMIT 1", (party,)).fetchone()
@@ -119,4 +125,4 @@ def own(reader: Reader, host: LeasingHost) -> tuple[sm2.PrivateKey, bytes]:
     )
 
 
-__all__ = ["DAY_MS", "RENEW_DAYS", "VALID_DAYS", "VAULT", "LeasingHost", "Reader", "every", "keep", "known", "make", "newest", "own", "require_known"]
+__all__ = ["DAY_MS", "RENEW_DAYS", "VALID_DAYS", "VAULT", "LeasingHost", "Reader", "every", "keep", "known", "make", "newest", "own", "require_known", "send_now"]

@@ -572,6 +572,7 @@ class Provider:
             rows.save(tx, next_state(value, Receipt(looked.server, body.clean), now_ms=host.now_ms()))
 
         host.store.write(change)
+        keys.send_now(host)
 
     def settle(self, row: LeaseRow) -> None:
         """The statement of account, once the last tick is answered or nobody answers any more."""
@@ -586,6 +587,8 @@ class Provider:
         made = account(row.lease, found, fen_per_card_minute=row.price)
 
         def change(tx: Transaction) -> None:
+            if tx.execute("SELECT 1 FROM inference_statement WHERE lease = ?", (row.lease,)).fetchone():
+                return
             ticking.close_entries(tx, host, row.lease)
             body = format_statement(made)
             tx.execute("INSERT INTO inference_statement (lease, body, amount_fen) VALUES (?, ?, ?)", (row.lease, body, made.amount_fen))
@@ -594,6 +597,7 @@ class Provider:
             host.letters.post(tx, to=row.partner, kind=STATEMENT, body=body, job=row.lease)
 
         host.store.write(change)
+        keys.send_now(host)
         with self._lock:
             self.meters.pop(row.lease, None)
 

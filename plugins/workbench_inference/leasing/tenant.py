@@ -115,6 +115,7 @@ class Tenant:
             host.evidence.append(tx, "inference.lease_ordered", values, job=lease, actor=actor)
 
         host.store.write(change)
+        keys.send_now(host)
         return order
 
     def change(self, lease: str, *, cards: int, until_ms: int, cause: str, actor: str = "") -> int:
@@ -139,7 +140,9 @@ class Tenant:
                 self.host.evidence.append(tx, "inference.scaled", values, job=lease, actor=actor)
             return number
 
-        return self.host.store.write(change)
+        number = self.host.store.write(change)
+        keys.send_now(self.host)
+        return number
 
     def release(self, lease: str, *, cause: str = "released", reason: str = "", actor: str = "") -> LeaseRow:
         """Give a lease back: here at once, to the provider by letter and by a call beside it. Repeated, nothing changes."""
@@ -160,6 +163,7 @@ class Tenant:
         if not is_new and actor:
             raise Refused(f"租约「{lease}」已经结束（{row.state.value}）", f"Lease {lease} is over already ({row.state.value})", code="LEASE_OVER")
         if is_new:
+            keys.send_now(self.host)
             try:
                 relay.read_reply(self.host.call(row.partner, relay.RELEASE, format_release(Release(lease, _sentence(reason))), timeout_s=CALL_S))
             except WorkbenchError as error:
@@ -310,9 +314,9 @@ class Tenant:
                     row = rows.get(reader, tick.lease)
             if row is None or row.side != rows.TENANT or row.partner != call.peer or row.state in (State.ORDERED, State.REFUSED):
                 raise relay.sandbox_refused()
-        with self._lock:
+        with self._lock:  # never over a change: what runs in one asks for this lock
             watch = self.watches.get(tick.lease)
-            return relay.accepted(ticking.answer_tick(self.host, row, call.body, watch, now_ms=self._clock()))
+        return relay.accepted(ticking.answer_tick(self.host, row, call.body, watch, now_ms=self._clock()))
 
     def pull(self, call: PeerCall) -> bytes:
         """A piece of an image or corpus that a live order of this partner named."""
