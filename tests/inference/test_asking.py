@@ -205,7 +205,7 @@ def test_asks_of_an_earlier_run_are_cut(world: LeaseWorld, lease: str) -> None:
     told = ask(world, f"{fund(world)}的管理费率是多少？")
     node.store.write(lambda tx: tx.execute("UPDATE inference_ask SET state = 'STREAMING' WHERE ask = ?", (told.ask,)))
     before = len(world.institutions.kinds(BROKER))
-    assert house.cut_unfinished(node) == 1 and kinds_since(world, before) == ["inference.answer_lost"]
+    assert house.cut_unfinished(node, before_ms=world.now_ms) == 0 and house.cut_unfinished(node, before_ms=world.now_ms + 1) == 1 and kinds_since(world, before) == ["inference.answer_lost"]
     assert world.call(BROKER, Role.ADVISER, "inference.answer", ask=told.ask).state == "CUT"
 
 
@@ -304,5 +304,21 @@ def test_a_sandbox_that_dies_in_mid_answer_is_followed_by_another_under_the_same
     world.until(lambda: [one.sandbox for one in world.provider.held_by(lease)] not in ([], [sandbox]), seconds=0.1)
     again = ask(world, f"{fund(world)}的托管费率是多少？")
     assert again.state == "ANSWERED" and again.sandbox != sandbox and again.lease == lease
+    world.tenant.release(lease, reason="收盘")
+    world.until(lambda: world.state(BROKER, lease) == "ERASED", seconds=1)
+
+
+def test_where_no_server_is_left_a_question_is_told_so_and_was_never_sent(world: LeaseWorld, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = world.image(tmp_path_factory.mktemp("third"), content=b"third", name="extractive")
+    lease = world.running(image.id, cards=1, hours=2)
+    assert ask(world, f"{fund(world)}的管理费率是多少？").state == "ANSWERED"
+    [sandbox] = list(world.servers.inside)  # type: ignore[attr-defined]
+    monkeypatch.setattr(asking_of(world.institutions.nodes[BROKER]).desk.sandboxes, "wait_s", 0.3)
+    world.servers.die(sandbox)
+    before = len(world.institutions.kinds(BROKER))
+    told = ask(world, f"{fund(world)}的托管费率是多少？")
+    assert told.state in ("REFUSED", "CUT") and told.text == "" and told.code in ("SANDBOX_ENDED", "SANDBOX_BUSY", "ANSWER_LOST", "SANDBOX_REFUSED")
+    if told.state == "REFUSED":
+        assert "inference.asked" not in kinds_since(world, before) and kinds_since(world, before)[-1] == "inference.ask_refused"
     world.tenant.release(lease, reason="收盘")
     world.until(lambda: world.state(BROKER, lease) == "ERASED", seconds=1)

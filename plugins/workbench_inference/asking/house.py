@@ -249,11 +249,11 @@ def row_of(reader: Reader, ask: str) -> AskRow | None:
     return AskRow(*found) if found else None
 
 
-def cut_unfinished(host: LeasingHost) -> int:
-    """After a start: what was waiting or under way in an earlier run has no answer. How many there were."""
+def cut_unfinished(host: LeasingHost, *, before_ms: int) -> int:
+    """After a start: what was waiting or under way in an earlier run, asked before that time, has no answer. How many there were."""
 
     def change(tx: Transaction) -> int:
-        found = tx.execute("SELECT ask, lease, state FROM inference_ask WHERE state IN ('QUEUED', 'STREAMING')").fetchall()
+        found = tx.execute("SELECT ask, lease, state FROM inference_ask WHERE state IN ('QUEUED', 'STREAMING') AND asked_ms < ?", (before_ms,)).fetchall()
         for ask, lease, state in found:
             ended(tx, str(ask), state="CUT", code="RESTART", at_ms=host.now_ms())
             row = rows.find(tx, str(lease)) if lease else None

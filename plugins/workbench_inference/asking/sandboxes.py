@@ -23,6 +23,9 @@ from workbench_sandbox.formats.manifest import Manifest
 WAIT_S: Final = 30.0
 """So long a question waits for a place in a sandbox before it is told to come again."""
 _PAUSE_S: Final = 0.02
+_TAKE_OVER_S: Final = 0.25
+_PASSING: Final = frozenset({"SANDBOX_BUSY", "SANDBOX_ENDED", "SANDBOX_REFUSED"})
+"""What a sandbox says that has just ended, or one that is not there yet."""
 
 
 class Sandboxes:
@@ -35,6 +38,7 @@ class Sandboxes:
         self._clients: dict[str, list[SandboxClient]] = {}
         self._held: dict[int, int] = {}
         self._manifests: dict[str, Manifest] = {}
+        self.wait_s = WAIT_S
 
     def manifest(self, row: LeaseRow) -> Manifest:
         """What runs under a lease; read once, since an image id is its digest."""
@@ -50,24 +54,37 @@ class Sandboxes:
         Raises Refused (ASKS_WAIT) where there is no room for long, else as `SandboxClient.ensure`.
         """
         most = self.manifest(row).limits.asks_at_once
-        ends = time.monotonic() + WAIT_S
+        ends = time.monotonic() + self.wait_s
         while True:
-            found = self._free(row, most)
-            if found is None and len(self._of(row.lease)) < row.cards:
-                found = self._further(row, corpus)
-            if found is not None:
-                try:
-                    if corpus is not None:
-                        found.use_corpus(corpus)
-                    found.ensure()
-                except WorkbenchError:
-                    self.give(found)
-                    self._forget(row.lease, found)
+            problem: WorkbenchError | None = None
+            try:
+                found = self._ready(row, most, corpus)
+                if found is not None:
+                    return found
+            except WorkbenchError as error:
+                if error.code not in _PASSING:
                     raise
-                return found
+                problem = error  # another server takes over within seconds, as long as the lease runs
             if time.monotonic() > ends:
-                raise asks_wait(int(WAIT_S))
-            time.sleep(_PAUSE_S)
+                raise problem if problem is not None else asks_wait(int(self.wait_s))
+            time.sleep(_PAUSE_S if problem is None else _TAKE_OVER_S)
+
+    def _ready(self, row: LeaseRow, most: int, corpus: CorpusFile | None) -> SandboxClient | None:
+        """A client with a session, held; None while there is no room."""
+        found = self._free(row, most)
+        if found is None and len(self._of(row.lease)) < row.cards:
+            found = self._further(row, corpus)
+        if found is None:
+            return None
+        try:
+            if corpus is not None:
+                found.use_corpus(corpus)
+            found.ensure()
+        except WorkbenchError:
+            self.give(found)
+            self._forget(row.lease, found)
+            raise
+        return found
 
     def give(self, client: SandboxClient) -> None:
         """The question is over."""
@@ -77,6 +94,11 @@ class Sandboxes:
     def newest(self, lease: str) -> SandboxClient | None:
         """A client of this lease, for pages; None before the first question."""
         return next(iter(self._of(lease)), None)
+
+    def waiting(self, lease: str) -> int:
+        """Questions that are under way at its sandboxes."""
+        with self._lock:
+            return sum(self._held.get(id(one), 0) for one in self._clients.get(lease, ()))
 
     def close(self, lease: str, *, cause: str) -> None:
         """The lease is over."""

@@ -46,7 +46,8 @@ class Asking:
 
     def start(self) -> None:
         """Begin; asks of an earlier run have no answer."""
-        self._thread = threading.Thread(target=self._rounds, name=self.name, daemon=True)
+        began_ms = self.host.now_ms()
+        self._thread = threading.Thread(target=self._rounds, args=(began_ms,), name=self.name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -59,8 +60,8 @@ class Asking:
         if desk is not None:
             desk.close()
 
-    def _rounds(self) -> None:
-        self._guarded(lambda: house.cut_unfinished(self.host))
+    def _rounds(self, began_ms: int) -> None:
+        self._guarded(lambda: house.cut_unfinished(self.host, before_ms=began_ms))
         since = SWEEP_S
         while not self._stop.is_set():
             with self._lock:
