@@ -17,9 +17,10 @@ from workbench.domain.documents import SourceDocument
 from workbench.domain.identifiers import normalise_id_no, normalise_phone
 from workbench.domain.party import Caller
 from workbench.errors import NotFound, Refused, VerificationError, WorkbenchError
-from workbench_inference.asking import house, keeping
+from workbench_inference.asking import house, keeping, routing
 from workbench_inference.asking.client import Came, CorpusFile, SandboxClient
 from workbench_inference.asking.keeping import CitedText, Kept, Step
+from workbench_inference.asking.routing import Route
 from workbench_inference.asking.sandboxes import Sandboxes
 from workbench_inference.documents import corpus_store, usages
 from workbench_inference.documents.usages import Readable
@@ -37,6 +38,7 @@ from workbench_inference.policy.redaction import Redacted, redact
 from workbench_inference.policy.suitability import Answer, check_answer, check_prompt, products_of
 from workbench_sandbox.engines.grounding import cited as grounds
 from workbench_sandbox.engines.grounding import keep_grounded
+from workbench_sandbox.engines.router import falls_back
 from workbench_sandbox.formats.asking import MAX_QUESTION, Ask, Cite, Dropped, FieldValue, Open, Record, Stage, Text
 from workbench_sandbox.formats.manifest import Engine
 from workbench_sandbox.formats.reading import digest
@@ -67,7 +69,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Step 1 held. model: the image's name; engine: of the leased image, None without a lease."""
+    """Step 1 held. model: the image's name; engine: of the leased image, None without a lease; others: that stand in where this lease
+    has no sandbox."""
 
     caller: Caller
     asked: Asked
@@ -78,6 +81,7 @@ class Admitted:
     lease: str
     engine: Engine | None
     assurance: str
+    others: tuple[Admitted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +129,19 @@ class HouseSteps:
         if not 1 <= len(asked.question.strip()) <= MAX_QUESTION // 2:
             raise Refused("问题为 1 至 4000 个字符", "a question has 1 to 4,000 characters", code="QUESTION_LENGTH")
         with host.store.read() as reader:
-            row = self._tenant.live(reader, now_ms=now)
-            mode = row.order.mode if row is not None else "run"
-            manifest = self._sandboxes.manifest(row) if row is not None else None
-            model = asked.model or (manifest.name if manifest is not None else "")
-            if row is None or manifest is None or manifest.name != model:
-                raise no_lease(model)
-            found = admission.admit(
-                reader, host, caller, scenario=asked.scenario, model=model, documents=asked.kinds, channel=asked.channel,
-                client_class=asked.client_class, customer=asked.customer, mode=mode,
-            )  # fmt: skip
-            readable = usages.readable(
-                reader, scenario=asked.scenario, roles=[found.role.value], kinds=found.kinds, now_ms=now
-            )
+            tables.require_scenario(asked.scenario)
+            able = routing.routes(self._sandboxes, reader, scenario=asked.scenario, model=asked.model, now_ms=now)
+            if not able:
+                raise no_lease(asked.model)
+            admitted: list[Admitted] = []
+            refused: Refused | None = None
+            for route in able:
+                try:
+                    admitted.append(self._admitted(reader, caller, asked, route, now))
+                except Refused as error:
+                    refused = refused or error
+            if not admitted and refused is not None:
+                raise refused
             spent = self._tenant.month_fen(reader, now_ms=now)
         budget = self._tenant.budget()
         if budget and spent >= budget:
@@ -145,7 +149,17 @@ class HouseSteps:
                 "本月算力预算已用完，暂停提问；运维或管理员可以调整预算", "this month's budget for computing is spent: operators or an administrator change it",
                 code="BUDGET_SPENT",
             )  # fmt: skip
-        return Admitted(caller, asked, found, readable, model, mode, row.lease, manifest.engine, row.order.assurance)
+        return replace(admitted[0], others=tuple(admitted[1:]))
+
+    def _admitted(self, reader: Reader, caller: Caller, asked: Asked, route: Route, now_ms: int) -> Admitted:
+        """By one lease."""
+        row, manifest = route.row, route.manifest
+        found = admission.admit(
+            reader, self._host, caller, scenario=asked.scenario, model=manifest.name, documents=asked.kinds, channel=asked.channel,
+            client_class=asked.client_class, customer=asked.customer, mode=row.order.mode,
+        )  # fmt: skip
+        readable = usages.readable(reader, scenario=asked.scenario, roles=[found.role.value], kinds=found.kinds, now_ms=now_ms)
+        return Admitted(caller, asked, found, readable, manifest.name, row.order.mode, row.lease, manifest.engine, row.order.assurance)
 
     # -------------------------------------------------------------------------------------------------------- 2 and 3
 
@@ -190,7 +204,19 @@ class HouseSteps:
     # -------------------------------------------------------------------------------------------------------- 5 and 6
 
     def lease(self, prepared: Prepared) -> Leased:
-        """A running lease, the sandbox that is free, its evidence and session, the corpus that it reads."""
+        """A running lease, the sandbox that is free, its evidence and session, the corpus that it reads; else the next lease that may."""
+        first: Refused | None = None
+        for one in (prepared.admitted, *prepared.admitted.others):
+            try:
+                return self._leased(replace(prepared, admitted=one))
+            except Refused as error:
+                if not falls_back(error.code):
+                    raise
+                first = first or error
+        assert first is not None  # one lease at least was tried
+        raise first
+
+    def _leased(self, prepared: Prepared) -> Leased:
         host, admitted = self._host, prepared.admitted
         with host.store.read() as reader:
             row = rows.find(reader, admitted.lease)

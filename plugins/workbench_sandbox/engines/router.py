@@ -19,7 +19,9 @@ _PREFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Kinds by scenario, best first; a kind that is not named is not used. Where facts count, what only quotes comes first."""
 
-_NEXT: Final = frozenset({"ENGINE_FAILED", "ENGINE_BUSY", "SANDBOX_ENDED", "SANDBOX_BUSY", "NO_CAPACITY", "SERVER_NOT_READY"})
+SCENARIOS: Final = frozenset(_PREFERENCES)
+
+_NEXT: Final = frozenset({"NO_LEASE", "ASKS_WAIT", "ENGINE_FAILED", "ENGINE_BUSY", "SANDBOX_ENDED", "SANDBOX_BUSY", "NO_CAPACITY", "SERVER_NOT_READY"})
 
 
 @dataclass(frozen=True, slots=True)
