@@ -50,7 +50,7 @@ ACCESS = Act(
 )  # fmt: skip
 COHORT = Act(
     "inference.cohort_change",
-    (Field("action", "choice", ("invite", "remove")), Field("phone", "secret"), Field("list_id"), Field("audience"), Field("until_day", "day"), _REASON),
+    (Field("action", "choice", ("invite", "remove")), Field("phone", "secret"), Field("list_id", "choice"), Field("audience"), Field("until_day", "day"), _REASON),
     password=True, shape=_day_or_none, about=True,
 )  # fmt: skip
 QUOTA = Act(

@@ -356,16 +356,21 @@ class Cohort(ModelsSection):
 
     name = "cohort"
     operation = "inference.cohort"
-    reads = ("inference.cohort",)
+    reads = ("inference.cohort", "lists.all")
 
     def __init__(self, page: PageContext, changed: Callable[[], None]) -> None:
         super().__init__(page, changed)
         self.numbers = KeyNumbers(large=True, framed=True, state="loading")
         self.ends = DataTable(page_size=12, state="loading")
-        self.acting = Acting(page, (acts.COHORT,), self.again)
+        self.acting = Acting(page, (acts.COHORT,), self.again, choices=self._choices)
         self.acting.offer([acts.COHORT.operation])
         self.what = Notes()
         self.root = layout.stack(pane(self.numbers), layout.split(layout.stack(self.acting.root, pane(self.ends)), layout.stack(self.what), side_px=420))
+
+    def _choices(self, _name: str) -> Mapping[str, str]:
+        """Lists of this institution by name, beside none."""
+        lists = (self.found.get("lists.all") or {}).get("lists", [])
+        return {self.t("models.cohort.one"): "", **{f"{one['name']} · {one['list_id']}": one["list_id"] for one in lists}}
 
     def draw(self) -> None:
         found, t = self.found.get("inference.cohort"), self.t
