@@ -9,14 +9,27 @@ from typing import Any
 
 from tests.flows.institutions import Institutions
 from tests.inference import fake_servers, worked_servers
+from tests.qkd.entity import Entity, line
+from tests.qkd.linked import Stock
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, make_workspace
 from workbench.clock import system_now_ms
 from workbench.domain.party import Role
 from workbench_inference.documents import importing, indexing
 from workbench_inference.leasing import launching, service
+from workbench_qkd.service import service_of
 from workbench_sandbox.inside import worker
 
 SMALL = {"funds": 12, "notices": 4, "news": 3, "quotes": 2, "prompts": 1, "questions": 2}
+
+
+def join(world: LeaseWorld) -> tuple[Entity, Entity]:
+    """One simulated line between the two nodes: an entity at each end, one stock of keys."""
+    stock = Stock(left=10_000)
+    ends = {}
+    for party, other, role in ((BROKER, TELECOM, "sender"), (TELECOM, BROKER, "receiver")):
+        ends[party] = Entity({"a1": line(role=role, peer_site=other, peer_kme=f"kme-{other}", peer_saes=[f"sae-{other}"])})
+        service_of(world.institutions.nodes[party]).attach(ends[party], stock, sae=f"sae-{party}")
+    return ends[BROKER], ends[TELECOM]
 
 
 class RealTime(LeaseWorld):
@@ -38,7 +51,7 @@ def asking_world(folder: Path, *, servers: int = 2, is_real: bool = False, **set
         fake_servers.MAKERS[fake_servers.ISOLATION] = launching.bubblewrapped
     else:
         worked_servers.work(servers, made=made)
-    given = {"inference__policy": "pqc-only", "inference__controls": ["no-network", "filter"], "inference__budget_fen": 0, **settings}
+    given = {"inference__policy": "hybrid-required", "inference__controls": ["no-network", "filter"], "inference__budget_fen": 0, **settings}
     workspace = make_workspace(folder, **given)
     pause, service.ROUND_S = service.ROUND_S, 10_000.0  # type: ignore[misc]  # the thread sleeps, the test turns
     corpora, clock = worker.CORPORA, worker.now_ms
@@ -48,6 +61,7 @@ def asking_world(folder: Path, *, servers: int = 2, is_real: bool = False, **set
     try:
         for party in (BROKER, TELECOM):
             world.start(party)
+        world.line = join(world)  # type: ignore[attr-defined]
         node = world.institutions.nodes[BROKER]
         importing.import_synthetic(node, 5, actor="", progress=lambda done, total: None, sizes=SMALL)
         indexing.index(node, actor="", embedder=None, synthetic_only=False, progress=lambda done, total: None, cancelled=lambda: False)
@@ -67,4 +81,4 @@ def asking_world(folder: Path, *, servers: int = 2, is_real: bool = False, **set
         fake_servers.MAKERS.pop(fake_servers.ISOLATION, None)
 
 
-__all__ = ["asking_world"]
+__all__ = ["asking_world", "join"]

@@ -57,7 +57,7 @@ class WorkedServers(FakeServers):
             controls=tuple(evidence.Control(one, "on", "seen", "outside") for one in ("host-user", "memory")),
         )  # fmt: skip
         terms = {
-            "tenant_key": facts.tenant_key, "policy": facts.policy, "provenances": list(() if facts.policy == "pqc-only" else facts.provenances),
+            "tenant_key": facts.tenant_key, "policy": facts.policy, "provenances": list(facts.provenances),
             "suites": list(facts.suites), "until_ms": facts.until_ms,
         }  # fmt: skip
         inside = self.inside[sandbox]
