@@ -51,13 +51,14 @@ def ends_with(world: World, sandbox: str, cause: str) -> None:
     assert world.servers.counters(sandbox).cause == cause
 
 
-def test_a_killed_worker_ends_its_answer_and_is_receipted(world: World) -> None:
+@pytest.mark.parametrize("which", [1, 0], ids=["worker", "bubblewrap"])
+def test_a_killed_worker_ends_its_answer_and_is_receipted(world: World, which: int) -> None:
     tenant = world.leased(SERVER)
     tenant.open()
     tenant.ask("!slow")
     record = record_of(world, tenant.sandbox)
     assert (record.lease, record.tenant) == (LEASE, TENANT) and len(record.pids) == 2 and all(record.began)
-    os.kill(record.pids[1], signal.SIGKILL)
+    os.kill(record.pids[which], signal.SIGKILL)
     ends_with(world, tenant.sandbox, "sandbox-died")
     with pytest.raises(Refused) as ended:
         while True:

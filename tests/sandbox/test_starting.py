@@ -11,7 +11,7 @@ import pytest
 from tests.sandbox.world import LIMITS, TENANT, World, is_root, lacking
 from workbench.errors import Refused, StartRefused, VerificationError
 from workbench_sandbox.formats import manifest as manifests
-from workbench_sandbox.server import groups, gvisor, runtime, starting, volumes
+from workbench_sandbox.server import bubblewrap, groups, gvisor, runtime, starting, volumes
 from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.runtime import Bind, EngineCode
 
@@ -156,6 +156,22 @@ def test_each_kind_of_groups_alone_where_the_machine_has_it(kind: str) -> None:
         assert child.wait(timeout=30) != 0
     finally:
         assert group.remove() == 0
+
+
+@STARTS
+def test_a_trial_start_leaves_nothing_and_says_why_where_none_can_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    bubblewrap.trial.cache_clear()
+    assert bubblewrap.trial() == "" and len(list(Path("/proc/self/fd").iterdir())) == before
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho user namespaces are closed here >&2\nexit 1\n")
+    broken.chmod(0o755)
+    bubblewrap.trial.cache_clear()
+    with monkeypatch.context() as other:
+        other.setattr(bubblewrap, "find_program", lambda: str(broken))
+        assert bubblewrap.trial()
+        assert "own-processes" in {one.control for one in Bubblewrap().available()}
+    bubblewrap.trial.cache_clear()
 
 
 def test_gvisor_says_what_it_lacks() -> None:
