@@ -20,7 +20,7 @@ from workbench.errors import Denied, InvalidRequest, NotFound, Refused, Verifica
 from workbench_inference.policy import content, scenarios
 from workbench_inference.policy.access import ANY, AccessRules
 from workbench_inference.policy.cohort import cap_of, require_room
-from workbench_inference.policy.quota import Quota
+from workbench_inference.policy.quota import Quota, require_left
 from workbench_inference.policy.scenarios import SCENARIOS, Template
 
 Reader = sqlite3.Connection | Transaction
@@ -260,8 +260,12 @@ def quota_of(reader: Reader, host: Host, whose: str, *, is_group: bool) -> Quota
 
 
 def spend(host: Host, tx: Transaction, *, person: str, role: str) -> None:
-    """One question more for a person, a role and the institution, in the transaction of its entry."""
+    """One question more for a person, a role and the institution, in the transaction of its entry.
+
+    Raises Refused QUOTA_SPENT where others have used up what was left since it was admitted: of a hundred at once none goes beyond.
+    """
     month = month_of(host.now_ms())
+    require_left(quota_of(tx, host, person, is_group=False), quota_of(tx, host, role, is_group=True), ROLE_NAMES[Role(role)])
     for whose in (person, role, ""):
         tx.execute(
             "INSERT INTO inference_quota (whose, month, used) VALUES (?, ?, 1) ON CONFLICT (whose, month) DO UPDATE SET used = used + 1", (whose, month)

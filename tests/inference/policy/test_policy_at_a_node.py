@@ -302,6 +302,19 @@ def test_a_spent_quota_of_a_person_or_a_role_stops_the_next_question_until_the_m
     assert reply.groups[0].whose == "operator" and reply.everybody
 
 
+def test_of_two_questions_that_were_admitted_at_once_only_the_one_within_the_quota_is_counted(house: House) -> None:
+    node, caller = house.node, person(house, Role.MARKETING, token="t-once")
+    node.store.write(lambda tx: tables.change_quota(node, tx, whose="t-once", most=1, actor="t-admin"))
+    for _ in range(2):
+        admitted(house, caller, "marketing", client_class="C1")
+    node.store.write(lambda tx: tables.spend(node, tx, person="t-once", role="marketing"))
+    with pytest.raises(Refused) as refused:
+        node.store.write(lambda tx: tables.spend(node, tx, person="t-once", role="marketing"))
+    assert refused.value.code == "QUOTA_SPENT"
+    with node.store.read() as reader:
+        assert tables.quota_of(reader, node, "t-once", is_group=False).used == 1
+
+
 # ---- names, feedback
 
 

@@ -195,6 +195,16 @@ def test_the_scanner_agrees_with_a_naive_reading_of_the_rules() -> None:
         assert days == [], text
 
 
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(["欧阳娜娜", "诸葛青云", "John Smith", "Zhang Wei", "欧阳", "娜娜", "John", "，", "。", " ", "王", "x"]), max_size=12))
+def test_long_names_are_found_as_a_naive_search_finds_them(parts: list[str]) -> None:
+    """Names of four Chinese characters, and Latin ones as whole words, need nothing around them: every place counts, leftmost first."""
+    text = "".join(parts)
+    found = [(one.start, one.end) for one in redact(text, KNOWN).tiles if one.kind == "name" and one.end - one.start >= 4]
+    naive = [one.span() for one in re.finditer(r"欧阳娜娜|诸葛青云|(?<![0-9A-Za-z])(?:John Smith|Zhang Wei)(?![0-9A-Za-z])", text)]
+    assert [one for one in naive if not any(start <= one[0] and one[1] <= end for start, end in found)] == [], text
+
+
 def test_names_on_the_list_are_digests_in_memory() -> None:
     held = {field: getattr(KNOWN, field) for field in KNOWN.__slots__}
     assert all(isinstance(one, int) for one in held["_digests"] | held["_accounts"])
