@@ -10,14 +10,14 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from workbench_consent.grants import Reason
 from workbench_ledger.pages import verdict
 from workbench_ledger.pages.board import KIND_AREAS
 from workbench_ledger.pages.evidence import Asked
 from workbench_ledger.pages.inspector import diff_rows, field_rows
-from workbench_ledger.pages.story import LONG_ROUTINE, LONG_RUN, RUN, folded, lane_rows, place, steps
+from workbench_ledger.pages.story import LONG_ROUTINE, LONG_RUN, RUN, folded, lane_rows, newest_within, place, steps
 from workbench_ledger.pages.words import safe
 from workbench_widgets import FieldDiff, Lanes
 
@@ -62,6 +62,16 @@ def test_an_arrow_is_as_bad_as_the_worse_of_its_records() -> None:
         assert step.state == expected
     [step] = steps(frame(1, "points"), words(), joined=True, changed={"bank/1"})
     assert step.state == "tampered"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["qkd.block_distilled", "people.signed_in"]), max_size=60), st.integers(1, 20))
+def test_a_page_of_a_log_takes_as_many_entries_as_fold_into_its_rows(kinds: list[str], rows: int) -> None:
+    entries = [entry("broker", number, kind=kind, time_ms=number) for number, kind in enumerate(kinds)]
+    shown = newest_within(entries, rows)
+    assert shown == entries[len(entries) - len(shown) :], "the newest, without a gap"
+    assert len(shown) >= min(rows, len(entries))
+    assert len(folded(steps(shown, words(), joined=False), words())) <= rows
 
 
 def test_long_runs_fold_into_one_row_but_never_around_a_changed_frame() -> None:

@@ -21,11 +21,12 @@ from workbench.errors import WorkbenchError
 from workbench_ledger.pages.board import Board
 from workbench_ledger.pages.finding import JOB, Asked
 from workbench_ledger.pages.laboratory import Laboratory
-from workbench_ledger.pages.story import RUN, place
+from workbench_ledger.pages.story import LONG_ROUTINE, ROUTINE, RUN, newest_within, place
 from workbench_ledger.pages.words import Words, words_of
 
 Reply = Mapping[str, Any]
 PAGE_ROWS = 18
+FOLDED_ROWS = 10 * PAGE_ROWS
 HITS = 50
 AUTOMATIC_AUDIT = 20_000
 """Logs up to this size are audited when the page opens; larger ones when somebody asks (10 microseconds an entry)."""
@@ -146,12 +147,20 @@ class EvidencePage:
             timeline = await page.run(read_story, page.client, asked.job, kind=asked.kind, pages=depth, limit=STORY_ROWS)
         else:
             found, index = None, self.index
-            timeline = await page.run(
-                page.client.evidence.timeline, log=asked.log, kind=asked.kind, before=asked.before, limit=PAGE_ROWS
-            )
+            timeline = await self._read_log(asked)
         if turn == self._turn and depth == asked.depth:
             self.problem, self.timeline, self.found, self.index = None, timeline, found, index
             self.draw()
+
+    async def _read_log(self, asked: Asked) -> Reply:
+        """A page of a log; where runs of a routine fold, as many more entries as its rows have room for."""
+        page, said = self.page, {"log": asked.log, "kind": asked.kind, "before": asked.before}
+        timeline: Reply = await page.run(page.client.evidence.timeline, limit=PAGE_ROWS, **said)
+        if asked.kind or not timeline["more"] or sum(one["kind"] in ROUTINE for one in timeline["entries"]) < LONG_ROUTINE:
+            return timeline
+        timeline = await page.run(page.client.evidence.timeline, limit=FOLDED_ROWS, **said)
+        shown = newest_within(timeline["entries"], PAGE_ROWS)
+        return {**timeline, "entries": shown, "more": timeline["more"] or len(shown) < len(timeline["entries"])}
 
     async def _check(self, turn: int) -> None:
         """Check what is shown: a job's entries at once, a log if it is small."""

@@ -136,6 +136,21 @@ def folded(made: Sequence[Step], words: Words, opened: Set[str] = frozenset()) -
     return rows
 
 
+def newest_within(entries: Sequence[Entry], rows: int) -> list[Entry]:
+    """The newest of a log's entries that fold into at most so many rows. entries: oldest first."""
+    left, stop = rows, len(entries)
+    while stop and left:
+        start = stop - 1
+        first = entries[start]
+        while first["kind"] in ROUTINE and start and (entries[start - 1]["kind"], entries[start - 1]["log"]) == (first["kind"], first["log"]):
+            start -= 1
+        cost = 1 if first["kind"] in ROUTINE and stop - start >= LONG_ROUTINE else stop - start
+        if cost > left:
+            start, cost = stop - left, left
+        left, stop = left - cost, start
+    return list(entries[stop:])
+
+
 def _goes_on(first: Step, one: Step) -> bool:
     """Whether a step belongs to the run that another began."""
     if first.routine:
