@@ -322,3 +322,28 @@ def test_where_no_server_is_left_a_question_is_told_so_and_was_never_sent(world:
         assert "inference.asked" not in kinds_since(world, before) and kinds_since(world, before)[-1] == "inference.ask_refused"
     world.tenant.release(lease, reason="收盘")
     world.until(lambda: world.state(BROKER, lease) == "ERASED", seconds=1)
+
+
+def test_another_model_stands_in_where_one_has_no_sandbox_unless_a_person_named_it(world: LeaseWorld, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = {}
+    for name in ("alpha", "beta"):
+        leases[name] = world.running(world.image(tmp_path_factory.mktemp(name), content=name.encode(), name=name).id, cards=1, hours=2)
+        allowed = ("adviser", "research", name, 1, world.now_ms, "")
+        world.institutions.nodes[BROKER].store.write(lambda tx, row=allowed: tx.execute("INSERT INTO inference_access VALUES (?, ?, ?, ?, ?, ?)", row))
+    sandboxes = asking_of(world.institutions.nodes[BROKER]).desk.sandboxes
+    take = sandboxes.take
+
+    def taken(row: Any, corpus: Any) -> Any:
+        if row.lease == leases["alpha"]:
+            raise Refused("沙箱忙", "the sandbox is busy", code="SANDBOX_BUSY")
+        return take(row, corpus)
+
+    monkeypatch.setattr(sandboxes, "take", taken)
+    told = ask(world, f"{fund(world)}的管理费率是多少？")
+    assert (told.state, told.lease, told.model) == ("ANSWERED", leases["beta"], "beta")
+    assert ask(world, f"{fund(world)}的管理费率是多少？", model="alpha").code == "SANDBOX_BUSY"
+    monkeypatch.undo()
+    assert ask(world, f"{fund(world)}的托管费率是多少？").lease == leases["alpha"]
+    for lease in leases.values():
+        world.tenant.release(lease, reason="收盘")
+    world.until(lambda: all(world.state(BROKER, lease) == "ERASED" for lease in leases.values()), seconds=1)

@@ -295,8 +295,8 @@ class HouseSteps:
             usages.count(tx, admitted.readable.usages, now_ms=host.now_ms())
             tables.spend(host, tx, person=person, role=role)
             tx.execute(
-                "UPDATE inference_ask SET lease = ?, state = 'STREAMING', template = ?, class = ?, watermark = ?, asked_ms = ? WHERE ask = ?",
-                (leased.row.lease, ask.template, prepared.klass, ask.watermark, ask.time_ms, ask.ask),
+                "UPDATE inference_ask SET lease = ?, model = ?, state = 'STREAMING', template = ?, class = ?, watermark = ?, asked_ms = ? WHERE ask = ?",
+                (leased.row.lease, admitted.model, ask.template, prepared.klass, ask.watermark, ask.time_ms, ask.ask),
             )
             tx.executemany("INSERT OR IGNORE INTO inference_ask_customer (token, ask) VALUES (?, ?)", [(one, ask.ask) for one in tokens])
             keeping.put_map(host, tx, ask.ask, prepared.redacted.values)
