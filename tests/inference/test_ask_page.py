@@ -10,7 +10,7 @@ from tests.inference.ask_samples import NOW_MS, answer, desk, source
 from workbench_inference.asking.replies import ASK_STATES
 from workbench_inference.pages import ask_drawing as drawing
 from workbench_inference.pages.ask import AskPage
-from workbench_widgets import ChatMessage, SourcePanel
+from workbench_widgets import Badge, ChatMessage, LeaseBar, SourcePanel
 
 from workbench.app.page import PageContext
 from workbench.app.texts import texts_of
@@ -82,6 +82,19 @@ def test_the_source_and_the_steps_are_what_the_panel_takes() -> None:
     assert panel.source["next"] == 2 and drawing.source(source(), 2, told["citations"])["next"] == 1
     assert "next" not in drawing.source(source(), 1, told["citations"][:1])
     assert all("{" not in step["told"] for step in panel.steps) and panel.steps[-1]["told"] == "later"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [({}, "sandbox_missing"), ({"missing": []}, "sandbox_process"), ({"missing": [], "assurance": "tee"}, "sandbox_tee"), ({"missing": [], "evidence": "refused"}, "sandbox_missing")],
+)
+def test_the_badges_tell_what_is_behind_them(changes: dict[str, Any], kind: str) -> None:
+    told = desk(**changes)
+    box = Badge(**drawing.sandbox_badge(told, t, "丁云"))
+    assert box.kind == kind and ("no-swap" in box.meaning) is bool(told["missing"]) and "如果想看，就看得到" in box.meaning
+    key = Badge(**drawing.key_badge(told, t))
+    assert key.kind == "simulated_qkd" and "模拟量子密钥" in key.label and told["suite"] in key.meaning
+    assert LeaseBar(**drawing.bar(told, t, releasable=True)).releasable and not drawing.bar(desk(lease_state="RELEASING"), t, releasable=True)["releasable"]
 
 
 def test_what_cannot_be_promised_follows_what_is_so() -> None:

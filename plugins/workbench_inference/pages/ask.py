@@ -14,7 +14,7 @@ from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.errors import Refused, WorkbenchError
 from workbench_inference.pages import ask_drawing as drawing
-from workbench_widgets import AnswerStrip, Badge, ChatMessage, DataTable, SourcePanel, formats
+from workbench_widgets import AnswerStrip, Badge, ChatMessage, DataTable, LeaseBar, SourcePanel, formats
 from workbench_widgets.panel_pane import pane
 
 Reply = Mapping[str, Any]
@@ -47,7 +47,12 @@ class AskPage:
         self.badge = Badge(kind="simulated_qkd")
         self.badge_pane = pane(self.badge)
         self.badge_pane.visible = False
-        self.lease = Notes()
+        self.box = Badge(kind="sandbox_process")
+        self.box_pane = pane(self.box)
+        self.box_pane.visible = False
+        self.lease = LeaseBar(state="loading")
+        self.lease.on_action(lambda _name, _told: page.start(self._release), "release")
+        self.without = Notes()
         self.chat = ChatMessage(state="loading")
         self.chat.on_action(self._heard)
         self.panel = SourcePanel(state="empty")
@@ -71,10 +76,11 @@ class AskPage:
         self.told = Notes(framed=False)
         self.send = layout.button(page, "ask.send", self._send, primary=True)
         self.fresh = layout.button(page, "ask.new", self._begin_anew)
-        self.give_back = layout.button(page, "ask.release", self._release)
-        self.give_back.visible = False
         self.keep = layout.button(page, "ask.export", self._export)
         self.keep.visible = page.may("inference.history_export")
+        self.lease_pane = pane(self.lease)
+        for one in (self.badge_pane, self.box_pane):
+            one.param.update(sizing_mode=None, width=None)
         self.root = self._root()
         page.on_look(self.draw)
 
@@ -84,12 +90,12 @@ class AskPage:
         composer.visible = page.may("inference.ask")
         self.scenario.param.update(sizing_mode="fixed", width=200)
         self.klass.param.update(sizing_mode="fixed", width=140)
-        talk = layout.stack(layout.buttons(self.lease, self.give_back), pane(self.chat), self.because, composer)
+        talk = layout.stack(self.lease_pane, self.without, layout.buttons(self.badge_pane, self.box_pane), pane(self.chat), self.because, composer)
         side = layout.stack(pane(self.panel), self.limits)
         past = layout.stack(layout.buttons(self.fresh, self.keep), self.search, pane(self.past), self.quota)
         body = layout.split(layout.split(talk, side, side_px=372), past, side_px=236, side_first=True, from_px=760, drawer=(page, "ask.history.open"))
         keys = Keys(page, self._pressed, names=("search", "rows", "send", "escape"))
-        return layout.stack(layout.first_line(self.head, self.badge_pane), pane(self.strip), body, keys)
+        return layout.stack(self.head, pane(self.strip), body, keys)
 
     async def open(self) -> None:
         """The desk and the history once, then the desk every few seconds; a question of the address is opened."""
@@ -262,7 +268,11 @@ class AskPage:
 
     async def _release(self) -> None:
         if self.desk is not None and self.desk["lease"]:
-            await self.page.run(self.page.client.call, "inference.lease_release", lease=self.desk["lease"], reason=self.page.t("ask.release.reason"))
+            self.lease.busy = True
+            try:
+                await self.page.run(self.page.client.call, "inference.lease_release", lease=self.desk["lease"], reason=self.page.t("ask.release.reason"))
+            finally:
+                self.lease.busy = False
             await self.refresh()
 
     async def _export(self) -> None:
@@ -291,7 +301,7 @@ class AskPage:
     def draw(self) -> None:
         """Every text and picture from what is known now."""
         page = self.page
-        for component in (self.strip, self.badge, self.chat, self.panel, self.past):
+        for component in (self.strip, self.badge, self.box, self.lease, self.chat, self.panel, self.past):
             component.lang = page.lang
         self.head.tell(notes.head(page.t("ask.title"), subject=page.t("ask.subject"), meta=""))
         self._draw_chat()
@@ -312,9 +322,6 @@ class AskPage:
             self.strip.todo = t(f"ask.todo.{made.todo}", **fields) if made.todo else ""
             self.strip.code = desk["problem_code"]
             self.strip.state = made.state
-        self.badge_pane.visible = bool(desk["provenance"])
-        if desk["provenance"]:
-            self.badge.kind, self.badge.label = drawing.BADGE_OF.get(desk["provenance"], "imported_key"), t(f"ask.badge.{desk['provenance']}")
         self._draw_lease(desk)
         self.limits.tell(notes.heading(t("ask.limits")), *(notes.text(line, meta=True) for line in drawing.limits(desk, t, provider)))
         spent = t("ask.spent", spent=formats.money(desk["spent_fen"], lang), budget=formats.money(desk["budget_fen"], lang)) if desk["budget_fen"] else ""
@@ -327,22 +334,21 @@ class AskPage:
         self._draw_scenarios(desk)
 
     def _draw_lease(self, desk: Reply) -> None:
-        t, lang = self.page.t, self._lang
-        running = desk["lease_state"] == "RUNNING"
-        self.give_back.visible = running and self.page.may("inference.lease_release")
-        if not desk["lease"]:
-            self.lease.tell(notes.text(t("ask.lease.none"), meta=True))
-            return
-        pool = t(f"ask.pool.{desk['pool']}") if desk["pool"] in ("shared", "dedicated") else desk["pool"]
-        rows = [
-            (t("ask.lease"), f"{desk['lease']} · {t('ask.lease.cards', cards=desk['cards'], pool=pool)}"),
-            (t("ask.lease.until"), formats.time(desk["until_ms"], lang)),
-            (t("ask.lease.used"), t("ask.lease.sum", seconds=formats.count(desk["card_seconds"], lang), money=formats.money(desk["amount_fen"], lang))),
-        ]
-        if desk["evidence"]:
-            level = t(f"ask.assurance.{desk['assurance']}") if desk["assurance"] in ("process", "gvisor", "tee") else desk["assurance"]
-            rows.append((t("ask.sandbox"), t(f"ask.evidence.{desk['evidence']}", level=level)))
-        self.lease.tell(notes.facts(*rows), notes.text(t("ask.lease.end"), meta=True))
+        """The lease as a bar, and badges of key and sandbox, which open what is behind them."""
+        t, lang, has = self.page.t, self._lang, bool(desk["lease"])
+        self.lease_pane.visible = has
+        self.without.tell(*(() if has else (notes.text(t("ask.lease.none"), meta=True),)))
+        self.badge_pane.visible, self.box_pane.visible = bool(desk["provenance"]), bool(desk["evidence"])
+        if has:
+            with self.lease.at_once():
+                for name, value in drawing.bar(desk, t, releasable=self.page.may("inference.lease_release")).items():
+                    setattr(self.lease, name, value)
+                self.lease.state = "done"
+        for shown, made in ((self.badge, drawing.key_badge(desk, t)), (self.box, drawing.sandbox_badge(desk, t, self._party(desk["provider"])))):
+            with shown.at_once():
+                for name, value in made.items():
+                    setattr(shown, name, value)
+                shown.lang = lang
 
     def _draw_scenarios(self, desk: Reply) -> None:
         name = "name_zh" if self.page.lang == "zh" else "name_en"

@@ -148,6 +148,38 @@ def steps(one: Reply, t: Say, lang: formats.Lang) -> list[dict[str, Any]]:
     return made
 
 
+def bar(desk: Reply, t: Say, *, releasable: bool) -> dict[str, Any]:
+    """Traits of the lease bar."""
+    pool = t(f"ask.pool.{desk['pool']}") if desk["pool"] in ("shared", "dedicated") else desk["pool"]
+    running = desk["lease_state"] == "RUNNING"
+    return {
+        "lease": desk["lease"], "title": desk["engine"], "chips": [{"state": "neutral", "label": pool}], "cards": desk["cards"], "most_cards": desk["cards"],
+        "from_ms": desk["began_ms"], "until_ms": desk["until_ms"], "now_ms": desk["now_ms"], "card_seconds": desk["card_seconds"], "amount_fen": desk["amount_fen"],
+        "budget_fen": 0, "ends": t("ask.lease.end") if running else "", "releasable": releasable and running,
+    }  # fmt: skip
+
+
+def key_badge(desk: Reply, t: Say) -> dict[str, Any]:
+    """Where the key of the session is from, and behind it what the session is."""
+    label = t(f"ask.badge.{desk['provenance']}") if desk["provenance"] in BADGE_OF else desk["provenance"]
+    return {
+        "kind": BADGE_OF.get(desk["provenance"], "imported_key"), "label": t("ask.key", origin=label),
+        "meaning": t("ask.key.meaning", suite=desk["suite"] or "—", policy=desk["policy"] or "—", session=desk["session"] or "—"),
+    }
+
+
+def sandbox_badge(desk: Reply, t: Say, provider: str) -> dict[str, Any]:
+    """How the sandbox is isolated and whether its evidence passed; behind it image, missing controls, and who can read all the same."""
+    known = desk["assurance"] in ("process", "gvisor", "tee")
+    level = t(f"ask.assurance.{desk['assurance']}") if known else desk["assurance"] or "—"
+    missing = "、".join(desk["missing"]) or t("ask.sandbox.none_missing")
+    return {
+        "kind": f"sandbox_{desk['assurance']}" if known and desk["evidence"] != "refused" and not desk["missing"] else "sandbox_missing",
+        "label": t(f"ask.evidence.{desk['evidence'] or 'accepted'}", level=level),
+        "meaning": t("ask.sandbox.meaning", image=desk["image"][:12] or "—", missing=missing, provider=provider), "since_ms": desk["evidence_ms"] or None,
+    }
+
+
 def limits(desk: Reply, t: Say, provider: str) -> list[str]:
     """What this cannot promise, in the words of what is so now."""
     out = []
@@ -174,4 +206,4 @@ def history(lines: Sequence[Reply], t: Say, lang: formats.Lang) -> dict[str, Any
     }
 
 
-__all__ = ["BADGE_OF", "RUNNING", "SEALS", "TURN", "Verdict", "facts", "history", "limits", "masked", "refused", "source", "steps", "turn", "verdict"]
+__all__ = ["BADGE_OF", "RUNNING", "SEALS", "TURN", "Verdict", "bar", "facts", "history", "key_badge", "limits", "masked", "refused", "sandbox_badge", "source", "steps", "turn", "verdict"]
