@@ -255,7 +255,7 @@ def cut_unfinished(host: LeasingHost, *, before_ms: int) -> int:
     def change(tx: Transaction) -> int:
         found = tx.execute("SELECT ask, lease, state FROM inference_ask WHERE state IN ('QUEUED', 'STREAMING') AND asked_ms < ?", (before_ms,)).fetchall()
         for ask, lease, state in found:
-            ended(tx, str(ask), state="CUT", code="RESTART", at_ms=host.now_ms())
+            ended(tx, str(ask), state="CUT", code="ANSWER_LOST", at_ms=host.now_ms())
             row = rows.find(tx, str(lease)) if lease else None
             if state == "STREAMING" and row is not None:
                 lost(tx, host, row, str(ask), "restart")
