@@ -13,7 +13,7 @@ from workbench_sandbox.formats.asking import Ask, Cite, Open, Record, Text
 
 class Echo:
     """`!slow`: a piece every 20 ms until stopped; `!long`: more than any limit; `!fail`, `!fault`: ends badly; `!memory`: takes all of
-    it; `!write TEXT`: leaves it in scratch."""
+    it; `!write TEXT`: leaves it in scratch and goes on; `!scratch`: names of what is there."""
 
     name = "echo"
     kind = "extractive"
@@ -44,6 +44,12 @@ class Echo:
                 held[-1][:: 4096] = b"1" * len(held[-1][:: 4096])
         if ask.question.startswith("!write "):
             Path("/scratch/kept").write_text(ask.question, "utf-8")
+            while not stop():
+                yield Text("写")
+                time.sleep(0.02)
+        if ask.question == "!scratch":
+            yield Text("".join(one.name for one in Path("/scratch").iterdir()) or "空")
+            return
         for piece in ask.question:
             yield Text(piece)
         for document in sources.documents(kinds=ask.kinds, ids=ask.ids, until_ms=ask.until_ms):

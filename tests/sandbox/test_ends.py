@@ -15,6 +15,7 @@ import pytest
 
 from tests.sandbox.world import LEASE, TENANT, World, is_root, lacking, until
 from workbench.errors import Refused
+from workbench_sandbox.formats.asking import Text, format_stop
 from workbench_sandbox.server import groups, looking, reaping, watching
 from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.contract import Upload
@@ -202,14 +203,20 @@ def test_a_canary_is_found_nowhere_afterwards(world: World, tmp_path: Path) -> N
 
     world.servers.frames = captured  # type: ignore[method-assign]
     try:
-        _, end = tenant.answer_of(tenant.ask(f"!write {CANARY}"))
+        record, written = record_of(world, tenant.sandbox), tenant.ask(f"!write {CANARY}")
+        until(lambda: bool(world.servers.frames(tenant.sandbox, Upload(tenant.first, tenant.taken), wait_ms=200).frames))
+        if is_root():
+            # Root at the provider can read it while it runs: said on the page, shown here.
+            assert CANARY in Path(f"/proc/{record.pids[1]}/root/scratch/kept").read_text()
+        tenant.say(format_stop(written), "ask.stop")
+        assert tenant.answer_of(written)[1].state == "stopped"
+        # The next question, and the next session, find nothing of the one before.
+        assert [one.d for one in tenant.answer_of(tenant.ask("!scratch"))[0] if isinstance(one, Text)] == ["空"]
+        tenant.open()
+        records, end = tenant.answer_of(tenant.ask(CANARY))
     finally:
         world.servers.frames = original  # type: ignore[method-assign]
-    assert end.state == "answered" and passed
-    record = record_of(world, tenant.sandbox)
-    if is_root():
-        # Root at the provider can read it while it runs: said on the page, shown here.
-        assert CANARY in Path(f"/proc/{record.pids[1]}/root/scratch/kept").read_text()
+    assert end.state == "answered" and "".join(one.d for one in records if isinstance(one, Text)) == CANARY and passed
     assert world.servers.erase(SERVER, reason="released").clean
     wanted = spellings(CANARY)
     assert any(one in json.dumps({"q": CANARY}, ensure_ascii=False).encode() for one in wanted)

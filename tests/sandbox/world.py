@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from workbench.channel.frame import Kind
+from workbench.channel.frame import Kind, split
 from workbench.channel.handshake import Responder
 from workbench.channel.session import SealedSession
 from workbench.channel.session_state import OpenedFrame
@@ -177,7 +177,10 @@ class Tenant:
         """Frames of the sandbox, opened, as they come."""
         while True:
             while self.frames:
-                yield self.session.open(self.frames.pop(0), now_ms=now_ms())
+                frame = self.frames.pop(0)
+                # The last frames of a session before this one are nobody's any more.
+                if split(frame).header.session.hex() == self.session.session_id:
+                    yield self.session.open(frame, now_ms=now_ms())
             given = self.world.servers.frames(self.sandbox, Upload(self.first, self.taken), wait_ms=5_000)
             self._take(given.first, given.frames)
 

@@ -55,13 +55,13 @@ class Question:
 
 
 class Answering:
-    """The thread that answers. tell: called after each end, with the counts."""
+    """The thread that answers. tell: called after each end, with the counts; tidy: before it, so that nothing of a question is kept."""
 
     def __init__(
         self, engine: AnswerEngine, sessions: Sessions, *, answer_bytes: int, asks_at_once: int, clock: Callable[[], int],
-        tell: Callable[[Counted], None],
+        tell: Callable[[Counted], None], tidy: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        self._engine, self._sessions, self._clock, self._tell = engine, sessions, clock, tell
+        self._engine, self._sessions, self._clock, self._tell, self._tidy = engine, sessions, clock, tell, tidy
         self._answer_bytes = answer_bytes
         self._queue: queue.Queue[Question | None] = queue.Queue()
         self._most = asks_at_once
@@ -125,6 +125,7 @@ class Answering:
         ask, began = question.ask, time.monotonic()
         writer, sealer = RecordWriter(), StreamSealer(question.session.sealed, purpose="answer", source=lambda _: stream_of(ask.ask))
         state, code, out = self._streamed(question, writer, sealer)
+        self._tidy()
         card_ms = round((time.monotonic() - began) * 1000)
         self.counted.asks += 1
         self.counted.tokens_in += (read := count_tokens(ask.question) + count_tokens(ask.prompt))

@@ -68,10 +68,17 @@ class Link:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._sending = threading.Lock()
+        self._closed = False
 
     def fileno(self) -> int:
         """The descriptor, for waiting."""
         return self._descriptor
+
+    def close(self) -> None:
+        """Use the descriptor no more: its number may soon be another's."""
+        self._closed = True
+        with self._sending:
+            pass  # who was sending has finished
 
     def send(self, kind: Type, body: bytes | Mapping[str, Any] = b"") -> None:
         """Waits while the other end does not read. Raises LinkClosed."""
@@ -89,6 +96,8 @@ class Link:
             self._write(memoryview(body))
 
     def _write(self, whole: memoryview) -> None:
+        if self._closed:
+            raise LinkClosed
         try:
             while whole:
                 whole = whole[os.write(self._descriptor, whole) :]
@@ -106,6 +115,8 @@ class Link:
     def _exactly(self, size: int) -> bytes:
         parts = bytearray()
         while len(parts) < size:
+            if self._closed:
+                raise LinkClosed
             try:
                 part = os.read(self._descriptor, min(size - len(parts), 1 << 20))
             except OSError as error:

@@ -12,6 +12,7 @@ import select
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from workbench_sandbox.inside.answering import Answering, Counted, Question
 from workbench_sandbox.inside.link import RELEASE, Link, LinkClosed, Message, Type
 from workbench_sandbox.inside.session import Open, Sessions, Terms, refusal
 
-IMAGE, CORPORA = Path("/image"), Path("/corpora")
+IMAGE, CORPORA, SCRATCH = Path("/image"), Path("/corpora"), Path("/scratch")
 NO_ASK = "ask-" + "0" * 32
 """The name in the end of a question that could not be read."""
 LAST_ASK_MS = 20_000
@@ -88,8 +89,9 @@ class Worker:
         self._sessions = Sessions(self._measured, lambda frame: self._link.send(Type.FRAME_OUT, frame), now_ms)
         self._answering = Answering(
             self._engine, self._sessions, answer_bytes=plan["answer_bytes"], asks_at_once=plan["asks_at_once"], clock=now_ms,
-            tell=self._tell,
+            tell=self._tell, tidy=self._tidy,
         )  # fmt: skip
+        self._kept = set(SCRATCH.iterdir()) if SCRATCH.is_dir() else set()
         self._answering.start()
         self._link.send(
             Type.READY,
@@ -283,6 +285,12 @@ class Worker:
 
     def _program(self) -> bytes:
         return filters.program(self._plan["filter"], limits.machine())
+
+    def _tidy(self) -> None:
+        """Nothing of a question stays in scratch but what was there before the first one."""
+        for path in set(SCRATCH.iterdir()) - self._kept if SCRATCH.is_dir() else ():
+            with suppress(OSError):
+                path.unlink()
 
     def _tell(self, counted: Counted) -> None:
         self._link.send(Type.COUNTERS, {"asks": counted.asks, "tokens_in": counted.tokens_in, "tokens_out": counted.tokens_out})

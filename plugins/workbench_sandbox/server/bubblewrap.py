@@ -80,6 +80,7 @@ def trial() -> str:
             return refused.en.rpartition(": ")[2]
         is_up = running.alive()
         running.kill()
+        running.close()
         return "" if is_up else running.first_words() or "bubblewrap ended at once"
 
 
@@ -162,6 +163,7 @@ class Bubblewrap:
                 running.follow(_facts(tell, process))
             except BaseException as error:
                 running.kill()
+                running.close()
                 raise _refused(running.first_words() or str(error)) from error
             return running
         except BaseException:
@@ -254,6 +256,9 @@ class BubblewrapRunning:
         if self._unblock >= 0:
             os.close(self._unblock)
             self._unblock = -1
+
+    def close(self) -> None:
+        """Let go of its descriptors, once nobody uses them any more."""
         self.channel.close()
         self._reader.join(timeout=1)
         if self._process.stdout is not None and not self._reader.is_alive():

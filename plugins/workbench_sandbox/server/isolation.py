@@ -99,6 +99,9 @@ class Running(Protocol):
     def kill(self) -> None:
         """End everything in it; waits until its processes are gone, at most five seconds."""
 
+    def close(self) -> None:
+        """Let go of its descriptors, once nobody uses them any more."""
+
     def look(self) -> Sequence[Found]:
         """What is left; section 10 of the protocol."""
 

@@ -39,6 +39,7 @@ from workbench_sandbox.server.relaying import Relay
 _WAITING = 8
 """Replies that nobody asked for; a worker that sends more is ended."""
 _CODE = re.compile(r"[A-Z][A-Z_]{0,59}")
+_JOIN_S = 5.0
 READY_S = 120.0
 REQUEST_S = 20.0
 _WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__file__)).name}"
@@ -225,11 +226,15 @@ class Sandbox:
         self.ended(cause)
         self.relay.close()
         self.running.kill()
+        # Whoever was writing is let go by the end of the worker; from here on nobody uses the descriptor, and it can be closed.
+        self.link.close()
         if self._connector is not None:
             self._connector.close()
         for one in self._threads:
             if one.is_alive():
-                one.join(timeout=1)
+                one.join(timeout=_JOIN_S)
+        if not any(one.is_alive() for one in self._threads):
+            self.running.close()
 
     def _read(self) -> None:
         """The worker's messages."""
@@ -337,6 +342,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
             connector.close()
         if running is not None:
             running.kill()
+            running.close()
             reaping.settle(folder, running.record, running.group, running.look)
         else:
             shutil.rmtree(run, ignore_errors=True)
