@@ -20,7 +20,7 @@ class LeaseBar(Component):
 
     lease: its id; title: image or model; chips: ``{state, label}`` such as state, pool, assurance. cards, most_cards: whole.
     from_ms, until_ms, now_ms: times, now as the node told it. card_seconds, amount_fen, price_fen (a card-minute), budget_fen (0 for
-    none): whole. ends: what happens at the end, one sentence. releasable: offer to give it back now; busy while that is under
+    none, or not known here): whole. ends: what happens at the end, one sentence. releasable: offer to give it back now; busy while that is under
     way. Warns 5 minutes before the end and from 80 % of the budget on.
     """
 

@@ -79,8 +79,6 @@ class AskPage:
         self.keep = layout.button(page, "ask.export", self._export)
         self.keep.visible = page.may("inference.history_export")
         self.lease_pane = pane(self.lease)
-        for one in (self.badge_pane, self.box_pane):
-            one.param.update(sizing_mode=None, width=None)
         self.root = self._root()
         page.on_look(self.draw)
 
@@ -90,7 +88,7 @@ class AskPage:
         composer.visible = page.may("inference.ask")
         self.scenario.param.update(sizing_mode="fixed", width=200)
         self.klass.param.update(sizing_mode="fixed", width=140)
-        talk = layout.stack(self.lease_pane, self.without, layout.buttons(self.badge_pane, self.box_pane), pane(self.chat), self.because, composer)
+        talk = layout.stack(self.lease_pane, self.without, layout.fields(self.badge_pane, self.box_pane), pane(self.chat), self.because, composer)
         side = layout.stack(pane(self.panel), self.limits)
         past = layout.stack(layout.buttons(self.fresh, self.keep), self.search, pane(self.past), self.quota)
         body = layout.split(layout.split(talk, side, side_px=372), past, side_px=236, side_first=True, from_px=760, drawer=(page, "ask.history.open"))

@@ -30,7 +30,7 @@ export default component({
     h("dl", { key: "facts", class: "facts", style: { "margin-top": "8px" } },
       h("dt", { key: "t1" }, ctx.t("lease_bar.cards")), h("dd", { key: "d1", class: "num" }, most > cards ? ctx.t("lease_bar.cards_of", { cards: formats.count(cards, ctx.lang), most: formats.count(most, ctx.lang) }) : formats.count(cards, ctx.lang)),
       h("dt", { key: "t2" }, ctx.t("lease_bar.used")), h("dd", { key: "d2", class: "num" }, formats.cardSeconds(ctx.get("card_seconds"), ctx.lang)),
-      h("dt", { key: "t3" }, ctx.t("lease_bar.cost")), h("dd", { key: "d3", class: "num" }, told.paid, " ", h("span", { class: "dim" }, ctx.t("lease_bar.price", { price: formats.money(ctx.get("price_fen"), ctx.lang) }))),
+      h("dt", { key: "t3" }, ctx.t("lease_bar.cost")), h("dd", { key: "d3", class: "num" }, told.paid, " ", ctx.get("price_fen") > 0 ? h("span", { class: "dim" }, ctx.t("lease_bar.price", { price: formats.money(ctx.get("price_fen"), ctx.lang) })) : null),
       ctx.get("ends") ? [h("dt", { key: "t4" }, ctx.t("lease_bar.ends")), h("dd", { key: "d4" }, say(ctx, ctx.get("ends")))] : null)];
   },
 });
