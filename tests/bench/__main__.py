@@ -90,6 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "answers" in options.parts:
             _say("questions to the synthetic corpus")
             result["answers"] = _answers()
+        if "scaling" in options.parts:
+            _say("the scaler beside the exact optimum")
+            from tests.bench import scaling
+
+            result["scaling"] = scaling.measure()
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()
@@ -171,8 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox", "ask", "retrieval", "answers"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox,ask,retrieval,answers",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox", "ask", "retrieval", "answers", "scaling"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox,ask,retrieval,answers,scaling",
     )
     return parser
 

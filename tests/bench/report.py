@@ -51,6 +51,8 @@ def render(result: Value) -> str:
         parts.append(_retrieval(result["retrieval"]))
     if result.get("answers"):
         parts.append(_answers(result["answers"]))
+    if result.get("scaling"):
+        parts.append(_scaling(result["scaling"]))
     if result.get("pages"):
         parts.append(_pages(result["pages"]))
     return "\n\n".join(parts)
@@ -322,6 +324,16 @@ def _answers(value: Value) -> str:
     wrong = "\n".join(f"  {one['set']}: {one['question']} -> {one['said']} (expected: {one['expected']})" for one in value["wrong"])
     head = f"{value['questions']} questions, {value['by']}, {value['processor_ms']} ms CPU and {value['wall_ms']} ms each\n"
     return head + table(["set", "right", "of", "share", "aim", "from plain texts"], rows) + (f"\nwrong:\n{wrong}" if wrong else "")
+
+
+def _scaling(value: Value) -> str:
+    rows = [
+        [name, one["cost"], one["optimum"] or "-", f"{one['ratio']:.4f}" if one["ratio"] else "-", f"{one['ratio_to_bound']:.4f}", one["late_permille"], one["changes"], f"{one['static_most']:.2f}"]
+        for name, one in value["days"].items()
+    ]
+    aim, rule = value["aim"], value["rule"]
+    head = f"Cards by the scaler, start-up {rule['start_delay_s']} s, late after {rule['wait_s']} s; aim {aim['ratio']} at {aim['late_permille']} late in a thousand: {'holds' if value['holds'] else 'MISSED'}\n"
+    return head + table(["day", "card slots", "optimum", "ratio", "to bound", "late per mille", "changes", "always most"], rows)
 
 
 def _pages(value: Sequence[Value]) -> str:
