@@ -12,7 +12,7 @@ from workbench.crypto import canonical, labels, sm3
 from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation, Reply, Request, View
-from workbench_inference.asking import house, keeping
+from workbench_inference.asking import house, keeping, routing
 from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.replies import (
     AskingDesk,
@@ -368,7 +368,11 @@ def _desk(ctx: OperationContext, request: NoInput) -> AskingDesk:
         access = tables.access_rules(reader, host)
         offered, group = [], ""
         for one in scenarios().values():
-            role = role_for(access, roles=person.roles, scenario=one.name, model=model or "*")
+            able = [
+                each.manifest.name for each in routing.routes(desk.sandboxes, reader, scenario=one.name, model="", now_ms=now)
+                if role_for(access, roles=person.roles, scenario=one.name, model=each.manifest.name) is not None
+            ]  # fmt: skip
+            role = role_for(access, roles=person.roles, scenario=one.name, model=able[0] if able else model or "*")
             if role is None:
                 continue
             group = group or role.value
@@ -376,7 +380,7 @@ def _desk(ctx: OperationContext, request: NoInput) -> AskingDesk:
             count, newest_ms = _documents(reader, one.kinds)
             offered.append(
                 ScenarioOffered(
-                    scenario=one.name, name_zh=one.zh, name_en=one.en, version=f"v{template.version}", models=[model] if model else [], kinds=list(one.kinds),
+                    scenario=one.name, name_zh=one.zh, name_en=one.en, version=f"v{template.version}", models=able, kinds=list(one.kinds),
                     documents=count, documents_ms=newest_ms,
                 )
             )

@@ -74,6 +74,25 @@ def test_a_question_gets_an_answer_whose_citations_are_the_own_documents(world: 
 # ------------------------------------------------------------------------------------------------------------ refusals
 
 
+def test_a_session_rests_on_a_key_of_the_line_and_who_stops_the_line_ends_it_before_the_next_question(world: LeaseWorld, lease: str) -> None:
+    told = ask(world, f"{fund(world)}的管理费率是多少？")
+    key = next(one for one in told.steps if one.name == "key")
+    assert key.told["provenance"] == "simulated" and key.told["key_id"]
+    for party in (BROKER, TELECOM):
+        [row] = world.query(party, "SELECT session, what, state, key_id FROM qkd_session WHERE state = 'OPEN' AND session LIKE ?", f"{lease}/%")
+        assert (row[0].rsplit("/", 1)[0], row[1], row[3]) == (f"{lease}/{told.sandbox}", "sandbox", key.told["key_id"])
+    inside = world.servers.inside[told.sandbox]  # type: ignore[attr-defined]
+    sent, before = len(inside.frames), len(world.institutions.kinds(BROKER))
+    node = world.institutions.nodes[BROKER]
+    node.gate.call("qkd.revoke", {"line": "a1", "key_ids": [key.told["key_id"]], "reason": "演练：这把密钥作废"}, world.institutions.caller(BROKER, Role.OPERATOR), is_confirmed=True)
+    again = ask(world, f"{fund(world)}的托管费率是多少？")
+    found = [one for one in world.institutions.kinds(BROKER)[before:] if one.startswith("inference.")]
+    assert again.state == "ANSWERED" and len(inside.frames) > sent
+    assert found.index("inference.session_ended") < found.index("inference.evidence_accepted") < found.index("inference.asked")
+    fresh = next(one for one in again.steps if one.name == "key")
+    assert fresh.told["key_id"] not in ("", key.told["key_id"])
+
+
 def test_what_a_rule_refuses_is_written_down_and_nothing_is_sent(world: LeaseWorld, lease: str) -> None:
     inside = next(iter(world.servers.inside.values()), None)  # type: ignore[attr-defined]
     sent = len(inside.frames) if inside is not None else 0
@@ -325,6 +344,9 @@ def test_where_no_server_is_left_a_question_is_told_so_and_was_never_sent(world:
 
 
 def test_another_model_stands_in_where_one_has_no_sandbox_unless_a_person_named_it(world: LeaseWorld, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    for (held,) in world.query(BROKER, "SELECT lease FROM inference_lease WHERE state = 'RUNNING'"):
+        world.tenant.release(held, reason="两台都要用")
+    world.until(lambda: not world.query(BROKER, "SELECT lease FROM inference_lease WHERE state IN ('RUNNING', 'RELEASING')"), seconds=1)
     leases = {}
     for name in ("alpha", "beta"):
         leases[name] = world.running(world.image(tmp_path_factory.mktemp(name), content=name.encode(), name=name).id, cards=1, hours=2)
