@@ -135,7 +135,7 @@ class SandboxClient:
         with self._opening:
             self._require_open()
             session = self._session
-            if session is not None and session.sealed.live:
+            if session is not None and session.sealed.live and self._is_live(session):
                 is_due = self._node.now_ms() - session.began_ms >= self._session_s * 1000
                 if not is_due or self._inboxes:
                     self._renew_if_due(session)
@@ -463,6 +463,14 @@ class SandboxClient:
                 return
             self._lost(session, "revoked")
             raise
+
+    def _is_live(self, session: Session) -> bool:
+        """Whether the session may go on; one whose key was revoked has ended when this returns."""
+        try:
+            self._require_live(session)
+        except WorkbenchError:
+            return False
+        return session is self._session
 
     def _lost(self, session: Session, cause: str) -> None:
         with self._lock:
