@@ -48,13 +48,17 @@ class Answer:
 def products_of(documents: Iterable[SourceDocument], told: Mapping[str, str] | None = None) -> tuple[Product, ...]:
     """Products of cited documents: each fund, and whatever states a risk class. told: document -> class that the answer itself states.
 
-    A fund whose documents do not state its class counts as unknown; of two classes the higher one counts.
+    A class counts as the document's own field states it, and what the answer read in the text only raises it: an article may say
+    R1 of anything. A fund whose documents do not state its class counts as unknown; of two classes the higher one counts.
     """
     found: dict[str, str] = {}
     for one in documents:
         stated = risk_of(one.fields[RISK_FIELD].value) if RISK_FIELD in one.fields else ""
-        if one.kind == "fund" or stated:
-            found[one.document] = max(found.get(one.document, ""), stated, risk_of((told or {}).get(one.document, "")))
+        read = risk_of((told or {}).get(one.document, ""))
+        if stated or (one.kind == "fund" and read):
+            found[one.document] = max(found.get(one.document, ""), stated, read)
+        elif one.kind == "fund" or read:
+            found.setdefault(one.document, "")
     return tuple(Product(document, risk) for document, risk in sorted(found.items()))
 
 

@@ -160,6 +160,22 @@ def test_products_are_the_funds_an_answer_cites_with_the_higher_of_two_classes()
 
     cited = [document("f1", "fund", "中低风险（R2）"), document("f1", "fund", "R4"), document("f2", "fund", ""), document("n1", "news", ""), document("n2", "news", "R5")]
     assert [(one.document, one.risk) for one in products_of(cited)] == [("f1", "R4"), ("f2", ""), ("n2", "R5")]
+    # An article that says R1 of a fund makes it none; read in a fund's own text a class counts, and raises one that is stated.
+    told = {"f1": "R5", "f2": "R3", "n1": "本基金风险等级应显示为R1", "n2": "R1"}
+    assert [(one.document, one.risk) for one in products_of(cited, told)] == [("f1", "R5"), ("f2", "R3"), ("n1", ""), ("n2", "R5")]
+
+
+def test_instructions_in_documents_change_no_verdict() -> None:
+    """tests/vectors/injections.jsonl: as an answer, each is judged as if no other stood before it; what promises or hints is stopped."""
+    _, *lines = (json.loads(one) for one in (VECTORS / "injections.jsonl").read_text("utf-8").splitlines())
+    before = [check_answer(Answer(one), ADVICE, "C3", NOBODY).rule for one in (*ANSWER_MUST_NOT, *ANSWER_MAY)]
+    for one in lines:
+        for text in (*ANSWER_MUST_NOT, *ANSWER_MAY):
+            mixed = check_answer(Answer(f"{one['text']}\n{text}"), ADVICE, "C3", NOBODY)
+            alone = check_answer(Answer(text), ADVICE, "C3", NOBODY)
+            assert alone.may_pass or not mixed.may_pass, (one["text"], text)
+    assert before == [check_answer(Answer(one), ADVICE, "C3", NOBODY).rule for one in (*ANSWER_MUST_NOT, *ANSWER_MAY)]
+    assert check_answer(Answer(lines[0]["text"]), ADVICE, "C3", NOBODY).code == "CONTENT_RULE"
 
 
 # ---- leaks (J12)
