@@ -20,7 +20,7 @@ from workbench.contracts import (
     Setting,
     view_at,
 )
-from workbench.contracts.inference import DocumentConnector, EngineRecipe
+from workbench.contracts.inference import DocumentConnector, EngineRecipe, Scaler
 from workbench.domain.erasure import ErasureFinding, ErasureRequest
 from workbench.domain.evidence import AuditFinding, EvidenceKind, ReplayNeed, RestoredEntry
 from workbench.domain.subject import SubjectRecord, SubjectRequest
@@ -105,6 +105,16 @@ def workbench_peer_paths(host: Host) -> Sequence[PeerPath]:
     from workbench_inference.leasing.service import peer_paths
 
     return peer_paths(host)
+
+
+@hookimpl
+def workbench_scalers(host: Host) -> Sequence[Scaler]:
+    """Ray Serve, where a setting names it; cards of leases are ours and need none."""
+    if not host.setting(roles.ROLE):
+        return ()
+    from workbench_inference.leasing.scalers import of_setting
+
+    return of_setting(host)
 
 
 @hookimpl

@@ -106,19 +106,21 @@ class Autoscaler:
         floor = wanted_by_calendar(calendar, instant(now)) if calendar.is_on else 0
         with self._host.store.read() as reader:
             waiting = reader.execute("SELECT 1 FROM inference_change WHERE lease = ? AND at_s < 0", (row.lease,)).fetchone()
-            load = load_of(reader, self._host, row, ready=self._ready(row), changed_s=self._changed_s.get(row.lease, -(10**9)))
             chosen = rule_of(reader, SCALER)
         if waiting or row.order.most_cards <= 1:
             return
+        scaler = self._scaler(row, chosen)
+        before = scaler.replicas()
+        with self._host.store.read() as reader:
+            load = load_of(reader, self._host, before, ready=min(before, scaler.ready()), changed_s=self._changed_s.get(row.lease, -(10**9)))
         bounded = ScalingRule(
             least=min(max(1, rule.least, floor), row.most_cards), most=min(rule.most, row.most_cards), queue_per_server=rule.queue_per_server,
             cooldown_s=rule.cooldown_s, start_delay_s=rule.start_delay_s, wait_s=rule.wait_s,
-        ) if min(max(1, rule.least, floor), row.most_cards) <= min(rule.most, row.most_cards) else ScalingRule(least=row.cards, most=max(1, row.cards))  # fmt: skip
+        ) if min(max(1, rule.least, floor), row.most_cards) <= min(rule.most, row.most_cards) else ScalingRule(least=before, most=max(1, before))  # fmt: skip
         decision = decide(load, bounded, now_s=now // 1000)
-        before = row.cards
         if decision.wanted == before:
             return
-        self._scaler(row, chosen).set_replicas(decision.wanted)
+        scaler.set_replicas(decision.wanted)
         self._changed_s[row.lease] = now // 1000
         self._host.store.write(lambda tx: self._say(tx, row, before, decision, load.queue, now))
 
@@ -129,10 +131,6 @@ class Autoscaler:
         )
         values = {**rows.parties(row, self._host.party), "before": str(before), "after": str(decision.wanted), "queue": str(queue), "rule": decision.rule}
         self._host.evidence.append(tx, "inference.scaled", values | {"reason": decision.reason_zh}, job=row.lease)
-
-    def _ready(self, row: LeaseRow) -> int:
-        view = self._tenant.view(row.lease)
-        return min(len(view.servers), row.cards) if view else 0
 
     def _scaler(self, row: LeaseRow, chosen: dict[str, Any] | None) -> Scaler:
         """The one that people chose; leases are ours."""
@@ -145,15 +143,15 @@ class Autoscaler:
         raise Refused(f"没有扩缩器「{name}」，运维改选或安装", f"There is no scaler {name}; operations choose another or install it", code="NO_SCALER")
 
 
-def load_of(reader: Reader, host: LeasingHost, row: LeaseRow, *, ready: int, changed_s: int) -> Load:
-    """What waits and is answered now, from the asks of this node."""
+def load_of(reader: Reader, host: LeasingHost, cards: int, *, ready: int, changed_s: int) -> Load:
+    """What waits and is answered now, from the asks of this node. cards: that are asked for."""
     now = host.now_ms()
     queue, serving = (
         int(reader.execute("SELECT count(*) FROM inference_ask WHERE state = ? AND ended_ms = 0", (state,)).fetchone()[0]) for state in ("QUEUED", "STREAMING")
     )
     asked = int(reader.execute("SELECT count(*) FROM inference_ask WHERE asked_ms > ?", (now - ASKS_WINDOW_S * 1000,)).fetchone()[0])
     took = reader.execute("SELECT avg(card_ms) FROM (SELECT card_ms FROM inference_ask WHERE card_ms > 0 ORDER BY asked_ms DESC LIMIT 50)").fetchone()[0]
-    return Load(queue, serving, ready, max(0, row.cards - ready), asked, int(took or 0), changed_s)
+    return Load(queue, serving, ready, max(0, cards - ready), asked, int(took or 0), changed_s)
 
 
 def rule_of(reader: Reader, name: str) -> dict[str, Any] | None:

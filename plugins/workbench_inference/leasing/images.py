@@ -239,6 +239,13 @@ def altered(what: str) -> VerificationError:
     )  # fmt: skip
 
 
+def drop_corpora(host: LeasingHost, tenant: str) -> None:
+    """Remove the sealed corpora of a tenant from its volume."""
+    folder = layout.corpora_folder(volumes(host), tenant)
+    for one in folder.iterdir() if folder.is_dir() else ():
+        one.unlink(missing_ok=True)
+
+
 def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as source:
         while piece := source.read(PIECE):
@@ -311,6 +318,6 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 
 
 __all__ = [
-    "PIECE", "RUNTIME_IMAGE", "altered", "corpus_file", "drop_files", "fetch_piece", "forget", "give", "image_folder", "manifest_of", "pull", "pull_corpus", "pulled",
+    "PIECE", "RUNTIME_IMAGE", "altered", "corpus_file", "drop_corpora", "drop_files", "fetch_piece", "forget", "give", "image_folder", "manifest_of", "pull", "pull_corpus", "pulled",
     "register", "store_folder", "summary", "volumes", "written_of",
 ]  # fmt: skip

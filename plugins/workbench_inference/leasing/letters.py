@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from workbench.contracts import Letter, LetterKind, LetterState, Transaction
-from workbench_inference.leasing import provider, tenant
+from workbench_inference.leasing import closing, tenant
 from workbench_inference.leasing.provider import Provider
 from workbench_inference.leasing.service import provider_of, tenant_of
 from workbench_inference.leasing.tenant import Tenant
@@ -21,7 +21,7 @@ def letter_kinds(host: object) -> list[LetterKind]:
         return tenant_of(host)
 
     def statement_answered(tx: Transaction, state: LetterState) -> None:
-        provider.statement_answered(tx, state.job, state.answer, state.refused_code)
+        closing.statement_answered(tx, state.job, state.answer, state.refused_code)
 
     def nothing(tx: Transaction, state: LetterState) -> None:
         """A receipt that the tenant refused: the health page and the tenant's own entries say so; the lease stays as it is."""
@@ -42,8 +42,8 @@ def letter_kinds(host: object) -> list[LetterKind]:
         LetterKind(tenant.ORDER, receive(giving, "receive_order"), prepare=lambda letter: giving().prepare_order(letter), acknowledged=answered("order_answered")),
         LetterKind(tenant.CHANGE, receive(giving, "receive_change"), acknowledged=answered("change_answered")),
         LetterKind(tenant.RELEASE, receive(giving, "receive_release"), acknowledged=answered("release_answered")),
-        LetterKind(provider.ERASED, receive(renting, "receive_erased"), acknowledged=nothing),
-        LetterKind(provider.STATEMENT, receive(renting, "receive_statement"), acknowledged=statement_answered),
+        LetterKind(closing.ERASED, receive(renting, "receive_erased"), acknowledged=nothing),
+        LetterKind(closing.STATEMENT, receive(renting, "receive_statement"), acknowledged=statement_answered),
     ]
 
 

@@ -15,18 +15,16 @@ from typing import Final
 from workbench.contracts import Letter, Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import Refused, WorkbenchError
-from workbench_inference.leasing import capacity, images, keys, rows, ticking
+from workbench_inference.leasing import capacity, closing, images, keys, rows, ticking
 from workbench_inference.leasing.billing import amount_fen, second_of
 from workbench_inference.leasing.capacity import parsed
 from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.launching import Growing
-from workbench_inference.leasing.lease import Changed, Ended, Receipt, ServerLeased, State, Waited, due, next_state
-from workbench_inference.leasing.metering import Used, account
+from workbench_inference.leasing.lease import Changed, Ended, ServerLeased, State, Waited, due, next_state
+from workbench_inference.leasing.metering import Used
 from workbench_inference.leasing.rows import LeaseRow
 from workbench_inference.leasing.servers import Server, ServerStage, fits, free, not_ready
 from workbench_sandbox.formats import reading, relay
-from workbench_sandbox.formats.erasing import sign_receipt
-from workbench_sandbox.formats.metering import format_statement, parse_statement_answer
 from workbench_sandbox.formats.order import (
     Change,
     ChangeAnswer,
@@ -43,7 +41,6 @@ from workbench_sandbox.formats.order import (
 )
 from workbench_sandbox.server.contract import Counters, LeaseFacts, Looked, Servers
 
-ERASED, STATEMENT = "inference.erased", "inference.statement"
 PREPARE_AHEAD_MS: Final = 120_000
 """So long before a lease begins its servers are made ready."""
 PREPARING: Final = "preparing"
@@ -80,6 +77,7 @@ class Provider:
         self.held: dict[str, Holding] = {}  # by sandbox
         self._heard: dict[str, int] = {}  # lease -> running ms of the last sign of its tenant
         self._asked: dict[str, int] = {}  # lease -> node's ms of the last ask
+        self._ends: dict[str, int] = {}  # sandbox -> end of the lease that it was told
         self._preparing: dict[str, tuple[str, int]] = {}  # server -> (image, since)
         self._erasing: dict[str, tuple[str, int]] = {}  # server -> (lease, tried)
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="erase")
@@ -268,7 +266,7 @@ class Provider:
                 self._end(row.lease, "launcher-died")
         for looked in found:
             if looked.lease:
-                self._receipted(looked, reaped=True)
+                closing.receipted(self.host, looked, reaped=True)
         self._mirror()
 
     def round(self) -> None:
@@ -413,6 +411,7 @@ class Provider:
             meter = self.meters.setdefault(row.lease, ticking.Meter(zero_ms=now))
             meter.ready(server.server, now_ms=now)
             self.held[sandbox] = Holding(sandbox, server.server, row.lease, row.partner, now)
+            self._ends[sandbox] = row.until_ms
             self._heard.setdefault(row.lease, now)
         return sandbox
 
@@ -421,6 +420,7 @@ class Provider:
         with self._lock:
             if self.held.pop(holding.sandbox, None) is None:
                 return
+            self._ends.pop(holding.sandbox, None)
             used = self.counters(holding)
             meter = self.meters.get(holding.lease)
             if meter is not None:
@@ -442,6 +442,9 @@ class Provider:
             mine = [one for one in self.held.values() if one.lease == row.lease]
         for one in mine:
             told = self._told(one)
+            if told.state == "live" and self._ends.get(one.sandbox) != row.until_ms:
+                self.servers.extend(one.sandbox, row.until_ms)
+                self._ends[one.sandbox] = row.until_ms
             if told.asked_ms:
                 self._asked[row.lease] = max(self._asked.get(row.lease, 0), told.asked_ms)
             if told.state == "ended":
@@ -457,12 +460,13 @@ class Provider:
             self._tick(row)
         ticking.deliver(self.host, row.lease, row.partner)
 
-    def _tick(self, row: LeaseRow) -> None:
-        """Make and keep the ticks up to now."""
+    def _tick(self, row: LeaseRow, *, is_last: bool = False) -> None:
+        """Make and keep the ticks up to now; none after the last."""
         with self._lock:
             meter = self.meters.get(row.lease)
-            if meter is None:
+            if meter is None or meter.is_over:
                 return
+            meter.is_over = is_last
             with self.host.store.read() as reader:
                 before = ticking.last_tick(reader, row.lease)
             used = meter.gone
@@ -490,7 +494,7 @@ class Provider:
             mine = [one for one in self.held.values() if one.lease == row.lease]
         for one in mine:
             self._give_up(one, row.cause)
-        self._tick(row)
+        self._tick(row, is_last=True)
         ticking.deliver(self.host, row.lease, row.partner)
         with self.host.store.read() as reader:
             value = rows.value(reader, rows.get(reader, row.lease))
@@ -508,7 +512,9 @@ class Provider:
                 rows.save(tx, after)
 
         self.host.store.write(late)
-        self.settle(row)
+        if closing.settle(self.host, row):
+            with self._lock:
+                self.meters.pop(row.lease, None)
 
     # ------------------------------------------------------------------ erasing
 
@@ -521,7 +527,7 @@ class Provider:
     def _erase_now(self, server: str, lease: str, cause: str) -> None:
         try:
             looked = self.servers.erase(server, reason=cause)
-            self._receipted(looked, lease=lease)
+            closing.receipted(self.host, looked, lease=lease)
         except Exception as fault:  # noqa: BLE001 - tried again in half a minute, and UNPROVEN after five
             self.host.log_fault(fault)
             return
@@ -535,71 +541,9 @@ class Provider:
         with self.host.store.read() as reader:
             owing = [one.lease for one in rows.listed(reader, states=rows.OPEN) if one.side == rows.PROVIDER and server in rows.value(reader, one).held]
         for lease in owing:
-            self._receipted(looked, lease=lease)
+            closing.receipted(self.host, looked, lease=lease)
         self._mirror()
         return looked
-
-    def _receipted(self, looked: Looked, *, lease: str = "", reaped: bool = False) -> None:
-        """Sign what was found: receipt, entry, letter and state in one transaction."""
-        host = self.host
-
-        def change(tx: Transaction) -> None:
-            row = rows.find(tx, lease or looked.lease)
-            if row is None or row.side != rows.PROVIDER:
-                return
-            value = rows.value(tx, row)
-            if looked.server not in value.held:
-                return
-            key, service = keys.own(tx, host)
-            ran = [str(one[0]) for one in tx.execute("SELECT sandbox FROM inference_sandbox WHERE lease = ? AND server = ?", (row.lease, looked.server))]
-            body = capacity.receipt_of(host, row, looked, sandboxes=sorted({*ran, *looked.sandboxes}))
-            written = sign_receipt(body, key=key, service=service)
-            # a receipt of the same millisecond as the start must count as later
-            at_ms = max(host.now_ms(), *(int(one[0]) for one in tx.execute("SELECT max(started_ms) FROM inference_sandbox WHERE lease = ? AND server = ?", (row.lease, looked.server))))
-            tx.execute(
-                "INSERT OR REPLACE INTO inference_erasure (lease, server, receipt, clean, received_ms) VALUES (?, ?, ?, ?, ?)",
-                (row.lease, looked.server, written, int(body.clean), at_ms),
-            )
-            both = rows.parties(row, host.party)
-            for sandbox in ran:
-                rows.sandbox_ended(tx, sandbox, cause=looked.reason if looked.reason in relay.CAUSES else "operator", at_ms=host.now_ms())
-            if reaped:
-                host.evidence.append(tx, "inference.reaped", {**both, "server": looked.server, "sandboxes": " ".join(body.sandboxes), "cause": body.reason}, job=row.lease)
-            values = {"server": looked.server, "receipt": body.digest, "clean": "true" if body.clean else "false", "reason": body.reason}
-            values["checks"] = " ".join(f"{one.name}={one.found}" for one in body.checks)
-            host.evidence.append(tx, "inference.erased", both | values, job=row.lease)
-            host.letters.post(tx, to=row.partner, kind=ERASED, body=written, job=row.lease)
-            rows.save(tx, next_state(value, Receipt(looked.server, body.clean), now_ms=host.now_ms()))
-
-        host.store.write(change)
-        keys.send_now(host)
-
-    def settle(self, row: LeaseRow) -> None:
-        """The statement of account, once the last tick is answered or nobody answers any more."""
-        host = self.host
-        with host.store.read() as reader:
-            if reader.execute("SELECT 1 FROM inference_statement WHERE lease = ?", (row.lease,)).fetchone() or rows.get(reader, row.lease).started_ms == 0:
-                return
-            waiting = ticking.unanswered(reader, row.lease)
-            found = ticking.answered(reader, row.lease)
-        if waiting and host.now_ms() - row.ended_ms < 300_000:
-            return
-        made = account(row.lease, found, fen_per_card_minute=row.price)
-
-        def change(tx: Transaction) -> None:
-            if tx.execute("SELECT 1 FROM inference_statement WHERE lease = ?", (row.lease,)).fetchone():
-                return
-            ticking.close_entries(tx, host, row.lease)
-            body = format_statement(made)
-            tx.execute("INSERT INTO inference_statement (lease, body, amount_fen) VALUES (?, ?, ?)", (row.lease, body, made.amount_fen))
-            values = {"card_seconds": str(made.card_seconds), "agreed": str(made.agreed_card_seconds), "statement": reading.digest(body), "amount": str(made.amount_fen)}
-            host.evidence.append(tx, "inference.statement", {**rows.parties(row, host.party), **values, "price": str(row.price)}, job=row.lease)
-            host.letters.post(tx, to=row.partner, kind=STATEMENT, body=body, job=row.lease)
-
-        host.store.write(change)
-        keys.send_now(host)
-        with self._lock:
-            self.meters.pop(row.lease, None)
 
     # ------------------------------------------------------------------ servers
 
@@ -647,10 +591,4 @@ class Provider:
             self._preparing = {server: one for server, one in self._preparing.items() if now - one[1] < AGAIN_MS}
 
 
-def statement_answered(tx: Transaction, lease: str, answer: bytes, code: str) -> None:
-    """What the tenant says of a statement: agreed, or in which members it differs."""
-    found = [code] if code else list(parse_statement_answer(answer))
-    tx.execute("UPDATE inference_statement SET agreed = ?, reason = CASE WHEN settled_seconds < 0 THEN ? ELSE reason END WHERE lease = ?", (int(not found), " ".join(found), lease))
-
-
-__all__ = ["ERASED", "STATEMENT", "Holding", "Provider", "statement_answered"]
+__all__ = ["Holding", "Provider"]

@@ -49,6 +49,7 @@ class Meter:
     zero_ms: int
     spans: list[Span] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)  # server -> second from which it counts unless evidence is given before
+    is_over: bool = False  # the last tick was made
     gone: Used = field(default_factory=Used)  # of sandboxes that have ended
     used: Used = field(default_factory=Used)
 
