@@ -19,6 +19,8 @@ from workbench_widgets import DataTable, LineChart
 from workbench.app.page import PageContext
 from workbench.app.parts.acting import words_of
 from workbench.app.texts import texts_of
+from workbench.cli import build_parser
+from workbench.lease_commands import spelled_out
 from workbench.errors import InvalidRequest, Refused
 
 TEXTS = texts_of("workbench_inference")
@@ -239,6 +241,13 @@ def test_a_lease_is_chosen_released_and_its_receipt_opened() -> None:
     asyncio.run(run())
     assert ("inference.lease_release", {"lease": samples.LEASE, "reason": "提前用完"}) in node.asked
     assert ("inference.meters", {"lease": samples.OLD}) in node.asked
+
+
+def test_the_commands_beside_a_receipt_are_commands_of_this_program() -> None:
+    parser = build_parser()
+    for line in drawing.receipt_commands(told("erasures")["erasures"][0], "broker"):
+        program, *arguments = line.split()
+        assert program == "workbench" and parser.parse_args(spelled_out(arguments)).handler
 
 
 def test_both_languages_say_everything_the_forms_and_tables_ask_for() -> None:

@@ -356,6 +356,15 @@ def receipt_facts(one: Reply, t: Say, lang: formats.Lang) -> list[tuple[str, ...
     ]  # fmt: skip
 
 
+def receipt_commands(one: Reply, party: str) -> tuple[str, str]:
+    """How the receipt is written to a file at this institution, and checked where no node is."""
+    folder, lease = "receipts", one["lease"]
+    return (
+        f"workbench erase list --party {party} --lease {lease} --out {folder} DIR",
+        f"workbench erase verify --trust {folder}/contract-key.txt {folder}/{lease}-{one['server']}.receipt",
+    )
+
+
 def cost_points(costs: Reply, t: Say) -> list[dict[str, Any]]:
     """Steps of the curve of cost, one a day."""
     return [
@@ -398,6 +407,6 @@ def key_numbers(servers: Reply, statements: Reply | None, t: Say, lang: formats.
 
 __all__ = [
     "ERASURE_CHIPS", "LEASE_CHIPS", "SERVER_CHIPS", "TICK_CHIPS", "Verdict", "bar", "change_lines", "check_lines", "chosen", "cost_points", "decision_columns", "decision_rows",
-    "erasure_columns", "erasure_id", "erasure_rows", "key_numbers", "lease_columns", "lease_rows", "load", "provider_verdict", "receipt_facts", "rule_facts", "sandbox_lines",
+    "erasure_columns", "erasure_id", "erasure_rows", "key_numbers", "lease_columns", "lease_rows", "load", "provider_verdict", "receipt_commands", "receipt_facts", "rule_facts", "sandbox_lines",
     "server_columns", "server_may", "server_rows", "settled_at", "statement_columns", "statement_rows", "tenant_verdict", "tick_columns", "tick_rows",
 ]  # fmt: skip

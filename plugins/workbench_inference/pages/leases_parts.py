@@ -162,7 +162,7 @@ class LeasingPage:
             notes.heading(t("leases.receipt"), one["server"]), notes.text(t(f"leases.receipt.{one['state']}"), tone=tone),
             notes.facts(*drawing.receipt_facts(one, t, self.lang)),  # type: ignore[arg-type]  # rows of two or three texts
             notes.bullets(drawing.check_lines(one, t), title=t("leases.receipt.checks")), notes.text(t("leases.receipt.means"), meta=True),
-            notes.command(f"workbench erase verify {one['lease']}-{one['server']}.receipt", copy=t("leases.copy"), copied=t("leases.copied"), select=t("leases.copy.select")),
+            *(notes.command(line, copy=t("leases.copy"), copied=t("leases.copied"), select=t("leases.copy.select")) for line in drawing.receipt_commands(one, str(self.page.me["me"]["party"]))),
         )  # fmt: skip
 
 
