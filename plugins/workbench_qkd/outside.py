@@ -65,8 +65,13 @@ class OutsideSessions:
             rows = reader.execute(f"SELECT session FROM qkd_session WHERE what IN ({marks}) AND state IN ('OPEN', 'OPENING')", KINDS).fetchall()
         if not rows:
             return
+
+        def change(tx: Transaction) -> None:
+            for row in rows:
+                self._end(tx, row[0], "restart")
+
         try:
-            self._host.store.write(lambda tx: [self._end(tx, row[0], "restart") for row in rows])
+            self._host.store.write(change)
         except WorkbenchError as error:
             self._service.host.log_fault(error)
 
