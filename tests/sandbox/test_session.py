@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from workbench.crypto import sm2
 from workbench.errors import Refused, VerificationError
 from workbench_sandbox.formats import carried, servicekey
 from workbench_sandbox.formats.asking import Cite, Open, Text, format_stop, parse_end
-from workbench_sandbox.formats.evidence import CONTROLS, parse_evidence, sign_evidence, verify_signatures
+from workbench_sandbox.formats.evidence import CONTROLS, parse_evidence, sign_evidence, verify_self, verify_signatures
 from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.contract import StartOrder, Upload
 
@@ -72,6 +73,15 @@ def test_each_document_has_keys_of_its_own_and_a_higher_serial(tenant: Tenant) -
     assert second.serial == first.serial + 1
     assert not set(first.keys.members().values()) & set(second.keys.members().values())
     assert 0 < second.until_ms - second.made_ms <= 120_000
+
+
+def test_documents_asked_for_at_once_are_made_one_after_the_other(tenant: Tenant) -> None:
+    nonces = [f"{number:064x}" for number in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        given = list(pool.map(lambda nonce: tenant.world.servers.evidence(tenant.sandbox, nonce), nonces))
+    said = [verify_self(one.document) for one in given]
+    assert [one.nonce for one in said] == nonces and len({one.serial for one in said}) == 8
+    assert [one.serial for one in said] == [one.facts.serial for one in given]
 
 
 def test_a_renewed_session_goes_on(tenant: Tenant) -> None:

@@ -121,12 +121,15 @@ class Server:
         sandbox = self._leased(name)
         facts = self._facts
         assert facts is not None
-        with self._lock:
-            sandbox.serial += 1
-            serial = sandbox.serial
+        with sandbox.stating:
+            return self._stated(sandbox, facts, nonce)
+
+    def _stated(self, sandbox: Sandbox, facts: LeaseFacts, nonce: str) -> GivenEvidence:
+        """One document after the other: facts and the request for their statement are two messages."""
+        sandbox.serial += 1
         manifest = sandbox.prepared.manifest
         outer = OuterFacts(
-            PartyId(facts.provider), PartyId(facts.tenant), facts.lease, facts.mode, self.settings.server, facts.pool, name, serial,
+            PartyId(facts.provider), PartyId(facts.tenant), facts.lease, facts.mode, self.settings.server, facts.pool, sandbox.name, sandbox.serial,
             sandbox.started_ms, self.boot, sandbox.running.record.assurance,
             ImageName(sandbox.prepared.image, manifest.name, manifest.version, manifest.engine), sandbox.prepared.bound.digest,
             sandbox.running.record.isolation, manifest.limits, sandbox.outside(),

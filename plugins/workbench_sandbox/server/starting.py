@@ -154,6 +154,7 @@ class Sandbox:
         self.cause = ""
         self._replies: queue.Queue[Message | None] = queue.Queue(_WAITING)
         self._asking = threading.Lock()
+        self.stating = threading.Lock()
         self._counted = (0, 0, 0)
         self._threads = [
             threading.Thread(target=one, name=f"{one.__name__} of {name}", daemon=True) for one in (self._read, self._feed)
