@@ -161,12 +161,14 @@ def workbench_subject_records(host: Host, request: SubjectRequest) -> Sequence[S
 @hookimpl
 def workbench_replay(host: Host, entries: Sequence[RestoredEntry]) -> Sequence[ReplayNeed]:
     from workbench_inference.asking import rights
+    from workbench_inference.leasing import auditing
 
-    return rights.replay(host, entries)
+    return [*rights.replay(host, entries), *auditing.replay(host, entries)]
 
 
 @hookimpl
 def workbench_audit(host: Host) -> Sequence[AuditFinding]:
     from workbench_inference.asking import rights
+    from workbench_inference.leasing import auditing
 
-    return rights.audit(host)
+    return [*rights.audit(host), *auditing.findings(host)]

@@ -13,6 +13,7 @@ import pytest
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, lease_world, make_workspace
 from workbench.domain.party import Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused
+from workbench_inference.leasing import auditing
 from workbench_sandbox.formats.erasing import verify_receipt
 from workbench_sandbox.formats.manifest import Manifest
 
@@ -184,6 +185,23 @@ def test_a_new_service_key_continues_the_one_before_and_the_partner_takes_it(wor
     assert world.query(BROKER, "SELECT max(number) FROM inference_service_key WHERE party = ?", TELECOM)[0][0] == made.number
     at_tenant(world, "lease_release", lease=lease)
     world.until(lambda: world.state(BROKER, lease) == "ERASED")
+
+
+def test_an_audit_holds_ticks_statements_and_receipts_against_the_log_and_names_what_was_touched(world: LeaseWorld) -> None:
+    node = world.institutions.nodes[BROKER]
+    assert auditing.findings(node) == [] and auditing.findings(world.institutions.nodes[TELECOM]) == []
+    lease, number, body = world.query(BROKER, "SELECT lease, number, body FROM inference_tick ORDER BY lease, number LIMIT 1")[0]
+    receipt = bytes(world.query(BROKER, "SELECT receipt FROM inference_erasure LIMIT 1")[0][0])
+
+    def touch(tx: Any, tick: bytes, written: bytes, kept: bytes) -> None:
+        tx.execute("UPDATE inference_tick SET body = ? WHERE lease = ? AND number = ?", (tick, lease, number))
+        tx.execute("UPDATE inference_erasure SET receipt = ? WHERE receipt = ?", (written, kept))
+
+    altered = receipt[:-1] + bytes([receipt[-1] ^ 1])
+    node.store.write(lambda tx: touch(tx, bytes(body).replace(b'"asks":', b'"asks":1', 1), altered, receipt))
+    assert {one.problem for one in auditing.findings(node)} == {"TICK", "ERASE_RECEIPT"}
+    node.store.write(lambda tx: touch(tx, bytes(body), receipt, altered))
+    assert auditing.findings(node) == []
 
 
 def test_no_secret_or_text_stands_in_any_entry(world: LeaseWorld) -> None:
