@@ -269,6 +269,11 @@ def test_instructions_in_a_question_are_no_question(engine: Extractive, corpus: 
     assert "9.99" not in beside.text
 
 
+@pytest.mark.parametrize("piece", ["1", "百", "管理费", "◆{0}"])
+def test_the_longest_question_of_one_piece_is_read_to_its_end(engine: Extractive, corpus: Corpus, piece: str) -> None:
+    check(answer(engine, corpus, ask((piece * 8000)[:8000])), DOCUMENTS)
+
+
 @settings(max_examples=60)
 @given(st.lists(st.sampled_from([
     "星河稳健90天债券", "远山成长混合", "610001", "610003", "松烟重工", "管理费", "净值", "基金经理", "是谁", "是多少", "2026年6月29日", "风险等级", "和", "的",

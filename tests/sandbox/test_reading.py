@@ -98,6 +98,14 @@ def test_what_is_read_of_plain_texts_is_what_the_corpus_says() -> None:
     assert wrong <= right // 100 and missed <= right // 20
 
 
+@pytest.mark.parametrize("piece", ["1", "2026-05-08", "a ", "管理费由1.2%"])
+def test_a_long_document_of_one_piece_is_read_to_its_end(piece: str) -> None:
+    """A pattern that looks at a run again from each of its signs would not end here."""
+    for kind in ("fund", "news"):
+        each = document("d", piece * (20_000 // len(piece)), kind=kind, title="公告")
+        assert all(each.text[fact.start : fact.end] == fact.value for fact in facts_of(each))
+
+
 def test_a_time_that_is_no_day_is_passed_over() -> None:
     text = "自2026年2月31日起，本基金的管理费年费率由1.20%调低至0.96%。"
     fact = _facts(text, kind="news", title="公告")["management_fee"]

@@ -22,7 +22,7 @@ NUMBER, PERCENT, POINTS, DATE, CODE = "number", "percent", "points", "date", "co
 class Quantity:
     """One number, share, date or code. start, end: in the text that was scanned. value: canonical within its kind.
 
-    A date is (year, month, day) with 0 for what is not said; a code is digits that begin with 0.
+    A date is (year, month, day) with 0 for what is not said; a code is digits that begin with 0, or more than 24 signs.
     """
 
     kind: str
@@ -73,6 +73,8 @@ _PATTERN = re.compile(
     """,
     re.VERBOSE,
 )
+_LONGEST = 24
+"""What is longer is compared sign by sign: it is no amount, and arithmetic would round it."""
 _COUNTS = re.compile(rf"\s?(?:{_COUNTED})")
 
 
@@ -115,7 +117,9 @@ def _found(folded: str) -> list[tuple[str, Value, int, int]]:
         elif name == "share":
             digits = group("share_digits")
             value = Decimal(digits) if digits else _han_value(group("share_han"))
-            if value is not None:
+            if (end - start) > _LONGEST:
+                found.append((CODE, group(), start, end))
+            elif value is not None:
                 found.append((PERCENT, _plain(value), start, end))
         elif name == "han":
             one = _han(match, folded)
@@ -148,7 +152,7 @@ def _date(match: re.Match[str], name: str) -> tuple[int, int, int]:
 
 def _number(match: re.Match[str]) -> tuple[str, Decimal | str]:
     digits, percent, scale = match.group("digits"), match.group("percent"), match.group("scale")
-    if len(digits) > 1 and digits[0] == "0" and digits.isdigit():
+    if (len(digits) > 1 and digits[0] == "0" and digits.isdigit()) or len(digits) > _LONGEST:
         return CODE, digits
     value = Decimal(digits.replace(",", ""))
     if match.group("sign") in ("-", "−"):
@@ -162,9 +166,11 @@ def _number(match: re.Match[str]) -> tuple[str, Decimal | str]:
     return NUMBER, _plain(value * _SCALES[scale] if scale else value)
 
 
-def _han(match: re.Match[str], folded: str) -> tuple[str, Decimal] | None:
+def _han(match: re.Match[str], folded: str) -> tuple[str, Value] | None:
     """Chinese numerals count where they say an amount: three signs and more, a scale in them, or what is counted behind them."""
     text = match.group("han")
+    if len(text) > _LONGEST:
+        return CODE, text
     unit = match.group("han_unit") or ""
     bare = text[: len(text) - len(unit)] if unit else text
     scale = match.group("han_scale") or ""
@@ -184,6 +190,8 @@ def _han(match: re.Match[str], folded: str) -> tuple[str, Decimal] | None:
 
 def _han_value(text: str) -> Decimal | None:
     """The value of Chinese numerals, also said digit by digit; None where it is no number."""
+    if len(text) > _LONGEST:
+        return None
     whole, _, fraction = text.partition("点")
     if all(character in _DIGITS for character in whole) and len(whole) > 1:
         total = int("".join(str(_DIGITS[character]) for character in whole))

@@ -157,7 +157,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 _PROSE_COMPILED = tuple((field, _compiled(pattern)) for field, pattern in _PROSE)
 _WHOLE = re.compile(
-    rf"(?P<v>[{HAN}0-9a-z]{{4,40}}?(?:证券投资基金|货币市场基金|基金中基金(?:\(fof\))?)|[a-z0-9-]+(?: [a-z0-9-]+){{1,7}} fund)(?P<u>)"
+    rf"(?P<v>[{HAN}0-9a-z]{{4,40}}?(?:证券投资基金|货币市场基金|基金中基金(?:\(fof\))?)|(?<![a-z0-9-])[a-z0-9-]{{1,24}}(?: [a-z0-9-]{{1,24}}){{1,7}} fund)(?P<u>)"
 )
 _INDEX = re.compile(rf"[{HAN}0-9]{{2,20}}?指数")
 _OF_INDICES = ("change", "high", "low", "turnover")
