@@ -99,7 +99,8 @@ class UpstreamServer:
         def send(data: bytes) -> None:
             connection.sendall(b"%x\r\n" % len(data) + data + b"\r\n")
 
-        stream = b": ping\n\n" + b"".join(event(word) for word in WORDS)
+        first = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null}}],"usage":null,"error":null}\n\n'
+        stream = b": ping\n\n" + first + b'data: {"choices":[{"index":0,"delta":null}]}\n\n' + b"".join(event(word) for word in WORDS)
         end = event("", "stop") + b'data: {"choices":[],"usage":%s}\n\n' % json.dumps(USAGE).encode()
         if model == "endless":
             with contextlib.suppress(OSError):

@@ -254,14 +254,14 @@ class OpenAIHttp:
     def _piece(self, data: str) -> str:
         try:
             event: Any = json.loads(data)
-            if "error" in event:
+            if event.get("error"):
                 raise Broken("an error in the stream")
             usage = event.get("usage")
             if isinstance(usage, dict):
                 self._note(tokens_in=int(usage.get("prompt_tokens", -1)), tokens_out=int(usage.get("completion_tokens", -1)))
             pieces = []
-            for choice in event.get("choices", ())[:1]:
-                pieces.append(choice.get("delta", {}).get("content") or "")
+            for choice in (event.get("choices") or ())[:1]:
+                pieces.append((choice.get("delta") or {}).get("content") or "")
                 if choice.get("finish_reason"):
                     self._note(finish=str(choice["finish_reason"])[:32])
             return "".join(pieces)
