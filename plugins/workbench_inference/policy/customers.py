@@ -10,7 +10,7 @@ from workbench_inference.policy.redaction import KnownNames
 
 
 class CustomerNames:
-    """One for a node, shared by its threads. Cost: reading every list once after a change, about 2 microseconds a name."""
+    """One for a node, shared by its threads. Cost: reading every list once after a change, about 3 microseconds a name, eight bytes kept for each."""
 
     def __init__(self, host: Any) -> None:  # Any: the node, with its lists
         self._host = host

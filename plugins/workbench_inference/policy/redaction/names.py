@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -43,8 +45,8 @@ _STRONG_AFTER: Final = ("先生", "女士", "小姐", "太太", "老师", "同�
 class KnownNames:
     """Names and customer numbers of this institution's lists, as 64-bit digests under a key of this process. Its repr shows a count."""
 
-    _digests: frozenset[int] = field(repr=False)
-    _accounts: frozenset[int] = field(repr=False)
+    _digests: array[int] = field(repr=False)
+    _accounts: array[int] = field(repr=False)
     _firsts: frozenset[str] = field(repr=False)
     _lengths: tuple[int, ...] = field(repr=False)
     _key: bytes = field(repr=False)
@@ -65,14 +67,14 @@ class KnownNames:
             firsts.add(spelling[0])
             lengths.add(len(spelling))
         numbers = {one.strip().lower() for one in accounts}
-        known = frozenset(_digest(key, b"a", one) for one in numbers if len(one) >= 5 and any(c.isdigit() for c in one))
-        return cls(frozenset(digests), known, frozenset(firsts), tuple(sorted(lengths, reverse=True)[:MOST_LENGTHS]), key, len(digests))
+        known = {_digest(key, b"a", one) for one in numbers if len(one) >= 5 and any(c.isdigit() for c in one)}
+        return cls(array("Q", sorted(digests)), array("Q", sorted(known)), frozenset(firsts), tuple(sorted(lengths, reverse=True)[:MOST_LENGTHS]), key, len(digests))
 
     def has_name(self, spelling: str) -> bool:
-        return _digest(self._key, b"n", spelling) in self._digests
+        return _stands_in(self._digests, _digest(self._key, b"n", spelling))
 
     def has_account(self, token: str) -> bool:
-        return bool(self._accounts) and _digest(self._key, b"a", token) in self._accounts
+        return bool(self._accounts) and _stands_in(self._accounts, _digest(self._key, b"a", token))
 
     @property
     def firsts(self) -> frozenset[str]:
@@ -86,6 +88,8 @@ class KnownNames:
 
 def spell(name: str) -> str:
     """One spelling of a name: compatibility forms folded, lower case, Chinese names without blanks, one kind of middle dot."""
+    if all(map(_is_han, name)):
+        return name  # as nearly every name of a list is written
     folded = unicodedata.normalize("NFKC", name).strip().lower()
     folded = "".join("·" if one in _DOTS and not folded.isascii() else one for one in folded)
     return " ".join(folded.split()) if folded.isascii() else "".join(folded.split())
@@ -232,6 +236,12 @@ def _is_word(character: str) -> bool:
 
 def _is_han(character: str) -> bool:
     return "\u4e00" <= character <= "\u9fff"
+
+
+def _stands_in(digests: array[int], one: int) -> bool:
+    """Eight bytes a name: a list of millions stays small, and is looked up in twenty steps."""
+    place = bisect_left(digests, one)
+    return place < len(digests) and digests[place] == one
 
 
 def _digest(key: bytes, what: bytes, text: str) -> int:
