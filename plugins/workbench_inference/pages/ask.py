@@ -25,6 +25,7 @@ CLASSES: Final = ("C1", "C2", "C3", "C4", "C5")
 """Of the customer a question is about: what is shown must not stand above it."""
 _RING: Final = "textarea.bk-input:focus-visible { outline-offset: -2px !important; }"
 """A box that grows cuts off what stands outside it, its ring of focus too."""
+LOOKED_AT: Final = 3
 SHOWN: Final = 50
 """Turns of one opened tab; older ones are in the history."""
 
@@ -108,6 +109,9 @@ class AskPage:
     async def refresh(self) -> None:
         """What a question needs before it: scenarios, quota, lease, evidence of the sandbox."""
         self.desk = await self.page.run(self.page.client.call, "inference.desk")
+        # An entry is sealed a while after its answer was shown; the newest few are looked at again, own ones only: a look at another's is an entry.
+        for ask in [ask for ask, told in self.turns.items() if told["seal"] == "PENDING" and told["mine"]][-LOOKED_AT:]:
+            self._put(await self.page.run(self.page.client.call, "inference.answer", ask=ask))
         self.draw()
 
     async def _read_history(self) -> None:
