@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import answers
+from tests.bench import answers, report
 from workbench.domain.documents import SourceDocument
 from workbench_inference.documents import synthetic
 from workbench_sandbox.corpus import Corpus
@@ -36,6 +36,17 @@ def test_a_tenth_of_the_questions_is_answered_as_well_as_all_of_them(
     assert shares["grounded"] == 1.0
     assert shares["field"] >= 0.97 and shares["cited"] >= 0.97 and shares["unanswerable"] >= 0.95, found["wrong"]
     assert shares["paraphrase"] >= 0.7, found["wrong"]
+
+
+def test_the_table_shows_shares_beside_aims() -> None:
+    share = {"right": 343, "of": 345, "share": 0.9942}
+    value = {
+        "shares": {"field": share, "grounded": share}, "plain_texts": {"field": {"share": 0.9855}, "grounded": {"share": 1.0}}, "aims": answers.AIMS,
+        "by": "1+bm25", "questions": 2, "processor_ms": 5.0, "wall_ms": 6.0, "wrong": [{"set": "field", "question": "q", "said": "s", "expected": "e"}],
+    }  # fmt: skip
+    text = report._answers(value)
+    line = next(line for line in text.splitlines() if line.startswith("field"))
+    assert line.split() == ["field", "343", "345", "0.9942", "0.97", "0.9855"] and "q -> s (expected: e)" in text
 
 
 def test_names_and_codes_that_no_document_has_are_never_answered(corpus: Corpus) -> None:

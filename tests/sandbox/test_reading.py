@@ -65,7 +65,9 @@ def test_a_corrected_value_is_the_right_one_of_its_day() -> None:
 
 def test_news_about_a_product_state_nothing_of_it() -> None:
     text = "远山成长混合型证券投资基金（610002）的管理费率：2.00%，基金经理：李四。"
-    assert not {"management_fee", "manager"} & set(_facts(text, kind="news", title="远山旗下产品观察"))
+    for title in ("远山旗下产品观察", "调整费率公告点评", "本周公告速览（合成）"):
+        assert not {"management_fee", "manager"} & set(_facts(text, kind="news", title=title))
+    assert "management_fee" in _facts(text, kind="news", title="关于调整费率的公告（合成）")
 
 
 @settings(max_examples=60)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from workbench_sandbox.corpus.text import fold
 from workbench_sandbox.engines.extractive.facts import Day, Fact, is_stated
 from workbench_sandbox.engines.extractive.naming import Entity
-from workbench_sandbox.engines.extractive.vocabulary import FIELDS
+from workbench_sandbox.engines.extractive.vocabulary import ENTITY_KINDS, FIELDS
 
 
 def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "") -> Fact | None:
@@ -17,7 +17,7 @@ def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, abou
     days: of which day, as far as the question says; of what belongs to no day, what held then.
     about: a field that the same announcement must have changed.
     """
-    facts = [fact for fact in entity.facts if fact.field == field]
+    facts = [fact for fact in entity.facts if fact.field == field and (field in ENTITY_KINDS or is_stated(fact.document))]
     if about:
         changed = {id(fact.document) for fact in entity.facts if fact.field == f"old_{about}"}
         facts = [fact for fact in facts if id(fact.document) in changed] or facts
@@ -33,9 +33,8 @@ def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, abou
     facts = [fact for fact in facts if not now_ms or fact.since <= now_ms or fact.since == fact.document.time_ms]
     if not facts:
         return None
-    trusted = [fact for fact in facts if is_stated(fact.document)] or facts
-    newest = max(trusted, key=_newness)
-    same = [fact for fact in trusted if fact.day == newest.day and _same_value(fact, newest)]
+    newest = max(facts, key=_newness)
+    same = [fact for fact in facts if fact.day == newest.day and _same_value(fact, newest)]
     return max(same, key=lambda fact: (fact.document.kind == "fund", _newness(fact)))
 
 

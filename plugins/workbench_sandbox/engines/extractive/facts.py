@@ -111,7 +111,11 @@ def _instant(day: Day | None) -> int:
         return 0  # 31 February
 
 
-_ANNOUNCED = re.compile("公告|通知|报告书|更正|announcement|notice", re.IGNORECASE)
+_ANNOUNCED = re.compile(
+    r"(?:公告|通知|公告书|报告书|通知书|更正|更正公告)\s*(?:[（(【\[][^）)】\]]*[）)】\]]\s*)*$|^(?:announcement|notice)\b|\b(?:announcement|notice)\s*$",
+    re.IGNORECASE,
+)
+"""An announcement's title ends so; an article about one does not."""
 _CELL = re.compile(r"[^|\t\n]+")
 _COLUMNS = {
     "单位净值": "nav", "份额净值": "nav", "净值": "nav", "累计净值": "nav_cumulative", "份额累计净值": "nav_cumulative",
