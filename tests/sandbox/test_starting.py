@@ -129,6 +129,28 @@ def test_limits_of_groups_are_set_and_read_back_on_what_the_machine_has() -> Non
     assert not any(Path(one).exists() for one in group.folders)
 
 
+@pytest.mark.parametrize(
+    ("own", "handed", "writable", "chosen"),
+    [
+        ("/", {"/cg": {"memory", "pids", "cpu"}}, {"/cg"}, ("/cg", {"memory", "pids", "cpu"})),
+        ("/user/app/scope", {"/cg/user/app": {"memory", "pids"}}, {"/cg/user/app/scope", "/cg/user/app"}, ("/cg/user/app", {"memory", "pids"})),
+        ("/init.scope", {"/cg": {"memory", "pids", "cpu"}}, {"/cg/init.scope", "/cg"}, ("/cg", {"memory", "pids", "cpu"})),
+        ("/", {}, {"/cg"}, ("/cg", set())),
+        ("/user/scope", {"/cg": {"memory", "pids"}}, set(), ("", set())),
+    ],
+)
+def test_a_unified_tree_is_taken_where_it_hands_its_controllers_on(
+    monkeypatch: pytest.MonkeyPatch, own: str, handed: dict[str, set[str]], writable: set[str], chosen: tuple[str, set[str]]
+) -> None:
+    """Trees of other machines: a container's, a person's delegated one, a system's; one that hands nothing on still kills as one."""
+    monkeypatch.setattr(groups, "_mounts", lambda: iter([("cgroup2", "/cg", frozenset[str]())]))
+    monkeypatch.setattr(groups, "_own_groups", lambda: {"": own})
+    monkeypatch.setattr(groups, "_usable", lambda folder: folder in writable)
+    monkeypatch.setattr(groups, "_handed_on", lambda folder: frozenset(handed.get(folder, set())))
+    found = groups.find_hierarchy()
+    assert (found.v2, set(found.controllers)) == chosen and not found.v1
+
+
 def test_without_groups_the_fallback_says_so() -> None:
     limits = groups.GroupLimits(64 << 20, 8, 500)
     group = groups.make("sb-00000000000000ab", limits, groups.Hierarchy())

@@ -125,13 +125,14 @@ def find_hierarchy() -> Hierarchy:
         if kind != "cgroup2":
             continue
         here = _below(point, own.get("", "/"))
-        # A group that has processes hands no controller on: a sibling of ours can have some, below the one that delegated to us.
-        for folder in (here, str(Path(here).parent) if here != point else here):
-            if not _usable(folder):
-                continue
+        # A group that has processes hands no controller on: ours gets them beside it, below the one that delegated to us, or at the top.
+        near = [one for one in dict.fromkeys((here, str(Path(here).parent) if here != point else here, point)) if _usable(one)]
+        for folder in near:
             controllers = _handed_on(folder)
-            if {"memory", "pids"} <= controllers or folder == here or v1:
+            if {"memory", "pids"} <= controllers:
                 return Hierarchy(folder, controllers, v1)
+        if near:
+            return Hierarchy(near[0], frozenset(), v1)
     return Hierarchy("", frozenset(), v1)
 
 
@@ -204,6 +205,8 @@ def _settings(group: Group, limits: GroupLimits) -> Iterator[tuple[str, str, str
         for name, value in (("memory.swap.max", "0"), ("memory.memsw.limit_in_bytes", str(limits.memory_bytes))):
             if Path(folder, name).exists():
                 yield "no-swap", f"{folder}/{name}", value
+        if Path(folder, "memory.oom.group").exists():
+            yield "group-kill", f"{folder}/memory.oom.group", "1"
     if "pids" in counting:
         yield "processes", f"{counting['pids']}/pids.max", str(limits.processes)
     if "cpu" in counting:
