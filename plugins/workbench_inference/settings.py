@@ -76,8 +76,8 @@ SETTINGS: Final = (
         "provider: where the node may change users, server n runs as this number plus n",
     ),
     Setting(
-        "inference.ray", dict, {}, "", "租用方：扩缩器 ray-serve：address（Ray 管理地址）、application、deployment，空为没有",
-        "tenant: scaler ray-serve: address (of Ray's dashboard), application, deployment; empty for none",
+        "inference.ray", dict, {}, "", "租用方：扩缩器 ray-serve：address（Ray 管理地址）、application、deployment，另有 token（令牌文件），空为没有",
+        "tenant: scaler ray-serve: address (of Ray's dashboard), application, deployment, also token (file of its token); empty for none",
     ),
     Setting(
         "inference.upstream", dict, {}, "", "算力方：兼容 OpenAI 的推理服务：address（主机:端口）、model、key（密钥文件），另有 path、tls、ca（证书文件），空为没有",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
@@ -26,16 +27,19 @@ Exchange = Callable[[str, str, bytes], bytes]
 
 
 class RayServe:
-    """address: of the dashboard, such as http://127.0.0.1:8265; application, deployment: whose replicas are set."""
+    """address: of the dashboard, such as http://127.0.0.1:8265; application, deployment: whose replicas are set.
+
+    token: file (0600) of the token that Ray asks for since it authenticates, "" where it does not.
+    """
 
     name = NAME
 
-    def __init__(self, address: str, application: str, deployment: str, *, exchange: Exchange | None = None) -> None:
+    def __init__(self, address: str, application: str, deployment: str, *, token: str = "", exchange: Exchange | None = None) -> None:
         if urlparse(address).scheme not in ("http", "https") or not urlparse(address).netloc:
             raise Refused("Ray 的地址写法不对，应为 http(s)://主机:端口", "The address of Ray is malformed: http(s)://host:port", code="RAY_ADDRESS")
         self._address = address.rstrip("/") + PATH
         self._application, self._deployment = application, deployment
-        self._exchange = exchange or _over_http
+        self._exchange = exchange or over_http(token)
 
     def replicas(self) -> int:
         """How many are asked for. Raises PeerError RAY_SERVE for an answer that is none of Serve's."""
@@ -109,7 +113,7 @@ def of_setting(host: Host) -> list[RayServe]:
     named = dict(host.setting("inference.ray"))
     if not named:
         return []
-    return [RayServe(str(named.get("address", "")), str(named.get("application", "")), str(named.get("deployment", "")))]
+    return [RayServe(str(named.get("address", "")), str(named.get("application", "")), str(named.get("deployment", "")), token=str(named.get("token", "")))]
 
 
 def _applications(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,15 +134,32 @@ def _malformed(what: str) -> PeerError:
     return PeerError(f"Ray 的答复里没有可用的 {what}", f"The answer of Ray has no usable {what}", code="RAY_SERVE")
 
 
-def _over_http(method: str, address: str, body: bytes) -> bytes:
-    request = Request(address, data=body or None, method=method, headers={"Content-Type": "application/json"})  # noqa: S310 - scheme was checked
+def over_http(token: str = "") -> Exchange:
+    """Over HTTP, with the token of a file where there is one; the file is read for every request and is nobody else's to read."""
+
+    def exchange(method: str, address: str, body: bytes) -> bytes:
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {_secret(Path(token))}"
+        request = Request(address, data=body or None, method=method, headers=headers)  # noqa: S310 - scheme was checked
+        try:
+            with urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310 - as above
+                return bytes(reply.read(16 << 20))
+        except HTTPError as error:
+            raise PeerError(f"Ray 拒绝了请求（{error.code}）", f"Ray refused the request ({error.code})", code="RAY_SERVE") from error
+        except (URLError, OSError) as error:
+            raise PeerUnavailable("连不上 Ray 的管理地址", "The dashboard of Ray cannot be reached", code="RAY_UNREACHABLE") from error
+
+    return exchange
+
+
+def _secret(path: Path) -> str:
     try:
-        with urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310 - as above
-            return bytes(reply.read(16 << 20))
-    except HTTPError as error:
-        raise PeerError(f"Ray 拒绝了请求（{error.code}）", f"Ray refused the request ({error.code})", code="RAY_SERVE") from error
-    except (URLError, OSError) as error:
-        raise PeerUnavailable("连不上 Ray 的管理地址", "The dashboard of Ray cannot be reached", code="RAY_UNREACHABLE") from error
+        if path.stat().st_mode & 0o077:
+            raise Refused("Ray 的令牌文件对他人可读", "The file with the token of Ray is readable by others", code="FOLDER_OPEN")
+        return path.read_text("ascii").strip()
+    except OSError as error:
+        raise Refused("读不到 Ray 的令牌文件", "The file with the token of Ray cannot be read", code="RAY_SERVE") from error
 
 
-__all__ = ["NAME", "PATH", "Exchange", "RayServe", "of_setting", "with_replicas"]
+__all__ = ["NAME", "PATH", "Exchange", "RayServe", "of_setting", "over_http", "with_replicas"]
