@@ -338,6 +338,7 @@ def test_where_no_server_is_left_a_question_is_told_so_and_was_never_sent(world:
     told = ask(world, f"{fund(world)}的托管费率是多少？")
     assert told.state in ("REFUSED", "CUT") and told.text == "" and told.code in ("SANDBOX_ENDED", "SANDBOX_BUSY", "ANSWER_LOST", "SANDBOX_REFUSED")
     if told.state == "REFUSED":
+        assert told.zh and told.en and told.where == "before" and "托管费率" in told.question
         assert "inference.asked" not in kinds_since(world, before) and kinds_since(world, before)[-1] == "inference.ask_refused"
     world.tenant.release(lease, reason="收盘")
     world.until(lambda: world.state(BROKER, lease) == "ERASED", seconds=1)

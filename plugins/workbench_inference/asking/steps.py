@@ -19,6 +19,7 @@ from workbench.domain.party import Caller
 from workbench.errors import NotFound, Refused, VerificationError, WorkbenchError
 from workbench_inference.asking import house, keeping, routing
 from workbench_inference.asking.client import Came, CorpusFile, SandboxClient
+from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.keeping import CitedText, Kept, Step
 from workbench_inference.asking.routing import Route
 from workbench_inference.asking.sandboxes import Sandboxes
@@ -471,7 +472,10 @@ class HouseSteps:
 
         def change(tx: Transaction) -> None:
             host.evidence.append(tx, "inference.ask_refused", values)
-            house.ended(tx, asked.ask, state="REFUSED", code=error.code, at_ms=host.now_ms())
+            row = house.row_of(tx, asked.ask)
+            if row is not None:  # it had been taken in: whoever asked reads why, beside the question with its labels
+                house.ended(tx, asked.ask, state="REFUSED", code=error.code, at_ms=host.now_ms())
+                keeping.put(host, tx, asked.ask, self._unasked(asked, row, error))
 
         try:
             host.store.write(change)
@@ -496,6 +500,15 @@ class HouseSteps:
             host.log_fault(failure)
 
     # ------------------------------------------------------------------------------------------------------- inside
+
+    def _unasked(self, asked: Asked, row: AskRow, error: WorkbenchError) -> Kept:
+        """Of a question that was taken in and never sent."""
+        redacted = redact(asked.question, self._customers.now())
+        return Kept(
+            question=redacted.text, tiles=keeping.tiles_in(redacted.text, redacted), scenario=row.scenario, template=row.template, model=row.model, lease="",
+            sandbox="", watermark="", asked_ms=row.asked_ms, channel=asked.channel, steps=(), state="REFUSED", code=error.code,
+            rule=error.details.get("rule", ""), zh=error.zh, en=error.en, where="before", ended_ms=self._host.now_ms(),
+        )  # fmt: skip
 
     def _draft(self, leased: Leased) -> Kept:
         """What is known of an ask before its answer."""
