@@ -217,6 +217,12 @@ def test_a_part_that_cannot_be_asked_says_so_and_the_rest_lives() -> None:
     asyncio.run(made.refresh())
     assert (made.chart.state, made.decisions.state, made.erasures.state) == ("refused", "refused", "refused")
     assert made.erasures.notice["code"] == "DENIED"
+    asyncio.run(made.refresh())
+    asked = [name for name, _ in node.asked]
+    assert (asked.count("inference.erasures"), asked.count("inference.leases")) == (1, 2), "a refusal is an entry, and is not made every few seconds"
+    node.fails = ()
+    asyncio.run(made._acted("inference.lease_release", {}))
+    assert made.erasures.state == "done"
     assert (made.leases.state, made.cost.state, made.bar.state, made.ticks.state) == ("done", "done", "done", "done")
 
 

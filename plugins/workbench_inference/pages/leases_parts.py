@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from workbench_widgets import AnswerStrip, DataTable, formats
 
 Reply = Mapping[str, Any]
 REFRESH_S: Final = 5
+REFUSED_S: Final = 60.0
+"""So long a refused part is not asked for again by itself."""
 
 
 class LeasingPage:
@@ -26,6 +29,7 @@ class LeasingPage:
     def __init__(self, page: PageContext) -> None:
         self.page = page
         self.found: dict[str, Reply] = {}
+        self._refused: dict[tuple[Any, ...], float] = {}
         self.opened = ""
         self.strip = AnswerStrip(state="loading")
         self.head = Notes(framed=False)
@@ -44,19 +48,21 @@ class LeasingPage:
 
     async def read(self, operation: str, *components: Any, **request: Any) -> Reply | None:  # Any: components, and fields of a request
         """Ask for what components show; what cannot be asked is said in their place, and the rest of the page lives."""
-        page = self.page
-        if not page.may(operation):
+        page, mark = self.page, (operation, *sorted(request.items()))
+        if not page.may(operation) or time.monotonic() - self._refused.get(mark, -REFUSED_S) < REFUSED_S:
             return None
         try:
             self.found[operation] = await page.run(page.client.call, operation, **request)
         except WorkbenchError as error:
             if is_offline(error):
                 raise
+            self._refused[mark] = time.monotonic()  # each refusal is an entry: it is not asked for every few seconds
             for component in components:
                 component.notice = {"sentence": error.zh if page.lang == "zh" else error.en, "code": error.code}
                 component.state = "refused" if error.exit_status == 2 else "failed"
             self.found.pop(operation, None)
             return None
+        self._refused.pop(mark, None)
         return self.found[operation]
 
     def told(self, operation: str) -> Reply | None:
@@ -68,6 +74,7 @@ class LeasingPage:
         raise NotImplementedError
 
     async def _acted(self, _operation: str, _reply: Reply) -> None:
+        self._refused.clear()
         await self.refresh()
 
     async def _settle(self, lease: str) -> None:
