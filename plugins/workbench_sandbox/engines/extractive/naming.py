@@ -125,6 +125,7 @@ class Catalogue:
         entity = next((self._codes[code] for code in sorted(codes) if code in self._codes), None)
         if entity is None and not codes:
             entity = next((self._names[fold(name)] for name in names if fold(name) in self._names), None)
+            entity = entity or self._of_short_name(names)
         if entity is None:
             entity = Entity([], set())
             self.entities.append(entity)
@@ -139,6 +140,25 @@ class Catalogue:
                 self._class_codes.setdefault(code, entity)
         for name in names:
             self._names.setdefault(fold(name), entity)
+
+
+    def _of_short_name(self, names: Sequence[str]) -> Entity | None:
+        """The one entity of which these are shorter forms, such as a short name in the news; None if there is none, or several."""
+        found: list[Entity] = []
+        for name in names:
+            tokens = [(token, place, place + 1) for place, token in enumerate(_tokens(fold(name)))]
+            if len(tokens) < _LEAST_HAN:
+                continue
+            for entity in self.entities:
+                for whole in entity.names:
+                    spelling = _tokens(fold(whole))
+                    if not spelling or spelling[0] != tokens[0][0]:
+                        continue
+                    length, rest = _walk(tokens, 0, spelling)
+                    if length == len(tokens) and not _FILLER.sub("", rest).strip():
+                        found.append(entity)
+        one = _distinct(found)
+        return one[0] if len(one) == 1 else None
 
 
 def _title_names(title: str, names: Sequence[str]) -> list[str]:
