@@ -228,7 +228,7 @@ def test_an_image_that_was_touched_on_the_way_is_refused_and_one_touched_later_m
     touched.write_bytes(content[:-1] + b"!")
     for card in world.servers.cards.values():
         card.state, card.image = "DIRTY", ""
-    again = world.order(made.id, cards=1)
+    again = world.order(made.id, cards=1, keep=False)
     world.until(lambda: "IMAGE_ALTERED" in {one.cause for one in world.servers.states()}, seconds=1)
     for _ in range(3):
         world.turn(seconds=31)
@@ -237,6 +237,8 @@ def test_an_image_that_was_touched_on_the_way_is_refused_and_one_touched_later_m
     touched.write_bytes(content)
     world.until(lambda: world.state(BROKER, again) == "RUNNING", seconds=20)
     over(world, again)
+    world.until(lambda: not images.image_folder(world.provider.host, BROKER, made.id).exists())
+    assert not world.query(TELECOM, "SELECT 1 FROM inference_image WHERE id = ?", made.id), "an order that keeps nothing takes its image with it"
 
 
 def test_an_image_of_nobodys_order_is_not_given_out(world: LeaseWorld, tmp_path: Path) -> None:
@@ -261,7 +263,8 @@ def test_the_budget_of_a_lease_ends_it_and_a_silent_tenant_too(world: LeaseWorld
         world.now_ms += 50_000
         leasing.round()
     assert world.row(TELECOM, silent).cause == "tenant-silent"
-    over(world, silent)
+    world.until(lambda: world.state(BROKER, silent) == "ERASED", seconds=1)
+    assert world.row(BROKER, silent).cause == "tenant-silent", "why it ended stands in the receipt"
 
 
 def test_after_22_00_every_card_is_given_back_and_the_receipts_are_there(world: LeaseWorld, image: Manifest) -> None:

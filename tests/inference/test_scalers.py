@@ -50,6 +50,12 @@ def test_replicas_go_from_one_to_three_by_the_recorded_configuration_and_no_repl
     assert running(RECORDED["before"]) < running(RECORDED["after"]), "the replica that ran lives on: it may hold a lease"
 
 
+def test_while_serve_builds_the_application_none_is_ready() -> None:
+    building = json.loads(json.dumps(RECORDED["before"]))
+    building["applications"]["answers"]["deployments"] = {}
+    assert RayServe(ADDRESS, "answers", "Answer", exchange=lambda method, address, body: json.dumps(building).encode()).ready() == 0
+
+
 def test_what_would_replace_replicas_or_fight_another_rule_is_refused() -> None:
     recording = Recording()
     for application, deployment in (("other", "Answer"), ("answers", "Other")):

@@ -49,9 +49,11 @@ class RayServe:
         """How many answer."""
         found = self._of(_applications(self._status()))
         deployments = found.get("deployments")
-        one = deployments.get(self._deployment) if isinstance(deployments, dict) else None
-        if not isinstance(one, dict) or not isinstance(one.get("replicas"), list):
+        if not isinstance(deployments, dict):
             raise _malformed("deployments")
+        one = deployments.get(self._deployment, {"replicas": []})  # none yet while Serve builds the application
+        if not isinstance(one, dict) or not isinstance(one.get("replicas"), list):
+            raise _malformed("replicas")
         return sum(1 for replica in one["replicas"] if isinstance(replica, dict) and replica.get("state") == "RUNNING")
 
     def set_replicas(self, count: int) -> None:

@@ -56,6 +56,8 @@ from workbench_sandbox.formats.order import (
 ORDER, CHANGE, RELEASE = "inference.order", "inference.change", "inference.release"
 CALL_S: Final = 10.0
 SKEW_MS: Final = 5_000
+CAUSE_WITHIN_MS: Final = 10_000
+"""So long a tenant waits for a receipt to learn why the provider ended a lease; then it writes `operator`."""
 MONTH: Final = "%Y-%m"
 
 
@@ -69,6 +71,7 @@ class Tenant:
         self._lock = threading.RLock()
         self.watches: dict[str, ticking.Watch] = {}
         self._polled: dict[str, int] = {}
+        self._noticed: dict[str, int] = {}  # lease -> when the provider was first heard to have ended it
         self._views: dict[str, relay.LeaseView] = {}
 
     # ------------------------------------------------------------------ acts
@@ -406,8 +409,11 @@ class Tenant:
             row = rows.get(tx, lease)
         if view.state in (State.RELEASING.value, State.ERASED.value, State.UNPROVEN.value):
             ended = tx.execute("SELECT cause FROM inference_sandbox WHERE lease = ? AND ended_ms > 0 ORDER BY ended_ms DESC LIMIT 1", (lease,)).fetchone()
-            cause = "lease-ended" if now >= row.until_ms else str(ended[0]) if ended and ended[0] in relay.CAUSES else "operator"
-            self._end(tx, row, cause)
+            cause = "lease-ended" if now >= row.until_ms else str(ended[0]) if ended and ended[0] in relay.CAUSES else ""
+            if not cause and now - self._noticed.setdefault(lease, now) < CAUSE_WITHIN_MS:
+                return  # why it ended stands in the receipt, which is on its way
+            self._noticed.pop(lease, None)
+            self._end(tx, row, cause or "operator")
 
     def _end(self, tx: Transaction, row: LeaseRow, cause: str, *, actor: str = "") -> None:
         if row.state not in rows.LIVE:
