@@ -52,7 +52,7 @@ def test_every_line_of_the_development_set_loses_exactly_what_is_marked() -> Non
 
 def test_identifiers_are_found_in_every_spelling() -> None:
     rng = random.Random(7)
-    for _ in range(350):
+    for _ in range(200):
         text, kind, start, end = forms.sentence(rng)
         found = redact(text, KNOWN)
         assert any(one.kind == kind and one.start <= start and end <= one.end for one in found.tiles), text
@@ -72,7 +72,7 @@ def test_the_set_that_others_wrote_is_found_as_well_as_promised() -> None:
 
 def test_numbers_that_name_nobody_stay() -> None:
     rng = random.Random(8)
-    for _ in range(250):
+    for _ in range(200):
         text = forms.decoy(rng)
         assert redact(text, KNOWN).text == text
 
@@ -139,7 +139,7 @@ def test_cost_is_linear_in_the_length_whatever_is_repeated(unit: str) -> None:
     assert steps[1] <= 4.5 * steps[0] + 5_000
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.text(alphabet="0123456789 -.,XxOl一二三八〇幺张伟王路号市区栋上海@aA()\n·电话手机卡订单", max_size=60))
 def test_any_text_costs_at_most_so_many_steps_and_keeps_what_is_no_identifier(text: str) -> None:
     found = redact(text, KNOWN)
@@ -152,7 +152,7 @@ def test_any_text_costs_at_most_so_many_steps_and_keeps_what_is_no_identifier(te
     assert "".join((*rest, text[place:])) == found.text
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.text(max_size=80))
 def test_any_text_at_all_is_taken(text: str) -> None:
     found = redact(text, KNOWN)
@@ -195,7 +195,7 @@ def test_the_scanner_agrees_with_a_naive_reading_of_the_rules() -> None:
         assert days == [], text
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["欧阳娜娜", "诸葛青云", "John Smith", "Zhang Wei", "欧阳", "娜娜", "John", "，", "。", " ", "王", "x"]), max_size=12))
 def test_long_names_are_found_as_a_naive_search_finds_them(parts: list[str]) -> None:
     """Names of four Chinese characters, and Latin ones as whole words, need nothing around them: every place counts, leftmost first."""
