@@ -226,6 +226,17 @@ def test_a_part_that_cannot_be_asked_says_so_and_the_rest_lives() -> None:
     assert (made.leases.state, made.cost.state, made.bar.state, made.ticks.state) == ("done", "done", "done", "done")
 
 
+@pytest.mark.parametrize(("kind", "fails"), [(LeasesPage, "inference.leases"), (ProviderPage, "inference.servers")])
+def test_a_page_that_cannot_answer_says_why(kind: Any, fails: str) -> None:
+    node = Node("tenant" if kind is LeasesPage else "provider", fails=(fails,))
+    made = kind(PageContext(client=node, me=ME, package="workbench_inference"))
+    asyncio.run(made.refresh())
+    assert (made.strip.state, made.strip.code, made.strip.reason) == ("refused", "DENIED", "没有权限看")
+    node.fails = ()
+    asyncio.run(made._acted("", {}))
+    assert (made.strip.state, made.strip.code) == ("tampered", "")
+
+
 def test_a_lease_is_chosen_released_and_its_receipt_opened() -> None:
     node = Node("tenant")
     made = LeasesPage(PageContext(client=node, me=ME, package="workbench_inference"))

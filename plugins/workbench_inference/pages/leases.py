@@ -111,6 +111,8 @@ class LeasesPage(LeasingPage):
         self.head.tell(notes.head(t("leases.title"), subject=t("leases.subject"), meta=t("leases.times")))
         if leases is not None:
             self.draw_answer(drawing.tenant_verdict(leases, self.told("inference.servers"), self.lang, now_ms=now), "leases")
+        else:
+            self.draw_problem("inference.leases")
         self._draw_leases(leases, now)
         self._draw_load()
         self._draw_servers()

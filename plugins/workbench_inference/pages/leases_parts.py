@@ -30,6 +30,7 @@ class LeasingPage:
         self.page = page
         self.found: dict[str, Reply] = {}
         self._refused: dict[tuple[Any, ...], float] = {}
+        self._problems: dict[str, WorkbenchError] = {}
         self.opened = ""
         self.strip = AnswerStrip(state="loading")
         self.head = Notes(framed=False)
@@ -61,8 +62,10 @@ class LeasingPage:
                 component.notice = {"sentence": error.zh if page.lang == "zh" else error.en, "code": error.code}
                 component.state = "refused" if error.exit_status == 2 else "failed"
             self.found.pop(operation, None)
+            self._problems[operation] = error
             return None
         self._refused.pop(mark, None)
+        self._problems.pop(operation, None)
         return self.found[operation]
 
     def told(self, operation: str) -> Reply | None:
@@ -120,9 +123,19 @@ class LeasingPage:
         t, fields = self.page.t, dict(made.fields)
         with self.strip.at_once():
             self.strip.sentence, self.strip.reason = t(f"{page}.answer.{made.key}", **fields), t(f"{page}.answer.{made.key}.why", **fields)
-            self.strip.todo = t(f"{page}.todo.{made.todo}", **fields) if made.todo else ""
+            self.strip.todo, self.strip.code = t(f"{page}.todo.{made.todo}", **fields) if made.todo else "", ""
             self.strip.state = made.state
         self.page.notify_lab(title=t("leases.tab.alarm") if made.state == "tampered" else "", running=False)
+
+    def draw_problem(self, *operations: str) -> None:
+        """The answer strip where what it rests on could not be asked."""
+        error = next((self._problems[one] for one in operations if one in self._problems), None)
+        if error is None:
+            return
+        with self.strip.at_once():
+            self.strip.sentence, self.strip.reason = self.page.t("leases.answer.unread"), error.zh if self.page.lang == "zh" else error.en
+            self.strip.todo, self.strip.code = "", error.code
+            self.strip.state = "refused" if error.exit_status == 2 else "failed"
 
     def draw_ticks(self) -> None:
         """Meters of both ends."""

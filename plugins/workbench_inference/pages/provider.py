@@ -93,6 +93,8 @@ class ProviderPage(LeasingPage):
         self.head.tell(notes.head(t("provider.title"), subject=t("provider.subject"), meta=t("leases.times")))
         if servers is not None and leases is not None:
             self.draw_answer(drawing.provider_verdict(servers, leases, self.lang, now_ms=now), "provider")
+        else:
+            self.draw_problem("inference.servers", "inference.leases")
         self.words(self.servers, "provider.servers")
         self.words(self.leases, "provider.leases")
         self.numbers.heading = t("provider.numbers")
