@@ -6,18 +6,25 @@ Made by what the demonstration uses, asked by the command and by the notebook, a
 from __future__ import annotations
 
 import base64
+import contextlib
+import itertools
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
 import pytest
+from lab_fixtures import wait_for
 
 from workbench.client.connect import SESSION_FORMAT
 from workbench.client.session import sign_in
@@ -27,7 +34,11 @@ from workbench.domain.party import PartyId, Role
 from workbench.supervisor import running_nodes, start_nodes, stop_nodes
 from workbench.workspace import Workspace, create_workspace
 
+from tests.browser.conftest import chromium as chromium, settled
 from tests.processes.live import workbench
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
 NOTEBOOK = Path(__file__).parents[2] / "demo_notebooks" / "05_question.ipynb"
 CANARY = "CANARY7f3a91c2d4e5"
@@ -88,6 +99,61 @@ def test_a_question_comes_back_with_its_sources_by_command_and_by_notebook(house
     nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(one.get("text", "") for cell in notebook.cells for one in cell.get("outputs", []))
     assert "逐字一致" in printed and "〔手机1〕" in printed and "ABSTAINED" in printed and "13912345678" not in json.dumps(notebook, ensure_ascii=False)
+
+
+LOOKS = (
+    (TENANT, Role.ADVISER, "ask", "zh", "light"), (TENANT, Role.ADVISER, "ask", "en", "dark"), (TENANT, Role.OPERATOR, "leases", "zh", "dark"),
+    (TENANT, Role.COMPLIANCE, "models", "en", "light"), (PROVIDER, Role.PROVIDER_OPERATOR, "provider", "zh", "light"),
+)  # fmt: skip
+
+
+@pytest.mark.browser
+def test_the_pages_show_it_and_axe_finds_nothing(house: House, chromium: Any, tmp_path: Path) -> None:
+    for (party, role), looks in itertools.groupby(LOOKS, key=lambda one: one[:2]):
+        with pages_of(house, party, role) as base:
+            for _, _, name, lang, theme in looks:
+                page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+                asked: list[str] = []
+                page.on("request", lambda one, asked=asked: asked.append(one.url))
+                page.goto(f"{base}?name={name}&lang={lang}&theme={theme}")
+                page.wait_for_selector("[data-component=answer_strip] h2", timeout=60_000)
+                if name == "ask":
+                    page.locator("textarea").first.fill("枕泉启明货币市场基金的托管人是谁？手机13912345678")
+                    page.keyboard.press("Control+Enter")
+                    page.wait_for_selector("[data-state=answered] button.ct", timeout=60_000)
+                    page.locator("[data-state=answered] button.ct").last.click()
+                    page.wait_for_selector("[data-component=source_panel] mark", timeout=30_000)
+                    assert "13912345678" not in page.locator("[data-component=chat_message]").inner_text()
+                settled(page)
+                page.screenshot(path=tmp_path / f"{name}-{lang}-{theme}.png", full_page=True)
+                found = axe.Axe().run(page, options=RULES).response["violations"]
+                assert [(name, lang, one["id"], one["nodes"][0]["html"][:160]) for one in found] == []
+                assert all(one.startswith((base, "http://127.0.0.1:", "ws://127.0.0.1:", "blob:", "data:")) for one in asked)
+                page.close()
+
+
+@contextlib.contextmanager
+def pages_of(house: House, party: str, role: Role) -> Iterator[str]:
+    """Address of the pages of one person, served without a Lab."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "workbench.app.preview", str(house.workspace.folder), party, role, "--port", str(port)]
+    serving = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert wait_for(lambda: _answers(port), 120)
+        yield f"http://127.0.0.1:{port}/workbench/app/page"
+    finally:
+        serving.terminate()
+        serving.wait(20)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def test_after_the_release_the_server_is_empty_the_receipt_is_clean_and_the_question_is_in_no_file(house: House) -> None:
