@@ -132,7 +132,7 @@ def test_where_the_ends_differ_both_numbers_stand_there_and_people_settle_it() -
 def test_a_settlement_begins_with_what_was_proposed() -> None:
     one = told("statements")["statements"][1]
     assert drawing.settled_at(one) == 86_220
-    assert drawing.settled_at({**one, "proposed_by": "P-1 86300"}) == 86_300
+    assert drawing.settled_at({**one, "proposed_by": "P-1", "proposed_card_seconds": 86_300}) == 86_300
 
 
 def test_a_freeze_window_is_written_as_people_write_times() -> None:

@@ -199,7 +199,7 @@ class MetersReply(Reply):
 class StatementTold(Reply):
     """Statement of account of a lease. agreed: both ends have the same. settled_card_seconds: -1 unless people settled a difference.
 
-    proposed_by: token of who proposed a settlement that waits for another person, "" for none.
+    proposed_by: token of who proposed a settlement that waits for another person, "" for none; proposed_card_seconds: at what, -1 for none.
     """
 
     lease: str
@@ -216,6 +216,7 @@ class StatementTold(Reply):
     differences: list[str]
     proposed_by: str
     reason: str
+    proposed_card_seconds: int = -1
 
 
 class StatementsReply(Reply):

@@ -28,7 +28,8 @@ def lease_told(reader: Reader, row: LeaseRow, *, now_ms: int, ready: int) -> rep
     value = rows.value(reader, row)
     ticks = reader.execute("SELECT body, signature FROM inference_tick WHERE lease = ? ORDER BY number DESC LIMIT 1", (row.lease,)).fetchone()
     total = parse_tick(_written(ticks[0], ticks[1]))[0].total_card_seconds if ticks else 0
-    agreed = ticking.spent_seconds(reader, row.lease)
+    account = reader.execute("SELECT body FROM inference_statement WHERE lease = ?", (row.lease,)).fetchone()
+    agreed = parse_statement(bytes(account[0])).agreed_card_seconds if account else ticking.spent_seconds(reader, row.lease)
     differing = int(reader.execute("SELECT count(*) FROM inference_tick WHERE lease = ? AND state = 'differs'", (row.lease,)).fetchone()[0])
     amount = cost_of(reader, row)
     image = reader.execute("SELECT manifest FROM inference_image WHERE id = ?", (row.order.image,)).fetchone()
@@ -100,6 +101,7 @@ def statements(reader: Reader, *, month: str) -> replies.StatementsReply:
                 lease=row.lease, partner=row.partner, ended_ms=row.ended_ms, ticks=account.ticks, root=account.root, card_seconds=account.card_seconds,
                 agreed_card_seconds=account.agreed_card_seconds, settled_card_seconds=int(settled), fen_per_card_minute=account.fen_per_card_minute, amount_fen=amount,
                 agreed=bool(agreed), differences=str(reason).split() if waits and not proposed_by else [], proposed_by=(str(proposed_by).split() or [""])[0], reason=str(reason) if proposed_by else "",
+                proposed_card_seconds=int(str(proposed_by).split()[1]) if proposed_by else -1,
             )
         )  # fmt: skip
     made = invoice(lines)
@@ -152,13 +154,24 @@ def costs(reader: Reader, host: LeasingHost, *, days: int, budget_fen: int, side
         told.append(_cost_of_day(reader, day, mine))
     amount, always = sum(one.amount_fen for one in told), sum(one.always_fen for one in told)
     asks = sum(one.asks for one in told)
-    month = f"{today:%Y-%m}"
-    spent = sum(cost_of(reader, one) for one in rows.listed(reader) if one.side == side and f"{local_day(one.from_ms):%Y-%m}" == month)
+    _, month = spent(reader, host, side=side)
     return replies.CostsReply(
         from_ms=host.now_ms() - days * DAY_MS, until_ms=host.now_ms(), days=told, card_seconds=sum(one.card_seconds for one in told), amount_fen=amount, always_fen=always,
-        saved_permille=(always - amount) * 1000 // always if always > 0 else 0, budget_fen=budget_fen, budget_stage=budget_stage(spent, budget_fen),
+        saved_permille=(always - amount) * 1000 // always if always > 0 else 0, budget_fen=budget_fen, budget_stage=budget_stage(month, budget_fen),
         fen_per_ask=amount // asks if asks else 0,
     )  # fmt: skip
+
+
+def spent(reader: Reader, host: LeasingHost, *, side: str) -> tuple[int, int]:
+    """(fen of today, fen of this month), by the day on which a lease began (Asia/Shanghai)."""
+    today, day, month = host.today(), 0, 0
+    for row in rows.listed(reader, since_ms=host.now_ms() - 32 * DAY_MS):
+        began = local_day(row.from_ms)
+        if row.side == side and row.started_ms and (began.year, began.month) == (today.year, today.month):
+            cost = cost_of(reader, row)
+            month += cost
+            day += cost if began == today else 0
+    return day, month
 
 
 def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow]) -> replies.CostTold:
@@ -210,5 +223,5 @@ def _written(body: object, signature: object) -> bytes:
 
 
 __all__ = [
-    "contract_key", "costs", "erasure_told", "erasures", "last_night", "lease_told", "meters", "service_key", "statements", "tick_told",
+    "contract_key", "costs", "erasure_told", "erasures", "last_night", "lease_told", "meters", "service_key", "spent", "statements", "tick_told",
 ]  # fmt: skip

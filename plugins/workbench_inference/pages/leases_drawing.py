@@ -305,16 +305,21 @@ def statement_rows(statements: Reply, t: Say, may: Callable[[str], bool]) -> lis
         state, word = ("sealed", "agreed") if one["agreed"] else ("sealed", "settled") if one["settled_card_seconds"] >= 0 else ("pending", "proposed") if one["proposed_by"] else ("failed", "differs")
         rows.append({
             "id": one["lease"], "lease": one["lease"], "minutes": f"{counted * 100 // 60 / 100:.2f}", "amount": one["amount_fen"],
-            "state": {"state": state, "label": t(f"leases.statement.{word}")}, "why": "、".join(_named("leases.differs", name, _DIFFERENCES, t) for name in one["differences"]) or one["reason"] if not one["agreed"] else "",
+            "state": {"state": state, "label": t(f"leases.statement.{word}")}, "why": "、".join(_named("leases.differs", name, _DIFFERENCES, t) for name in one["differences"]) or _proposal(one, t),
             "can": ["inference.settle"] if may("inference.settle") and word in ("differs", "proposed") else [],
         })  # fmt: skip
     return rows
 
 
+def _proposal(one: Reply, t: Say) -> str:
+    """What was proposed and why, while it waits for another person."""
+    return t("leases.settle.waits", seconds=one["proposed_card_seconds"], reason=one["reason"]) if one["proposed_by"] else ""
+
+
 def settled_at(one: Reply) -> int:
     """The number that a settlement begins with: the one that was proposed, else what both ends agree on."""
-    proposed = str(one["proposed_by"]).split()[1:]
-    return int(proposed[0]) if proposed and proposed[0].isdecimal() else int(one["agreed_card_seconds"])
+    proposed = int(one["proposed_card_seconds"])
+    return proposed if proposed >= 0 else int(one["agreed_card_seconds"])
 
 
 def erasure_columns(t: Say) -> list[dict[str, Any]]:
