@@ -100,11 +100,10 @@ def leases(ctx: OperationContext, request: LeasesRequest) -> replies.LeasesReply
         told = [telling.lease_told(reader, one, now_ms=now, ready=ready_of(leasing, one)) for one in mine]
         side = rows.TENANT if leasing.tenant is not None else rows.PROVIDER
         erased, clean = telling.last_night(reader, side=side, now_ms=now)
-        all_costs = telling.costs(reader, host, days=31, budget_fen=_budget(leasing), side=side)
+        today, month = telling.spent(reader, host, side=side)
     zh, en = _calendar(leasing, now)
-    month = sum(one.amount_fen for one in all_costs.days if one.day[:7] == f"{host.today():%Y-%m}")
     return replies.LeasesReply(
-        role=side, leases=told, live=sum(one.state == "RUNNING" for one in told), today_fen=all_costs.days[-1].amount_fen, month_fen=month, budget_fen=_budget(leasing),
+        role=side, leases=told, live=sum(one.state == "RUNNING" for one in told), today_fen=today, month_fen=month, budget_fen=_budget(leasing),
         last_night_erased=erased, last_night_clean=clean, calendar_zh=zh, calendar_en=en,
     )  # fmt: skip
 

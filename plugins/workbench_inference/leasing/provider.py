@@ -77,6 +77,7 @@ class Provider:
         self.held: dict[str, Holding] = {}  # by sandbox
         self._heard: dict[str, int] = {}  # lease -> running ms of the last sign of its tenant
         self._asked: dict[str, int] = {}  # lease -> node's ms of the last ask
+        self._spent = ticking.Spent()
         self._ends: dict[str, int] = {}  # sandbox -> end of the lease that it was told
         self._preparing: dict[str, tuple[str, int]] = {}  # server -> (image, since)
         self._erasing: dict[str, tuple[str, int]] = {}  # server -> (lease, tried)
@@ -323,7 +324,7 @@ class Provider:
 
     def _due(self, row: LeaseRow, now: int) -> str:
         with self.host.store.read() as reader:
-            spent = amount_fen(ticking.spent_seconds(reader, row.lease), row.price) if row.budget_fen else 0
+            spent = amount_fen(self._spent.seconds(reader, row.lease), row.price) if row.budget_fen else 0
             nobody = ticking.nobody_answers(reader, row.lease)
             value = rows.value(reader, row)
             frozen = any(start <= now < stop for start, stop in capacity.freezes(reader, now))
@@ -359,8 +360,12 @@ class Provider:
         """Lease READY servers until the lease has its cards, give back what is too many."""
         with self._lock:
             mine = [one for one in self.held.values() if one.lease == row.lease]
-        for surplus in sorted(mine, key=lambda one: (-one.ready_ms, one.server))[: max(0, len(mine) - row.cards)]:
-            self._give_up(surplus, "released")
+        surplus = sorted(mine, key=lambda one: (-one.ready_ms, one.server))[: max(0, len(mine) - row.cards)]
+        if surplus:  # they count up to the second that the letter's answer named, not until this round came
+            with self.host.store.read() as reader:
+                agreed_s = ticking.agreed_cards(reader, row.lease, row.order.cards)[-1][0]
+            for one in surplus:
+                self._give_up(one, "released", until_s=agreed_s)
         lacking = row.cards - len(mine)
         if lacking <= 0:
             return
@@ -415,8 +420,8 @@ class Provider:
             self._heard.setdefault(row.lease, now)
         return sandbox
 
-    def _give_up(self, holding: Holding, cause: str) -> None:
-        """A card counts no longer; its server is erased and receipted."""
+    def _give_up(self, holding: Holding, cause: str, *, until_s: int | None = None) -> None:
+        """A card counts no longer; its server is erased and receipted. until_s: second of the lease that ends its count, None for now."""
         with self._lock:
             if self.held.pop(holding.sandbox, None) is None:
                 return
@@ -424,7 +429,7 @@ class Provider:
             used = self.counters(holding)
             meter = self.meters.get(holding.lease)
             if meter is not None:
-                meter.ended(holding.server, now_ms=self._clock())
+                meter.ended(holding.server, now_ms=self._clock(), until_s=until_s)
                 meter.gone = meter.gone.plus(used)
 
         def change(tx: Transaction) -> None:

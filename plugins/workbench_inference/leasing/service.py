@@ -21,6 +21,8 @@ from workbench_inference.settings import PROVIDER, TENANT
 from workbench_sandbox.formats import relay
 
 ROUND_S: Final = 0.5
+BUDGET_MS: Final = 60_000
+"""How often the month's budget is looked at."""
 FRAMES_THREADS: Final = 24
 """Calls of one tenant that wait for frames at a time: one for each sandbox, and some that send."""
 
@@ -40,6 +42,7 @@ class Leasing:
         if self.role == TENANT:
             self.tenant = Tenant(self.host, corpus=launching.corpus_source(self.host))
             self.autoscaler = Autoscaler(self.tenant)
+        self._told_ms = -BUDGET_MS
         self.started = threading.Event()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -81,7 +84,9 @@ class Leasing:
             self.relay.round()
         if self.tenant is not None:
             self.tenant.round()
-            self.tenant.tell_budget()
+            if not 0 <= self.host.now_ms() - self._told_ms < BUDGET_MS:
+                self._told_ms = self.host.now_ms()
+                self.tenant.tell_budget()
         if self.autoscaler is not None:
             self.autoscaler.round()
 

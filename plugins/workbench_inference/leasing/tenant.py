@@ -70,6 +70,7 @@ class Tenant:
         self._corpus = corpus or _no_corpus
         self._lock = threading.RLock()
         self.watches: dict[str, ticking.Watch] = {}
+        self._spent = ticking.Spent()
         self._polled: dict[str, int] = {}
         self._noticed: dict[str, int] = {}  # lease -> when the provider was first heard to have ended it
         self._views: dict[str, relay.LeaseView] = {}
@@ -352,7 +353,7 @@ class Tenant:
         with self.host.store.read() as reader:
             accepted = self._accepted(reader, row)
             value = rows.value(reader, row, accepted=accepted)
-            spent = amount_fen(ticking.spent_seconds(reader, row.lease), row.price) if row.budget_fen and row.state is State.RUNNING else 0
+            spent = amount_fen(self._spent.seconds(reader, row.lease), row.price) if row.budget_fen and row.state is State.RUNNING else 0
         if row.state in rows.LIVE and accepted:
             cause = due(value, now_ms=now, spent_fen=spent, budget_fen=row.budget_fen)
             if cause == "budget":

@@ -70,10 +70,11 @@ class Meter:
                 del self.waiting[server]
                 self.spans.append(Span(server, at))
 
-    def ended(self, server: str, *, now_ms: int) -> None:
-        """A card counts no longer; a second that began does not count."""
+    def ended(self, server: str, *, now_ms: int, until_s: int | None = None) -> None:
+        """A card counts no longer; a second that began does not count. until_s: agreed on before, None for now."""
         self.waiting.pop(server, None)
         second = second_of(self.zero_ms, now_ms)
+        second = second if until_s is None else min(second, until_s)
         self.spans = [Span(one.server, one.from_s, max(one.from_s, second)) if one.server == server and one.until_s is None else one for one in self.spans]
 
     def ticks(self, before: Tick | None, lease: str, used: Used, *, now_ms: int) -> list[Tick]:
@@ -167,6 +168,21 @@ def answered(reader: Reader, lease: str) -> list[Answered]:
 def spent_seconds(reader: Reader, lease: str) -> int:
     """Card-seconds of the ticks that both agree on: what a budget counts."""
     return sum(one.agreed_card_seconds for one in answered(reader, lease))
+
+
+class Spent:
+    """`spent_seconds`, read anew only when another tick was answered: rounds ask twice a second. Not shared between threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def seconds(self, reader: Reader, lease: str) -> int:
+        """Card-seconds of a lease that both agree on."""
+        count = int(reader.execute("SELECT count(*) FROM inference_tick WHERE lease = ? AND state <> 'open'", (lease,)).fetchone()[0])
+        known = self._known.get(lease)
+        if known is None or known[0] != count:
+            known = self._known[lease] = (count, spent_seconds(reader, lease))
+        return known[1]
 
 
 def close_entries(tx: Transaction, host: LeasingHost, lease: str) -> None:
@@ -314,6 +330,6 @@ def _own_count(tx: Transaction, row: rows.LeaseRow, tick: Tick, watch: Watch | N
 
 
 __all__ = [
-    "POLL_S", "Meter", "Watch", "agreed_cards", "answer_tick", "answered", "close_entries", "deliver", "keep_open", "last_tick", "nobody_answers",
+    "POLL_S", "Meter", "Spent", "Watch", "agreed_cards", "answer_tick", "answered", "close_entries", "deliver", "keep_open", "last_tick", "nobody_answers",
     "running_clock", "spent_seconds", "tick_refused", "unanswered", "view_seconds",
 ]  # fmt: skip
