@@ -152,6 +152,8 @@ def test_two_people_settle_a_difference_and_nobody_settles_what_agrees(world: Le
     node = world.institutions.nodes[BROKER]
     node.store.write(lambda tx: tx.execute("UPDATE inference_statement SET agreed = 0, reason = 'card_seconds' WHERE lease = ?", (lease,)))
     assert at_tenant(world, "settle", lease=lease, card_seconds=10, reason="as seen").state == "proposed"
+    waits = next(one for one in at_tenant(world, "statements").statements if one.lease == lease)
+    assert (waits.proposed_card_seconds, waits.reason) == (10, "as seen"), "the second person sees what to confirm"
     with pytest.raises(Denied):
         at_tenant(world, "settle", lease=lease, card_seconds=10, reason="myself")
     with pytest.raises(Refused, match="SETTLE_BOUNDS"):
