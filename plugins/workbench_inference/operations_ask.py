@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from workbench.contracts import OperationContext, Transaction
 from workbench.crypto import canonical, labels, sm3
@@ -35,7 +35,7 @@ from workbench_inference.leasing.tenant import cost_of
 from workbench_inference.policy import tables
 from workbench_inference.policy.access import role_for
 from workbench_inference.policy.redaction import redact
-from workbench_inference.policy.scenarios import scenarios
+from workbench_inference.policy.scenarios import named, scenarios
 from workbench_inference.roles import at_tenant
 
 ASKERS: Final = frozenset({Role.ADVISER, Role.MARKETING, Role.COMPLIANCE, Role.OPERATOR})
@@ -49,7 +49,7 @@ AskName = Field(pattern=r"^ask-[0-9a-f]{32}$")
 
 
 class QuestionRequest(Request):
-    """scenario: one of the seven. model: name of an image, "" for the leased one. kinds: of documents, none for all of the scenario's.
+    """scenario: one of the seven, by its name or as people call it (投研). model: name of an image, "" for the leased one. kinds: of documents, none for all of the scenario's.
 
     client_class: C1 to C5 of the customer it is about, "" for nobody.
     """
@@ -60,6 +60,11 @@ class QuestionRequest(Request):
     language: Literal["zh", "en"] = "zh"
     kinds: list[str] = Field(default=[], max_length=5)
     client_class: Literal["", "C1", "C2", "C3", "C4", "C5"] = ""
+
+    @field_validator("scenario", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return named(value) if isinstance(value, str) else value
 
 
 class AskRequest(Request):

@@ -102,6 +102,14 @@ def scenarios() -> Mapping[str, Scenario]:
     return {name: _read(name) for name in SCENARIOS}
 
 
+def named(text: str) -> str:
+    """The scenario that people call so in either language, such as 投研 or `Research`; any other text as it is."""
+    for one in scenarios().values():
+        if text.strip().lower() in (one.name, one.zh, one.en.lower()):
+            return one.name
+    return text
+
+
 def check_text(text: str, *, needs_question: bool) -> str:
     """"" for a text a template may have, else what is wrong with it, in two languages divided by a line break."""
     if not text.strip() or len(text) > MOST_CHARACTERS:
@@ -138,4 +146,4 @@ def _read(name: str) -> Scenario:
     )  # fmt: skip
 
 
-__all__ = ["CHANNELS", "FIELDS", "SCENARIOS", "Scenario", "Template", "check_text", "decode", "scenarios"]
+__all__ = ["CHANNELS", "FIELDS", "SCENARIOS", "Scenario", "Template", "check_text", "decode", "named", "scenarios"]
