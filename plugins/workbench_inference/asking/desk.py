@@ -108,6 +108,7 @@ class Desk:
         if progress is None or progress.person != person:
             raise NotFound("没有这次提问，或不是你的", "there is no such question, or it is not yours", code="NO_ASK")
         progress.stop.set()
+        self.sandboxes.stop(ask)
         with progress.changed:
             progress.changed.notify_all()
 

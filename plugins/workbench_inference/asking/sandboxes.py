@@ -91,6 +91,13 @@ class Sandboxes:
         with self._lock:
             self._held[id(client)] = max(0, self._held.get(id(client), 0) - 1)
 
+    def stop(self, ask: str) -> None:
+        """Whoever asked wants no more of it: the sandbox that answers is told at once, whether or not anything has come."""
+        with self._lock:
+            clients = [one for listed in self._clients.values() for one in listed]
+        for one in clients:
+            one.stop(ask)
+
     def newest(self, lease: str) -> SandboxClient | None:
         """A client of this lease, for pages; None before the first question."""
         return next(iter(self._of(lease)), None)
