@@ -30,7 +30,7 @@ def test_a_receipt_holds_without_a_node_and_every_changed_byte_is_refused(tmp_pa
     assert main(arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["holds"] and told["clean"] and told["lease"] == samples.LEASE and told["digest"] == samples.RECEIPT.digest
-    for place in range(0, len(raw), 41):
+    for place in range(0, len(raw), 131):
         path.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
         assert main(arguments) == 2, place
         assert "error" in json.loads(capsys.readouterr().out)

