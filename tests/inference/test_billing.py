@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from workbench_inference.leasing.billing import (
     stretches,
     yuan,
 )
+from workbench_inference.leasing.telling import passed
 
 LONGEST = 400
 spans = st.lists(
@@ -75,3 +78,14 @@ def test_the_budget_is_near_at_four_fifths_and_reached_at_its_end() -> None:
 def test_what_was_paid_is_held_against_cards_that_never_stop() -> None:
     found = compare_always_on(card_seconds=36_000, amount=18_000, from_ms=0, until_ms=86_400_000, peak_cards=10, fen_per_card_minute=30)
     assert (found.always_card_seconds, found.always_fen, found.saved_fen, found.saved_permille) == (864_000, 432_000, 414_000, 958)
+
+
+def test_a_day_that_is_not_over_is_compared_with_as_much_of_it_as_has_passed() -> None:
+    """Else an hour of the morning would be said to have saved nearly all of a day."""
+    day = date(2026, 11, 23)
+    begins = int(datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp() * 1000)  # midnight of Shanghai
+    assert passed(day, begins + 3_600_000) == (begins, begins + 3_600_000)
+    assert passed(day, begins - 1) == (begins, begins), "a day that has not begun"
+    assert passed(day, begins + 200_000_000) == (begins, begins + 86_400_000), "a day that is over"
+    found = compare_always_on(card_seconds=3_600, amount=3_600, from_ms=begins, until_ms=passed(day, begins + 3_600_000)[1], peak_cards=1, fen_per_card_minute=60)
+    assert (found.always_fen, found.saved_fen) == (3_600, 0)

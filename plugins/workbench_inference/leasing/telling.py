@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 
-from workbench.clock import local_day
+from workbench.clock import SHANGHAI, local_day
 from workbench.domain.party import PartyId
 from workbench_inference.leasing import keys, replies, rows, ticking
 from workbench_inference.leasing.billing import Line as InvoiceLine
@@ -144,14 +144,14 @@ def erasure_told(written: bytes, received_ms: int) -> replies.ErasureTold:
 
 
 def costs(reader: Reader, host: LeasingHost, *, days: int, budget_fen: int, side: str) -> replies.CostsReply:
-    """What the last days cost beside each day's most cards running around the clock."""
+    """What the last days cost beside each day's most cards running around the clock; of today only as much as has passed."""
     today = local_day(host.now_ms())
     first = today - timedelta(days=days - 1)
     found = [one for one in rows.listed(reader) if one.side == side and first <= local_day(one.from_ms) <= today and one.started_ms]
     told: list[replies.CostTold] = []
     for day in (first + timedelta(days=number) for number in range(days)):
         mine = [one for one in found if local_day(one.from_ms) == day]
-        told.append(_cost_of_day(reader, day, mine))
+        told.append(_cost_of_day(reader, day, mine, now_ms=host.now_ms()))
     amount, always = sum(one.amount_fen for one in told), sum(one.always_fen for one in told)
     asks = sum(one.asks for one in told)
     _, month = spent(reader, host, side=side)
@@ -174,7 +174,13 @@ def spent(reader: Reader, host: LeasingHost, *, side: str) -> tuple[int, int]:
     return day, month
 
 
-def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow]) -> replies.CostTold:
+def passed(day: date, now_ms: int) -> tuple[int, int]:
+    """(from_ms, until_ms) of a day of Shanghai, as far as it has passed."""
+    begins, ends = (int(datetime.combine(one, time.min, SHANGHAI).timestamp() * 1000) for one in (day, day + timedelta(days=1)))
+    return begins, max(begins, min(ends, now_ms))
+
+
+def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow], *, now_ms: int) -> replies.CostTold:
     seconds = amount = asks = most = 0
     price = max((one.price for one in mine), default=0)
     for row in mine:
@@ -183,7 +189,8 @@ def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow]) -> replies
         amount += cost_of(reader, row)
         asks += sum(one.tick.asks for one in ticks)
         most = max([most, *(one.tick.cards for one in ticks)])
-    compared = compare_always_on(card_seconds=seconds, amount=amount, from_ms=0, until_ms=DAY_MS, peak_cards=most, fen_per_card_minute=price)
+    from_ms, until_ms = passed(day, now_ms)
+    compared = compare_always_on(card_seconds=seconds, amount=amount, from_ms=from_ms, until_ms=until_ms, peak_cards=most, fen_per_card_minute=price)
     return replies.CostTold(day=f"{day:%Y-%m-%d}", card_seconds=seconds, amount_fen=amount, always_fen=compared.always_fen, asks=asks, most_cards=most)
 
 
@@ -223,5 +230,5 @@ def _written(body: object, signature: object) -> bytes:
 
 
 __all__ = [
-    "contract_key", "costs", "erasure_told", "erasures", "last_night", "lease_told", "meters", "service_key", "spent", "statements", "tick_told",
+    "contract_key", "costs", "erasure_told", "erasures", "last_night", "lease_told", "meters", "passed", "service_key", "spent", "statements", "tick_told",
 ]  # fmt: skip
