@@ -28,8 +28,10 @@ from workbench_sandbox.engines.quantities import values
 from workbench_sandbox.formats.asking import Ask, Cite, FieldValue, Record, Text
 
 SET = Path(__file__).parent.parent / "vectors" / "answers-set.jsonl"
+SECOND = SET.with_name("answers-second.jsonl")
+"""In other words once more, kept away from whoever wrote the engine until it was measured."""
 KINDS = ("fund", "news", "quote")
-AIMS = {"field": 0.97, "paraphrase": 0.85, "unanswerable": 0.95, "cited": 0.99, "grounded": 1.0}
+AIMS = {"field": 0.97, "paraphrase": 0.85, "second": 0.85, "unanswerable": 0.95, "cited": 0.99, "grounded": 1.0}
 
 Row = Mapping[str, Any]
 
@@ -58,9 +60,9 @@ def weights() -> dict[str, Path]:
 
 
 def read_set() -> tuple[Row, list[Row]]:
-    """What the file says of itself, and its rows."""
+    """What the file says of itself, and the rows of both."""
     lines = [json.loads(line) for line in SET.read_text("utf-8").splitlines()]
-    return lines[0], lines[1:]
+    return lines[0], lines[1:] + [json.loads(line) for line in SECOND.read_text("utf-8").splitlines()[1:]]
 
 
 def judge(engine: Extractive, corpus: Corpus, documents: Sequence[SourceDocument], rows: Iterable[Row]) -> dict[str, Any]:
