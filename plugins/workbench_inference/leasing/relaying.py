@@ -34,6 +34,7 @@ class Relay:
         self._host = provider.host
         self._lock = threading.Lock()
         self._lines = LineSessions(self._host)
+        self._giving: set[str] = set()  # sandboxes whose first evidence is being made: two calls at a time get two of them
         self._fetching: dict[tuple[str, str], str] = {}  # (tenant, corpus) -> "" while it is pulled, else the code of a failure
 
     def answer(self, call: PeerCall) -> bytes:
@@ -70,20 +71,27 @@ class Relay:
 
     def _evidence(self, tenant: PartyId, asked: relay.EvidenceRequest) -> bytes:
         """A document of one sandbox of the lease, countersigned; from the first of its server on the card counts."""
-        provider, host = self._provider, self._host
         holding = self._for_evidence(tenant, asked)
+        try:
+            return self._document(tenant, holding, asked.nonce)
+        finally:
+            with self._lock:
+                self._giving.discard(holding.sandbox)
+
+    def _document(self, tenant: PartyId, holding: Holding, nonce: str) -> bytes:
+        provider, host = self._provider, self._host
         with host.store.read() as reader:
             row = rows.get(reader, holding.lease)
             key, service = keys.own(reader, host)
             manifest, _ = images.manifest_of(reader, row.order.image)
             serial = int(reader.execute("SELECT serial FROM inference_sandbox WHERE sandbox = ?", (holding.sandbox,)).fetchone()[0])
-        given = provider.servers.evidence(holding.sandbox, asked.nonce)
+        given = provider.servers.evidence(holding.sandbox, nonce)
         facts = given.facts
         expected = (host.party, tenant, holding.lease, row.order.mode, holding.server, row.order.pool, holding.sandbox, row.order.image)
         said = (facts.provider, facts.tenant, facts.lease, facts.mode, facts.server, facts.pool, facts.sandbox, facts.image.id)
         if said != expected or facts.serial <= serial or facts.image.name != manifest.name or not facts.limits.fits(manifest.limits):
             raise evidence_refused("facts")
-        document = sign_evidence(given.document, facts=facts, nonce=asked.nonce, key=key, service=service)
+        document = sign_evidence(given.document, facts=facts, nonce=nonce, key=key, service=service)
         provider.heard(holding.lease)
         self._given(holding, row, facts, document)
         provider.gave_evidence(holding)
@@ -118,7 +126,10 @@ class Relay:
             if row is None or row.partner != tenant or row.side != rows.PROVIDER or row.state not in rows.LIVE:
                 raise relay.sandbox_refused()
             gave = {str(one[0]) for one in reader.execute("SELECT sandbox FROM inference_sandbox WHERE lease = ? AND serial > 0", (row.lease,))}
-        free = sorted(one.sandbox for one in provider.held_by(row.lease) if one.sandbox not in gave)
+        with self._lock:
+            free = sorted(one.sandbox for one in provider.held_by(row.lease) if one.sandbox not in gave and one.sandbox not in self._giving)
+            if free:
+                self._giving.add(free[0])
         if not free:
             raise relay.sandbox_busy(BUSY_S)
         return provider.holding(tenant, free[0])

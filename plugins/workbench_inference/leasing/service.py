@@ -189,6 +189,7 @@ def reports(node: object) -> list[HealthReport]:
         newest = keys.known(reader, host.party)
         unproven = int(reader.execute("SELECT count(*) FROM inference_lease WHERE state = 'UNPROVEN'").fetchone()[0])
         dirty = int(reader.execute("SELECT count(*) FROM inference_server WHERE state = 'DIRTY'").fetchone()[0])
+        servers = int(reader.execute("SELECT count(*) FROM inference_server").fetchone()[0])
         try:
             keys.own(reader, host)
         except KeyUnavailable as error:
@@ -197,6 +198,8 @@ def reports(node: object) -> list[HealthReport]:
         made.append(HealthReport("inference.service_key", "warning", "服务密钥将在 30 天内到期，管理员生成新的", "The service key ends within 30 days; an administrator makes another", "admin"))
     if unproven:
         made.append(HealthReport("inference.unproven", "failed", f"{unproven} 个租约没有干净的擦除收据，合规与算力方核对", f"{unproven} leases have no clean erase receipt; compliance asks the provider", "compliance"))
+    if not servers and found.provider is not None:
+        made.append(HealthReport("inference.servers", "warning", "没有服务器可出租，算力方运维增加", "There is no server to lease; the provider's operators add one", "provider-operator"))
     if dirty and found.provider is not None:
         made.append(HealthReport("inference.dirty", "warning", f"{dirty} 台服务器未清洁，不能出租", f"{dirty} servers are dirty and not leased", "provider-operator"))
     return made
