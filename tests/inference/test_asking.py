@@ -11,12 +11,15 @@ import pytest
 
 from tests.inference.asking_world import asking_world
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld
+from workbench.commands.asking import ROLES
+from workbench.commands.questions import USED
 from workbench.domain.party import Role
 from workbench.errors import Denied, NotFound, Refused, StorageFailed
 from workbench.flows import question
 from workbench_inference.asking import house
 from workbench_inference.asking.service import asking_of
 from workbench_inference.asking.steps import HouseSteps
+from workbench_inference.policy.scenarios import SCENARIOS
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeaseWorld]:
@@ -248,6 +251,25 @@ def test_a_question_stopped_by_who_asked_ends_and_nobody_else_may_stop_it(world:
         world.call(BROKER, Role.COMPLIANCE, "inference.ask_stop", ask=taken.ask)
     world.call(BROKER, Role.ADVISER, "inference.ask_stop", ask=taken.ask)
     assert ended(world, taken.ask).state in ("STOPPED", "ANSWERED")
+
+
+def test_each_of_the_seven_scenarios_answers_with_the_demonstrations_grants_and_no_other_role_asks_in_it(world: LeaseWorld, lease: str) -> None:
+    told: dict[str, str] = {}
+    for scenario, (kinds, roles) in USED.items():
+        for kind in kinds:
+            request = {"kind": kind, "scenario": scenario, "roles": [one.value for one in roles], "until": "2030-01-01T00:00:00Z", "reason": "七个场景"}
+            world.call(BROKER, Role.COMPLIANCE, "inference.usage_grant", **request)
+        role = ROLES.get(scenario, Role.ADVISER)
+        assert role in roles, scenario
+        found = ask(world, f"{fund(world)}的管理费率是多少？", role, scenario=scenario, client_class="C5")
+        told[scenario] = found.state
+        assert found.disclaimer_zh and found.template.startswith(scenario), scenario
+    assert set(told) == set(SCENARIOS) and set(told.values()) == {"ANSWERED", "ABSTAINED"}, told
+    assert {one for one, state in told.items() if state == "ANSWERED"} >= {"advice", "research", "marketing", "risk"}, told
+    for scenario in ROLES:
+        with pytest.raises(Denied) as denied:
+            ask(world, f"{fund(world)}的管理费率是多少？", Role.ADVISER, scenario=scenario, client_class="C5")
+        assert denied.value.code == "ASK_DENIED"
 
 
 def test_the_lease_ends_and_the_next_question_finds_none(world: LeaseWorld, lease: str) -> None:

@@ -10,6 +10,9 @@ from workbench.client.asking import Answer, follow
 from workbench.commands.common import Options, client_for, print_result, workspace_of
 from workbench.domain.party import Role
 
+ROLES = {"marketing": Role.MARKETING, "risk": Role.COMPLIANCE, "running": Role.OPERATOR}
+"""Who asks in a scenario that is not the advisers' own."""
+
 
 def ask(options: Options) -> int:
     """Exit status 0 for an answer and for "the documents do not say", 2 where a rule refused it, 1 where none came."""
@@ -17,7 +20,7 @@ def ask(options: Options) -> int:
         "question": options.question, "scenario": options.scenario, "model": options.model, "client_class": options.client_class,
         "kinds": [one for one in options.documents.split(",") if one],
     }  # fmt: skip
-    with client_for(workspace_of(options), options.party, Role.ADVISER) as client:
+    with client_for(workspace_of(options), options.party, ROLES.get(options.scenario, Role.ADVISER)) as client:
         if options.preview:
             seen = client.call("inference.preview", **request)
             print_result(options, seen, [seen.text, f"{seen.klass or '—'}  ≤ {seen.cost_fen} 分 fen", *([f"{seen.zh} / {seen.en}"] if seen.code else [])])

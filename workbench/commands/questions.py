@@ -23,6 +23,8 @@ READY_S: Final = 90
 USED: Final = {
     "advice": (("fund", "news", "quote", "prompt"), (Role.ADVISER,)), "research": (("fund", "news", "quote"), (Role.ADVISER, Role.COMPLIANCE)),
     "marketing": (("prompt", "fund"), (Role.MARKETING,)), "risk": (("news", "fund", "question"), (Role.COMPLIANCE,)),
+    "banking": (("news",), (Role.ADVISER, Role.COMPLIANCE)), "running": (("prompt", "question"), (Role.OPERATOR,)),
+    "together": (("prompt", "question", "news"), (Role.ADVISER, Role.MARKETING, Role.COMPLIANCE, Role.OPERATOR)),
 }  # fmt: skip
 """Scenario -> (kinds of documents, roles): what compliance of the demonstration grants; each may be revoked on the page."""
 
