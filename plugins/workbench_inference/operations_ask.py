@@ -38,7 +38,7 @@ from workbench_inference.policy.redaction import redact
 from workbench_inference.policy.scenarios import named, scenarios
 from workbench_inference.roles import at_tenant
 
-ASKERS: Final = frozenset({Role.ADVISER, Role.MARKETING, Role.COMPLIANCE, Role.OPERATOR})
+ASKERS: Final = frozenset({Role.ADVISER, Role.MARKETING, Role.COMPLIANCE, Role.OPERATOR, Role.AUDITOR})
 ALL_SEE: Final = frozenset({Role.COMPLIANCE, Role.AUDITOR, Role.REGULATOR})
 LOOKERS: Final = ASKERS | ALL_SEE
 WAIT_S: Final = 0.25

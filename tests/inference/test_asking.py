@@ -378,10 +378,10 @@ def test_another_model_stands_in_where_one_has_no_sandbox_unless_a_person_named_
     sandboxes = asking_of(world.institutions.nodes[BROKER]).desk.sandboxes
     take = sandboxes.take
 
-    def taken(row: Any, corpus: Any) -> Any:
+    def taken(row: Any, corpus: Any, **more: Any) -> Any:
         if row.lease == leases["alpha"]:
             raise Refused("沙箱忙", "the sandbox is busy", code="SANDBOX_BUSY")
-        return take(row, corpus)
+        return take(row, corpus, **more)
 
     monkeypatch.setattr(sandboxes, "take", taken)
     told = ask(world, f"{fund(world)}的管理费率是多少？")
@@ -389,6 +389,11 @@ def test_another_model_stands_in_where_one_has_no_sandbox_unless_a_person_named_
     assert ask(world, f"{fund(world)}的管理费率是多少？", model="alpha").code == "SANDBOX_BUSY"
     monkeypatch.undo()
     assert ask(world, f"{fund(world)}的托管费率是多少？").lease == leases["alpha"]
+
+    # The same with a model that is really gone: its sandbox dies, and no server is left to take over.
+    [dead] = [one.sandbox for one in world.provider.held.values() if one.lease == leases["alpha"]]
+    world.servers.die(dead)
+    assert ask(world, f"{fund(world)}的申购费率是多少？").lease == leases["beta"]
     for lease in leases.values():
         world.tenant.release(lease, reason="收盘")
     world.until(lambda: all(world.state(BROKER, lease) == "ERASED" for lease in leases.values()), seconds=1)

@@ -22,6 +22,8 @@ from workbench_sandbox.formats.manifest import Manifest
 
 WAIT_S: Final = 30.0
 """So long a question waits for a place in a sandbox before it is told to come again."""
+STANDBY_S: Final = 2.0
+"""So long it waits where another model may stand in: one sandbox more of the same lease takes over within about a second."""
 _PAUSE_S: Final = 0.02
 _TAKE_OVER_S: Final = 0.25
 _PASSING: Final = frozenset({"SANDBOX_BUSY", "SANDBOX_ENDED", "SANDBOX_REFUSED"})
@@ -48,13 +50,14 @@ class Sandboxes:
                 found = self._manifests[row.order.image] = images.manifest_of(reader, row.order.image)[0]
         return found
 
-    def take(self, row: LeaseRow, corpus: CorpusFile | None) -> SandboxClient:
-        """A client with a session and room for one more question; give it back with `give`.
+    def take(self, row: LeaseRow, corpus: CorpusFile | None, *, has_standby: bool = False) -> SandboxClient:
+        """A client with a session and room for one more question; give it back with `give`. has_standby: another lease may do.
 
         Raises Refused (ASKS_WAIT) where there is no room for long, else as `SandboxClient.ensure`.
         """
         most = self.manifest(row).limits.asks_at_once
-        ends = time.monotonic() + self.wait_s
+        wait_s = min(self.wait_s, STANDBY_S) if has_standby else self.wait_s
+        ends = time.monotonic() + wait_s
         while True:
             problem: WorkbenchError | None = None
             try:
@@ -66,7 +69,7 @@ class Sandboxes:
                     raise
                 problem = error  # another server takes over within seconds, as long as the lease runs
             if time.monotonic() > ends:
-                raise problem if problem is not None else asks_wait(int(self.wait_s))
+                raise problem if problem is not None else asks_wait(int(wait_s))
             time.sleep(_PAUSE_S if problem is None else _TAKE_OVER_S)
 
     def _ready(self, row: LeaseRow, most: int, corpus: CorpusFile | None) -> SandboxClient | None:
@@ -196,4 +199,4 @@ def _counted(policy: str, provenances: tuple[str, ...]) -> tuple[str, ...]:
     return () if policy == "pqc-only" else provenances
 
 
-__all__ = ["WAIT_S", "Sandboxes", "asks_wait"]
+__all__ = ["STANDBY_S", "WAIT_S", "Sandboxes", "asks_wait"]

@@ -206,18 +206,19 @@ class HouseSteps:
 
     def lease(self, prepared: Prepared) -> Leased:
         """A running lease, the sandbox that is free, its evidence and session, the corpus that it reads; else the next lease that may."""
-        first: Refused | None = None
-        for one in (prepared.admitted, *prepared.admitted.others):
+        first: WorkbenchError | None = None
+        tried = (prepared.admitted, *prepared.admitted.others)
+        for number, one in enumerate(tried, 1):
             try:
-                return self._leased(replace(prepared, admitted=one))
-            except Refused as error:
+                return self._leased(replace(prepared, admitted=one), has_standby=number < len(tried))
+            except WorkbenchError as error:
                 if not falls_back(error.code):
                     raise
                 first = first or error
         assert first is not None  # one lease at least was tried
         raise first
 
-    def _leased(self, prepared: Prepared) -> Leased:
+    def _leased(self, prepared: Prepared, *, has_standby: bool) -> Leased:
         host, admitted = self._host, prepared.admitted
         with host.store.read() as reader:
             row = rows.find(reader, admitted.lease)
@@ -227,7 +228,7 @@ class HouseSteps:
                 raise no_lease(admitted.model)
             corpus = corpus_store.require_corpus(reader, mode=row.order.mode)
         file = CorpusFile(corpus.digest, corpus.size, corpus.digest, corpus_store.volume_key(host))
-        client = self._sandboxes.take(row, file)
+        client = self._sandboxes.take(row, file, has_standby=has_standby)
         try:
             session = client.session
             if session is None:

@@ -81,6 +81,7 @@ class Provider:
         self._ends: dict[str, int] = {}  # sandbox -> end of the lease that it was told
         self._preparing: dict[str, tuple[str, int]] = {}  # server -> (image, since)
         self._erasing: dict[str, tuple[str, int]] = {}  # server -> (lease, tried)
+        self._looked_through: set[str] = set()
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="erase")
 
     # ------------------------------------------------------------------ letters
@@ -272,6 +273,7 @@ class Provider:
 
     def round(self) -> None:
         """Everything that is due now. A fault with one lease is logged and keeps no other waiting."""
+        self._clean_new()
         self._mirror()
         with self.host.store.read() as reader:
             live = [one for one in rows.listed(reader, states=rows.OPEN) if one.side == rows.PROVIDER]
@@ -551,6 +553,26 @@ class Provider:
         return looked
 
     # ------------------------------------------------------------------ servers
+
+    def _clean_new(self) -> None:
+        """A server that has just started is dirty without a cause: nobody knows what was there before. It is looked through once,
+        so that what stays dirty is dirty for a reason, which people see."""
+        with self._lock:
+            busy = {one.server for one in self.held.values()} | self._preparing.keys() | self._erasing.keys() | self._looked_through
+            new = [one.server for one in self.servers.states() if one.state == ServerStage.DIRTY.value and not one.cause and one.server not in busy]
+            self._looked_through.update(new)
+            self._erasing.update({server: ("", self.host.now_ms()) for server in new})
+        for server in new:
+            self._workers.submit(self._look_through, server)
+
+    def _look_through(self, server: str) -> None:
+        try:
+            self.clean(server)
+        except Exception as fault:  # noqa: BLE001 - it stays dirty, and an operator may clean it
+            self.host.log_fault(fault)
+        finally:
+            with self._lock:
+                self._erasing.pop(server, None)
 
     def _mirror(self) -> None:
         """Write down what the servers say of themselves, with an entry for every change."""

@@ -21,7 +21,7 @@ _PREFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
 
 SCENARIOS: Final = frozenset(_PREFERENCES)
 
-_NEXT: Final = frozenset({"NO_LEASE", "ASKS_WAIT", "ENGINE_FAILED", "ENGINE_BUSY", "SANDBOX_ENDED", "SANDBOX_BUSY", "NO_CAPACITY", "SERVER_NOT_READY"})
+_NEXT: Final = frozenset({"NO_LEASE", "ASKS_WAIT", "ENGINE_FAILED", "ENGINE_BUSY", "SANDBOX_ENDED", "SANDBOX_BUSY", "SANDBOX_REFUSED", "NO_CAPACITY", "SERVER_NOT_READY"})
 
 
 @dataclass(frozen=True, slots=True)
