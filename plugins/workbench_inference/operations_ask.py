@@ -7,10 +7,11 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
 
-from workbench.contracts import OperationContext, Transaction
+from workbench.contracts import ConsentRegistry, FindsCustomers, OperationContext, Transaction
 from workbench.crypto import canonical, labels, sm3
+from workbench.domain.identifiers import parse_phone
 from workbench.domain.party import Role
-from workbench.errors import NotFound, Refused, WorkbenchError
+from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation, Reply, Request, View
 from workbench_inference.asking import house, keeping, routing
 from workbench_inference.asking.house import AskRow
@@ -51,7 +52,8 @@ AskName = Field(pattern=r"^ask-[0-9a-f]{32}$")
 class QuestionRequest(Request):
     """scenario: one of the seven, by its name or as people call it (投研). model: name of an image, "" for the leased one. kinds: of documents, none for all of the scenario's.
 
-    client_class: C1 to C5 of the customer it is about, "" for nobody.
+    client_class: C1 to C5 of the customer it is about, "" for nobody. channel: which way the question came in; what comes through
+    `client` must name the invited customer behind it, by phone number, which is looked up and not kept.
     """
 
     question: str = Field(min_length=1, max_length=4_000, repr=False)
@@ -60,6 +62,8 @@ class QuestionRequest(Request):
     language: Literal["zh", "en"] = "zh"
     kinds: list[str] = Field(default=[], max_length=5)
     client_class: Literal["", "C1", "C2", "C3", "C4", "C5"] = ""
+    channel: Literal["internal", "client"] = "internal"
+    customer: str = Field(default="", max_length=32, repr=False)
 
     @field_validator("scenario", mode="before")
     @classmethod
@@ -130,7 +134,25 @@ def _sees_all(ctx: OperationContext) -> bool:
 
 def _asked(ctx: OperationContext, request: QuestionRequest) -> Asked:
     ask = f"ask-{ctx.host.random(16).hex()}"
-    return Asked(ask, request.question, request.scenario, request.model, request.language, tuple(request.kinds), client_class=request.client_class)
+    return Asked(
+        ask, request.question, request.scenario, request.model, request.language, tuple(request.kinds), client_class=request.client_class,
+        channel=request.channel, customer=_customer(ctx, request),
+    )  # fmt: skip
+
+
+def _customer(ctx: OperationContext, request: QuestionRequest) -> tuple[str, ...]:
+    """Names (tokens) of the customer behind a question; none for a question of the office."""
+    if request.channel == "internal":
+        if request.customer:
+            raise InvalidRequest("内部办公的提问不带客户。改用 channel = client，或去掉 customer", "a question of the office names no customer: use channel = client, or leave customer out")
+        return ()
+    if not request.customer:
+        raise InvalidRequest("客户端的提问须写明是哪位客户（手机号）", "a question through the customers' channel needs the customer behind it (phone number)")
+    registry: Any = ctx.host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # the contract is a Protocol
+    if not isinstance(registry, FindsCustomers):
+        return ()
+    restricted = ctx.host.restricted_customers()
+    return tuple(one for one in registry.tokens_of(phones=[str(parse_phone(request.customer))], id_nos=()) if one not in restricted)
 
 
 def _preview(ctx: OperationContext, request: QuestionRequest) -> QuestionPreview:

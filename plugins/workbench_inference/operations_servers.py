@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -23,6 +24,7 @@ LOOKERS: Final = frozenset({Role.OPERATOR, Role.ADVISER, Role.AUDITOR, Role.REGU
 PROVIDERS: Final = frozenset({Role.PROVIDER_OPERATOR})
 SETTERS: Final = frozenset({Role.OPERATOR, Role.ADMIN})
 _CURVE: Final = 500
+_HOUR_MS: Final = 3_600_000
 
 
 class ScalingRequest(Request):
@@ -138,6 +140,9 @@ def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingRe
         ).fetchall()
         ticks = reader.execute("SELECT body, signature, reply, state, reason, at_ms FROM inference_tick WHERE ? IN ('', lease) ORDER BY at_ms DESC LIMIT ?", (request.lease, _CURVE)).fetchall()
         chosen = autoscaling.rule_of(reader, autoscaling.SCALER) or {}
+        took = reader.execute(
+            "SELECT ended_ms - asked_ms, card_ms FROM inference_ask WHERE state IN ('ANSWERED', 'ABSTAINED') AND ended_ms > ?", (host.now_ms() - _HOUR_MS,)
+        ).fetchall()
     rule, calendar = autoscaling.scaling_rule(host), autoscaling.calendar_of(host)
     decisions = [
         replies.DecisionTold(number=one[0], lease=one[1], time_ms=one[2], before=one[3], after=one[4], queue=one[5], rule=one[6], zh=one[7], en=one[8]) for one in found
@@ -148,7 +153,13 @@ def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingRe
         scaler=str(chosen.get("scaler", autoscaling.PROCESSES)), decisions=decisions, curve=curve, least=rule.least, most=rule.most, queue_per_server=rule.queue_per_server,
         cooldown_s=rule.cooldown_s, start_delay_s=rule.start_delay_s, wait_s=rule.wait_s,
         calendar=", ".join(f"{start:%H:%M}–{stop:%H:%M}" for start, stop in calendar.peak), is_scheduled=calendar.is_on,
+        asks_hour=len(took), p95_ms=p95([one[0] for one in took]), asks_per_card_minute=60_000 * len(took) // max(1, sum(one[1] for one in took)) if took else 0,
     )  # fmt: skip
+
+
+def p95(values: Sequence[int]) -> int:
+    """The least value that 95 of 100 do not exceed; 0 for none."""
+    return sorted(values)[-(-len(values) * 95 // 100) - 1] if values else 0
 
 
 def server_add(ctx: OperationContext, request: ServerAddRequest) -> replies.DoneReply:

@@ -98,6 +98,7 @@ class LocalSandbox:
         here, there = socket.socketpair()
         self._sockets = (here, there)
         self.link, inner = Link(here.fileno()), Link(there.fileno())
+        self._links = (self.link, inner)
         self._replies: queue.Queue[LinkMessage] = queue.Queue()
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -134,6 +135,9 @@ class LocalSandbox:
                 self.relay._changed.notify_all()
         for thread in self._threads:
             thread.join(5)
+        # An engine may still be answering. In a worker it dies with the process; here the number of its socket would be somebody else's file.
+        for end in self._links:
+            end.close()
         for one in self._sockets:
             one.close()
 

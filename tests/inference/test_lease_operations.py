@@ -14,6 +14,7 @@ from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, lease_world
 from workbench.domain.party import Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused
 from workbench_inference.leasing import auditing
+from workbench_inference.operations_servers import p95
 from workbench_sandbox.formats.erasing import verify_receipt
 from workbench_sandbox.formats.manifest import Manifest
 
@@ -171,6 +172,7 @@ def test_calendar_scaler_and_budget_are_set_by_people_with_their_entry(world: Le
     at_tenant(world, "schedule_set", peak=["09:00-15:30"], release_at="22:00", is_on=False, image=image.id, reason="winter")
     at_tenant(world, "scaler_set", least=1, most=5)
     at_tenant(world, "budget_set", fen=123)
+    assert [p95(list(range(1, size + 1))) for size in (0, 1, 2, 20, 100, 101)] == [0, 1, 2, 19, 95, 96]
     found = at_tenant(world, "scaling")
     assert (found.least, found.most, found.calendar, found.is_scheduled) == (1, 5, "09:00–15:30", False)
     assert at_tenant(world, "costs").budget_fen == 123

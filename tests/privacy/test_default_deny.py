@@ -46,6 +46,8 @@ WITHOUT_DECISION = {
     "workbench/host.py": "the keys of a released result, for the set digest of its receipt",
     "plugins/workbench_assessment/breaches.py": "who is affected by a breach and has to be told (PIPL 57)",
     "plugins/workbench_rights/explaining.py": "a person's own data, after their identity was checked",
+    "plugins/workbench_inference/operations_policy.py": "whom compliance invites from a list; customers who restrict processing are left out there",
+    "plugins/workbench_inference/policy/customers.py": "names that are taken out of questions before they leave; no row goes anywhere",
     "plugins/workbench_consent/receipts/operations.py": "grants of the customers of a list: who has none gets no receipt",
 }
 

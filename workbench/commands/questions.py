@@ -18,6 +18,7 @@ CORPUS_SEED: Final = 20261122
 ENGINE: Final = "extractive"
 FEN_PER_CARD_MINUTE: Final = 60
 LEASE_HOURS: Final = 8
+MOST_CARDS: Final = 3
 USAGE_DAYS: Final = 180
 READY_S: Final = 90
 USED: Final = {
@@ -107,7 +108,7 @@ def _order(workspace: Workspace, tenant: PartyId, image: str) -> str:
         for one in client.call("inference.leases").leases:
             if one.state in ("ORDERED", "RUNNING"):
                 return str(one.lease)
-        made: str = client.confirmed("inference.lease_order", password=password, image=image, hours=LEASE_HOURS).lease
+        made: str = client.confirmed("inference.lease_order", password=password, image=image, hours=LEASE_HOURS, most_cards=MOST_CARDS).lease
         return made
 
 

@@ -20,6 +20,7 @@ from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.replies import AskStep, AskTold, CitedSource, RedactedTile, StatedField
 from workbench_inference.leasing.billing import amount_fen
 from workbench_inference.leasing.keys import Reader
+from workbench_inference.policy.channels import CHANNELS
 from workbench_inference.policy.redaction import KINDS, Redacted, restore_values
 
 ASK: Final = "inference/ask/"
@@ -193,7 +194,7 @@ def told(
     if mine and values:
         kinds = {label: _kind_of(label) for label in values}
         names = {label: value for label, value in masked(values, kinds).items() if kinds[label]}
-        text = restore_values(text, names, allowed=frozenset(KINDS))
+        text = restore_values(text, names, allowed=CHANNELS[found.channel].restores if found.channel in CHANNELS else frozenset())
     return AskTold(
         ask=row.ask, state=row.state, mine=mine, scenario=row.scenario, template=found.template, model=row.model, lease=row.lease, sandbox=found.sandbox,
         asked_ms=row.asked_ms, ended_ms=row.ended_ms, question=found.question, tiles=tiles_told(found.question, found.tiles), text=text,

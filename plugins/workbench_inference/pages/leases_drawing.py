@@ -214,6 +214,13 @@ def decision_rows(scaling: Reply, t: Say, lang: formats.Lang) -> list[dict[str, 
     ]  # fmt: skip
 
 
+def capacity(scaling: Reply, t: Say) -> str:
+    """How many questions of the last hour, how long they took, and what a card gets through."""
+    if not scaling["asks_hour"]:
+        return t("leases.rule.capacity_none")
+    return t("leases.rule.capacity_is", asks=scaling["asks_hour"], seconds=f"{scaling['p95_ms'] / 1000:.1f}", per=scaling["asks_per_card_minute"])
+
+
 def rule_facts(scaling: Reply, t: Say) -> list[tuple[str, str]]:
     """The rule that decides."""
     return [
@@ -221,6 +228,7 @@ def rule_facts(scaling: Reply, t: Say) -> list[tuple[str, str]]:
         (t("leases.rule.wait"), t("leases.rule.wait_is", seconds=scaling["wait_s"], queue=scaling["queue_per_server"])),
         (t("leases.rule.down"), t("leases.rule.down_is", seconds=scaling["cooldown_s"])), (t("leases.rule.scaler"), scaling["scaler"]),
         (t("leases.rule.calendar"), scaling["calendar"] or t("leases.rule.no_calendar")),
+        (t("leases.rule.capacity"), capacity(scaling, t)),
     ]  # fmt: skip
 
 
