@@ -189,7 +189,3 @@ def test_a_question_that_a_rule_stops_stands_in_the_conversation_and_stays_in_th
     turn = made.chat.turns[0]
     assert (turn["state"], turn["sentence"], turn["code"]) == ("refused", "不能预测收益", "CONTENT_RULE") and "no-forecast" in turn["reason"]
     assert made.text.value == "明年能涨多少？" and not made.send.disabled
-
-
-def test_the_page_says_everything_in_both_languages() -> None:
-    assert set(TEXTS["zh"]) == set(TEXTS["en"])
