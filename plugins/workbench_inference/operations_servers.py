@@ -191,7 +191,7 @@ def server_clean(ctx: OperationContext, request: ServerRequest) -> replies.DoneR
     one = _server(ctx, request.server)
     if any(held.server == one.server for held in provider.held.values()):
         raise Refused("这台服务器在租，先释放租约", "This server is leased; release the lease first", code="SERVER_LEASED")
-    looked = provider.clean(one.server)
+    looked = provider.upkeep.clean(one.server)
     state = next((told.state for told in provider.servers.states() if told.server == one.server), "DIRTY")
     found = " ".join(f"{check.name}={check.found}" for check in looked.checks if check.found)
     ctx.host.store.write(lambda tx: _say(tx, ctx, one.server, one.stage.value, state, found or "cleaned"))

@@ -13,7 +13,7 @@ import pytest
 from tests.flows.institutions import Institutions
 from workbench.contracts.inference import EngineRecipe
 from workbench.workspace import create_workspace
-from workbench_inference.leasing import images, launching, provider, rows, service
+from workbench_inference.leasing import images, launching, rows, service, upkeep
 from workbench_sandbox.formats import relay
 from workbench_sandbox.formats.evidence import parse_evidence
 
@@ -21,7 +21,7 @@ from workbench_sandbox.formats.evidence import parse_evidence
 @pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap needs Linux")
 def test_a_real_sandbox_is_leased_gives_evidence_is_metered_and_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "FIRST_SERVERS", 1)
+    monkeypatch.setattr(upkeep, "FIRST_SERVERS", 1)
     workspace = create_workspace(tmp_path / "workspace", kind="test", parties=("broker",), providers=("telecom",))
     world = Institutions(workspace)
     try:

@@ -1,15 +1,13 @@
-"""The provider's side of leases: orders taken, servers made ready and leased, ticks, ends, receipts. docs/protocols/sandbox.md sections 4, 5, 9, 10.
+"""The provider's side of leases: letters and calls of a tenant answered, servers given to its leases, ticks, ends. docs/protocols/sandbox.md sections 4, 5, 9, 10.
 
 Each arrow of a lease is one transaction with its entry. What a server does happens before the transaction that says so: a stop in
-between leaves a server that is reaped, erased and receipted at the next start.
+between leaves a server that is reaped, erased and receipted at the next start. The life of servers without a lease: `upkeep`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
 from workbench.contracts import Letter, Transaction
@@ -19,11 +17,11 @@ from workbench_inference.leasing import capacity, closing, images, keys, rows, t
 from workbench_inference.leasing.billing import amount_fen, second_of
 from workbench_inference.leasing.capacity import parsed
 from workbench_inference.leasing.keys import LeasingHost, Reader
-from workbench_inference.leasing.launching import Growing
 from workbench_inference.leasing.lease import Changed, Ended, ServerLeased, State, Waited, due, next_state
 from workbench_inference.leasing.metering import Used
 from workbench_inference.leasing.rows import LeaseRow
-from workbench_inference.leasing.servers import Server, ServerStage, fits, free, not_ready
+from workbench_inference.leasing.servers import Holding, Server, ServerStage, fits, free, not_ready
+from workbench_inference.leasing.upkeep import Upkeep
 from workbench_sandbox.formats import reading, relay
 from workbench_sandbox.formats.order import (
     Change,
@@ -39,27 +37,10 @@ from workbench_sandbox.formats.order import (
     parse_order_letter,
     parse_release,
 )
-from workbench_sandbox.server.contract import Counters, LeaseFacts, Looked, Servers
+from workbench_sandbox.server.contract import Counters, LeaseFacts, Servers
 
 PREPARE_AHEAD_MS: Final = 120_000
 """So long before a lease begins its servers are made ready."""
-PREPARING: Final = "preparing"
-"""Cause that a server states while it is made ready."""
-FIRST_SERVERS: Final = 3
-"""Cards of a provider in a demonstration or test that was given none."""
-AGAIN_MS: Final = 30_000
-"""After so long a server that did not get ready, or a receipt that was not clean, is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A sandbox that holds a card of a lease in this run of the node. ready_ms: on the running clock."""
-
-    sandbox: str
-    server: str
-    lease: str
-    tenant: PartyId
-    ready_ms: int
 
 
 class Provider:
@@ -79,10 +60,7 @@ class Provider:
         self._asked: dict[str, int] = {}  # lease -> node's ms of the last ask
         self._spent = ticking.Spent()
         self._ends: dict[str, int] = {}  # sandbox -> end of the lease that it was told
-        self._preparing: dict[str, tuple[str, int]] = {}  # server -> (image, since)
-        self._erasing: dict[str, tuple[str, int]] = {}  # server -> (lease, tried)
-        self._looked_through: set[str] = set()
-        self._workers = ThreadPoolExecutor(4, thread_name_prefix="erase")
+        self.upkeep = Upkeep(host, servers, self._holding_now)
 
     # ------------------------------------------------------------------ letters
 
@@ -232,9 +210,9 @@ class Provider:
         with self._lock:
             return sorted((one for one in self.held.values() if one.lease == lease), key=lambda one: one.server)
 
-    def in_background(self, work: Callable[[], None]) -> None:
-        """Do slow work in a thread of this node."""
-        self._workers.submit(work)
+    def _holding_now(self) -> list[Holding]:
+        with self._lock:
+            return list(self.held.values())
 
     def heard(self, lease: str) -> None:
         """A sign of the tenant."""
@@ -260,7 +238,7 @@ class Provider:
         """Reap what an earlier run left, end its leases, take every server as it says it is."""
         host = self.host
         found = list(self.servers.reap())
-        self._add_servers()
+        self.upkeep.add_servers()
         with host.store.read() as reader:
             running = [one for one in rows.listed(reader, states=[State.RUNNING, State.RELEASING, State.UNPROVEN]) if one.side == rows.PROVIDER]
         for row in running:
@@ -269,12 +247,12 @@ class Provider:
         for looked in found:
             if looked.lease:
                 closing.receipted(self.host, looked, reaped=True)
-        self._mirror()
+        self.upkeep.mirror()
 
     def round(self) -> None:
         """Everything that is due now. A fault with one lease is logged and keeps no other waiting."""
-        self._clean_new()
-        self._mirror()
+        self.upkeep.clean_new()
+        self.upkeep.mirror()
         with self.host.store.read() as reader:
             live = [one for one in rows.listed(reader, states=rows.OPEN) if one.side == rows.PROVIDER]
         for row in live:
@@ -282,7 +260,7 @@ class Provider:
                 self._serve(row)
             except WorkbenchError as error:
                 self.host.log_fault(error)
-        self._forget_preparing()
+        self.upkeep.forget_preparing()
 
     def close(self) -> None:
         """Stop: what is leased ends, is erased and receipted; the letters leave at the next start."""
@@ -295,17 +273,7 @@ class Provider:
                     self._give_up(one, "operator")
             except WorkbenchError as error:
                 self.host.log_fault(error)
-        self._workers.shutdown(wait=True)
-
-    def _add_servers(self) -> None:
-        """Those of the table; a demonstration that has none gets a few."""
-        with self.host.store.read() as reader:
-            names = [one.server for one in capacity.known_servers(reader)]
-        if not names and self.host.kind != "production" and not self.servers.states():
-            names = [f"v-{self.host.random(4).hex()}" for _ in range(FIRST_SERVERS)]
-        if isinstance(self.servers, Growing):
-            for name in names:
-                self.servers.add(name)
+        self.upkeep.close()
 
     def _serve(self, row: LeaseRow) -> None:
         now = self.host.now_ms()
@@ -316,7 +284,7 @@ class Provider:
                 with self.host.store.read() as reader:
                     row = rows.get(reader, row.lease)
         if row.state is State.ORDERED and now >= row.from_ms - PREPARE_AHEAD_MS:
-            self._prepare(row)
+            self.upkeep.prepare(row)
         if row.state in rows.LIVE and now >= row.from_ms:
             self._fill(row)
         if row.state is State.RUNNING:
@@ -338,26 +306,6 @@ class Provider:
         found = due(value, now_ms=now, spent_fen=spent, budget_fen=row.budget_fen, asked_ms=asked, idle_s=row.order.idle_s, heard_ms=now - silent_ms)
         return found or ("tenant-silent" if nobody and row.state is State.RUNNING else "")
 
-    def _prepare(self, row: LeaseRow) -> None:
-        """Make as many servers ready for this image as the lease lacks."""
-        with self.host.store.read() as reader:
-            every = capacity.known_servers(reader)
-        now = self.host.now_ms()
-        with self._lock:
-            mine = sum(1 for one in self.held.values() if one.lease == row.lease)
-            usable = free(every, tenant=row.partner, pool=row.order.pool)
-            ready = [one for one in usable if one.stage is ServerStage.READY and one.image == row.order.image]
-            going = [one for one in usable if self._preparing.get(one.server, ("", 0))[0] == row.order.image]
-            lacking = row.cards - mine - len({one.server for one in (*ready, *going)})
-            # sanitised ones first, then dirty ones, then those that are ready for another image
-            order = {ServerStage.SANITISED: 0, ServerStage.DIRTY: 1, ServerStage.READY: 2}
-            idle = [one for one in usable if one.server not in self._preparing and one not in ready and one.server not in self._erasing]
-            chosen = sorted(idle, key=lambda one: (order[one.stage], one.server))[: max(0, lacking)]
-            for one in chosen:
-                self._preparing[one.server] = (row.order.image, now)
-        for one in chosen:
-            self.servers.prepare(one.server, tenant=row.partner, image=row.order.image)
-
     def _fill(self, row: LeaseRow) -> None:
         """Lease READY servers until the lease has its cards, give back what is too many."""
         with self._lock:
@@ -371,7 +319,7 @@ class Provider:
         lacking = row.cards - len(mine)
         if lacking <= 0:
             return
-        self._prepare(row)
+        self.upkeep.prepare(row)
         with self.host.store.read() as reader:
             every = capacity.known_servers(reader)
         ready = sorted(
@@ -382,7 +330,7 @@ class Provider:
                 self.lease(row, server)
             except Refused as error:
                 self.host.log_fault(error)
-        self._mirror()
+        self.upkeep.mirror()
 
     def lease(self, row: LeaseRow, server: Server) -> str:
         """Give one READY server to a lease; the sandbox. Raises Refused SERVER_NOT_READY for any other."""
@@ -441,7 +389,7 @@ class Provider:
                 self.host.evidence.append(tx, "inference.sandbox_ended", values, job=holding.lease)
 
         self.host.store.write(change)
-        self._erase(holding.server, holding.lease, cause)
+        self.upkeep.erase(holding.server, holding.lease, cause)
 
     def _count(self, row: LeaseRow) -> None:
         """Sandboxes that died, and the ticks that are due."""
@@ -505,12 +453,8 @@ class Provider:
         ticking.deliver(self.host, row.lease, row.partner)
         with self.host.store.read() as reader:
             value = rows.value(reader, rows.get(reader, row.lease))
-        now = self.host.now_ms()
         for server in sorted(value.held):
-            with self._lock:
-                _, tried = self._erasing.get(server, ("", 0))
-            if now - tried >= AGAIN_MS:
-                self._erase(server, row.lease, row.cause)
+            self.upkeep.erase_again(server, row.lease, row.cause)
 
         def late(tx: Transaction) -> None:
             fresh = rows.get(tx, row.lease)
@@ -523,99 +467,4 @@ class Provider:
             with self._lock:
                 self.meters.pop(row.lease, None)
 
-    # ------------------------------------------------------------------ erasing
-
-    def _erase(self, server: str, lease: str, cause: str) -> None:
-        """In a thread of its own: a look may take seconds."""
-        with self._lock:
-            self._erasing[server] = (lease, self.host.now_ms())
-        self._workers.submit(self._erase_now, server, lease, cause)
-
-    def _erase_now(self, server: str, lease: str, cause: str) -> None:
-        try:
-            looked = self.servers.erase(server, reason=cause)
-            closing.receipted(self.host, looked, lease=lease)
-        except Exception as fault:  # noqa: BLE001 - tried again in half a minute, and UNPROVEN after five
-            self.host.log_fault(fault)
-            return
-        with self._lock:
-            if looked.clean:
-                self._erasing.pop(server, None)
-
-    def clean(self, server: str) -> Looked:
-        """Kill, look and clear a server on a person's word; what a lease still lacks of it is receipted."""
-        looked = self.servers.erase(server, reason="operator")
-        with self.host.store.read() as reader:
-            owing = [one.lease for one in rows.listed(reader, states=rows.OPEN) if one.side == rows.PROVIDER and server in rows.value(reader, one).held]
-        for lease in owing:
-            closing.receipted(self.host, looked, lease=lease)
-        self._mirror()
-        return looked
-
-    # ------------------------------------------------------------------ servers
-
-    def _clean_new(self) -> None:
-        """A server that has just started is dirty without a cause: nobody knows what was there before. It is looked through once,
-        so that what stays dirty is dirty for a reason, which people see."""
-        with self._lock:
-            busy = {one.server for one in self.held.values()} | self._preparing.keys() | self._erasing.keys() | self._looked_through
-            new = [one.server for one in self.servers.states() if one.state == ServerStage.DIRTY.value and not one.cause and one.server not in busy]
-            self._looked_through.update(new)
-            self._erasing.update({server: ("", self.host.now_ms()) for server in new})
-        for server in new:
-            self._workers.submit(self._look_through, server)
-
-    def _look_through(self, server: str) -> None:
-        try:
-            self.clean(server)
-        except Exception as fault:  # noqa: BLE001 - it stays dirty, and an operator may clean it
-            self.host.log_fault(fault)
-        finally:
-            with self._lock:
-                self._erasing.pop(server, None)
-
-    def _mirror(self) -> None:
-        """Write down what the servers say of themselves, with an entry for every change."""
-        told = list(self.servers.states())
-        now = self.host.now_ms()
-        with self._lock:
-            leases = {one.server: one for one in self.held.values()}
-            for one in told:
-                image, since = self._preparing.get(one.server, ("", now))
-                if one.cause == PREPARING:
-                    self._preparing[one.server] = (image, now)
-                elif one.state == "READY" or (one.cause and one.changed_ms > since):
-                    self._preparing.pop(one.server, None)
-        with self.host.store.read() as reader:
-            known = {one.server: one for one in capacity.known_servers(reader)}
-        changed = []
-        for one in told:
-            before = known.get(one.server)
-            holding = leases.get(one.server)
-            image = one.image if one.state in ("READY", "LEASED") else ""
-            if before is None or (before.stage.value, before.image, before.lease) != (one.state, image, holding.lease if holding else ""):
-                changed.append((one, before, image, holding))
-        if not changed:
-            return
-
-        def change(tx: Transaction) -> None:
-            for one, before, image, holding in changed:
-                tx.execute(
-                    "INSERT INTO inference_server (server, state, image, tenant, lease, changed_ms, cause) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (server) DO UPDATE SET"
-                    " state = excluded.state, image = excluded.image, tenant = excluded.tenant, lease = excluded.lease, changed_ms = excluded.changed_ms, cause = excluded.cause",
-                    (one.server, one.state, image, holding.tenant if holding else "", holding.lease if holding else "", now, one.cause),
-                )
-                if before is None or before.stage.value != one.state:
-                    values = {"server": one.server, "from": before.stage.value if before else "", "to": one.state, "cause": one.cause}
-                    self.host.evidence.append(tx, "inference.server_changed", values)
-
-        self.host.store.write(change)
-
-    def _forget_preparing(self) -> None:
-        """A server that did not get ready in half a minute is tried again."""
-        now = self.host.now_ms()
-        with self._lock:
-            self._preparing = {server: one for server, one in self._preparing.items() if now - one[1] < AGAIN_MS}
-
-
-__all__ = ["Holding", "Provider"]
+__all__ = ["Provider"]

@@ -14,7 +14,8 @@ from workbench.domain.party import PartyId
 from workbench.errors import KeyUnavailable, WorkbenchError
 from workbench_inference.leasing import images, keys, rows
 from workbench_inference.leasing.line_sessions import LineSessions
-from workbench_inference.leasing.provider import Holding, Provider
+from workbench_inference.leasing.provider import Provider
+from workbench_inference.leasing.servers import Holding
 from workbench_sandbox.formats import reading, relay
 from workbench_sandbox.formats.evidence import OuterFacts, evidence_refused, parse_evidence, sign_evidence
 from workbench_sandbox.formats.order import parse_release
@@ -199,7 +200,7 @@ class Relay:
             state = self._fetching.get(mark)
             if state is None or state:
                 self._fetching[mark] = ""
-                self._provider.in_background(lambda: self._pull_corpus(tenant, asked))
+                self._provider.upkeep.in_background(lambda: self._pull_corpus(tenant, asked))
         raise relay.sandbox_busy(BUSY_S)
 
     def _pull_corpus(self, tenant: PartyId, asked: relay.Fetch) -> None:

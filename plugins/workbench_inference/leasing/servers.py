@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from workbench.domain.party import PartyId
 from workbench.errors import Refused
 
 
@@ -52,6 +53,17 @@ class Server:
     def pool(self) -> str:
         """`dedicated` or `shared`."""
         return "dedicated" if self.tenant else "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A sandbox that holds a card of a lease in this run of the node. ready_ms: on the running clock."""
+
+    sandbox: str
+    server: str
+    lease: str
+    tenant: PartyId
+    ready_ms: int
 
 
 def moved(server: Server, to: ServerStage, *, image: str = "", lease: str = "", sandbox: str = "") -> Server:
@@ -100,4 +112,4 @@ def not_ready(what: str) -> Refused:
     )
 
 
-__all__ = ["ARROWS", "Server", "ServerStage", "fits", "free", "moved", "not_ready", "require_ready", "take"]
+__all__ = ["ARROWS", "Holding", "Server", "ServerStage", "fits", "free", "moved", "not_ready", "require_ready", "take"]
