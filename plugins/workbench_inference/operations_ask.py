@@ -29,10 +29,9 @@ from workbench_inference.asking.replies import (
 from workbench_inference.asking.service import Asking, asking_of
 from workbench_inference.asking.steps import DEADLINE_MS, Asked
 from workbench_inference.documents import corpus_store
-from workbench_inference.leasing import rows
+from workbench_inference.leasing import rows, spending
 from workbench_inference.leasing.billing import amount_fen
 from workbench_inference.leasing.service import tenant_of
-from workbench_inference.leasing.tenant import cost_of
 from workbench_inference.policy import tables
 from workbench_inference.policy.access import role_for
 from workbench_inference.policy.redaction import redact
@@ -413,15 +412,16 @@ def _desk(ctx: OperationContext, request: NoInput) -> AskingDesk:
             )
         mine = tables.quota_of(reader, host, person.token, is_group=False)
         groups = tables.quota_of(reader, host, group, is_group=True) if group else None
-        spent = tenant.month_fen(reader, now_ms=now)
-        cost = cost_of(reader, newest) if newest is not None else 0
+        _, spent = spending.spent(reader, tenant.host, side=rows.TENANT)
+        budget_fen = spending.budget(reader, tenant.host)
+        cost = spending.cost_of(reader, newest) if newest is not None else 0
     client = desk.sandboxes.newest(row.lease) if row is not None else None
     session = client.session if client is not None else None
     said = session.evidence.statement if session is not None else None
     problem = _problem(offered, row is not None)
     return AskingDesk(
         scenarios=offered, asked=mine.used, quota=mine.most, group=group, group_asked=groups.used if groups else 0, group_quota=groups.most if groups else 0,
-        spent_fen=spent, budget_fen=tenant.budget(), provider=str(host.setting("inference.provider")), lease=newest.lease if newest else "",
+        spent_fen=spent, budget_fen=budget_fen, provider=str(host.setting("inference.provider")), lease=newest.lease if newest else "",
         lease_state=newest.state.value if newest else "", pool=newest.order.pool if newest else "", cards=newest.cards if newest else 0,
         until_ms=newest.until_ms if newest else 0, began_ms=newest.started_ms if newest else 0, card_seconds=_seconds(cost, newest), amount_fen=cost,
         assurance=said.assurance if said else "", evidence="accepted" if said else "", evidence_ms=session.began_ms if session else 0,

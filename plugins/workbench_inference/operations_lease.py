@@ -11,7 +11,7 @@ from workbench.contracts import OperationContext
 from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused
 from workbench.operations import NoInput, Operation, Request
-from workbench_inference.leasing import autoscaling, replies, rows, telling
+from workbench_inference.leasing import autoscaling, replies, rows, spending, telling
 from workbench_inference.leasing.lease import State
 from workbench_inference.leasing.rows import LeaseRow
 from workbench_inference.leasing.schedule import next_opening
@@ -100,10 +100,11 @@ def leases(ctx: OperationContext, request: LeasesRequest) -> replies.LeasesReply
         told = [telling.lease_told(reader, one, now_ms=now, ready=ready_of(leasing, one)) for one in mine]
         side = rows.TENANT if leasing.tenant is not None else rows.PROVIDER
         erased, clean = telling.last_night(reader, side=side, now_ms=now)
-        today, month = telling.spent(reader, host, side=side)
+        today, month = spending.spent(reader, host, side=side)
+        budget = spending.budget(reader, host) if side == rows.TENANT else 0
     zh, en = _calendar(leasing, now)
     return replies.LeasesReply(
-        role=side, leases=told, live=sum(one.state == "RUNNING" for one in told), today_fen=today, month_fen=month, budget_fen=_budget(leasing),
+        role=side, leases=told, live=sum(one.state == "RUNNING" for one in told), today_fen=today, month_fen=month, budget_fen=budget,
         last_night_erased=erased, last_night_clean=clean, calendar_zh=zh, calendar_en=en,
     )  # fmt: skip
 
@@ -218,10 +219,6 @@ def _seen(ctx: OperationContext, row: LeaseRow) -> LeaseRow:
     if not _may_see(ctx, row):
         raise NotFound(f"没有租约「{row.lease}」", f"There is no lease {row.lease}", code="NO_LEASE")
     return row
-
-
-def _budget(leasing: Leasing) -> int:
-    return leasing.tenant.budget() if leasing.tenant is not None else 0
 
 
 def _calendar(leasing: Leasing, now_ms: int) -> tuple[str, str]:

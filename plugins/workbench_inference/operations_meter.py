@@ -98,7 +98,7 @@ def costs(ctx: OperationContext, request: CostsRequest) -> replies.CostsReply:
     leasing = leasing_of(ctx.host)
     side = rows.TENANT if leasing.tenant is not None else rows.PROVIDER
     with leasing.host.store.read() as reader:
-        return telling.costs(reader, leasing.host, days=request.days, budget_fen=leasing.tenant.budget() if leasing.tenant else 0, side=side)
+        return telling.costs(reader, leasing.host, days=request.days, side=side)
 
 
 def settle(ctx: OperationContext, request: SettleRequest) -> replies.SettledReply:

@@ -13,7 +13,7 @@ import pytest
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, lease_world, make_workspace
 from workbench.domain.party import Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused
-from workbench_inference.leasing import auditing
+from workbench_inference.leasing import auditing, spending
 from workbench_inference.operations_servers import p95
 from workbench_sandbox.formats.erasing import verify_receipt
 from workbench_sandbox.formats.manifest import Manifest
@@ -181,6 +181,19 @@ def test_calendar_scaler_and_budget_are_set_by_people_with_their_entry(world: Le
         at_tenant(world, "scaler_set", least=6, most=5)
     with pytest.raises(NotFound):
         at_tenant(world, "scaler_set", scaler="nobody")
+
+
+def test_the_month_s_budget_is_told_of_once_when_it_is_reached_and_asked_for_nowhere_else(world: LeaseWorld) -> None:
+    host = world.tenant.host
+    month = at_tenant(world, "leases").month_fen
+    assert month > 0
+    at_tenant(world, "budget_set", fen=month * 2)
+    assert spending.tell_budget(host) == "" and not world.institutions.entries(BROKER, kind="inference.budget_reached")
+    at_tenant(world, "budget_set", fen=month)
+    assert [spending.tell_budget(host), spending.tell_budget(host)] == ["reached", "reached"]
+    told = [one.values for one in world.institutions.entries(BROKER, kind="inference.budget_reached")]
+    assert [(one["limit"], one["used"]) for one in told] == [(str(month), str(month))]
+    at_tenant(world, "budget_set", fen=0)
 
 
 @pytest.mark.soak

@@ -25,7 +25,7 @@ from workbench_inference.asking.routing import Route
 from workbench_inference.asking.sandboxes import Sandboxes
 from workbench_inference.documents import corpus_store, usages
 from workbench_inference.documents.usages import Readable
-from workbench_inference.leasing import rows
+from workbench_inference.leasing import rows, spending
 from workbench_inference.leasing.keys import Reader
 from workbench_inference.leasing.lease import ENDING_MS, State
 from workbench_inference.leasing.rows import LeaseRow
@@ -143,8 +143,8 @@ class HouseSteps:
                     refused = refused or error
             if not admitted and refused is not None:
                 raise refused
-            spent = self._tenant.month_fen(reader, now_ms=now)
-        budget = self._tenant.budget()
+            _, spent = spending.spent(reader, self._host, side=rows.TENANT)
+            budget = spending.budget(reader, self._host)
         if budget and spent >= budget:
             raise Refused(
                 "本月算力预算已用完，暂停提问；运维或管理员可以调整预算", "this month's budget for computing is spent: operators or an administrator change it",

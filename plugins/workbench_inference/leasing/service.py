@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from workbench.contracts import HealthReport, PeerCall, PeerPath, Transaction
 from workbench.errors import KeyUnavailable, Refused, StartRefused, WorkbenchError
-from workbench_inference.leasing import keys, launching
+from workbench_inference.leasing import keys, launching, spending
 from workbench_inference.leasing.autoscaling import Autoscaler
 from workbench_inference.leasing.keys import LeasingHost
 from workbench_inference.leasing.provider import Provider
@@ -86,7 +86,7 @@ class Leasing:
             self.tenant.round()
             if not 0 <= self.host.now_ms() - self._told_ms < BUDGET_MS:
                 self._told_ms = self.host.now_ms()
-                self.tenant.tell_budget()
+                spending.tell_budget(self.host)
         if self.autoscaler is not None:
             self.autoscaler.round()
 

@@ -14,13 +14,12 @@ from workbench_inference.leasing.billing import amount_fen, budget_stage, card_m
 from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.lease import ERASE_WITHIN_MS, State
 from workbench_inference.leasing.rows import LeaseRow
-from workbench_inference.leasing.tenant import cost_of
+from workbench_inference.leasing.spending import DAY_MS, budget, cost_of, spent
 from workbench_sandbox.formats import reading
 from workbench_sandbox.formats.erasing import parse_receipt
 from workbench_sandbox.formats.metering import parse_statement, parse_tick
 
 SOON_S: Final = 300
-DAY_MS: Final = 86_400_000
 
 
 def lease_told(reader: Reader, row: LeaseRow, *, now_ms: int, ready: int) -> replies.LeaseTold:
@@ -143,7 +142,7 @@ def erasure_told(written: bytes, received_ms: int) -> replies.ErasureTold:
     )  # fmt: skip
 
 
-def costs(reader: Reader, host: LeasingHost, *, days: int, budget_fen: int, side: str) -> replies.CostsReply:
+def costs(reader: Reader, host: LeasingHost, *, days: int, side: str) -> replies.CostsReply:
     """What the last days cost beside each day's most cards running around the clock; of today only as much as has passed."""
     today = local_day(host.now_ms())
     first = today - timedelta(days=days - 1)
@@ -155,23 +154,12 @@ def costs(reader: Reader, host: LeasingHost, *, days: int, budget_fen: int, side
     amount, always = sum(one.amount_fen for one in told), sum(one.always_fen for one in told)
     asks = sum(one.asks for one in told)
     _, month = spent(reader, host, side=side)
+    budget_fen = budget(reader, host) if side == rows.TENANT else 0
     return replies.CostsReply(
         from_ms=host.now_ms() - days * DAY_MS, until_ms=host.now_ms(), days=told, card_seconds=sum(one.card_seconds for one in told), amount_fen=amount, always_fen=always,
         saved_permille=(always - amount) * 1000 // always if always > 0 else 0, budget_fen=budget_fen, budget_stage=budget_stage(month, budget_fen),
         fen_per_ask=amount // asks if asks else 0,
     )  # fmt: skip
-
-
-def spent(reader: Reader, host: LeasingHost, *, side: str) -> tuple[int, int]:
-    """(fen of today, fen of this month), by the day on which a lease began (Asia/Shanghai)."""
-    today, day, month = host.today(), 0, 0
-    for row in rows.listed(reader, since_ms=host.now_ms() - 32 * DAY_MS):
-        began = local_day(row.from_ms)
-        if row.side == side and row.started_ms and (began.year, began.month) == (today.year, today.month):
-            cost = cost_of(reader, row)
-            month += cost
-            day += cost if began == today else 0
-    return day, month
 
 
 def passed(day: date, now_ms: int) -> tuple[int, int]:
@@ -230,5 +218,5 @@ def _written(body: object, signature: object) -> bytes:
 
 
 __all__ = [
-    "contract_key", "costs", "erasure_told", "erasures", "last_night", "lease_told", "meters", "passed", "service_key", "spent", "statements", "tick_told",
+    "contract_key", "costs", "erasure_told", "erasures", "last_night", "lease_told", "meters", "passed", "service_key", "statements", "tick_told",
 ]  # fmt: skip

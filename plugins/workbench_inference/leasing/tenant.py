@@ -5,7 +5,6 @@ Document: docs/protocols/sandbox.md sections 4, 9, 10. Each arrow of a lease is 
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from workbench.contracts import Letter, LetterState, PeerCall, Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, Refused, VerificationError, WorkbenchError
 from workbench_inference.leasing import images, keys, rows, ticking
-from workbench_inference.leasing.billing import amount_fen, budget_stage, second_of
+from workbench_inference.leasing.billing import amount_fen, second_of
 from workbench_inference.leasing.capacity import parsed
 from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.lease import (
@@ -58,7 +57,6 @@ CALL_S: Final = 10.0
 SKEW_MS: Final = 5_000
 CAUSE_WITHIN_MS: Final = 10_000
 """So long a tenant waits for a receipt to learn why the provider ended a lease; then it writes `operator`."""
-MONTH: Final = "%Y-%m"
 
 
 class Tenant:
@@ -435,43 +433,6 @@ class Tenant:
             values = {**rows.parties(row, self.host.party), "server": server, "since": str(row.ended_ms)}
             self.host.evidence.append(tx, "inference.erase_missing", values, job=lease)
 
-    # ------------------------------------------------------------------ budget
-
-    def month_fen(self, reader: Reader, *, now_ms: int) -> int:
-        """What this month's leases cost so far: statements of those that ended, agreed ticks of the others."""
-        month = f"{local_day(now_ms):{MONTH}}"
-        total = 0
-        for row in rows.listed(reader, since_ms=now_ms - 32 * 86_400_000):
-            if row.side == rows.TENANT and f"{local_day(row.from_ms):{MONTH}}" == month:
-                total += cost_of(reader, row)
-        return total
-
-    def tell_budget(self) -> str:
-        """An entry once a month when four fifths, and when all of the budget is used; the stage now."""
-        budget = self.budget()
-        now = self.host.now_ms()
-        with self.host.store.read() as reader:
-            spent = self.month_fen(reader, now_ms=now)
-        stage = budget_stage(spent, budget)
-        rank = {"": 0, "near": 1, "reached": 2}[stage]
-        month = f"{local_day(now):{MONTH}}"
-
-        def change(tx: Transaction) -> None:
-            told = tx.execute("SELECT told FROM inference_quota WHERE whose = 'budget' AND month = ?", (month,)).fetchone()
-            if rank > (int(told[0]) if told else 0):
-                tx.execute("INSERT INTO inference_quota (whose, month, told) VALUES ('budget', ?, ?) ON CONFLICT (whose, month) DO UPDATE SET told = excluded.told", (month, rank))
-                self.host.evidence.append(tx, "inference.budget_reached", {"of": "budget", "limit": str(budget), "used": str(spent)})
-
-        if rank:
-            self.host.store.write(change)
-        return stage
-
-    def budget(self) -> int:
-        """The month's budget in fen: as people set it, else the setting; 0 for none."""
-        with self.host.store.read() as reader:
-            row = reader.execute("SELECT rule FROM inference_schedule WHERE name = 'budget'").fetchone()
-        return int(json.loads(bytes(row[0]))["fen"]) if row else int(self.host.setting("inference.budget_fen"))
-
     # ------------------------------------------------------------------ inside
 
     def _own(self, reader: Reader, lease: str) -> LeaseRow:
@@ -486,14 +447,6 @@ class Tenant:
             return row.state is not State.REFUSED
         state = self.host.letters.state(reader, row.letter)
         return state.acknowledged_ms is not None and not state.refused_code
-
-
-def cost_of(reader: Reader, row: LeaseRow) -> int:
-    """What a lease costs so far, in fen: its statement, what people settled, or the ticks agreed on."""
-    found = reader.execute("SELECT amount_fen, settled_seconds FROM inference_statement WHERE lease = ?", (row.lease,)).fetchone()
-    if found is not None:
-        return amount_fen(int(found[1]), row.price) if int(found[1]) >= 0 else int(found[0])
-    return amount_fen(ticking.spent_seconds(reader, row.lease), row.price)
 
 
 def instant(at_ms: int) -> datetime:
@@ -519,4 +472,4 @@ def _no_corpus(digest: str, offset: int, most: int) -> bytes:
     raise relay.sandbox_refused()
 
 
-__all__: Sequence[str] = ["CHANGE", "ORDER", "RELEASE", "Tenant", "cost_of", "instant"]
+__all__: Sequence[str] = ["CHANGE", "ORDER", "RELEASE", "Tenant", "instant"]
