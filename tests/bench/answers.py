@@ -23,7 +23,7 @@ from workbench_sandbox.corpus import Corpus
 from workbench_sandbox.corpus.embedding import MODEL
 from workbench_sandbox.corpus.text import fold
 from workbench_sandbox.engines.extractive import Extractive
-from workbench_sandbox.engines.grounding import cited
+from workbench_sandbox.engines.grounding import MARK, cited
 from workbench_sandbox.engines.quantities import values
 from workbench_sandbox.formats.asking import Ask, Cite, FieldValue, Record, Text
 
@@ -115,7 +115,7 @@ def _is_right(row: Row, records: Sequence[Record]) -> bool:
         return all(value in accepted for value in stated)
     if not any(isinstance(each, Cite) for each in records):
         return False
-    said = "".join(each.d for each in records if isinstance(each, Text))
+    said = MARK.sub("", "".join(each.d for each in records if isinstance(each, Text)))  # [1] is no value
     return any(_carries(said, each) for each in row["accept"])
 
 

@@ -189,6 +189,54 @@ def test_it_abstains_where_the_documents_do_not_say(engine: Extractive, corpus: 
     check(found, DOCUMENTS)
 
 
+SHARES = document(
+    "shares",
+    "基金名称：云溪均衡混合型证券投资基金（A类：610011；C类：610012）\n管理费率：1.00%\n申购费率：1.20%\n销售服务费率0.40%，A类份额不收取。\n单位净值：1.2345\n",
+    title="云溪均衡混合型证券投资基金",
+    fields={
+        "fund_name": ("云溪均衡混合型证券投资基金", ""), "fund_code": ("610011", ""), "management_fee": ("1.00", "%"),
+        "purchase_fee": ("1.20", "%"), "sales_fee": ("0.40", "%"), "nav": ("1.2345", ""),
+    },
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("610012的管理费", "1.00"), ("610012的申购费率是多少", ""), ("云溪均衡混合C类的净值", ""), ("云溪均衡混合C的销售服务费", "0.40"), ("610011的申购费率", "1.20"),
+        ("云溪均衡混合A类的销售服务费是多少", ""), ("云溪均衡混合的销售服务费是多少", "0.40"), ("What is the purchase fee of class C of 610011?", ""),
+    ],
+)  # fmt: skip
+def test_what_is_stated_of_one_share_class_is_not_said_of_another(engine: Extractive, question: str, value: str) -> None:
+    found = answer(engine, Corpus.of([SHARES]), ask(question))
+    check(found, [SHARES])
+    assert [each.value for each in found.fields] == ([value] if value else []) and bool(found.cites) == bool(value)
+
+
+def test_a_sentence_about_a_fund_of_a_like_name_is_not_cited(engine: Extractive) -> None:
+    """远山成长 and 远川成长 differ by one sign, and the sentence has every other word of the question."""
+    other = document(
+        "other", "远川成长混合型证券投资基金期末股票仓位83%，较上期上升。\n", kind="news", title="季报速览", fields={"fund_name": ("远川成长混合型证券投资基金", "")}
+    )
+    own = replace(other, document="own", text=other.text.replace("远川", "远山").replace("83", "71"), fields={})
+    assert not answer(engine, Corpus.of([GROWTH, other]), ask("远山成长混合的股票仓位")).cites
+    assert [each.document for each in answer(engine, Corpus.of([GROWTH, own]), ask("远山成长混合的股票仓位")).cites] == ["own"]
+
+
+@pytest.mark.parametrize(
+    ("question", "field"),
+    [
+        ("除了管理费，星河稳健90天债券还有托管那部分费率是多少", "custody_fee"), ("客户买了星河稳健90天债券，基金公司每年拿走的管理报酬是百分之几", "management_fee"),
+        ("不谈托管费，星河稳健90天债券的管理费率是几个点", "management_fee"), ("星河稳健90天债券光管理这块要从净值里扣掉几个点", "management_fee"),
+        ("Apart from the management fee, what does the custodian charge on 610001?", "custody_fee"),
+        ("买星河稳健90天债券最低要多少钱", "minimum"),
+    ],
+)  # fmt: skip
+def test_what_a_question_only_mentions_is_not_what_it_asks_for(engine: Extractive, corpus: Corpus, question: str, field: str) -> None:
+    found = answer(engine, corpus, ask(question))
+    assert [each.name for each in found.fields] == [field]
+
+
 def test_two_products_are_compared_by_what_their_documents_state(engine: Extractive, corpus: Corpus) -> None:
     found = answer(engine, corpus, ask("星河稳健90天债券和远山成长混合的管理费哪个低？"))
     assert {value.value for value in found.fields} == {"0.45", "1.20"}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from workbench_sandbox.corpus.text import fold
 from workbench_sandbox.engines.extractive.facts import Day, Fact, is_stated
-from workbench_sandbox.engines.extractive.naming import Entity
+from workbench_sandbox.engines.extractive.naming import SHARE, Entity
 from workbench_sandbox.engines.extractive.vocabulary import ENTITY_KINDS, FIELDS
 
 
-def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "") -> Fact | None:
+def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "", share: str = "") -> Fact | None:
     """The value of a field; None where the documents do not say.
 
     days: of which day, as far as the question says; of what belongs to no day, what held then.
-    about: a field that the same announcement must have changed.
+    about: a field that the same announcement must have changed. share: of which class of shares, a to e; "": of the fund.
     """
     facts = [fact for fact in entity.facts if fact.field == field and (field in ENTITY_KINDS or is_stated(fact.document))]
+    if share and field in _BY_SHARE:
+        facts = [fact for fact in facts if _of_share(entity, fact, share)]
     if about:
         changed = {id(fact.document) for fact in entity.facts if fact.field == f"old_{about}"}
         facts = [fact for fact in facts if id(fact.document) in changed] or facts
@@ -36,6 +39,36 @@ def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, abou
     newest = max(facts, key=_newness)
     same = [fact for fact in facts if fact.day == newest.day and _same_value(fact, newest)]
     return max(same, key=lambda fact: (fact.document.kind == "fund", _newness(fact)))
+
+
+_FREE = re.compile("(?:份额|类)?(?:不再?|免于?|无需)(?:收|计|支付)")
+_BY_SHARE = frozenset(("purchase_fee", "subscription_fee", "redemption_fee", "sales_fee", "nav", "nav_cumulative", "scale"))
+"""What differs between the share classes of one fund."""
+
+
+def _of_share(entity: Entity, fact: Fact, share: str) -> bool:
+    """Is a value of this class? A value beside which no class is named is the first class's, the fee for selling all others'."""
+    text = fact.document.text
+    begin, end = text.rfind("\n", 0, fact.start) + 1, text.find("\n", fact.end)
+    line = fold(text[begin : end if end >= 0 else len(text)])
+    free = _shares(line, free=True)
+    named = _shares(line) - free
+    if named or share in free:
+        return share in named
+    own = _shares(fold(" ".join(name[-3:] for name in entity.names)))
+    if own:
+        return share in own
+    return (share == "a") != (fact.field == "sales_fee")
+
+
+def _shares(folded: str, *, free: bool = False) -> set[str]:
+    """The classes that a text names; free: those of which it says that they pay nothing."""
+    return {
+        letter
+        for match in SHARE.finditer(folded)
+        for letter in match.groups()
+        if letter and (not free or _FREE.match(folded, match.end()))
+    }
 
 
 _LASTING = frozenset((

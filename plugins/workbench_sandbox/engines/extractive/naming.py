@@ -24,7 +24,9 @@ _KINDS = re.compile("混合|债券|股票|指数|商品|货币|联接|债|股|�
 _PERIOD = re.compile("[0-9一二两三四五六七八九十]+(?:天|个月|月|年|day|month|year)")
 _COLLOQUIAL = (("债券", "债基"), ("债券", "债"), ("货币市场", "货基"), ("股票", "股基"), ("混合", "混基"), ("指数", "指基"))
 CODE = re.compile(r"(?<![0-9.])([0-9]{6})(?![0-9]|\.[0-9]|\s?(?:元|份(?!额)|万|亿|股|%|户|人))")
-_CLASS_CODE = re.compile(r"[a-e]\s?类[:：]?\s?([0-9]{6})")
+_CLASS_CODE = re.compile(r"([a-e])\s?类[:：]?\s?([0-9]{6})")
+SHARE = re.compile(rf"(?<![a-z])([a-e])\s?(?:类|份额)|\bclass ([a-e])\b|\b([a-e])[- ](?:class|shares?)\b|(?<=[{HAN})])([a-e])(?![a-z0-9])")
+"""A share class in folded text."""
 _CODES = ("fund_code", "security_code")
 _LEAST_HAN = 4
 _LEAST_WORDS = 2
@@ -56,7 +58,7 @@ class Catalogue:
     def __init__(self, documents: Iterable[tuple[SourceDocument, Sequence[Fact]]]) -> None:
         self.entities: list[Entity] = []
         self._codes: dict[str, Entity] = {}
-        self._class_codes: dict[str, Entity] = {}
+        self._class_codes: dict[str, tuple[str, Entity]] = {}
         self._names: dict[str, Entity] = {}
         # Those that state a code come first: what states only a name then joins the entity that has both.
         for document, facts in sorted(documents, key=lambda each: not any(fact.field in _CODES for fact in each[1])):
@@ -69,7 +71,15 @@ class Catalogue:
 
     def by_code(self, code: str) -> Entity | None:
         """The entity of a code, or of a share class's code that its document names beside it."""
-        return self._codes.get(code) or self._class_codes.get(code)
+        return self._codes.get(code) or self._class_codes.get(code, ("", None))[1]
+
+    def shares(self, question: str) -> set[str]:
+        """The share classes that a folded question names, by letter or by a code of their own; of the fund's code none."""
+        named = {letter for match in SHARE.finditer(question) for letter in match.groups() if letter}
+        for match in CODE.finditer(question):
+            if match.group(1) in self._class_codes and match.group(1) not in self._codes:
+                named.add(self._class_codes[match.group(1)][0])
+        return named
 
     def mentions(self, question: str) -> list[Mention]:
         """What a folded question names, in order: codes and names; those that no document knows have no entity."""
@@ -136,8 +146,8 @@ class Catalogue:
         for code in codes:
             self._codes[code] = entity
         if document.kind == "fund":
-            for code in _CLASS_CODE.findall(fold(document.text[:400])):
-                self._class_codes.setdefault(code, entity)
+            for letter, code in _CLASS_CODE.findall(fold(document.text[:400])):
+                self._class_codes.setdefault(code, (letter, entity))
         for name in names:
             self._names.setdefault(fold(name), entity)
 

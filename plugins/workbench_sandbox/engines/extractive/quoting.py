@@ -56,12 +56,19 @@ class Limits:
 
 
 def find(
-    question: str, sources: Sources, read: Understood, limits: Limits, *, among: Sequence[SourceDocument] = ()
+    question: str,
+    sources: Sources,
+    read: Understood,
+    limits: Limits,
+    *,
+    among: Sequence[SourceDocument] = (),
+    about: Callable[[str], bool] = lambda sentence: True,
 ) -> Found | None:
     """The best sentence, or None where none carries enough of the question.
 
     A sentence must carry the question as a whole, what of it is left beside the phrases of fields, and half of these phrases.
-    among: if given, only these documents are looked at, all of them; each is about what the question names.
+    among: if given, only these documents are looked at, all of them; each is about what the question names. about: does a text
+    name what the question names? Asked of a sentence, and where that names nothing, of its title.
     """
     folded = fold(question)
     rarity = _rarity(sources)
@@ -89,7 +96,7 @@ def find(
             score += _same_day(read.days, sentence, document)
             if best and (score, document.time_ms) <= (best.score, best.document.time_ms):
                 continue
-            if _answers(folded, read, sentence, document):
+            if _answers(folded, read, sentence, document) and (about(sentence) or about(document.title)):
                 best = Found(document, start + first, start + last, score)
     return best
 

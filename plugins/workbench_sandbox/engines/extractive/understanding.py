@@ -17,6 +17,7 @@ DATED = "◇"
 
 _FIELD_PATTERNS = tuple((name, vocabulary.pattern(phrase)) for name, known in FIELDS.items() for phrase in known.phrases)
 _BEFORE = re.compile(vocabulary.BEFORE)
+_BESIDES = re.compile(vocabulary.BESIDES)
 _UNSTATED = re.compile(vocabulary.UNSTATED)
 _FORECAST = re.compile(vocabulary.FORECAST)
 _COMPARE = re.compile(vocabulary.COMPARE)
@@ -30,7 +31,8 @@ _GENERIC = re.compile("(?:公募|私募|普通|偏股|偏债|主动|被动|任�
 _FALLBACK = tuple((re.compile(pattern), name) for pattern, name in vocabulary.FALLBACK)
 _FEES = tuple((name, re.compile(pattern)) for name, pattern in vocabulary.FEES)
 _FEE_NAMES = frozenset(("management_fee", *(name for name, _ in vocabulary.FEES)))
-_NAMED_FEE = re.compile(vocabulary.NAMED_FEE)
+_YEARLY = re.compile(vocabulary.YEARLY)
+_NAMED_FEES = tuple((name, re.compile(pattern)) for name, pattern in vocabulary.NAMED_FEES)
 _PLAIN_PARTS = re.compile(vocabulary.PLAIN_PARTS)
 _PART = re.compile(rf"的([{HAN}]{{2,8}})")
 _WHOLE_NAME = re.compile("全称|全名|基金名称|产品名称|名称和|\\bfull name|official name")
@@ -72,7 +74,7 @@ class Understood:
 
     unknown: it names something that no document knows; ambiguous: a name that several share.
     unstated: the words for something that no template states; forecast: it asks for one, or for advice.
-    phrases: of the fields, as the question words them.
+    phrases: of the fields, as the question words them. share: the class of shares asked about, a to e, where one is.
     """
 
     masked: str
@@ -87,6 +89,7 @@ class Understood:
     unstated: tuple[str, ...]
     forecast: bool
     phrases: str
+    share: str
     compares: bool
     lower: bool
     higher: bool
@@ -96,6 +99,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
     """Read a question against what the documents name."""
     folded = _SPACES.sub(" ", fold(question)).strip()
     mentions = catalogue.mentions(folded)
+    shares = catalogue.shares(folded)
     entities: list[Entity] = []
     for mention in mentions:
         if len(mention.entities) == 1 and all(mention.entities[0] is not entity for entity in entities):
@@ -104,7 +108,10 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
     for mention in reversed(mentions):
         masked = masked[: mention.start] + NAMED + masked[mention.end :]
     days, masked = _days(masked, now_ms)
-    spans = _fields(masked)
+    asked = _BESIDES.sub(lambda clause: " " * len(clause.group()), masked)
+    spans = _fields(asked)
+    if not spans:
+        asked, spans = masked, _fields(masked)
     rest = list(masked)
     for start, end, _ in spans:
         rest[start:end] = " " * (end - start)
@@ -121,7 +128,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         fields = []  # the name of somebody else
     if not fields and entities and _little_else(masked):
         fields = next(([name] for pattern, name in _FALLBACK if pattern.search(masked)), [])
-    fields = _right_fee(fields, masked)
+    fields = _right_fee(fields, asked)
     dropped = {other for name in fields for other in _ABSORBED.get(name, ())}
     return Understood(
         masked=masked,
@@ -136,6 +143,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         unstated=(*(match.group() for match in _UNSTATED.finditer(left)), *_parts(masked, spans)),
         forecast=_FORECAST.search(masked) is not None and not ("risk_class" in fields and _RATED.search(masked)),
         phrases=" ".join(masked[start:end] for start, end, _ in spans),
+        share=shares.pop() if len(shares) == 1 else "",
         compares=_COMPARE.search(masked) is not None,
         lower=_LOWER.search(left) is not None,
         higher=_HIGHER.search(left) is not None,
@@ -161,11 +169,18 @@ def _little_else(masked: str) -> bool:
 
 
 def _right_fee(fields: list[str], masked: str) -> list[str]:
-    """Where a fee is asked for without its name, what is done or who is paid says which."""
+    """Where one fee is asked for, its name says which; without a name what is done or who is paid."""
     fees = [name for name in fields if name in _FEE_NAMES]
-    if len(fees) != 1 or _NAMED_FEE.search(masked):
+    if len(fees) != 1:
         return fields
-    meant = next((name for name, pattern in _FEES if pattern.search(masked)), fees[0])
+    named = [name for name, pattern in _NAMED_FEES if pattern.search(masked)]
+    if len(named) == 1:
+        return [named[0] if name == fees[0] else name for name in fields]
+    if named:
+        return fields
+    once = () if _YEARLY.search(masked) else vocabulary.ONCE
+    recurring = [(name, pattern) for name, pattern in _FEES if name in once or name not in vocabulary.ONCE]
+    meant = next((name for name, pattern in recurring if pattern.search(masked)), fees[0])
     return [meant if name == fees[0] else name for name in fields]
 
 
@@ -201,16 +216,24 @@ def _days(folded: str, now_ms: int) -> tuple[list[tuple[int, int, int]], str]:
 
 
 def _fields(masked: str) -> list[tuple[int, int, str]]:
-    """Phrases of fields that do not overlap, the longest first; of equal ones the field that the table names first."""
+    """Phrases of fields that do not overlap, the longest first; of equal ones the field that the table names first.
+
+    What stands for any characters adds nothing to a length: 买了◆的管理报酬是几个点 has more of 管理报酬 than of 买 … 几个点.
+    """
     found = [
-        (match.start(), match.end(), name)
+        (_length(match), match.start(), match.end(), name)
         for name, pattern in _FIELD_PATTERNS
         for match in pattern.finditer(masked)
         if match.end() > match.start()
     ]
-    found.sort(key=lambda each: each[0] - each[1])
+    found.sort(key=lambda each: -each[0])
     taken: list[tuple[int, int, str]] = []
-    for start, end, name in found:
+    for _, start, end, name in found:
         if all(end <= other[0] or other[1] <= start for other in taken):
             taken.append((start, end, name))
     return taken
+
+
+def _length(match: re.Match[str]) -> int:
+    any_characters = sum(max(0, min(last, match.end()) - first) for first, last in match.regs[1:] if first >= 0)
+    return match.end() - match.start() - any_characters

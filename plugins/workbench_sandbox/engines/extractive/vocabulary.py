@@ -1,7 +1,7 @@
 """The fields that a template can state, and how people ask for them in Chinese and English.
 
 A table, not a grammar: a phrase is found in the folded question, the longest first, and names its field. What nobody wrote
-down here is found by the wording of the documents, or not at all. In phrases `…` stands for any one character of a clause, and
+down here is found by the wording of the documents, or not at all. In phrases `…` stands for any one character of a sentence, and
 ◆ for a name.
 """
 
@@ -27,9 +27,13 @@ class Known:
     day: str = ""
 
 
+_WILD = re.compile(r"(?:…|(?<!\\)\.)\{[0-9,]+\}\??")
+
+
 def pattern(phrase: str) -> re.Pattern[str]:
-    """A phrase of this table, compiled."""
-    return re.compile(phrase.replace("…", "[^，。？?!！、；]"))
+    """A phrase of this table, compiled for folded text. What stands for any characters is in groups, all that there are."""
+    grouped = _WILD.sub(r"(\g<0>)", phrase).replace("…", "[^。?!、;]")
+    return re.compile(rf"(?<![a-z])(?:{grouped})" if phrase.isascii() else grouped)
 
 
 FIELDS: dict[str, Known] = {
@@ -39,16 +43,16 @@ FIELDS: dict[str, Known] = {
         "每年(?:要|得|会)?(?:收|扣|付|交|花|被扣|被收)(?:我)?(?:掉|走)?(?:多少|几|百分之几)(?:费|个点|钱|管理)?",
         "(?:running|ongoing|yearly|annual) (?:charge|cost|fee|expense)s?", "(?:fee|charge)s? (?:per|a|each|every) year",
         "(?:per|a|each|every) year .{0,10}?(?:fee|charge)", "manager (?:get|take|charge|earn)s?(?: paid)?",
-        "(?:年|基金)?管理费(?:率|用|标准)?(?:年费率)?", "管理…{0,14}(?:报酬|费率|收费)",
+        "(?:年|基金)?管理费(?:率|用|标准)?(?:年费率)?", "管理…{0,14}(?:报酬|费率|收费|几个点|百分之几|扣掉)",
         "(?:annual )?management (?:fee|charge|cost|expense)s?(?: rate)?", "(?:charges?|fees?) for management",
         "manager'?s fee", "基金公司(?:每年|一年)?(?:收|扣|抽)(?:我)?(?:多少|几)", "管理人(?:每年|一年)?(?:收|扣|抽|提)(?:取)?(?:多少|几)",
         r"how much does .{0,60}? charge(?: per year| a year| annually)?(?=\?|$)",
     ), ranked=True),
     "custody_fee": Known("托管费率", "custody fee", (
         "(?:看管|保管|托管|存管|代管)…{0,14}?(?:几个点|比例|百分之几|费率|拿多少|收多少|多少费|的费用?|抽|收费)",
-        "(?:付|交|给)(?:给)?(?:托管)?(?:人|行|银行|方)…{0,8}(?:费|多少|几|比例|保管)?", "银行(?:每年|一年)?…{0,4}(?:拿|收|抽|扣)(?:走|取)?(?:多少|几|百分)?",
+        "(?:付|交|给)(?:给)?(?:托管)?(?:人|行|银行|方)…{0,8}(?:费|多少|几|比例|保管)?", "银行(?:每年|一年)?…{0,4}(?:拿|收|抽|扣|提)(?:走|取)?(?:多少|几|百分)?", "托管…{0,12}?银行…{0,6}(?:拿|收|抽|扣|提)(?:走|取)?(?:多少|几|百分)",
         "bank .{0,6}?(?:get|charge|take|paid|earn)s?", "safekeeping .{0,30}?(?:fee|cost|charge|paid)?",
-        "(?:fee|cost|charge|paid)s? .{0,10}?(?:for )?safekeeping", "(?:年|基金)?托管费(?:率|用)?(?:年费率)?", "保管…{0,8}(?:费|点|收)",
+        "(?:fee|cost|charge|paid)s? .{0,10}?(?:for )?safekeeping", "(?:年|基金)?托管(?:费|的?报酬|的?收费)(?:率|用)?(?:年费率)?", "保管…{0,8}(?:费|点|收)",
         "托管(?:人|银行|行)(?!是)…{0,5}(?:费率|收费|收取|收多少|收几|费用|报酬)",
         "(?:annual )?(?:custody|custodian|custodial|depositary|trustee)(?:'s)? (?:fee|charge|cost)s?(?: rate)?",
     ), ranked=True),
@@ -56,15 +60,15 @@ FIELDS: dict[str, Known] = {
         "(?:销售)?渠道(?:每年)?(?:的)?(?:服务)?(?:费|收|拿|抽)", "(?:付|给|交)…{0,3}(?:销售)?渠道(?:的)?", "持续(?:营销|销售|服务)(?:费|成本)?",
         "c类…{0,10}?(?:每年|额外|另外|要|得)…{0,4}(?:扣|收|付|交|费)", "(?:额外|另外)(?:每年)?(?:扣|收)",
         "(?:ongoing )?(?:distribution|trail|servicing) (?:fee|charge|cost)s?", "ongoing sales", "(?:年)?销售(?:服务)?费(?:率|用)?",
-        "c类…{0,8}(?:服务费|销售费)", "(?:sales|distribution|selling)(?: and)?(?: service)? (?:fee|charge|cost)s?(?: rate)?",
+        "c(?:类|份额)…{0,12}(?:服务费|销售费)", "(?:sales|distribution|selling)(?: and)?(?: service)? (?:fee|charge|cost)s?(?: rate)?",
         "12b-1",
     ), ranked=True),
     "purchase_fee": Known("申购费率", "purchase fee", (
-        "(?:买|进场|入手|购入|上车|申购)…{0,20}?(?:抽|扣掉|扣除|扣|成本|代价|几个点|百分之几|交出去|损耗|付几|要付|额外付|手续)", "(?:进场|入手|买入|申购|入场)(?:的)?(?:成本|代价|费)",
+        "(?:买|进场|进去|进来|入手|购入|上车|申购)…{0,20}?(?:抽|扣掉|扣除|扣|(?:收|交)(?:多少|几)|成本|代价|几个点|百分之几|交出去|损耗|付几|要付|额外付|手续)", "(?:进场|入手|买入|申购|入场)(?:的)?(?:成本|代价|费)",
         "sales charge", "entry (?:cost|price)",
         "(?:cost|charge[ds]?|pay|fee)s? .{0,20}?(?:get(?:ting)? (?:in|into)|buying|entering|investing|to buy|to get in|to invest)",
         "(?:最高|前端)?申购(?:手续)?(?:费率|费用|费)", "(?:申购|买入|买进|购买)…{0,30}?(?:手续费|费率|费用)", "买(?:的时候|时|这只)…{0,10}?(?:手续费|费率|费用|花|扣)",
-        "我想买…{0,40}手续费", "前端(?:费用|费率|费)", "front[- ]?end (?:load|fee|charge)",
+        "我想买…{0,40}手续费", "前端(?:收费|费用|费率|费)(?:标准)?", "front[- ]?end (?:load|fee|charge)",
         "(?:purchase|entry|subscription|buying|sales load) (?:fee|charge|cost|load)s?",
         r"(?:fee|charge|cost)s? (?:to|for|when|on) (?:buy|purchas|subscri)\w*",
     ), ranked=True),
@@ -85,7 +89,7 @@ FIELDS: dict[str, Known] = {
     "risk_class": Known("风险等级", "risk rating", (
         "(?:算|是|属于|被?评(?:成|为|级|定)?|被?定(?:成|为)|归(?:在|为|到)|列(?:在|为))(?:了)?(?:第|在第)?(?:哪|几|什么)(?:一)?(?:个)?(?:级|档|等)(?:风险)?",
         "安不安全", "安全(?:吗|么|性|不|程度)", "(?:保守|稳健|激进|平衡|谨慎|积极|进取)型(?:的)?(?:人|客户|投资者)?", "(?:风险)?承受(?:能力|力|水平)", "适当性",
-        r"(?:评级|级别)(?=怎样|怎么样|如何|是|$|\?)", "几r", "第几档", r"safe(?:ty|r)?\b", "level of risk",
+        r"(?:评级|级别)(?=怎样|怎么样|如何|是|$|\?)", "几r", "r(?:值|级|等级)(?:是)?(?:几|多少)?", "第几档", r"safe(?:ty|r)?\b", "level of risk",
         "(?:conservative|cautious|aggressive) (?:client|investor|customer)s?",
         "(?:产品|基金)?风险(?:的)?(?:等级|级别|评级|分类|类别|档次|程度|水平|评价|几级)", "r几", "r[1-5](?:级)?(?:产品|吗|么|还是)",
         "(?:哪|几|什么)(?:一)?(?:档|级)(?:的)?风险", "几级(?:的)?风险", "风险…{0,8}(?:大不大|高不高|高吗|大吗|多高|多大|高低|哪一档|哪档|几级)",
@@ -103,14 +107,14 @@ FIELDS: dict[str, Known] = {
         "由谁…{0,6}(?:管|投资|运作|操作)", "新来的经理", "哪位经理", "谁(?=离任|离职|卸任|走了|接任|接手|接替|上任)",
         "(?:portfolio|fund|current|investment) managers?(?! fee)",
         "who (?:currently |now |is )?(?:manages|managing|runs|running|in charge of|is in charge|looks after|is responsible for|leads)",
-        "managed by (?:whom|who)", "manager'?s name", "经理(?=是谁|叫|换|姓|人选|现在)",
+        "managed by (?:whom|who)", "manager'?s name", "(?<!客户)经理(?=是谁|叫|换|姓|人选|现在)",
     )),
     "management_company": Known("基金管理人", "fund management company", (
-        "背后(?:的)?(?:是)?(?:哪|谁|什么)?(?:一)?(?:家)?(?:机构|公司)?", "隶属(?:于)?(?:哪|谁)?(?:家|个)?",
+        "背后(?:的)?(?:是)?(?:(?:哪|谁|什么)(?:一)?(?:家)?(?:机构|公司)?|机构|公司|$)", "隶属(?:于)?(?:哪|谁)?(?:家|个)?",
         "归(?:哪|谁)(?:一)?(?:家|个)?(?:公司|机构)?(?:管|所有)?", "东家|母公司|所属(?:公司|机构)?", "属于(?:哪|什么)(?:一)?(?:家|个)(?:公司|机构)?", "哪(?:一)?家机构",
-        "出自(?:哪|谁)(?:家|个)?", "(?:is |stands )?behind", "(?:which|what) (?:group|institution|provider|sponsor|firm)",
+        "出自(?:哪|谁)(?:家|个)?", "(?:is |stands )?behind", "(?:which|what) (?:group|institution|provider|sponsor|firm)(?! .{0,30}?(?:custod|keep|hold|safe))",
         "fund family", "belongs? to", "(?:基金)?管理人(?:名称|全称|是谁|是哪|叫)?(?!费)", "管理(?:公司|机构)", "(?:哪家|哪个|什么|哪一家)(?:基金)?(?:管理)?公司",
-        "(?:谁|哪家|哪个公司|哪里)(?:家)?(?:公司)?(?:发行|发起|推出|出品|出的)", "(?:发行|发起|所属|旗下)(?:方|人|公司|机构|的公司)", "基金公司(?=是|叫|名)", "谁家的",
+        "(?:谁|哪家|哪个公司|哪里)(?:家)?(?:公司)?(?:发行|发起|推出|出品|出的)", "(?:发行|发起|所属|旗下)(?:方|人|公司|机构|的公司)", "基金公司(?=是|叫|名)", "谁家(?:发|出|管|做)?的",
         "哪家(?:的)?(?:产品|基金)(?!托管)",
         "(?:which|what|name of the) (?:fund )?(?:company|house|firm|issuer|asset manager|management company)",
         "fund (?:house|company)", "management (?:company|firm)",
@@ -134,13 +138,13 @@ FIELDS: dict[str, Known] = {
         "(?:start|began|begin)(?:ed|ning|s)?(?: date| operating| trading)?", "how many years",
         "come into (?:being|existence)", "birth(?:day|date)?", "since (?:what|which) (?:year|date)",
         "(?:基金)?成立(?:的)?(?:日期|时间|日|于|年份|于何时|多久|多少年)?",
-        "(?:基金)?合同(?:是)?(?:什么时候|哪天|何时)?生效(?:的)?(?:日期|日|时间)?(?:是)?(?:哪天|哪一天|何时|什么时候|几号)?",
+        "(?:基金)?合同(?:是)?(?:什么时候|哪天|何时)?(?:开始|正式)?生效(?:的)?(?:日期|日|时间)?(?:是)?(?:哪天|哪一天|何时|什么时候|几号)?",
         "(?:哪年|哪一年|哪天|什么时候|何时|几时)(?:开始)?(?:成立|设立|运作|诞生|创立|建立)", "设立(?:日期|时间|日)?", "(?:运作|存续|运行)(?:了)?(?:多久|多少年|多长时间|几年)",
         "诞生", "inception(?: date)?", "(?:was|is) .{0,60}?(?:established|founded|launched|created|set up|incepted)",
         "(?:established|founded|launched|set up)", "since when", "(?:launch|establishment|start|founding) date", "how old is",
     )),
     "scale": Known("基金规模", "net assets", (
-        "家底|体量|资金量|总盘", "(?:多少|几)(?:个|百|十)?亿", "(?:多大|多少)(?:的)?(?:一)?笔?(?:资产|资金|钱)", "有多大(?![年岁])",
+        "家底|体量|资金量|总盘", "(?:多少|几)(?:个|百|十)?亿", "(?:多大|多少)(?:的)?(?:一)?笔?(?:资产|资金)", "有多大(?![年岁])",
         "(?:money|capital|assets) (?:is |are )?(?:there )?(?:in|under)", "how much (?:money|capital)",
         "(?:total|overall) (?:size|money|value|assets)", "(?:big|large) is", "(?:基金|资产|产品|最新|管理)?规模",
         "(?:基金)?(?:资产净值|净资产)(?:合计|总额|总值)?", "(?:管(?:着|理着|理了|了)|有|募集了|持有)(?:一共|总共|大约)?(?:多少)(?:的)?(?:钱|资金|资产|亿)",
@@ -148,8 +152,8 @@ FIELDS: dict[str, Known] = {
         "(?:fund|asset) size", "how (?:big|large)", r"\baum\b", "assets under management", "total assets", "size of",
     ), daily=True, ranked=True, day="scale_date"),
     "nav_cumulative": Known("累计净值", "accumulated NAV", (
-        "(?:算上|加上|计入|包含|含|连)…{0,8}(?:分红|红利|派息)…{0,16}(?:值|净值|价|钱|多少)", "(?:份额|基金|单位)?累计(?:单位|份额)?净值", "累积(?:单位|份额)?净值",
-        "净值…{0,4}累计", "复权净值", r"(?:accumulated|cumulative|accumulative|acc\.?)(?: unit)? (?:nav|net asset value|net value)",
+        "分红…{0,4}(?:算|计|加|还|补)(?:进|入|回|上)…{0,8}(?:值|价|多少)", "(?:算上|加上|计入|包含|含|连)…{0,8}(?:分红|红利|派息)…{0,16}(?:值|净值|价|钱|多少)", "(?:份额|基金|单位)?累计(?:单位|份额)?净值", "累积(?:单位|份额)?净值",
+        "净值…{0,4}累计", "复权净值", r"(?:accumulated|cumulative|accumulative|acc\.?)(?: unit)? (?:nav|net asset value|net value|value)",
         "(?:含|加上|算上|包括)…{0,2}分红…{0,10}净值", "nav including dividends",
     ), daily=True, ranked=True, day="nav_date"),
     "nav": Known("单位净值", "NAV per unit", (
@@ -174,7 +178,7 @@ FIELDS: dict[str, Known] = {
         "(?:多少|几块|几)(?:钱|元)?(?:起|就能|就可以|能|可以)(?:购|投|买)?(?:到)?", "几块钱能买", "(?:第一次|首次)…{0,30}?(?:至少|最少|最低|多少)", "申购起点",
         "(?:单笔)?(?:申购|购买)(?:最低|下限|不得低于)", "(?:调整后|新的)(?:的)?起点",
         r"(?:minimum|min\.?|smallest|lowest)(?: initial)? (?:subscription|investment|purchase|amount|buy|ticket|sum)(?: amount)?",
-        "(?:at least|how little) .{0,60}?(?:invest|buy|subscribe)", "minimum", "least .{0,20}?(?:invest|buy|subscribe)",
+        "(?:at least|how little) .{0,60}?(?:invest|buy|subscribe)", "minimum(?! (?:holding|time|period|term|days))", "least .{0,20}?(?:invest|buy|subscribe)",
         "how much do i need",
     ), ranked=True),
     "benchmark": Known("业绩比较基准", "benchmark", (
@@ -235,10 +239,10 @@ FIELDS: dict[str, Known] = {
         "(?:哪些|什么|哪几|哪)(?:个)?(?:日子|天|时候|时间|交易日)(?:里)?(?:能|可以|可|允许)?(?:交易|买卖|进出|申赎|操作|申购|赎回|买入)",
         "每天(?:都)?(?:能|可以|可)(?:买|卖|交易|申购|赎回|进出)", "随时(?:都)?(?:能|可以|可)?(?:买|卖|申|赎|进出)", "(?:on )?(?:which|what) days",
         "(?:can|may) (?:i |one |we |investors )?(?:trade|deal|buy and sell)", "几点(?:之)?前|下单时间|交易时间|交易日历", "(?:any|every) day",
-        "开放(?:日|期|时间|安排|频率|规则)", "(?:什么时候|哪些天|哪几天|哪天|何时|多久)(?:会)?(?:才)?(?:一次)?(?:开放|能申购|可以申购|可以买|能买|接受申购)",
+        "开放(?:日|期|时间|安排|频率|规则)", "(?:什么时候|哪些天|哪几天|哪天|何时|多久)(?:会)?(?:才)?(?:一次)?(?:开放|能申购|可以申购|可以买|能买|接受申购|能赎|可以赎|能卖|可以卖)",
         "(?:申购赎回|申赎)(?:的)?(?:安排|规则|时间)", "开放…{0,6}(?:安排|频率|规则)",
         "(?:when|how often) .{0,70}?(?:open|dealt|traded)(?: for (?:subscription|dealing|redemption))?",
-        "(?:dealing|open|opening|trading) (?:days?|hours|rule|frequency|schedule)", "开门",
+        r"when (?:can|may) .{0,70}?(?:bought|sold|buy|sell|redeem\w*|purchased?|subscribed?)\b", "(?:dealing|open|opening|trading) (?:days?|hours|rule|frequency|schedule)", "开门",
     )),
     "effective_date": Known("生效日期", "effective date", (
         "(?:从|自)?(?:哪天|什么时候|何时|哪日|哪一天|几号|什么时间)(?:起|开始)?(?:生效|执行|实施|实行|适用|调整|变更|上任|接任|接手|就任|到任|任职|换)(?:的)?",
@@ -345,18 +349,25 @@ UNSTATED = (
     "学历|毕业|学校|大学|年龄|年纪|多大岁数|几岁|性别|生日|籍贯|出生|婚|薪|工资|奖金|电话|热线|邮箱|邮件地址|网址|官网|网站|办公地址|注册地址|地址|联系方式|微信|公众号|董事长|总经理|法定代表人|"
     "法人|股东|创始人|龙头|注册资本|员工|重仓股?|持仓|前十大|十大|持股|仓位|换手率|夏普|波动率|标准差|最大回撤|回撤|阿尔法|贝塔|信息比率|收益率|年化|回报率?|排名|晨星|星级|获奖|奖项|金牛|"
     "持有人(?:户数|数量|结构|有多少)|多少(?:持有人|人持有|投资者)|机构(?:投资者)?占比|散户|总份额|份额总数|多少份|杠杆|久期|股息率|市盈率|市净率|市值|毛利率|税|审计|会计师|律师|募集|首发|"
-    "上市|清盘|跟踪误差|转型|估值方法|投票结果|表决结果|获批|罚款|处罚|诉讼|持债|行业配置|最高学位|持股比例|自购|跟投|盈利|利润|"
+    "上市|清盘|跟踪误差|转型|估值方法|投票结果|表决结果|打[几多]?折|折扣|优惠|[几多]少?[只支]|再投资|代销|支付宝|客户经理|任职(?!日|时)|履历|跳槽|曾任|比(?:去年|上年|上一?(?:季|期|月|年)|年初)|同比|环比|增加了|减少了|增长了|获批|罚款|处罚|诉讼|持债|行业配置|最高学位|持股比例|自购|跟投|盈利|利润|"
     r"\b(?:sharpe|volatility|drawdown|alpha|beta|holdings?|top (?:ten|10)|turnover rate|phone|telephone|e-?mail|website|address|chairman|ceo|president|shareholders?|employees|age|university|education|degree|graduat\w*|salary|annuali[sz]ed|return|performance|ranking|ranked|morningstar|awards?|leverage|duration|dividend yield|p/e|tax|auditor|lawyer|holders|stocks? does|hold most|tracking error)\b"
 )
 """Attributes that no template states. A sentence that answers must have the very word."""
 
 FORECAST = (
-    "会不会(?:继续)?(?:涨|跌|亏|赚|降|升)|(?:还)?会(?:继续)?(?:涨|跌|亏|赚|升|降|突破)|(?:还)?能(?:涨|赚|跌|挣|回本)|预测一下|后市|走势会|推荐|"
-    "值得(?:买|投|持有|入手|购买)|该不该|要不要(?:买|卖|赎)|应该(?:买|卖|赎)|适合(?:我|投资|买|什么人)|该买|可以买吗|能买吗|好不好|靠谱吗|明年|后年|明天|后天|下周|下个?月|下一?季度|"
+    "会不会(?:继续|再|还|进一步|又)?(?:涨|跌|亏|赚|降|升)|(?:还)?会(?:继续)?(?:涨|跌|亏|赚|升|降|突破)|(?:还)?能(?:涨|赚|跌|挣|回本)|预测一下|后市|走势会|推荐|"
+    "值得(?:买|投|持有|入手|购买)|该不该|要不要(?:买|卖|赎)|应该(?:买|卖|赎)|适合(?:我|投资|买|什么人)|该买|可以买吗|能买吗|好不好|靠谱吗|抄底|划算|合适吗|时机|明年|后年|明天|后天|下周|下个?月|下一?季度|"
     "未来|将来|保证(?:收益|赚)|保本吗|稳赚|"
     r"\b(?:forecast|predict\w*|recommend\w*|should i|good investment|worth buying|will .{0,60}? (?:rise|fall|go up|go down|gain|lose|be)|next (?:year|month|week|quarter)|tomorrow|guarantee\w*)\b"
 )
 """Forecasts and advice: no document answers them."""
+
+BESIDES = (
+    "除(?:了|去|开)?[^,。?!;]{1,24}?(?:之外|以外|外|,)|(?:虽然|虽说|尽管|我?(?:已经|已)?知道)[^,。?!;]{1,30},|先?不(?:算|谈|说|问|管)[^,。?!;]{1,20}?(?:,|的话)|"
+    "(?<!是)不是[^,。?!;]{1,16},|"
+    r"\b(?:besides|apart from|aside from|other than|except(?: for)?|in addition to|leaving aside|not counting|not) [a-z' -]{1,40}(?:,|\bbut\b)"
+)
+"""A clause that names what is not asked for, where the rest of the question asks for something."""
 
 COMPARE = (
     "比较|对比|相比|哪个|哪只|哪一只|哪一个|谁(?:的)?(?:更|高|低|大|小|便宜|贵)|更(?:高|低|大|小|便宜|贵)|分别|各(?:是|自)?|差异|区别|"
@@ -409,13 +420,13 @@ LISTS = re.compile(
 FALLBACK: tuple[tuple[str, str], ...] = (
     ("(?:哪天|哪些天|几号|周几|星期几|哪个月|平时|随时|每天|天天|什么时候|何时|多久).{0,8}?(?:买|卖|申购|赎回|进出|交易|申赎)", "open_rule"),
     (r"风险|risk|几r|\br[1-5]\b", "risk_class"),
-    (r"托管|银行|\bbank|custod", "custodian"),
+    (r"托管|银行|保管|看管|\bbank|custod", "custodian"),
     (r"到账|到帐|回款|t\s?\+|settle", "settle_days"),
     ("锁定|锁住|封闭|持有期|lock|holding", "holding_days"),
     ("开放|交易日|周几|星期几|dealing|open", "open_rule"),
     ("基准|指数|对标|index|benchmark", "benchmark"),
     ("起点|起购|起投|门槛|最低|最少|至少|起步|minimum|least|smallest|threshold", "minimum"),
-    (r"规模|盘子|多少亿|\bsize|\bbig", "scale"),
+    (r"规模|盘子|多少亿|assets|\bsize|\bbig", "scale"),
     (r"成立|年头|几年|哪年|哪一年|多少年|资历|since|establish|\bold\b", "inception"),
     ("销售服务|渠道|c类|distribution|sales", "sales_fee"),
     ("赎回|卖出|卖掉|退出|赎|redeem|redemption|exit", "redemption_fee"),
@@ -450,10 +461,18 @@ FEES: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 """Which fee is meant where none is named: the first whose words the question has."""
 
-NAMED_FEE = (
-    "管理费|托管费|销售服务费|销售费|服务费|申购费|认购费|赎回费|"
-    r"(?:management|custody|custodian|redemption|exit|entry|purchase|subscription|front[- ]end|sales|service|distribution)(?: \w+)? (?:fee|charge|load)"
-)
+YEARLY = r"每一?年|年年|一年下来|年化|年费|每年度|(?:per|a|each|every) year|annual|yearly|p\.a\."
+ONCE = ("redemption_fee", "purchase_fee")
+"""What is paid year by year is no fee of those that are paid once."""
+
+NAMED_FEES: tuple[tuple[str, str], ...] = (
+    ("management_fee", r"管理费|管理(?:人|公司)?的?(?:报酬|费用|收费)|management(?: \w+)? (?:fee|charge)"),
+    ("custody_fee", r"托管费|托管(?:人|行)?的?(?:报酬|费用|收费)|(?:custody|custodian)(?:'s)?(?: \w+)? (?:fee|charge)"),
+    ("sales_fee", r"销售费|服务费|(?:sales|service|distribution)(?: \w+)? (?:fee|charge|load)"),
+    ("redemption_fee", r"赎回的?(?:费|手续费|佣金)|(?:redemption|exit)(?: \w+)? (?:fee|charge|load)"),
+    ("purchase_fee", r"申购的?(?:费|手续费|佣金)|(?:entry|purchase|front[- ]end)(?: \w+)? (?:fee|charge|load)"),
+    ("subscription_fee", "认购的?(?:费|手续费|佣金)|subscription (?:fee|charge)"),
+)  # fmt: skip
 """A fee by its name."""
 
 PLAIN_PARTS = (
