@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from workbench_sandbox.server.isolation import PidRecord
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"this kernel or account cannot start a sandbox: {lacking()}")
 NO_GROUPS = "cpu" in {one.control for one in Bubblewrap().available()}
 SERVER = "v-0000000b"
-CANARY = "金丝雀-canary-7f3a91c04be2"
+CANARY = f"金丝雀-canary-{secrets.token_hex(6)}"
 
 
 HOLDER = """

@@ -10,7 +10,6 @@ import os
 import secrets
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from workbench.errors import StartRefused
 from workbench_sandbox.formats.evidence import Control
 from workbench_sandbox.formats.manifest import Limits
 from workbench_sandbox.inside.measuring import DEVICES, NOBODY
-from workbench_sandbox.server import entering, groups, looking, runtime, watching
+from workbench_sandbox.server import ending, entering, groups, looking, runtime, watching
 from workbench_sandbox.server.isolation import Found, Missing, PidRecord, StartPlan
 
 _GATHERED = ("/mnt", "/media", "/srv", "/tmp")  # noqa: S108 - a place to mount on in a namespace of its own; nothing is written
@@ -202,7 +201,7 @@ class BubblewrapRunning:
         # What it shares with the launcher is no mark of it: a machine's own namespaces are never killed by.
         apart = {kind: inode for kind, inode in watching.namespaces(first).items() if inode != own.get(kind)}
         self.record = replace(
-            self.record, pids=pids, began=tuple(map(watching.start_time, pids)), namespaces=apart, device=watching.scratch_of(first)[0],
+            self.record, pids=pids, began=tuple(map(ending.start_time, pids)), namespaces=apart, device=watching.scratch_of(first)[0],
         )  # fmt: skip
 
     @property
@@ -291,8 +290,9 @@ def kill(record: PidRecord, group: groups.Group, process: subprocess.Popen[bytes
     """
     group.kill()
     for pid, began in zip(record.pids, record.began, strict=True):
-        if began and watching.start_time(pid) == began:
-            _signal(pid)
+        ending.end_process(pid, began)
+    if process is not None and not record.pids:
+        process.kill()  # a child of this process that never came so far that a record names it
     ends = time.monotonic() + _GONE_S
     while looking.has_members(record, group) and time.monotonic() < ends:
         if process is not None:
@@ -406,13 +406,6 @@ def _by_limits(pid: int, limits: groups.GroupLimits) -> dict[str, tuple[str, str
         value = next((line[len(row) :].split()[0] for line in lines if line.startswith(row)), "")
         found[control] = ("on" if value.isdigit() and int(value) <= most else "off", "rlimit")
     return found
-
-
-def _signal(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _number(path: str) -> int:

@@ -7,16 +7,16 @@ Document: docs/protocols/sandbox.md section 7, `memory`, `processes`, `cpu`, `gr
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workbench_sandbox.server import ending
+from workbench_sandbox.server.ending import PREFIX
+
 _V1 = ("memory", "pids", "cpu", "freezer")
 _PERIOD_US = 100_000
-PREFIX = "workbench-"
-"""Of the folders: `workbench-<sandbox>`."""
 _REMOVE_S = 2.0
 PAGE = 4096
 
@@ -55,10 +55,7 @@ class Group:
 
     def members(self) -> list[int]:
         """Processes in any of the folders."""
-        found: set[int] = set()
-        for folder in self.folders:
-            found |= {int(one) for one in _read(f"{folder}/cgroup.procs").split()}
-        return sorted(found)
+        return sorted({pid for folder in self.folders for pid in ending.members(folder)})
 
     def value(self, controller: str, name: str) -> str:
         """A file of the folder that counts `controller`, "" where there is none."""
@@ -78,27 +75,8 @@ class Group:
         return (-(-int(peak) // PAGE), "memory.swap.peak") if peak.isdigit() else (0, "not counted by a group")
 
     def kill(self) -> None:
-        """End every member. Does not wait for them to be gone."""
-        if self.killing == "cgroup.kill":
-            for folder in self.folders:
-                if Path(folder, "cgroup.kill").exists():
-                    _write(f"{folder}/cgroup.kill", "1")
-        elif self.killing == "freezer":
-            self._freeze_and_kill()
-
-    def _freeze_and_kill(self) -> None:
-        """Nothing can be started while the rest is killed."""
-        state = f"{self.counting['freezer']}/freezer.state"
-        _write(state, "FROZEN")
-        ends = time.monotonic() + 1.0
-        while _read(state).strip() == "FREEZING" and time.monotonic() < ends:
-            time.sleep(0.001)
-        for one in self.members():
-            try:
-                os.kill(one, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        _write(state, "THAWED")
+        """End every member. Does not wait for them to be gone. What is no group of a sandbox is not touched: `ending`."""
+        ending.end_groups(self.folders, freezer=self.counting["freezer"] if self.killing == "freezer" else "")
 
     def remove(self) -> int:
         """Take the folders away; how many are left after two seconds."""
@@ -169,9 +147,10 @@ def planned(name: str, hierarchy: Hierarchy) -> tuple[str, ...]:
     return tuple(str(Path(one, PREFIX + name)) for one in parents)
 
 
-def restored(folders: Sequence[str]) -> Group:
-    """The group of a sandbox of an earlier run, by the folders in its record."""
+def restored(folders: Sequence[str], sandbox: str = "") -> Group:
+    """The group of a sandbox of an earlier run, by the folders in its record: those that are its own, by name and place."""
     counting = {}
+    folders = [one for one in folders if ending.is_group(one, sandbox)]
     for folder in folders:
         for controller, name in (("memory", "memory.stat"), ("freezer", "freezer.state"), ("pids", "pids.max")):
             if Path(folder, name).exists():

@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench_sandbox.server.groups import PREFIX, Group
+from workbench_sandbox.server.ending import PREFIX, start_time
+from workbench_sandbox.server.groups import Group
 from workbench_sandbox.server.isolation import Found, PidRecord
-from workbench_sandbox.server.watching import start_time
 
 _NAMES = ("pid", "mnt")
 

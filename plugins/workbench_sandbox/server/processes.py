@@ -177,7 +177,7 @@ class ServerProcesses:
             process = self._servers.pop(server, None)
         if process is not None:
             process.stop()
-            if not reaping.read(process.folder):
+            if not reaping.names(process.folder):
                 shutil.rmtree(process.folder, ignore_errors=True)
 
     def listing(self, engine: str) -> bytes:
@@ -301,7 +301,7 @@ class ServerProcesses:
         found = reaping.reap(process.folder, clock=now_ms)
         process.start()
         if found:
-            return found[0]
+            return reaping.joined(found)
         checks = tuple(Check(name, 0, "nothing ran") for name in CHECKS)
         return Looked(process.name, "", "", (), "launcher-died", began, now_ms(), "process", checks)
 

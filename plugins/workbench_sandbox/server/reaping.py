@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from workbench_sandbox.formats.erasing import CHECKS, Check
-from workbench_sandbox.server import bubblewrap, groups, looking
+from workbench_sandbox.server import bubblewrap, ending, groups, looking
 from workbench_sandbox.server.contract import Looked
 from workbench_sandbox.server.isolation import Found, PidRecord
 
@@ -44,16 +44,45 @@ def write(folder: Path, record: PidRecord) -> None:
 
 
 def read(folder: Path) -> list[PidRecord]:
-    """All records that lie there, by sandbox; one that cannot be read stays where it is."""
-    found = []
-    for path in sorted((folder / RECORDS).glob("sb-*.json")):
-        try:
-            body = json.loads(path.read_bytes())
-            body["pids"], body["began"], body["groups"] = tuple(body["pids"]), tuple(body["began"]), tuple(body["groups"])
-            found.append(PidRecord(**body))
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
-    return found
+    """All records that lie there, by sandbox; one that is not as it was written stays where it is: see `unreadable`."""
+    return [record for record in map(_read, _paths(folder)) if record is not None]
+
+
+def unreadable(folder: Path) -> list[str]:
+    """Sandboxes whose record lies there and is not as it was written: what ran under them is not known, and nothing is killed by it."""
+    return [path.stem for path in _paths(folder) if _read(path) is None]
+
+
+def names(folder: Path) -> list[str]:
+    """Sandboxes of which a record lies there, readable or not."""
+    return [path.stem for path in _paths(folder)]
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted((folder / RECORDS).glob("sb-*.json"))
+
+
+def _read(path: Path) -> PidRecord | None:
+    """A record, every member of its kind and about the sandbox by whose name it lies; else None.
+
+    Its run folder is the one beside it, whatever it says: that folder is removed.
+    """
+    try:
+        body = json.loads(path.read_bytes())
+        body["pids"], body["began"], body["groups"] = tuple(body["pids"]), tuple(body["began"]), tuple(body["groups"])
+        record = PidRecord(**body)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    texts = (record.server, record.lease, record.tenant, record.boot, record.machine_boot, record.device, record.isolation, record.assurance)
+    numbers = (record.uid, record.began_ms, *record.pids, *record.began, *record.namespaces.values())
+    is_whole = (
+        all(isinstance(one, str) for one in (*texts, *record.groups, *record.namespaces))
+        and all(type(one) is int for one in numbers)
+        and len(record.pids) == len(record.began)
+        and bool(ending.SANDBOX.fullmatch(record.sandbox))
+        and path.stem == record.sandbox
+    )
+    return replace(record, folder=str(path.parent.parent.resolve() / RUNS / record.sandbox)) if is_whole else None
 
 
 def forget(folder: Path, sandbox: str) -> None:
@@ -109,14 +138,21 @@ def reap(
         if record.sandbox == running:
             continue
         began = clock()
-        if record.machine_boot != machine_boot():
-            # The machine was started anew: memory, groups and processes of then are gone with it.
-            record = replace(record, pids=(), began=(), namespaces={}, device="", groups=())
-        group = groups.restored([one for one in record.groups if Path(one).is_dir()])
+        if not record.machine_boot or record.machine_boot != machine_boot():
+            # The machine was started anew: memory, groups and processes of then are gone with it. Where nobody can say whether it
+            # was, its numbers mean nothing either.
+            record = replace(record, pids=(), began=(), namespaces={}, device="")
+        group = groups.restored(record.groups, record.sandbox)
         bubblewrap.kill(record, group)
         checks = settle(folder, record, group, lambda record=record, group=group: looking.look(record, group), look_s=look_s)  # type: ignore[misc]
         rows.setdefault((record.server, record.lease, record.tenant), []).append((record, checks, began, clock()))
-    return [_merged(key, parts, reason) for key, parts in rows.items()]
+    return [_merged(key, parts, reason) for key, parts in rows.items()] + [_unknown(folder.name, one, reason, clock()) for one in unreadable(folder)]
+
+
+def _unknown(server: str, sandbox: str, reason: str, at_ms: int) -> Looked:
+    """A record that cannot be read is never clean: people look what ran under it, and take it away."""
+    checks = tuple(Check(one, 1 if one == "processes" else 0, "its record cannot be read") for one in CHECKS)
+    return Looked(server, "", "", (sandbox,), reason, at_ms, at_ms, "process", checks)
 
 
 def _merged(key: tuple[str, str, str], parts: list[tuple[PidRecord, tuple[Check, ...], int, int]], reason: str) -> Looked:
@@ -125,6 +161,12 @@ def _merged(key: tuple[str, str, str], parts: list[tuple[PidRecord, tuple[Check,
         server, lease, tenant, tuple(sorted(record.sandbox for record, *_ in parts)), reason, min(one[2] for one in parts),
         max(one[3] for one in parts), parts[0][0].assurance, sum_checks([one[1] for one in parts]),
     )  # fmt: skip
+
+
+def joined(found: Sequence[Looked]) -> Looked:
+    """What was found on one server as one: of the lease, where one of them had one; clean only where all of them are."""
+    of_lease = next((one for one in found if one.lease), found[0])
+    return replace(of_lease, checks=sum_checks([one.checks for one in found]))
 
 
 def sum_checks(parts: Sequence[Sequence[Check]]) -> tuple[Check, ...]:

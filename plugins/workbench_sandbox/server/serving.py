@@ -204,7 +204,7 @@ class Server:
         left = reaping.reap(self.folder, clock=now_ms, reason=reason, look_s=self.settings.look_s) if sandbox is None else []
         if left:
             # What was found to be still there is looked for again: its record stays until it is gone.
-            looked = next((one for one in left if one.lease), left[0])
+            looked = reaping.joined(left)
         elif sandbox is None:
             checks = tuple(Check(name, 0, "nothing ran") for name in CHECKS)
             looked = Looked(self.settings.server, lease, tenant, (), reason, began, now_ms(), "process", checks)
@@ -226,7 +226,7 @@ class Server:
 
     def _prepare_now(self, tenant: str, image: str) -> None:
         try:
-            if (self._sandbox is not None or reaping.read(self.folder)) and not self._erased("operator").clean:
+            if (self._sandbox is not None or reaping.names(self.folder)) and not self._erased("operator").clean:
                 self._become("DIRTY", image=image, tenant=tenant, cause="residue")
                 return
             self._become("SANITISED", image=image, tenant=tenant, cause="preparing")

@@ -42,15 +42,6 @@ def in_swap(pid: int) -> int:
     return int(words[0]) // 4 if words and words[0].isdigit() else 0
 
 
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since the machine did; 0 where there is none. Source: proc(5), field 22."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
-    except OSError:
-        return 0
-    return int(text.rpartition(")")[2].split()[19])
-
-
 def scratch_of(pid: int) -> tuple[str, str]:
     """(device number, options of the file system) of /scratch in the mounts of a process, ("", "") where they cannot be seen."""
     for line in _mountinfo(pid).splitlines():
