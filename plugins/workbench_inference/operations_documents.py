@@ -241,7 +241,7 @@ def _import(ctx: OperationContext, request: ImportDocuments) -> ImportDocumentsR
             limits=ReadLimits(),
         )  # fmt: skip
         made = importing.import_found(
-            host, read, kind=request.kind, klass=request.data_class, file_digest=sm3.digest(content).hex(), actor=actor, source=request.source,
+            host, read, name=path.name, kind=request.kind, klass=request.data_class, file_digest=sm3.digest(content).hex(), actor=actor, source=request.source,
             known=CustomerNames(host).now(), is_synthetic=request.is_synthetic, progress=progress, cancelled=ctx.cancelled,
         )  # fmt: skip
     finally:

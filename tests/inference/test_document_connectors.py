@@ -18,6 +18,7 @@ from workbench.domain.documents import DOCUMENT_KINDS
 from workbench.errors import InvalidRequest
 from workbench_inference.documents.connectors import CONNECTORS, pdf_text
 from workbench_inference.documents.connectors import pdf as pdf_module
+from workbench_inference.documents.importing import read_file
 from workbench_sandbox.corpus import format_documents, parse_documents
 
 BY_NAME = {one.name: one for one in CONNECTORS}
@@ -209,6 +210,34 @@ def test_markdown_is_kept_as_it_stands_and_names_itself() -> None:
     assert one.fields["management_fee"].value == "1.20%" and one.fields["custody_fee"].value == "0.20%"
     for span in one.fields.values():
         assert one.text[span.start : span.end] == span.value
+
+
+def test_what_is_not_what_its_name_says_names_the_file_and_what_to_do() -> None:
+    for connector, content, said in (
+        ("csv", workbook([["正文"], ["a"]]), "工作簿"), ("markdown", pdf("x"), "PDF"), ("jsonl", b"\xd0\xcf\x11\xe0" + bytes(9), "Office"),
+        ("csv", "正文\n好\n".encode("utf-16-le"), "另存为 UTF-8"), ("csv", "正文,正文\n1,2\n", "列“正文”出现两次"), ("csv", "手机号,姓名\n1,2\n", "“正文”"),
+        ("xlsx", b"no package", "另存为 .xlsx"), ("pdf", b"no pdf", "重新导出"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidRequest) as raised:
+            read(connector, content, "news")
+        assert f"合成文件.{connector}" in raised.value.zh and f"合成文件.{connector}" in raised.value.en and said in raised.value.zh
+    with pytest.raises(InvalidRequest) as raised:
+        read_file(CONNECTORS, b"PK", name="说明.docx", kind="news", source="", time_ms=0, limits=LIMITS)
+    assert raised.value.code == "FILE_KIND" and raised.value.details["file"] == "说明.docx"
+
+
+def test_what_turns_the_direction_of_a_text_and_a_member_said_twice_are_rejected() -> None:
+    """净值 U+202E 1.2 would be shown as another number than the one that is cited."""
+    assert [one.code for one in read("markdown", "净值 \u202e2.1", "news").rejects] == ["CHARACTERS"]
+    twice = '{"正文":"甲","正文":"乙"}\n{"正文":"好"}\n'
+    found = read("jsonl", twice, "news")
+    assert [(one.place, one.code) for one in found.rejects] == [(1, "JSON_MALFORMED")] and found.places == (2,)
+
+
+def test_scripts_in_markdown_are_text_like_any_other() -> None:
+    """Kept byte for byte, so that a citation can be compared; pages show text as text."""
+    text = "# 说明\n<script>alert(1)</script>\n[点](javascript:alert(1))\n净值 1.2。\n"
+    assert read("markdown", text, "news").documents[0].text == text
 
 
 def test_deep_or_endless_json_is_a_rejected_line() -> None:

@@ -151,7 +151,7 @@ def test_a_stopped_import_writes_nothing(house: House) -> None:
     found = CONNECTORS[0].read("正文\n一。\n二。\n".encode(), kind="news", name="n.csv", source="停社", time_ms=1, limits=ReadLimits())
     with pytest.raises(Cancelled):
         importing.import_found(
-            house.node, found, kind="news", klass="internal", file_digest="", actor="", source="停社", known=KnownNames.of((), key=bytes(32)),
+            house.node, found, name="n.csv", kind="news", klass="internal", file_digest="", actor="", source="停社", known=KnownNames.of((), key=bytes(32)),
             is_synthetic=False, progress=lambda done, total: None, cancelled=lambda: True,
         )  # fmt: skip
     with house.node.store.read() as reader:
@@ -163,10 +163,35 @@ def test_customers_questions_are_kept_redacted_and_other_documents_with_numbers_
     assert (reply.imported[0].taken, reply.imported[0].redacted) == (2, 1)
     news = "正文,来源,日期\n请联系客户王先生13800138000办理。,热线,2026-05-01\n净值稳定。,热线,2026-05-01\n"
     reply = put(house, tmp_path, "n.csv", news, kind="news")
-    assert [(one.place, one.code) for one in reply.rejects] == [(1, "PERSONAL_DATA")] and reply.imported[0].taken == 1
+    assert [(one.place, one.code) for one in reply.rejects] == [(2, "PERSONAL_DATA")] and reply.imported[0].taken == 1
     with house.node.store.read() as reader:
         texts = [corpus_store.read_document(house.node, reader, one.document).text for one in corpus_store.document_rows(reader, source="热线")]
     assert len(texts) == 3 and not any("13800138000" in text for text in texts) and any("〔手机1〕" in text for text in texts)
+
+
+def test_a_number_in_a_title_is_found_too_and_its_line_is_named(house: House, tmp_path: Path) -> None:
+    """A title stands in the table in clear."""
+    rows = "标题,正文,来源,日期\n净值,净值稳定。,标题社,2026-05-01\n,,,\n请联系13800138000,没有号码。,标题社,2026-05-01\n坏,坏。,标题社,某日\n"
+    reply = put(house, tmp_path, "t.csv", rows, kind="news")
+    assert [(one.place, one.code) for one in reply.rejects] == [(4, "PERSONAL_DATA"), (5, "TIME_FORMAT")]
+    put(house, tmp_path, "q.csv", "标题,问题,来源,日期\n来自13800138000,怎么赎回？,标题柜,2026-05-01\n", kind="question")
+    with house.node.store.read() as reader:
+        titles = [row.title for source in ("标题社", "标题柜") for row in corpus_store.document_rows(reader, source=source)]
+    assert len(titles) == 2 and not any("13800138000" in title for title in titles)
+
+
+def test_a_file_of_which_nothing_can_be_taken_is_named_with_its_first_places_and_leaves_nothing(house: House, tmp_path: Path) -> None:
+    with house.node.store.read() as reader:
+        before = corpus_store.document_rows(reader)
+    for name, content, said in (
+        ("broken.jsonl", '{"正文":"坏\n[1]\n', "第 1 处该行不是一个完整的 JSON 对象"), ("head.csv", "标题,正文\n", "只有表头"),
+        ("day.csv", "正文,来源,日期\n好,甲,某日\n", "第 2 处时间无法识别"),
+    ):  # fmt: skip
+        with pytest.raises(Refused) as raised:
+            put(house, tmp_path, name, content, kind="news")
+        assert raised.value.code == "DOCUMENTS_NONE" and name in raised.value.zh and name in raised.value.en and said in raised.value.zh
+    with house.node.store.read() as reader:
+        assert corpus_store.document_rows(reader) == before
 
 
 def test_only_compliance_states_that_a_file_is_synthetic_and_debug_takes_nothing_else(house: House, tmp_path: Path) -> None:

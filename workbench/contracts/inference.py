@@ -125,8 +125,11 @@ class RejectedItem:
 
 @dataclass(frozen=True, slots=True)
 class ReadDocuments:
+    """places: of each document the line, row or page of the file; without them documents count from 1."""
+
     documents: tuple[SourceDocument, ...]
     rejects: tuple[RejectedItem, ...]
+    places: tuple[int, ...] = ()
 
 
 class DocumentConnector(Protocol):

@@ -11,15 +11,18 @@ from workbench.contracts import Host, Transaction
 from workbench.contracts.inference import DocumentConnector, ReadDocuments, ReadLimits, RejectedItem
 from workbench.crypto import sm3
 from workbench.domain.documents import DOCUMENT_CLASSES, DOCUMENT_KINDS, SourceDocument
-from workbench.errors import Cancelled, InvalidRequest, Refused
+from workbench.errors import Cancelled, Refused
+from workbench.intake.reasons import shown_text
 from workbench_inference.documents import synthetic
-from workbench_inference.documents.connectors.reading import FILE_BYTES, REJECTS
+from workbench_inference.documents.connectors.reading import FILE_BYTES, refuse, reject, too_large
 from workbench_inference.documents.corpus_store import add_document, text_digest
 from workbench_inference.policy.redaction import KnownNames, redact
 
 _PERSONAL: Final = frozenset({"phone", "id", "card"})
 """What makes any document one about a person; an issuer's own address or mailbox does not."""
 _VERSIONS: Final = 99
+_SAID: Final = 3
+"""Places that are said of a file nothing of which could be taken."""
 
 Progress = Callable[[int, int], None]
 
@@ -38,7 +41,7 @@ class Imported:
 def content_of(path: Path) -> bytes:
     """What an uploaded file holds. InvalidRequest FILE_TOO_LARGE, before a byte of it is read."""
     if path.stat().st_size > FILE_BYTES:
-        raise InvalidRequest(f"文件超过 {FILE_BYTES >> 20} MiB", f"the file has more than {FILE_BYTES >> 20} MiB", code="FILE_TOO_LARGE")
+        raise too_large(path.name)
     return path.read_bytes()
 
 
@@ -48,14 +51,12 @@ def read_file(connectors: Iterable[DocumentConnector], content: bytes, *, name: 
     known = {of: one for one in connectors for of in one.suffixes}
     if suffix not in known:
         shown = "、".join(sorted(known))
-        raise InvalidRequest(f"不支持该后缀，支持：{shown}", f"this suffix is not supported; supported are: {', '.join(sorted(known))}", code="FILE_KIND")
-    if kind not in DOCUMENT_KINDS:
-        raise InvalidRequest(f"资料种类只能是 {'、'.join(DOCUMENT_KINDS)}", f"the kind is one of {', '.join(DOCUMENT_KINDS)}", code="DOCUMENT_KIND")
+        raise refuse("FILE_KIND", name, f"不支持该后缀，支持：{shown}", f"this suffix is not supported; supported are: {', '.join(sorted(known))}")
     return known[suffix].read(content, kind=kind, name=name, source=source, time_ms=time_ms, limits=limits)
 
 
 def import_found(
-    host: Host, found: ReadDocuments, *, kind: str, klass: str, file_digest: str, actor: str, source: str, known: KnownNames, is_synthetic: bool,
+    host: Host, found: ReadDocuments, *, name: str, kind: str, klass: str, file_digest: str, actor: str, source: str, known: KnownNames, is_synthetic: bool,
     progress: Progress, cancelled: Callable[[], bool] = lambda: False,
 ) -> Imported:  # fmt: skip
     """Write what a connector found, all in one transaction with its entry; stopped before that, nothing is written.
@@ -67,27 +68,32 @@ def import_found(
     documents: list[SourceDocument] = []
     rejects = list(found.rejects)
     redacted = 0
-    for place, document in enumerate(found.documents):
-        progress(place, len(found.documents))
+    places = found.places or range(1, len(found.documents) + 1)
+    for number, (place, document) in enumerate(zip(places, found.documents, strict=True)):
+        progress(number, len(found.documents))
         if cancelled():
             raise Cancelled("已停止，没有导入任何资料", "stopped; nothing was imported")
-        clean = redact(document.text, known)
-        if clean.left or (document.kind != "question" and any(tile.kind in _PERSONAL for tile in clean.tiles)):
-            zh, en = REJECTS["PERSONAL_DATA"]
-            rejects.append(RejectedItem(place + 1, "PERSONAL_DATA", zh, en))
+        clean, title = redact(document.text, known), redact(document.title, known)
+        tiles = (*clean.tiles, *title.tiles)
+        if clean.left or title.left or (document.kind != "question" and any(tile.kind in _PERSONAL for tile in tiles)):
+            rejects.append(reject(place, "PERSONAL_DATA"))
             continue
-        if document.kind == "question" and clean.tiles:
-            document = replace(document, text=clean.text, title=redact(document.title, known).text[:512], fields={})
+        if document.kind == "question" and tiles:
+            document = replace(document, text=clean.text, title=title.text[:512], fields={})
             redacted += 1
         documents.append(replace(document, klass=max(klass, document.klass, key=DOCUMENT_CLASSES.index), synthetic=is_synthetic))
     if not documents:
+        rejects.sort(key=lambda one: one.place)
+        zh = "；".join(f"第 {one.place} 处{one.zh}" for one in rejects[:_SAID]) or "只有表头"
+        en = "; ".join(f"at {one.place} {one.en}" for one in rejects[:_SAID]) or "there is a header alone"
+        shown = shown_text(name, 80)
         raise Refused(
-            "文件中没有一份资料可以导入", "no document of the file could be taken", code="DOCUMENTS_NONE",
-            details={"rejected": str(len(rejects)), "reasons": " ".join(sorted({one.code for one in rejects}))},
+            f"文件“{shown}”中没有一份资料可以导入：{zh}", f'no document of the file "{shown}" could be taken: {en}', code="DOCUMENTS_NONE",
+            details={"file": shown, "rejected": str(len(rejects)), "reasons": " ".join(sorted({one.code for one in rejects}))},
         )  # fmt: skip
     taken = _write(host, {kind: documents}, file_digest=file_digest, rejected=len(rejects), klass=klass, source=source, actor=actor)
     progress(len(found.documents), len(found.documents))
-    return Imported(kind, taken[kind], len(documents) - taken[kind], redacted, tuple(rejects))
+    return Imported(kind, taken[kind], len(documents) - taken[kind], redacted, tuple(sorted(rejects, key=lambda one: one.place)))
 
 
 def import_synthetic(host: Host, seed: int, *, actor: str, progress: Progress, sizes: Mapping[str, int] | None = None) -> list[Imported]:

@@ -69,6 +69,13 @@ _NEWS_FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 _FIELDS: Final = {"prompt": {}, "question": {}, "quote": _QUOTE_FIELDS, "fund": FUND_FIELDS, "news": _NEWS_FIELDS}
 _NAMES: Final = {"fund": ("fund_name", "short_name", "fund_code"), "quote": ("index_name", "security_code", "fund_name", "fund_code")}
+_MISSING: Final = {
+    "fund-name": ("“基金名称”或“基金代码”", '"fund_name" or "fund_code"'),
+    "fund-value": ("至少一项数值，如“管理费率”", 'a value, such as "management_fee"'),
+    "quote-name": ("“指数名称”或“证券代码”", '"index_name" or "security_code"'),
+    "quote-value": ("至少一项数值，如“收盘”", 'a value, such as "close"'),
+    "text": ("“正文”", '"text"'),
+}
 _UNIT: Final = re.compile(r"[（(]([^（()）]{1,16})[)）]\s*$")
 _DOCUMENT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VERSION: Final = re.compile(r"[!-~]{1,32}")
@@ -100,19 +107,24 @@ class Given:
 def columns_of(headings: tuple[str, ...], kind: str, name: str) -> Columns:
     """Raises InvalidRequest DOCUMENT_COLUMNS where a kind's columns are not there."""
     plain = [_UNIT.sub("", heading).strip().casefold() for heading in headings]
+    known = {spelling for of in (_COMMON, _FIELDS[kind]) for spellings in of.values() for spelling in spellings}
+    if twice := next((heading for heading in plain if heading in known and plain.count(heading) > 1), ""):
+        raise refuse("DOCUMENT_COLUMNS", name, f"列“{twice}”出现两次，请只留一列", f'the column "{twice}" is there twice: keep one', kind=kind)
     units = [found[1] if (found := _UNIT.search(heading)) else "" for heading in headings]
     fields = _found(plain, _FIELDS[kind])
     common = {of: place for of, place in _found(plain, _COMMON).items() if place not in fields.values()}
     if kind in _NAMES:
-        missing = [] if any(one in fields for one in _NAMES[kind]) else ["名称或代码 / name or code"]
+        missing = [] if any(one in fields for one in _NAMES[kind]) else [_MISSING[f"{kind}-name"]]
         if "text" not in common and len(fields.keys() - set(_NAMES[kind])) == 0:
-            missing.append("至少一项数值 / at least one value")
+            missing.append(_MISSING[f"{kind}-value"])
     else:
-        missing = [] if "text" in common else ["正文 / text"]
+        missing = [] if "text" in common else [_MISSING["text"]]
     if missing:
         raise refuse(
-            "DOCUMENT_COLUMNS", name, f"缺少列：{'；'.join(missing)}。已识别的种类为 {kind}", f"columns are missing for {kind}: {'; '.join(missing)}",
-            kind=kind,
+            "DOCUMENT_COLUMNS", name,
+            f"没有 {kind} 所需的列：{'；'.join(zh for zh, _ in missing)}。请改列名，或按实际种类导入（编码不对时列名也认不出）",
+            f"it lacks columns of {kind}: {'; '.join(en for _, en in missing)}. Name them so, or import it as what it is "
+            "(in another encoding no name is known)", kind=kind,
         )  # fmt: skip
     return Columns(kind, common, fields, headings, {of: units[place] for of, place in fields.items()})
 

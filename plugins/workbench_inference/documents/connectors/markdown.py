@@ -47,4 +47,4 @@ class MarkdownConnector:
         fields = labelled(text) if kind == "fund" else {}
         clock.check()
         made = finished(1, Given(kind, name, source, time_ms, limits), text=text, fields=fields, title=title, stated=stated)
-        return ReadDocuments((), (made,)) if isinstance(made, RejectedItem) else ReadDocuments((made,), ())
+        return ReadDocuments((), (made,)) if isinstance(made, RejectedItem) else ReadDocuments((made,), (), (1,))

@@ -14,15 +14,15 @@ from typing import Any, Final
 
 from workbench.contracts.inference import ReadDocuments, ReadLimits, RejectedItem
 from workbench_inference.documents.connectors.columns import Given, finished, labelled
-from workbench_inference.documents.connectors.reading import check_file, is_fit, refuse, reject
+from workbench_inference.documents.connectors.reading import UNFIT, check_file, refuse, reject
 
 MEMORY_BYTES: Final = 768 << 20
 _PROGRAM: Final = Path(__file__).with_name("pdf_text.py")
 _REASONS: Final = {
     "PDF_ENCRYPTED": ("文件已加密，请去掉密码后再导入", "it is encrypted: save it without a password"),
-    "PDF_DAMAGED": ("文件已损坏，或不是 PDF", "it is damaged, or no PDF"),
-    "PDF_TOO_LARGE": ("解开后过大，或页数、字数超过上限", "it unpacks to too much, or has too many pages or characters"),
-    "READ_TOO_SLOW": ("读取超过时间上限", "reading it took longer than allowed"),
+    "PDF_DAMAGED": ("文件已损坏，或不是 PDF，请重新导出", "it is damaged, or no PDF: export it again"),
+    "PDF_TOO_LARGE": ("解开后过大，或页数、字数超过上限，请分成几份", "it unpacks to too much, or has too many pages or characters: split it"),
+    "READ_TOO_SLOW": ("读取超过时间上限，请分成几份，或改用文字版", "reading it took longer than allowed: split it, or use a version of plain text"),
 }
 
 
@@ -41,14 +41,12 @@ class PdfConnector:
         pages = [_clean(page) for page in found["pages"]]
         empty = tuple(reject(place, "PAGE_EMPTY") for place, page in enumerate(pages, 1) if not page.strip())
         text = "\n".join(page.rstrip("\n") for page in pages if page.strip()) + "\n"
-        if not is_fit(text):
-            return ReadDocuments((), (reject(1, "CHARACTERS"),))
         title = _clean(str(found["title"])).strip() or next((line.strip()[:80] for line in text.splitlines() if line.strip()), name)
         fields = labelled(text) if kind == "fund" else {}
         made = finished(1, Given(kind, name, source, time_ms, limits), text=text, fields=fields, title=title, stated={})
         if isinstance(made, RejectedItem):
             return ReadDocuments((), (*empty, made)) if empty else ReadDocuments((), (made,))
-        return ReadDocuments((made,), empty)
+        return ReadDocuments((made,), empty, (1,))
 
 
 def _pages(content: bytes, name: str, limits: ReadLimits) -> dict[str, Any]:
@@ -81,4 +79,4 @@ def _refuse(code: str, name: str) -> Exception:
 
 def _clean(text: str) -> str:
     """Without control characters, which fonts without a map leave behind."""
-    return "".join(one for one in text.replace("\r\n", "\n").replace("\r", "\n") if one >= " " or one in "\t\n")
+    return UNFIT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

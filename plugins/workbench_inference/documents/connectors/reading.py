@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -28,11 +29,18 @@ REJECTS: Final[dict[str, tuple[str, str]]] = {
     "CLASS_UNKNOWN": ("数据分级应为 public、internal、important、personal", "the class is public, internal, important or personal"),
     "DOCUMENT_NAME": ("文档编号应为 1 至 64 个字母、数字、点、横线", "a document's id is 1 to 64 letters, digits, dots and dashes"),
     "DOCUMENT_REPEATED": ("同一文件中编号与版本重复，只取第一份", "id and version appear twice in the file; the first is taken"),
-    "JSON_MALFORMED": ("该行不是 JSON 对象", "the line is no JSON object"),
+    "JSON_MALFORMED": ("该行不是一个完整的 JSON 对象，请一行写一个", "the line is no whole JSON object: write one a line"),
     "PAGE_EMPTY": ("该页没有文字（可能是扫描件）", "the page holds no text, it may be a scan"),
-    "CHARACTERS": ("含有不能使用的控制字符", "it holds control characters that cannot be used"),
+    "CHARACTERS": ("含有不能使用的控制字符，请去掉后再导入", "it holds control characters that cannot be used: take them out"),
     "PERSONAL_DATA": ("含有手机号、证件号、账号等个人信息，未导入", "it holds personal identifiers and was not taken"),
 }
+
+_OTHER: Final = {
+    b"PK\x03\x04": ("压缩包或工作簿", "an archive or a workbook"),
+    b"\xd0\xcf\x11\xe0": ("旧版 Office 文件", "an old Office file"),
+    b"%PDF-": ("PDF", "PDF"),
+}
+UNFIT: Final = re.compile("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # A text in GB18030 does not contain this many well-formed UTF-8 characters before its first malformed one.
 _UTF8_EVIDENCE: Final = 6
@@ -66,6 +74,10 @@ def refuse(code: str, name: str, zh: str, en: str, **details: str) -> InvalidReq
     return InvalidRequest(f"文件“{shown}”未导入：{zh}", f'the file "{shown}" was not imported: {en}', code=code, details={"file": shown, **details})
 
 
+def too_large(name: str) -> InvalidRequest:
+    return refuse("FILE_TOO_LARGE", name, f"超过 {FILE_BYTES >> 20} MiB，请分成几份", f"it has more than {FILE_BYTES >> 20} MiB: split it")
+
+
 def check_file(content: bytes, kind: str, name: str) -> None:
     """Raises InvalidRequest for another kind of document, an empty file, one that is too large."""
     if kind not in DOCUMENT_KINDS:
@@ -74,14 +86,18 @@ def check_file(content: bytes, kind: str, name: str) -> None:
     if not content.strip(b"\xef\xbb\xbf \t\r\n"):
         raise refuse("FILE_EMPTY", name, "文件是空的", "the file is empty")
     if len(content) > FILE_BYTES:
-        raise refuse("FILE_TOO_LARGE", name, f"超过 {FILE_BYTES >> 20} MiB，请分成几份", f"it has more than {FILE_BYTES >> 20} MiB: split it")
+        raise too_large(name)
 
 
 def decode(content: bytes, name: str) -> str:
     """The text of a file in UTF-8, UTF-16 with a mark, or GB18030; line ends become LF.
 
-    Raises InvalidRequest FILE_ENCODING where no one encoding fits the whole of it, FILE_NUL for NUL bytes.
+    Raises InvalidRequest FILE_ENCODING where no one encoding fits the whole of it, FILE_NUL for NUL bytes, FILE_KIND for what is
+    no text by its first bytes.
     """
+    for magic, (zh, en) in _OTHER.items():
+        if content.startswith(magic):
+            raise refuse("FILE_KIND", name, f"后缀是文本，内容却是{zh}，请改回原来的后缀", f"by its suffix it is text, but the content is {en}: give it its own suffix")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
             text = content.decode("utf-16")
@@ -90,7 +106,7 @@ def decode(content: bytes, name: str) -> str:
     else:
         text = _decode_bytes(content, name)
     if "\0" in text:
-        raise refuse("FILE_NUL", name, "含有 NUL 字节，不是文本文件", "it holds a NUL byte: this is not a text file")
+        raise refuse("FILE_NUL", name, "含有 NUL 字节，不是文本文件，或是没有标记的 UTF-16，请另存为 UTF-8", "it holds a NUL byte: no text, or UTF-16 without its mark; save it as UTF-8")
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -115,5 +131,5 @@ def _decode_bytes(content: bytes, name: str) -> str:
 
 
 def is_fit(text: str) -> bool:
-    """No control character but tab and line end, no half of a surrogate pair."""
-    return all(character >= " " or character in "\t\n" for character in text) and not any("\ud800" <= one <= "\udfff" for one in text)
+    """No control character but tab and line end, none that turns the direction of what is shown, no half of a surrogate pair."""
+    return UNFIT.search(text) is None

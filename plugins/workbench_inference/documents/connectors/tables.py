@@ -22,6 +22,7 @@ from workbench_inference.documents.connectors.reading import Clock, check_file, 
 
 UNPACKED_BYTES: Final = 64 << 20
 _COLUMNS: Final = 100
+_RESAVE: Final = ("请用表格软件打开后另存为 .xlsx", "open it in a spreadsheet program and save it as .xlsx")
 _DELIMITERS: Final = (",", ";", "\t", "|")
 
 
@@ -60,47 +61,41 @@ class JsonLinesConnector:
         """Raises InvalidRequest for a file that cannot be read as a whole."""
         check_file(content, kind, name)
         given, clock = Given(kind, name, source, time_ms, limits), Clock.of(limits, name)
-        documents: list[SourceDocument] = []
-        rejects: list[RejectedItem] = []
+        taken = _Taken(given)
         wrong = None
         for place, line in enumerate(io.StringIO(decode(content, name)), 1):
             clock.check()
             if not line.strip():
                 continue
             if len(line) > limits.document_characters:
-                rejects.append(reject(place, "TEXT_TOO_LONG"))
+                taken.add(place, reject(place, "TEXT_TOO_LONG"))
                 continue
             row = _json_row(line)
             if row is None:
-                rejects.append(reject(place, "JSON_MALFORMED"))
+                taken.add(place, reject(place, "JSON_MALFORMED"))
                 continue
             try:
                 columns = columns_of(tuple(row), kind, name)
             except InvalidRequest as error:
                 wrong = error
-                rejects.append(reject(place, "TEXT_MISSING"))
+                taken.add(place, reject(place, "TEXT_MISSING"))
                 continue
-            _add(document_of(tuple(row.values()), columns, place, given), documents, rejects)
-            _check_count(documents, rejects, given)
-        if wrong is not None and not documents:
+            taken.add(place, document_of(tuple(row.values()), columns, place, given))
+        if wrong is not None and not taken.documents:
             raise wrong
-        return ReadDocuments(tuple(documents), tuple(rejects))
+        return taken.read()
 
 
 Row = tuple[int, tuple[str, ...]]
 
 
-def _documents(rows: Iterator[Row | RejectedItem], given: Given) -> ReadDocuments:
+def _documents(rows: Iterator[Row], given: Given) -> ReadDocuments:
     """The first row is the heading."""
     clock = Clock.of(given.limits, given.name)
     columns: Columns | None = None
-    documents: list[SourceDocument] = []
-    rejects: list[RejectedItem] = []
+    taken = _Taken(given)
     for row in rows:
         clock.check()
-        if isinstance(row, RejectedItem):
-            rejects.append(row)
-            continue
         place, cells = row
         if columns is None:
             if len(cells) > _COLUMNS:
@@ -110,29 +105,39 @@ def _documents(rows: Iterator[Row | RejectedItem], given: Given) -> ReadDocument
         if len(cells) > len(columns.headings) and not any(cells[len(columns.headings) :]):
             cells = cells[: len(columns.headings)]
         if len(cells) != len(columns.headings):
-            rejects.append(reject(place, "CELL_COUNT"))
+            taken.add(place, reject(place, "CELL_COUNT"))
             continue
-        _add(document_of(cells, columns, place, given), documents, rejects)
-        _check_count(documents, rejects, given)
+        taken.add(place, document_of(cells, columns, place, given))
     if columns is None:
         raise refuse("HEADER_EMPTY", given.name, "没有列名", "there is no column name")
-    return ReadDocuments(tuple(documents), tuple(rejects))
+    return taken.read()
 
 
-def _add(found: SourceDocument | RejectedItem, documents: list[SourceDocument], rejects: list[RejectedItem]) -> None:
-    if isinstance(found, RejectedItem):
-        rejects.append(found)
-    else:
-        documents.append(found)
+class _Taken:
+    """What was taken of a file, and what not."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self.documents: list[SourceDocument] = []
+        self._places: list[int] = []
+        self._rejects: list[RejectedItem] = []
+
+    def add(self, place: int, found: SourceDocument | RejectedItem) -> None:
+        """Raises InvalidRequest FILE_TOO_LARGE where there are more than may be."""
+        if isinstance(found, RejectedItem):
+            self._rejects.append(found)
+        else:
+            self.documents.append(found)
+            self._places.append(place)
+        most = self._given.limits.documents
+        if len(self.documents) + len(self._rejects) > most:
+            raise refuse("FILE_TOO_LARGE", self._given.name, f"超过 {most} 份，请分成几个文件", f"more than {most} documents: split it")
+
+    def read(self) -> ReadDocuments:
+        return ReadDocuments(tuple(self.documents), tuple(self._rejects), tuple(self._places))
 
 
-def _check_count(documents: list[SourceDocument], rejects: list[RejectedItem], given: Given) -> None:
-    if len(documents) + len(rejects) > given.limits.documents:
-        most = given.limits.documents
-        raise refuse("FILE_TOO_LARGE", given.name, f"超过 {most} 份，请分成几个文件", f"more than {most} documents: split it")
-
-
-def _csv_rows(text: str, name: str) -> Iterator[Row | RejectedItem]:
+def _csv_rows(text: str, name: str) -> Iterator[Row]:
     first = next((line for line in io.StringIO(text) if line.strip()), "")
     delimiter = max(_DELIMITERS, key=first.count)
     # csv.field_size_limit is one for the whole process and stays as it is: 131,072 characters a cell.
@@ -159,18 +164,18 @@ def _check_package(content: bytes, name: str) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as package:
             parts = package.infolist()
             if len(parts) > 2_000 or sum(part.file_size for part in parts) > UNPACKED_BYTES:
-                raise refuse("FILE_TOO_LARGE", name, "工作簿解压后过大", "the unpacked workbook is too large")
+                raise refuse("FILE_TOO_LARGE", name, "工作簿解压后过大，请分成几个文件", "the unpacked workbook is too large: split it")
             for part in parts:
                 if part.flag_bits & 1:
                     raise refuse("FILE_ENCRYPTED", name, "工作簿已加密，请去掉密码后再导入", "the workbook is encrypted: save it without a password")
                 if _unpacked(content, part) != part.file_size:
-                    raise refuse("FILE_DAMAGED", name, "工作簿已损坏", "the workbook is damaged")
+                    raise refuse("FILE_DAMAGED", name, f"工作簿已损坏，{_RESAVE[0]}", f"the workbook is damaged: {_RESAVE[1]}")
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, OSError) as error:
         old = content.startswith(b"\xd0\xcf\x11\xe0")
         raise refuse(
             "FILE_ENCRYPTED" if old else "FILE_DAMAGED", name,
-            "是旧版 .xls 或加密的工作簿，请另存为不加密的 .xlsx" if old else "不是 XLSX 工作簿，或已损坏",
-            "it is an old or an encrypted workbook: save it as .xlsx without a password" if old else "it is no XLSX workbook, or damaged",
+            "是旧版 .xls 或加密的工作簿，请另存为不加密的 .xlsx" if old else f"不是 XLSX 工作簿，或已损坏，{_RESAVE[0]}",
+            "it is an old or an encrypted workbook: save it as .xlsx without a password" if old else f"it is no XLSX workbook, or damaged: {_RESAVE[1]}",
         ) from error  # fmt: skip
 
 
@@ -226,7 +231,7 @@ def _plain_date(cell: str) -> str:
 def _json_row(line: str) -> dict[str, str] | None:
     """An object's members as text, numbers as they are spelled; None for anything else."""
     try:
-        value: Any = json.loads(line, parse_float=str, parse_int=str, parse_constant=_no_constant)
+        value: Any = json.loads(line, parse_float=str, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
@@ -245,6 +250,13 @@ def _members(value: dict[str, Any], further: Any) -> Iterable[tuple[str, Any]]:
     yield from value.items()
     if isinstance(further, dict):
         yield from further.items()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member stands there twice")
+    return found
 
 
 def _no_constant(spelled: str) -> str:
