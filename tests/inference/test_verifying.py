@@ -25,6 +25,15 @@ def other_engine() -> evidence.OuterFacts:
     return replace(FACTS, image=replace(FACTS.image, engine=engine))
 
 
+SERVED = manifest.Engine("openai-http", "upstream", "1", "inside", "small", "ab" * 32)
+INSIDE = replace(MANIFEST, engine=SERVED)
+"""An image whose server is started inside."""
+
+
+def inside(digest: str) -> evidence.OuterFacts:
+    return replace(FACTS, image=replace(FACTS.image, id=INSIDE.id, engine=replace(SERVED, program_sm3=digest)))
+
+
 def stranger() -> bytes:
     """Signed by a service key that the provider's contract key vouches for, but not the one that signed the statement."""
     raw = make_evidence()
@@ -53,6 +62,8 @@ FAILING: dict[str, list[tuple[bytes, dict[str, Any], int]]] = {
     "image": [
         (make_evidence(facts=replace(FACTS, listing="00" * 32)), {}, NOW), (make_evidence(measured=replace(MEASURED, weights=())), {}, NOW),
         (make_evidence(measured=replace(MEASURED, weights=(evidence.Weight("weights/words.bin", "00" * 32),))), {}, NOW),
+        (make_evidence(measured=replace(MEASURED, program="00" * 32)), {}, NOW), (make_evidence(facts=inside("00" * 32)), {"image": INSIDE}, NOW),
+        (make_evidence(facts=inside("ab" * 32)), {"image": INSIDE}, NOW),
         (make_evidence(facts=other_engine()), {}, NOW), (make_evidence(), {"image": replace(MANIFEST, made_ms=1)}, NOW),
         (make_evidence(), {"image": replace(MANIFEST, runtime=manifest.RUNTIME_IMAGE)}, NOW),
     ],
@@ -120,3 +131,8 @@ def test_the_checks_are_the_documents_and_in_its_order() -> None:
     with pytest.raises(VerificationError) as caught:
         verify_evidence(make_evidence(), wrong, now_ms=NOW)
     assert caught.value.details == {"check": "freshness"}
+
+
+def test_a_server_inside_is_the_one_of_the_manifest_as_the_worker_measured_it() -> None:
+    raw = make_evidence(facts=inside("ab" * 32), measured=replace(MEASURED, program="ab" * 32))
+    assert verify_evidence(raw, replace(EXPECTED, image=INSIDE), now_ms=NOW).statement.program == "ab" * 32

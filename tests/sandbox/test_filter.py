@@ -58,17 +58,21 @@ def plain(kind: str, machine: str, number: int, arguments: tuple[int, ...]) -> i
         return yes if of(2) == 0 else no
     if number == (44, 206)[column]:
         return yes if of(4) == 0 else no
+    if kind == "server" and number in ((41, 198)[column], (53, 199)[column]):
+        return yes if of(0) & 0xFFFFFFFF == 1 else no
+    if kind == "server" and number == (322, 281)[column]:
+        return yes if of(0) & 0xFFFFFFFF == 1023 else no
     return no
 
 
 ARGUMENTS = (
-    (), (1,), (3,), (4,), (15,), (16,), (22,), (38,), (39,), (0x10000,), (0x3D0F00,), (0x10000 | 0x10000000,), (0x10000 | 0x20000,), (0x02010000,), (0x1200011,),
+    (), (1,), (2,), (10,), (17,), (1023,), (1024,), ((1 << 32) | 1023,), (3,), (4,), (15,), (16,), (22,), (38,), (39,), (0x10000,), (0x3D0F00,), (0x10000 | 0x10000000,), (0x10000 | 0x20000,), (0x02010000,), (0x1200011,),
     *((0, one) for one in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 1030, 1031, 0x5401, 0x5402, 0x5412, 0x541B, 0x5421, 0x5451, 1 << 33, (1 << 33) | 1)),
     (0, 0, 1), (0, 0, 1 << 32), (0, 0, 0, 0, 1), (0, 0, 0, 0, 1 << 40), (2**64 - 1,) * 6,
 )  # fmt: skip
 
 
-WITH_RULES = {56, 220, 16, 29, 72, 25, 302, 261, 157, 167, 44, 206, 435, 0, 1, 59}
+WITH_RULES = {56, 220, 16, 29, 72, 25, 302, 261, 157, 167, 44, 206, 435, 0, 1, 59, 41, 198, 53, 199, 322, 281}
 
 
 @pytest.mark.parametrize("kind", filters.KINDS)
@@ -99,7 +103,11 @@ def test_what_a_sandbox_must_never_do_is_in_no_table() -> None:
     }  # fmt: skip
     assert not forbidden & set(filters.names("generator"))
     assert 60 <= len(filters.table("lean", "x86_64").allowed) + len(filters.table("lean", "x86_64").rules) <= 80
-    assert set(filters.names("lean")) < set(filters.names("generator"))
+    assert set(filters.names("lean")) < set(filters.names("generator")) < set(filters.names("server"))
+    assert not set(filters.names("server")) & (
+        forbidden - {"connect", "bind", "listen", "accept", "accept4", "sendmsg", "recvmsg", "chmod", "fchmod"}
+    )
+    assert set(filters.conditions("server")) - set(filters.conditions("generator")) == {"socket", "socketpair", "execveat"}
 
 
 @pytest.mark.parametrize("header", ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm-generic/unistd.h"])
@@ -111,7 +119,7 @@ def test_numbers_are_those_of_the_kernel(header: str) -> None:
     known = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)}
     column = 0 if "x86_64" in header else 1
     aliases = {"newfstatat": "fstatat"} if column else {}
-    every = {**filters.names("generator"), "clone3": (435, 435), "clone": (56, 220), "ioctl": (16, 29), "fcntl": (72, 25), "prctl": (157, 167),
+    every = {**filters.names("server"), "socket": (41, 198), "socketpair": (53, 199), "execveat": (322, 281), "clone3": (435, 435), "clone": (56, 220), "ioctl": (16, 29), "fcntl": (72, 25), "prctl": (157, 167),
              "prlimit64": (302, 261), "sendto": (44, 206)}  # fmt: skip
     for name, numbers in every.items():
         if numbers[column] != -1:

@@ -44,7 +44,7 @@ LIMITS = {
     "answer_bytes": 1048576,
     "asks_at_once": 4,
 }
-ENGINE = {"name": "extractive", "kind": "extractive", "version": "1", "place": "inside"}
+ENGINE = {"name": "extractive", "kind": "extractive", "version": "1", "place": "inside", "program": "", "program_sm3": ""}
 DAY = 86_400_000
 
 
@@ -174,7 +174,7 @@ def evidence_body() -> bytes:
         "nonce": "5e" * 32, "serial": 1, "started_ms": NOW - 60_000, "made_ms": NOW, "until_ms": NOW + 120_000, "boot": "b0" * 16,
         "assurance": "process", "image": {"id": MANIFEST.id, "name": "extractive", "version": "1.0", "engine": ENGINE},
         "weights": [{"path": "weights/words.bin", "sm3": "b2" * 32}],
-        "runtime": {"listing": "d4" * 32, "python": "3.11.2", "kernel": "6.18.0", "machine": "x86_64", "isolation": "bubblewrap 0.11.0"},
+        "runtime": {"listing": "d4" * 32, "python": "3.11.2", "kernel": "6.18.0", "machine": "x86_64", "isolation": "bubblewrap 0.11.0", "program": ""},
         "limits": LIMITS, "controls": controls, "probe": {"tried": 22, "refused": 22, "failed": []},
         "keys": {"sm2": public("sandbox"), "mlkem768": PUBLIC_SHARES.mlkem768, "x25519": PUBLIC_SHARES.x25519},
         "attestation": {"kind": "", "quote": ""},

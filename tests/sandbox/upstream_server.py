@@ -22,11 +22,11 @@ def event(text: str, finish: str | None = None) -> bytes:
 
 
 class UpstreamServer:
-    """Listens on a free port of this machine until `close`. tls: context of a server, None for plain."""
+    """Listens on a free port of this machine until `close`. tls: context of a server, None for plain; listener: another place."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+    def __init__(self, *, tls: ssl.SSLContext | None = None, listener: socket.socket | None = None) -> None:
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        self.port: int = 0 if listener else self._listener.getsockname()[1]
         self._tls = tls
         self.seen: list[tuple[str, dict[str, str], Any]] = []
         self.gone = threading.Event()

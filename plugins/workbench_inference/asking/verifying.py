@@ -108,7 +108,8 @@ def _image(one: Document) -> bool:
     )  # fmt: skip
     listing = "" if manifest.runtime == RUNTIME_IMAGE else manifest.runtime
     weights = [(file.path, file.sm3) for file in manifest.of_role("weights")]
-    return named and said.listing == listing and [(file.path, file.sm3) for file in said.weights] == weights
+    server = said.program == manifest.engine.program_sm3
+    return named and server and said.listing == listing and [(file.path, file.sm3) for file in said.weights] == weights
 
 
 def _assurance(one: Document) -> bool:

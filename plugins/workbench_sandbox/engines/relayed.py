@@ -1,19 +1,23 @@
-"""Connections to an upstream server through the one descriptor that a sandbox is given: the launcher connects, this asks it to.
+"""Connections to an upstream server through the one descriptor that a worker is given: who has its other end connects.
 
-A sandbox has no network, and a cancelled answer costs its connection, so the launcher opens one for each answer and carries its
-bytes (server/upstream.py). Both ends of one release; `u8 type ‖ u32 length ‖ body`, one connection at a time:
+A worker may open no socket, and a cancelled answer costs its connection, so the other end opens one for each answer and carries its
+bytes: the launcher for a server beside the sandbox (server/upstream.py), the keeper for one inside it (inside/keeper.py). Both ends
+of one release; `u8 type ‖ u32 length ‖ body`, one connection at a time:
 
-| 1 open | sandbox → launcher | empty; ends whatever was open |
-| 2 opened, 3 refused | launcher → sandbox | empty |
+| 1 open | worker → carrier | empty; ends whatever was open |
+| 2 opened, 3 refused | carrier → worker | empty |
 | 4 data | both | 1 to 65,536 bytes |
 | 5 closed | both | empty |
 """
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Final
 
 from workbench_sandbox.engines.contract import Stop
@@ -25,7 +29,7 @@ HEAD: Final = 5
 
 
 class RelayGone(OSError):
-    """The launcher's end is gone, or speaks otherwise."""
+    """The carrier is gone, or speaks otherwise."""
 
 
 def packet(kind: int, body: bytes = b"") -> bytes:
@@ -56,8 +60,77 @@ class Packets:
         return kind, body
 
 
+class Carrier:
+    """The other end: it connects and carries bytes until either end is closed. Nothing of them is kept or written down.
+
+    own: its end of the descriptor, which stays the caller's; connect: another connection with a time-out; raises OSError.
+    """
+
+    def __init__(self, own: socket.socket, connect: Callable[[], socket.socket]) -> None:
+        self._own, self._connect = own, connect
+        self._upstream: socket.socket | None = None
+
+    def work(self) -> None:
+        """Carry until the worker is gone, or speaks otherwise; what was open upstream is closed then."""
+        packets = Packets()
+        try:
+            while True:
+                waiting = [self._own] if self._upstream is None else [self._own, self._upstream]
+                ready, _, _ = select.select(waiting, [], [])
+                if self._own in ready:
+                    data = self._own.recv(MOST)
+                    if not data:
+                        return
+                    packets.feed(data)
+                    while (found := packets.next()) is not None:
+                        self._obey(*found)
+                elif self._upstream is not None:
+                    self._carry()
+        except (OSError, ValueError):
+            return  # the worker is gone: whatever was open goes with it
+        finally:
+            self._drop()
+
+    def _obey(self, kind: int, body: bytes) -> None:
+        if kind == OPEN:
+            self._drop()
+            try:
+                self._upstream = self._connect()
+            except OSError:
+                self._own.sendall(packet(REFUSED))
+            else:
+                self._own.sendall(packet(OPENED))
+        elif kind == CLOSED:
+            self._drop()
+        elif kind == DATA and self._upstream is not None:
+            try:
+                self._upstream.sendall(body)
+            except OSError:
+                self._drop()
+                self._own.sendall(packet(CLOSED))
+
+    def _carry(self) -> None:
+        assert self._upstream is not None
+        try:
+            data = self._upstream.recv(MOST)
+        except OSError:
+            data = b""
+        if data:
+            self._own.sendall(packet(DATA, data))
+        else:
+            self._drop()
+            self._own.sendall(packet(CLOSED))
+
+    def _drop(self) -> None:
+        if self._upstream is not None:
+            with contextlib.suppress(OSError):
+                self._upstream.shutdown(socket.SHUT_RDWR)
+            self._upstream.close()
+            self._upstream = None
+
+
 class Relay:
-    """The sandbox's end. channel: connected to the launcher since before the filter; it stays open from answer to answer."""
+    """The worker's end. channel: connected to the carrier since before the filter; it stays open from answer to answer."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -65,7 +138,7 @@ class Relay:
         self._turn = 0
 
     def open(self, stop: Stop, *, silence_s: float) -> RelayedConnection:
-        """A connection of its own. Raises Broken where the launcher has none, Stopped; one that was open before is ended by it."""
+        """A connection of its own. Raises Broken where the carrier has none, Stopped; one that was open before is ended by it."""
         self._turn += 1
         self._channel.settimeout(LOOK_S)
         ends = time.monotonic() + silence_s
@@ -84,7 +157,7 @@ class Relay:
                     raise Broken("no connection")
                 # Anything else is of the connection before.
         except OSError as error:
-            raise Broken("the launcher is gone") from error
+            raise Broken("the carrier is gone") from error
 
     def close(self) -> None:
         self._channel.close()

@@ -33,6 +33,9 @@ VERSION: Final = "1"
 _VISIBLE: Final = re.compile(r"[!-~]{0,4096}")
 _MEMBERS: Final = {"v", "host", "path", "model", "tls", "ca"}
 _BUSY: Final = frozenset({429, 503})
+MOST_TOKENS: Final = 1 << 20
+"""More than any answer has: a server that says more is not believed."""
+
 _WAIT_S: Final = 3.0
 """The longest that a Retry-After is waited for; a longer one is `ENGINE_BUSY` at once."""
 
@@ -92,6 +95,16 @@ class OpenAIHttp:
             raise ValueError("a member of upstream.json is no text of visible characters")
         self._host, self._path, self._model = host, path.rstrip("/"), model
         self._tls = ssl.create_default_context(cadata=ca or None) if wanted["tls"] else None
+
+    def stands_inside(self, wanted: Any) -> None:  # Any: as `configure`
+        """The server runs in this sandbox: `configure`, and every answer says so."""
+        self.configure(wanted)
+        self.place = "inside"
+
+    def used(self) -> tuple[int, int] | None:
+        """Tokens in and out of the last answer as the server counted them; None where it did not, or not so that it can be true."""
+        tokens = self.last.tokens_in, self.last.tokens_out
+        return tokens if all(0 <= one <= MOST_TOKENS for one in tokens) else None
 
     def hand(self, connection: socket.socket, *, key: str = "") -> None:
         """A connected socket for one or more answers, and the key that the server asks for. ValueError for a key with blanks."""
@@ -258,7 +271,7 @@ class OpenAIHttp:
                 raise Broken("an error in the stream")
             usage = event.get("usage")
             if isinstance(usage, dict):
-                self._note(tokens_in=int(usage.get("prompt_tokens", -1)), tokens_out=int(usage.get("completion_tokens", -1)))
+                self._note(tokens_in=_count(usage.get("prompt_tokens")), tokens_out=_count(usage.get("completion_tokens")))
             pieces = []
             for choice in (event.get("choices") or ())[:1]:
                 pieces.append((choice.get("delta") or {}).get("content") or "")
@@ -271,6 +284,11 @@ class OpenAIHttp:
     def _note(self, **changes: Any) -> None:  # Any: members of Upstream
         kept = {name: getattr(self.last, name) for name in Upstream.__slots__}
         self.last = Upstream(**(kept | changes))
+
+
+def _count(value: Any) -> int:  # Any: JSON of the server
+    """A number of tokens; -1 for anything else."""
+    return value if type(value) is int and value >= 0 else -1
 
 
 def _seconds(text: str) -> float:

@@ -47,7 +47,7 @@ _FACTS = frozenset(
     }
 )  # fmt: skip
 _IMAGE = ("id", "name", "version")
-_RUNTIME = ("listing", "python", "kernel", "machine", "isolation")
+_RUNTIME = ("listing", "python", "kernel", "machine", "isolation", "program")
 _CONTROL = ("name", "state", "how", "seen")
 
 
@@ -182,7 +182,8 @@ class Attestation:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the worker found from inside. controls: `seen` = "inside", in the order of CONTROLS."""
+    """What the worker found from inside. controls: `seen` = "inside", in the order of CONTROLS; program: SM3 of the definition of the
+    server that it started beside itself, "" for none."""
 
     weights: tuple[Weight, ...]
     python: str
@@ -190,10 +191,12 @@ class Measured:
     machine: str
     controls: tuple[Control, ...]
     probe: Probe
+    program: str = ""
     attestation: Attestation = Attestation()
 
     def __post_init__(self) -> None:
         _check_measured(self.weights, self.python, self.kernel, self.machine)
+        reading.need(reading.DIGEST_OR_EMPTY.fullmatch(self.program), "program")
         names = [one.name for one in self.controls]
         reading.need(names == [one for one in CONTROLS if one in names], "controls in the order of the document")
         reading.need(all(one.seen == "inside" for one in self.controls), "controls seen from inside")
@@ -267,6 +270,7 @@ class Statement:
     kernel: str
     machine: str
     isolation: str
+    program: str
     limits: Limits
     controls: tuple[Control, ...]
     probe: Probe
@@ -281,6 +285,7 @@ class Statement:
         reading.need(0 < self.until_ms - self.made_ms <= VALID_MS, "valid for at most two minutes")
         reading.need(reading.DIGEST_OR_EMPTY.fullmatch(self.listing), "listing")
         reading.need(reading.ASCII_LINE.fullmatch(self.isolation), "isolation")
+        reading.need(reading.DIGEST_OR_EMPTY.fullmatch(self.program), "program")
         reading.need(tuple(one.name for one in self.controls) == CONTROLS, "every control, in order")
 
     @property
@@ -361,7 +366,7 @@ def make_statement(
         Statement(
             facts.provider, facts.tenant, facts.lease, facts.mode, facts.server, facts.pool, facts.sandbox, nonce, facts.serial,
             facts.started_ms, made_ms, until_ms, facts.boot, facts.assurance, facts.image, measured.weights, facts.listing,
-            measured.python, measured.kernel, measured.machine, facts.isolation, facts.limits, controls, measured.probe, keys,
+            measured.python, measured.kernel, measured.machine, facts.isolation, measured.program, facts.limits, controls, measured.probe, keys,
             measured.attestation,
         )
     )  # fmt: skip
@@ -392,13 +397,13 @@ def parse_statement(encoded: bytes) -> Statement:
         named = {one: reading.text(body[one]) for one in _TEXTS}
         serial, started_ms, made_ms, until_ms = (reading.whole(body[one]) for one in _NUMBERS)
         runtime = reading.members(body["runtime"], _RUNTIME)
-        listing, python, kernel, machine, isolation = (reading.text(runtime[one]) for one in _RUNTIME)
+        listing, python, kernel, machine, isolation, program = (reading.text(runtime[one]) for one in _RUNTIME)
         attestation = reading.members(body["attestation"], ("kind", "quote"))
         return Statement(
             PartyId(named["provider"]), PartyId(named["tenant"]), named["lease"], named["mode"], named["server"], named["pool"],
             named["sandbox"], named["nonce"], serial, started_ms, made_ms, until_ms, named["boot"], named["assurance"],
             ImageName.read(body["image"]), tuple(_weight(one) for one in reading.items(body["weights"], most=MAX_WEIGHTS)),
-            listing, python, kernel, machine, isolation, Limits.read(body["limits"]), _controls(body["controls"]),
+            listing, python, kernel, machine, isolation, program, Limits.read(body["limits"]), _controls(body["controls"]),
             Probe.read(body["probe"]), _keys(body["keys"]),
             Attestation(reading.text(attestation["kind"]), reading.text(attestation["quote"])),
         )  # fmt: skip

@@ -19,7 +19,7 @@ RUNTIME_IMAGE = "image"
 ROLES = ("code", "runtime", "weights", "sealed")
 
 _MEMBERS = frozenset({"tenant", "name", "version", "engine", "files", "runtime", "limits", "licences", "made_ms"})
-_ENGINE = ("name", "kind", "version", "place")
+_ENGINE = ("name", "kind", "version", "place", "program", "program_sm3")
 _LIMITS = ("memory_bytes", "processes", "cpu_milli", "scratch_bytes", "answer_bytes", "asks_at_once")
 _FILE = ("path", "size", "sm3", "role")
 _LICENCE = ("file", "licence", "source")
@@ -27,20 +27,27 @@ _LICENCE = ("file", "licence", "source")
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Who answers. kind: extractive, generator or upstream; place: inside, or behind where text leaves the sandbox for it."""
+    """Who answers. kind: extractive, generator or upstream; place: inside, or behind where text leaves the sandbox for it; program,
+    program_sm3: name and SM3 of the definition of the server that is started in the sandbox, "" but for `upstream` inside."""
 
     name: str
     kind: str
     version: str
     place: str
+    program: str = ""
+    program_sm3: str = ""
 
     def __post_init__(self) -> None:
         reading.need(reading.NAME.fullmatch(self.name) and reading.VERSION.fullmatch(self.version), "name or version")
         reading.need(self.kind in reading.ENGINE_KINDS and self.place in reading.PLACES, "kind or place")
+        if (self.kind, self.place) == ("upstream", "inside"):
+            reading.need(reading.NAME.fullmatch(self.program) and reading.HEX64.fullmatch(self.program_sm3), "the server inside")
+        else:
+            reading.need(not self.program and not self.program_sm3, "a server where none is started")
 
     def body(self) -> dict[str, Json]:
         """As it stands in a manifest and in evidence."""
-        return {"name": self.name, "kind": self.kind, "version": self.version, "place": self.place}
+        return {one: getattr(self, one) for one in _ENGINE}
 
     @classmethod
     def read(cls, value: Json) -> Engine:

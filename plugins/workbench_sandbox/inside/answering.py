@@ -99,6 +99,15 @@ class Answering:
             waiting = list(self._known.values())
         for one in waiting:
             one.stop("cut")
+        self._let_end(waiting)
+
+    def idle(self) -> None:
+        """What its server left unanswered ends by itself: wait for it."""
+        with self._lock:
+            waiting = list(self._known.values())
+        self._let_end(waiting)
+
+    def _let_end(self, waiting: list[Question]) -> None:
         ends = time.monotonic() + 1.0
         while time.monotonic() < ends and any(one.ask.ask in self._known for one in waiting):
             time.sleep(0.005)
@@ -127,8 +136,9 @@ class Answering:
         state, code, out = self._streamed(question, writer, sealer)
         self._tidy()
         card_ms = round((time.monotonic() - began) * 1000)
+        read, out = self._used(count_tokens(ask.question) + count_tokens(ask.prompt), out)
         self.counted.asks += 1
-        self.counted.tokens_in += (read := count_tokens(ask.question) + count_tokens(ask.prompt))
+        self.counted.tokens_in += read
         self.counted.tokens_out += out
         self._end(question.session, ask.ask, state, code, writer, read, out, card_ms)
 
@@ -161,7 +171,12 @@ class Answering:
         self._sessions.send_chunk(question.session, sealer, bytes(buffer), final=True)
         if not state:
             state, code = self._state(question, writer)
-        return state, code, out
+        return state, code, out, bytes(buffer)
+
+    def _used(self, read: int, out: int) -> tuple[int, int]:
+        """Tokens of this answer: as the server that generated it counted them, where it says so; else our own count."""
+        used: tuple[int, int] | None = getattr(self._engine, "used", lambda: None)()
+        return used if used is not None else (read, out)
 
     def _state(self, question: Question, writer: RecordWriter) -> tuple[str, str]:
         if question.why:

@@ -11,8 +11,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-KINDS = ("lean", "generator")
-"""`lean`: Python, arithmetic, an embedder; `generator`: a few calls more for a library with threads of its own."""
+KINDS = ("lean", "generator", "server")
+"""`lean`: Python, arithmetic, an embedder; `generator`: a few calls more for a library with threads of its own; `server`: those, and
+what a server on a Unix socket needs, for a program beside the worker and its keeper."""
 
 EPERM, ENOSYS = 1, 38
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -51,6 +52,27 @@ _GENERATOR: dict[str, tuple[int, int]] = {
     "munlock": (150, 229), "futex_waitv": (449, 449), "mincore": (27, 232), "select": (23, _NONE), "pselect6": (270, 72),
 }  # fmt: skip
 
+_SERVER: dict[str, tuple[int, int]] = {
+    # its start: the loader of a program, and of its libraries
+    "arch_prctl": (158, _NONE), "set_tid_address": (218, 96), "open": (2, _NONE), "stat": (4, _NONE), "lstat": (6, _NONE), "getdents": (78, _NONE),
+    "getrlimit": (97, 163), "getppid": (110, 173), "getgroups": (115, 158), "getresuid": (118, 148), "getresgid": (120, 150),
+    # Unix sockets, of which `socket` makes no others: there is no file of the host to reach through one
+    "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242), "getsockname": (51, 204),
+    "getpeername": (52, 205), "setsockopt": (54, 208), "sendmsg": (46, 211), "recvmsg": (47, 212), "sendfile": (40, 71),
+    # files of its own in scratch
+    "mkdir": (83, _NONE), "mkdirat": (258, 34), "rmdir": (84, _NONE), "rename": (82, _NONE), "renameat": (264, 38), "renameat2": (316, 276),
+    "chmod": (90, _NONE), "fchmod": (91, 52), "fchmodat": (268, 53), "chdir": (80, 49), "umask": (95, 166), "flock": (73, 32),
+    "truncate": (76, 45), "fdatasync": (75, 83), "utimensat": (280, 88), "fadvise64": (221, 223),
+    # pipes and waiting, its own timers, children that it has not
+    "dup2": (33, _NONE), "dup3": (292, 24), "pipe": (22, _NONE), "epoll_create": (213, _NONE), "epoll_pwait2": (441, 441),
+    "eventfd": (284, _NONE), "timerfd_create": (283, 85), "timerfd_settime": (286, 86), "signalfd4": (289, 74), "wait4": (61, 260),
+    "waitid": (247, 95), "setitimer": (38, 103),
+}  # fmt: skip
+
+PROGRAM_DESCRIPTOR = 1023
+"""The one descriptor through which a program may be started, once: closed by that start, and above the limit on descriptors, so
+that nothing ever has this number again."""
+
 CLONE_THREAD = 0x00010000
 CLONE_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
@@ -83,6 +105,12 @@ _RULES: dict[str, tuple[tuple[int, int], Rule]] = {
     # over what is connected, never to an address
     "sendto": ((44, 206), Rule(0, 4, zero=True)),
 }
+_SERVER_RULES: dict[str, tuple[tuple[int, int], Rule]] = {
+    "socket": ((41, 198), Rule(0, 0, values=(1,))),
+    "socketpair": ((53, 199), Rule(0, 0, values=(1,))),
+    "execveat": ((322, 281), Rule(0, 0, values=(PROGRAM_DESCRIPTOR,))),
+}
+"""AF_UNIX alone; and the start of its program."""
 _CLONE3 = (435, 435)
 """Answered with ENOSYS: its flags lie in memory, where a filter cannot read them; C libraries then use clone."""
 
@@ -102,7 +130,12 @@ def names(kind: str) -> Mapping[str, tuple[int, int]]:
     """Calls that are allowed whatever their arguments: name -> numbers for x86-64 and aarch64, -1 where there is none."""
     if kind not in KINDS:
         raise ValueError("no such kind of filter")
-    return _LEAN if kind == "lean" else {**_LEAN, **_GENERATOR}
+    return {**_LEAN, **(_GENERATOR if kind != "lean" else {}), **(_SERVER if kind == "server" else {})}
+
+
+def conditions(kind: str) -> Mapping[str, tuple[tuple[int, int], Rule]]:
+    """Calls that are allowed for some arguments: name -> (numbers, rule)."""
+    return {**_RULES, **(_SERVER_RULES if kind == "server" else {})}
 
 
 def table(kind: str, machine: str) -> Table:
@@ -112,7 +145,7 @@ def table(kind: str, machine: str) -> Table:
     column = list(_ARCHITECTURES).index(machine)
     allowed = frozenset(numbers[column] for numbers in names(kind).values() if numbers[column] != _NONE)
     rules = tuple(
-        Rule(numbers[column], rule.argument, rule.values, rule.has, rule.lacks, rule.zero) for numbers, rule in _RULES.values()
+        Rule(numbers[column], rule.argument, rule.values, rule.has, rule.lacks, rule.zero) for numbers, rule in conditions(kind).values()
     )
     return Table(_ARCHITECTURES[machine], allowed, rules, frozenset({_CLONE3[column]}), machine == "x86_64")
 

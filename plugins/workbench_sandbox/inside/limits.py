@@ -19,7 +19,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "execve": (59, 221), "ptrace": (101, 117),
     "process_vm_readv": (310, 270), "mount": (165, 40), "unshare": (272, 97), "setns": (308, 268), "memfd_create": (319, 279),
     "io_uring_setup": (425, 425), "bpf": (321, 280), "keyctl": (250, 219), "userfaultfd": (323, 282), "perf_event_open": (298, 241),
-    "kill": (62, 129), "seccomp": (317, 277),
+    "kill": (62, 129), "seccomp": (317, 277), "execveat": (322, 281),
 }  # fmt: skip
 """Calls made by number, x86-64 and aarch64; the same sources as filter.py."""
 

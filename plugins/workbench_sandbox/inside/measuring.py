@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,14 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the launcher says must be found. mounts: mount points; descriptors: numbers above 2; scratch: bytes."""
+    """What the launcher says must be found. mounts: mount points; descriptors: numbers above 2; scratch: bytes; processes: that run
+    in here, itself included; server: SM3 of the filter of those that are not itself, "" where there are none."""
 
     mounts: frozenset[str]
     descriptors: frozenset[int]
     scratch: int
+    processes: int = 1
+    server: str = ""
 
 
 def weights_digest(path: Path) -> str:
@@ -46,19 +49,20 @@ def weights_digest(path: Path) -> str:
 def controls(expected: Expected, probed: Probed, *, weights: int) -> tuple[Control, ...]:
     """All that is seen from inside, in the order of section 7."""
     status = _status("self")
+    everybody = [status, *(_status(str(one)) for one in _processes() - {os.getpid()})]
     found = {
-        "user": (_is_nobody(status), f"uid {status['Uid'].split()[1]}, gid {status['Gid'].split()[1]}"),
-        "no-capabilities": _capabilities(status),
-        "no-new-privileges": (status["NoNewPrivs"] == "1", "prctl"),
-        "no-more-namespaces": (probed.refuses("unshare", "setns"), "tried"),
-        "own-processes": _own_processes(),
+        "user": (all(map(_is_nobody, everybody)), f"uid {status['Uid'].split()[1]}, gid {status['Gid'].split()[1]}"),
+        "no-capabilities": _capabilities(everybody),
+        "no-new-privileges": (all(one["NoNewPrivs"] == "1" for one in everybody), "prctl"),
+        "no-more-namespaces": (probed.refuses("unshare", "setns", "server-unshare", "server-setns"), "tried"),
+        "own-processes": _own_processes(expected),
         "no-network": _no_network(probed),
         "files": _files(expected, probed),
         "scratch": _scratch(expected, probed),
-        "filter": _filter(probed),
-        "no-programs": (probed.refuses("exec", "fork"), "tried"),
+        "filter": _filter(probed, everybody, expected.server),
+        "no-programs": (probed.refuses("exec", "fork", "server-exec", "server-fork"), "tried"),
         "no-debugging": (
-            probed.refuses("ptrace", "process-vm", "perf", "bpf") and not limits.is_dumpable(),
+            probed.refuses("ptrace", "process-vm", "perf", "bpf", "server-") and not limits.is_dumpable(),
             "tried, not dumpable" if not limits.is_dumpable() else "dumpable",
         ),
         "no-core": _no_core(),
@@ -78,22 +82,26 @@ def _is_nobody(status: Mapping[str, str]) -> bool:
     return all(set(status[name].split()) == {str(NOBODY)} for name in ("Uid", "Gid"))
 
 
-def _capabilities(status: Mapping[str, str]) -> tuple[bool, str]:
-    held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb") if int(status[name], 16)]
+def _capabilities(everybody: Sequence[Mapping[str, str]]) -> tuple[bool, str]:
+    held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb") if any(int(one[name], 16) for one in everybody)]
     return not held, "all sets empty" if not held else " ".join(held)
 
 
-def _own_processes() -> tuple[bool, str]:
-    """The first process is itself, and nothing else is listed."""
-    seen = {int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()}
-    return seen == {1} and os.getpid() == 1, f"{len(seen)} listed"
+def _processes() -> set[int]:
+    return {int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()}
+
+
+def _own_processes(expected: Expected) -> tuple[bool, str]:
+    """The first process is itself, and only those that it started are listed."""
+    seen = _processes()
+    return 1 in seen and os.getpid() == 1 and len(seen) == expected.processes, f"{len(seen)} listed"
 
 
 def _no_network(probed: Probed) -> tuple[bool, str]:
     lines = Path("/proc/net/dev").read_text("ascii", "replace").splitlines()[2:]
     devices = sorted(line.partition(":")[0].strip() for line in lines)
     is_alone = set(devices) <= {"lo"}
-    return is_alone and probed.refuses("socket"), "lo alone, sockets refused" if is_alone else f"{len(devices)} devices"
+    return is_alone and probed.refuses("socket", "server-socket"), "lo alone, sockets refused" if is_alone else f"{len(devices)} devices"
 
 
 def mounts() -> Mapping[str, str]:
@@ -121,7 +129,8 @@ def _files(expected: Expected, probed: Probed) -> tuple[bool, str]:
     seen = mounts()
     writable = writable_mounts(seen)
     others = set(seen) ^ expected.mounts
-    is_closed = probed.refuses("host-", "proc-", "foreign-", "write-")
+    kinds = ("host-", "proc-", "foreign-", "write-")
+    is_closed = probed.refuses(*kinds, *(f"server-{one}" for one in kinds))
     if writable:
         return False, f"writable: {' '.join(writable)[:80]}"
     if others:
@@ -135,15 +144,16 @@ def _scratch(expected: Expected, probed: Probed) -> tuple[bool, str]:
     return 0 < size <= expected.scratch and probed.refuses("scratch"), f"tmpfs {size}"
 
 
-def _filter(probed: Probed) -> tuple[bool, str]:
-    """Every thread is under it, and what only a filter refuses was refused."""
-    modes = set()
+def _filter(probed: Probed, everybody: Sequence[Mapping[str, str]], server: str) -> tuple[bool, str]:
+    """Every thread and process is under one, and what only a filter refuses was refused."""
+    modes = {one["Seccomp"] for one in everybody}
     for one in Path("/proc/self/task").iterdir():
         # A thread of the suite was waited for, and may still be listed for a moment.
         with suppress(FileNotFoundError, ProcessLookupError):
             modes.add(_status(f"self/task/{one.name}")["Seccomp"])
-    tried = probed.refuses("memfd", "io-uring", "userfaultfd", "keyctl", "signal", "socketpair", "process-vm")
-    return modes == {"2"} and tried, "seccomp"
+    tried = ("memfd", "io-uring", "userfaultfd", "keyctl", "signal", "socketpair", "process-vm")
+    is_tried = probed.refuses(*tried, *(f"server-{one}" for one in tried))
+    return modes == {"2"} and is_tried, f"seccomp; server {server}" if server else "seccomp"
 
 
 def _no_core() -> tuple[bool, str]:

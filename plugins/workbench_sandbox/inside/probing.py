@@ -32,12 +32,13 @@ _CLOSED = ("/", "/dev", "/dev/shm", "/proc")  # noqa: S108 - it must not be writ
 class Suite:
     """What the suite needs to know. scratch: its size in bytes; processes: the limit, 0 where none is in force; foreign: places
     that must not exist inside, such as another sandbox's folder and a process of the host; unwritable: folders of the image and
-    the runtime."""
+    the runtime; is_server: tried by the process of a server beside the worker, which has Unix sockets and no reach to the worker."""
 
     scratch: int
     processes: int
     foreign: tuple[str, ...]
     unwritable: tuple[str, ...]
+    is_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,14 @@ def attempts(suite: Suite) -> Mapping[str, Callable[[], object]]:
     """Name -> what must raise OSError, or RuntimeError for a thread."""
     found: dict[str, Callable[[], object]] = {}
     for name, family in _FAMILIES.items():
-        found[f"socket-{name}"] = partial(_descriptor, "socket", family, 1, 0)
-    found["socketpair"] = partial(_only_eperm, partial(limits.call, "socketpair", 1, 1, 0, None))
+        if not (suite.is_server and name == "unix"):
+            found[f"socket-{name}"] = partial(_descriptor, "socket", family, 1, 0)
+    if suite.is_server:
+        found["exec-at"] = partial(_only_eperm, partial(limits.call, "execveat", 3, b"", None, None, 0x1000))
+        found["worker-memory"] = partial(_open, "/proc/1/mem", os.O_RDONLY)
+        found["worker-descriptors"] = partial(os.listdir, "/proc/1/fd")
+    else:
+        found["socketpair"] = partial(_only_eperm, partial(limits.call, "socketpair", 1, 1, 0, None))
     # Of a file that is no program: without a filter the answer would be another number, and nothing would be replaced.
     found["exec"] = partial(_only_eperm, partial(limits.call, "execve", b"/proc/self/status", None, None))
     found["fork"] = limits.fork_and_leave

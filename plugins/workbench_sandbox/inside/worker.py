@@ -11,11 +11,11 @@ import platform
 import select
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":
     # The launcher binds these two; the interpreter was started without any search path of its own.
@@ -37,6 +37,9 @@ from workbench_sandbox.inside import limits, measuring, probing
 from workbench_sandbox.inside.answering import Answering, Counted, Question
 from workbench_sandbox.inside.link import RELEASE, Link, LinkClosed, Message, Type
 from workbench_sandbox.inside.session import Open, Sessions, Terms, refusal
+
+if TYPE_CHECKING:
+    from workbench_sandbox.inside.beside import Beside
 
 IMAGE, CORPORA, SCRATCH = Path("/image"), Path("/corpora"), Path("/scratch")
 NO_ASK = "ask-" + "0" * 32
@@ -61,6 +64,7 @@ class Worker:
         self._corpora: dict[str, Any] = {}
         self._context: dict[bytes, tuple[StreamOpener, bytearray]] = {}
         self._ticked = time.monotonic()
+        self._beside: Beside | None = None
 
     def prepare(self) -> None:
         """Load, close, probe, say ready. Raises OSError, WorkbenchError."""
@@ -73,6 +77,9 @@ class Worker:
         handed = self._take_upstream(plan["upstream"]) if plan["upstream"] else frozenset()
         if "no-core" not in plan["without"]:
             limits.close_privileges()
+        program = self._start_server(plan["program"]) if plan["program"] else ""
+        if self._beside is not None:
+            handed = self._beside.descriptors()
         if plan["memory"]:
             limits.limit_memory(plan["memory"])
         if plan["processes"] and plan["by_limits"]:
@@ -80,11 +87,12 @@ class Worker:
         if plan["filter"]:
             limits.install(filters.program(plan["filter"], limits.machine()))
         probed = self._probe()
-        expected = measuring.Expected(frozenset(plan["mounts"]), frozenset({self._link.fileno()}) | handed, plan["scratch"])
+        descriptors = frozenset({self._link.fileno()}) | handed
+        expected = measuring.Expected(frozenset(plan["mounts"]), descriptors, plan["scratch"], *(() if self._beside is None else (3, self._beside.filter)))
         controls = measuring.controls(expected, probed, weights=len(digests))
         self._measured = evidence.Measured(
             tuple(evidence.Weight(one, digests[one]) for one in sorted(digests)), platform.python_version(), platform.release(),
-            limits.machine(), controls, evidence.Probe(probed.tried, probed.refused, probed.failed),
+            limits.machine(), controls, evidence.Probe(probed.tried, probed.refused, probed.failed), program,
         )  # fmt: skip
         self._sessions = Sessions(self._measured, lambda frame: self._link.send(Type.FRAME_OUT, frame), now_ms)
         self._answering = Answering(
@@ -97,7 +105,8 @@ class Worker:
             Type.READY,
             {
                 "release": RELEASE, "weights": digests, "filter": sm3.digest(self._program()).hex() if plan["filter"] else "",
-                "failed": list(probed.failed), "tried": probed.tried, "engine": [self._engine.name, self._engine.kind, self._engine.version],
+                "failed": list(probed.failed), "tried": probed.tried, "server": self._beside.filter if self._beside is not None else "",
+                "engine": [self._engine.name, self._engine.kind, self._engine.version],
             },
         )  # fmt: skip
 
@@ -112,11 +121,34 @@ class Worker:
         engine.through(Relay(socket.socket(fileno=told["descriptor"])), key=told["key"])
         return frozenset({told["descriptor"]})
 
+    def _start_server(self, encoded: str) -> str:
+        """Start the server of this sandbox and tell the engine of it; SM3 of the definition that was started. Before the filter."""
+        from workbench_sandbox.engines.relayed import Relay
+        from workbench_sandbox.formats.program import parse_program
+        from workbench_sandbox.inside import beside
+
+        program = parse_program(encoded.encode())
+        try:
+            self._beside = beside.start(program, self._plan, self._suite())
+        except beside.ServerSilent as silent:
+            # Told in its own words: nobody's question was in here yet.
+            self._link.send(Type.ERROR, {"code": "SERVER_SILENT", "why": silent.why})
+            raise LinkClosed from silent
+        engine: Any = self._engine  # Any: only engines of kind upstream have these
+        engine.stands_inside({"v": 1, "host": "localhost", "path": program.path, "model": program.model, "tls": False, "ca": ""})
+        engine.through(Relay(self._beside.channel))
+        return program.digest
+
     def run(self) -> None:
-        """Serve until the launcher says end or is gone."""
+        """Serve until the launcher says end or is gone, or the server of this sandbox ends: then it serves no more."""
+        waited = [self._link.fileno(), *([self._beside.keeper] if self._beside is not None else [])]
         while True:
-            ready, _, _ = _wait(self._link.fileno(), 1.0)
+            ready = _wait(waited, 1.0)
             self._on_time()
+            if waited[-1] in ready and self._beside is not None:
+                self._answering.idle()
+                self._sessions.end()
+                return
             if not ready:
                 continue
             message = self._link.receive()
@@ -279,9 +311,17 @@ class Worker:
     # ------------------------------------------------------------------------------------------------------- the rest
 
     def _probe(self) -> probing.Probed:
+        """The suite, now; and what the server's process tried before its program began, under the filter that it has ever since."""
+        probed = probing.run(self._suite())
+        if self._beside is None:
+            return probed
+        other = self._beside.probed
+        return probing.Probed(probed.tried + other.tried, probed.refused + other.refused, probed.failed + other.failed)
+
+    def _suite(self) -> probing.Suite:
         plan = self._plan
-        unwritable = ("/runtime", "/image", "/corpora")
-        return probing.run(probing.Suite(plan["scratch"], plan["processes"], tuple(plan["foreign"]), unwritable))
+        unwritable = ("/runtime", "/image", "/corpora", *(["/program"] if plan["program"] else []))
+        return probing.Suite(plan["scratch"], plan["processes"], tuple(plan["foreign"]), unwritable)
 
     def _program(self) -> bytes:
         return filters.program(self._plan["filter"], limits.machine())
@@ -336,11 +376,12 @@ def _engine(plan: Mapping[str, Any]) -> AnswerEngine:
     return engine
 
 
-def _wait(descriptor: int, seconds: float) -> tuple[list[int], list[int], list[int]]:
-    """poll(2), which the filter allows where select(2) may not be."""
+def _wait(descriptors: Sequence[int], seconds: float) -> set[int]:
+    """Those that are readable. poll(2), which the filter allows where select(2) may not be."""
     poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return [one for one, _ in poller.poll(seconds * 1000)], [], []
+    for one in descriptors:
+        poller.register(one, select.POLLIN)
+    return {one for one, _ in poller.poll(seconds * 1000)}
 
 
 def main() -> int:

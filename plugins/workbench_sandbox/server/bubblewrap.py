@@ -217,10 +217,11 @@ class BubblewrapRunning:
 
     def seen(self) -> tuple[Control, ...]:
         """The controls from outside."""
-        tasks = len(self.group.members())
+        members = self.group.members()
         found = watching.controls(
-            self.worker, scratch_bytes=self._plan.limits.scratch_bytes, mounts=expected_mounts(self._plan), tasks=tasks
-        )
+            self.worker, scratch_bytes=self._plan.limits.scratch_bytes, mounts=expected_mounts(self._plan), tasks=len(members),
+            beside=self._plan.beside, members=members,
+        )  # fmt: skip
         if not found:
             return ()
         found |= groups.controls(self.group, self._limits)

@@ -27,7 +27,7 @@ class Missing:
 class StartPlan:
     """One start. folder: of the run, the server's own; image, corpora: folders of the volume, or None; uid: the user outside, -1 to
     stay the account one is; without: controls that are left out, for tests that look whether the evidence says so; handed: further
-    descriptors that the program inherits under their numbers."""
+    descriptors that the program inherits under their numbers; beside: processes that it starts itself before it closes itself in."""
 
     sandbox: str
     folder: Path
@@ -41,6 +41,7 @@ class StartPlan:
     program: Sequence[str]
     without: frozenset[str] = frozenset()
     handed: tuple[int, ...] = ()
+    beside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from workbench_sandbox.formats.erasing import CHECKS, Check
 from workbench_sandbox.formats.evidence import parse_facts
 from workbench_sandbox.formats.relay import sandbox_ended
 from workbench_sandbox.inside.worker import now_ms
-from workbench_sandbox.server import reaping, runtime, wire
+from workbench_sandbox.server import programs, reaping, runtime, wire
 from workbench_sandbox.server.contract import (
     Counters,
     Download,
@@ -144,14 +144,15 @@ class ServerProcesses:
     def __init__(
         self, folder: Path, volumes: Path, *, first_uid: int = 64_000, engines: Mapping[str, runtime.EngineCode] | None = None,
         without: frozenset[str] = frozenset(), look_s: float = reaping.LOOK_S, upstream: Mapping[str, Any] | None = None,
-        shared: Path | None = None,
+        shared: Path | None = None, inside: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """folder: of all servers, the node's own; volumes: where images and corpora of tenants lie; first_uid: server n runs its
         sandboxes as first_uid + n where this account may change users; engines, without, look_s: for tests;
-        upstream: setting `inference.upstream`."""
+        upstream, inside: settings `inference.upstream`, `inference.programs`."""
         self._folder, self._volumes = folder, volumes
         self._first_uid, self._engines, self._without = first_uid, dict(engines or {}), without
         self._look_s, self._upstream = look_s, dict(upstream or {})
+        self._programs = dict(inside or {})
         self._shared = shared or folder / "shared"
         self._lock = threading.RLock()
         self._servers: dict[str, ServerProcess] = {}
@@ -180,9 +181,12 @@ class ServerProcesses:
             if not reaping.names(process.folder):
                 shutil.rmtree(process.folder, ignore_errors=True)
 
-    def listing(self, engine: str) -> bytes:
-        """The runtime listing for an engine on this machine: what a tenant looks at and names by its SM3 in a manifest."""
-        return runtime.survey(engine_code(engine, self._settings("v-00000000")), shared=self._shared).listing
+    def listing(self, engine: str, program: str = "") -> bytes:
+        """The runtime listing for an engine, and the server beside it, on this machine: what a tenant looks at and names by its SM3 in
+        a manifest."""
+        settings = self._settings("v-00000000")
+        installed = programs.named(settings.programs, program) if program else None
+        return runtime.survey(engine_code(engine, settings), shared=self._shared, program=installed).listing
 
     # ------------------------------------------------------------------------------------------------------------ Servers
 
@@ -274,7 +278,7 @@ class ServerProcesses:
         number = len(self._servers)
         taken = {one.settings.uid for one in self._servers.values()}
         uid = next(one for one in range(self._first_uid, self._first_uid + number + 1) if one not in taken) if os.geteuid() == 0 else -1
-        return Settings(server, uid, str(self._volumes), str(self._shared), self._engines, self._without, self._look_s, self._upstream)
+        return Settings(server, uid, str(self._volumes), str(self._shared), self._engines, self._without, self._look_s, self._upstream, self._programs)
 
     def _server(self, name: str) -> ServerProcess:
         with self._lock:

@@ -30,7 +30,7 @@ from workbench_sandbox.formats.relay import sandbox_ended
 from workbench_sandbox.inside import filter as filters
 from workbench_sandbox.inside import worker as worker_module
 from workbench_sandbox.inside.link import RELEASE, Link, LinkClosed, Message, Type
-from workbench_sandbox.server import groups, reaping, runtime, upstream, volumes
+from workbench_sandbox.server import groups, programs, reaping, runtime, upstream, volumes
 from workbench_sandbox.server.bubblewrap import Bubblewrap, BubblewrapRunning, expected_mounts
 from workbench_sandbox.server.contract import Counters
 from workbench_sandbox.server.isolation import PidRecord, StartPlan
@@ -49,7 +49,7 @@ _WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__fi
 class Settings:
     """What a server is told, from `server.json` of its folder. server: its name; uid: the user of its sandboxes outside, -1 for the
     account of the node; look_s: as `reaping.LOOK_S`; volumes: the provider's volumes; shared: what all servers of a provider may use (compiled forms);
-    upstream: as setting `inference.upstream`, {} for none; engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests)."""
+    upstream: as setting `inference.upstream`, {} for none; programs: as setting `inference.programs`; engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests)."""
 
     server: str
     uid: int
@@ -59,12 +59,13 @@ class Settings:
     without: frozenset[str] = frozenset()
     look_s: float = reaping.LOOK_S
     upstream: Mapping[str, Any] = field(default_factory=dict)
+    programs: Mapping[str, Any] = field(default_factory=dict)
 
     def format(self) -> bytes:
         """As it is written."""
         engines = {name: {"place": one.place, "modules": list(one.modules), "paths": list(one.paths)} for name, one in self.engines.items()}
         body = {"server": self.server, "uid": self.uid, "volumes": self.volumes, "shared": self.shared, "engines": engines}
-        rest = {"without": sorted(self.without), "look_s": self.look_s, "upstream": dict(self.upstream)}
+        rest = {"without": sorted(self.without), "look_s": self.look_s, "upstream": dict(self.upstream), "programs": dict(self.programs)}
         return json.dumps({**body, **rest}, sort_keys=True).encode()
 
     @classmethod
@@ -75,13 +76,14 @@ class Settings:
             name: runtime.EngineCode(one["place"], tuple(one["modules"]), tuple(one["paths"])) for name, one in body["engines"].items()
         }
         return cls(
-            body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]), float(body["look_s"]), body["upstream"]
-        )
+            body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]), float(body["look_s"]), body["upstream"],
+            body["programs"],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image that was measured in full and can be started. digest: of the filter's program."""
+    """An image that was measured in full and can be started. program: the server that is started beside the worker, None for none."""
 
     tenant: str
     image: str
@@ -89,6 +91,7 @@ class Prepared:
     bound: runtime.Runtime
     compiled: Path
     engine: runtime.EngineCode
+    program: programs.Installed | None = None
 
 
 def engine_code(name: str, settings: Settings) -> runtime.EngineCode:
@@ -115,11 +118,14 @@ def prepare(settings: Settings, tenant: str, image: str) -> Prepared:
     if manifest.runtime == RUNTIME_IMAGE:
         raise image_refused("it brings its own interpreter, which this version does not start")
     engine = engine_code(manifest.engine.name, settings)
-    found = runtime.survey(engine, shared=Path(settings.shared))
+    program = programs.named(settings.programs, manifest.engine.program) if manifest.engine.program else None
+    if program is not None and program.program.digest != manifest.engine.program_sm3:
+        raise image_refused("its server is defined otherwise here")
+    found = runtime.survey(engine, shared=Path(settings.shared), program=program)
     if found.digest != manifest.runtime:
         raise volumes.image_altered("runtime")
     volumes.open_for_reading(Path(settings.volumes), tenant, image)
-    return Prepared(tenant, image, manifest, found, compiled(Path(settings.shared), found), engine)
+    return Prepared(tenant, image, manifest, found, compiled(Path(settings.shared), found), engine, program)
 
 
 def compiled(shared: Path, found: runtime.Runtime) -> Path:
@@ -315,7 +321,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
     run = folder / reaping.RUNS / name
     run.mkdir(parents=True, mode=0o700)
     limits = prepared.manifest.limits
-    behind = prepared.manifest.engine.kind == "upstream"
+    behind = prepared.manifest.engine.place == "behind"
     told = upstream.wanted(settings.upstream) if behind else {}
     connector = upstream.Connector(settings.upstream) if behind else None
     handed = (connector.theirs.fileno(),) if connector is not None else ()
@@ -323,6 +329,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
         name, folder, prepared.bound, prepared.compiled, volumes.image_folder(Path(settings.volumes), prepared.tenant, prepared.image) / "files",
         volumes.corpora_folder(Path(settings.volumes), prepared.tenant), limits, settings.uid, hierarchy,
         (runtime.PROGRAM, "-I", "-S", "-B", "-X", f"pycache_prefix={runtime.COMPILED}", _WORKER), settings.without, handed,
+        beside=programs.PROCESSES if prepared.program is not None else 0,
     )  # fmt: skip
     record = PidRecord(
         name, settings.server, "", "", boot, reaping.machine_boot(), str(run), settings.uid, worker_module.now_ms(),
@@ -358,7 +365,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
 def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: tuple[str, ...], beside: Mapping[str, Any]) -> None:
     manifest, limits = sandbox.prepared.manifest, sandbox.prepared.manifest.limits
     by_limits = sandbox.running.group.how == "rlimit"
-    kind = "generator" if manifest.engine.kind == "generator" else "lean"
+    kind, program = "generator" if manifest.engine.kind == "generator" else "lean", sandbox.prepared.program
     weights = {one.path: one.sm3 for one in manifest.of_role("weights")}
     sandbox.running.channel.settimeout(None)
     try:
@@ -370,20 +377,24 @@ def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: 
                 "mounts": sorted(expected_mounts(plan)), "scratch": limits.scratch_bytes, "processes": limits.processes,
                 "by_limits": by_limits, "memory": limits.memory_bytes if by_limits else 0, "foreign": list(foreign),
                 "answer_bytes": limits.answer_bytes, "asks_at_once": limits.asks_at_once, "without": sorted(settings.without),
-                "upstream": dict(beside),
+                "upstream": dict(beside), "program": program.program.encoded.decode() if program is not None else "",
+                "model": programs.model_of(manifest) if program is not None else "",
             },
         )  # fmt: skip
-        said = _first(sandbox)
+        said = _first(sandbox, READY_S + (program.program.ready_s if program is not None else 0))
     except LinkClosed as error:
         raise _not_ready(sandbox.running.first_words() or "it ended at once") from error
     if said.type is not Type.READY:
+        if said.json().get("code") == "SERVER_SILENT":
+            raise programs.silent(str(said.json().get("why", ""))[:400])
         raise _not_ready(str(said.json().get("code", ""))[:60])
     body = said.json()
     sandbox.filter_digest = str(body["filter"])
     expected = sm3.digest(filters.program(kind, platform.machine())).hex()
     if body["weights"] != weights:
         raise volumes.image_altered("weights")
-    if not settings.without and (body["failed"] or sandbox.filter_digest != expected):
+    of_server = sm3.digest(filters.program("server", platform.machine())).hex() if program is not None else ""
+    if not settings.without and (body["failed"] or (sandbox.filter_digest, body["server"]) != (expected, of_server)):
         raise Refused(
             "沙箱自检中有被允许的动作，服务器转为未清；请运维人员查看",
             f"the probe suite of a sandbox was allowed something ({', '.join(body['failed'])[:100]}): its server is dirty, operators look",
@@ -392,9 +403,9 @@ def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: 
         )
 
 
-def _first(sandbox: Sandbox) -> Message:
+def _first(sandbox: Sandbox, seconds: float) -> Message:
     """The worker's first message, waited for as long as loading may take."""
-    ends = time.monotonic() + READY_S
+    ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         ready, _, _ = select.select([sandbox.link.fileno()], [], [], 0.5)
         if ready:

@@ -7,7 +7,6 @@ other end is inside. Nothing of it is kept or written down. One connection at a 
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.errors import StartRefused
-from workbench_sandbox.engines.relayed import CLOSED, DATA, MOST, OPEN, OPENED, REFUSED, Packets, RelayGone, packet
+from workbench_sandbox.engines.relayed import Carrier
 
 CONNECT_S: Final = 5.0
 _MEMBERS: Final = {"address", "model", "key", "path", "tls", "ca"}
@@ -56,8 +55,7 @@ class Connector:
     def __init__(self, setting: Mapping[str, Any]) -> None:
         self._to = _address(setting)
         self._own, self.theirs = socket.socketpair()
-        self._upstream: socket.socket | None = None
-        self._thread = threading.Thread(target=self._work, name="upstream", daemon=True)
+        self._thread = threading.Thread(target=Carrier(self._own, self._connect).work, name="upstream", daemon=True)
 
     def start(self) -> None:
         """Begin, once the sandbox has its end: this process lets go of it."""
@@ -73,60 +71,5 @@ class Connector:
             self._thread.join(CONNECT_S + 1)
         self._own.close()
 
-    def _work(self) -> None:
-        packets = Packets()
-        try:
-            while True:
-                waiting = [self._own] if self._upstream is None else [self._own, self._upstream]
-                ready, _, _ = select.select(waiting, [], [])
-                if self._own in ready:
-                    data = self._own.recv(MOST)
-                    if not data:
-                        return
-                    packets.feed(data)
-                    while (found := packets.next()) is not None:
-                        self._obey(*found)
-                elif self._upstream is not None:
-                    self._carry()
-        except (OSError, RelayGone, ValueError):
-            return  # the sandbox is gone: whatever was open goes with it
-        finally:
-            self._drop()
-
-    def _obey(self, kind: int, body: bytes) -> None:
-        if kind == OPEN:
-            self._drop()
-            try:
-                self._upstream = socket.create_connection(self._to, timeout=CONNECT_S)
-                self._upstream.settimeout(CONNECT_S)
-            except OSError:
-                self._own.sendall(packet(REFUSED))
-            else:
-                self._own.sendall(packet(OPENED))
-        elif kind == CLOSED:
-            self._drop()
-        elif kind == DATA and self._upstream is not None:
-            try:
-                self._upstream.sendall(body)
-            except OSError:
-                self._drop()
-                self._own.sendall(packet(CLOSED))
-
-    def _carry(self) -> None:
-        assert self._upstream is not None
-        try:
-            data = self._upstream.recv(MOST)
-        except OSError:
-            data = b""
-        if data:
-            self._own.sendall(packet(DATA, data))
-        else:
-            self._drop()
-            self._own.sendall(packet(CLOSED))
-
-    def _drop(self) -> None:
-        if self._upstream is not None:
-            with contextlib.suppress(OSError):
-                self._upstream.shutdown(socket.SHUT_RDWR)
-            self._upstream.close()
-            self._upstream = None
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(self._to, timeout=CONNECT_S)

@@ -6,7 +6,7 @@ Document: docs/protocols/sandbox.md section 7, column "launcher sees".
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workbench_sandbox.formats.evidence import CONTROLS, Control
@@ -59,10 +59,13 @@ def _mountinfo(pid: int) -> str:
         return ""
 
 
-def controls(pid: int, *, scratch_bytes: int, mounts: frozenset[str], tasks: int) -> dict[str, tuple[str, str]]:
+def controls(
+    pid: int, *, scratch_bytes: int, mounts: frozenset[str], tasks: int, beside: int = 0, members: Sequence[int] = ()
+) -> dict[str, tuple[str, str]]:
     """Name -> (state, how) of what the kernel shows of the worker with this number outside.
 
-    mounts: the mount points that are expected; tasks: processes of the group, 0 where no group counts them.
+    mounts: the mount points that are expected; tasks: processes of the group, 0 where no group counts them; beside: those that the
+    worker starts; members: the group's, of which those in the worker's namespace are held to the same.
     """
     seen, own, other = status(pid), namespaces(), namespaces(pid)
     if not seen:
@@ -81,12 +84,33 @@ def controls(pid: int, *, scratch_bytes: int, mounts: frozenset[str], tasks: int
         "no-core": _no_core(pid),
     }  # fmt: skip
     if tasks:
-        # bubblewrap outside, the worker inside.
-        found["no-programs"] = ("on" if tasks <= 2 else "off", f"{tasks} processes")
+        # bubblewrap outside, the worker and what it started inside.
+        found["no-programs"] = ("on" if tasks <= 2 + beside else "off", f"{tasks} processes")
     for name, kind in _PERIOD.items():
         found[name] = _differs(own, other, kind)
     found["no-debugging"] = _no_debugging(pid)
+    for one in set(members) - {pid} if beside else ():
+        if namespaces(one).get("pid") == other.get("pid"):
+            _held_too(one, found)
     return found
+
+
+def _held_too(pid: int, found: dict[str, tuple[str, str]]) -> None:
+    """A process beside the worker has what the worker has, or the control is off."""
+    seen, own, other = status(pid), namespaces(), namespaces(pid)
+    if not seen:
+        return
+    for name, (state, how) in (
+        ("user", _differs(own, other, "user")),
+        ("no-capabilities", _capabilities(seen)),
+        ("no-new-privileges", ("on" if seen["NoNewPrivs"] == "1" else "off", "of a process beside the worker")),
+        ("no-network", _differs(own, other, "net")),
+        ("filter", ("on" if seen.get("Seccomp") == "2" else "off", "a process beside the worker has none")),
+        ("no-core", _no_core(pid)),
+        ("no-debugging", _no_debugging(pid)),
+    ):
+        if state != "on" and found[name][0] == "on":
+            found[name] = state, how
 
 
 def as_controls(found: Mapping[str, tuple[str, str]]) -> tuple[Control, ...]:

@@ -1,0 +1,105 @@
+"""Programs that answer inside a sandbox, as the provider's operator names them: setting `inference.programs`.
+
+Document: docs/sandbox-engines.md section 3. A program is the provider's, never anybody's text: the tenant's manifest names one of them
+by name and by the SM3 of its definition, and the bytes of its files stand in the runtime listing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from workbench.errors import StartRefused
+from workbench_sandbox.formats.manifest import Manifest
+from workbench_sandbox.formats.program import Program
+from workbench_sandbox.server.runtime import LIBRARIES, Bind, elf_interpreter
+
+PROCESSES: Final = 2
+"""The keeper and the server."""
+_KEEPER: Final = "workbench_sandbox.inside.keeper"
+_MEMBERS: Final = frozenset({"argv", "environment", "modules", "binds", "model", "path", "ready_s", "weights", "limits"})
+"""weights: at the tenant, file or folder that an image of it is made of; limits: of such an image."""
+READY_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A program of this machine. sources: path inside -> file or folder here."""
+
+    program: Program
+    sources: Mapping[str, str]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Python modules that it loads, those of its keeper among them."""
+        return (_KEEPER, *self.program.modules)
+
+    def binds(self) -> list[Bind]:
+        """Its files and folders, and the libraries that its program names."""
+        found = {inside: Bind(source, inside) for inside, source in self.sources.items()}
+        started = self.sources.get(self.program.argv[0], "")
+        for one in _libraries(Path(started)) if started else ():
+            found.setdefault(one.inside, one)
+        return list(found.values())
+
+
+def named(setting: Mapping[str, Any], name: str) -> Installed:
+    """The program of this name of setting `inference.programs`. Raises StartRefused (PROGRAM_WRONG)."""
+    try:
+        body = setting[name]
+        if not isinstance(body, dict) or set(body) - _MEMBERS:
+            raise ValueError("other members")
+        sources = {str(inside): str(source) for inside, source in body.get("binds", {}).items()}
+        if not all(Path(one).exists() for one in sources.values()):
+            raise ValueError("a file is not there")
+        program = Program(
+            name, _texts(body["argv"]), {str(key): str(value) for key, value in body.get("environment", {}).items()}, _texts(body.get("modules", [])),
+            tuple(sorted(sources)), str(body.get("model", name)), str(body.get("path", "/v1")), body.get("ready_s", READY_S),
+        )  # fmt: skip
+        return Installed(program, sources)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise StartRefused(
+            f"设置 inference.programs 中没有「{name}」，或其定义不成立（{error}）；未启动任何程序，请运维更正",
+            f"setting inference.programs has no {name}, or its definition does not hold ({error}): nothing is started; operations correct it",
+            code="PROGRAM_WRONG",
+        ) from error
+
+
+def model_of(manifest: Manifest) -> str:
+    """Where the weights of an image are inside: its one file, else their folder."""
+    weights = manifest.of_role("weights")
+    if len(weights) == 1:
+        return f"/image/{weights[0].path}"
+    return "/image/weights" if weights else ""
+
+
+def silent(why: str) -> StartRefused:
+    """The refusal of a server inside that did not become ready. why: what it said, from before anything of a tenant was inside."""
+    return StartRefused(
+        f"沙箱内的推理服务没有就绪，服务器保持未清状态；请运维人员查看原因：{why}",
+        f"the server inside the sandbox did not become ready, and its card stays dirty; operators look into it: {why}",
+        code="SERVER_SILENT",
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:  # Any: JSON of a setting
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError("no list of texts")
+    return tuple(value)
+
+
+def _libraries(program: Path) -> Iterator[Bind]:
+    """What the loader of a program maps for it, and itself; asked of the loader, which runs nothing of the program (ld.so(8), --list)."""
+    loader = elf_interpreter(program)
+    if not loader:
+        return
+    yield Bind(str(Path(loader).resolve()), loader)
+    done = subprocess.run([loader, "--list", str(program)], capture_output=True, check=False, timeout=20, env={}, cwd="/")
+    for line in done.stdout.decode("ascii", "replace").splitlines():
+        name, arrow, rest = line.strip().partition(" => ")
+        path = rest.partition(" (")[0]
+        if arrow and path.startswith("/"):
+            yield Bind(str(Path(path).resolve()), f"{LIBRARIES}/{name}")

@@ -1,0 +1,221 @@
+"""A server inside a sandbox, beside its worker: real processes under bubblewrap; the evidence names it; it reaches nothing."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox.test_starting import STARTS
+from tests.sandbox.world import SERVER, TENANT, Tenant, World, now_ms, until
+from workbench.crypto import sm3
+from workbench.domain.documents import SourceDocument
+from workbench.domain.party import PartyId
+from workbench_sandbox.corpus import build
+from workbench_sandbox.corpus.sealing import seal_corpus
+from workbench_sandbox.formats import carried
+from workbench_sandbox.formats import manifest as manifests
+from workbench_sandbox.formats.asking import Cite, Dropped, Open, Text, format_stop
+from workbench_sandbox.server import programs, volumes
+from workbench_sandbox.server.processes import ServerProcesses
+from workbench_sandbox.server.runtime import EngineCode
+
+pytestmark = STARTS
+HERE = Path(__file__).parent
+TEXT = "澄澜一号混合型证券投资基金的管理费率为1.20%。基金经理为陆砚舟。"
+CODE = EngineCode("workbench_sandbox.engines.upstream:OpenAIHttp", ("workbench_sandbox.corpus.search",))
+LIMITS = manifests.Limits(512 << 20, 32, 2000, 32 << 20, 64 << 10, 2)
+WEIGHTS = b"weights of no model"
+
+
+def program(**changes: Any) -> dict[str, Any]:
+    """A definition as an operator would write it into `inference.programs`."""
+    return {
+        "argv": ["{python}", "-I", "-S", "-B", "-c", START, "{socket}", "{model}"],
+        "binds": {f"/program/{one}": str(HERE / one) for one in ("inside_server.py", "upstream_server.py")},
+        "modules": ["json", "ssl"], "model": "plain", "ready_s": 20, **changes,
+    }  # fmt: skip
+
+
+START = "import sys; sys.path[:0] = ['/program']; import inside_server; inside_server.main()"
+
+
+@dataclass
+class Inside(World):
+    """A provider whose operator named a program."""
+
+    programs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.servers.close()
+        self.servers = ServerProcesses(
+            self.folder / "servers", self.volumes, engines={"openai-http": CODE}, inside=self.programs, look_s=0.5, shared=self.shared
+        )
+
+    def make_image(self, *, listing: bytes | None = None, limits: manifests.Limits = LIMITS, name: str = "small", sm3_: str = "") -> str:
+        listing = self.servers.listing("openai-http", name) if listing is None else listing
+        digest = sm3_ or programs.named(self.programs, name).program.digest
+        engine = manifests.Engine("openai-http", "upstream", "1", "inside", name, digest)
+        file = manifests.ManifestFile("weights/small.gguf", len(WEIGHTS), sm3.digest(WEIGHTS).hex(), "weights")
+        made = manifests.Manifest(PartyId(TENANT), "small", "1", engine, (file,), sm3.digest(listing).hex(), limits, (), now_ms())
+        folder = volumes.image_folder(self.volumes, TENANT, made.id)
+        (folder / "files" / "weights").mkdir(parents=True)
+        (folder / "files" / "weights" / "small.gguf").write_bytes(WEIGHTS)
+        (folder / volumes.MANIFEST).write_bytes(manifests.sign_manifest(made, key=self.contract))
+        (self.volumes / TENANT).chmod(0o700)
+        self.image = made.id
+        return made.id
+
+    def put_corpus(self, key: bytes) -> str:
+        document = SourceDocument("fund-0001", "fund", "1", "澄澜一号混合", "合成", 1, "public", True, TEXT)
+        sealed = b"".join(seal_corpus(build([document], None, progress=lambda done, total: None), key))
+        name = sm3.digest(sealed).hex()
+        folder = volumes.corpora_folder(self.volumes, TENANT)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(sealed)
+        return name
+
+
+@dataclass
+class Asking:
+    """A session with a sandbox of a world."""
+
+    world: Inside
+    tenant: Tenant
+    corpus: str
+
+    def ask(self, question: str = "澄澜一号的管理费率是多少？", **changes: Any) -> str:
+        return self.tenant.ask(question, corpus=self.corpus, kinds=("fund",), **changes)
+
+
+def opened(world: Inside) -> Asking:
+    key = secrets.token_bytes(32)
+    corpus = world.put_corpus(key)
+    tenant = world.leased(SERVER)
+    tenant.open()
+    tenant.say(carried.format_corpus_open(carried.CorpusOpen(corpus, corpus, key)), "corpus.open")
+    ready = carried.parse_corpus_ready(next(tenant.opened()).payload)
+    assert (ready.documents, ready.code) == (1, "")
+    return Asking(world, tenant, corpus)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two listeners of the host: TCP, and a name that is no file."""
+    tcp, abstract = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+    abstract.bind("\0workbench-inside-test")
+    abstract.listen(1)
+    yield tcp, abstract
+    tcp.close()
+    abstract.close()
+
+
+@pytest.fixture(scope="module")
+def world(host: tuple[socket.socket, socket.socket], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    places = (
+        f"tcp:{host[0].getsockname()[1]}", "abstract:workbench-inside-test", "unix:/run/dbus/system_bus_socket", "read:/etc/passwd", "read:/proc/1/mem",
+        "read:/proc/1/environ", "write:/image/weights/small.gguf", "write:/program/inside_server.py", "run:/runtime/bin/python3", "fork", "self",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("inside")
+    world = Inside(
+        folder,
+        programs={
+            "small": program(environment={"REACH": ",".join(places)}), "never": program(environment={"SERVE": "never"}, ready_s=1),
+            "ends": program(environment={"SERVE": "ends"}),
+        },
+    )  # fmt: skip
+    try:
+        world.make_image()
+        yield world
+    finally:
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def asking(world: Inside) -> Asking:
+    return opened(world)
+
+
+def test_evidence_names_the_server_inside_and_every_control_is_on(asking: Asking) -> None:
+    statement, program = asking.tenant.statement, programs.named(asking.world.programs, "small").program
+    states = {one.name: (one.state, one.how) for one in statement.controls}
+    off = {name for name, (state, _) in states.items() if state != "on"}
+    assert off <= {"no-swap", "cpu", "host-user"}, off
+    assert statement.image.engine.place == "inside" and statement.program == statement.image.engine.program_sm3 == program.digest
+    assert statement.probe.tried > 90 and not statement.probe.failed
+    assert "server" in states["filter"][1] and states["own-processes"][1].endswith("3 listed")
+
+
+def test_an_answer_comes_with_its_citation_and_the_servers_own_count(asking: Asking) -> None:
+    for _ in range(2):
+        records, end = asking.tenant.answer_of(asking.ask())
+        assert (end.state, end.citations, end.dropped) == ("answered", 1, 1)
+        assert next(one for one in records if isinstance(one, Open)).place == "inside"
+        assert "".join(one.d for one in records if isinstance(one, Text)) == "管理费率为1.20%[1]。" and Dropped("number", 1) in records
+        [cite] = [one for one in records if isinstance(one, Cite)]
+        assert cite.span_sm3 == sm3.digest(TEXT[cite.start : cite.end].encode()).hex()
+        assert (end.tokens_in, end.tokens_out) == (41, 17)
+
+
+def test_the_server_reaches_nothing(asking: Asking) -> None:
+    _, end = asking.tenant.answer_of(asking.ask("澄澜一号的管理费率是多少？!reach"))
+    assert (end.tokens_in, end.tokens_out) == (11, 0)
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "code"),
+    [
+        ("split", "answered", ""), ("crlf", "answered", ""), ("no-done", "answered", ""), ("busy-once", "answered", ""), ("no-done-no-finish", "failed", "ENGINE_FAILED"),
+        ("garbage", "failed", "ENGINE_FAILED"), ("error-inside", "failed", "ENGINE_FAILED"), ("broken-off", "failed", "ENGINE_FAILED"),
+        ("status-401", "failed", "ENGINE_FAILED"), ("status-429-9", "failed", "ENGINE_BUSY"), ("status-500", "failed", "ENGINE_FAILED"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_at_the_server_is_one_code(asking: Asking, word: str, state: str, code: str) -> None:
+    _, end = asking.tenant.answer_of(asking.ask(f"澄澜一号的管理费率是多少？!{word}"))
+    assert (end.state, end.code) == (state, code)
+
+
+@pytest.mark.parametrize("word", ["endless", "silent"])
+def test_a_stop_closes_the_connection_and_the_next_question_is_answered(asking: Asking, word: str) -> None:
+    name = asking.ask(f"澄澜一号的管理费率是多少？!{word}")
+    time.sleep(0.2)
+    asking.tenant.say(format_stop(name), "ask.stop")
+    assert asking.tenant.answer_of(name)[1].state == "stopped"
+    assert asking.tenant.answer_of(asking.ask("澄澜一号的管理费率是多少？!gone"))[1].tokens_out == 1
+    assert asking.tenant.answer_of(asking.ask())[1].state == "answered"
+
+
+def test_a_server_that_dies_takes_its_sandbox_along_and_nothing_is_left(world: Inside, asking: Asking) -> None:
+    records, end = asking.tenant.answer_of(asking.ask("澄澜一号的管理费率是多少？!die"))
+    assert (end.state, end.code) == ("failed", "ENGINE_FAILED") and records
+    until(lambda: world.servers.counters(asking.tenant.sandbox).state == "ended")
+    assert world.servers.counters(asking.tenant.sandbox).cause == "sandbox-died"
+    looked = world.servers.erase(SERVER, reason="sandbox-died")
+    assert looked.clean, looked.checks
+
+
+def test_a_kill_ends_worker_keeper_and_server(world: Inside) -> None:
+    asking = opened(world)
+    assert asking.tenant.answer_of(asking.ask())[1].state == "answered"
+    looked = world.servers.erase(SERVER, reason="released")
+    assert looked.clean and {one.name: one.found for one in looked.checks}["processes"] == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("never", "not ready within 1 s"), ("ends", "no such model")])
+def test_a_server_that_does_not_become_ready_is_refused_with_what_it_said(world: Inside, name: str, said: str) -> None:
+    world.make_image(name=name)
+    state = world.prepared()
+    assert (state.state, state.cause) == ("DIRTY", "SERVER_SILENT")
+    assert said in (world.folder / "servers" / SERVER / "why.txt").read_text()
+
+
+def test_another_definition_than_the_signed_one_is_not_started(world: Inside) -> None:
+    world.make_image(sm3_="a" * 64)
+    assert world.prepared().cause == "IMAGE_REFUSED"
