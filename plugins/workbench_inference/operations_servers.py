@@ -136,24 +136,29 @@ def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingRe
     host = leasing.host
     with host.store.read() as reader:
         found = reader.execute(
-            "SELECT number, lease, time_ms, before, after, queue, rule, zh, en FROM inference_decision WHERE ? IN ('', lease) ORDER BY number DESC LIMIT ?", (request.lease, request.limit)
+            "SELECT number, lease, time_ms, before, after, queue, rule, zh, en, scaler, code FROM inference_decision WHERE ? IN ('', lease) ORDER BY number DESC LIMIT ?", (request.lease, request.limit)
         ).fetchall()
         ticks = reader.execute("SELECT body, signature, reply, state, reason, at_ms FROM inference_tick WHERE ? IN ('', lease) ORDER BY at_ms DESC LIMIT ?", (request.lease, _CURVE)).fetchall()
-        chosen = autoscaling.rule_of(reader, autoscaling.SCALER) or {}
+        chosen = autoscaling.scaler_of(reader)
+        running = [one for one in rows.listed(reader, states=[State.RUNNING]) if one.side == rows.TENANT]
         took = reader.execute(
             "SELECT ended_ms - asked_ms, card_ms FROM inference_ask WHERE state IN ('ANSWERED', 'ABSTAINED') AND ended_ms > ?", (host.now_ms() - _HOUR_MS,)
         ).fetchall()
     rule, calendar = autoscaling.scaling_rule(host), autoscaling.calendar_of(host)
     decisions = [
-        replies.DecisionTold(number=one[0], lease=one[1], time_ms=one[2], before=one[3], after=one[4], queue=one[5], rule=one[6], zh=one[7], en=one[8]) for one in found
-    ]
-    points = [(one.at_ms, one.cards, 0) for one in (telling.tick_told(tuple(row)) for row in ticks)] + [(one.time_ms, one.after, one.queue) for one in decisions]
+        replies.DecisionTold(
+            number=one[0], lease=one[1], time_ms=one[2], before=one[3], after=one[4], queue=one[5], rule=one[6], zh=one[7], en=one[8], scaler=one[9], code=one[10]
+        )
+        for one in found
+    ]  # fmt: skip
+    points = [(one.at_ms, one.cards, 0) for one in (telling.tick_told(tuple(row)) for row in ticks)] + [(one.time_ms, one.after, one.queue) for one in decisions if one.scaler == autoscaling.PROCESSES and not one.code]
     curve = [replies.LoadPoint(time_ms=at, cards=cards, queue=queue) for at, cards, queue in sorted(points)[-_CURVE:]]
     return replies.ScalingReply(
-        scaler=str(chosen.get("scaler", autoscaling.PROCESSES)), decisions=decisions, curve=curve, least=rule.least, most=rule.most, queue_per_server=rule.queue_per_server,
+        scaler=chosen, decisions=decisions, curve=curve, least=rule.least, most=rule.most, queue_per_server=rule.queue_per_server,
         cooldown_s=rule.cooldown_s, start_delay_s=rule.start_delay_s, wait_s=rule.wait_s,
         calendar=", ".join(f"{start:%H:%M}–{stop:%H:%M}" for start, stop in calendar.peak), is_scheduled=calendar.is_on,
         asks_hour=len(took), p95_ms=p95([one[0] for one in took]), asks_per_card_minute=60_000 * len(took) // max(1, sum(one[1] for one in took)) if took else 0,
+        outside=[row.lease for row, _ in autoscaling.counted_outside(autoscaling.Images(host), running)] if chosen != autoscaling.PROCESSES else [],
     )  # fmt: skip
 
 
@@ -283,6 +288,16 @@ def scaler_set(ctx: OperationContext, request: ScalerRequest) -> replies.DoneRep
         raise InvalidRequest("下限不得高于上限", f"The rule does not hold: {error}", code="SCALING_RULE") from error
     if request.scaler != autoscaling.PROCESSES and request.scaler not in {one.name for one in host.scalers()}:
         raise NotFound("没有安装这个扩缩器", "No such scaler is installed", code="NO_SCALER")
+    with host.store.read() as reader:
+        images = autoscaling.Images(host)
+        signed = [str(one[0]) for one in reader.execute("SELECT id FROM inference_image WHERE state = 'signed'")]
+        if request.scaler != autoscaling.PROCESSES and not any(images.of(one)[1] == "behind" for one in signed):
+            raise Refused(
+                f"「{request.scaler}」调整的是沙箱旁（behind）模型服务的副本；已签署的镜像都在沙箱内应答，选它不会数到任何租约，也不会改变计量的卡。先签署引擎在沙箱旁的镜像，或保留 processes",
+                f"{request.scaler} sets replicas of servers beside sandboxes (behind); every signed image answers inside, so it would count no lease and change no metered card."
+                " Sign an image whose engine stands beside first, or keep processes",
+                code="SCALER_COUNTS_NOTHING",
+            )  # fmt: skip
     host.store.write(lambda tx: autoscaling.keep_rule(tx, host, autoscaling.SCALER, value, actor=token, reason=request.reason))
     return replies.DoneReply(what="scaler", state=request.scaler)
 

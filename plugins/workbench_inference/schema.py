@@ -244,9 +244,13 @@ TENANT_STEP: Final = Migration(
         queue      INTEGER NOT NULL,
         rule       TEXT NOT NULL DEFAULT '',
         zh         TEXT NOT NULL,
-        en         TEXT NOT NULL
+        en         TEXT NOT NULL,
+        scaler     TEXT NOT NULL DEFAULT 'processes',
+        change_number INTEGER NOT NULL DEFAULT 0,
+        code       TEXT NOT NULL DEFAULT ''
     );
     CREATE INDEX inference_decision_time ON inference_decision (time_ms);
+    CREATE INDEX inference_decision_lease ON inference_decision (lease, number);
     -- Service-key statements of this institution and its partners, as written; the private halves lie in the vault.
     CREATE TABLE inference_service_key (
         party      TEXT NOT NULL,

@@ -55,13 +55,13 @@ class LeaseWorld:
     def servers(self) -> FakeServers:
         return self.made[-1]
 
-    def image(self, folder: Path, content: bytes = b"answer", *, name: str = "echo") -> Manifest:
+    def image(self, folder: Path, content: bytes = b"answer", *, name: str = "echo", place: str = "inside") -> Manifest:
         """An image of two files, signed by the tenant."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "engine.py").write_bytes(content)
         (folder / "words.bin").write_bytes(content * 400_000)
         recipe = EngineRecipe(
-            name, "extractive", "1", "inside", "Apache-2.0", "Apache-2.0",
+            name, "extractive" if place == "inside" else "upstream", "1", place, "Apache-2.0", "Apache-2.0",
             lambda: [ImageFile("code/engine.py", "code", folder / "engine.py"), ImageFile("weights/words.bin", "weights", folder / "words.bin")], LIMITS,
         )  # fmt: skip
         return images.register(self.tenant.host, recipe, name=name, version="1.0", runtime="image")

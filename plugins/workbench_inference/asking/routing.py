@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from workbench_inference.asking.sandboxes import Sandboxes
 from workbench_inference.leasing import rows
 from workbench_inference.leasing.keys import Reader
-from workbench_inference.leasing.lease import State, takes_asks
 from workbench_inference.leasing.rows import LeaseRow
 from workbench_sandbox.engines.router import SCENARIOS, Candidate, choose
 from workbench_sandbox.formats.manifest import Manifest
@@ -26,12 +25,8 @@ def routes(sandboxes: Sandboxes, reader: Reader, *, scenario: str, model: str, n
 
     Of each model the lease with the latest end. Where a person named one, no other model stands in for it.
     """
-    newest: dict[str, Route] = {}
-    running = [one for one in rows.listed(reader, states=[State.RUNNING]) if one.side == rows.TENANT]
-    for row in sorted(running, key=lambda one: (one.until_ms, one.lease)):
-        if takes_asks(rows.value(reader, row), now_ms=now_ms):
-            found = Route(row, sandboxes.manifest(row))
-            newest[found.manifest.name] = found
+    taking = rows.taking(reader, lambda row: sandboxes.manifest(row).name, now_ms=now_ms)
+    newest = {name: Route(row, sandboxes.manifest(row)) for name, row in taking.items()}
     if model:
         return [newest[model]] if model in newest else []
     able = [

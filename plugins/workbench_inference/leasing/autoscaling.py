@@ -6,13 +6,16 @@ Document: docs/protocols/sandbox.md sections 4 and 9. The rule itself is `scalin
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from workbench.contracts import Transaction
-from workbench.contracts.inference import Scaler
 from workbench.crypto import canonical
 from workbench.errors import Refused, WorkbenchError
-from workbench_inference.leasing import rows
+from workbench_inference.leasing import deciding, rows
+from workbench_inference.leasing.deciding import PROCESSES
+from workbench_inference.leasing.images import manifest_of
 from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.lease import State
 from workbench_inference.leasing.rows import LeaseRow
@@ -20,37 +23,10 @@ from workbench_inference.leasing.scaling import ASKS_WINDOW_S, STEP_S, Decision,
 from workbench_inference.leasing.schedule import Calendar, parse_calendar, wanted_by_calendar, window_of
 from workbench_inference.leasing.tenant import Tenant, instant
 
-PROCESSES: Final = "processes"
 CALENDAR, SCALER, BUDGET, PLAN = "calendar", "scaler", "budget", "plan"
 """Names of what people set, as kept in inference_schedule. plan: what the calendar orders."""
 AGAIN_MS: Final = 60_000
 """An order of the calendar that failed is tried again after so long."""
-
-
-class LeaseScaler:
-    """Scaler `processes`: cards of a lease by `inference.change`."""
-
-    name = PROCESSES
-
-    def __init__(self, tenant: Tenant, lease: str) -> None:
-        self._tenant = tenant
-        self._lease = lease
-
-    def replicas(self) -> int:
-        """Cards that are agreed on."""
-        with self._tenant.host.store.read() as reader:
-            return rows.get(reader, self._lease).cards
-
-    def ready(self) -> int:
-        """Cards the provider says to hold."""
-        view = self._tenant.view(self._lease)
-        return len(view.servers) if view else 0
-
-    def set_replicas(self, count: int) -> None:
-        """Ask for so many; Refused LEASE_CHANGE while an earlier change waits."""
-        with self._tenant.host.store.read() as reader:
-            row = rows.get(reader, self._lease)
-        self._tenant.change(self._lease, cards=count, until_ms=row.until_ms, cause="scaler")
 
 
 class Autoscaler:
@@ -61,7 +37,7 @@ class Autoscaler:
         self._host: LeasingHost = tenant.host
         self._decided_ms = -(10**12)
         self._ordered_ms = -(10**12)
-        self._changed_s: dict[str, int] = {}
+        self._images = Images(tenant.host)
 
     def round(self) -> None:
         """What is due now."""
@@ -74,11 +50,20 @@ class Autoscaler:
             self._order(calendar, now)
         with self._host.store.read() as reader:
             live = [one for one in rows.listed(reader, states=[State.RUNNING]) if one.side == rows.TENANT]
+            chosen = scaler_of(reader)
         for row in live:
-            try:
-                self._scale(row, calendar, now)
-            except WorkbenchError as error:
-                self._host.log_fault(error)
+            self._guarded(lambda row=row: self._scale(row, self._images.of(row.order.image)[0], calendar, now))  # type: ignore[misc]
+        if chosen != PROCESSES:
+            outside = counted_outside(self._images, live)
+            if outside:
+                self._guarded(lambda: self._scale_outside(chosen, outside, now))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """A fault with one lease keeps no other waiting."""
+        try:
+            work()
+        except WorkbenchError as error:
+            self._host.log_fault(error)
 
     def _order(self, calendar: Calendar, now: int) -> None:
         """The lease of today, as the plan says, where none is there."""
@@ -101,63 +86,124 @@ class Autoscaler:
             pool=str(plan["pool"]), assurance=str(plan["assurance"]), price=offer.fen_per_card_minute, budget_fen=int(plan["budget_fen"]), reason="calendar",
         )  # fmt: skip
 
-    def _scale(self, row: LeaseRow, calendar: Calendar, now: int) -> None:
-        rule = scaling_rule(self._host)
-        floor = wanted_by_calendar(calendar, instant(now)) if calendar.is_on else 0
+    def _scale(self, row: LeaseRow, model: str, calendar: Calendar, now: int) -> None:
+        """Cards of one lease, by the questions that go to it."""
         with self._host.store.read() as reader:
             waiting = reader.execute("SELECT 1 FROM inference_change WHERE lease = ? AND at_s < 0", (row.lease,)).fetchone()
-            chosen = rule_of(reader, SCALER)
+            changed_s = max(row.started_ms // 1000, deciding.changed_s(reader, row.lease, PROCESSES))
+            load = load_of(reader, [(row, model)], self._takers(reader, now), now_ms=now)
+            last = deciding.newest(reader, row.lease, PROCESSES)
         if waiting or row.order.most_cards <= 1:
             return
-        scaler = self._scaler(row, chosen)
+        view = self._tenant.view(row.lease)
+        ready = min(row.cards, len(view.servers) if view else 0)
+        floor = wanted_by_calendar(calendar, instant(now)) if calendar.is_on else 0
+        rule = bounded(scaling_rule(self._host), least=floor, most=row.most_cards)
+        decision = decide(replace(load, ready=ready, starting=row.cards - ready, changed_s=changed_s), rule, now_s=now // 1000)
+        if last is not None and last.code and decision.wanted > row.cards:
+            decision = self._within_offer(row, decision)
+            if decision.wanted == last.after and now - last.time_ms < rule.cooldown_s * 1000:
+                return  # the same was refused just now
+        if decision.wanted != row.cards:
+            self._tenant.change(row.lease, cards=decision.wanted, until_ms=row.until_ms, cause="scaler", decision=decision, queue=load.queue)
+
+    def _takers(self, reader: Reader, now: int) -> dict[str, LeaseRow]:
+        return rows.taking(reader, lambda row: self._images.of(row.order.image)[0], now_ms=now)
+
+    def _within_offer(self, row: LeaseRow, decision: Decision) -> Decision:
+        """As many of the cards wanted as the provider says to have: it refused more than that before, and takes all of a change or none."""
+        free = next((one.free for one in self._tenant.offer().pools if one.pool == row.order.pool), 0)
+        if decision.wanted <= row.cards + free:
+            return decision
+        had = row.cards + free
+        return replace(
+            decision, wanted=had, reason_zh=f"{decision.reason_zh}；算力方只余 {free} 台，先到 {had} 台",
+            reason_en=f"{decision.reason_en}; the provider has {free} left, {had} for now",
+        )  # fmt: skip
+
+    def _scale_outside(self, name: str, leases: Sequence[tuple[LeaseRow, str]], now: int) -> None:
+        """Servers that answer beside the sandboxes of these leases, by the questions of all of them together."""
+        host = self._host
+        scaler = next((one for one in host.scalers() if one.name == name), None)
+        if scaler is None:
+            raise Refused(f"没有扩缩器「{name}」，运维改选或安装", f"There is no scaler {name}; operations choose another or install it", code="NO_SCALER")
         before = scaler.replicas()
-        with self._host.store.read() as reader:
-            load = load_of(reader, self._host, before, ready=min(before, scaler.ready()), changed_s=self._changed_s.get(row.lease, -(10**9)))
-        bounded = ScalingRule(
-            least=min(max(1, rule.least, floor), row.most_cards), most=min(rule.most, row.most_cards), queue_per_server=rule.queue_per_server,
-            cooldown_s=rule.cooldown_s, start_delay_s=rule.start_delay_s, wait_s=rule.wait_s,
-        ) if min(max(1, rule.least, floor), row.most_cards) <= min(rule.most, row.most_cards) else ScalingRule(least=before, most=max(1, before))  # fmt: skip
-        decision = decide(load, bounded, now_s=now // 1000)
+        ready = min(before, scaler.ready())
+        with host.store.read() as reader:
+            load = load_of(reader, leases, self._takers(reader, now), now_ms=now)
+            changed_s = max(deciding.changed_s(reader, row.lease, name) for row, _ in leases)
+        decision = decide(replace(load, ready=ready, starting=before - ready, changed_s=changed_s), scaling_rule(host), now_s=now // 1000)
         if decision.wanted == before:
             return
+        said = replace(decision, reason_zh=f"{name} 的副本：{decision.reason_zh}", reason_en=f"replicas of {name}: {decision.reason_en}")
+
+        def change(tx: Transaction) -> None:
+            for row, _ in leases:
+                deciding.keep(tx, host, row, before, said, queue=load.queue, scaler=name)
+
+        host.store.write(change)  # before it is done: what stops in between is decided once more, and nothing changes without its reason
         scaler.set_replicas(decision.wanted)
-        self._changed_s[row.lease] = now // 1000
-        self._host.store.write(lambda tx: self._say(tx, row, before, decision, load.queue, now))
-
-    def _say(self, tx: Transaction, row: LeaseRow, before: int, decision: Decision, queue: int, now: int) -> None:
-        tx.execute(
-            "INSERT INTO inference_decision (lease, time_ms, before, after, queue, rule, zh, en) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (row.lease, now, before, decision.wanted, queue, decision.rule, decision.reason_zh, decision.reason_en),
-        )
-        values = {**rows.parties(row, self._host.party), "before": str(before), "after": str(decision.wanted), "queue": str(queue), "rule": decision.rule}
-        self._host.evidence.append(tx, "inference.scaled", values | {"reason": decision.reason_zh}, job=row.lease)
-
-    def _scaler(self, row: LeaseRow, chosen: dict[str, Any] | None) -> Scaler:
-        """The one that people chose; leases are ours."""
-        name = str(chosen["scaler"]) if chosen else PROCESSES
-        if name == PROCESSES:
-            return LeaseScaler(self._tenant, row.lease)
-        for one in self._host.scalers():
-            if one.name == name:
-                return one
-        raise Refused(f"没有扩缩器「{name}」，运维改选或安装", f"There is no scaler {name}; operations choose another or install it", code="NO_SCALER")
 
 
-def load_of(reader: Reader, host: LeasingHost, cards: int, *, ready: int, changed_s: int) -> Load:
-    """What waits and is answered now, from the asks of this node. cards: that are asked for."""
-    now = host.now_ms()
-    queue, serving = (
-        int(reader.execute("SELECT count(*) FROM inference_ask WHERE state = ? AND ended_ms = 0", (state,)).fetchone()[0]) for state in ("QUEUED", "STREAMING")
-    )
-    asked = int(reader.execute("SELECT count(*) FROM inference_ask WHERE asked_ms > ?", (now - ASKS_WINDOW_S * 1000,)).fetchone()[0])
-    took = reader.execute("SELECT avg(card_ms) FROM (SELECT card_ms FROM inference_ask WHERE card_ms > 0 ORDER BY asked_ms DESC LIMIT 50)").fetchone()[0]
-    return Load(queue, serving, ready, max(0, cards - ready), asked, int(took or 0), changed_s)
+def bounded(rule: ScalingRule, *, least: int, most: int) -> ScalingRule:
+    """The rule within what the calendar wants at least and the order allows at most; never below one card."""
+    low = min(max(1, rule.least, least), most)
+    return replace(rule, least=low, most=max(low, min(rule.most, most)))
+
+
+def counted_outside(images: Images, leases: Iterable[LeaseRow]) -> list[tuple[LeaseRow, str]]:
+    """(lease, model) of those whose engine answers beside the sandbox: what a scaler of other servers counts."""
+    return [(row, images.of(row.order.image)[0]) for row in leases if images.of(row.order.image)[1] == "behind"]
+
+
+class Images:
+    """(model, place) by image id; read once, since an id is a digest."""
+
+    def __init__(self, host: LeasingHost) -> None:
+        self._host = host
+        self._known: dict[str, tuple[str, str]] = {}
+
+    def of(self, image: str) -> tuple[str, str]:
+        """NotFound NO_IMAGE."""
+        if image not in self._known:
+            with self._host.store.read() as reader:
+                manifest, _ = manifest_of(reader, image)
+            self._known[image] = manifest.name, manifest.engine.place
+        return self._known[image]
+
+
+def load_of(reader: Reader, leases: Sequence[tuple[LeaseRow, str]], takers: Mapping[str, LeaseRow], *, now_ms: int) -> Load:
+    """What waits for these leases and is answered under them now; (lease, model) each, cards are the caller's to add.
+
+    takers: `rows.taking`. Questions wait for a model and go to the lease that takes them; another lease of the same model has those
+    that are answered under it and no more.
+    """
+    queue = serving = asked = 0
+    for model in [model for row, model in leases if model in takers and takers[model].lease == row.lease]:
+        queue += _count(reader, "state = 'QUEUED' AND ended_ms = 0 AND model = ?", model)
+        asked += _count(reader, "asked_ms > ? AND model = ?", now_ms - ASKS_WINDOW_S * 1000, model)
+    for row, _ in leases:
+        serving += _count(reader, "state = 'STREAMING' AND ended_ms = 0 AND lease = ?", row.lease)
+    every = sorted({model for _, model in leases})
+    took = reader.execute(
+        f"SELECT avg(card_ms) FROM (SELECT card_ms FROM inference_ask WHERE card_ms > 0 AND model IN ({', '.join('?' * len(every))}) ORDER BY asked_ms DESC LIMIT 50)", every
+    ).fetchone()[0]
+    return Load(queue, serving, 0, 0, asked, int(took or 0))
+
+
+def _count(reader: Reader, where: str, *values: object) -> int:
+    return int(reader.execute(f"SELECT count(*) FROM inference_ask WHERE {where}", values).fetchone()[0])
 
 
 def rule_of(reader: Reader, name: str) -> dict[str, Any] | None:
     """What people set under a name; None where the settings count."""
     row = reader.execute("SELECT rule FROM inference_schedule WHERE name = ?", (name,)).fetchone()
     return dict(json.loads(bytes(row[0]))) if row else None
+
+
+def scaler_of(reader: Reader) -> str:
+    """Name of the scaler that people chose."""
+    return str((rule_of(reader, SCALER) or {}).get("scaler", PROCESSES))
 
 
 def keep_rule(tx: Transaction, host: LeasingHost, name: str, value: dict[str, Any], *, actor: str, reason: str) -> None:
@@ -188,5 +234,6 @@ def scaling_rule(host: LeasingHost) -> ScalingRule:
 
 
 __all__ = [
-    "BUDGET", "CALENDAR", "PLAN", "PROCESSES", "SCALER", "Autoscaler", "LeaseScaler", "calendar_of", "keep_rule", "load_of", "rule_of", "scaling_rule",
+    "BUDGET", "CALENDAR", "PLAN", "PROCESSES", "SCALER", "Autoscaler", "Images", "bounded", "calendar_of", "counted_outside", "keep_rule", "load_of", "rule_of",
+    "scaler_of", "scaling_rule",
 ]  # fmt: skip

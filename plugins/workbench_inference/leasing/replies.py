@@ -326,8 +326,10 @@ class ServersReply(Reply):
 
 
 class DecisionTold(Reply):
-    """A decision of the scaler and why."""
+    """A decision about the number of cards and why, by the rule or by a person.
 
+    scaler: `processes` for cards of the lease, else who set servers outside; code: what the provider refused it with, "" where it did not.
+    """
     number: int
     lease: str
     time_ms: int
@@ -337,6 +339,8 @@ class DecisionTold(Reply):
     rule: str
     zh: str
     en: str
+    scaler: str = "processes"
+    code: str = ""
 
 
 class LoadPoint(Reply):
@@ -352,6 +356,7 @@ class ScalingReply(Reply):
 
     asks_hour: questions that ended within the last hour; of them p95_ms: 95 of 100 took no longer, from asking to the end; and
     asks_per_card_minute: what one card gets through in a minute, by the card time they took. 0 without any.
+    outside: leases whose questions a scaler other than `processes` counts; cards of the others follow their own queue all the same.
     """
 
     scaler: str
@@ -368,6 +373,7 @@ class ScalingReply(Reply):
     asks_hour: int = 0
     p95_ms: int = 0
     asks_per_card_minute: int = 0
+    outside: list[str] = []
 
 
 class CostTold(Reply):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from workbench.contracts import Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound
 from workbench_inference.leasing.keys import Reader
-from workbench_inference.leasing.lease import Lease, State
+from workbench_inference.leasing.lease import Lease, State, takes_asks
 from workbench_sandbox.formats.order import Order, format_order, parse_order
 
 TENANT, PROVIDER = "tenant", "provider"
@@ -80,6 +81,12 @@ def listed(reader: Reader, *, states: Sequence[str] = (), limit: int = 1000, sin
     return [_row(one) for one in rows]
 
 
+def taking(reader: Reader, model_of: Callable[[LeaseRow], str], *, now_ms: int) -> dict[str, LeaseRow]:
+    """Of each model the tenant's lease that questions go to: running, not about to end, and of several the one that ends last."""
+    running = sorted((one for one in listed(reader, states=[State.RUNNING]) if one.side == TENANT), key=lambda one: (one.until_ms, one.lease))
+    return {model_of(one): one for one in running if takes_asks(value(reader, one), now_ms=now_ms)}
+
+
 def value(reader: Reader, row: LeaseRow, *, accepted: bool = True) -> Lease:
     """What the state table works on. accepted: whether the order was acknowledged; a provider's always was."""
     starts = reader.execute("SELECT server, max(started_ms) FROM inference_sandbox WHERE lease = ? GROUP BY server", (row.lease,)).fetchall()
@@ -132,14 +139,20 @@ def parties(row: LeaseRow, own: PartyId) -> dict[str, str]:
     return {"initiator": own, "partner": row.partner} if row.side == TENANT else {"initiator": row.partner, "partner": own}
 
 
+@lru_cache(maxsize=64)
+def _order(body: bytes) -> Order:
+    """An order never changes: it is read from its bytes once, not before each question and each call for frames."""
+    return parse_order(body)
+
+
 def _row(row: Sequence[Any]) -> LeaseRow:  # Any: a row of the database
     lease, side, partner, state, cards, most, begins, until, order, letter, price, budget, role, started, ended, cause, code = row
     return LeaseRow(
-        str(lease), str(side), PartyId(str(partner)), State(state), int(cards), int(most), int(begins), int(until), parse_order(bytes(order)), str(letter), int(price),
+        str(lease), str(side), PartyId(str(partner)), State(state), int(cards), int(most), int(begins), int(until), _order(bytes(order)), str(letter), int(price),
         int(budget), str(role), int(started), int(ended), str(cause), str(code),
     )  # fmt: skip
 
 
 __all__ = [
-    "LIVE", "OPEN", "PROVIDER", "TENANT", "LeaseRow", "evidence_kept", "find", "get", "insert", "listed", "parties", "sandbox_ended", "sandbox_seen", "save", "value",
+    "LIVE", "OPEN", "PROVIDER", "TENANT", "LeaseRow", "evidence_kept", "find", "get", "insert", "listed", "parties", "sandbox_ended", "sandbox_seen", "save", "taking", "value",
 ]  # fmt: skip

@@ -20,6 +20,8 @@ ASKS_WINDOW_S: Final = 60
 """Asks are counted over so long a time."""
 STEP_S: Final = 10
 """How often the shell decides."""
+NEVER_S: Final = -(10**9)
+"""Second of a change that there never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Load:
     starting: int
     asked: int = 0
     ask_ms: int = 0
-    changed_s: int = -(10**9)
+    changed_s: int = NEVER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def simulate(demand: Sequence[int], rule: ScalingRule, *, per_server: int, slot_
     paid from then. An ask is late when it is not answered within wait_s (whole slots) after its own slot.
     """
     delay, lateness, window = -(-rule.start_delay_s // slot_s), rule.wait_s // slot_s, max(1, ASKS_WINDOW_S // slot_s)
-    ready, changed, cards = rule.least, -(10**9), []
+    ready, changed, cards = rule.least, NEVER_S, []
     starting: list[int] = []
     waiting: deque[tuple[int, int]] = deque()
     queue = late = 0
@@ -196,4 +198,4 @@ def simulate(demand: Sequence[int], rule: ScalingRule, *, per_server: int, slot_
     return Run(tuple(cards), sum(cards), sum(demand), late)
 
 
-__all__ = ["ASKS_WINDOW_S", "STEP_S", "Decision", "Load", "Recent", "Run", "ScalingRule", "decide", "simulate"]
+__all__ = ["ASKS_WINDOW_S", "NEVER_S", "STEP_S", "Decision", "Load", "Recent", "Run", "ScalingRule", "decide", "simulate"]

@@ -15,7 +15,7 @@ from workbench.clock import local_day
 from workbench.contracts import Letter, LetterState, PeerCall, Transaction
 from workbench.domain.party import PartyId
 from workbench.errors import NotFound, Refused, VerificationError, WorkbenchError
-from workbench_inference.leasing import images, keys, rows, ticking
+from workbench_inference.leasing import deciding, images, keys, rows, ticking
 from workbench_inference.leasing.billing import amount_fen, second_of
 from workbench_inference.leasing.capacity import parsed
 from workbench_inference.leasing.keys import LeasingHost, Reader
@@ -36,6 +36,7 @@ from workbench_inference.leasing.lease import (
 )
 from workbench_inference.leasing.metering import account, differences
 from workbench_inference.leasing.rows import LeaseRow
+from workbench_inference.leasing.scaling import Decision
 from workbench_sandbox.formats import reading, relay
 from workbench_sandbox.formats.erasing import format_erased_answer, receipt_refused, verify_receipt
 from workbench_sandbox.formats.metering import format_statement_answer, parse_statement, parse_tick
@@ -120,8 +121,12 @@ class Tenant:
         keys.send_now(host)
         return order
 
-    def change(self, lease: str, *, cards: int, until_ms: int, cause: str, actor: str = "") -> int:
-        """Ask for other cards or another end; the change's number. One at a time: Refused LEASE_CHANGE while one waits."""
+    def change(self, lease: str, *, cards: int, until_ms: int, cause: str, decision: Decision | None = None, queue: int = 0, actor: str = "") -> int:
+        """Ask for other cards or another end; the change's number. One at a time: Refused LEASE_CHANGE while one waits.
+
+        decision: why the scaler wants it, with the queue it saw; a person's is made of their reason. It stands in the change's transaction.
+        """
+        why = decision or Decision(cards, "person", cause, cause)
 
         def change(tx: Transaction) -> int:
             row = self._own(tx, lease)
@@ -137,9 +142,8 @@ class Tenant:
                 raise Refused(f"租约此时不能这样变更：{error}", f"The lease cannot be changed so now: {error}", code="LEASE_CHANGE") from error
             tx.execute("INSERT INTO inference_change (lease, number, cards, until_ms, cause) VALUES (?, ?, ?, ?, ?)", (lease, number, cards, until_ms, cause))
             self.host.letters.post(tx, to=row.partner, kind=CHANGE, body=format_change(wanted), job=lease)
-            if actor:  # a person's decision; the scaler writes its own with the figures it rests on
-                values = {**rows.parties(row, self.host.party), "before": str(row.cards), "after": str(cards), "queue": "", "rule": "person", "reason": cause}
-                self.host.evidence.append(tx, "inference.scaled", values, job=lease, actor=actor)
+            if cards != row.cards:
+                deciding.keep(tx, self.host, row, row.cards, why, queue=queue, change=number, actor=actor)
             return number
 
         number = self.host.store.write(change)
@@ -220,6 +224,7 @@ class Tenant:
                 self.host.log_fault(error)
         if answer is None or (answer.cards, answer.until_ms) != (int(waiting[1]), int(waiting[2])):
             tx.execute("DELETE FROM inference_change WHERE lease = ? AND number = ?", (row.lease, number))
+            deciding.refused(tx, row.lease, number, code=state.refused_code or "LEASE_LETTER")
             return
         tx.execute("UPDATE inference_change SET at_s = ? WHERE lease = ? AND number = ?", (answer.at_s, row.lease, number))
         if row.state in rows.LIVE:
