@@ -387,7 +387,9 @@ def _desk(ctx: OperationContext, request: NoInput) -> AskingDesk:
     tenant = tenant_of(host)
     person = ctx.caller.person
     with host.store.read() as reader:
-        row = tenant.live(reader, now_ms=now)
+        routed = {one.name: routing.routes(desk.sandboxes, reader, scenario=one.name, model="", now_ms=now) for one in scenarios().values()}
+        # Of several leases the one that a question goes to first; the lease with the latest end may be the one that only stands in.
+        row = next((able[0].row for able in routed.values() if able), None) or tenant.live(reader, now_ms=now)
         newest = row or next((one for one in rows.listed(reader, limit=1) if one.side == rows.TENANT), None)
         model = desk.sandboxes.manifest(row).name if row is not None else ""
         engine = desk.sandboxes.manifest(newest).engine if newest is not None else None
@@ -395,7 +397,7 @@ def _desk(ctx: OperationContext, request: NoInput) -> AskingDesk:
         offered, group = [], ""
         for one in scenarios().values():
             able = [
-                each.manifest.name for each in routing.routes(desk.sandboxes, reader, scenario=one.name, model="", now_ms=now)
+                each.manifest.name for each in routed[one.name]
                 if role_for(access, roles=person.roles, scenario=one.name, model=each.manifest.name) is not None
             ]  # fmt: skip
             role = role_for(access, roles=person.roles, scenario=one.name, model=able[0] if able else model or "*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import Field
@@ -21,7 +22,8 @@ SIGNERS: Final = frozenset({Role.ADMIN, Role.OPERATOR})
 
 class SignRequest(Request):
     """engine: of one that is installed here. name "": the engine's. runtime "": the listing of this installation, `image`, or the 64
-    hex of the listing that the provider has. licence, source: of the weights, as the person who signs states them; "" the recipe's."""
+    hex of the listing that the provider has. licence, source: of the weights, as the person who signs states them; "" the recipe's.
+    words_only: an extractive engine without its embedding model, smaller and soon ready, which searches by words alone and says so."""
 
     engine: str = Field(max_length=64)
     name: str = Field(default="", pattern=r"(?:[a-z][a-z0-9-]{0,62})?")
@@ -29,6 +31,7 @@ class SignRequest(Request):
     runtime: str = Field(default="", pattern=r"(?:image|[0-9a-f]{64})?")
     licence: str = Field(default="", max_length=200)
     source: str = Field(default="", max_length=200)
+    words_only: bool = False
 
 
 def models(ctx: OperationContext, _request: NoInput) -> replies.ImagesReply:
@@ -45,6 +48,8 @@ def sign(ctx: OperationContext, request: SignRequest) -> replies.ImageTold:
     recipe = next((one for one in host.answer_engines() if one.name == request.engine), None)
     if recipe is None:
         raise NotFound(f"没有安装引擎「{request.engine}」", f"No engine {request.engine} is installed", code="NO_ENGINE")
+    if request.words_only:
+        recipe = _words_only(recipe)
     runtime = request.runtime or launching.own_listing(recipe.name)
     try:
         made = images.register(
@@ -54,6 +59,13 @@ def sign(ctx: OperationContext, request: SignRequest) -> replies.ImageTold:
     except ValueError as error:
         raise InvalidRequest(f"镜像清单不成立：{error}", f"The manifest does not hold: {error}", code="IMAGE_MANIFEST") from error
     return _told(images.written_of(host, made.id), "signed")
+
+
+def _words_only(recipe: EngineRecipe) -> EngineRecipe:
+    """The same without weights; only what quotes can do without a model."""
+    if recipe.kind != "extractive":
+        raise InvalidRequest(f"引擎「{recipe.name}」没有模型文件就不能回答；只按词检索的只有摘录引擎", f"Engine {recipe.name} cannot answer without its model; only the extractive engine searches by words alone", code="ENGINE_NEEDS_MODEL")
+    return replace(recipe, files=tuple)
 
 
 def _licences(recipe: EngineRecipe, request: SignRequest) -> list[Licence]:

@@ -18,7 +18,6 @@ def ask(options: Options) -> int:
     """Exit status 0 for an answer and for "the documents do not say", 2 where a rule refused it, 1 where none came."""
     request: dict[str, Any] = {
         "question": options.question, "scenario": options.scenario, "model": options.model, "client_class": options.client_class,
-        "channel": options.channel, "customer": options.customer,
         "kinds": [one for one in options.documents.split(",") if one],
     }  # fmt: skip
     with client_for(workspace_of(options), options.party, ROLES.get(options.scenario, Role.ADVISER)) as client:
@@ -54,6 +53,7 @@ def _lines(answer: Answer, told: Record) -> list[str]:
     lines = [answer.text] if answer.text else []
     if told.code:
         lines.append(f"{told.zh} / {told.en} [{told.code}]")
+    lines += [f"「{one.told['instead']}」没有可用的沙箱，由「{one.told['model']}」代答 / {one.told['model']} answered, no sandbox of {one.told['instead']} could" for one in told.steps if one.name == "stood_in"]
     lines += [f"{one.label_zh} {one.label_en}：{one.value}{one.unit} [{one.cite}]" for one in told.fields]
     lines += [f"[{one.n}] {one.title} {one.version} {one.source}{'' if one.matches else '（与原文不符 differs）'}" for one in answer.citations]
     lines.append(f"{answer.state}  {told.engine} {told.engine_version}  {told.lease}  {told.entry}  {told.watermark}".rstrip())

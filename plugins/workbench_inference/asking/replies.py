@@ -77,7 +77,7 @@ class StatedField(Reply):
 
 
 class AskStep(Reply):
-    """A step on the way of one question, in order. name: redacted, evidence, key, sent, retrieved, drafted, grounded, returned,
+    """A step on the way of one question, in order. name: redacted, evidence, key, stood_in (another model than the first), sent, retrieved, drafted, grounded, returned,
     judged, restored, metered; told: small values for its sentence (counts, key id, bytes)."""
 
     name: str

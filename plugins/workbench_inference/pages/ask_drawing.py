@@ -110,6 +110,9 @@ def facts(one: Reply, t: Say, lang: formats.Lang) -> list[str]:
         out.append(t("ask.fact.engine", engine=one["engine"], version=one["engine_version"], kind=kind))
         if one["place"] == "behind":
             out.append(t("ask.fact.behind"))
+    for step in one["steps"]:
+        if step["name"] == "stood_in":
+            out.append(t("ask.fact.stood_in", model=step["told"]["model"], instead=step["told"]["instead"]))
     if one["ended_ms"]:
         out.append(t("ask.fact.seconds", seconds=f"{max(0, one['ended_ms'] - one['asked_ms']) / 1000:.1f}"))
     if one["tokens_in"] or one["tokens_out"]:

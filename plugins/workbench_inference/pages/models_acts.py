@@ -58,11 +58,20 @@ QUOTA = Act(
     shape=lambda values: {**values, "role": values.get("role") or None}, about=True,
 )  # fmt: skip
 
+SIGN = Act(
+    "inference.model_sign",
+    (
+        Field("engine", "choice"), Field("name", label="image_name"), Field("version", default="1.0", label="image_version"), Field("words_only", "tick", label="image_words_only"),
+        Field("licence"), Field("source", label="image_source"),
+    ),
+    password=True, about=True,
+)  # fmt: skip
+
 DOCUMENT_ACTS: Final = (IMPORT, INDEX, REMOVE)
-EVERY: Final = (*DOCUMENT_ACTS, GRANT, REVOKE, PROPOSE, PUBLISH, PROMOTE, PROPOSE_RULES, PUBLISH_RULES, ACCESS, COHORT, QUOTA)
+EVERY: Final = (*DOCUMENT_ACTS, GRANT, REVOKE, PROPOSE, PUBLISH, PROMOTE, PROPOSE_RULES, PUBLISH_RULES, ACCESS, COHORT, QUOTA, SIGN)
 TEXTS: Final = _TEXTS
 
 __all__ = [
     "ACCESS", "COHORT", "DOCUMENT_ACTS", "DOCUMENT_KINDS", "EVERY", "GRANT", "IMPORT", "INDEX", "PROMOTE", "PROPOSE", "PROPOSE_RULES", "PUBLISH", "PUBLISH_RULES", "QUOTA", "REMOVE", "REVOKE",
-    "ROLES", "SCENARIOS", "TEXTS",
+    "ROLES", "SCENARIOS", "SIGN", "TEXTS",
 ]  # fmt: skip

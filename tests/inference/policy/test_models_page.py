@@ -18,6 +18,7 @@ from workbench.workspace import Workspace
 from workbench_inference.documents import importing
 from workbench_inference.pages import models_acts as acts
 from workbench_inference.pages.models import ModelsPage
+from workbench_inference.pages.models_images import Images
 from workbench_inference.policy import tables
 
 TEXTS = texts_of("workbench_inference")
@@ -81,8 +82,8 @@ def test_every_act_and_choice_has_words_in_both_languages() -> None:
 @pytest.mark.parametrize(
     ("role", "sections"),
     [
-        (Role.COMPLIANCE, ["documents", "templates", "access", "cohort", "quota"]), (Role.APPROVER, ["templates", "access", "cohort"]), (Role.MARKETING, ["templates", "access", "quota"]),
-        (Role.REGULATOR, ["documents", "templates", "access", "cohort"]), (Role.ADMIN, ["templates", "access", "cohort", "quota"]),
+        (Role.COMPLIANCE, ["documents", "templates", "images", "access", "cohort", "quota"]), (Role.APPROVER, ["templates", "images", "access", "cohort"]), (Role.MARKETING, ["templates", "images", "access", "quota"]),
+        (Role.REGULATOR, ["documents", "templates", "images", "access", "cohort"]), (Role.ADMIN, ["templates", "images", "access", "cohort", "quota"]),
     ],
 )  # fmt: skip
 def test_each_role_sees_the_sections_it_may_read_and_they_are_drawn(house: House, role: Role, sections: list[str]) -> None:
@@ -118,6 +119,24 @@ def test_the_matrix_marks_what_is_allowed_and_only_that(house: House) -> None:
     rows = {one["id"]: one for one in access.cells.rows}  # type: ignore[attr-defined]  # a section of this page
     assert [name for name in acts.SCENARIOS if rows["adviser"][name]] == ["advice", "research", "banking", "together"]
     assert [name for name in acts.SCENARIOS if rows["operator"][name]] == ["together", "running"]
+
+
+def test_an_image_is_signed_by_words_alone_and_the_section_says_what_it_is_made_of(house: House) -> None:
+    call = Client(house, Role.OPERATOR).call
+    signed = call("inference.model_sign", engine="extractive", name="words", words_only=True, runtime="ab" * 32)
+    assert signed["weights"] == [] and signed["bytes"] == 0
+    with pytest.raises(Refused) as refused:
+        call("inference.model_sign", engine="openai-http", words_only=True, runtime="ab" * 32)
+    assert refused.value.code == "ENGINE_NEEDS_MODEL"
+    made = opened_page(house, Role.OPERATOR)
+    section = next(one for one in made.sections.all if one.name == "images")
+    assert isinstance(section, Images) and [one["weights"] for one in section.images.rows] == [TEXTS["zh"]["models.words_only"]]
+    assert set(section._choices("engine").values()) >= {"extractive", "openvino", "openai-http"}
+    section._open(signed["id"])
+    assert any("abababab" in str(block) for block in section.detail.told())
+    assert "lease" in {one["key"] for one in section.images.columns} and acts.SIGN.operation in section.signing.acts
+    marketing = next(one for one in opened_page(house, Role.MARKETING).sections.all if isinstance(one, Images))
+    assert not marketing.signing.acts and "lease" not in {one["key"] for one in marketing.images.columns}, "who may not read leases sees images alone"
 
 
 def test_documents_say_that_they_are_not_indexed_and_that_no_usage_allows_them(house: House) -> None:
