@@ -210,22 +210,22 @@ class HouseSteps:
         tried = (prepared.admitted, *prepared.admitted.others)
         for number, one in enumerate(tried, 1):
             try:
-                return self._leased(replace(prepared, admitted=one), has_standby=number < len(tried))
+                leased = self._leased(replace(prepared, admitted=one), has_standby=number < len(tried))
             except WorkbenchError as error:
                 if not falls_back(error.code):
                     raise
                 first = first or error
+                continue
+            if first is not None:  # whoever asked reads which model answers instead of which
+                leased.steps.append(Step("stood_in", self._host.now_ms(), {"model": one.model, "instead": tried[0].model, "code": first.code}))
+                self._tell(leased, leased.steps[-1])
+            return leased
         assert first is not None  # one lease at least was tried
         raise first
 
     def _leased(self, prepared: Prepared, *, has_standby: bool) -> Leased:
         host, admitted = self._host, prepared.admitted
         with host.store.read() as reader:
-                continue
-            if first is not None:  # whoever asked reads which model answers instead of which
-                leased.steps.append(Step("stood_in", self._host.now_ms(), {"model": one.model, "instead": tried[0].model, "code": first.code}))
-                self._tell(leased, leased.steps[-1])
-            return leased
             row = rows.find(reader, admitted.lease)
             if row is None or row.state is not State.RUNNING or host.now_ms() >= row.until_ms - ENDING_MS:
                 row = self._tenant.live(reader, now_ms=host.now_ms())  # another one, if it runs what was asked for
