@@ -40,6 +40,18 @@ def action_digest(operation: str, request: BaseModel) -> str:
     return sm3.digest(canonical.format({"operation": operation, "request": text})).hex()
 
 
+def _require_machine(operation: Operation, caller: Caller) -> None:
+    """What is a machine's no person does, and the reverse; Denied MACHINE_SCOPE, MACHINE_ONLY."""
+    if caller.machine not in operation.machines:
+        if caller.machine:
+            raise Denied(
+                f"这个机器凭据不能「{operation.zh}」", f"this machine's credential may not: {operation.en}", code="MACHINE_SCOPE", details={"operation": operation.name}
+            )
+        raise Denied(
+            f"「{operation.zh}」只供渠道的机器凭据使用", f"only a machine with a credential of its own may: {operation.en}", code="MACHINE_ONLY", details={"operation": operation.name}
+        )
+
+
 POLLED = frozenset({"people.me", "pages.list", "tasks.get", "node.status", "evidence.index_status", "attack.list"})
 """What pages ask for by themselves, and what shows no evidence: no entry even when the regulator's page does (decision 5)."""
 VIEW_AGAIN_MS = 5 * 60_000
@@ -67,6 +79,8 @@ class Gate:
         """The caller, if this operation is open to one of their roles; SignInRequired or Denied otherwise."""
         if caller is None:
             raise SignInRequired("请先登录", "Sign in first")
+        if operation.machines or caller.machine:
+            _require_machine(operation, caller)
         if not (caller.person.roles & operation.roles):
             roles = "、".join(ROLE_NAMES[role][0] for role in sorted(caller.person.roles))
             raise Denied(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         IntersectionEngine,
         Ledger,
         LetterKind,
+        Machines,
         Migration,
         PeerPath,
         PublicPage,
@@ -171,6 +172,11 @@ class HookSpecs:
     @hookspec
     def workbench_scalers(self, host: Host) -> Sequence[Scaler]:
         """Who starts and stops the servers of sandboxes."""
+        raise NotImplementedError
+
+    @hookspec
+    def workbench_machines(self, host: Host) -> Sequence[Machines]:
+        """Machines of this institution that may call the operations made for them, by credentials of their own."""
         raise NotImplementedError
 
     @hookspec

@@ -29,6 +29,7 @@ from workbench.contracts import (
     IntersectionEngine,
     Ledger,
     LetterKind,
+    Machines,
     Scaler,
     SessionKeys,
 )
@@ -220,6 +221,7 @@ class Workbench:
         self.background: list[BackgroundWork] = self._background_of_plugins()
         self._without_part: list[tuple[str, str]] = []
         self._session_keys: list[SessionKeys] = [one for _, one in self._parts("workbench_session_keys")]
+        self._machines: list[Machines] = [one for _, one in self._parts("workbench_machines")]
         channels_of_plugins = [one.name for _, one in self._parts("workbench_carried_channels")]
         self.peer_api.serve(self._parts("workbench_peer_paths"), channels=channels_of_plugins)
         self._is_started = False
@@ -469,6 +471,10 @@ class Workbench:
             f"No line leads to {partner}, so no session gets a key, and no other key is used. Operations connect one",
             code="NO_LINE",
         )
+
+    def machines(self, secret: str) -> Machines | None:
+        """Whose credentials begin so; None where a secret is no machine's."""
+        return next((one for one in self._machines if secret.startswith(one.prefix)), None) if secret else None
 
     def answer_engines(self) -> Sequence[EngineRecipe]:
         """Engines that answer questions in a sandbox, by name."""

@@ -87,7 +87,8 @@ class Operation:
     no entry either. long: runs as a job with progress and cancel. evidence: kinds it may write, for the documents. view: what a look is
     recorded as, for operations that only read; without it the digest of the request and the number of things shown.
     workspaces: the kinds of workspace in which it exists at all; in others no gate knows its name. only_with: likewise a setting
-    and the values of it with which the operation exists; ("", ()) for always.
+    and the values of it with which the operation exists; ("", ()) for always. machines: kinds of machine that may call it, and then
+    no person may; empty for what is people's.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Operation:
     view: Callable[[OperationContext, Any, Any], View] | None = None
     workspaces: frozenset[str] = ALL_WORKSPACES
     only_with: tuple[str, tuple[str, ...]] = ("", ())
+    machines: frozenset[str] = frozenset()
 
     def exists(self, *, workspace: str, setting: Callable[[str], Any]) -> bool:
         """Whether a node of this kind of workspace, with these settings, has it."""

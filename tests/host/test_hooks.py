@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from tests.flows.institutions import fresh_workspace, running
 from tests.host.house import House, opened, plugin_module, with_plugins
 from workbench.contracts import Channel, Dashboard, EngineGuarantees, HealthReport, LetterKind, Migration, PublicAnswer, PublicPage, Setting
 from workbench.domain.evidence import EvidenceKind, Field, ReplayNeed, RestoredEntry, Visibility
-from workbench.domain.party import PartyId, Role
-from workbench.errors import Denied, InvalidRequest, Refused, StartRefused
+from workbench.domain.party import Caller, PartyId, Person, PersonId, Role
+from workbench.errors import Denied, InvalidRequest, Refused, SignInRequired, StartRefused
 from workbench.hookspecs import hookimpl
 from workbench.node.staff import build_staff_app, openapi_document
 from workbench.operations import NoInput, Operation, Reply
@@ -182,6 +183,44 @@ def test_hook_workbench_public_pages(workspace: Workspace) -> None:
         assert told == []
         done = web.post(f"/p/extra/{secret}?lang=zh", content="decision=yes&a=1&a=2", headers={"Origin": f"http://{place}"})
         assert (done.status_code, told) == (200, [(secret, {"decision": ["yes"], "a": ["1", "2"]}, "zh")])
+
+
+def test_hook_workbench_machines(workspace: Workspace) -> None:
+    """A machine calls what was made for its kind, by its own secret, and nothing of people's; people call none of it."""
+
+    class Robots:
+        prefix = "robot-"
+
+        def caller(self, secret: str) -> Caller:
+            if secret != "robot-7":
+                raise SignInRequired("不认识", "unknown")
+            return Caller(Person(PersonId("seven"), PartyId("broker"), frozenset({Role.AUDITOR}), "seven", "R-7"), machine="welding")
+
+    @hookimpl
+    def workbench_machines(host: Any) -> Sequence[Robots]:
+        return [Robots()]
+
+    @hookimpl
+    def operations() -> Sequence[Operation]:
+        [greet] = workbench_operations()
+        return [greet, replace(greet, name="extra.weld", machines=frozenset({"welding"}))]
+
+    place = "127.0.0.1:9"
+    with use(workspace, workbench_machines=workbench_machines, workbench_operations=operations) as house:
+        web = TestClient(build_staff_app(house.node, allowed_hosts={place}), base_url=f"http://{place}")
+
+        def post(path: str, secret: str) -> tuple[int, str]:
+            reply = web.post(path, json={}, headers={"Authorization": f"Bearer {secret}"})
+            return reply.status_code, str(reply.json().get("code", ""))
+
+        assert post("/api/v1/operations/extra.weld", "robot-7") == (200, "")
+        assert post("/api/v1/operations/extra.weld", "robot-8")[0] == 401
+        for path in ("/api/v1/operations/extra.greet", "/api/v1/operations/people.add", "/api/v1/session/renew", "/api/v1/files"):
+            assert post(path, "robot-7") == (403, "MACHINE_SCOPE")
+        with pytest.raises(Denied) as person:
+            house.node.gate.call("extra.weld", {}, house.caller(Role.AUDITOR))
+        assert person.value.code == "MACHINE_ONLY"
+        assert "extra.weld" not in house.node.gate.call("people.me", {}, house.caller(Role.AUDITOR)).model_dump()["operations"]
 
 
 def test_hook_workbench_health(workspace: Workspace) -> None:

@@ -101,6 +101,15 @@ class PublicPage:
     answer: Callable[[str, Mapping[str, Sequence[str]], str], PublicAnswer]
 
 
+class Machines(Protocol):
+    """Machines with credentials of their own (hook workbench_machines). prefix: what their secrets begin with, no other plugin's."""
+
+    prefix: str
+
+    def caller(self, secret: str) -> Caller:
+        """Who holds this secret, with `machine` set; SignInRequired for an unknown, ended or revoked one."""
+
+
 def view_at(place: str) -> Callable[..., Any]:
     """The view "package.module:function", imported when a page is opened: a node lists pages and never loads Panel."""
     module, _, name = place.partition(":")

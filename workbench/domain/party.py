@@ -71,7 +71,8 @@ class Caller:
     kernel: the request came with a notebook's token, which reads, proposes and runs but never approves, exports,
     unmasks, withdraws or administers. confirmed: digest of the action for which a fresh password was given, or "".
     audience: what the ticket was issued for, "" within this process. first_password: came in with a one-time password,
-    which opens nothing but its own change.
+    which opens nothing but its own change. machine: "" for a person; else the kind of machine behind the request, which may call
+    what names that kind and nothing else; `person` is then its credential.
     """
 
     person: Person
@@ -79,3 +80,4 @@ class Caller:
     confirmed: str = ""
     audience: str = ""
     first_password: bool = False
+    machine: str = ""

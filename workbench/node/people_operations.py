@@ -119,7 +119,7 @@ def _me(ctx: OperationContext, request: NoInput) -> WhoAmI:
     allowed = [
         operation.name
         for operation in host.gate.registry
-        if operation.roles & ctx.caller.person.roles and (operation.weak_token or not ctx.caller.kernel)
+        if operation.roles & ctx.caller.person.roles and (operation.weak_token or not ctx.caller.kernel) and not operation.machines
     ]
     return WhoAmI(
         me=person_info(ctx.caller.person),

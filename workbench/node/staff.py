@@ -163,6 +163,14 @@ def caller_of(host: Workbench, request: Request) -> Caller:
         raise SignInRequired("请先登录", "Sign in first")
     if not bearer and request.method != "GET":
         _require_own_page(request)
+    machines = host.machines(bearer)
+    if machines is not None:
+        machine = request.state.caller = machines.caller(bearer)
+        name = request.url.path.removeprefix("/api/v1/operations/")
+        if name == request.url.path:
+            raise Denied("机器凭据只能调用为它开放的操作", "a machine's credential only calls operations", code="MACHINE_SCOPE")
+        host.gate.authorise(host.gate.registry.named(name), machine)  # before its request is looked at
+        return machine
     caller: Caller = host.people.caller(secret, audience="" if bearer else "page")
     return caller
 
