@@ -61,6 +61,7 @@ def _leases(verb: Callable[..., Any]) -> None:
     _lease(released)
     released.add_argument("--reason", default="", metavar="TEXT", help="理由 / reason")
     released.add_argument("--wait", action="store_true", help="等到擦除收据齐全 / wait for every erase receipt")
+    _lease(verb("probe", "probe", "让沙箱当场自检 / let its sandboxes run their probe suite now"))
     verb("servers", "servers", "服务器 / servers")
     verb("scaling", "scaling", "扩缩决定与理由 / decisions of the scaler and why")
     planned = verb("schedule", "schedule", "排期：高峰与夜间释放 / calendar: peaks and the release at night")

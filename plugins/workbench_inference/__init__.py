@@ -55,9 +55,12 @@ def workbench_operations() -> Sequence[Operation]:
     from workbench_inference.operations_lease import LEASE_OPERATIONS
     from workbench_inference.operations_meter import METER_OPERATIONS
     from workbench_inference.operations_policy import POLICY_OPERATIONS
+    from workbench_inference.operations_probe import PROBE_OPERATIONS
     from workbench_inference.operations_servers import SERVER_OPERATIONS
 
-    return (*DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS, *ASK_OPERATIONS)
+    return (
+        *DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS, *PROBE_OPERATIONS, *ASK_OPERATIONS,
+    )  # fmt: skip
 
 
 @hookimpl

@@ -82,6 +82,11 @@ _SANDBOXES: Final = (
     ),
     _of_a_lease("inference.sandbox_ended", "沙箱结束", "a sandbox ended", _SANDBOX, _CAUSE),
     _of_a_lease(
+        "inference.probed", "沙箱当场自检", "a sandbox ran its probe suite when it was asked to",
+        _SANDBOX, shared("tried", "尝试的动作", "what was tried", "1"), shared("refused", "被拒绝的动作", "what was refused", "1"),
+        shared("failed", "未被拒绝的动作", "what was not refused"), closed("frame", "沙箱签署的密文帧的 SM3", "SM3 of the sealed frame that the sandbox signed"),
+    ),
+    _of_a_lease(
         "inference.evidence_given", "算力方出具沙箱证据", "the provider gave evidence of a sandbox",
         _SANDBOX, _SERIAL, _STATEMENT, _ASSURANCE, _MISSING,
     ),

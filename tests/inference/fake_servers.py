@@ -152,6 +152,11 @@ class FakeServers:
         with self._lock:
             return self._of(sandbox, alive=False).counters
 
+    def probe(self, sandbox: str) -> tuple[int, tuple[str, ...]]:
+        with self._lock:
+            self._of(sandbox)
+        return 49, ()
+
     def erase(self, server: str, *, reason: str) -> Looked:
         with self._lock:
             card = self.cards[server]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.network import Fault, Message, deliver
 from tests.sandbox.samples import FACTS, KEYS, LEASE, MANIFEST, MEASURED, PROVIDER, PROVIDER_SERVICE, TENANT
@@ -27,6 +27,7 @@ from workbench_sandbox.inside.answering import Answering
 from workbench_sandbox.inside.link import Link, LinkClosed, Type
 from workbench_sandbox.inside.link import Message as LinkMessage
 from workbench_sandbox.inside.session import Sessions
+from workbench_sandbox.inside import probing
 from workbench_sandbox.inside import worker as worker_module
 from workbench_sandbox.inside.worker import Worker
 from workbench_sandbox.server.relaying import Relay
@@ -68,6 +69,11 @@ class LocalWorker(Worker):
 
     measured = MEASURED
     asks_at_once = 4
+    suite: ClassVar[probing.Probed] = probing.Probed(49, 49, ())
+    """What the probe suite says: it is not run in this process, of which nothing is closed in."""
+
+    def _probe(self) -> probing.Probed:
+        return LocalWorker.suite
 
     def prepare(self) -> None:
         self._engine.load({}, threads=1)
@@ -83,7 +89,7 @@ class LocalWorker(Worker):
         )
         self._answering.start()
 
-    def _out(self, frame: bytes) -> None:
+    def _out(self, *frames: bytes) -> None:
         with suppress(LinkClosed):
             self._link.send(Type.FRAME_OUT, frame)
 
@@ -103,7 +109,7 @@ class LocalSandbox:
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
-        worker = LocalWorker(inner, {"engine": engine, "asks_at_once": 4})
+        worker = LocalWorker(inner, {"engine": engine, "asks_at_once": 4, "without": []})
         worker.measured = measured
         worker.prepare()
         targets = (lambda: _until_closed(worker.run), self._read, self._feed)

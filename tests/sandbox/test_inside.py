@@ -14,6 +14,7 @@ import pytest
 
 from tests.sandbox.test_starting import STARTS
 from tests.sandbox.world import SERVER, TENANT, Tenant, World, now_ms, until
+from workbench.channel.frame import Kind
 from workbench.crypto import sm3
 from workbench.domain.documents import SourceDocument
 from workbench.domain.party import PartyId
@@ -167,6 +168,13 @@ def test_an_answer_comes_with_its_citation_and_the_servers_own_count(asking: Ask
 def test_the_server_reaches_nothing(asking: Asking) -> None:
     _, end = asking.tenant.answer_of(asking.ask("澄澜一号的管理费率是多少？!reach"))
     assert (end.tokens_in, end.tokens_out) == (11, 0)
+
+
+def test_a_tenant_lets_it_try_again_what_must_be_refused_and_has_its_signature(asking: Asking) -> None:
+    asking.tenant.say(carried.format_empty(), "probe")
+    frame = next(one for one in asking.tenant.opened() if one.purpose == "probe")
+    probed = carried.parse_probed(frame.payload)
+    assert frame.kind is Kind.SIGNED and probed.failed == () and probed.tried == probed.refused == asking.tenant.statement.probe.tried
 
 
 @pytest.mark.parametrize(

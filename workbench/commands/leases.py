@@ -81,6 +81,17 @@ def release(options: Options) -> int:
     return 2 if options.wait and reply["state"] != "ERASED" else 0
 
 
+def probe(options: Options) -> int:
+    """The probe suite of each sandbox of a lease, now; exit status 2 where something was not refused."""
+    reply = _call(options, "inference.probe", lease=options.lease)
+    lines = []
+    for one in reply["sandboxes"]:
+        failed = f"，未被拒绝 not refused: {' '.join(one['failed'])}" if one["failed"] else ""
+        lines.append(f"{one['sandbox']}  被拒绝 refused {one['refused']}/{one['tried']}{failed}")
+    _told(options, reply, lines)
+    return 0 if reply["is_refused"] else 2
+
+
 def servers(options: Options) -> int:
     """Servers and what state each is in."""
     reply = _call(options, "inference.servers")

@@ -37,6 +37,7 @@ PROVIDER_GONE_S: Final = 30.0
 LATE_S: Final = 5.0
 """So long after its deadline an answer may still come to its end."""
 CORPUS_S: Final = 120.0
+PROBE_S: Final = 30.0
 MOST_UPLOAD: Final = 3 << 20
 GRACE_S: Final = 2.0
 """So long the rest of an answer may follow its end, where frames were carried out of order."""
@@ -58,6 +59,15 @@ class Came:
 
     end: End
     encoded: bytes = field(repr=False)
+    frame: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What a sandbox says of its probe suite, run for this question. frame: SM3 of the sealed frame that it signed, hex."""
+
+    sandbox: str
+    probed: carried.Probed
     frame: str
 
 
@@ -105,6 +115,8 @@ class SandboxClient:
         self._session: Session | None = None
         self._opened_corpus = ""
         self._ready: queue.Queue[carried.CorpusReady] = queue.Queue()
+        self._suites: queue.Queue[Suite] = queue.Queue()
+        self._probing = threading.Lock()
         self._outgoing: list[bytes] = []
         self._acked = self._taken = self._uploading = 0
         self._uploaded = threading.Condition(self._lock)
@@ -269,6 +281,24 @@ class SandboxClient:
             except WorkbenchError as error:
                 inbox.put(answer_lost(error.code.lower()))
 
+    def probe(self) -> Suite:
+        """Let the sandbox run its probe suite now. Where it could do one of the things it must be refused, the session has ended.
+
+        Raises as `ensure`, and Refused (ANSWER_LOST). Cost: milliseconds, and the end of the answers under way, at most a second.
+        """
+        with self._probing:
+            session = self.ensure()
+            while not self._suites.empty():
+                self._suites.get_nowait()  # of a call that waited no longer
+            self._put(session, carried.format_empty(), purpose=asking.PROBE)
+            try:
+                found = self._suites.get(timeout=PROBE_S)
+            except queue.Empty:
+                raise answer_lost(self.cause or "deadline") from None
+            if found.probed.failed:
+                self._lost(session, "probe")
+            return found
+
     def _next(self, inbox: Inbox) -> Record | Came | WorkbenchError:
         while True:
             left_s = (inbox.ask.deadline_ms - self._node.now_ms()) / 1000 + LATE_S
@@ -395,6 +425,8 @@ class SandboxClient:
             self._take_signed(session, opened.payload)
         elif opened.purpose == asking.CORPUS_READY and opened.kind is Kind.DATA:
             self._ready.put(carried.parse_corpus_ready(opened.payload))
+        elif opened.purpose == asking.PROBE and opened.kind is Kind.SIGNED:
+            self._suites.put(Suite(session.opened.sandbox, carried.parse_probed(opened.payload), sm3.digest(frame).hex()))
 
     def _take_chunk(self, session: Session, opened: OpenedFrame) -> None:
         inbox = next((one for one in self._inboxes.values() if asking.stream_of(one.ask.ask) == opened.stream), None)
@@ -505,4 +537,4 @@ def _cause_of(error: WorkbenchError) -> str:
     return error.code.lower().replace("_", "-")
 
 
-__all__ = ["Came", "CorpusFile", "Inbox", "SandboxClient", "answer_lost"]
+__all__ = ["Came", "CorpusFile", "Inbox", "SandboxClient", "Suite", "answer_lost"]

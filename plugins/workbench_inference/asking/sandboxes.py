@@ -11,7 +11,7 @@ from typing import Final
 
 from workbench.channel.terms import Policy
 from workbench.errors import Refused, WorkbenchError
-from workbench_inference.asking.client import CorpusFile, SandboxClient
+from workbench_inference.asking.client import CorpusFile, SandboxClient, Suite
 from workbench_inference.asking.house import HostNode, HouseJournal
 from workbench_inference.asking.opening import LeaseTerms
 from workbench_inference.leasing import images
@@ -88,6 +88,17 @@ class Sandboxes:
             self._forget(row.lease, found)
             raise
         return found
+
+    def probe(self, row: LeaseRow) -> list[Suite]:
+        """The probe suite of every sandbox of a lease that has a session, run now; of one where none has. Raises as `take`."""
+        clients = [one for one in self._of(row.lease) if one.session is not None]
+        if clients:
+            return [one.probe() for one in clients]
+        client = self.take(row, None)
+        try:
+            return [client.probe()]
+        finally:
+            self.give(client)
 
     def give(self, client: SandboxClient) -> None:
         """The question is over."""

@@ -166,6 +166,14 @@ class Sessions:
         """A data frame. Raises WorkbenchError."""
         self._sealed(running, lambda: running.sealed.seal(payload, purpose=purpose, now_ms=self._clock()))
 
+    def send_signed(self, running: Open, payload: bytes, *, purpose: str) -> None:
+        """A data frame signed with the sandbox's own key, so that it can be shown to others later. Raises WorkbenchError. Cost: 0.4 ms."""
+
+        def seal() -> bytes:
+            return running.sealed.seal_signed(payload, purpose=purpose, key=running.key, now_ms=self._clock())[0]
+
+        self._sealed(running, seal)
+
     def send_chunk(self, running: Open, sealer: StreamSealer, part: bytes, *, final: bool = False) -> None:
         """The next part of a stream. Raises WorkbenchError."""
         self._sealed(running, lambda: sealer.seal(part, now_ms=self._clock(), final=final))

@@ -158,6 +158,9 @@ class Servers(Protocol):
     def counters(self, sandbox: str) -> Counters:
         """What it did; also after it ended, until it is erased."""
 
+    def probe(self, sandbox: str) -> tuple[int, Sequence[str]]:
+        """(tried, names of what was not refused) of the suite, run now. A sandbox that could do one of them has ended (`probe`)."""
+
     def erase(self, server: str, *, reason: str) -> Looked:
         """Stop, kill, look, clear: the facts of a receipt. The server is DIRTY, then SANITISED when nothing was found."""
 

@@ -255,6 +255,9 @@ class Sandbox:
                 if not self.relay.put_out(message.body):
                     break
             elif message.type is Type.COUNTERS:
+                if _object(message).get("failed"):
+                    self.ended("probe")  # what it must be refused it was not, when the tenant asked
+                    break
                 self._counted = _counts(message, self._counted)
             elif message.type is Type.END:
                 is_finished = True
