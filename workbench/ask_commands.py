@@ -22,8 +22,6 @@ def add_ask_commands(commands: Any, add: Callable[..., Any]) -> None:
     asked.add_argument("--model", default="", metavar="NAME", help="镜像名，缺省为所租的 / name of an image, default the leased one")
     asked.add_argument("--documents", default="", metavar="KINDS", help="资料种类，如 fund,news / kinds of documents, such as fund,news")
     asked.add_argument("--class", dest="client_class", default="", choices=("", "C1", "C2", "C3", "C4", "C5"), help="客户风险等级 / risk class of the customer")
-    asked.add_argument("--channel", default="internal", choices=("internal", "client"), help="渠道：内部办公或客户端 / channel: internal office or customers' app")
-    asked.add_argument("--customer", default="", metavar="PHONE", help="客户端渠道：受邀客户的手机号，只用于核对 / channel client: phone of the invited customer, looked up only")
     asked.add_argument("--preview", action="store_true", help="只看脱敏与费用，不发送 / redaction and cost only, nothing is sent")
     drafts = asked.add_mutually_exclusive_group()
     drafts.add_argument("--stream", dest="stream", action="store_true", default=True, help="草稿随到随显（标准错误） / show the draft as it comes, on standard error (default)")

@@ -15,6 +15,7 @@ from workbench.contracts import (
     HealthReport,
     Host,
     LetterKind,
+    Machines,
     Migration,
     PeerPath,
     Setting,
@@ -50,6 +51,7 @@ def workbench_settings() -> Sequence[Setting]:
 def workbench_operations() -> Sequence[Operation]:
     """Each area of the plugin adds its own, through `roles`."""
     from workbench_inference.operations_ask import ASK_OPERATIONS
+    from workbench_inference.operations_channels import CHANNEL_OPERATIONS
     from workbench_inference.operations_documents import DOCUMENT_OPERATIONS
     from workbench_inference.operations_images import IMAGE_OPERATIONS
     from workbench_inference.operations_lease import LEASE_OPERATIONS
@@ -57,9 +59,11 @@ def workbench_operations() -> Sequence[Operation]:
     from workbench_inference.operations_policy import POLICY_OPERATIONS
     from workbench_inference.operations_probe import PROBE_OPERATIONS
     from workbench_inference.operations_servers import SERVER_OPERATIONS
+    from workbench_inference.operations_stages import STAGE_OPERATIONS
 
+    asking = (*ASK_OPERATIONS, *CHANNEL_OPERATIONS)
     return (
-        *DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS, *PROBE_OPERATIONS, *ASK_OPERATIONS,
+        *DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *STAGE_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS, *PROBE_OPERATIONS, *asking,
     )  # fmt: skip
 
 
@@ -69,10 +73,10 @@ def workbench_dashboards() -> Sequence[Dashboard]:
     at_tenant = frozenset({"operator", "adviser", "compliance", "auditor", "regulator"})
     askers = frozenset({"adviser", "marketing", "compliance", "operator", "auditor", "regulator"})
     ask = Dashboard("ask", "问模型", "Ask the model", "forum", askers, 65, view_at("workbench_inference.dashboard:ask"))
-    leases = Dashboard("leases", "租约与计量", "Leases and meters", "timer", at_tenant, 70, view_at("workbench_inference.dashboard:leases"))
+    leases = Dashboard("leases", "租约与计量", "Leases and meters", "timer", at_tenant | {"admin"}, 70, view_at("workbench_inference.dashboard:leases"))
     deciders = at_tenant | {"marketing", "approver", "admin"}
     models = Dashboard("models", "模型与规则", "Models and rules", "rule", deciders, 72, view_at("workbench_inference.dashboard:models"))
-    at_provider = frozenset({"provider-operator", "operator", "auditor"})
+    at_provider = frozenset({"provider-operator", "operator", "auditor", "admin"})
     provider = Dashboard("provider", "算力出租", "Renting out", "dns", at_provider, 70, view_at("workbench_inference.dashboard:provider"))
     return (*roles.pages_at(settings.TENANT, [ask, leases, models]), *roles.pages_at(settings.PROVIDER, [provider]))
 
@@ -89,6 +93,16 @@ def workbench_background(host: Host) -> Sequence[BackgroundWork]:
     from workbench_inference.asking.service import Asking
 
     return [leasing, Asking(host)]
+
+
+@hookimpl
+def workbench_machines(host: Host) -> Sequence[Machines]:
+    """The office system and the customers' app, at a tenant."""
+    if not roles.is_tenant(host):
+        return ()
+    from workbench_inference.channels.credentials import ChannelMachines
+
+    return [ChannelMachines(host)]
 
 
 @hookimpl

@@ -39,6 +39,8 @@ _VERSION: Final = closed("version", "版本", "version")
 _TEXT_DIGEST: Final = closed("digest", "内容的 SM3", "SM3 of the content")
 _KIND: Final = closed("kind", "种类", "kind")
 _ACTION: Final = closed("action", "动作", "action")
+_CHANNEL: Final = closed("channel", "渠道", "channel")
+_CREDENTIAL: Final = closed("credential", "渠道凭据的证据代号", "token of the channel's credential")
 _MILLISECONDS: Final = closed("milliseconds", "用时", "time taken", "ms")
 
 
@@ -119,11 +121,11 @@ _ASKS: Final = (
         "inference.asked", "提问发出", "a question was sent",
         _ASK, shared("frame", "密文帧的 SM3", "SM3 of the sealed frame"), _PERSON, _SCENARIO, closed("template", "提示词模板", "prompt template"), _MODEL,
         closed("question", "脱敏后问题的 SM3", "SM3 of the redacted question"), closed("redacted", "各类脱敏数", "replaced, by type"),
-        closed("class", "数据分级", "data class"),
+        closed("class", "数据分级", "data class"), _CHANNEL, _CREDENTIAL,
     ),
     _own(
         "inference.ask_refused", "提问被拒，什么也没有发出", "a question was refused; nothing was sent",
-        _PERSON, _SCENARIO, _MODEL, closed("rule", "规则", "rule"), closed("code", "代码", "code"),
+        _PERSON, _SCENARIO, _MODEL, closed("rule", "规则", "rule"), closed("code", "代码", "code"), _CHANNEL, _CREDENTIAL,
     ),
     _of_a_lease(
         "inference.answered", "收到回答", "an answer came to its end",
@@ -233,6 +235,42 @@ _RULES: Final = (
     _own(
         "inference.cohort_changed", "名额变更", "the cohort was changed",
         _ACTION, closed("people", "变更后人数", "people after it", "1"), closed("cap", "上限", "cap", "1"), _REASON,
+    ),
+    *(
+        _own(
+            name, zh, en, closed("before", "原阶段", "stage before"), closed("after", "新阶段", "stage after"), closed("report", "依据（评价报告）的 SM3", "SM3 of its ground, the report"),
+            closed("filing", "备案或批准文号", "filing or approval"), closed("first", "提出人", "who proposed"), closed("second", "决定人", "who decided"), _REASON,
+        )
+        for name, zh, en in (
+            ("inference.stage_proposed", "提出试点阶段变更", "a step of the trial was proposed"),
+            ("inference.stage_changed", "第二人决定试点阶段变更", "a second person decided a step of the trial"),
+            ("inference.stage_declined", "试点阶段变更未通过", "a step of the trial was declined"),
+            ("inference.stage_closed", "试点退回前面的阶段", "the trial was taken back to an earlier stage"),
+        )
+    ),
+    *(
+        _own(
+            name, zh, en, _CREDENTIAL, _NAME, _CHANNEL, closed("role", "岗位", "role"), closed("per_minute", "每分钟次数上限", "most requests a minute", "1"), _UNTIL,
+            closed("first", "新增人", "who added"), _REASON,
+        )
+        for name, zh, en in (
+            ("inference.channel_added", "新增渠道凭据，待确认", "a credential of a channel was added and waits"),
+            ("inference.channel_confirmed", "第二人确认渠道凭据", "a second person confirmed a credential of a channel"),
+            ("inference.channel_revoked", "撤销渠道凭据", "a credential of a channel was revoked"),
+        )
+    ),
+    _own(
+        "inference.duty_changed", "值班表变更", "the duty roster was changed",
+        _ACTION, closed("duty", "班次", "turn", "1"), closed("person", "值班人的证据代号", "token of who is on duty"), _FROM, _UNTIL, _REASON,
+    ),
+    _own(
+        "inference.risk_changed", "风险登记变更", "the risk register was changed",
+        _ACTION, closed("risk", "风险编号", "number of the risk", "1"), closed("level", "等级", "level"), closed("owner", "负责人的证据代号", "token of the owner"),
+        closed("due", "期限", "due day"), closed("state", "状态", "state"), _REASON,
+    ),
+    _own(
+        "inference.register_exported", "导出值班表或风险登记", "the roster or the risk register was exported",
+        closed("what", "哪一份", "which"), closed("count", "条数", "rows", "1"), closed("file", "文件的 SM3", "SM3 of the file"),
     ),
     *(
         _own(name, zh, en, closed("of", "谁的", "whose"), closed("limit", "上限", "limit", "1"), closed("used", "已用", "used", "1"))

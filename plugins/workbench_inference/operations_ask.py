@@ -7,11 +7,10 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
 
-from workbench.contracts import ConsentRegistry, FindsCustomers, OperationContext, Transaction
+from workbench.contracts import OperationContext, Transaction
 from workbench.crypto import canonical, labels, sm3
-from workbench.domain.identifiers import parse_phone
 from workbench.domain.party import Role
-from workbench.errors import InvalidRequest, NotFound, Refused, WorkbenchError
+from workbench.errors import NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation, Reply, Request, View
 from workbench_inference.asking import house, keeping, routing
 from workbench_inference.asking.house import AskRow
@@ -28,6 +27,7 @@ from workbench_inference.asking.replies import (
 )
 from workbench_inference.asking.service import Asking, asking_of
 from workbench_inference.asking.steps import DEADLINE_MS, Asked
+from workbench_inference.channels import credentials
 from workbench_inference.documents import corpus_store
 from workbench_inference.leasing import rows, spending
 from workbench_inference.leasing.billing import amount_fen
@@ -51,8 +51,7 @@ AskName = Field(pattern=r"^ask-[0-9a-f]{32}$")
 class QuestionRequest(Request):
     """scenario: one of the seven, by its name or as people call it (投研). model: name of an image, "" for the leased one. kinds: of documents, none for all of the scenario's.
 
-    client_class: C1 to C5 of the customer it is about, "" for nobody. channel: which way the question came in; what comes through
-    `client` must name the invited customer behind it, by phone number, which is looked up and not kept.
+    client_class: C1 to C5 of the customer it is about, "" for nobody. A customer who asks comes through a channel (docs/channels.md).
     """
 
     question: str = Field(min_length=1, max_length=4_000, repr=False)
@@ -61,8 +60,6 @@ class QuestionRequest(Request):
     language: Literal["zh", "en"] = "zh"
     kinds: list[str] = Field(default=[], max_length=5)
     client_class: Literal["", "C1", "C2", "C3", "C4", "C5"] = ""
-    channel: Literal["internal", "client"] = "internal"
-    customer: str = Field(default="", max_length=32, repr=False)
 
     @field_validator("scenario", mode="before")
     @classmethod
@@ -133,25 +130,7 @@ def _sees_all(ctx: OperationContext) -> bool:
 
 def _asked(ctx: OperationContext, request: QuestionRequest) -> Asked:
     ask = f"ask-{ctx.host.random(16).hex()}"
-    return Asked(
-        ask, request.question, request.scenario, request.model, request.language, tuple(request.kinds), client_class=request.client_class,
-        channel=request.channel, customer=_customer(ctx, request),
-    )  # fmt: skip
-
-
-def _customer(ctx: OperationContext, request: QuestionRequest) -> tuple[str, ...]:
-    """Names (tokens) of the customer behind a question; none for a question of the office."""
-    if request.channel == "internal":
-        if request.customer:
-            raise InvalidRequest("内部办公的提问不带客户。改用 channel = client，或去掉 customer", "a question of the office names no customer: use channel = client, or leave customer out")
-        return ()
-    if not request.customer:
-        raise InvalidRequest("客户端的提问须写明是哪位客户（手机号）", "a question through the customers' channel needs the customer behind it (phone number)")
-    registry: Any = ctx.host.provider(ConsentRegistry)  # type: ignore[type-abstract]  # the contract is a Protocol
-    if not isinstance(registry, FindsCustomers):
-        return ()
-    restricted = ctx.host.restricted_customers()
-    return tuple(one for one in registry.tokens_of(phones=[str(parse_phone(request.customer))], id_nos=()) if one not in restricted)
+    return Asked(ask, request.question, request.scenario, request.model, request.language, tuple(request.kinds), client_class=request.client_class)
 
 
 def _preview(ctx: OperationContext, request: QuestionRequest) -> QuestionPreview:
@@ -273,7 +252,8 @@ def _history(ctx: OperationContext, request: HistoryRequest) -> History:
             if len(lines) < request.limit:
                 lines.append(
                     HistoryLine(
-                        ask=row.ask, asked_ms=row.asked_ms, state=row.state, scenario=row.scenario, title=question[:TITLE], rating=row.rating, mine=row.person == person
+                        ask=row.ask, asked_ms=row.asked_ms, state=row.state, scenario=row.scenario, title=question[:TITLE], rating=row.rating, mine=row.person == person,
+                        channel=row.channel, credential=credentials.name_of(reader, row.credential),
                     )
                 )
     return History(lines=lines, total=total)
@@ -342,7 +322,7 @@ def _export(ctx: OperationContext, request: ExportRequest) -> HistoryExport:
         for one in found:
             row = AskRow(*one)
             kept = keeping.get(host, reader, row.ask)
-            asks.append(_exported(row, kept))
+            asks.append({**_exported(row, kept), "channel": row.channel, "credential": row.credential})
     content = canonical.format(asks)
     receipt = canonical.format(
         {
@@ -493,4 +473,9 @@ ASK_OPERATIONS: Final = at_tenant((
     ),
 ))  # fmt: skip
 
-__all__ = ["ASK_OPERATIONS"]
+told_of: Final = _told
+"""One question as a caller may see it, for channels."""
+rate_as: Final = _rate
+"""Rate an answer as its own asker, for channels."""
+
+__all__ = ["ASK_OPERATIONS", "WAIT_S", "rate_as", "told_of"]

@@ -15,10 +15,11 @@ from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused
 from workbench.intake import parse_audience
 from workbench.operations import NoInput, Operation
-from workbench_inference.policy import content, feedback, scenarios, tables
+from workbench_inference.policy import content, feedback, scenarios, stages, tables
 from workbench_inference.policy.access import ANY, role_for
 from workbench_inference.policy.cohort import HARD_CAP, cap_of
 from workbench_inference.policy.customers import CustomerNames
+from workbench_inference.policy.quota import CUSTOMER
 from workbench_inference.policy.replies import (
     AccessCell,
     AccessReply,
@@ -260,10 +261,11 @@ def _change_access(ctx: OperationContext, request: ChangeAccess) -> AccessReply:
 def _cohort(ctx: OperationContext, request: NoInput) -> CohortReply:
     host, now = _host(ctx), _host(ctx).now_ms()
     with host.store.read() as reader:
+        stage = stages.stage(reader)
         ends = Counter(_day(row[0]) for row in reader.execute("SELECT until_ms FROM inference_cohort WHERE until_ms > ?", (now,)))
     people = sum(ends.values())
     return CohortReply(
-        people=people, cap=cap_of(int(host.setting("inference.cohort_cap"))), hard_cap=HARD_CAP, stage="invited" if people else "internal",
+        people=people, cap=cap_of(int(host.setting("inference.cohort_cap"))), hard_cap=HARD_CAP, stage=stage,
         ends=[CohortEnd(day=day, people=count) for day, count in sorted(ends.items())],
     )  # fmt: skip
 
@@ -274,7 +276,7 @@ def _change_cohort(ctx: OperationContext, request: ChangeCohort) -> CohortReply:
     if request.action == "invite":
         if request.until_day is None:
             raise InvalidRequest("请写明参加到哪一天", "give the last day of the invitation", code="INVITATION_ENDED")
-        until_ms = _end_of(request.until_day)
+        until_ms = end_of(request.until_day)
         host.store.write(lambda tx: tables.invite(host, tx, tokens, until_ms=until_ms, actor=actor, reason=request.reason))
     else:
         host.store.write(lambda tx: tables.uninvite(host, tx, tokens, actor=actor, reason=request.reason))
@@ -301,7 +303,8 @@ def _customers(ctx: OperationContext, request: ChangeCohort) -> list[str]:
     return tokens
 
 
-def _end_of(day: date) -> int:
+def end_of(day: date) -> int:
+    """When a day ends in Asia/Shanghai, as ms."""
     return int(datetime.combine(day + timedelta(days=1), datetime.min.time(), SHANGHAI).timestamp() * 1000)
 
 
@@ -323,7 +326,7 @@ def _quota(ctx: OperationContext, request: NoInput) -> QuotaReply:
         if QUOTA_KEEPERS & person.roles:
             roles = [role.value for role in sorted(Role) if role not in tables.NEVER_ASK]
             everybody = [tables.quota_of(reader, host, one, is_group=True) for one in roles]
-            everybody += [tables.quota_of(reader, host, whose, is_group=False) for whose, _, _ in rows if whose and whose not in {role.value for role in Role}]
+            everybody += [tables.quota_of(reader, host, whose, is_group=False) for whose, _, _ in rows if whose and not whose.startswith(CUSTOMER) and whose not in {role.value for role in Role}]
         set_by_people = {row[0] for row in reader.execute("SELECT whose FROM inference_quota WHERE most >= 0")}
     used = next((used for whose, used, _ in rows if not whose), 0)
 
@@ -358,7 +361,7 @@ def _feedback(ctx: OperationContext, request: FeedbackRequest) -> FeedbackReply:
         raise InvalidRequest("时段的起止颠倒了", "the period ends before it begins")
     known = CustomerNames(_host(ctx)).now()
     with _host(ctx).store.read() as reader:
-        found = feedback.report(reader, known, from_ms=_end_of(from_day - timedelta(days=1)), until_ms=_end_of(to_day))
+        found = feedback.report(reader, known, from_ms=end_of(from_day - timedelta(days=1)), until_ms=end_of(to_day))
     lines = [
         FeedbackLine(
             scenario=one.scenario, template=one.template, model=one.model, asked=one.asked, answered=one.answered, abstained=one.abstained, refused=one.refused,
@@ -432,4 +435,4 @@ POLICY_OPERATIONS: Final = at_tenant((
     ),
 ))  # fmt: skip
 
-__all__ = ["POLICY_OPERATIONS"]
+__all__ = ["DECIDERS", "POLICY_OPERATIONS", "READERS", "end_of"]

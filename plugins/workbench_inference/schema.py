@@ -1,7 +1,7 @@
 """Tables of the sandbox. Document: docs/sandbox-design.md section 5. Texts lie in the vault, never in a column.
 
 Objects of the vault: `inference/ask/<ask>` (question, answer, records), `inference/map/<ask>` (what was redacted), `inference/documents/<sm3>`
-(an imported document), `inference/volume-key`, `inference/service-key`.
+(an imported document), `inference/stage/<number>` (what a step of the trial rests on), `inference/volume-key`, `inference/service-key`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ TENANT_STEP: Final = Migration(
         used_ms    INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX inference_nonce_lease ON inference_nonce (lease, asked_ms);
-    -- Asks and what became of them. person: token in evidence; role: under which it was asked.
+    -- Asks and what became of them. person: token in evidence; role: under which it was asked. credential: token of the machine that
+    -- brought it, "" for a person's own session; customer: token of the customer behind channel `client`.
     CREATE TABLE inference_ask (
         ask        TEXT PRIMARY KEY,
         lease      TEXT NOT NULL DEFAULT '',
@@ -96,7 +97,10 @@ TENANT_STEP: Final = Migration(
         dropped    INTEGER NOT NULL DEFAULT 0,
         watermark  TEXT NOT NULL DEFAULT '',
         rating     TEXT NOT NULL DEFAULT '',
-        reason     TEXT NOT NULL DEFAULT ''
+        reason     TEXT NOT NULL DEFAULT '',
+        channel    TEXT NOT NULL DEFAULT 'internal',
+        credential TEXT NOT NULL DEFAULT '',
+        customer   TEXT NOT NULL DEFAULT ''
     );
     CREATE INDEX inference_ask_time ON inference_ask (asked_ms);
     CREATE INDEX inference_ask_person ON inference_ask (person, asked_ms);
@@ -218,7 +222,62 @@ TENANT_STEP: Final = Migration(
         since_ms   INTEGER NOT NULL,
         until_ms   INTEGER NOT NULL
     );
-    -- Asks and limits of a person (token), role or the institution ('') in a month 'yyyy-mm'; most: -1 for the setting's.
+    -- Steps of the trial. state: proposed, decided, declined, outdated, closed; report: SM3 of the ground, which lies in the vault as
+    -- `inference/stage/<number>`; filing: what speaks for going beyond invited customers. The newest decided or closed one counts.
+    CREATE TABLE inference_stage (
+        number     INTEGER PRIMARY KEY AUTOINCREMENT,
+        before     TEXT NOT NULL,
+        after      TEXT NOT NULL,
+        state      TEXT NOT NULL,
+        report     TEXT NOT NULL DEFAULT '',
+        filing     TEXT NOT NULL DEFAULT '',
+        first      TEXT NOT NULL,
+        second     TEXT NOT NULL DEFAULT '',
+        made_ms    INTEGER NOT NULL,
+        decided_ms INTEGER NOT NULL DEFAULT 0,
+        reason     TEXT NOT NULL
+    );
+    -- Machines that ask through a channel. credential: token in evidence; digest: SM3 of the secret, which is kept nowhere; state:
+    -- waiting, live, revoked.
+    CREATE TABLE inference_channel (
+        credential TEXT PRIMARY KEY,
+        name       TEXT NOT NULL,
+        channel    TEXT NOT NULL,
+        role       TEXT NOT NULL,
+        digest     BLOB NOT NULL UNIQUE,
+        per_minute INTEGER NOT NULL,
+        state      TEXT NOT NULL,
+        first      TEXT NOT NULL,
+        second     TEXT NOT NULL DEFAULT '',
+        made_ms    INTEGER NOT NULL,
+        until_ms   INTEGER NOT NULL,
+        revoked_ms INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE UNIQUE INDEX inference_channel_name ON inference_channel (name) WHERE state <> 'revoked';
+    -- Who is on duty when, and risks that somebody watches: at both roles.
+    CREATE TABLE inference_duty (
+        duty       INTEGER PRIMARY KEY AUTOINCREMENT,
+        person     TEXT NOT NULL,
+        from_ms    INTEGER NOT NULL,
+        until_ms   INTEGER NOT NULL,
+        note       TEXT NOT NULL DEFAULT '',
+        by         TEXT NOT NULL,
+        removed_ms INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX inference_duty_until ON inference_duty (until_ms);
+    -- level: low, middle, high; state: open, watched, closed; due: last day, yyyy-mm-dd in Asia/Shanghai.
+    CREATE TABLE inference_risk (
+        risk       INTEGER PRIMARY KEY AUTOINCREMENT,
+        title      TEXT NOT NULL,
+        level      TEXT NOT NULL,
+        owner      TEXT NOT NULL,
+        due        TEXT NOT NULL,
+        state      TEXT NOT NULL,
+        by         TEXT NOT NULL,
+        made_ms    INTEGER NOT NULL,
+        changed_ms INTEGER NOT NULL
+    );
+    -- Asks and limits of a person (token), a customer ('customer:' and the token), a role or the institution ('') in a month 'yyyy-mm'; most: -1 for the setting's.
     CREATE TABLE inference_quota (
         whose      TEXT NOT NULL,
         month      TEXT NOT NULL,

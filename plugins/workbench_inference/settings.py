@@ -62,6 +62,7 @@ SETTINGS: Final = (
     Setting("inference.queue_most", int, 200, "1", "最多多少个提问排队", "most asks that wait"),
     Setting("inference.history_days", int, 180, "d", "提问记录保留多久", "how long the history of asks is kept"),
     Setting("inference.most_per_person", int, 300, "1", "每人每月的提问上限", "most asks of a person in a month"),
+    Setting("inference.most_per_customer", int, 60, "1", "每位客户每月的提问上限", "most asks of a customer in a month"),
     Setting("inference.most_per_group", int, 3000, "1", "每个岗位每月的提问上限", "most asks of a role in a month"),
     Setting("inference.budget_fen", int, 5000, "fen", "每月算力预算，0 为不设", "budget for computing in a month, 0 for none"),
     Setting("inference.cohort_cap", int, 10_000, "1", "受邀客户的名额，最多 10000", "most invited customers, 10000 at most"),

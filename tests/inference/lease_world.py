@@ -110,7 +110,7 @@ class LeaseWorld:
     def kinds(self, party: str, lease: str) -> list[str]:
         return [one for one in self.institutions.kinds(party, lease) if one.startswith("inference.")]
 
-    def call(self, party: str, role: Role, operation: str, **request: Any) -> Any:
+    def call(self, party: str, role: Role, operation: str, /, **request: Any) -> Any:
         return self.institutions.call(party, role, operation, **request)
 
 

@@ -18,7 +18,6 @@ def ask(options: Options) -> int:
     """Exit status 0 for an answer and for "the documents do not say", 2 where a rule refused it, 1 where none came."""
     request: dict[str, Any] = {
         "question": options.question, "scenario": options.scenario, "model": options.model, "client_class": options.client_class,
-        "channel": options.channel, "customer": options.customer,
         "kinds": [one for one in options.documents.split(",") if one],
     }  # fmt: skip
     with client_for(workspace_of(options), options.party, ROLES.get(options.scenario, Role.ADVISER)) as client:

@@ -86,7 +86,7 @@ class Desk:
         now = self._host.now_ms()
         row = AskRow(
             asked.ask, "", caller.person.token, found.role.value, found.scenario.name, f"{found.template.scenario}@{found.template.version}", prepared.admitted.model,
-            prepared.klass, "QUEUED", "", now,
+            prepared.klass, "QUEUED", "", now, channel=asked.channel, credential=asked.credential, customer=next(iter(asked.customer), ""),
         )  # fmt: skip
         self._host.store.write(lambda tx: house.taken_in(tx, row))
         progress = Progress(asked.ask, caller.person.token)

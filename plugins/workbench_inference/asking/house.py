@@ -66,7 +66,8 @@ def lines(host: LeasingHost, provider: PartyId) -> SessionKeys | None:
 
 @dataclass(frozen=True, slots=True)
 class AskRow:
-    """One row of inference_ask; person is the token of evidence, state one of replies.ASK_STATES."""
+    """One row of inference_ask; person is the token of evidence, state one of replies.ASK_STATES. customer: token of who stands behind
+    channel `client`, who is asked about in erasures from the first moment on."""
 
     ask: str
     lease: str
@@ -88,11 +89,14 @@ class AskRow:
     watermark: str = ""
     rating: str = ""
     reason: str = field(default="", repr=False)
+    channel: str = "internal"
+    credential: str = ""
+    customer: str = ""
 
 
 ASK_COLUMNS: Final = (
     "ask, lease, person, role, scenario, template, model, class, state, code, asked_ms, ended_ms, tokens_in, tokens_out, card_ms, citations,"
-    " dropped, watermark, rating, reason"
+    " dropped, watermark, rating, reason, channel, credential, customer"
 )
 _COUNTS: Final = frozenset({"tokens_in", "tokens_out", "card_ms", "citations", "dropped"})
 
@@ -226,12 +230,15 @@ class HouseJournal:
 def taken_in(tx: Transaction, row: AskRow) -> None:
     """A question waits; nothing was sent."""
     tx.execute(
-        f"INSERT INTO inference_ask ({ASK_COLUMNS}) VALUES ({', '.join('?' * 20)})",
+        f"INSERT INTO inference_ask ({ASK_COLUMNS}) VALUES ({', '.join('?' * 23)})",
         (
             row.ask, row.lease, row.person, row.role, row.scenario, row.template, row.model, row.klass, row.state, row.code, row.asked_ms,
-            row.ended_ms, row.tokens_in, row.tokens_out, row.card_ms, row.citations, row.dropped, row.watermark, row.rating, row.reason,
+            row.ended_ms, row.tokens_in, row.tokens_out, row.card_ms, row.citations, row.dropped, row.watermark, row.rating, row.reason, row.channel,
+            row.credential, row.customer,
         ),
     )  # fmt: skip
+    if row.customer:
+        tx.execute("INSERT OR IGNORE INTO inference_ask_customer (token, ask) VALUES (?, ?)", (row.customer, row.ask))
 
 
 def ended(tx: Transaction, ask: str, *, state: str, code: str, at_ms: int, counts: Mapping[str, int] | None = None) -> None:

@@ -107,7 +107,7 @@ class Kept:
 
 def put(host: Host, tx: Transaction, ask: str, kept: Kept) -> None:
     """Keep it under a fresh key; what was kept before of this ask is shredded."""
-    host.vault.put(tx, f"{ASK}{ask}", canonical.format(_plain(asdict(kept))))
+    host.vault.put(tx, f"{ASK}{ask}", canonical.format(_plain(kept)))
 
 
 def get(host: Host, reader: Reader, ask: str) -> Kept | None:
@@ -200,7 +200,8 @@ def told(
         asked_ms=row.asked_ms, ended_ms=row.ended_ms, question=found.question, tiles=tiles_told(found.question, found.tiles), text=text,
         tokens_in=row.tokens_in, tokens_out=row.tokens_out, card_ms=row.card_ms, cost_fen=amount_fen(-(-row.card_ms // 1000), price),
         code=row.code or found.code, rule=found.rule, zh=found.zh, en=found.en, where=found.where or ("before" if row.state == "REFUSED" else ""),
-        entry=found.entry, seal=seal if found.entry else "", rating=row.rating, rating_reason=row.reason if mine else "", **shown,
+        entry=found.entry, seal=seal if found.entry else "", rating=row.rating, rating_reason=row.reason if mine else "", channel=row.channel,
+        credential=row.credential, **shown,
     )  # fmt: skip
 
 
@@ -232,12 +233,14 @@ def _gone(row: AskRow) -> Kept:
     )  # fmt: skip
 
 
-def _plain(value: Any) -> Any:  # Any: what dataclasses.asdict gives
-    if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
+def _plain(kept: Kept) -> dict[str, object]:
+    """As `dataclasses.asdict`, which copies every value twice: it runs in the one thread that writes."""
+    steps = [{**_members(one), "told": dict(one.told)} for one in kept.steps]
+    return {**_members(kept), "steps": steps, "citations": [_members(one) for one in kept.citations]}
+
+
+def _members(value: Kept | Step | CitedText) -> dict[str, object]:
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 __all__ = ["ASK", "FIELD_LABELS", "MAP", "CitedText", "Kept", "Step", "get", "get_map", "masked", "put", "put_map", "shred", "tiles_in", "tiles_told", "told"]

@@ -91,7 +91,7 @@ class AskTold(Reply):
     question: with labels in place of identifiers; text: the answer, with citation numbers as ⟦n⟧ behind what they carry.
     code, rule, zh, en: of a refusal or failure; where: "before" (nothing was sent, nothing is billed) or "after" the model.
     dropped: sentences left out for lack of a source. seal: "PENDING", "FINAL" or "" before there is an entry; entry: such as
-    broker/186. rating: "", "up" or "down". mine: asked by who looks.
+    broker/186. rating: "", "up" or "down". mine: asked by who looks. channel, credential: as HistoryLine, the second as evidence names it.
     """
 
     ask: str
@@ -131,6 +131,8 @@ class AskTold(Reply):
     seal: str
     rating: str
     rating_reason: str
+    channel: str = "internal"
+    credential: str = ""
 
 
 class AskTaken(Reply):
@@ -148,7 +150,8 @@ class AskProgress(Reply):
 
 
 class HistoryLine(Reply):
-    """One earlier question: its first 60 characters, redacted."""
+    """One earlier question: its first 60 characters, redacted. channel: internal or client; credential: name of the machine that brought
+    it, "" for a person's own session."""
 
     ask: str
     asked_ms: int
@@ -157,6 +160,8 @@ class HistoryLine(Reply):
     title: str
     rating: str
     mine: bool
+    channel: str = "internal"
+    credential: str = ""
 
 
 class History(Reply):

@@ -34,7 +34,7 @@ def erase(host: Host, request: ErasureRequest) -> list[ErasureFinding]:
         found = _asks_of(tx, names)
         for ask in found:
             keeping.shred(host, tx, ask)
-            tx.execute("UPDATE inference_ask SET reason = '' WHERE ask = ?", (ask,))
+            tx.execute("UPDATE inference_ask SET reason = '', customer = '' WHERE ask = ?", (ask,))
             tx.execute("DELETE FROM inference_ask_customer WHERE ask = ?", (ask,))
         return len(found), tables.forget_customer(tx, names)
 

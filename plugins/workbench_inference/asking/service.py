@@ -84,6 +84,7 @@ class Asking:
             gone = sum(keeping.shred(host, tx, str(one[0])) for one in old)
             for one in old:
                 tx.execute("DELETE FROM inference_ask_customer WHERE ask = ?", (str(one[0]),))
+                tx.execute("UPDATE inference_ask SET customer = '' WHERE ask = ?", (str(one[0]),))
             return gone
 
         return host.store.write(change)

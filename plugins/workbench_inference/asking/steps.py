@@ -55,7 +55,8 @@ _MARK: Final = re.compile(r"\[(\d{1,3})\]")
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a person asks. ask: its name, drawn before; model: name of an image, "" for the one that is leased; kinds: of documents
-    wanted, none for all of the scenario's; client_class: C1 to C5 of the customer it is about, "" for nobody."""
+    wanted, none for all of the scenario's; client_class: C1 to C5 of the customer it is about, "" for nobody; customer: tokens of who
+    stands behind channel `client`; credential: token of the machine that brought it, "" for a person's own session."""
 
     ask: str
     question: str = field(repr=False)
@@ -66,6 +67,7 @@ class Asked:
     channel: str = "internal"
     client_class: str = ""
     customer: tuple[str, ...] = ()
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +157,15 @@ class HouseSteps:
     def _admitted(self, reader: Reader, caller: Caller, asked: Asked, route: Route, now_ms: int) -> Admitted:
         """By one lease."""
         row, manifest = route.row, route.manifest
+        standing = self._customers.standing(reader, asked.customer) if asked.customer else None
         found = admission.admit(
             reader, self._host, caller, scenario=asked.scenario, model=manifest.name, documents=asked.kinds, channel=asked.channel,
-            client_class=asked.client_class, customer=asked.customer, mode=row.order.mode,
+            client_class=asked.client_class, customer=asked.customer, standing=standing, mode=row.order.mode,
         )  # fmt: skip
         readable = usages.readable(reader, scenario=asked.scenario, roles=[found.role.value], kinds=found.kinds, now_ms=now_ms)
+        if found.channel.public_only:
+            readable = usages.public_only(reader, readable)
+        asked = replace(asked, client_class=found.client_class)
         return Admitted(caller, asked, found, readable, manifest.name, row.order.mode, row.lease, manifest.engine, row.order.assurance)
 
     # -------------------------------------------------------------------------------------------------------- 2 and 3
@@ -232,7 +238,7 @@ class HouseSteps:
             if row is None or self._sandboxes.manifest(row).name != admitted.model:
                 raise no_lease(admitted.model)
             corpus = corpus_store.require_corpus(reader, mode=row.order.mode)
-        file = CorpusFile(corpus.digest, corpus.size, corpus.digest, corpus_store.volume_key(host))
+        file = CorpusFile(corpus.digest, corpus.size, corpus.digest, lambda: corpus_store.volume_key(host))
         client = self._sandboxes.take(row, file, has_standby=has_standby)
         try:
             session = client.session
@@ -295,12 +301,13 @@ class HouseSteps:
             **rows.parties(leased.row, host.party), "ask": ask.ask, "frame": sm3.digest(frame).hex(), "person": person, "scenario": ask.scenario,
             "template": ask.template, "model": admitted.model, "question": sm3.digest(ask.question.encode()).hex(),
             "redacted": " ".join(f"{kind}={count}" for kind, count in prepared.redacted.counts.items()), "class": prepared.klass,
+            "channel": admitted.asked.channel, "credential": admitted.asked.credential,
         }  # fmt: skip
         kept = self._draft(leased)
 
         def change(tx: Transaction) -> str:
             usages.count(tx, admitted.readable.usages, now_ms=host.now_ms())
-            tables.spend(host, tx, person=person, role=role)
+            tables.spend(host, tx, person=admitted.admission.person.whose, role=role)
             tx.execute(
                 "UPDATE inference_ask SET lease = ?, model = ?, state = 'STREAMING', template = ?, class = ?, watermark = ?, asked_ms = ? WHERE ask = ?",
                 (leased.row.lease, admitted.model, ask.template, prepared.klass, ask.watermark, ask.time_ms, ask.ask),
@@ -474,6 +481,7 @@ class HouseSteps:
         host = self._host
         values = {
             "person": caller.person.token, "scenario": asked.scenario, "model": asked.model, "rule": error.details.get("rule", ""), "code": error.code,
+            "channel": asked.channel, "credential": asked.credential,
         }  # fmt: skip
 
         def change(tx: Transaction) -> None:

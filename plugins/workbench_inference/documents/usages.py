@@ -13,6 +13,7 @@ from typing import Final
 from workbench.contracts import Host, Transaction
 from workbench.errors import NotFound, Refused
 from workbench_inference.documents.corpus_store import document_rows
+from workbench_sandbox.formats.asking import MAX_IDS
 
 Reader = sqlite3.Connection | Transaction
 _COLUMNS: Final = "usage, kind, source, scenario, roles, most, used, until_ms, revoked_ms, by"
@@ -104,6 +105,28 @@ def readable(reader: Reader, *, scenario: str, roles: Iterable[str], kinds: Iter
     if not ids:
         raise Refused("许可所指来源没有资料", "the sources that usages name hold no document", code="USAGE_MISSING", details={"scenario": scenario})
     return Readable(tuple(names), tuple(sorted(ids)), _counted(live))
+
+
+def public_only(reader: Reader, readable: Readable) -> Readable:
+    """The same without documents that are not public: what a customer's question may be answered from. Raises Refused USAGE_MISSING
+    where nothing is left, TOO_MANY_DOCUMENTS where what is left cannot be named one by one."""
+    marks = ", ".join("?" * len(readable.kinds))
+    rows = reader.execute(
+        f"SELECT document, max(class <> 'public') FROM inference_document WHERE removed_ms = 0 AND kind IN ({marks}) GROUP BY document", readable.kinds
+    ).fetchall()
+    within = [(str(document), bool(is_withheld)) for document, is_withheld in rows if not readable.ids or str(document) in readable.ids]
+    public = tuple(sorted(document for document, is_withheld in within if not is_withheld))
+    if not public:
+        raise Refused("没有可以给客户看的公开资料", "no public document is there for a customer's question", code="USAGE_MISSING")
+    if len(public) == len(rows):
+        return readable
+    if len(public) > MAX_IDS:
+        raise Refused(
+            f"公开资料有 {len(public):,} 份，与非公开的同属一类，不能逐份指明（至多 {MAX_IDS:,} 份）：请合规岗把非公开资料归入别的种类",
+            f"{len(public):,} public documents share their kind with others and cannot be named one by one (at most {MAX_IDS:,}): compliance imports those that are not public as another kind",
+            code="TOO_MANY_DOCUMENTS",
+        )  # fmt: skip
+    return Readable(readable.kinds, public, readable.usages)
 
 
 def count(tx: Transaction, names: Sequence[str], *, now_ms: int) -> None:

@@ -14,9 +14,9 @@ from workbench.domain.party import ROLE_NAMES, Caller, Role
 from workbench.errors import Denied, Refused
 from workbench_inference.policy import channels, tables
 from workbench_inference.policy.access import role_for
-from workbench_inference.policy.channels import Channel
+from workbench_inference.policy.channels import Channel, Standing
 from workbench_inference.policy.content import Rules
-from workbench_inference.policy.quota import Quota, require_left
+from workbench_inference.policy.quota import CUSTOMER, Quota, require_left
 from workbench_inference.policy.scenarios import Scenario, Template
 from workbench_inference.policy.tables import Reader
 
@@ -25,7 +25,8 @@ from workbench_inference.policy.tables import Reader
 class Admission:
     """What a question may do. role: under which it is asked, the group of quota and lease. kinds: of documents it may read.
 
-    client_class: C1 to C5, "" where no client was named. person, group: quotas as they stand before this question.
+    client_class: C1 to C5, "" where no client was named; of a customer who asks, the one of this institution's own records. person,
+    group: quotas as they stand before this question, the first of the customer where one asks.
     """
 
     role: Role
@@ -47,13 +48,13 @@ class Admission:
 
 def admit(
     reader: Reader, host: Host, caller: Caller, *, scenario: str, model: str, documents: Sequence[str] = (), channel: str = "internal",
-    client_class: str = "", customer: Sequence[str] = (), mode: str = "run",
+    client_class: str = "", customer: Sequence[str] = (), standing: Standing | None = None, mode: str = "run",
 ) -> Admission:  # fmt: skip
-    """documents: kinds that are wanted, none for all of the scenario's. customer: tokens of the customer behind channel `client`.
-    mode: of the lease, `run` or `debug`.
+    """documents: kinds that are wanted, none for all of the scenario's. customer: tokens of the customer behind channel `client`, and
+    standing: what the records say of them (`customers.CustomerNames.standing`); client_class is not looked at then. mode: of the lease.
 
-    Raises Denied ASK_DENIED (role × scenario × model), NotFound NO_SCENARIO; Refused SCENARIO_NOT_FOR_CLIENTS, NOT_INVITED,
-    CLIENT_CLASS_MISSING, KIND_NOT_ALLOWED, QUOTA_SPENT.
+    Raises Denied ASK_DENIED (role × scenario × model), NotFound NO_SCENARIO; Refused as `channels.require_open`, KIND_NOT_ALLOWED,
+    QUOTA_SPENT.
     """
     found = tables.require_scenario(scenario)
     role = role_for(tables.access_rules(reader, host), roles=caller.person.roles, scenario=scenario, model=model)
@@ -63,17 +64,20 @@ def admit(
             code="ASK_DENIED", details={"scenario": scenario, "model": model},
         )  # fmt: skip
     way = channels.CHANNELS[channel]
-    channels.require_open(way, found, client_class=client_class, is_invited=tables.is_invited(reader, customer, host.now_ms()))
-    strange = sorted(set(documents) - set(found.kinds))
+    if way.for_customers:
+        client_class = standing.klass if standing is not None else ""
+    channels.require_open(way, found, client_class=client_class, standing=standing if customer else None)
+    readable = [one for one in found.kinds if one not in way.withheld]
+    strange = sorted(set(documents) - set(readable))
     if strange:
         raise Refused(
             f"「{found.zh}」场景不能用这类资料：{'、'.join(strange)}", f"scenario {found.en} may not read documents of kind {', '.join(strange)}", code="KIND_NOT_ALLOWED",
             details={"scenario": scenario, "kinds": " ".join(strange)},
         )  # fmt: skip
-    person = tables.quota_of(reader, host, caller.person.token, is_group=False)
+    person = tables.quota_of(reader, host, f"{CUSTOMER}{customer[0]}" if way.for_customers else caller.person.token, is_group=False)
     group = tables.quota_of(reader, host, role.value, is_group=True)
     require_left(person, group, ROLE_NAMES[role])
-    kinds = tuple(one for one in found.kinds if not documents or one in documents)
+    kinds = tuple(one for one in readable if not documents or one in documents)
     return Admission(
         role, found, model, tables.template_in_force(reader, host, scenario, mode), tables.rules_in_force(reader, host), way, kinds, client_class, person, group
     )

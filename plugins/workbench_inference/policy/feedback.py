@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench_inference.policy.redaction import KnownNames, redact
@@ -50,4 +51,31 @@ def _reasons(reader: Reader, known: KnownNames, scenario: str, template: str, mo
     return tuple((str(row[0]), redact(str(row[1]), known).text) for row in rows)
 
 
-__all__ = ["MOST_REASONS", "Opinion", "report"]
+def refusals(reader: Reader, *, from_ms: int, until_ms: int) -> dict[str, int]:
+    """Code -> questions that were taken in and then refused, or whose answer was."""
+    rows = reader.execute(
+        "SELECT code, count(*) FROM inference_ask WHERE state = 'REFUSED' AND asked_ms >= ? AND asked_ms < ? GROUP BY code ORDER BY code", (from_ms, until_ms)
+    ).fetchall()
+    return {str(code): int(count) for code, count in rows}
+
+
+def refused_before(reader: Reader, *, from_ms: int, until_ms: int) -> int:
+    """Questions that a rule stopped before anything was sent; their codes are committed in the entries."""
+    row = reader.execute("SELECT count(*) FROM evidence_index WHERE kind = 'inference.ask_refused' AND time_ms >= ? AND time_ms < ?", (from_ms, until_ms)).fetchone()
+    return int(row[0])
+
+
+def p95_of(reader: Reader, *, from_ms: int, until_ms: int) -> int:
+    """Milliseconds from asking to the end that 95 of 100 answers did not exceed; 0 for none."""
+    rows = reader.execute(
+        "SELECT ended_ms - asked_ms FROM inference_ask WHERE state IN ('ANSWERED', 'ABSTAINED') AND asked_ms >= ? AND asked_ms < ?", (from_ms, until_ms)
+    ).fetchall()
+    return p95([int(row[0]) for row in rows])
+
+
+def p95(values: Sequence[int]) -> int:
+    """The least value that 95 of 100 do not exceed; 0 for none."""
+    return sorted(values)[-(-len(values) * 95 // 100) - 1] if values else 0
+
+
+__all__ = ["MOST_REASONS", "Opinion", "p95", "p95_of", "refusals", "refused_before", "report"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from workbench.errors import Refused
+
+CUSTOMER: Final = "customer:"
+"""Before the token of a customer who asks through their channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """whose: token of a person, or a role. used, most: questions of the month 'yyyy-mm'."""
+    """whose: token of a person, CUSTOMER and the token of a customer, or a role. used, most: questions of the month 'yyyy-mm'."""
 
     whose: str
     month: str
@@ -38,4 +42,4 @@ def require_left(person: Quota, group: Quota, group_names: tuple[str, str]) -> N
         )  # fmt: skip
 
 
-__all__ = ["Quota", "require_left"]
+__all__ = ["CUSTOMER", "Quota", "require_left"]

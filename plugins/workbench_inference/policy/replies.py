@@ -167,7 +167,7 @@ class ChangeAccess(Request):
 
 
 class CohortReply(Reply):
-    """cap: in force, hard_cap: what no setting exceeds. stage: internal while nobody is invited, invited from then on."""
+    """cap: in force, hard_cap: what no setting exceeds. stage: of the trial (policy/stages.py)."""
 
     people: int
     cap: int

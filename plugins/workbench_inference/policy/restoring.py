@@ -13,6 +13,7 @@ from typing import Final
 
 from workbench.contracts import Host, Transaction
 from workbench.domain.evidence import ReplayNeed, RestoredEntry
+from workbench_inference.policy import stages
 from workbench_inference.policy.scenarios import scenarios
 
 _NEEDS: Final[dict[str, tuple[str, str]]] = {
@@ -24,6 +25,17 @@ _NEEDS: Final[dict[str, tuple[str, str]]] = {
         "备份之后有 {count} 次名额变更，内容已无法恢复：受邀名单已清空，合规岗按原件重新邀请",
         "the cohort was changed {count} times after the copy and nobody knows how: nobody is invited until compliance invites again from the originals",
     ),
+    "inference.stage_changed": (
+        "备份之后有 {count} 次试点阶段变更，内容已无法恢复：已退回仅内部员工，合规岗与审批岗按原件重新决定", "the trial's stage was changed {count} times after the copy and nobody knows how: it is internal again until people decide anew",
+    ),
+    "inference.stage_closed": (
+        "备份之后试点退回过 {count} 次：已退回仅内部员工", "the trial was taken back {count} times after the copy: it is internal again",
+    ),
+    "inference.channel_revoked": (
+        "备份之后撤销过 {count} 个渠道凭据，不知道是哪些：全部渠道凭据已撤销，管理员重新新增", "{count} credentials of channels were revoked after the copy and nobody knows which: all are revoked, an administrator adds new ones",
+    ),
+    "inference.duty_changed": ("备份之后值班表变更过 {count} 次：运维岗核对", "the duty roster was changed {count} times after the copy: operators check it"),
+    "inference.risk_changed": ("备份之后风险登记变更过 {count} 次：运维岗核对", "the risk register was changed {count} times after the copy: operators check it"),
     "inference.usage_changed": (
         "备份之后有 {count} 次资料使用许可变更，内容已无法恢复：全部许可已撤销，合规岗重新授予",
         "usages of documents were changed {count} times after the copy and nobody knows how: all are revoked until compliance grants them again",
@@ -58,6 +70,10 @@ def replay(host: Host, entries: Sequence[RestoredEntry]) -> list[ReplayNeed]:
             )
         if lost["inference.cohort_changed"]:
             tx.execute("DELETE FROM inference_cohort")
+        if lost["inference.stage_changed"] or lost["inference.stage_closed"]:
+            stages.forget(tx, now_ms=now)
+        if lost["inference.channel_revoked"]:
+            tx.execute("UPDATE inference_channel SET state = 'revoked', revoked_ms = ? WHERE state <> 'revoked'", (now,))
         if lost["inference.usage_changed"]:
             tx.execute("UPDATE inference_usage SET revoked_ms = ? WHERE revoked_ms = 0", (now,))
 

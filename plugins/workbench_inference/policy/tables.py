@@ -20,7 +20,7 @@ from workbench.errors import Denied, InvalidRequest, NotFound, Refused, Verifica
 from workbench_inference.policy import content, scenarios
 from workbench_inference.policy.access import ANY, AccessRules
 from workbench_inference.policy.cohort import cap_of, require_room
-from workbench_inference.policy.quota import Quota, require_left
+from workbench_inference.policy.quota import CUSTOMER, Quota, require_left
 from workbench_inference.policy.scenarios import SCENARIOS, Template
 
 Reader = sqlite3.Connection | Transaction
@@ -231,7 +231,8 @@ def uninvite(host: Host, tx: Transaction, tokens: Sequence[str], *, actor: str, 
 
 
 def forget_customer(tx: Transaction, tokens: Sequence[str]) -> int:
-    """For an erasure: how many rows of the cohort were this customer's and are gone."""
+    """For an erasure: how many rows of the cohort were this customer's and are gone; their count of questions goes too."""
+    tx.executemany("DELETE FROM inference_quota WHERE whose = ?", [(f"{CUSTOMER}{one}",) for one in tokens])
     return sum(tx.execute("DELETE FROM inference_cohort WHERE person = ?", (one,)).rowcount for one in tokens)
 
 
@@ -255,7 +256,8 @@ def quota_of(reader: Reader, host: Host, whose: str, *, is_group: bool) -> Quota
     month = month_of(host.now_ms())
     used = reader.execute("SELECT used FROM inference_quota WHERE whose = ? AND month = ?", (whose, month)).fetchone()
     most = reader.execute("SELECT most FROM inference_quota WHERE whose = ? AND month <= ? AND most >= 0 ORDER BY month DESC LIMIT 1", (whose, month)).fetchone()
-    setting = int(host.setting("inference.most_per_group" if is_group else "inference.most_per_person"))
+    name = "inference.most_per_group" if is_group else "inference.most_per_customer" if whose.startswith(CUSTOMER) else "inference.most_per_person"
+    setting = int(host.setting(name))
     return Quota(whose, month, int(used[0]) if used else 0, int(most[0]) if most else setting)
 
 

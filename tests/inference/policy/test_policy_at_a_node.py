@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from workbench_inference.asking import rights
 from workbench_inference.operations_policy import POLICY_OPERATIONS
 from workbench_inference.policy import content, restoring, scenarios, tables
 from workbench_inference.policy.admission import Admission, admit
+from workbench_inference.policy.channels import Standing
 from workbench_inference.policy.customers import CustomerNames
 from workbench_inference.policy.redaction import redact
 from workbench_inference.policy.scenarios import SCENARIOS
@@ -46,6 +48,13 @@ def person(house: House, *roles: Role, token: str = "") -> Caller:
 def admitted(house: House, caller: Caller, scenario: str = "advice", model: str = "extractive", **more: Any) -> Admission:
     with house.node.store.read() as reader:
         return admit(reader, house.node, caller, scenario=scenario, model=model, **more)
+
+
+def standing(house: House, token: str) -> Standing:
+    """A customer of class C2 whom the lists know, at the stage of invited customers; invited or not as the tables say."""
+    node = house.node
+    with node.store.read() as reader:
+        return Standing("invited", tables.cohort_size(reader, node.now_ms()), 10_000, True, False, tables.is_invited(reader, [token], node.now_ms()), "C2")
 
 
 def proposed(house: House, scenario: str = "advice", role: Role = Role.COMPLIANCE, text: str = "查资料。\n{{question}}") -> Any:
@@ -204,28 +213,39 @@ def test_kinds_of_documents_beyond_the_scenario_are_refused(house: House) -> Non
 def test_a_crowd_or_a_client_without_a_class_is_refused(house: House) -> None:
     for caller, scenario, channel in ((person(house, Role.MARKETING), "marketing", "internal"), (person(house, Role.ADVISER), "advice", "client")):
         with house.node.store.read() as reader, pytest.raises(Refused) as refused:
-            tables.is_invited(reader, [], 0)
-            admit(reader, house.node, caller, scenario=scenario, model="extractive", channel=channel)
-        assert refused.value.code in ("CLIENT_CLASS_MISSING", "NOT_INVITED")
+            admit(reader, house.node, caller, scenario=scenario, model="extractive", channel=channel, client_class="C5" if channel == "client" else "")
+        assert refused.value.code == ("CLIENT_CLASS_MISSING" if channel == "internal" else "STAGE_NOT_OPEN")
 
 
 def test_only_invited_customers_come_through_their_channel_and_only_where_it_is_open(house: House) -> None:
     adviser = person(house, Role.ADVISER)
     now = house.node.now_ms()
     house.node.store.write(lambda tx: tables.invite(house.node, tx, ["aa" * 16], until_ms=now + DAY_MS, actor="t-co", reason="试点客户邀请"))
-    found = admitted(house, adviser, channel="client", customer=["aa" * 16], client_class="C2")
+    asks = {"channel": "client", "customer": ["aa" * 16], "standing": standing(house, "aa" * 16)}
+    found = admitted(house, adviser, client_class="C5", **asks)
+    assert (found.client_class, found.person.whose, found.person.most) == ("C2", "customer:" + "aa" * 16, 60)
+    assert found.kinds == ("fund", "news", "quote")  # no texts of the house, no questions of other customers
     assert found.channel.name == "client" and found.channel.restores == {"name"}
     assert "过往业绩" not in scenarios.scenarios()["advice"].template.disclaimed("internal")["zh"]
     assert "过往业绩" in scenarios.scenarios()["advice"].template.disclaimed("client")["zh"]
-    with pytest.raises(Refused) as refused:
-        admitted(house, adviser, channel="client", customer=["bb" * 16], client_class="C2")
-    assert refused.value.code == "NOT_INVITED"
-    with pytest.raises(Refused) as refused:
-        admitted(house, adviser, "research", channel="client", customer=["aa" * 16], client_class="C2")
-    assert refused.value.code == "SCENARIO_NOT_FOR_CLIENTS"
+    for changes, scenario, code in (
+        ({"customer": ["bb" * 16], "standing": standing(house, "bb" * 16)}, "advice", "NOT_INVITED"),
+        ({"customer": ["bb" * 16], "standing": replace(standing(house, "bb" * 16), cap=1)}, "advice", "COHORT_FULL"),
+        ({"standing": replace(standing(house, "aa" * 16), stage="internal")}, "advice", "STAGE_NOT_OPEN"),
+        ({"standing": replace(standing(house, "aa" * 16), is_restricted=True)}, "advice", "CUSTOMER_SUSPENDED"),
+        ({"standing": replace(standing(house, "aa" * 16), klass="")}, "advice", "CLIENT_CLASS_MISSING"),
+        ({"standing": replace(standing(house, "bb" * 16), stage="open", is_known=False)}, "advice", "NOT_A_CUSTOMER"),
+        ({"standing": None}, "advice", "STAGE_NOT_OPEN"),
+        ({}, "research", "SCENARIO_NOT_FOR_CLIENTS"),
+        ({"documents": ["prompt"]}, "advice", "KIND_NOT_ALLOWED"),
+    ):  # fmt: skip
+        with pytest.raises(Refused) as refused:
+            admitted(house, adviser, scenario, client_class="C5", **{**asks, **changes})
+        assert refused.value.code == code
+    assert admitted(house, adviser, **{**asks, "customer": ["bb" * 16], "standing": replace(standing(house, "bb" * 16), stage="open")}).client_class == "C2"
     house.clock.forward(hours=25)
     with pytest.raises(Refused) as refused:
-        admitted(house, adviser, channel="client", customer=["aa" * 16], client_class="C2")
+        admitted(house, adviser, **{**asks, "standing": standing(house, "aa" * 16)})
     assert refused.value.code == "NOT_INVITED"
     house.node.store.write(lambda tx: tables.uninvite(house.node, tx, ["aa" * 16], actor="t-co", reason="试点结束"))
 
@@ -245,12 +265,12 @@ def test_the_ten_thousand_and_first_customer_is_refused_and_nobody_of_that_batch
         assert refused.value.code == "COHORT_FULL"
     assert invite(5, 6) == 10_000  # those who take part already take no further place
     reply = call(house, "cohort")
-    assert (reply.people, reply.cap, reply.hard_cap, reply.stage) == (10_000, 10_000, 10_000, "invited")
+    assert (reply.people, reply.cap, reply.hard_cap, reply.stage) == (10_000, 10_000, 10_000, "internal")
     assert {one["people"] for one in house.entries("inference.cohort_changed")} >= {"9999", "10000"}
     assert node.store.write(lambda tx: tables.forget_customer(tx, [f"{3:032x}", "no such"])) == 1
     assert invite(10_000) == 10_000
     node.store.write(lambda tx: tables.uninvite(node, tx, [f"{one:032x}" for one in range(10_001)], actor="t-co", reason="清空名额"))
-    assert call(house, "cohort").stage == "internal"
+    assert call(house, "cohort").people == 0
 
 
 def test_a_setting_above_the_cap_invites_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
