@@ -11,13 +11,23 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from workbench_inference.policy.redaction import KINDS, KnownNames, Tile, redact
+from workbench_inference.documents import synthetic
+from workbench_inference.policy.redaction import KINDS, KnownNames, Pairs, Tile, redact, scan
 
 SETS = Path(__file__).parents[1] / "vectors"
 TYPES = tuple(KINDS)
+SEED = 20261122
+SURNAMES = (
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤"
+)
+GIVEN = (
+    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚桂英华玉兰建国文志海燕红波斌宇浩凯健俊鑫帆雪梅琳晶欣倩颖婷婕慧莹璐玲芬云莲真环香月莺媛瑞凡佳嘉琼勤珍贞秋珊莎锦黛青怡安康宁乐天成同学新春生元全东西南北山水林风雨期一中正清远长和光辉力永"
+    "兴利达富贵昌盛德仁义礼智信诚思源博书翰墨松柏竹菊业务时间点位置"
+)
 
 
 @dataclass
@@ -62,6 +72,22 @@ def known(head: dict[str, Any]) -> KnownNames:
     return KnownNames.of(head["names"], key=b"the bench's own key")
 
 
+@lru_cache(maxsize=2)
+def _texts(seed: int) -> tuple[str, ...]:
+    return tuple(one.text for one in synthetic.make(seed).documents)
+
+
+@lru_cache(maxsize=1)
+def pairs() -> Pairs:
+    """Of a corpus, as an index counts them."""
+    return Pairs.of(_texts(SEED))
+
+
+def every_name() -> list[str]:
+    """Every common surname with every character that is common in given names."""
+    return [surname + given for surname in SURNAMES for given in dict.fromkeys(GIVEN)]
+
+
 def judge(some: list[dict[str, Any]], names: KnownNames) -> Score:
     """Redact every line and compare."""
     score = Score()
@@ -100,7 +126,12 @@ def measure() -> dict[str, Any]:
     began = time.process_time()
     score = judge(some, names)
     spent = time.process_time() - began
+    strange = {}
+    for name, some_pairs in (("names alone", Pairs()), ("beside the corpus", pairs())):
+        long = KnownNames.of(every_name(), key=b"the bench's own key").beside(some_pairs)
+        strange[name] = sum(len([one for one in scan(each, long) if one[0] == "name"]) for each in _texts(SEED + 1))
     return {
+        "long_list": {"names": len(every_name()), "characters": sum(map(len, _texts(SEED + 1))), "taken_for_names": strange},
         "lines": score.lines, "characters": score.characters, "rates": score.rates(), "steps_per_character": round(score.steps / score.characters, 1),
         "microseconds_per_character": round(spent * 1e6 / score.characters, 2),
     }  # fmt: skip

@@ -283,6 +283,8 @@ def _redaction(value: Value) -> str:
     return (
         f"Identifiers in {value['lines']} sentences of {value['characters']:,} characters, {value['microseconds_per_character']} µs a character\n"
         + table(["type", "labelled", "recall", "covered", "replaced", "precision"], rows)
+        + "\nTaken for a customer where nobody is named: "
+        + f"{value['long_list']['names']:,} names, {value['long_list']['characters']:,} characters, {value['long_list']['taken_for_names']}\n"
     )
 
 

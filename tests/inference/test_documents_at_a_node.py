@@ -19,7 +19,8 @@ from workbench.workspace import Workspace
 from workbench_inference.asking.steps import HouseSteps
 from workbench_inference.documents import corpus_store, importing, indexing, usages
 from workbench_inference.documents.connectors import CONNECTORS
-from workbench_inference.policy.redaction import KnownNames
+from workbench_inference.policy.customers import CustomerNames
+from workbench_inference.policy.redaction import KnownNames, redact
 from workbench_sandbox.corpus import Corpus
 from workbench_sandbox.corpus.sealing import open_corpus
 
@@ -145,6 +146,18 @@ def test_names_of_the_customer_list_are_replaced_in_questions(house: House, tmp_
         [row] = corpus_store.document_rows(reader, source="柜台")
         document = corpus_store.read_document(house.node, reader, row.document)
     assert "鹤汀" not in document.text + document.title + row.title and "〔姓名1〕" in document.text
+
+
+def test_what_an_index_counted_keeps_a_listed_name_out_of_names_of_funds(house: House, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("客户号,手机号,姓名\nC-7,13912345670,柏涟\n", "utf-8")
+    call(house, "lists.import", Role.MARKETING, file=house.node.uploads.adopt(tmp_path / "list.csv"), catalogue=CATALOGUE)
+    names = CustomerNames(house.node)
+    fund, person = "溱柏涟漪债券的费率", "柏涟昨天赎回了溱柏涟漪债券"
+    assert redact(fund, names.now()).tiles
+    rows = "".join(f"溱柏涟漪债券第{day}日净值稳定。,种社,2026-05-0{day}\n" for day in range(1, 6))
+    put(house, tmp_path, "p.csv", f"正文,来源,日期\n{rows}", kind="news")
+    made_index(house)
+    assert not redact(fund, names.now()).tiles and [(one.start, one.end) for one in redact(person, names.now()).tiles] == [(0, 2)]
 
 
 def test_a_stopped_import_writes_nothing(house: House) -> None:

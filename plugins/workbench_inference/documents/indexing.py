@@ -13,6 +13,7 @@ from workbench.domain.documents import SourceDocument
 from workbench.errors import Cancelled, Refused, VerificationError
 from workbench_inference.documents import corpus_store
 from workbench_inference.documents.corpus_store import CorpusRow, DocumentHost, DocumentRow
+from workbench_inference.policy.redaction import PAIRS, Pairs
 from workbench_sandbox.corpus import build
 from workbench_sandbox.corpus.files import Contents, parse_corpus
 from workbench_sandbox.corpus.types import Embedder
@@ -67,7 +68,8 @@ def index(
     )
     took = host.now_ms() - began
     belongs = [] if synthetic_only and len(fit) < every else fit
-    host.store.write(lambda tx: _record(host, tx, row, belongs, took, actor))
+    pairs = b"" if synthetic_only else Pairs.of(text for one in documents if one.kind != "question" for text in (one.title, one.text)).write()
+    host.store.write(lambda tx: _record(host, tx, row, belongs, pairs, took, actor))
     corpus_store.sweep(host)
     return Indexed(row, len(rows) - len(fit), known.kept if known else 0, took)
 
@@ -92,8 +94,10 @@ def _checked(cancelled: Callable[[], bool], document: SourceDocument) -> SourceD
     return document
 
 
-def _record(host: DocumentHost, tx: Transaction, row: CorpusRow, documents: Sequence[DocumentRow], took: int, actor: str) -> None:
+def _record(host: DocumentHost, tx: Transaction, row: CorpusRow, documents: Sequence[DocumentRow], pairs: bytes, took: int, actor: str) -> None:
     corpus_store.add_corpus(tx, row, documents)
+    if pairs:
+        host.vault.put(tx, PAIRS, pairs)
     values = {
         "corpus": row.digest, "documents": str(row.documents), "passages": str(row.passages), "embedder": row.embedder, "seconds": str(took // 1000),
     }  # fmt: skip

@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from tests.bench import redaction as bench
 from tests.inference.policy import forms
-from workbench_inference.policy.redaction import KINDS, KnownNames, Redacted, redact, restore
+from workbench_inference.documents import synthetic
+from workbench_inference.policy.redaction import KINDS, KnownNames, Pairs, Redacted, redact, restore
 from workbench_inference.policy.redaction.numbers import luhn
 
 KEY = b"a key of sixteen"
@@ -68,6 +69,32 @@ def test_the_set_that_others_wrote_is_found_as_well_as_promised() -> None:
     rates = bench.judge(lines, bench.known(head)).rates()
     for kind, one in rates.items():
         assert one["labelled"] >= 25 and one["recall"] >= 0.99 and one["precision"] >= 0.98, (kind, one)
+
+
+DOCUMENTS = ["苎白同业存单三个月持有期基金的基金经理白同，白同任职以来净值稳定。白同表示市场平稳。上海的海上贸易恢复，上海出海企业增加。" * 4]
+DOCUMENTS += [one.text for one in synthetic.make(3, funds=40, notices=5, news=20, quotes=0, prompts=5, questions=0).documents]
+
+
+def test_a_name_across_the_seam_of_two_words_is_nobody_and_one_between_words_is_somebody() -> None:
+    """What goes together is counted in the institution's own documents; that they name a manager hides no customer of his name."""
+    pairs = Pairs.of(DOCUMENTS)
+    known = KnownNames.of(["白同", "王海", "石信"], key=KEY).beside(Pairs.read(pairs.write()))
+    for text in ("苎白同业存单怎么样", "想看苎白同业的费率"):
+        assert not redact(text, known).tiles, text
+        assert redact(text, KnownNames.of(["白同"], key=KEY)).tiles
+    for text in ("白同昨天赎回了", "请白同来签字", "白同表示不满", "通知王海上海有路演", "白同，王海"):
+        assert [one.kind for one in redact(text, known).tiles][:1] == ["name"], text
+    assert redact("客户白同业务办完了", known).text == "客户〔姓名1〕业务办完了"  # who is said to be a customer is one
+    assert "白" not in repr(known) + repr(pairs)
+
+
+def test_a_whole_list_finds_the_set_as_well_as_its_own_names_beside_the_pairs_of_a_corpus() -> None:
+    """16,000 listed names, so that many words have a namesake: `tests/bench/redaction.py` counts what is found where nobody is named."""
+    head, lines = bench.lines()
+    names = bench.every_name()
+    known = KnownNames.of([*names, *head["names"]], key=KEY).beside(bench.pairs())
+    rate = bench.judge(lines[::3], known).rates()["name"]
+    assert rate["recall"] >= 0.97 and rate["precision"] >= 0.95, rate
 
 
 def test_numbers_that_name_nobody_stay() -> None:

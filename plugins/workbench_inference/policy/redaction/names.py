@@ -12,11 +12,12 @@ import unicodedata
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from workbench_inference.policy.redaction.folding import Meter
 from workbench_inference.policy.redaction.numbers import Found
+from workbench_inference.policy.redaction.seams import Pairs
 from workbench_inference.policy.redaction.words import BEGINS, ENDS_IN_SURNAME, GIVEN_ONLY, LONGER, NOT_SO, TIES, WORDS
 
 LONGEST_NAME: Final = 40
@@ -51,6 +52,7 @@ class KnownNames:
     _lengths: tuple[int, ...] = field(repr=False)
     _key: bytes = field(repr=False)
     count: int = 0
+    _pairs: Pairs = field(default_factory=Pairs, repr=False)
 
     @classmethod
     def of(cls, names: Iterable[str], *, key: bytes, accounts: Iterable[str] = ()) -> KnownNames:
@@ -69,6 +71,13 @@ class KnownNames:
         numbers = {one.strip().lower() for one in accounts}
         known = {_digest(key, b"a", one) for one in numbers if len(one) >= 5 and any(c.isdigit() for c in one)}
         return cls(array("Q", sorted(digests)), array("Q", sorted(known)), frozenset(firsts), tuple(sorted(lengths, reverse=True)[:MOST_LENGTHS]), key, len(digests))
+
+    def beside(self, pairs: Pairs) -> KnownNames:
+        """The same, with what the institution's documents say of pairs of characters."""
+        return replace(self, _pairs=pairs)
+
+    def is_seam(self, lower: str, start: int, end: int) -> bool:
+        return self._pairs.is_seam(lower, start, end)
 
     def has_name(self, spelling: str) -> bool:
         return _stands_in(self._digests, _digest(self._key, b"n", spelling))
@@ -184,6 +193,8 @@ def _is_person(lower: str, start: int, end: int, spelling: str, known: KnownName
             return False
     if len(spelling) > 3:
         return True
+    if len(spelling) == 2 and not is_spaced and known.is_seam(lower, start, end):
+        return False
     if left[-1:] + spelling[0] in ENDS_IN_SURNAME and not left.endswith(NOT_SO):
         return False
     if left[-1:] in ("小", "老", "姓", "阿") and spelling[-1] + right[:1] in BEGINS:
