@@ -42,9 +42,11 @@ MAY_BE_SKIPPED = (
     "this processor",
     "this OpenSSL does not know ML-DSA-44",
     "openvino-genai (extra gen)",
+    "runsc (gVisor) is not installed",
 )
 """Beginnings of reasons that name the machine itself or its distribution, not a tool that `make system` can install; and the
-generator, whose model asks for a package that has no wheel, so that no pinned install can bring it (decision 0001)."""
+generator, whose model asks for a package that has no wheel, so that no pinned install can bring it (decision 0001); and
+gVisor, which not every distribution packages: `make system` installs it where apt knows it."""
 
 
 _BEGUN = pytest.StashKey[subprocess.Popen[bytes]]()

@@ -67,7 +67,7 @@ SETTINGS: Final = (
     Setting("inference.budget_fen", int, 5000, "fen", "每月算力预算，0 为不设", "budget for computing in a month, 0 for none"),
     Setting("inference.cohort_cap", int, 10_000, "1", "受邀客户的名额，最多 10000", "most invited customers, 10000 at most"),
     Setting(
-        "inference.isolation", str, "bubblewrap", "", "算力方：沙箱的隔离方式", "provider: how a sandbox is isolated",
+        "inference.isolation", str, "bubblewrap", "", "算力方：沙箱的隔离方式（bubblewrap 为进程级，gvisor 为 gVisor 级）", "provider: how a sandbox is isolated (bubblewrap: level process, gvisor: level gvisor)",
     ),
     Setting(
         "inference.volumes", str, "", "", "算力方：各租用方的卷放在哪个文件夹，空为节点文件夹旁的 volumes", "provider: folder of the tenants' volumes, empty for volumes beside the node's folder",

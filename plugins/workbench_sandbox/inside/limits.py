@@ -12,7 +12,7 @@ import resource
 from collections.abc import Callable
 
 _PR_SET_DUMPABLE, _PR_GET_DUMPABLE = 4, 3
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 38, 39
 _SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
 
 NUMBERS: dict[str, tuple[int, int]] = {
@@ -54,6 +54,11 @@ def close_privileges() -> None:
 def is_dumpable() -> bool:
     """Whether the kernel would write this process's memory somewhere."""
     return int(_libc().prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)) != 0
+
+
+def gains_nothing() -> bool:
+    """Whether no program that this one becomes can have more rights than it: said by the kernel."""
+    return int(_libc().prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) == 1
 
 
 def limit_memory(size: int) -> None:

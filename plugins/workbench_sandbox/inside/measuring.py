@@ -19,7 +19,8 @@ from workbench_sandbox.inside import limits
 from workbench_sandbox.inside.probing import Probed
 
 NOBODY = 65534
-ENVIRONMENT = frozenset({"LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PWD"})
+ENVIRONMENT = frozenset({"LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PWD", "HOME"})
+"""HOME: `/`, where gVisor sets it; anything else is not taken."""
 DEVICES = frozenset(f"/dev/{one}" for one in ("null", "zero", "full", "random", "urandom", "tty"))
 """Nodes that every program needs, bound one by one; made read-only, the kernel would not open them at all."""
 _PIECE = 1 << 20
@@ -53,7 +54,7 @@ def controls(expected: Expected, probed: Probed, *, weights: int) -> tuple[Contr
     found = {
         "user": (all(map(_is_nobody, everybody)), f"uid {status['Uid'].split()[1]}, gid {status['Gid'].split()[1]}"),
         "no-capabilities": _capabilities(everybody),
-        "no-new-privileges": (all(one["NoNewPrivs"] == "1" for one in everybody), "prctl"),
+        "no-new-privileges": (all(one["NoNewPrivs"] == "1" if "NoNewPrivs" in one else limits.gains_nothing() for one in everybody), "prctl"),
         "no-more-namespaces": (probed.refuses("unshare", "setns", "server-unshare", "server-setns"), "tried"),
         "own-processes": _own_processes(expected),
         "no-network": _no_network(probed),
@@ -83,7 +84,9 @@ def _is_nobody(status: Mapping[str, str]) -> bool:
 
 
 def _capabilities(everybody: Sequence[Mapping[str, str]]) -> tuple[bool, str]:
-    held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb") if any(int(one[name], 16) for one in everybody)]
+    # gVisor lists no CapAmb: it is empty where CapPrm is, capabilities(7).
+    sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    held = [name for name in sets if any(int(one.get(name, one["CapPrm"]), 16) for one in everybody)]
     return not held, "all sets empty" if not held else " ".join(held)
 
 
@@ -166,7 +169,7 @@ def _clean_start(expected: Expected) -> tuple[bool, str]:
     # Listing opens a descriptor of its own, which is closed again by the time it is looked at.
     open_now = {number for number in [int(one.name) for one in Path("/proc/self/fd").iterdir()] if _is_open(number)}
     others = open_now - {0, 1, 2} - expected.descriptors
-    return names <= ENVIRONMENT and not others, f"{len(names)} names, {len(open_now)} descriptors"
+    return names <= ENVIRONMENT and os.environ.get("HOME", "/") == "/" and not others, f"{len(names)} names, {len(open_now)} descriptors"
 
 
 def _is_open(number: int) -> bool:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -64,15 +64,8 @@ def version() -> str:
 @cache
 def trial() -> str:
     """Why this machine starts no sandbox, "" where it does: an empty one is set up and killed before it runs a program. Cost: 0.1 s."""
-    name = "sb-" + secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="workbench-trial-") as folder:
-        empty = Path(folder, "empty")
-        empty.mkdir()
-        plan = StartPlan(
-            name, Path(folder), runtime.Runtime((), (), b"", ()), empty, None, None, Limits(64 << 20, 16, 1000, 1 << 20, 1, 1),
-            _TRIAL_USER if os.geteuid() == 0 else -1, groups.Hierarchy(), ("/none",),
-        )  # fmt: skip
-        record = PidRecord(name, "", "", "", "", "", str(Path(folder, "run")), plan.uid, 0)
+        plan, record = empty_plan(Path(folder))
         try:
             running = Bubblewrap().start(plan, record)
         except StartRefused as refused:
@@ -83,10 +76,22 @@ def trial() -> str:
         return "" if is_up else running.first_words() or "bubblewrap ended at once"
 
 
+def empty_plan(folder: Path) -> tuple[StartPlan, PidRecord]:
+    """A start with nothing in it, to see whether one is possible at all."""
+    name, empty = "sb-" + secrets.token_hex(8), folder / "empty"
+    empty.mkdir()
+    plan = StartPlan(
+        name, folder, runtime.Runtime((), (), b"", ()), empty, None, None, Limits(64 << 20, 16, 1000, 1 << 20, 1, 1),
+        _TRIAL_USER if os.geteuid() == 0 else -1, groups.Hierarchy(), ("/none",),
+    )  # fmt: skip
+    return plan, PidRecord(name, "", "", "", "", "", str(folder / "run"), plan.uid, 0)
+
+
 class Bubblewrap:
-    """`Isolation` by bubblewrap."""
+    """`Isolation` by bubblewrap. by_input: whether the worker gets its channel as its standard input."""
 
     assurance = "process"
+    by_input = False
 
     @property
     def name(self) -> str:
@@ -112,19 +117,38 @@ class Bubblewrap:
             )
         return missing
 
+    @property
+    def running(self) -> type[BubblewrapRunning]:
+        """What is made of a start."""
+        return BubblewrapRunning
+
+    def limits(self, plan: StartPlan) -> groups.GroupLimits:
+        """Of the group of everything that one start is made of."""
+        return groups.GroupLimits(plan.limits.memory_bytes, plan.limits.processes, plan.limits.cpu_milli)
+
+    def binds(self, plan: StartPlan) -> list[tuple[str, str]]:
+        """(source, place as bubblewrap sees it) of every read-only bind, parents before what lies below them."""
+        return read_only(plan)
+
+    def arguments(
+        self, plan: StartPlan, binds: Sequence[tuple[str, str]], at: str, *, told: int, block: int, channel: int
+    ) -> tuple[list[str], list[int]]:
+        """(bubblewrap's command, further descriptors that it inherits). at: where the binds were gathered, "" where they were not."""
+        return _arguments(plan, binds, at, told=told, block=block, channel=channel), []
+
     def start(self, plan: StartPlan, record: PidRecord) -> BubblewrapRunning:
         """Raises StartRefused (SANDBOX_START). Call from a thread that lives as long as the sandbox: it dies with that thread."""
         if not find_program():
-            raise _refused("bubblewrap is not installed")
+            raise start_refused("bubblewrap is not installed")
         if os.geteuid() == 0 and plan.uid <= 0:
-            raise _refused("a launcher that is root needs a user for its sandboxes")
-        limits = groups.GroupLimits(plan.limits.memory_bytes, plan.limits.processes, plan.limits.cpu_milli)
+            raise start_refused("a launcher that is root needs a user for its sandboxes")
+        limits = self.limits(plan)
         try:
             group = groups.make(plan.sandbox, limits, plan.hierarchy, without=plan.without)
         except OSError as error:
-            raise _refused(f"no control group ({error.strerror})") from error
+            raise start_refused(f"no control group ({error.strerror})") from error
         try:
-            return self._started(plan, replace(record, groups=group.folders, isolation=self.name), group, limits)
+            return self._started(plan, replace(record, groups=group.folders, isolation=self.name, assurance=self.assurance), group, limits)
         except BaseException:
             group.kill()
             group.remove()
@@ -137,17 +161,18 @@ class Bubblewrap:
         block, unblock = os.pipe()
         opened = [orders, tell_orders, tell, told, block, unblock]
         try:
-            binds = list(_binds(plan))
+            binds = self.binds(plan)
             at = next((one for one in _GATHERED if Path(one).is_dir()), "/tmp") if os.geteuid() == 0 else ""  # noqa: S108
-            argv = _arguments(plan, binds, at, told=told, block=block, channel=theirs.fileno())
+            argv, further = self.arguments(plan, binds, at, told=told, block=block, channel=theirs.fileno())
+            opened += further
             body = {
                 "entrances": group.entrances(), "gather": _gathered(binds) if at else [], "at": at, "uid": plan.uid, "gid": plan.uid,
                 "argv": argv, "dies": "dies-with-launcher" not in plan.without, "parent": os.getpid(),
             }  # fmt: skip
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", str(Path(entering.__file__)), str(orders)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=True, cwd="/", env={},
-                pass_fds=(orders, told, block, theirs.fileno(), *plan.handed),
+                stdin=theirs.fileno() if self.by_input else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=True,
+                cwd="/", env={}, pass_fds=(orders, told, block, *further, *(() if self.by_input else (theirs.fileno(),)), *plan.handed),
             )  # fmt: skip
             for one in (orders, told, block):
                 os.close(one)
@@ -156,14 +181,14 @@ class Bubblewrap:
             with os.fdopen(tell_orders, "wb") as file:
                 opened.remove(tell_orders)
                 file.write(json.dumps(body).encode())
-            running = BubblewrapRunning(plan, record, own, process, unblock, group, limits)
+            running = self.running(plan, record, own, process, unblock, group, limits)
             opened.remove(unblock)
             try:
                 running.follow(_facts(tell, process))
             except BaseException as error:
                 running.kill()
                 running.close()
-                raise _refused(running.first_words() or str(error)) from error
+                raise start_refused(running.first_words() or str(error)) from error
             return running
         except BaseException:
             own.close()
@@ -176,6 +201,9 @@ class Bubblewrap:
 
 class BubblewrapRunning:
     """One sandbox of bubblewrap's; see `isolation.Running`."""
+
+    state_at = "/scratch"
+    """A place inside whose file system is the sandbox's own: by its device number what is left of it is found."""
 
     def __init__(
         self, plan: StartPlan, record: PidRecord, channel: socket.socket, process: subprocess.Popen[bytes], unblock: int,
@@ -195,19 +223,30 @@ class BubblewrapRunning:
         pids = (self._process.pid, first)
         # It says so before it has mounted anything; an account that may not look has no device to look for later.
         ends = time.monotonic() + _SET_UP_S
-        while not watching.scratch_of(first)[0] and self.alive() and time.monotonic() < ends:
+        while not watching.mounted(first, self.state_at)[0] and self.alive() and time.monotonic() < ends:
             time.sleep(0.001)
         own = watching.namespaces()
         # What it shares with the launcher is no mark of it: a machine's own namespaces are never killed by.
         apart = {kind: inode for kind, inode in watching.namespaces(first).items() if inode != own.get(kind)}
         self.record = replace(
-            self.record, pids=pids, began=tuple(map(ending.start_time, pids)), namespaces=apart, device=watching.scratch_of(first)[0],
+            self.record, pids=pids, began=tuple(map(ending.start_time, pids)), namespaces=apart,
+            device=watching.mounted(first, self.state_at)[0],
         )  # fmt: skip
 
     @property
     def worker(self) -> int:
         """The worker's number outside: the first process of its namespace, and the only one; 0 as long as it is not there."""
         return self.record.pids[1] if len(self.record.pids) > 1 else 0
+
+    @property
+    def mounts(self) -> frozenset[str]:
+        """The mount points that the worker sees, no more and no fewer."""
+        return expected_mounts(self._plan)
+
+    @property
+    def most_tasks(self) -> int:
+        """The limit of tasks that the worker runs into when it tries, 0 where what then ends is the sandbox itself."""
+        return self._plan.limits.processes
 
     def release(self) -> None:
         """Let the program start."""
@@ -308,10 +347,10 @@ def kill(record: PidRecord, group: groups.Group, process: subprocess.Popen[bytes
 
 def expected_mounts(plan: StartPlan) -> frozenset[str]:
     """The mount points that a sandbox has, no more and no fewer."""
-    return frozenset({"/", "/proc", "/dev", "/dev/pts", "/scratch", *DEVICES} | {inside for _, inside in _binds(plan)})
+    return frozenset({"/", "/proc", "/dev", "/dev/pts", "/scratch", *DEVICES} | {inside for _, inside in read_only(plan)})
 
 
-def _binds(plan: StartPlan) -> Iterator[tuple[str, str]]:
+def read_only(plan: StartPlan) -> list[tuple[str, str]]:
     """(source, inside) of every read-only bind, parents before what lies below them."""
     empty = plan.folder / "empty"
     rows = [(one.source, one.inside) for one in plan.runtime.binds]
@@ -319,7 +358,7 @@ def _binds(plan: StartPlan) -> Iterator[tuple[str, str]]:
     rows.append((str(plan.compiled), runtime.COMPILED))
     rows.append((str(plan.image) if plan.image else str(empty), "/image"))
     rows.append((str(plan.corpora) if plan.corpora else str(empty), "/corpora"))
-    return iter(sorted(rows, key=lambda row: row[1]))
+    return sorted(rows, key=lambda row: row[1])
 
 
 def _gathered(binds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -335,12 +374,17 @@ def _gathered(binds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return rows
 
 
-def _arguments(plan: StartPlan, binds: Sequence[tuple[str, str]], at: str, *, told: int, block: int, channel: int) -> list[str]:
+def gathered_program(at: str) -> str:
+    """Where bubblewrap is, once the binds were gathered at `at`."""
     program = Path(find_program())
     if at and program.parent.name == "_bin":
         program = Path(at, "p", program.parent.parent.name, "_bin", program.name)
+    return str(program)
+
+
+def _arguments(plan: StartPlan, binds: Sequence[tuple[str, str]], at: str, *, told: int, block: int, channel: int) -> list[str]:
     without = plan.without
-    out = [str(program), "--unshare-user"]
+    out = [gathered_program(at), "--unshare-user"]
     for control, flag in (
         ("own-ipc", "--unshare-ipc"), ("own-processes", "--unshare-pid"), ("no-network", "--unshare-net"),
         ("own-hostname", "--unshare-uts"), ("own-cgroup-view", "--unshare-cgroup"), ("no-more-namespaces", "--disable-userns"),
@@ -416,7 +460,8 @@ def _number(path: str) -> int:
         return -1
 
 
-def _refused(why: str) -> StartRefused:
+def start_refused(why: str) -> StartRefused:
+    """The refusal of a start; why: what operators read."""
     return StartRefused(
         "沙箱未能启动，服务器保持未清状态；请运维人员查看原因",
         f"the sandbox did not start and its server stays dirty; operators look into it: {why}",

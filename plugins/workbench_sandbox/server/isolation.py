@@ -86,6 +86,14 @@ class Running(Protocol):
     record: PidRecord
     channel: socket.socket
 
+    @property
+    def mounts(self) -> frozenset[str]:
+        """The mount points that the worker sees, no more and no fewer."""
+
+    @property
+    def most_tasks(self) -> int:
+        """The limit of tasks that the worker runs into when it tries, 0 where what then ends is the sandbox itself."""
+
     def release(self) -> None:
         """Let its program start; the record is on disk."""
 

@@ -144,15 +144,15 @@ class ServerProcesses:
     def __init__(
         self, folder: Path, volumes: Path, *, first_uid: int = 64_000, engines: Mapping[str, runtime.EngineCode] | None = None,
         without: frozenset[str] = frozenset(), look_s: float = reaping.LOOK_S, upstream: Mapping[str, Any] | None = None,
-        shared: Path | None = None, inside: Mapping[str, Any] | None = None,
+        shared: Path | None = None, inside: Mapping[str, Any] | None = None, isolation: str = "bubblewrap",
     ) -> None:  # fmt: skip
         """folder: of all servers, the node's own; volumes: where images and corpora of tenants lie; first_uid: server n runs its
         sandboxes as first_uid + n where this account may change users; engines, without, look_s: for tests;
-        upstream, inside: settings `inference.upstream`, `inference.programs`."""
+        upstream, inside, isolation: settings `inference.upstream`, `inference.programs`, `inference.isolation`."""
         self._folder, self._volumes = folder, volumes
         self._first_uid, self._engines, self._without = first_uid, dict(engines or {}), without
         self._look_s, self._upstream = look_s, dict(upstream or {})
-        self._programs = dict(inside or {})
+        self._programs, self._isolation = dict(inside or {}), isolation
         self._shared = shared or folder / "shared"
         self._lock = threading.RLock()
         self._servers: dict[str, ServerProcess] = {}
@@ -278,7 +278,9 @@ class ServerProcesses:
         number = len(self._servers)
         taken = {one.settings.uid for one in self._servers.values()}
         uid = next(one for one in range(self._first_uid, self._first_uid + number + 1) if one not in taken) if os.geteuid() == 0 else -1
-        return Settings(server, uid, str(self._volumes), str(self._shared), self._engines, self._without, self._look_s, self._upstream, self._programs)
+        return Settings(
+            server, uid, str(self._volumes), str(self._shared), self._engines, self._without, self._look_s, self._upstream, self._programs, self._isolation
+        )  # fmt: skip
 
     def _server(self, name: str) -> ServerProcess:
         with self._lock:
@@ -307,7 +309,7 @@ class ServerProcesses:
         if found:
             return reaping.joined(found)
         checks = tuple(Check(name, 0, "nothing ran") for name in CHECKS)
-        return Looked(process.name, "", "", (), "launcher-died", began, now_ms(), "process", checks)
+        return Looked(process.name, "", "", (), "launcher-died", began, now_ms(), process.settings.assurance, checks)
 
     def _forget(self, server: str) -> None:
         """Only the last few of a server are remembered, by itself, so that a tenant that asks later learns why it ended."""

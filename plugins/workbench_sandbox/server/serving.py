@@ -207,7 +207,7 @@ class Server:
             looked = reaping.joined(left)
         elif sandbox is None:
             checks = tuple(Check(name, 0, "nothing ran") for name in CHECKS)
-            looked = Looked(self.settings.server, lease, tenant, (), reason, began, now_ms(), "process", checks)
+            looked = Looked(self.settings.server, lease, tenant, (), reason, began, now_ms(), self.settings.assurance, checks)
         else:
             sandbox.finish()
             sandbox.kill(reason)

@@ -31,8 +31,9 @@ from workbench_sandbox.inside import filter as filters
 from workbench_sandbox.inside import worker as worker_module
 from workbench_sandbox.inside.link import RELEASE, Link, LinkClosed, Message, Type
 from workbench_sandbox.server import groups, programs, reaping, runtime, upstream, volumes
-from workbench_sandbox.server.bubblewrap import Bubblewrap, BubblewrapRunning, expected_mounts
+from workbench_sandbox.server.bubblewrap import Bubblewrap, BubblewrapRunning
 from workbench_sandbox.server.contract import Counters
+from workbench_sandbox.server.gvisor import Gvisor
 from workbench_sandbox.server.isolation import PidRecord, StartPlan
 from workbench_sandbox.server.relaying import Relay
 
@@ -42,6 +43,8 @@ _CODE = re.compile(r"[A-Z][A-Z_]{0,59}")
 _JOIN_S = 5.0
 READY_S = 120.0
 REQUEST_S = 20.0
+ISOLATIONS: Mapping[str, type[Bubblewrap]] = {"bubblewrap": Bubblewrap, "gvisor": Gvisor}
+"""By what a server isolates its sandboxes: the values of setting `inference.isolation`."""
 _WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__file__)).name}"
 
 
@@ -49,7 +52,7 @@ _WORKER = f"{runtime.CODE}/workbench_sandbox/inside/{Path(str(worker_module.__fi
 class Settings:
     """What a server is told, from `server.json` of its folder. server: its name; uid: the user of its sandboxes outside, -1 for the
     account of the node; look_s: as `reaping.LOOK_S`; volumes: the provider's volumes; shared: what all servers of a provider may use (compiled forms);
-    upstream: as setting `inference.upstream`, {} for none; programs: as setting `inference.programs`; engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests)."""
+    upstream: as setting `inference.upstream`, {} for none; programs: as setting `inference.programs`; engines: name -> where its class is, besides the installed ones; without: controls that are left out (tests); isolation: of ISOLATIONS."""
 
     server: str
     uid: int
@@ -60,24 +63,32 @@ class Settings:
     look_s: float = reaping.LOOK_S
     upstream: Mapping[str, Any] = field(default_factory=dict)
     programs: Mapping[str, Any] = field(default_factory=dict)
+    isolation: str = "bubblewrap"
+
+    @property
+    def assurance(self) -> str:
+        """The level of what this server starts."""
+        return ISOLATIONS[self.isolation].assurance
 
     def format(self) -> bytes:
         """As it is written."""
         engines = {name: {"place": one.place, "modules": list(one.modules), "paths": list(one.paths)} for name, one in self.engines.items()}
         body = {"server": self.server, "uid": self.uid, "volumes": self.volumes, "shared": self.shared, "engines": engines}
-        rest = {"without": sorted(self.without), "look_s": self.look_s, "upstream": dict(self.upstream), "programs": dict(self.programs)}
+        rest = {"without": sorted(self.without), "look_s": self.look_s, "upstream": dict(self.upstream), "programs": dict(self.programs), "isolation": self.isolation}
         return json.dumps({**body, **rest}, sort_keys=True).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Settings:
         """Raises ValueError, KeyError, TypeError."""
         body = json.loads(data)
+        if body["isolation"] not in ISOLATIONS:
+            raise ValueError("no such isolation")
         engines = {
             name: runtime.EngineCode(one["place"], tuple(one["modules"]), tuple(one["paths"])) for name, one in body["engines"].items()
         }
         return cls(
             body["server"], body["uid"], body["volumes"], body["shared"], engines, frozenset(body["without"]), float(body["look_s"]), body["upstream"],
-            body["programs"],
+            body["programs"], body["isolation"],
         )  # fmt: skip
 
 
@@ -292,7 +303,7 @@ class Sandbox:
         found = {one.name: one for one in self.running.seen()}
         manifest = self.prepared.manifest
         if "filter" in found and self.filter_digest:
-            found["filter"] = replace(found["filter"], how=f"seccomp {self.filter_digest}")
+            found["filter"] = replace(found["filter"], how=f"{found['filter'].how} {self.filter_digest}")
         found["image-measured"] = Control("image-measured", "on", f"{len(manifest.files)} files and the runtime", "outside")
         inside = manifest.engine.place == "inside"
         found["engine-inside"] = Control("engine-inside", "on" if inside else "off", manifest.engine.place, "outside")
@@ -336,18 +347,18 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
     )  # fmt: skip
     record = PidRecord(
         name, settings.server, "", "", boot, reaping.machine_boot(), str(run), settings.uid, worker_module.now_ms(),
-        groups=groups.planned(name, hierarchy),
+        groups=groups.planned(name, hierarchy), assurance=settings.assurance,
     )  # fmt: skip
     reaping.write(folder, record)
     running: BubblewrapRunning | None = None
     try:
-        running = Bubblewrap().start(plan, record)
+        running = ISOLATIONS[settings.isolation]().start(plan, record)
         reaping.write(folder, running.record)
         sandbox = Sandbox(name, running, prepared, connector)
         running.release()
         if connector is not None:
             connector.start()
-        _make_ready(sandbox, plan, settings, foreign, {**told, "descriptor": handed[0]} if handed else {})
+        _make_ready(sandbox, settings, foreign, {**told, "descriptor": handed[0]} if handed else {})
     except BaseException:
         if connector is not None:
             connector.close()
@@ -365,7 +376,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
     return sandbox
 
 
-def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: tuple[str, ...], beside: Mapping[str, Any]) -> None:
+def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], beside: Mapping[str, Any]) -> None:
     manifest, limits = sandbox.prepared.manifest, sandbox.prepared.manifest.limits
     by_limits = sandbox.running.group.how == "rlimit"
     kind, program = "generator" if manifest.engine.kind == "generator" else "lean", sandbox.prepared.program
@@ -377,7 +388,7 @@ def _make_ready(sandbox: Sandbox, plan: StartPlan, settings: Settings, foreign: 
             {
                 "release": RELEASE, "engine": sandbox.prepared.engine.place, "modules": list(sandbox.prepared.engine.modules),
                 "weights": sorted(weights), "threads": max(1, limits.cpu_milli // 1000), "filter": "" if "filter" in settings.without else kind,
-                "mounts": sorted(expected_mounts(plan)), "scratch": limits.scratch_bytes, "processes": limits.processes,
+                "mounts": sorted(sandbox.running.mounts), "scratch": limits.scratch_bytes, "processes": sandbox.running.most_tasks,
                 "by_limits": by_limits, "memory": limits.memory_bytes if by_limits else 0, "foreign": list(foreign),
                 "answer_bytes": limits.answer_bytes, "asks_at_once": limits.asks_at_once, "without": sorted(settings.without),
                 "upstream": dict(beside), "program": program.program.encoded.decode() if program is not None else "",

@@ -42,17 +42,18 @@ def in_swap(pid: int) -> int:
     return int(words[0]) // 4 if words and words[0].isdigit() else 0
 
 
-def scratch_of(pid: int) -> tuple[str, str]:
-    """(device number, options of the file system) of /scratch in the mounts of a process, ("", "") where they cannot be seen."""
-    for line in _mountinfo(pid).splitlines():
+def mounted(pid: int, point: str) -> tuple[str, str]:
+    """(device number, options of the file system) of a place in the mounts of a process, ("", "") where they cannot be seen."""
+    for line in mountinfo(pid).splitlines():
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
-        if fields[4] == "/scratch":
+        if fields[4] == point:
             return fields[2], right.split(" ", 2)[2]
     return "", ""
 
 
-def _mountinfo(pid: int) -> str:
+def mountinfo(pid: int) -> str:
+    """The mounts of a process as the kernel lists them, "" where they cannot be seen."""
     try:
         return Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "replace")
     except OSError:
@@ -81,7 +82,7 @@ def controls(
         "files": _files(pid, mounts),
         "scratch": _scratch(pid, scratch_bytes),
         "filter": ("on" if seen.get("Seccomp") == "2" else "off", "seccomp"),
-        "no-core": _no_core(pid),
+        "no-core": no_core(pid),
     }  # fmt: skip
     if tasks:
         # bubblewrap outside, the worker and what it started inside.
@@ -106,7 +107,7 @@ def _held_too(pid: int, found: dict[str, tuple[str, str]]) -> None:
         ("no-new-privileges", ("on" if seen["NoNewPrivs"] == "1" else "off", "of a process beside the worker")),
         ("no-network", _differs(own, other, "net")),
         ("filter", ("on" if seen.get("Seccomp") == "2" else "off", "a process beside the worker has none")),
-        ("no-core", _no_core(pid)),
+        ("no-core", no_core(pid)),
         ("no-debugging", _no_debugging(pid)),
     ):
         if state != "on" and found[name][0] == "on":
@@ -130,7 +131,7 @@ def _capabilities(seen: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _files(pid: int, mounts: frozenset[str]) -> tuple[str, str]:
-    text = _mountinfo(pid)
+    text = mountinfo(pid)
     if not text:
         return "unknown", "may not be seen"
     seen = read_mounts(text)
@@ -141,7 +142,7 @@ def _files(pid: int, mounts: frozenset[str]) -> tuple[str, str]:
 
 
 def _scratch(pid: int, size: int) -> tuple[str, str]:
-    device, options = scratch_of(pid)
+    device, options = mounted(pid, "/scratch")
     if not device:
         return "unknown", "may not be seen"
     told = next((one for one in options.split(",") if one.startswith("size=")), "")
@@ -149,7 +150,8 @@ def _scratch(pid: int, size: int) -> tuple[str, str]:
     return ("on", f"tmpfs {told}") if 0 < number <= size else ("off", "no size")
 
 
-def _no_core(pid: int) -> tuple[str, str]:
+def no_core(pid: int) -> tuple[str, str]:
+    """The limit on core files of a process."""
     try:
         lines = Path(f"/proc/{pid}/limits").read_text("ascii", "replace").splitlines()
     except OSError:

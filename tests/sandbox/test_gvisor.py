@@ -1,0 +1,161 @@
+"""Level `gvisor` over a real runsc: what its evidence says, how it ends, and that nothing of it is left, however it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.world import LEASE, World, lacking_gvisor, until
+from workbench.errors import StartRefused
+from workbench_sandbox.formats.asking import Text
+from workbench_sandbox.formats.evidence import CONTROLS
+from workbench_sandbox.server import bubblewrap, ending, groups, gvisor, looking, reaping, starting
+from workbench_sandbox.server.isolation import PidRecord
+
+STARTS = pytest.mark.skipif(bool(lacking_gvisor()), reason=lacking_gvisor() or "it can be started")
+MISSING = {one.control for one in gvisor.Gvisor().available()} if not lacking_gvisor() else set()
+SERVER = "v-0000001d"
+NOT_SEEN_OUTSIDE = {"scratch", "no-debugging", "clean-start", "no-more-namespaces", "probe"}
+
+
+@pytest.fixture(scope="module")
+def deep(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A provider whose servers isolate by gVisor."""
+    deep = World(tmp_path_factory.mktemp("gvisor"), shared=world.folder / "servers" / "shared", isolation="gvisor")
+    try:
+        deep.make_image()
+        yield deep
+    finally:
+        deep.close()
+
+
+def record_of(world: World, sandbox: str) -> PidRecord:
+    return next(one for one in reaping.read(world.folder / "servers" / SERVER) if one.sandbox == sandbox)
+
+
+def left(record: PidRecord, members: dict[int, int]) -> set[int]:
+    """Of the processes that it was made of, those that are still there."""
+    return {pid for pid, began in members.items() if looking._is_alive(pid) and ending.start_time(pid) == began} | looking.leftover(
+        record, groups.restored(record.groups, record.sandbox)
+    )
+
+
+def made_of(record: PidRecord) -> dict[int, int]:
+    return {pid: ending.start_time(pid) for pid in groups.restored(record.groups, record.sandbox).members()}
+
+
+def role(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
+
+
+@STARTS
+def test_evidence_says_the_level_and_by_what_each_control_holds_and_a_question_is_answered(deep: World) -> None:
+    tenant = deep.leased(SERVER)
+    statement = tenant.evidence()
+    assert statement.assurance == "gvisor" and statement.isolation.startswith("runsc ") and "bubblewrap" in statement.isolation
+    assert not statement.probe.failed and statement.probe.refused == statement.probe.tried >= 48
+    assert set(statement.missing) - {"no-swap"} == MISSING
+    assert {one for one in CONTROLS if statement.control(one).seen == "inside"} == NOT_SEEN_OUTSIDE
+    said = {one: statement.control(one).how for one in CONTROLS}
+    assert "kernel of its own" in said["filter"] and "runsc's own" in said["no-capabilities"] and str(gvisor.OWN_TASKS) in said["processes"]
+    # The worker is no process of the host: what the host sees is bubblewrap and runsc, all of it in one group.
+    record = record_of(deep, tenant.sandbox)
+    roles = {role(pid) for pid in made_of(record)}
+    assert {b"runsc-sandbox", b"runsc-gofer", b"/runsc"} <= roles and not any(b"python" in one for one in roles)
+    tenant.open()
+    records, end = tenant.answer_of(tenant.ask("您好"))
+    assert end.state == "answered" and "".join(one.d for one in records if isinstance(one, Text)) == "您好"
+    members = made_of(record)
+    looked = deep.servers.erase(SERVER, reason="released")
+    assert looked.clean and (looked.assurance, looked.lease) == ("gvisor", LEASE) and left(record, members) == set()
+    assert not Path(record.folder).exists() and not any(Path(one).exists() for one in record.groups)
+
+
+@STARTS
+@pytest.mark.parametrize("which", [b"runsc-sandbox", b"runsc-gofer", b"/runsc"])
+def test_whichever_part_of_it_is_killed_all_of_it_ends_and_is_receipted(deep: World, which: bytes) -> None:
+    tenant = deep.leased(SERVER)
+    record = record_of(deep, tenant.sandbox)
+    members = made_of(record)
+    tenant.open()
+    os.kill(next(pid for pid in members if role(pid) == which), signal.SIGKILL)
+    until(lambda: deep.servers.counters(tenant.sandbox).state == "ended" or which == b"runsc-gofer")
+    looked = deep.servers.erase(SERVER, reason="sandbox-died")
+    assert looked.clean and looked.sandboxes == (tenant.sandbox,) and left(record, members) == set()
+
+
+@STARTS
+def test_a_killed_launcher_takes_all_of_it_along_and_the_next_start_reaps_it(deep: World) -> None:
+    tenant = deep.leased(SERVER)
+    record = record_of(deep, tenant.sandbox)
+    members = made_of(record)
+    assert len(members) >= 5 and record.assurance == "gvisor"
+    os.kill(deep.servers._servers[SERVER].pid, signal.SIGKILL)
+    until(lambda: left(record, members) == set())
+    looked = deep.servers.erase(SERVER, reason="launcher-died")
+    assert looked.clean and (looked.assurance, looked.sandboxes, looked.lease) == ("gvisor", (tenant.sandbox,), LEASE)
+    assert not any(Path(one).exists() for one in record.groups)
+
+
+@STARTS
+def test_memory_beyond_the_limit_ends_it_and_says_so(deep: World) -> None:
+    tenant = deep.leased(SERVER)
+    tenant.open()
+    tenant.ask("!memory")
+    until(lambda: deep.servers.counters(tenant.sandbox).state == "ended")
+    assert deep.servers.counters(tenant.sandbox).cause == "memory"
+    assert deep.servers.erase(SERVER, reason="memory").clean
+
+
+@STARTS
+def test_evidence_names_what_was_taken_away_under_gvisor_too(world: World, tmp_path: Path) -> None:
+    without = frozenset({"no-capabilities", "user", "scratch", "clean-start", "cpu", "memory", "dies-with-launcher", "no-core"})
+    other = World(tmp_path, without, world.folder / "servers" / "shared", "gvisor")
+    try:
+        other.make_image()
+        statement = other.leased(SERVER).evidence()
+        assert set(statement.missing) - {"no-swap"} == without | MISSING | {"no-debugging", "probe"}
+        assert set(statement.probe.failed) == {"scratch"}
+    finally:
+        other.close()
+
+
+def test_where_runsc_is_missing_it_is_named_with_its_package_and_nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gvisor, "find_program", lambda: "")
+    missing = gvisor.Gvisor().available()
+    assert [one.control for one in missing] == ["files"] and "Debian" in missing[0].en and "runsc" in missing[0].zh
+    plan, record = bubblewrap.empty_plan(tmp_path)
+    with pytest.raises(StartRefused, match="Debian's package is runsc"):
+        gvisor.Gvisor().start(plan, record)
+
+
+@STARTS
+def test_what_gvisor_cannot_hold_to_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    plan, record = bubblewrap.empty_plan(tmp_path)
+    for changed, why in ((replace(plan, handed=(7,)), "behind or beside"), (replace(plan, beside=1), "behind or beside"), (plan, "control groups")):
+        with pytest.raises(StartRefused, match=why):
+            gvisor.Gvisor().start(changed, record)
+
+
+def test_the_bundle_gives_the_worker_no_right_no_network_and_one_place_to_write(tmp_path: Path) -> None:
+    plan, _ = bubblewrap.empty_plan(tmp_path)
+    made = json.loads(json.dumps(gvisor.configuration(plan)))
+    assert made["root"]["readonly"] and made["process"]["user"] == {"uid": 65534, "gid": 65534} and made["process"]["noNewPrivileges"]
+    assert not any(made["process"]["capabilities"].values()) and not any(one["type"] == "bind" for one in made["mounts"])
+    assert [one["destination"] for one in made["mounts"] if "ro" not in one["options"]] == ["/scratch"]
+    assert f"size={plan.limits.scratch_bytes}" in next(one for one in made["mounts"] if one["destination"] == "/scratch")["options"]
+    assert "network" in {one["type"] for one in made["linux"]["namespaces"]} and not any("path" in one for one in made["linux"]["namespaces"])
+
+
+def test_an_isolation_that_nobody_knows_starts_no_server() -> None:
+    settings = starting.Settings("v-00000001", -1, "", "", isolation="gvisor")
+    assert starting.Settings.parse(settings.format()) == settings and settings.assurance == "gvisor"
+    body = json.loads(settings.format()) | {"isolation": "none"}
+    with pytest.raises(ValueError, match="no such isolation"):
+        starting.Settings.parse(json.dumps(body).encode())
