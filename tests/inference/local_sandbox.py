@@ -91,7 +91,7 @@ class LocalWorker(Worker):
 
     def _out(self, *frames: bytes) -> None:
         with suppress(LinkClosed):
-            self._link.send(Type.FRAME_OUT, frame)
+            self._link.send_frames(*frames)
 
 
 class LocalSandbox:
@@ -153,9 +153,8 @@ class LocalSandbox:
                 message = self.link.receive()
             except (LinkClosed, OSError):
                 return
-            if message.type is Type.FRAME_OUT:
-                for one in self._faulted("sandbox", message.body):
-                    self.relay.put_out(one)
+            if message.type in (Type.FRAME_OUT, Type.FRAMES_OUT):
+                self.relay.put_out(*(one for frame in message.frames() for one in self._faulted("sandbox", frame)))
             elif message.type is not Type.COUNTERS:
                 self._replies.put(message)
 

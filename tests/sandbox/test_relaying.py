@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 
 import pytest
 
 from tests.sandbox.world import until
 from workbench_sandbox.formats.relay import ENDED, LIVE, MAX_FRAMES_BYTES, Download, Upload
+from workbench_sandbox.inside.link import Link, LinkClosed, Message, Type
 from workbench_sandbox.server.relaying import Relay
 
 
@@ -100,3 +102,22 @@ def test_closing_overwrites_what_waits_and_wakes_who_waits() -> None:
     assert not waiting.is_alive() and relay.waiting == 0
     assert all(not any(one) for one in held)
     assert relay.next_in() is None and relay.put_out(b"x") is False
+
+
+def test_what_is_handed_on_together_is_taken_in_one_call() -> None:
+    relay = Relay()
+    found: list[list[bytes]] = []
+    taker = threading.Thread(target=lambda: found.append(list(relay.exchange(Upload(0, 0, ()), wait_ms=5_000).frames)))
+    taker.start()
+    assert relay.put_out(b"last chunk", b"end") and relay.put_out()
+    taker.join(5)
+    assert found == [[b"last chunk", b"end"]]
+    here, there = socket.socketpair()
+    with here, there:
+        Link(here.fileno()).send_frames(b"last chunk", b"end")
+        Link(here.fileno()).send_frames(b"alone")
+        reader = Link(there.fileno())
+        messages = [reader.receive(), reader.receive()]
+    assert [(one.type, one.frames()) for one in messages] == [(Type.FRAMES_OUT, [b"last chunk", b"end"]), (Type.FRAME_OUT, [b"alone"])]
+    with pytest.raises(LinkClosed):
+        Message(Type.FRAMES_OUT, messages[0].body[:-1]).frames()

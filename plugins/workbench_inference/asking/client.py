@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,12 +45,12 @@ GRACE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class CorpusFile:
-    """What a session opens: SM3 and size of the sealed file, its name in the volume, and the volume key."""
+    """What a session opens: SM3 and size of the sealed file, its name in the volume, and where the volume key comes from once it is opened."""
 
     corpus: str
     size: int
     file: str
-    key: bytes = field(repr=False)
+    key: Callable[[], bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class SandboxClient:
         if corpus is None or self._opened_corpus == corpus.corpus:
             return
         self._fetch(corpus)
-        payload = carried.format_corpus_open(carried.CorpusOpen(corpus.corpus, corpus.file, corpus.key))
+        payload = carried.format_corpus_open(carried.CorpusOpen(corpus.corpus, corpus.file, corpus.key()))
         self._put(session, payload, purpose=asking.CORPUS_OPEN)
         try:
             ready = self._ready.get(timeout=CORPUS_S)

@@ -133,17 +133,19 @@ class Answering:
     def _answer(self, question: Question) -> None:
         ask, began = question.ask, time.monotonic()
         writer, sealer = RecordWriter(), StreamSealer(question.session.sealed, purpose="answer", source=lambda _: stream_of(ask.ask))
-        state, code, out = self._streamed(question, writer, sealer)
+        state, code, out, rest = self._streamed(question, writer, sealer)
         self._tidy()
         card_ms = round((time.monotonic() - began) * 1000)
         read, out = self._used(count_tokens(ask.question) + count_tokens(ask.prompt), out)
         self.counted.asks += 1
         self.counted.tokens_in += read
         self.counted.tokens_out += out
-        self._end(question.session, ask.ask, state, code, writer, read, out, card_ms)
+        self._end(
+            question.session, ask.ask, state, code, writer, read, out, card_ms, lambda: sealer.seal(rest, now_ms=self._clock(), final=True)
+        )  # fmt: skip
 
-    def _streamed(self, question: Question, writer: RecordWriter, sealer: StreamSealer) -> tuple[str, str, int]:
-        """(state, code, tokens) of an answer whose chunks have all been sent."""
+    def _streamed(self, question: Question, writer: RecordWriter, sealer: StreamSealer) -> tuple[str, str, int, bytes]:
+        """(state, code, tokens, last chunk) of an answer whose other chunks have been sent."""
         buffer, out, sent = bytearray(), 0, time.monotonic()
         state, code = "", ""
         try:
@@ -168,7 +170,6 @@ class Answering:
         while len(buffer) > CHUNK_BYTES:
             self._sessions.send_chunk(question.session, sealer, bytes(buffer[:CHUNK_BYTES]))
             del buffer[:CHUNK_BYTES]
-        self._sessions.send_chunk(question.session, sealer, bytes(buffer), final=True)
         if not state:
             state, code = self._state(question, writer)
         return state, code, out, bytes(buffer)
@@ -192,10 +193,11 @@ class Answering:
         return question.stopped.is_set() or now >= question.ask.deadline_ms
 
     def _end(
-        self, session: Open, ask: str, state: str, code: str, writer: RecordWriter, read: int, out: int, card_ms: int
-    ) -> None:
+        self, session: Open, ask: str, state: str, code: str, writer: RecordWriter, read: int, out: int, card_ms: int,
+        last: Callable[[], bytes] | None = None,
+    ) -> None:  # fmt: skip
         def payload(number: int) -> bytes:
             counts = (writer.bytes, writer.records, read, out, card_ms, writer.citations, writer.dropped)
             return format_end(End(ask, number, state, code, writer.digest, *counts))
 
-        self._sessions.send_end(session, payload)
+        self._sessions.send_end(session, payload, last)

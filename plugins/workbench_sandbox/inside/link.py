@@ -20,7 +20,10 @@ _HEAD = 5
 
 
 class Type(IntEnum):
-    """What a message is. PLAN comes first, READY answers it; ERROR answers a request that could not be served."""
+    """What a message is. PLAN comes first, READY answers it; ERROR answers a request that could not be served.
+
+    FRAMES_OUT: frames that are handed on together, LV4 each: the last chunk of an answer and its end.
+    """
 
     PLAN = 0
     FACTS = 1
@@ -38,6 +41,7 @@ class Type(IntEnum):
     END = 13
     EXTEND = 14
     PROBE = 15
+    FRAMES_OUT = 16
 
 
 class LinkClosed(Exception):
@@ -50,6 +54,19 @@ class Message:
 
     type: Type
     body: bytes
+
+    def frames(self) -> list[bytes]:
+        """Of a FRAME_OUT or FRAMES_OUT. Raises LinkClosed."""
+        if self.type is Type.FRAME_OUT:
+            return [self.body]
+        found, at = [], 0
+        while at < len(self.body):
+            size = int.from_bytes(self.body[at : at + 4], "big")
+            found.append(self.body[at + 4 : at + 4 + size])
+            at += 4 + size
+        if at != len(self.body):
+            raise LinkClosed
+        return found
 
     def json(self) -> Mapping[str, Any]:
         """The body as an object. Raises LinkClosed."""
@@ -88,6 +105,13 @@ class Link:
         whole = memoryview((len(data) + 1).to_bytes(4, "big") + bytes([kind]) + data)
         with self._sending:
             self._write(whole)
+
+    def send_frames(self, *frames: bytes) -> None:
+        """Frames of the sandbox that are handed on together. Raises LinkClosed."""
+        if len(frames) == 1:
+            self.send(Type.FRAME_OUT, frames[0])
+        else:
+            self.send(Type.FRAMES_OUT, b"".join(len(one).to_bytes(4, "big") + one for one in frames))
 
     def send_secret(self, kind: Type, body: bytearray) -> None:
         """As `send`, without a copy of the body; the caller overwrites it. Raises LinkClosed."""

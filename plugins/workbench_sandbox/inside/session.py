@@ -75,9 +75,9 @@ class Open:
 
 
 class Sessions:
-    """Evidence and sessions of one sandbox. send: hands a frame to the launcher, in the order in which they were sealed."""
+    """Evidence and sessions of one sandbox. send: hands frames to the launcher, in the order in which they were sealed."""
 
-    def __init__(self, measured: Measured, send: Callable[[bytes], None], clock: Callable[[], int]) -> None:
+    def __init__(self, measured: Measured, send: Callable[..., None], clock: Callable[[], int]) -> None:
         self._measured, self._send, self._clock = measured, send, clock
         self._documents: dict[str, Document] = {}
         self._exchange: tuple[Initiator, sm2.PrivateKey, str] | None = None
@@ -174,15 +174,17 @@ class Sessions:
 
         self._sealed(running, seal)
 
-    def send_chunk(self, running: Open, sealer: StreamSealer, part: bytes, *, final: bool = False) -> None:
-        """The next part of a stream. Raises WorkbenchError."""
-        self._sealed(running, lambda: sealer.seal(part, now_ms=self._clock(), final=final))
+    def send_chunk(self, running: Open, sealer: StreamSealer, part: bytes) -> None:
+        """The next part of a stream, not the last one. Raises WorkbenchError."""
+        self._sealed(running, lambda: sealer.seal(part, now_ms=self._clock()))
 
-    def send_end(self, running: Open, make: Callable[[int], bytes]) -> None:
-        """An `answer.end`, remembered until it is signed. make: its payload for the number that it gets."""
+    def send_end(self, running: Open, make: Callable[[int], bytes], last: Callable[[], bytes] | None = None) -> None:
+        """An `answer.end`, remembered until it is signed. make: its payload for the number that it gets; last: seals the last chunk
+        before it, which is handed on together with it, so that nobody comes for the one and again for the other."""
         with running.ending:
             payload = make(running.number + 1)
-            self.send(running, payload, purpose="answer.end")
+            seals = [] if last is None else [last]
+            self._sealed(running, *seals, lambda: running.sealed.seal(payload, purpose="answer.end", now_ms=self._clock()))
             running.number += 1
             running.ends.append(payload)
 
@@ -200,16 +202,23 @@ class Sessions:
             del running.ends[: len(ends)]
             self._send(frame)
 
-    def _sealed(self, running: Open, seal: Callable[[], bytes]) -> None:
+    def _sealed(self, running: Open, *seals: Callable[[], bytes]) -> None:
         """Seal and hand over as one step, so that frames leave in their order; at a limit the tenant's renewal is waited for."""
         ends = time.monotonic() + _REKEY_WAIT_S
+        waiting = list(seals)
         while True:
             with running.sealing:
+                frames: list[bytes] = []
                 try:
-                    self._send(seal())
+                    while waiting:
+                        frames.append(waiting[0]())
+                        del waiting[0]
                     return
                 except KeyUnavailable:
                     if time.monotonic() > ends:
                         running.sealed.kill()
                         raise
+                finally:
+                    if frames:
+                        self._send(*frames)
             time.sleep(0.05)

@@ -94,7 +94,7 @@ class Worker:
             tuple(evidence.Weight(one, digests[one]) for one in sorted(digests)), platform.python_version(), platform.release(),
             limits.machine(), controls, evidence.Probe(probed.tried, probed.refused, probed.failed), program,
         )  # fmt: skip
-        self._sessions = Sessions(self._measured, lambda frame: self._link.send(Type.FRAME_OUT, frame), now_ms)
+        self._sessions = Sessions(self._measured, self._link.send_frames, now_ms)
         self._answering = Answering(
             self._engine, self._sessions, answer_bytes=plan["answer_bytes"], asks_at_once=plan["asks_at_once"], clock=now_ms,
             tell=self._tell, tidy=self._tidy,

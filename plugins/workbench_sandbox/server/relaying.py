@@ -96,16 +96,18 @@ class Relay:
             self._in_bytes -= len(frame)
             return frame
 
-    def put_out(self, frame: bytes) -> bool:
-        """Keep a frame of the sandbox; waits while too much waits already. False once nobody takes any."""
+    def put_out(self, *frames: bytes) -> bool:
+        """Keep frames of the sandbox, given together where there is room; waits while too much waits already. False once nobody takes any."""
         with self._changed:
-            while not self._closed and (len(self._out) >= self._most_frames or self._out_bytes + len(frame) > self._most_bytes):
-                self._changed.wait()
-            if self._closed:
-                return False
-            self._out.append(bytearray(frame))
-            self._out_bytes += len(frame)
-            self.bytes_out += len(frame)
+            for frame in frames:
+                while not self._closed and (len(self._out) >= self._most_frames or self._out_bytes + len(frame) > self._most_bytes):
+                    self._changed.notify_all()  # of those that came with it
+                    self._changed.wait()
+                if self._closed:
+                    return False
+                self._out.append(bytearray(frame))
+                self._out_bytes += len(frame)
+                self.bytes_out += len(frame)
             self._changed.notify_all()
             return True
 

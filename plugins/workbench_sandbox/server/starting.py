@@ -262,8 +262,11 @@ class Sandbox:
                 message = self.link.receive()
             except LinkClosed:
                 break
-            if message.type is Type.FRAME_OUT:
-                if not self.relay.put_out(message.body):
+            if message.type in (Type.FRAME_OUT, Type.FRAMES_OUT):
+                try:
+                    if not self.relay.put_out(*message.frames()):
+                        break
+                except LinkClosed:
                     break
             elif message.type is Type.COUNTERS:
                 if _object(message).get("failed"):
