@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -16,9 +16,10 @@ from workbench_inference.leasing import autoscaling, capacity, keys, replies, ro
 from workbench_inference.leasing.launching import Growing
 from workbench_inference.leasing.lease import State
 from workbench_inference.leasing.scaling import ScalingRule
-from workbench_inference.leasing.schedule import format_calendar, parse_calendar
+from workbench_inference.leasing.schedule import Calendar, format_calendar, parse_calendar
 from workbench_inference.leasing.service import Leasing, leasing_of, provider_of, tenant_of
 from workbench_inference.roles import at_both, at_provider, at_tenant
+from workbench_sandbox.formats.servicekey import parse_service_key
 
 LOOKERS: Final = frozenset({Role.OPERATOR, Role.ADVISER, Role.AUDITOR, Role.REGULATOR, Role.COMPLIANCE, Role.PROVIDER_OPERATOR})
 PROVIDERS: Final = frozenset({Role.PROVIDER_OPERATOR})
@@ -139,7 +140,7 @@ def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingRe
             "SELECT number, lease, time_ms, before, after, queue, rule, zh, en, scaler, code FROM inference_decision WHERE ? IN ('', lease) ORDER BY number DESC LIMIT ?", (request.lease, request.limit)
         ).fetchall()
         ticks = reader.execute("SELECT body, signature, reply, state, reason, at_ms FROM inference_tick WHERE ? IN ('', lease) ORDER BY at_ms DESC LIMIT ?", (request.lease, _CURVE)).fetchall()
-        chosen = autoscaling.scaler_of(reader)
+        chosen, plan = autoscaling.scaler_of(reader), autoscaling.rule_of(reader, autoscaling.PLAN) or {}
         running = [one for one in rows.listed(reader, states=[State.RUNNING]) if one.side == rows.TENANT]
         took = reader.execute(
             "SELECT ended_ms - asked_ms, card_ms FROM inference_ask WHERE state IN ('ANSWERED', 'ABSTAINED') AND ended_ms > ?", (host.now_ms() - _HOUR_MS,)
@@ -157,8 +158,17 @@ def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingRe
         scaler=chosen, decisions=decisions, curve=curve, least=rule.least, most=rule.most, queue_per_server=rule.queue_per_server,
         cooldown_s=rule.cooldown_s, start_delay_s=rule.start_delay_s, wait_s=rule.wait_s,
         calendar=", ".join(f"{start:%H:%M}–{stop:%H:%M}" for start, stop in calendar.peak), is_scheduled=calendar.is_on,
+        schedule=_calendar_told(calendar, plan) if leasing.tenant is not None else None,
         asks_hour=len(took), p95_ms=p95([one[0] for one in took]), asks_per_card_minute=60_000 * len(took) // max(1, sum(one[1] for one in took)) if took else 0,
         outside=[row.lease for row, _ in autoscaling.counted_outside(autoscaling.Images(host), running)] if chosen != autoscaling.PROCESSES else [],
+    )  # fmt: skip
+
+
+def _calendar_told(calendar: Calendar, plan: Mapping[str, Any]) -> replies.CalendarTold:
+    written = format_calendar(calendar)
+    return replies.CalendarTold(
+        **{**written, "peak": ["-".join(one) for one in written["peak"]]}, image=str(plan.get("image", "")), most_cards=int(plan.get("most_cards", 0)),
+        pool=str(plan.get("pool", "shared")), budget_fen=int(plan.get("budget_fen", 0)),
     )  # fmt: skip
 
 
@@ -316,6 +326,19 @@ def service_key_make(ctx: OperationContext, _request: NoInput) -> replies.Servic
     return replies.ServiceKeyReply(party=host.party, number=number, digest=value.digest, from_ms=value.from_ms, until_ms=value.until_ms)
 
 
+def service_keys(ctx: OperationContext, _request: NoInput) -> replies.ServiceKeysReply:
+    """Service keys of this institution and of those it leases from or to, as they were checked when they came."""
+    host = leasing_of(ctx.host).host
+    with host.store.read() as reader:
+        found = reader.execute("SELECT party, number, statement FROM inference_service_key ORDER BY party <> ?, party, number DESC LIMIT 200", (host.party,)).fetchall()
+    told, seen = [], set()
+    for party, number, statement in found:
+        value = parse_service_key(bytes(statement))
+        told.append(replies.ServiceKeyTold(party=party, number=number, digest=value.digest, from_ms=value.from_ms, until_ms=value.until_ms, is_newest=party not in seen))
+        seen.add(party)
+    return replies.ServiceKeysReply(party=host.party, keys=told, now_ms=host.now_ms())
+
+
 def _server(ctx: OperationContext, name: str) -> Any:
     with ctx.host.store.read() as reader:
         found = next((one for one in capacity.known_servers(reader) if one.server == name), None)
@@ -366,8 +389,8 @@ def _tenant_servers(leasing: Leasing) -> list[replies.ServerTold]:
     return made
 
 
-def _reads(name: str, zh: str, en: str, request: type[Request], reply: Any, run: Any) -> Operation:
-    return Operation(name=name, zh=zh, en=en, request=request, reply=reply, roles=LOOKERS, run=run, reads_only=True, weak_token=True)
+def _reads(name: str, zh: str, en: str, request: type[Request], reply: Any, run: Any, also: frozenset[Role] = frozenset()) -> Operation:
+    return Operation(name=name, zh=zh, en=en, request=request, reply=reply, roles=LOOKERS | also, run=run, reads_only=True, weak_token=True)
 
 
 def _acts(name: str, zh: str, en: str, request: type[Request], run: Any, roles: frozenset[Role], kind: str, *, fresh: bool = False, reply: Any = replies.DoneReply) -> Operation:
@@ -378,6 +401,7 @@ SERVER_OPERATIONS: Final = (
     *at_both(
         (
             _reads("inference.servers", "查看服务器", "look at servers", NoInput, replies.ServersReply, servers),
+            _reads("inference.service_keys", "查看服务密钥", "look at service keys", NoInput, replies.ServiceKeysReply, service_keys, also=frozenset({Role.ADMIN})),
             _reads("inference.scaling", "查看扩缩", "look at scaling", ScalingRequest, replies.ScalingReply, scaling),
             _acts(
                 "inference.service_key_make", "生成服务密钥", "make a service key", NoInput, service_key_make, frozenset({Role.ADMIN}), "inference.service_key_made",

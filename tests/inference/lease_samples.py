@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench_inference.leasing.replies import (
+    CalendarTold,
     ChangeTold,
     CheckTold,
     CostsReply,
@@ -23,6 +24,8 @@ from workbench_inference.leasing.replies import (
     SandboxTold,
     ScalingReply,
     ServersReply,
+    ServiceKeysReply,
+    ServiceKeyTold,
     ServerTold,
     StatementsReply,
     StatementTold,
@@ -132,6 +135,19 @@ def servers(side: str = "provider") -> ServersReply:
     )
 
 
+def service_keys() -> ServiceKeysReply:
+    """Two of this institution, the newest in use, and one of the partner that has ended."""
+    day = 86_400_000
+    told = [("broker", 2, 300, True), ("broker", 1, 20, False), ("telecom", 1, -1, True)]
+    return ServiceKeysReply(
+        party="broker", now_ms=NOW_MS,
+        keys=[
+            ServiceKeyTold(party=party, number=number, digest="5d" * 32, from_ms=NOW_MS - 65 * day, until_ms=NOW_MS + left * day, is_newest=newest)
+            for party, number, left, newest in told
+        ],
+    )  # fmt: skip
+
+
 def scaling() -> ScalingReply:
     told = [
         (3, 6, 3, "cooling", "等待 2 问，近一分钟 41 问，每问 2.0 秒：3 台够用，距上次变更不足 60 秒，20 秒后再减", "2 wait, 41 asked within a minute, 2.0 s each: 3 would do; fewer in 20 s"),
@@ -145,6 +161,10 @@ def scaling() -> ScalingReply:
     return ScalingReply(
         scaler="processes", decisions=decisions, curve=curve, least=2, most=10, queue_per_server=4, cooldown_s=60, start_delay_s=20, wait_s=30,
         calendar="09:00–15:30, 18:00–22:00", is_scheduled=True,
+        schedule=CalendarTold(
+            is_on=True, peak=["09:00-15:30", "18:00-22:00"], opens_at="09:00", release_at="22:00", days=[1, 2, 3, 4, 5], closed=["2027-01-01"], peak_cards=2, other_cards=1, image=IMAGE,
+            most_cards=10, pool="shared", budget_fen=0,
+        ),
     )  # fmt: skip
 
 
@@ -171,6 +191,6 @@ def images() -> ImagesReply:
 
 EVERY = {
     "inference.leases": leases, "inference.lease": one_lease, "inference.offer": offer, "inference.meters": meters, "inference.statements": statements,
-    "inference.erasures": erasures, "inference.servers": servers, "inference.scaling": scaling, "inference.costs": costs, "inference.models": images,
+    "inference.erasures": erasures, "inference.servers": servers, "inference.scaling": scaling, "inference.service_keys": service_keys, "inference.costs": costs, "inference.models": images,
 }  # fmt: skip
 """By operation, for pages that are drawn without a node."""

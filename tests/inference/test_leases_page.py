@@ -272,3 +272,83 @@ def test_both_languages_say_everything_the_forms_and_tables_ask_for() -> None:
     for lang in ("zh", "en"):
         for code in ("processes", "shared-memory", "logs"):
             assert json.dumps(TEXTS[lang][f"leases.check.{code}"])
+
+
+def test_the_calendar_is_shown_and_its_form_begins_with_what_is_in_force() -> None:
+    node = Node("tenant")
+    made = LeasesPage(PageContext(client=node, me=ME, package="workbench_inference"))
+
+    async def run() -> None:
+        await made.refresh()
+        told = str(made.calendar.blocks)
+        assert "周一、周二、周三、周四、周五" in told and "extractive 1.0" in told and "按排期租" in told
+        await made.scheduling.open("inference.schedule_set")
+        values = made.scheduling.values()
+        assert (values["days"], values["peak"], values["opens_at"], values["is_on"]) == (["1", "2", "3", "4", "5"], ["09:00-15:30", "18:00-22:00"], "09:00", True)
+        made.scheduling.fields["opens_at"].value = "9 点"
+        await made.scheduling.do()
+        assert "CALENDAR" in str(made.scheduling.told.blocks) and made.scheduling.fields["opens_at"].value == "9 点", "refused beside the form, before any password"
+
+    asyncio.run(run())
+    assert not [name for name, _ in node.asked if name == "inference.schedule_set"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"opens_at": "22:00"}, "止须晚于起"), ({"peak": ["09:00"]}, "09:00-15:30"), ({"peak": ["15:00-09:00"]}, "止须晚于起"), ({"days": []}, "至少选一天"), ({"peak_cards": 1, "other_cards": 2}, "高峰卡数"),
+    ],
+)  # fmt: skip
+def test_a_calendar_that_does_not_hold_is_refused_before_a_password_is_asked_for(changes: dict[str, Any], said: str) -> None:
+    given = {"is_on": True, "days": ["2", "1"], "opens_at": "09:00", "release_at": "22:00", "peak": ["09:00–15:30"], "peak_cards": 2, "other_cards": 1, "closed": [], "image": None, "most_cards": 3}
+    made = leases_acts.SCHEDULE.shape(dict(given))  # type: ignore[misc]  # it has one
+    assert (made["days"], made["peak"], made["image"]) == ([1, 2], ["09:00-15:30"], "")
+    with pytest.raises(InvalidRequest) as refused:
+        leases_acts.SCHEDULE.shape(given | changes)  # type: ignore[misc]  # it has one
+    assert refused.value.code == "CALENDAR" and said in refused.value.zh
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "key"), [({}, "sealed", "valid"), ({"now_ms": NOW_MS + 280 * 86_400_000}, "pending", "soon"), ({"now_ms": NOW_MS + 301 * 86_400_000}, "refused", "none"), ({"keys": []}, "refused", "none")],
+)
+def test_who_keeps_keys_reads_first_whether_the_service_key_is_valid(changes: dict[str, Any], state: str, key: str) -> None:
+    made = drawing.key_verdict(told("service_keys", **changes))
+    assert (made.state, made.key) == (state, key)
+    _is_said("leases.key", made)
+
+
+@pytest.mark.parametrize("kind", [LeasesPage, ProviderPage])
+def test_an_administrator_sees_keys_and_no_lease(kind: Any) -> None:
+    node = Node("tenant")
+    admin = {**ME, "operations": ["inference.service_keys", "inference.service_key_make", "inference.models"]}
+    made = kind(PageContext(client=node, me=admin, package="workbench_inference"))
+    asyncio.run(made.refresh())
+    assert {name for name, _ in node.asked} <= {"inference.service_keys", "inference.models"}
+    assert made.strip.state == "sealed" and [one["state"]["state"] for one in made.keys.rows] == ["sealed", "neutral", "refused"]
+    assert made.keying.acts and not made.acting.acts
+
+
+def test_a_probe_of_a_running_lease_says_what_was_refused_and_what_was_not() -> None:
+    node = Node("tenant")
+    given = node.call
+
+    def call(operation: str, /, **request: Any) -> Any:
+        told = given(operation, **request)
+        if operation == "inference.probe":
+            boxes = [{"sandbox": "sb-1", "tried": 49, "refused": 49, "failed": [], "frame": ""}, {"sandbox": "sb-2", "tried": 49, "refused": 48, "failed": ["socket"], "frame": ""}]
+            return {"lease": request["lease"], "sandboxes": boxes, "is_refused": False}
+        return told
+
+    node.call = call  # type: ignore[method-assign]
+    made = LeasesPage(PageContext(client=node, me=ME, package="workbench_inference"))
+
+    async def run() -> None:
+        await made.refresh()
+        assert made.probe_button.visible
+        await made.probing.open("inference.probe")
+        await made._choose(samples.OLD)
+        assert not made.probe_button.visible, "a lease that is over has no sandbox to test"
+
+    asyncio.run(run())
+    assert ("inference.probe", {"lease": samples.LEASE}) in node.asked
+    assert "试了 49 项，全部被挡住" in made.probed.blocks and "socket" in made.probed.blocks

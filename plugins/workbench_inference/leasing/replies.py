@@ -351,6 +351,23 @@ class LoadPoint(Reply):
     queue: int
 
 
+class CalendarTold(Reply):
+    """The calendar in force, and what it orders: image "" where it orders nothing yet. Times HH:MM in Asia/Shanghai, days 1 to 7."""
+
+    is_on: bool
+    peak: list[str]
+    opens_at: str
+    release_at: str
+    days: list[int]
+    closed: list[str]
+    peak_cards: int
+    other_cards: int
+    image: str
+    most_cards: int
+    pool: str
+    budget_fen: int
+
+
 class ScalingReply(Reply):
     """operation inference.scaling: decisions newest first, the curve oldest first, and the rule that decides.
 
@@ -370,6 +387,7 @@ class ScalingReply(Reply):
     wait_s: int
     calendar: str
     is_scheduled: bool
+    schedule: CalendarTold | None = None
     asks_hour: int = 0
     p95_ms: int = 0
     asks_per_card_minute: int = 0
@@ -438,6 +456,25 @@ class DoneReply(Reply):
 
     what: str
     state: str
+
+
+class ServiceKeyTold(Reply):
+    """A service key as it is kept here. number: 1, 2 … of its institution; digest: SM3 of its statement; is_newest: signs now, while it is valid."""
+
+    party: str
+    number: int
+    digest: str
+    from_ms: int
+    until_ms: int
+    is_newest: bool
+
+
+class ServiceKeysReply(Reply):
+    """operation inference.service_keys: own ones and those of partners, the newest of each institution first. now_ms: the node's clock."""
+
+    party: str
+    keys: list[ServiceKeyTold]
+    now_ms: int
 
 
 class ServiceKeyReply(Reply):

@@ -12,7 +12,7 @@ from workbench.app.parts.acting import Acting
 from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench_inference.pages import leases_drawing as drawing
-from workbench_inference.pages.leases_acts import CHANGE, LEASE_ACTS, ORDER, RELEASE, RULE_ACTS
+from workbench_inference.pages.leases_acts import CALENDAR_ACTS, CHANGE, LEASE_ACTS, ORDER, RELEASE, RULE_ACTS
 from workbench_inference.pages.leases_parts import REFRESH_S, LeasingPage, Reply
 from workbench_widgets import CostCurve, DataTable, LeaseBar, LineChart, formats
 from workbench_widgets.panel_pane import pane
@@ -30,16 +30,25 @@ class LeasesPage(LeasingPage):
         self.chart = LineChart(state="loading")
         self.decisions = DataTable(page_size=6, state="loading")
         self.cost = CostCurve(state="loading")
-        self.inside, self.rule, self.limits = Notes(), Notes(), Notes()
+        self.inside, self.rule, self.calendar, self.limits = Notes(), Notes(), Notes(), Notes()
         self.releasing = Acting(page, (RELEASE,), self._acted, from_row=True)
         self.releasing.offer([])
         self.acting = Acting(page, LEASE_ACTS, self._acted, choices=self._choices)
         self.ruling = Acting(page, RULE_ACTS, self._acted)
+        self.scheduling = Acting(page, CALENDAR_ACTS, self._acted, choices=self._choices)
+        self.scheduling.offer([one.operation for one in CALENDAR_ACTS])
+        of = self.of
         main = layout.stack(
-            pane(self.bar), self.releasing.root, self.inside, pane(self.leases), self.acting.root, pane(self.chart), pane(self.decisions), pane(self.cost), pane(self.ticks), pane(self.statements),
-            self.settling.root,
+            *of("inference.leases", pane(self.bar), self.releasing.root, self.inside, layout.buttons(self.probe_button), self.probing.root, self.probed, pane(self.leases)), self.acting.root,
+            *of("inference.scaling", pane(self.chart), pane(self.decisions)), *of("inference.costs", pane(self.cost)), *of("inference.meters", pane(self.ticks)),
+            *of("inference.statements", pane(self.statements)), self.settling.root,
+            *(() if page.may("inference.leases") else of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root)),
         )  # fmt: skip
-        side = layout.stack(pane(self.erasures), self.receipt, pane(self.servers), self.rule, self.ruling.root, self.limits)
+        keys = of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root) if page.may("inference.leases") else ()
+        side = layout.stack(
+            *of("inference.erasures", pane(self.erasures), self.receipt), *of("inference.servers", pane(self.servers)), *of("inference.scaling", self.rule), self.ruling.root,
+            *of("inference.scaling", self.calendar), self.scheduling.root, *keys, self.limits,
+        )  # fmt: skip
         self.root = layout.stack(self.head, pane(self.strip), layout.split(main, side, side_px=420), Keys(page, names=("rows", "escape")))
         page.on_look(self.draw)
 
@@ -54,7 +63,7 @@ class LeasesPage(LeasingPage):
         await asyncio.gather(
             self.read("inference.leases", self.leases, self.bar, self.ticks), self.read("inference.servers", self.servers),
             self.read("inference.scaling", self.chart, self.decisions), self.read("inference.costs", self.cost), self.read("inference.erasures", self.erasures),
-            self.read("inference.statements", self.statements), self.read("inference.models"),
+            self.read("inference.statements", self.statements), self.read("inference.models"), self.read("inference.service_keys", self.keys),
         )  # fmt: skip
         await self._read_lease()
         self.draw()
@@ -93,7 +102,8 @@ class LeasesPage(LeasingPage):
     def _choices(self, name: str) -> Mapping[str, Any]:
         """Images that this institution has signed, by name and id."""
         images = (self.told("inference.models") or {}).get("images", []) if name == "image" else []
-        return {f"{one['name']} {one['version']} · {one['id'][:8]}": one["id"] for one in images}
+        none = {self.page.t("leases.calendar.keep"): ""} if self.scheduling.chosen is not None else {}
+        return none | {f"{one['name']} {one['version']} · {one['id'][:8]}": one["id"] for one in images}
 
     async def _acted(self, operation: str, reply: Mapping[str, Any]) -> None:
         if operation == ORDER.operation and reply.get("lease"):
@@ -111,8 +121,10 @@ class LeasesPage(LeasingPage):
         self.head.tell(notes.head(t("leases.title"), subject=t("leases.subject"), meta=t("leases.times")))
         if leases is not None:
             self.draw_answer(drawing.tenant_verdict(leases, self.told("inference.servers"), self.lang, now_ms=now), "leases")
-        else:
+        elif page.may("inference.leases"):
             self.draw_problem("inference.leases")
+        else:
+            self.draw_own_key()
         self._draw_leases(leases, now)
         self._draw_load()
         self._draw_servers()
@@ -120,6 +132,7 @@ class LeasesPage(LeasingPage):
         self.draw_ticks()
         self.draw_statements()
         self.draw_erasures(now)
+        self.draw_keys()
         self.limits.tell(notes.heading(t("leases.limits")), *(notes.text(t(f"leases.limit.{one}"), meta=True) for one in ("root", "receipt", "member")))
 
     def _draw_leases(self, leases: Reply | None, now: int) -> None:
@@ -143,6 +156,7 @@ class LeasesPage(LeasingPage):
         self.acting.offer([ORDER.operation, *([CHANGE.operation] if can_change else [])], **({"lease": one["lease"]} if one is not None else {}))
         if not can_change:
             self.releasing.offer([])
+        self.offer_probe(one)
         told = self.told("inference.lease")
         if one is None or told is None or told["lease"]["lease"] != one["lease"]:
             self.inside.tell()
@@ -159,6 +173,7 @@ class LeasesPage(LeasingPage):
         self.words(self.decisions, "leases.decisions")
         if found is None:
             self.rule.tell()
+            self.calendar.tell()
             return
         with self.chart.at_once():
             for name, value in drawing.load(found, t, self.lang).items():
@@ -168,7 +183,21 @@ class LeasesPage(LeasingPage):
         self.put(self.decisions, drawing.decision_columns(t), drawing.decision_rows(found, t, self.lang), heading="leases.decisions", empty="leases.decisions.none")
         self.ruling.offer([one.operation for one in RULE_ACTS])
         self.ruling.defaults = {name: found[name] for name in ("least", "most", "queue_per_server", "wait_s", "cooldown_s")}
-        self.rule.tell(notes.heading(t("leases.rule"), t("leases.rule.on" if found["is_scheduled"] else "leases.rule.off")), notes.facts(*drawing.rule_facts(found, t)))
+        self.rule.tell(notes.heading(t("leases.rule"), t("leases.rule.hint")), notes.facts(*drawing.rule_facts(found, t)))
+
+        self._draw_calendar(found)
+
+    def _draw_calendar(self, found: Reply) -> None:
+        t, schedule = self.page.t, found["schedule"]
+        if schedule is None:
+            self.calendar.tell()
+            return
+        images = {one["id"]: f"{one['name']} {one['version']}" for one in (self.told("inference.models") or {}).get("images", [])}
+        state = "off" if not schedule["is_on"] else "on" if schedule["image"] else "empty"
+        self.calendar.tell(
+            notes.heading(t("leases.calendar"), t(f"leases.calendar.{state}")), notes.facts(*drawing.calendar_facts(schedule, t, self.lang, images)), notes.text(t(f"leases.calendar.{state}.means"), meta=True),
+        )  # fmt: skip
+        self.scheduling.defaults = {**schedule, "days": [str(one) for one in schedule["days"]], "peak": " ".join(schedule["peak"]), "closed": " ".join(schedule["closed"]), "most_cards": schedule["most_cards"] or 3}
 
     def _draw_servers(self) -> None:
         t, found = self.page.t, self.told("inference.servers")

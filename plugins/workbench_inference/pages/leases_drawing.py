@@ -28,6 +28,10 @@ _DIFFERENCES: Final = frozenset({"ticks", "root", "card_seconds", "agreed_card_s
 _CHECKS: Final = frozenset({"processes", "mounts", "files", "groups", "shared-memory", "cores", "swap", "keys", "logs"})
 
 
+RENEW_DAYS: Final = 30
+"""So many days before the end of a service key the page asks for the next one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer strip: state, key of its sentence, fields of the sentence, key of what is to be done."""
@@ -232,6 +236,49 @@ def rule_facts(scaling: Reply, t: Say) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
+def calendar_facts(schedule: Reply, t: Say, lang: formats.Lang, images: Mapping[str, str]) -> list[tuple[str, str]]:
+    """When is leased by itself, and what. images: id -> name."""
+    join = "、" if lang == "zh" else ", "
+    rows = [
+        (t("leases.calendar.days"), join.join(t(f"option.days.{one}") for one in schedule["days"])),
+        (t("leases.calendar.hours"), t("leases.calendar.hours_is", start=schedule["opens_at"], stop=schedule["release_at"])),
+        (t("leases.calendar.peak"), t("leases.calendar.peak_is", peak=join.join(schedule["peak"]) or "—", cards=schedule["peak_cards"], other=schedule["other_cards"])),
+        (t("leases.calendar.image"), t("leases.calendar.image_is", name=images.get(schedule["image"], schedule["image"][:8]), most=schedule["most_cards"]) if schedule["image"] else t("leases.calendar.image.none")),
+    ]
+    return [*rows, (t("leases.calendar.closed"), join.join(schedule["closed"]))] if schedule["closed"] else rows
+
+
+def key_verdict(found: Reply) -> Verdict:
+    """Whether this institution can sign evidence, meters and receipts: the answer for who keeps its keys."""
+    newest = next((one for one in found["keys"] if one["party"] == found["party"] and one["is_newest"]), None)
+    if newest is None or newest["until_ms"] <= found["now_ms"]:
+        return Verdict("refused", "none", {}, "make")
+    days = (newest["until_ms"] - found["now_ms"]) // 86_400_000
+    return Verdict("pending" if days < RENEW_DAYS else "sealed", "soon" if days < RENEW_DAYS else "valid", {"number": newest["number"], "days": days}, "make" if days < RENEW_DAYS else "")
+
+
+def key_columns(t: Say) -> list[dict[str, Any]]:
+    """Of the table of service keys."""
+    return [
+        {"key": "party", "label": t("leases.column.party")}, {"key": "number", "label": t("leases.column.number"), "kind": "count"}, {"key": "digest", "label": t("leases.column.digest"), "kind": "digest"},
+        {"key": "until", "label": t("leases.column.until"), "kind": "date"}, {"key": "state", "label": t("leases.column.state"), "kind": "state"},
+    ]  # fmt: skip
+
+
+def key_rows(found: Reply, t: Say, party: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Service keys, own ones first."""
+    made = []
+    for one in found["keys"]:
+        state = "past" if one["until_ms"] <= found["now_ms"] else "newest" if one["is_newest"] else "before"
+        made.append(
+            {
+                "id": f"{one['party']}/{one['number']}", "party": party(one["party"]), "number": one["number"], "digest": {"algorithm": "SM3", "hex": one["digest"]}, "until": one["until_ms"],
+                "state": {"state": {"past": "refused", "newest": "sealed", "before": "neutral"}[state], "label": t(f"leases.key.{state}")},
+            }
+        )  # fmt: skip
+    return made
+
+
 # ------------------------------------------------------------------ servers
 
 
@@ -419,7 +466,8 @@ def key_numbers(servers: Reply, statements: Reply | None, t: Say, lang: formats.
 
 
 __all__ = [
-    "ERASURE_CHIPS", "LEASE_CHIPS", "SERVER_CHIPS", "TICK_CHIPS", "Verdict", "bar", "change_lines", "check_lines", "chosen", "cost_points", "decision_columns", "decision_rows",
-    "erasure_columns", "erasure_id", "erasure_rows", "key_numbers", "lease_columns", "lease_rows", "load", "provider_verdict", "receipt_commands", "receipt_facts", "rule_facts", "sandbox_lines",
-    "server_columns", "server_may", "server_rows", "settled_at", "statement_columns", "statement_rows", "tenant_verdict", "tick_columns", "tick_rows",
+    "ERASURE_CHIPS", "LEASE_CHIPS", "SERVER_CHIPS", "TICK_CHIPS", "Verdict", "bar", "calendar_facts", "change_lines", "check_lines", "chosen", "cost_points", "decision_columns",
+    "decision_rows", "erasure_columns", "erasure_id", "erasure_rows", "key_columns", "key_numbers", "key_rows", "key_verdict", "lease_columns", "lease_rows", "load",
+    "provider_verdict", "receipt_commands", "receipt_facts", "rule_facts", "sandbox_lines", "server_columns", "server_may", "server_rows", "settled_at", "statement_columns",
+    "statement_rows", "tenant_verdict", "tick_columns", "tick_rows",
 ]  # fmt: skip

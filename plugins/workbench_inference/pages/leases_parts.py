@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from workbench.app.page import PageContext, is_offline
-from workbench.app.parts import notes
+from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Acting
 from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_inference.pages import leases_drawing as drawing
-from workbench_inference.pages.leases_acts import STATEMENT_ACTS
+from workbench_inference.pages.leases_acts import KEY_ACTS, PROBE, PROBE_ACTS, STATEMENT_ACTS
 from workbench_widgets import AnswerStrip, DataTable, formats
 
 Reply = Mapping[str, Any]
@@ -44,6 +44,16 @@ class LeasingPage:
         self.erasures.on_action(lambda _name, told: self._open_receipt(str(told.get("id", ""))), "open")
         self.settling = Acting(page, STATEMENT_ACTS, self._acted, from_row=True)
         self.settling.offer([])
+        self.keys = DataTable(page_size=4, state="loading")
+        self.key_about = Notes(framed=False)
+        self.keying = Acting(page, KEY_ACTS, self._acted)
+        self.keying.offer([one.operation for one in KEY_ACTS])
+        self.probing = Acting(page, PROBE_ACTS, self._acted, from_row=True)
+        self.probing.offer([])
+        self.probed = Notes()
+        self._last_probe: Reply | None = None
+        self.probe_button = layout.button(page, "leases.probe.run", lambda: self.probing.open(PROBE.operation))
+        self.probe_button.visible = False
 
     # ------------------------------------------------------------------ reading
 
@@ -72,12 +82,19 @@ class LeasingPage:
         """The last reply of an operation."""
         return self.found.get(operation)
 
+    def of(self, operation: str, *items: Any) -> tuple[Any, ...]:  # Any: Panel has no types
+        """Parts that only who may read an operation sees: absent, not grey."""
+        return items if self.page.may(operation) else ()
+
     async def refresh(self) -> None:
         """Read everything and draw it."""
         raise NotImplementedError
 
-    async def _acted(self, _operation: str, _reply: Reply) -> None:
+    async def _acted(self, operation: str, reply: Reply) -> None:
         self._refused.clear()
+        if operation == PROBE.operation:
+            self._last_probe = reply
+            self._draw_probe()
         await self.refresh()
 
     async def _settle(self, lease: str) -> None:
@@ -155,6 +172,40 @@ class LeasingPage:
             self.put(
                 self.statements, drawing.statement_columns(t), drawing.statement_rows(found, t, self.page.may), heading="leases.statements", empty="leases.statements.none", hint=hint
             )
+
+    def draw_keys(self) -> None:
+        """Service keys: who signs evidence, meters and receipts, and until when."""
+        t, found = self.page.t, self.told("inference.service_keys")
+        self.words(self.keys, "leases.keys")
+        self.key_about.tell(notes.text(t("leases.keys.about"), meta=True))
+        if found is not None:
+            self.put(self.keys, drawing.key_columns(t), drawing.key_rows(found, t, self.party), heading="leases.keys", empty="leases.keys.none", hint=t("leases.keys.hint"))
+
+    def draw_own_key(self) -> None:
+        """The answer strip for who keeps keys and reads nothing of leases."""
+        found = self.told("inference.service_keys")
+        if found is not None:
+            self.draw_answer(drawing.key_verdict(found), "leases.key")
+        else:
+            self.draw_problem("inference.service_keys")
+
+    def offer_probe(self, lease: Reply | None) -> None:
+        """The button that lets the sandboxes of a running lease test themselves, and what the last test said."""
+        is_there = lease is not None and lease["state"] == "RUNNING"
+        self.probe_button.visible = is_there and PROBE.operation in self.probing.acts
+        self.probing.offer([PROBE.operation] if is_there else [], **({"lease": lease["lease"]} if lease is not None and is_there else {}))
+        self._draw_probe()
+
+    def _draw_probe(self) -> None:
+        t, found = self.page.t, self._last_probe
+        if found is None:
+            self.probed.tell()
+            return
+        lines = [
+            t("leases.probe.clean" if not one["failed"] else "leases.probe.failed", sandbox=one["sandbox"], tried=one["tried"], names="、".join(one["failed"])) for one in found["sandboxes"]
+        ]
+        tone = "sealed" if found["is_refused"] else "tampered"
+        self.probed.tell(notes.heading(t("leases.probe"), found["lease"]), notes.bullets(lines, tone=tone), notes.text(t("leases.probe.means"), meta=True))
 
     def draw_erasures(self, now_ms: int) -> None:
         """Receipts of erasures, missing ones too."""

@@ -30,8 +30,16 @@ class ProviderPage(LeasingPage):
         self.chosen = page.params.get("lease", "")
         self.acting = Acting(page, PROVIDER_ACTS, self._acted, choices=self._choices)
         self.tariff, self.limits = Notes(), Notes()
-        main = layout.stack(pane(self.numbers), pane(self.servers), self.of_server.root, pane(self.leases), pane(self.ticks), pane(self.statements), self.settling.root)
-        side = layout.stack(pane(self.erasures), self.receipt, self.tariff, self.acting.root, self.limits)
+        of = self.of
+        keys = of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root)
+        main = layout.stack(
+            *of("inference.servers", pane(self.numbers), pane(self.servers)), self.of_server.root,
+            *of("inference.leases", pane(self.leases), layout.buttons(self.probe_button), self.probing.root, self.probed), *of("inference.meters", pane(self.ticks)),
+            *of("inference.statements", pane(self.statements)), self.settling.root, *(() if page.may("inference.servers") else keys),
+        )  # fmt: skip
+        side = layout.stack(
+            *of("inference.erasures", pane(self.erasures), self.receipt), *of("inference.servers", self.tariff), self.acting.root, *(keys if page.may("inference.servers") else ()), self.limits,
+        )  # fmt: skip
         self.root = layout.stack(self.head, pane(self.strip), layout.split(main, side, side_px=420), Keys(page, names=("rows", "escape")))
         page.on_look(self.draw)
 
@@ -45,7 +53,7 @@ class ProviderPage(LeasingPage):
         """Everything side by side."""
         await asyncio.gather(
             self.read("inference.servers", self.servers, self.numbers), self.read("inference.leases", self.leases), self.read("inference.statements", self.statements),
-            self.read("inference.erasures", self.erasures),
+            self.read("inference.erasures", self.erasures), self.read("inference.service_keys", self.keys),
         )  # fmt: skip
         await self._read_meters()
         self.draw()
@@ -93,8 +101,10 @@ class ProviderPage(LeasingPage):
         self.head.tell(notes.head(t("provider.title"), subject=t("provider.subject"), meta=t("leases.times")))
         if servers is not None and leases is not None:
             self.draw_answer(drawing.provider_verdict(servers, leases, self.lang, now_ms=now), "provider")
-        else:
+        elif page.may("inference.servers"):
             self.draw_problem("inference.servers", "inference.leases")
+        else:
+            self.draw_own_key()
         self.words(self.servers, "provider.servers")
         self.words(self.leases, "provider.leases")
         self.numbers.heading = t("provider.numbers")
@@ -106,6 +116,8 @@ class ProviderPage(LeasingPage):
             )
             if not leases["leases"]:
                 self.put(self.ticks, drawing.tick_columns(t), [], heading="leases.ticks", empty="leases.ticks.none")
+        self.offer_probe(drawing.chosen((leases or {}).get("leases", []), self.chosen))
+        self.draw_keys()
         self.acting.offer([one.operation for one in PROVIDER_ACTS])
         self.draw_ticks()
         self.draw_statements()

@@ -149,7 +149,10 @@ class Acting:
         if field.kind == "number":
             return layout.field(pn.widgets.IntInput, page, key, value=int(first or 0), start=0)
         if field.kind == "choices":
-            return layout.ticks(page, key)
+            made = layout.ticks(page, key)
+            if first:
+                made.param.update(options={page.t(f"option.{field.name}.{one}"): one for one in field.options}, value=[one for one in field.options if one in first])
+            return made
         if field.kind == "choice":
             return layout.select(page, key, options={})
         if field.kind == "secret":
