@@ -91,6 +91,7 @@ def _models(verb: Callable[..., Any]) -> None:
     signed.add_argument("--name", default="", metavar="NAME", help="镜像名，默认同引擎 / name, default the engine's")
     signed.add_argument("--version", default="1.0", metavar="TEXT", help="版本 / version")
     signed.add_argument("--runtime", default="", metavar="HEX", help="算力方的运行环境清单，默认同本安装 / the provider's runtime listing, default as this installation has it")
+    signed.add_argument("--program", default="", metavar="NAME", help="在沙箱内启动的推理服务，见设置 inference.programs / server that is started inside, of setting inference.programs")
     signed.add_argument("--licence", default="", metavar="TEXT", help="权重的许可 / licence of the weights")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from workbench.contracts.inference import EngineRecipe, ImageFile
 from workbench.errors import StartRefused
+from workbench_sandbox.server import programs
 
 _MIB: Final = 1 << 20
 _E5: Final = "e5-small-q4.bin"
@@ -58,4 +60,31 @@ RECIPES: Final = (
 )  # fmt: skip
 """files: read when an image is signed. An image without weights is the program alone."""
 
-__all__ = ["RECIPES"]
+
+
+def served_inside(recipe: EngineRecipe, setting: Mapping[str, Any], program: str) -> tuple[EngineRecipe, tuple[str, str]]:
+    """(recipe of an image whose server is started inside, name and SM3 of the server's definition).
+
+    setting: `inference.programs`, whose member `weights` names a file or folder of this machine, and `limits` what is needed beyond
+    the recipe's. Raises StartRefused (PROGRAM_WRONG).
+    """
+    found = programs.defined(setting, program)
+    wanted, limits = Path(str(setting[program].get("weights", ""))), setting[program].get("limits", {})
+    if not isinstance(limits, dict) or set(limits) - set(recipe.limits) or not all(type(one) is int and one > 0 for one in limits.values()):
+        raise programs.wrong(program, "limits")
+    if setting[program].get("weights") and not wanted.exists():
+        raise programs.wrong(program, f"weights {wanted.name} are not there")
+
+    def files() -> Iterable[ImageFile]:
+        if not setting[program].get("weights"):
+            return []
+        if wanted.is_file():
+            return [ImageFile(f"weights/{wanted.name}", "weights", wanted)]
+        return [ImageFile(f"weights/{one.relative_to(wanted)}", "weights", one) for one in sorted(wanted.rglob("*")) if one.is_file()]
+
+    memory = {"memory_bytes": 2048 * _MIB, "processes": 64, "cpu_milli": 2000, "scratch_bytes": 64 * _MIB}
+    made = replace(recipe, place="inside", files=files, limits={**recipe.limits, **memory, **limits})
+    return made, (found.program.name, found.program.digest)
+
+
+__all__ = ["RECIPES", "served_inside"]

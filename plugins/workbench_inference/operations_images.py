@@ -11,7 +11,9 @@ from workbench.contracts import EngineRecipe, OperationContext
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound
 from workbench.operations import NoInput, Operation, Request
+from workbench_inference.engines import served_inside
 from workbench_inference.leasing import images, launching, replies
+from workbench_inference.leasing.keys import LeasingHost
 from workbench_inference.leasing.service import tenant_of
 from workbench_inference.roles import at_both, at_tenant
 from workbench_sandbox.formats.manifest import Licence, parse_manifest
@@ -22,13 +24,14 @@ SIGNERS: Final = frozenset({Role.ADMIN, Role.OPERATOR})
 
 class SignRequest(Request):
     """engine: of one that is installed here. name "": the engine's. runtime "": the listing of this installation, `image`, or the 64
-    hex of the listing that the provider has. licence, source: of the weights, as the person who signs states them; "" the recipe's.
+    hex of the listing that the provider has. program: server that is started inside, of setting inference.programs; "" for none. licence, source: of the weights, as the person who signs states them; "" the recipe's.
     words_only: an extractive engine without its embedding model, smaller and soon ready, which searches by words alone and says so."""
 
     engine: str = Field(max_length=64)
     name: str = Field(default="", pattern=r"(?:[a-z][a-z0-9-]{0,62})?")
     version: str = Field(default="1.0", pattern=r"[\x21-\x7e]{1,32}")
     runtime: str = Field(default="", pattern=r"(?:image|[0-9a-f]{64})?")
+    program: str = Field(default="", pattern=r"(?:[a-z][a-z0-9-]{0,62})?")
     licence: str = Field(default="", max_length=200)
     source: str = Field(default="", max_length=200)
     words_only: bool = False
@@ -50,15 +53,25 @@ def sign(ctx: OperationContext, request: SignRequest) -> replies.ImageTold:
         raise NotFound(f"没有安装引擎「{request.engine}」", f"No engine {request.engine} is installed", code="NO_ENGINE")
     if request.words_only:
         recipe = _words_only(recipe)
-    runtime = request.runtime or launching.own_listing(recipe.name)
+    program = ("", "")
+    if request.program:
+        recipe, program = _served(host, recipe, request.program)
+    runtime = request.runtime or launching.own_listing(recipe.name, request.program, host.setting("inference.programs"))
     try:
         made = images.register(
             host, recipe, name=request.name or recipe.name.replace("_", "-"), version=request.version, runtime=runtime, licences=_licences(recipe, request),
-            actor=ctx.caller.person.token, progress=lambda done, total: ctx.progress(done, total, "核对文件", "measuring files"),
+            actor=ctx.caller.person.token, program=program, progress=lambda done, total: ctx.progress(done, total, "核对文件", "measuring files"),
         )  # fmt: skip
     except ValueError as error:
         raise InvalidRequest(f"镜像清单不成立：{error}", f"The manifest does not hold: {error}", code="IMAGE_MANIFEST") from error
     return _told(images.written_of(host, made.id), "signed")
+
+
+def _served(host: LeasingHost, recipe: EngineRecipe, program: str) -> tuple[EngineRecipe, tuple[str, str]]:
+    """The recipe of an image whose server is started inside, and what its manifest says of it."""
+    if recipe.kind != "upstream":
+        raise InvalidRequest(f"引擎「{recipe.name}」不用推理服务", f"Engine {recipe.name} asks no server", code="ENGINE_HAS_NO_SERVER", details={"engine": recipe.name})
+    return served_inside(recipe, host.setting("inference.programs"), program)
 
 
 def _words_only(recipe: EngineRecipe) -> EngineRecipe:

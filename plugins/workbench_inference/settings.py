@@ -84,6 +84,11 @@ SETTINGS: Final = (
         "inference.upstream", dict, {}, "", "算力方：兼容 OpenAI 的推理服务：address（主机:端口）、model、key（密钥文件），另有 path、tls、ca（证书文件），空为没有",
         "provider: an OpenAI-compatible server: address (host:port), model, key (file of its key), also path, tls, ca (file); empty for none",
     ),
+    Setting(
+        "inference.programs", dict, {}, "",
+        "可在沙箱内启动的推理服务：名称 → argv、binds（沙箱内路径 → 文件）、modules、environment、model、path、ready_s；租用方另有 weights（签署镜像时的权重）与 limits。docs/sandbox-engines.md 第 3 节",
+        "servers that may be started inside a sandbox: name -> argv, binds (path inside -> file), modules, environment, model, path, ready_s; at a tenant also weights (of an image when it is signed) and limits. docs/sandbox-engines.md section 3",
+    ),
 )  # fmt: skip
 
 __all__ = ["CALENDAR", "CLASS_LEVELS", "CONTROLS", "PROVIDER", "SETTINGS", "TENANT"]

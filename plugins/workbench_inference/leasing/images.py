@@ -50,11 +50,13 @@ def store_folder(host: LeasingHost) -> Path:
 
 def register(
     host: LeasingHost, recipe: EngineRecipe, *, name: str, version: str, runtime: str, licences: Iterable[Licence] = (), actor: str = "",
+    program: tuple[str, str] = ("", ""),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Manifest:  # fmt: skip
     """Copy a recipe's files into the own store, sign their manifest, and write that down.
 
-    runtime: "image", or the listing of the provider's runtime that this institution takes. Raises InvalidRequest-like ValueError for
+    runtime: "image", or the listing of the provider's runtime that this institution takes; program: name and SM3 of the definition of
+    the server that is started inside, for a recipe whose engine asks one. Raises InvalidRequest-like ValueError for
     a name or limits that the format refuses, StorageFailed without room.
     """
     sources = sorted(recipe.files(), key=lambda one: one.path)
@@ -63,7 +65,7 @@ def register(
         progress(done, len(sources))
         files.append(ManifestFile(one.path, one.source.stat().st_size, layout.measure(one.source), one.role))
     manifest = Manifest(
-        host.party, name, version, Engine(recipe.name, recipe.kind, recipe.version, recipe.place), tuple(files), runtime,
+        host.party, name, version, Engine(recipe.name, recipe.kind, recipe.version, recipe.place, *program), tuple(files), runtime,
         Limits(**{str(key): int(number) for key, number in recipe.limits.items()}), tuple(licences), host.now_ms(),
     )  # fmt: skip
     written = sign_manifest(manifest, key=host.keys.contract)
@@ -310,7 +312,7 @@ def summary(manifest: Manifest) -> dict[str, Any]:
     """What a page shows of a manifest."""
     return {
         "id": manifest.id, "tenant": manifest.tenant, "name": manifest.name, "version": manifest.version, "engine": manifest.engine.name,
-        "engine_kind": manifest.engine.kind, "engine_version": manifest.engine.version, "place": manifest.engine.place, "files": len(manifest.files),
+        "engine_kind": manifest.engine.kind, "engine_version": manifest.engine.version, "place": manifest.engine.place, "program": manifest.engine.program, "files": len(manifest.files),
         "bytes": sum(one.size for one in manifest.files), "weights": [one.path for one in manifest.of_role("weights")],
         "licences": [f"{one.file}: {one.licence} ({one.source})" for one in manifest.licences], "runtime": manifest.runtime,
         "memory_bytes": manifest.limits.memory_bytes, "made_ms": manifest.made_ms,

@@ -46,8 +46,8 @@ PREPARE_AHEAD_MS: Final = 120_000
 class Provider:
     """One provider's node. clock: milliseconds that only go forward. Safe for threads."""
 
-    def __init__(self, host: LeasingHost, servers: Servers, *, clock: Callable[[], int] | None = None, assurance: Sequence[str] = ("process",), listing: Callable[[str], str] | None = None) -> None:
-        """assurance: levels that can be had here, the lowest first; listing: engine -> SM3 of the runtime listing, None where none is bound."""
+    def __init__(self, host: LeasingHost, servers: Servers, *, clock: Callable[[], int] | None = None, assurance: Sequence[str] = ("process",), listing: Callable[[str, str], str] | None = None) -> None:
+        """assurance: levels that can be had here, the lowest first; listing: engine and program -> SM3 of the runtime listing, None where none is bound."""
         self.host = host
         self.listing = listing
         self.servers = servers
@@ -80,7 +80,7 @@ class Provider:
             with host.store.read() as reader:
                 capacity.judge(reader, self.host, order, assurance=self.assurance)
             manifest = images.pull(host, letter.sender, order.image, lease=order.lease)
-            if self.listing is not None and manifest.runtime != images.RUNTIME_IMAGE and manifest.runtime != self.listing(manifest.engine.name):
+            if self.listing is not None and manifest.runtime != images.RUNTIME_IMAGE and manifest.runtime != self.listing(manifest.engine.name, manifest.engine.program):
                 raise Refused("镜像指定的运行环境与本机构的不同", "the image names another runtime than the one here", code="IMAGE_REFUSED")
         except Refused as error:
             values = {"initiator": letter.sender, "partner": host.party, "code": error.code, "digest": order.digest, "reason": error.en[:200]}

@@ -434,6 +434,7 @@ class ImageTold(Reply):
     engine_kind: str
     engine_version: str
     place: str
+    program: str
     files: int
     bytes: int
     weights: list[str]

@@ -47,25 +47,37 @@ class Installed:
 
 
 def named(setting: Mapping[str, Any], name: str) -> Installed:
-    """The program of this name of setting `inference.programs`. Raises StartRefused (PROGRAM_WRONG)."""
+    """The program of this name of setting `inference.programs`, its files there. Raises StartRefused (PROGRAM_WRONG)."""
+    found = defined(setting, name)
+    missing = next((one for one in found.sources.values() if not Path(one).exists()), "")
+    if missing:
+        raise wrong(name, f"{Path(missing).name} is not there")
+    return found
+
+
+def defined(setting: Mapping[str, Any], name: str) -> Installed:
+    """The same, whether or not its files are on this machine: a tenant signs an image for what its provider has."""
     try:
         body = setting[name]
         if not isinstance(body, dict) or set(body) - _MEMBERS:
             raise ValueError("other members")
         sources = {str(inside): str(source) for inside, source in body.get("binds", {}).items()}
-        if not all(Path(one).exists() for one in sources.values()):
-            raise ValueError("a file is not there")
         program = Program(
             name, _texts(body["argv"]), {str(key): str(value) for key, value in body.get("environment", {}).items()}, _texts(body.get("modules", [])),
             tuple(sorted(sources)), str(body.get("model", name)), str(body.get("path", "/v1")), body.get("ready_s", READY_S),
         )  # fmt: skip
         return Installed(program, sources)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise StartRefused(
-            f"设置 inference.programs 中没有「{name}」，或其定义不成立（{error}）；未启动任何程序，请运维更正",
-            f"setting inference.programs has no {name}, or its definition does not hold ({error}): nothing is started; operations correct it",
-            code="PROGRAM_WRONG",
-        ) from error
+        raise wrong(name, str(error)) from error
+
+
+def wrong(name: str, why: str) -> StartRefused:
+    """The refusal of a program that is not defined as it must be. why: never a place of this machine."""
+    return StartRefused(
+        f"设置 inference.programs 中没有「{name}」，或其定义不成立（{why}）；未启动任何程序，请运维更正",
+        f"setting inference.programs has no {name}, or its definition does not hold ({why}): nothing is started; operations correct it",
+        code="PROGRAM_WRONG",
+    )
 
 
 def model_of(manifest: Manifest) -> str:
