@@ -6,7 +6,7 @@ their own making by naming them there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,11 +19,12 @@ from workbench_sandbox.server.contract import Servers
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """The servers of this node, the levels of assurance that can be had, and SM3 of the runtime listing of an engine, None where none is bound."""
+    """The servers of this node, the levels of assurance that can be had, and SM3 of the runtime listing of an engine and the server beside
+    it ("" for none), None where none is bound."""
 
     servers: Servers
     assurance: tuple[str, ...] = ("process",)
-    listing: Callable[[str], str] | None = None
+    listing: Callable[[str, str], str] | None = None
 
 
 @runtime_checkable
@@ -61,24 +62,26 @@ def _processes(host: LeasingHost, isolation: str, assurance: tuple[str, ...]) ->
 
     servers = ServerProcesses(
         host.folder / "servers", images.volumes(host), first_uid=int(host.setting("inference.first_uid")), upstream=host.setting("inference.upstream"),
-        isolation=isolation,
+        inside=host.setting("inference.programs"), isolation=isolation,
     )  # fmt: skip
-    digests: dict[str, str] = {}
+    digests: dict[tuple[str, str], str] = {}
 
-    def listing(engine: str) -> str:
-        if engine not in digests:
-            digests[engine] = sm3.digest(servers.listing(engine)).hex()
-        return digests[engine]
+    def listing(engine: str, program: str) -> str:
+        if (engine, program) not in digests:
+            digests[engine, program] = sm3.digest(servers.listing(engine, program)).hex()
+        return digests[engine, program]
 
     return Launched(servers, assurance, listing)
 
 
-def own_listing(engine: str) -> str:
-    """SM3 of the runtime listing that this installation would bind for an engine: what a provider of the same release has. Cost: seconds."""
-    from workbench_sandbox.server import runtime
+def own_listing(engine: str, program: str = "", setting: Mapping[str, Any] | None = None) -> str:
+    """SM3 of the runtime listing that this installation would bind for an engine, and the program of this name of setting
+    `inference.programs`: what a provider of the same release has. Cost: seconds."""
+    from workbench_sandbox.server import programs, runtime
     from workbench_sandbox.server.starting import Settings, engine_code
 
-    return sm3.digest(runtime.survey(engine_code(engine, Settings("v-00000000", -1, "", ""))).listing).hex()
+    beside = programs.named(setting or {}, program) if program else None
+    return sm3.digest(runtime.survey(engine_code(engine, Settings("v-00000000", -1, "", "")), program=beside).listing).hex()
 
 
 Maker = Callable[[LeasingHost], Launched]
