@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.sandbox.world import PROVIDER, SERVER, TENANT, World, lacking
+from tests.sandbox.world import PROVIDER, SERVER, TENANT, World, lacking, lacking_gvisor
 from workbench.crypto import sm2
 from workbench.domain.party import PartyId
 from workbench_sandbox.formats import erasing, servicekey
@@ -25,15 +25,17 @@ class Unavailable(Exception):
     """No sandbox can be started here; the text says why."""
 
 
-def measure(cycles: int = 30) -> dict[str, Any]:
-    """Medians and 95th percentiles in milliseconds, and what all cycles together left: descriptors, mounts, groups."""
-    if lacking():
-        raise Unavailable(lacking())
+def measure(cycles: int = 30, *, isolation: str = "bubblewrap") -> dict[str, Any]:
+    """Medians and 95th percentiles in milliseconds, and what all cycles together left: descriptors, mounts, groups.
+
+    isolation: of `starting.ISOLATIONS`."""
+    if why := lacking() if isolation == "bubblewrap" else lacking_gvisor():
+        raise Unavailable(why)
     service, contract = sm2.generate(), sm2.generate()
     now = time.time_ns() // 1_000_000
     written = servicekey.sign_service_key(servicekey.ServiceKey(PartyId(PROVIDER), service.public, now, now + 86_400_000, ""), key=contract)
     with tempfile.TemporaryDirectory(prefix="workbench-bench-sandbox-") as name:
-        world = World(Path(name))
+        world = World(Path(name), isolation=isolation)
         try:
             world.make_image()
             world.ready()

@@ -11,7 +11,7 @@ import pytest
 from tests.sandbox.world import LIMITS, TENANT, World, is_root, lacking
 from workbench.errors import Refused, StartRefused, VerificationError
 from workbench_sandbox.formats import manifest as manifests
-from workbench_sandbox.server import bubblewrap, groups, gvisor, runtime, starting, volumes
+from workbench_sandbox.server import bubblewrap, groups, runtime, starting, volumes
 from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.runtime import Bind, EngineCode
 
@@ -194,15 +194,6 @@ def test_a_trial_start_leaves_nothing_and_says_why_where_none_can_be_made(monkey
         assert bubblewrap.trial()
         assert "own-processes" in {one.control for one in Bubblewrap().available()}
     bubblewrap.trial.cache_clear()
-
-
-def test_gvisor_says_what_it_lacks() -> None:
-    one = gvisor.Gvisor()
-    assert one.assurance == "gvisor"
-    missing = one.available()
-    assert all(missing_one.control and missing_one.en and missing_one.zh for missing_one in missing)
-    if not gvisor.find_program():
-        assert [each.control for each in missing][:1] == ["files"]
 
 
 @STARTS
