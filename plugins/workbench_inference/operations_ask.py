@@ -216,10 +216,12 @@ def _told(ctx: OperationContext, ask: str) -> AskTold:
 
 def _seal(ctx: OperationContext, kept: keeping.Kept | None, lease: rows.LeaseRow | None) -> str:
     """PENDING or FINAL: whether both institutions have co-signed."""
-    if kept is None or not kept.entry or lease is None:
+    if kept is None or not kept.entry:
         return ""
     log, _, index = kept.entry.partition("/")
-    state = asking_of(ctx.host).host.ledger.seal_state(log, int(index), required=[lease.partner])
+    ledger = asking_of(ctx.host).host.ledger
+    # What was refused before any lease is this institution's own matter: sealed as its kind of entry asks.
+    state = ledger.seal_state(log, int(index), required=[lease.partner]) if lease is not None else ledger.seal(log, int(index))
     return "FINAL" if state.is_final else "PENDING"
 
 

@@ -174,7 +174,7 @@ def test_a_question_that_a_rule_stops_stands_in_the_conversation_and_stays_in_th
 
     def call(operation: str, **request: Any) -> Any:
         if operation == "inference.ask":
-            raise Refused("不能预测收益", "No forecast", code="CONTENT_RULE")
+            raise Refused("不能预测收益", "No forecast", code="CONTENT_RULE", details={"entry": "broker/7"})
         return given(operation, **request) | ({"code": "CONTENT_RULE", "rule": "no-forecast"} if operation == "inference.preview" else {})
 
     node.call = call  # type: ignore[method-assign]
@@ -188,4 +188,29 @@ def test_a_question_that_a_rule_stops_stands_in_the_conversation_and_stays_in_th
     asyncio.run(run())
     turn = made.chat.turns[0]
     assert (turn["state"], turn["sentence"], turn["code"]) == ("refused", "不能预测收益", "CONTENT_RULE") and "no-forecast" in turn["reason"]
+    assert turn["recorded"] and made.turns[turn["id"]]["entry"] == "broker/7", "its evidence can be opened"
     assert made.text.value == "明年能涨多少？" and not made.send.disabled
+
+
+def test_where_two_models_are_leased_one_may_be_named_and_what_stood_in_is_said() -> None:
+    node = Node()
+    given = node.call
+    offered = desk()["scenarios"][0]
+
+    def call(operation: str, **request: Any) -> Any:
+        return desk(scenarios=[{**offered, "models": ["extractive", "extractive-words"]}]) if operation == "inference.desk" else given(operation, **request)
+
+    node.call = call  # type: ignore[method-assign]
+    made = AskPage(PageContext(client=node, me=ME, package="workbench_inference"))
+
+    async def run() -> None:
+        await made.open()
+        assert made.model.visible and list(made.model.options.values()) == ["", "extractive", "extractive-words"]
+        assert "model" not in made._request(), "by rule until somebody names one"
+        made.model.value = "extractive-words"
+        assert made._request()["model"] == "extractive-words"
+
+    asyncio.run(run())
+    step = {"name": "stood_in", "time_ms": NOW_MS, "told": {"model": "extractive-words", "instead": "extractive", "code": "SANDBOX_ENDED"}}
+    facts = drawing.turn(answer(steps=[step]), t, "zh", "甲证券")["facts"]
+    assert "「extractive」没有可用的沙箱，由「extractive-words」代答" in facts

@@ -112,6 +112,8 @@ def test_what_a_rule_refuses_is_written_down_and_nothing_is_sent(world: LeaseWor
         with pytest.raises(kind) as caught:
             world.call(BROKER, role, "inference.ask", question="管理费率是多少？", **request)
         assert caught.value.code == code
+        log, _, index = caught.value.details["entry"].partition("/")
+        assert (log, world.institutions.kinds(BROKER)[int(index)]) == (BROKER, "inference.ask_refused"), "who asked is told which entry says so"
     found = kinds_since(world, before)
     assert found == ["inference.ask_refused"] * 5
     assert (len(inside.frames) if inside is not None else 0) == sent

@@ -19,11 +19,11 @@ class ChatMessage(Component):
     """Turns of one conversation, oldest first.
 
     turns: ``{id, state, question, tiles?, masked?, text?, fields?, citations?, dropped?, label?, disclaimer?, sentence?, reason?,
-    code?, facts?, seal?, seal_label?, rating?, open?}``. state: one of :data:`TURN_STATES`. question, text: plain text; ``tiles``
+    code?, facts?, seal?, seal_label?, recorded?, rating?, open?}``. state: one of :data:`TURN_STATES`. question, text: plain text; ``tiles``
     are ``{start, end}`` of the question that stand for what was masked, ``masked`` the sentence about them. ``⟦n⟧`` in a text is
     citation n, which must be in ``citations`` (``{n, title}``). fields: rows ``{label, value, cite}`` with the same numbers.
     facts: small texts of the foot (engine, time, tokens, cost). sentence, reason, code: of a refusal or failure.
-    seal: a state of a chip. rating: "", "up" or "down". chosen: ``{id, n}`` of the citation whose source is open.
+    seal: a state of a chip. recorded: an entry stands behind it, although nothing tells its seal. rating: "", "up" or "down". chosen: ``{id, n}`` of the citation whose source is open.
     A number without a citation is not shown: whoever makes the turns leaves it out, and a row of ``fields`` without one is refused.
     Events ``cite`` ``{id, n}``, ``rate`` ``{id, rating}``, ``stop`` ``{id}``, ``receipt`` ``{id}``, ``copy`` ``{id}``.
     """
@@ -50,7 +50,7 @@ class ChatMessage(Component):
                 required=("id", "state", "question"),
                 optional=(
                     "tiles", "masked", "text", "fields", "citations", "dropped", "label", "disclaimer", "sentence", "reason", "code", "facts", "seal",
-                    "seal_label", "rating", "can_rate",
+                    "seal_label", "recorded", "rating", "can_rate",
                 ),
             )  # fmt: skip
             if turn["state"] not in TURN_STATES:

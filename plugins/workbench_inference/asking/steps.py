@@ -477,22 +477,23 @@ class HouseSteps:
     # ------------------------------------------------------------------------------------------------- what went wrong
 
     def record_refused(self, caller: Caller, asked: Asked, error: WorkbenchError) -> None:
-        """Nothing was sent."""
+        """Nothing was sent. The refusal's details name its entry, so that who asked finds it."""
         host = self._host
         values = {
             "person": caller.person.token, "scenario": asked.scenario, "model": asked.model, "rule": error.details.get("rule", ""), "code": error.code,
             "channel": asked.channel, "credential": asked.credential,
         }  # fmt: skip
 
-        def change(tx: Transaction) -> None:
-            host.evidence.append(tx, "inference.ask_refused", values)
+        def change(tx: Transaction) -> str:
+            ref = host.evidence.append(tx, "inference.ask_refused", values)
             row = house.row_of(tx, asked.ask)
             if row is not None:  # it had been taken in: whoever asked reads why, beside the question with its labels
                 house.ended(tx, asked.ask, state="REFUSED", code=error.code, at_ms=host.now_ms())
-                keeping.put(host, tx, asked.ask, self._unasked(asked, row, error))
+                keeping.put(host, tx, asked.ask, replace(self._unasked(asked, row, error), entry=f"{ref.log}/{ref.index}"))
+            return f"{ref.log}/{ref.index}"
 
         try:
-            host.store.write(change)
+            error.details["entry"] = host.store.write(change)
         except WorkbenchError as failure:
             host.log_fault(failure)
 

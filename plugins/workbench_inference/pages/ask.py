@@ -65,7 +65,10 @@ class AskPage:
         self.search = layout.field(pn.widgets.TextInput, page, "ask.search", max_length=60)
         self.search.param.watch(lambda _event: page.start(self._read_history), "value")
         self.scenario = layout.select(page, "ask.scenario", options={})
-        self.scenario.param.watch(lambda _event: None if self._drawing else page.start(self._look_ahead), "value")
+        self.scenario.param.watch(lambda _event: None if self._drawing else self._scenario_chosen(), "value")
+        self.model = layout.select(page, "ask.model", options={})
+        self.model.visible = False
+        self.model.param.watch(lambda _event: None if self._drawing else page.start(self._look_ahead), "value")
         self.klass = layout.select(page, "ask.class", options={})
         self.klass.param.watch(lambda _event: None if self._drawing else page.start(self._look_ahead), "value")
         self.reason = layout.field(pn.widgets.TextInput, page, "ask.rate.reason", max_length=500)
@@ -85,9 +88,10 @@ class AskPage:
 
     def _root(self) -> Any:  # Any: Panel has no types
         page = self.page
-        composer = layout.card(self.text, self.told, layout.buttons(self.scenario, self.klass, layout.spacer(), self.send))
+        composer = layout.card(self.text, self.told, layout.buttons(self.scenario, self.model, self.klass, layout.spacer(), self.send))
         composer.visible = page.may("inference.ask")
         self.scenario.param.update(sizing_mode="fixed", width=200)
+        self.model.param.update(sizing_mode="fixed", width=170)
         self.klass.param.update(sizing_mode="fixed", width=140)
         talk = layout.stack(self.lease_pane, self.without, layout.fields(self.badge_pane, self.box_pane), pane(self.chat), self.because, composer)
         side = layout.stack(pane(self.panel), self.limits)
@@ -142,7 +146,13 @@ class AskPage:
 
     def _request(self) -> dict[str, Any]:
         request = {"question": str(self.text.value_input or self.text.value or "").strip(), "scenario": str(self.scenario.value or "")}
+        request |= {"model": str(self.model.value)} if self.model.visible and self.model.value else {}
         return request | ({"client_class": str(self.klass.value)} if self.klass.value else {})
+
+    def _scenario_chosen(self) -> None:
+        if self.desk is not None:
+            self._draw_models(self.desk)
+        self.page.start(self._look_ahead)
 
     async def _look_ahead(self) -> None:
         """What would be sent, a moment after the last key."""
@@ -173,7 +183,7 @@ class AskPage:
                 if not found["code"]:
                     raise
                 self._refused += 1
-                self._put(drawing.refused(f"refused-{self._refused}", found, refusal.zh, refusal.en, refusal.code))
+                self._put(drawing.refused(f"refused-{self._refused}", found, refusal.zh, refusal.en, refusal.code, refusal.details.get("entry", "")))
                 self.preview = found
                 self._draw_chat()
                 return
@@ -364,7 +374,18 @@ class AskPage:
             self._drawing = True
             layout.set_options(self.klass, classes)
             self._drawing = False
+        self._draw_models(desk)
         self.send.disabled = not options or bool(desk["problem_code"])
+
+    def _draw_models(self, desk: Reply) -> None:
+        """Where several models are leased, which one: by rule, or one by name and then no other."""
+        able = next((one["models"] for one in desk["scenarios"] if one["scenario"] == self.scenario.value), [])
+        options = {self.page.t("ask.model.rule", model=able[0] if able else "—"): "", **{one: one for one in able}}
+        self.model.visible = len(able) > 1
+        if options != self.model.options:
+            self._drawing = True
+            layout.set_options(self.model, options)
+            self._drawing = False
 
     def _draw_preview(self) -> None:
         t, lang, found = self.page.t, self._lang, self.preview

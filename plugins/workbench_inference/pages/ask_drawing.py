@@ -48,11 +48,11 @@ def verdict(desk: Reply, lang: formats.Lang, provider: str) -> Verdict:
     return Verdict("info", "ready", facts)
 
 
-def refused(name: str, preview: Reply, zh: str, en: str, code: str) -> dict[str, Any]:
-    """A question that a rule stopped before it was sent, as a turn like any other; name: of this page alone."""
+def refused(name: str, preview: Reply, zh: str, en: str, code: str, entry: str = "") -> dict[str, Any]:
+    """A question that a rule stopped before it was sent, as a turn like any other; name: of this page alone; entry: of its refusal."""
     return {
         "ask": name, "state": "REFUSED", "mine": True, "question": preview["text"], "tiles": preview["tiles"], "text": "", "fields": [], "citations": [], "dropped": 0, "steps": [],
-        "engine": "", "code": code, "rule": preview["rule"], "zh": zh, "en": en, "where": "before", "entry": "", "seal": "", "rating": "",
+        "engine": "", "code": code, "rule": preview["rule"], "zh": zh, "en": en, "where": "before", "entry": entry, "seal": "", "rating": "",
     }  # fmt: skip
 
 
@@ -87,6 +87,8 @@ def turn(one: Reply, t: Say, lang: formats.Lang, party: str) -> dict[str, Any]:
         made |= {"sentence": said or t(f"ask.said.{state}"), "reason": _reason(one, t, state), "code": one["code"]}
     if one["seal"] in SEALS:
         made["seal"] = SEALS[one["seal"]]
+    elif one["entry"]:
+        made["recorded"] = True
     return made
 
 

@@ -39,7 +39,7 @@ function turnFoot(ctx, turn) {
   return h("div", { key: "foot", class: "foot" }, (turn.facts || []).map((fact, i) => h("span", { key: `x${i}`, class: "num meta" }, say(ctx, fact))), h("span", { key: "gap", class: "grow" }),
     turn.seal ? chip(ctx, turn.seal, turn.seal_label) : null,
     ["waiting", "streaming"].includes(turn.state) ? button(ctx, ctx.t("chat_message.stop"), () => ctx.emit("stop", { id: turn.id }), { key: "stop", name: "stop", small: true, glyph: "cross" }) : null,
-    turn.seal ? button(ctx, ctx.t("chat_message.receipt"), () => ctx.emit("receipt", { id: turn.id }), { key: "receipt", name: "receipt", small: true, subtle: true, glyph: "chain" }) : null,
+    turn.seal || turn.recorded ? button(ctx, ctx.t("chat_message.receipt"), () => ctx.emit("receipt", { id: turn.id }), { key: "receipt", name: "receipt", small: true, subtle: true, glyph: "chain" }) : null,
     done && turn.text ? button(ctx, ctx.t(ctx.local.copied === turn.id ? "chat_message.copied" : "chat_message.copy"), () => { copyText(ctx, text(), turn.id); ctx.emit("copy", { id: turn.id }); }, { key: "copy", name: "copy", small: true, subtle: true, glyph: "copy" }) : null,
     done && turn.can_rate ? [rate("up", "up"), rate("down", "thumb")] : null);
 }
