@@ -44,11 +44,13 @@ class RealTime(LeaseWorld):
 
 
 @contextmanager
-def asking_world(folder: Path, *, servers: int = 2, is_real: bool = False, **settings: Any) -> Iterator[LeaseWorld]:
-    """Nothing is done by itself but letters; no lease yet. is_real: sandboxes are those of this machine, the clock too."""
+def asking_world(
+    folder: Path, *, servers: int = 2, is_real: bool = False, maker: launching.Maker = launching.bubblewrapped, **settings: Any
+) -> Iterator[LeaseWorld]:
+    """Nothing is done by itself but letters; no lease yet. is_real: sandboxes are those of this machine (of `maker`), the clock too."""
     made: list[fake_servers.FakeServers] = []
     if is_real:
-        fake_servers.MAKERS[fake_servers.ISOLATION] = launching.bubblewrapped
+        fake_servers.MAKERS[fake_servers.ISOLATION] = maker
     else:
         worked_servers.work(servers, made=made)
     given = {"inference__policy": "hybrid-required", "inference__controls": ["no-network", "filter"], "inference__budget_fen": 0, **settings}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.world import LEASE, World, lacking_gvisor, until
-from workbench.errors import StartRefused
+from tests.sandbox.world import LEASE, PROVIDER, TENANT, World, lacking_gvisor, now_ms, until
+from workbench.crypto import sm2
+from workbench.domain.party import PartyId
+from workbench.errors import StartRefused, VerificationError
+from workbench_inference.asking import verifying
+from workbench_sandbox.formats import servicekey
 from workbench_sandbox.formats.asking import Text
-from workbench_sandbox.formats.evidence import CONTROLS
-from workbench_sandbox.server import bubblewrap, ending, groups, gvisor, looking, reaping, starting
+from workbench_sandbox.formats.evidence import CONTROLS, sign_evidence
+from workbench_sandbox.server import bubblewrap, ending, groups, gvisor, looking, reaping, starting, volumes
 from workbench_sandbox.server.isolation import PidRecord
 
 STARTS = pytest.mark.skipif(bool(lacking_gvisor()), reason=lacking_gvisor() or "it can be started")
@@ -78,7 +83,7 @@ def test_evidence_says_the_level_and_by_what_each_control_holds_and_a_question_i
 
 
 @STARTS
-@pytest.mark.parametrize("which", [b"runsc-sandbox", b"runsc-gofer", b"/runsc"])
+@pytest.mark.parametrize("which", [b"runsc-sandbox", *(pytest.param(one, marks=pytest.mark.soak) for one in (b"runsc-gofer", b"/runsc"))])
 def test_whichever_part_of_it_is_killed_all_of_it_ends_and_is_receipted(deep: World, which: bytes) -> None:
     tenant = deep.leased(SERVER)
     record = record_of(deep, tenant.sandbox)
@@ -88,6 +93,30 @@ def test_whichever_part_of_it_is_killed_all_of_it_ends_and_is_receipted(deep: Wo
     until(lambda: deep.servers.counters(tenant.sandbox).state == "ended" or which == b"runsc-gofer")
     looked = deep.servers.erase(SERVER, reason="sandbox-died")
     assert looked.clean and looked.sandboxes == (tenant.sandbox,) and left(record, members) == set()
+
+
+@STARTS
+def test_a_data_class_that_needs_gvisor_is_not_sent_to_level_process(world: World, deep: World) -> None:
+    """The eleven checks of a tenant, over a document of either level; over two nodes: tests/inference/test_gvisor_level.py."""
+    accepted = []
+    for one in (world, deep):
+        tenant = one.leased(SERVER)
+        nonce, now, service = secrets.token_hex(32), now_ms(), sm2.generate()
+        written = servicekey.sign_service_key(servicekey.ServiceKey(PartyId(PROVIDER), service.public, now, now + 86_400_000, ""), key=one.contract)
+        given = one.servers.evidence(tenant.sandbox, nonce)
+        raw = sign_evidence(given.document, facts=given.facts, nonce=nonce, key=service, service=written)
+        expected = verifying.Expected(
+            PartyId(PROVIDER), PartyId(TENANT), one.contract.public, None, LEASE, "RUNNING", "run", "shared", tenant.sandbox, nonce, {}, frozenset(),
+            volumes.check_image(one.volumes, TENANT, one.image), "process", frozenset({"filter"}), "process",
+        )  # fmt: skip
+        assert verifying.verify_evidence(raw, expected, now_ms=now_ms()).statement.sandbox == tenant.sandbox
+        try:
+            verifying.verify_evidence(raw, replace(expected, class_level="gvisor"), now_ms=now_ms())
+            accepted.append(one.isolation)
+        except VerificationError as refused:
+            assert refused.details["check"] == "assurance"
+        assert one.servers.erase(SERVER, reason="released").assurance == ("gvisor" if one is deep else "process")
+    assert accepted == ["gvisor"]
 
 
 @STARTS
@@ -114,6 +143,7 @@ def test_memory_beyond_the_limit_ends_it_and_says_so(deep: World) -> None:
 
 
 @STARTS
+@pytest.mark.soak
 def test_evidence_names_what_was_taken_away_under_gvisor_too(world: World, tmp_path: Path) -> None:
     without = frozenset({"no-capabilities", "user", "scratch", "clean-start", "cpu", "memory", "dies-with-launcher", "no-core"})
     other = World(tmp_path, without, world.folder / "servers" / "shared", "gvisor")
