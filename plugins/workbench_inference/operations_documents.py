@@ -62,8 +62,19 @@ class CorpusInfo(Reply):
     built_ms: int
 
 
+class IndexingTold(Reply):
+    """A corpus that is being made: passages done of all; embedder "" for words only."""
+
+    done: int
+    total: int
+    embedder: str
+
+
 class DocumentsReply(Reply):
-    """total: documents that fit; by_kind: of all; is_outdated: documents changed since the newest corpus; next: "" at the end."""
+    """total: documents that fit; by_kind: of all; is_outdated: documents changed since the newest corpus; next: "" at the end.
+
+    indexing: what is being indexed now; until it is done the corpus before answers, by words alone if it has no embedder.
+    """
 
     total: int
     by_kind: dict[str, int]
@@ -71,6 +82,7 @@ class DocumentsReply(Reply):
     next: str
     corpora: list[CorpusInfo]
     is_outdated: bool
+    indexing: IndexingTold | None = None
 
 
 class ImportDocuments(Request):
@@ -188,6 +200,7 @@ def _documents(ctx: OperationContext, request: DocumentsRequest) -> DocumentsRep
     from workbench_inference.documents import indexing  # needs numpy
 
     host = _host(ctx)
+    going = indexing.under_way(host)
     with host.store.read() as reader:
         every = corpus_store.document_rows(reader, newest_only=True)
         corpora = corpus_store.corpora(reader)
@@ -207,6 +220,7 @@ def _documents(ctx: OperationContext, request: DocumentsRequest) -> DocumentsRep
         next=page[-1].document if page and page[-1].document != fit[-1].document else "",
         corpora=[_corpus(one) for one in corpora],
         is_outdated=bool(every) and indexing.outdated(host),
+        indexing=IndexingTold(done=going.done, total=going.total, embedder=going.embedder) if going is not None else None,
     )  # fmt: skip
 
 

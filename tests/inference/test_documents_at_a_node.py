@@ -114,6 +114,16 @@ def test_what_did_not_change_is_not_embedded_again(house: House, tmp_path: Path)
     assert len([one for one in corpus_store.folder(house.node).iterdir()]) == corpus_store.KEPT
 
 
+def test_while_an_index_is_made_the_list_says_how_far_it_is_and_afterwards_nothing(house: House) -> None:
+    told: list[Any] = []
+    indexing.index(
+        house.node, actor="", embedder=Letters(), synthetic_only=False, progress=lambda done, total: told.append((done, total, call(house, "inference.documents").indexing)),
+        cancelled=lambda: False,
+    )  # fmt: skip
+    assert told and all((going.done, going.total, going.embedder) == (done, total, "letters") for done, total, going in told)
+    assert call(house, "inference.documents").indexing is None
+
+
 def test_a_cancelled_index_leaves_no_file_and_no_entry(house: House) -> None:
     before, entries = sorted(corpus_store.folder(house.node).iterdir()), len(house.entries("inference.corpus_indexed"))
     seen: list[int] = []
@@ -121,7 +131,7 @@ def test_a_cancelled_index_leaves_no_file_and_no_entry(house: House) -> None:
         indexing.index(
             house.node, actor="", embedder=Letters(), synthetic_only=True, progress=lambda done, total: seen.append(done), cancelled=lambda: len(seen) > 1
         )
-    assert len(seen) == 2
+    assert len(seen) == 2 and indexing.under_way(house.node) is None
     assert sorted(corpus_store.folder(house.node).iterdir()) == before and len(house.entries("inference.corpus_indexed")) == entries
 
 

@@ -101,6 +101,10 @@ def _documents(reply: Mapping[str, Any]) -> list[str]:
     ]
     lines.append(f"共 {reply['total']} 份 / in all" + (f"，续看 --after {reply['next']} / more" if reply["next"] else ""))
     lines += [_corpus(one) for one in reply["corpora"]]
+    if reply["indexing"]:
+        going = reply["indexing"]
+        by = "按含义" if going["embedder"] else "按词"
+        lines.append(f"正在{by}建立索引：{going['done']:,} / {going['total']:,} 段；完成前用上面最新的资料包 / indexing {'by meaning' if going['embedder'] else 'by words'}: {going['done']:,} of {going['total']:,} passages; until then the newest corpus above answers")
     if reply["is_outdated"]:
         lines.append("资料在最近一次建立索引后有变动 / documents changed since the newest corpus")
     return lines

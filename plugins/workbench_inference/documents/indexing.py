@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +28,24 @@ class Indexed:
     left_out: int
     kept: int
     milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """How far a corpus is that is being made: passages done of all; embedder "" for words only."""
+
+    done: int
+    total: int
+    embedder: str
+
+
+_UNDER_WAY: dict[Path, UnderWay] = {}
+"""By the node's folder; of this run of the node only, since what a stop left is begun anew."""
+
+
+def under_way(host: DocumentHost) -> UnderWay | None:
+    """What is being indexed at this moment, if anything is."""
+    return _UNDER_WAY.get(host.folder)
 
 
 def index(
@@ -60,9 +79,13 @@ def index(
         if cancelled():
             raise Cancelled("已停止，没有生成资料包", "stopped; no corpus was made")
         counted[0] = total
+        _UNDER_WAY[host.folder] = UnderWay(done, total, embedder.name if embedder else "")
         progress(done, total)
 
-    digest, size = corpus_store.write_sealed(host, build(documents, known, progress=told))
+    try:
+        digest, size = corpus_store.write_sealed(host, build(documents, known, progress=told))
+    finally:
+        _UNDER_WAY.pop(host.folder, None)
     row = CorpusRow(
         digest, len(documents), counted[0], size, embedder.name if embedder else "", int(all(one.synthetic for one in documents)), host.now_ms()
     )

@@ -12,6 +12,8 @@ from workbench_inference.pages.models_sections import Access, Cohort, Documents,
 from workbench_widgets import AnswerStrip, Badge, formats
 from workbench_widgets.panel_pane import pane
 
+REFRESH_S = 5
+
 
 class ModelsPage:
     """One opened tab. `section=` of the address names what is shown first; `scenario=` opens its template."""
@@ -34,8 +36,14 @@ class ModelsPage:
         for one in (self.templates, self.documents):
             if not one.is_read and self.page.may(one.operation):
                 self.page.start(one.show)
+        self.page.refresh_every(REFRESH_S, self._follow_index)
         if self.page.params.get("scenario") and self.templates.is_read:
             await self.templates.look_at(self.page.params["scenario"])
+
+    async def _follow_index(self) -> None:
+        """While an index is being made, how far it is; a change of the log says the rest."""
+        if (self.documents.found.get("inference.documents") or {}).get("indexing"):
+            await self.documents.read()
 
     def draw(self) -> None:
         """Every text again, after a change of language."""

@@ -103,7 +103,7 @@ class Documents(ModelsSection):
             with self.numbers.at_once():
                 counts = found["by_kind"]
                 self.numbers.items = [{"value": int(counts.get(one, 0)), "label": t(f"option.kind.{one}")} for one in acts.DOCUMENT_KINDS]
-                self.numbers.remark = t("models.outdated") if found["is_outdated"] else t("models.indexed")
+                self.numbers.remark = _indexed(found, t, self.lang)
                 self.numbers.state = "done"
         rows = None if found is None else [
             {
@@ -143,6 +143,16 @@ class Documents(ModelsSection):
             ],
             t("models.usages.hint"),
         )  # fmt: skip
+
+
+def _indexed(found: Reply, t: Callable[..., str], lang: formats.Lang) -> str:
+    """How the documents are searched now, and how far the index is that is being made."""
+    going, searched = found["indexing"], t("models.outdated") if found["is_outdated"] else t("models.indexed")
+    if going is None:
+        return searched
+    by_words = bool(found["corpora"]) and not found["corpora"][0]["embedder"] and bool(going["embedder"])
+    key = "models.indexing.words_so_far" if by_words else "models.indexing"
+    return t(key, done=formats.count(going["done"], lang), total=formats.count(going["total"], lang))
 
 
 def _plain(rows: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:

@@ -147,6 +147,15 @@ def test_documents_say_that_they_are_not_indexed_and_that_no_usage_allows_them(h
     assert {one["origin"]["state"] for one in made.documents.documents.rows} == {"simulated"}
 
 
+def test_words_only_beside_an_index_under_way_is_not_read_as_a_fault(house: House) -> None:
+    made = opened_page(house, Role.COMPLIANCE)
+    made.documents.found["inference.documents"] |= {"is_outdated": False, "corpora": [{"corpus": "5d" * 32, "documents": 5, "passages": 9, "size_bytes": 1, "embedder": "", "built_ms": 1}]}
+    for going, said in (({"done": 1_200, "total": 4_000, "embedder": "e5"}, "暂按词检索；按含义的索引进行中：1,200 / 4,000 段"), ({"done": 1, "total": 9, "embedder": ""}, "正在建立索引"), (None, "索引与资料一致")):
+        made.documents.found["inference.documents"]["indexing"] = going
+        made.documents.draw()
+        assert said in made.documents.numbers.remark
+
+
 def test_a_usage_ends_with_its_last_day_in_shanghai() -> None:
     assert acts.GRANT.shape is not None
     assert acts.GRANT.shape({"kind": "fund", "until_day": "2026-12-31"}) == {"kind": "fund", "until": "2026-12-31T23:59:59+08:00"}
