@@ -23,7 +23,7 @@ def add_lease_commands(commands: Any, add: Callable[..., Any], parser_class: typ
         verbs = commands.add_parser(name, help=told).add_subparsers(dest="verb", required=True, parser_class=parser_class, metavar="VERB")
 
         def verb(word: str, handler: str, text: str, *, folder: bool = True) -> Any:
-            command = add(verbs, word, f"leases:{handler}", text, folder=folder)
+            command = add(verbs, word, handler if ":" in handler else f"leases:{handler}", text, folder=folder)
             if folder:
                 command.add_argument("--party", required=True, help="机构 / institution")
             return command
@@ -76,10 +76,17 @@ def _leases(verb: Callable[..., Any]) -> None:
     erased.add_argument("--lease", default="", metavar="L-…", help="只看此租约 / of this lease only")
     erased.add_argument("--out", metavar="FOLDER", help="收据原文写到文件夹 / write the receipts as signed into a folder")
     verified = verb("verify", "verify", "离线核验擦除收据，即 erase verify，不需要节点 / verify an erase receipt offline, the same as erase verify; needs no node", folder=False)
-    verified.add_argument("file", metavar="FILE", help="收据 / receipt")
+    verified.add_argument("file", metavar="FILE", help="收据，或租约凭证 / receipt, or lease file")
     verified.add_argument("--provider", default="", metavar="PARTY", help="算力方，默认按收据 / provider, default as the receipt says")
     verified.add_argument("--key", metavar="HEX", help="算力方的合同公钥，04 开头 / the provider's contract key, beginning with 04")
-    verified.add_argument("--trust", metavar="FILE", help="或：erase list --out 写的 contract-key.txt / or contract-key.txt as erase list --out wrote it")
+    verified.add_argument("--trust", metavar="FILE", help="或：信任文件，或 erase list --out 写的 contract-key.txt / or a trust file, or contract-key.txt as erase list --out wrote it")
+    exported = verb("export", "proofs:export", "租约凭证：他人签署的一切，一份文件 / the lease file: all of it that others signed")
+    _lease(exported)
+    exported.add_argument("--out", required=True, metavar="FILE", help="写到 / written to")
+    proved = verb("prove", "proofs:prove", "离线核验租约凭证，不需要节点 / check a lease file offline; needs no node", folder=False)
+    _signed_file(proved)
+    proved.add_argument("--package", metavar="ZIP", help="该租约的证据包，由 export --job 导出，须开示字段 / evidence package of the lease, from export --job with --open")
+    proved.add_argument("--history", metavar="FILE", help="导出的提问记录 / the exported history of asks")
 
 
 def _models(verb: Callable[..., Any]) -> None:
@@ -96,6 +103,11 @@ def _models(verb: Callable[..., Any]) -> None:
 
 
 def _meters(verb: Callable[..., Any]) -> None:
+    held = verb("verify", "proofs:meters", "离线核验双方签署的计量与对账单 / check ticks and statement, signed by both, offline", folder=False)
+    _signed_file(held)
+    both = verb("reconcile", "proofs:reconcile", "离线比对双方的租约凭证 / compare the lease files of both ends offline", folder=False)
+    _signed_file(both)
+    both.add_argument("other", metavar="OTHER", help="另一方的租约凭证 / lease file of the other end")
     ticks = verb("show", "meters", "一个租约的计量汇总 / the sums of one lease")
     _lease(ticks)
     many = verb("ticks", "ticks", "逐条计量 / meters one by one")
@@ -111,6 +123,11 @@ def _meters(verb: Callable[..., Any]) -> None:
     settled.add_argument("--as", dest="role", choices=("operator", "compliance", "provider-operator"), default="operator", help="以哪个岗位 / as which role")
     cost = verb("costs", "costs", "成本，与常开相比 / costs beside running without a break")
     cost.add_argument("--days", type=int, default=7, metavar="N", help="最近几天 / the last days")
+
+
+def _signed_file(command: Any) -> None:
+    command.add_argument("file", metavar="FILE", help="租约凭证，由 lease export 导出 / lease file, from lease export")
+    command.add_argument("--trust", required=True, metavar="KEYS.json", help="信任文件，由 trust export 导出并与对方核对 / trust file, from trust export and compared with the others")
 
 
 def _lease(command: Any) -> None:

@@ -131,6 +131,7 @@ _ASKS: Final = (
         "inference.answered", "收到回答", "an answer came to its end",
         _ASK, shared("frame", "结束帧的 SM3", "SM3 of the sealed end"), closed("end", "结束记录的 SM3", "SM3 of the end's JSON"),
         closed("number", "会话内序号", "number in its session", "1"), closed("state", "结果", "outcome"), closed("answer", "回答的 SM3", "SM3 of the answer"),
+        closed("shown", "留存的回答文字的 SM3", "SM3 of the answer's text as kept"),
         closed("citations", "引用数", "citations", "1"), closed("dropped", "无出处而删去的句子", "sentences dropped without a source", "1"),
         closed("tokens_in", "输入词元", "tokens in", "1"), closed("tokens_out", "输出词元", "tokens out", "1"),
         closed("card_ms", "卡毫秒", "card milliseconds", "ms"), closed("watermark", "水印", "watermark"), closed("engine", "引擎", "engine"),

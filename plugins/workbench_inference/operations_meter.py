@@ -11,6 +11,7 @@ from workbench.contracts import OperationContext, Transaction
 from workbench.domain.party import PartyId, Role
 from workbench.errors import Denied, NotFound, Refused
 from workbench.operations import Operation, Request
+from workbench_inference.asking.proof import lease_file
 from workbench_inference.leasing import replies, rows, telling
 from workbench_inference.leasing.billing import amount_fen
 from workbench_inference.leasing.service import leasing_of
@@ -19,6 +20,8 @@ from workbench_sandbox.formats import reading
 from workbench_sandbox.formats.metering import parse_statement
 
 LOOKERS: Final = frozenset({Role.OPERATOR, Role.ADVISER, Role.AUDITOR, Role.REGULATOR, Role.COMPLIANCE, Role.PROVIDER_OPERATOR})
+READERS: Final = LOOKERS - {Role.ADVISER}
+PART_BYTES: Final = 1 << 20
 SETTLERS: Final = frozenset({Role.COMPLIANCE, Role.OPERATOR, Role.PROVIDER_OPERATOR})
 
 
@@ -42,6 +45,13 @@ class ErasuresRequest(Request):
     lease: str = Field(default="", max_length=32)
     server: str = Field(default="", max_length=16)
     limit: int = Field(default=100, ge=1, le=1000)
+
+
+class LeaseFileRequest(Request):
+    """part: which MiB of it, from 0."""
+
+    lease: str = Field(max_length=32)
+    part: int = Field(default=0, ge=0, le=64)
 
 
 class CostsRequest(Request):
@@ -93,6 +103,19 @@ def erasures(ctx: OperationContext, request: ErasuresRequest) -> replies.Erasure
     )
 
 
+def file(ctx: OperationContext, request: LeaseFileRequest) -> replies.LeaseFileReply:
+    """One part of the lease file: what of it others signed, to be checked without a node."""
+    host = leasing_of(ctx.host).host
+    with host.store.read() as reader:
+        data = lease_file(reader, host, request.lease).encoded
+    start = request.part * PART_BYTES
+    if start >= len(data):
+        raise NotFound("这份凭证没有这一部分", "The lease file has no such part", code="NO_PART")
+    return replies.LeaseFileReply(
+        lease=request.lease, parts=-(-len(data) // PART_BYTES), size=len(data), sm3=reading.digest(data), data=base64.b64encode(data[start : start + PART_BYTES]).decode(),
+    )  # fmt: skip
+
+
 def costs(ctx: OperationContext, request: CostsRequest) -> replies.CostsReply:
     """What the last days cost beside cards that never stop."""
     leasing = leasing_of(ctx.host)
@@ -142,6 +165,10 @@ METER_OPERATIONS: Final = at_both(
         _reads("inference.meters", "查看计量", "look at meters", MetersRequest, replies.MetersReply, meters),
         _reads("inference.statements", "查看对账单与账单", "look at statements and their invoice", StatementsRequest, replies.StatementsReply, statements),
         _reads("inference.erasures", "查看擦除收据", "look at erase receipts", ErasuresRequest, replies.ErasuresReply, erasures),
+        Operation(
+            name="inference.lease_file", zh="导出租约凭证", en="export a lease file", request=LeaseFileRequest, reply=replies.LeaseFileReply, roles=READERS, run=file,
+            reads_only=True, weak_token=True,
+        ),
         _reads("inference.costs", "查看成本", "look at costs", CostsRequest, replies.CostsReply, costs),
         Operation(
             name="inference.settle", zh="商定计量差异", en="settle a difference of meters", request=SettleRequest, reply=replies.SettledReply, roles=SETTLERS, run=settle,

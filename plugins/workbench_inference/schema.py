@@ -1,7 +1,8 @@
 """Tables of the sandbox. Document: docs/sandbox-design.md section 5. Texts lie in the vault, never in a column.
 
 Objects of the vault: `inference/ask/<ask>` (question, answer, records), `inference/map/<ask>` (what was redacted), `inference/documents/<sm3>`
-(an imported document), `inference/stage/<number>` (what a step of the trial rests on), `inference/volume-key`, `inference/service-key`.
+(an imported document), `inference/evidence/<lease>/<sm3>` (a sandbox's evidence), `inference/ends/<lease>/<session>-<first>` (ends that a sandbox
+signed), `inference/stage/<number>` (what a step of the trial rests on), `inference/volume-key`, `inference/service-key`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from workbench_inference.asking.opening import LeaseTerms, Opened
 from workbench_inference.asking.verifying import Expected
 from workbench_sandbox.formats import evidence, reading, relay, servicekey
 from workbench_sandbox.formats.asking import Ask, Cite, Dropped, FieldValue, Open, Record, Stage, Text
+from workbench_sandbox.formats.leasefile import SignedEnds
 from workbench_sandbox.inside.answering import Answering
 from workbench_sandbox.inside.link import Link, LinkClosed, Type
 from workbench_sandbox.inside.link import Message as LinkMessage
@@ -354,6 +355,9 @@ class LocalJournal:
 
     def session_refused(self, name: str, error: WorkbenchError) -> None:
         self.write("session_refused", error.code)
+
+    def answers_signed(self, opened: Opened, signed: SignedEnds) -> None:
+        self.write("answers_signed", signed)
 
     def session_ended(self, opened: Opened, *, cause: str, frames_out: int, frames_in: int) -> None:
         self.write("session_ended", cause)

@@ -6,17 +6,17 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from workbench.clock import SHANGHAI
+from workbench.commands import proofs
 from workbench.commands.common import Options, client_for, credentials, print_result, workspace_of, write_private
+from workbench.commands.proofs import formats_of, is_lease_file, read_file
 from workbench.crypto import sm2
 from workbench.domain.party import PartyId, Role
 from workbench.errors import NotFound, Refused, VerificationError
 
-FORMATS = "workbench_sandbox.formats.erasing"
 KEY_FILE = "contract-key.txt"
 WAIT_S = 330.0
 """A receipt that has not come after five minutes makes the lease unproven."""
@@ -140,8 +140,10 @@ def erasures(options: Options) -> int:
 def verify(options: Options) -> int:
     """Hold a receipt against the provider's contract key; exit status 2 when it does not hold or is not clean."""
     path = Path(options.file)
-    written = path.read_bytes()
-    key = options.key or (Path(options.trust).read_text("ascii").strip() if options.trust else "")
+    written = read_file(options.file)
+    if is_lease_file(written):
+        return proofs.erased(options)
+    key = options.key or (_trusted(options) if options.trust else "")
     beside = path.with_name(KEY_FILE)
     if not key and beside.is_file():
         key = beside.read_text("ascii").strip()
@@ -150,7 +152,7 @@ def verify(options: Options) -> int:
             "要核验须给出算力方的合同公钥：--key 或 --trust。公钥应来自双方交换的信任文件，不来自收据旁边的人", "The provider's contract key is needed: --key or --trust. It should come from the exchanged trust file",
             code="NO_KEY",
         )  # fmt: skip
-    formats = _formats()
+    formats = formats_of("erasing")
     claimed, _, _ = formats.parse_receipt(written)
     provider = PartyId(options.provider or claimed.provider)
     try:
@@ -297,11 +299,14 @@ def _time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, SHANGHAI).strftime("%m-%d %H:%M:%S")
 
 
-def _formats() -> Any:  # Any: a module of a package beside the host, which this program does not know
-    try:
-        return import_module(FORMATS)
-    except ImportError as error:
-        raise Refused("没有安装沙箱的软件包", "The package of the sandbox is not installed", code="NOT_INSTALLED") from error
+def _trusted(options: Options) -> str:
+    """The provider's contract key in a trust file, or the one that a file of its own holds."""
+    data = read_file(options.trust)
+    if not data.startswith(b"{"):
+        return data.decode("ascii", "replace").strip()
+    receipt, _, _ = formats_of("erasing").parse_receipt(read_file(options.file))
+    pinned = proofs.contracts(options.trust).get(PartyId(options.provider or receipt.provider))
+    return pinned.format() if pinned is not None else ""
 
 
 __all__ = [

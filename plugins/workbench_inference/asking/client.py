@@ -30,12 +30,15 @@ from workbench_inference.asking.opening import (
 )
 from workbench_sandbox.formats import asking, carried, relay
 from workbench_sandbox.formats.asking import Ask, End, Record, RecordReader
+from workbench_sandbox.formats.leasefile import SignedEnds
 from workbench_sandbox.formats.reading import digest
 
 PROVIDER_GONE_S: Final = 30.0
 """So long calls may fail before what is under way counts as cut; the provider keeps frames for as long."""
 LATE_S: Final = 5.0
 """So long after its deadline an answer may still come to its end."""
+IDLE_MS: Final = 2_000
+"""So long nothing was under way before the ends so far are signed: a lease that is released has little left that nobody signed."""
 CORPUS_S: Final = 120.0
 PROBE_S: Final = 30.0
 MOST_UPLOAD: Final = 3 << 20
@@ -373,7 +376,7 @@ class SandboxClient:
         failed_since = 0.0
         while session is self._session:
             try:
-                is_live = self._carry(session, wait_ms=self._wait_ms)
+                is_live = self._carry(session, wait_ms=self._wait_ms if self._asked_to_sign == self._unsigned_since else min(self._wait_ms, IDLE_MS))
                 failed_since = 0.0
                 if not is_live and session is self._session:
                     self._carry(session, wait_ms=0)  # says why it ended
@@ -403,7 +406,7 @@ class SandboxClient:
         age_s = time.monotonic() - since if since else 0.0
         if age_s > 2 * self._tick_s + LATE_S:
             self._lost(session, "unsigned")
-        elif age_s > self._tick_s and self._asked_to_sign != since:
+        elif age_s > (self._tick_s if self._inboxes else min(self._tick_s, IDLE_MS / 1000)) and self._asked_to_sign != since:
             self._asked_to_sign = since
             self._put(session, carried.format_empty(), purpose=asking.ANSWERS_SIGN)
 
@@ -422,7 +425,7 @@ class SandboxClient:
         elif opened.purpose == asking.ANSWER_END and opened.kind is Kind.DATA:
             self._take_end(session, opened.payload, sm3.digest(frame).hex())
         elif opened.purpose == asking.ANSWERS_SIGNED and opened.kind is Kind.SIGNED:
-            self._take_signed(session, opened.payload)
+            self._take_signed(session, opened)
         elif opened.purpose == asking.CORPUS_READY and opened.kind is Kind.DATA:
             self._ready.put(carried.parse_corpus_ready(opened.payload))
         elif opened.purpose == asking.PROBE and opened.kind is Kind.SIGNED:
@@ -465,11 +468,17 @@ class SandboxClient:
         else:
             inbox.put(came)
 
-    def _take_signed(self, session: Session, payload: bytes) -> None:
-        value = carried.parse_signed(payload)
+    def _take_signed(self, session: Session, opened: OpenedFrame) -> None:
+        value = carried.parse_signed(opened.payload)
         numbers = range(value.first, value.last + 1)
         known = [self._ends[one] for one in numbers if one in self._ends]
         if value.first != self._signed + 1 or len(known) != len(numbers) or value.root != carried.root_of(known):
+            self._lost(session, "unsigned")
+            return
+        assert opened.item is not None  # a frame of this kind carries one
+        try:
+            self._journal.answers_signed(session.opened, SignedEnds(opened.payload, opened.item.statement, opened.item.signature, tuple(known)))
+        except WorkbenchError:  # what is not on disk could not be shown later
             self._lost(session, "unsigned")
             return
         self._signed = value.last

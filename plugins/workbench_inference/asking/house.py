@@ -19,11 +19,15 @@ from workbench_inference.asking.verifying import Expected
 from workbench_inference.leasing import images, keys, rows
 from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.rows import LeaseRow
+from workbench_sandbox.formats.carried import parse_signed
 from workbench_sandbox.formats.evidence import Evidence, Statement, parse_evidence, parse_statement
+from workbench_sandbox.formats.leasefile import SignedEnds
 from workbench_sandbox.formats.reading import lv4
 
 EVIDENCE: Final = "inference/evidence/"
 """Documents in the vault, by lease and SM3: what a later one is compared with, and what people look at."""
+ENDS: Final = "inference/ends/"
+"""Ends that sandboxes signed, in the vault, by lease, session and the first of them: what shows an answer to others later."""
 
 
 class HostNode:
@@ -201,6 +205,11 @@ class HouseJournal:
         if known is not None:
             self._host.store.write(lambda tx: known.refused(tx, name, error))
 
+    def answers_signed(self, opened: Opened, signed: SignedEnds) -> None:
+        """In the vault; digests of ends and of one statement, no text."""
+        host, first = self._host, parse_signed(signed.payload).first
+        host.store.write(lambda tx: host.vault.put(tx, f"{ENDS}{opened.lease}/{opened.session}-{first:09d}", signed.encoded))
+
     def session_ended(self, opened: Opened, *, cause: str, frames_out: int, frames_in: int) -> None:
         """Entry and the line's own record; over it is whether or not the disk takes them."""
         host = self._host
@@ -290,5 +299,5 @@ def _readable(raw: bytes) -> tuple[Statement | None, str]:
 
 
 __all__ = [
-    "ASK_COLUMNS", "EVIDENCE", "AskRow", "HostNode", "HouseJournal", "cut_unfinished", "ended", "lines", "lost", "row_of", "taken_in",
+    "ASK_COLUMNS", "ENDS", "EVIDENCE", "AskRow", "HostNode", "HouseJournal", "cut_unfinished", "ended", "lines", "lost", "row_of", "taken_in",
 ]  # fmt: skip

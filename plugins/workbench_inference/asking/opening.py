@@ -21,6 +21,7 @@ from workbench.errors import KeyUnavailable, Refused, VerificationError, Workben
 from workbench_inference.asking.verifying import Expected, verify_evidence
 from workbench_sandbox.formats import relay
 from workbench_sandbox.formats.evidence import Evidence, evidence_refused
+from workbench_sandbox.formats.leasefile import SignedEnds
 
 CALL_S: Final = 20.0
 WHAT: Final = "sandbox"
@@ -81,6 +82,9 @@ class Journal(Protocol):
 
     def session_refused(self, name: str, error: WorkbenchError) -> None:
         """The exchange did not come to its end; a key was taken for it and is lost."""
+
+    def answers_signed(self, opened: Opened, signed: SignedEnds) -> None:
+        """The sandbox signed the ends of some answers: kept, to be shown later."""
 
     def session_ended(self, opened: Opened, *, cause: str, frames_out: int, frames_in: int) -> None:
         """The session is over."""

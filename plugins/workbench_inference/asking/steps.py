@@ -453,7 +453,8 @@ class HouseSteps:
         host, end, kept = self._host, answer.came.end, answer.kept
         values = {
             **rows.parties(leased.row, host.party), "ask": leased.ask.ask, "frame": answer.came.frame, "end": digest(answer.came.encoded),
-            "number": str(end.number), "state": kept.state.lower(), "answer": end.digest, "citations": str(end.citations), "dropped": str(end.dropped),
+            "number": str(end.number), "state": kept.state.lower(), "answer": end.digest,
+            "shown": sm3.digest(kept.text.encode()).hex(), "citations": str(end.citations), "dropped": str(end.dropped),
             "tokens_in": str(end.tokens_in), "tokens_out": str(end.tokens_out), "card_ms": str(end.card_ms), "watermark": leased.ask.watermark,
             "engine": f"{kept.engine} {kept.engine_version}".strip(),
         }  # fmt: skip

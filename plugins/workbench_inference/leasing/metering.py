@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench_inference.leasing.billing import TOLERANCE_S, Stretch, amount_fen
-from workbench_sandbox.formats.metering import DIFFERENCES, Statement, Tick, View, make_statement
+from workbench_sandbox.formats.metering import (
+    Answered,
+    Statement,
+    Tick,
+    View,
+    agreed_of,
+    differences,
+    follows,
+    make_statement,
+)
 
 BATCH = 60
 """At most so many ticks are one entry."""
@@ -62,16 +71,6 @@ def next_tick(before: Tick | None, lease: str, stretch: Stretch, used: Used) -> 
     )  # fmt: skip
 
 
-def follows(tick: Tick, before: Tick | None) -> bool:
-    """Whether it continues the chain."""
-    if before is None:
-        return (tick.number, tick.from_s, tick.previous, tick.total_card_seconds) == (1, 0, "", tick.card_seconds)
-    return (
-        tick.lease == before.lease and tick.number == before.number + 1 and tick.from_s == before.to_s and tick.previous == before.digest
-        and tick.total_card_seconds == before.total_card_seconds + tick.card_seconds
-    )  # fmt: skip
-
-
 def judge_tick(tick: Tick, before: Tick | None, own: OwnCount) -> str:
     """"" when the tenant agrees, else a reason of section 9."""
     if not follows(tick, before):
@@ -90,30 +89,11 @@ def view_of(tick: Tick, own: OwnCount, reason: str) -> View:
     return View(tick.digest, min(own.card_seconds, tick.card_seconds), own.total_card_seconds, max(0, own.asks), reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A tick and what came of it. agreed_card_seconds: what both count of it: all of an agreed one, the smaller of a differing one."""
-
-    tick: Tick
-    agreed_card_seconds: int
-    differs: bool
-
-
-def agreed_of(tick: Tick, view: View | None) -> int:
-    """Card-seconds of a tick that both ends count."""
-    return tick.card_seconds if view is None else min(tick.card_seconds, view.card_seconds)
-
-
 def account(lease: str, answered: Sequence[Answered], *, fen_per_card_minute: int) -> Statement:
     """The statement over all ticks up to the last answered one."""
     return make_statement(
         [one.tick for one in answered], lease=lease, agreed_card_seconds=sum(one.agreed_card_seconds for one in answered), fen_per_card_minute=fen_per_card_minute
     )
-
-
-def differences(theirs: Statement, own: Statement) -> list[str]:
-    """Members in which a statement is not what this end makes of its own ticks, in the order of the format."""
-    return [one for one in DIFFERENCES if getattr(theirs, one) != getattr(own, one)]
 
 
 def batches(answered: Sequence[Answered], *, is_over: bool) -> list[Sequence[Answered]]:

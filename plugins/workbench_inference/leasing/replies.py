@@ -240,6 +240,16 @@ class SettledReply(Reply):
     amount_fen: int
 
 
+class LeaseFileReply(Reply):
+    """operation inference.lease_file. data: base64 of one part; sm3, size: of the whole, which a lease that runs changes."""
+
+    lease: str
+    parts: int
+    size: int
+    sm3: str
+    data: str
+
+
 # ---------------------------------------------------------------- erasing
 
 

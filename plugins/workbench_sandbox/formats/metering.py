@@ -237,6 +237,38 @@ def parse_statement_answer(data: bytes) -> tuple[str, ...]:
         raise statement_refused() from error
 
 
+# -------------------------------------------------------------------------------------------------------- both of them
+
+
+def follows(tick: Tick, before: Tick | None) -> bool:
+    """Whether it continues the chain."""
+    if before is None:
+        return (tick.number, tick.from_s, tick.previous, tick.total_card_seconds) == (1, 0, "", tick.card_seconds)
+    return (
+        tick.lease == before.lease and tick.number == before.number + 1 and tick.from_s == before.to_s and tick.previous == before.digest
+        and tick.total_card_seconds == before.total_card_seconds + tick.card_seconds
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A tick and what came of it. agreed_card_seconds: what both count of it: all of an agreed one, the smaller of a differing one."""
+
+    tick: Tick
+    agreed_card_seconds: int
+    differs: bool
+
+
+def agreed_of(tick: Tick, view: View | None) -> int:
+    """Card-seconds of a tick that both ends count."""
+    return tick.card_seconds if view is None else min(tick.card_seconds, view.card_seconds)
+
+
+def differences(theirs: Statement, own: Statement) -> list[str]:
+    """Members in which a statement is not what this end makes of its own ticks, in the order of the format."""
+    return [one for one in DIFFERENCES if getattr(theirs, one) != getattr(own, one)]
+
+
 def tick_refused() -> VerificationError:
     """The refusal of a tick or of its reply: nothing is counted by it."""
     return VerificationError(

@@ -24,7 +24,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from workbench_ledger.package.verifier.arithmetic import sm3
 from workbench_ledger.package.verifier.checks import Package, check_package
@@ -64,9 +64,8 @@ def _read_known(path: Path) -> bytes:
         raise KeyError(path.name) from error
 
 
-def open_zip(path: Path) -> Package:
-    """A package as one file; every byte outside its files is compared. Raises Bad."""
-    file = path.open("rb")
+def open_zip(path: Path, file: BinaryIO) -> Package:
+    """A package as one file, open while it is read; every byte outside its files is compared. Raises Bad."""
     members = read_container(file, path.stat().st_size)
     damaged = damaged_members(file, members)
     return Package(sorted(members), lambda name: read_member(file, members[name]), _file_sm3(path), damaged)
@@ -104,8 +103,10 @@ def verify(
                 found = check_receipt(value, trust, lists, mldsa)
                 return {name: one for name, one in found.items() if name not in ("entry", "index")}
     try:
-        package = open_folder(path) if path.is_dir() else open_zip(path)
-        return check_package(package, trust, lists, receipt, mldsa)
+        if path.is_dir():
+            return check_package(open_folder(path), trust, lists, receipt, mldsa)
+        with path.open("rb") as file:
+            return check_package(open_zip(path, file), trust, lists, receipt, mldsa)
     except Bad as bad:
         result = Result()
         result.begin("container").problem(bad.code)
