@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -30,8 +31,12 @@ from workbench_sandbox.formats.asking import Ask, Cite, FieldValue, Record, Text
 SET = Path(__file__).parent.parent / "vectors" / "answers-set.jsonl"
 SECOND = SET.with_name("answers-second.jsonl")
 """In other words once more, kept away from whoever wrote the engine until it was measured."""
+THIRD = SET.with_name("answers-third.jsonl")
+"""Fields, news and other words by another hand, in everyday speech; kept away in the same way."""
 KINDS = ("fund", "news", "quote")
-AIMS = {"field": 0.97, "paraphrase": 0.85, "second": 0.85, "unanswerable": 0.95, "cited": 0.99, "grounded": 1.0}
+AIMS = {"field": 0.97, "paraphrase": 0.85, "second": 0.85, "unanswerable": 0.95, "cited": 0.99, "grounded": 1.0} | {
+    "third-field": 0.97, "third-paraphrase": 0.85, "third-unanswerable": 0.95, "cited third": 0.99,
+}  # fmt: skip
 
 Row = Mapping[str, Any]
 
@@ -62,7 +67,8 @@ def weights() -> dict[str, Path]:
 def read_set() -> tuple[Row, list[Row]]:
     """What the file says of itself, and the rows of both."""
     lines = [json.loads(line) for line in SET.read_text("utf-8").splitlines()]
-    return lines[0], lines[1:] + [json.loads(line) for line in SECOND.read_text("utf-8").splitlines()[1:]]
+    further = [json.loads(line) for name in (SECOND, THIRD) for line in name.read_text("utf-8").splitlines()[1:]]
+    return lines[0], lines[1:] + further
 
 
 def judge(engine: Extractive, corpus: Corpus, documents: Sequence[SourceDocument], rows: Iterable[Row]) -> dict[str, Any]:
@@ -76,12 +82,13 @@ def judge(engine: Extractive, corpus: Corpus, documents: Sequence[SourceDocument
         records = list(engine.answer(_ask(row["q"]), corpus, lambda: False))
         asked += 1
         cites = [each for each in records if isinstance(each, Cite)]
-        good = _is_right(row, records) if row["set"] != "unanswerable" else not cites
+        is_open = row["set"].endswith("unanswerable")
+        good = not cites if is_open else _is_right(row, records)
         _count(counts, row["set"], good)
         if cites:
             _count(counts, "grounded", _is_grounded(records, cites, texts))
-            if row["set"] != "unanswerable":
-                _count(counts, "cited", _is_cited(row, cites, texts))
+            if not is_open:
+                _count(counts, "cited third" if row["set"].startswith("third") else "cited", _is_cited(row, cites, texts))
         if not good:
             said = "".join(each.d for each in records if isinstance(each, Text))
             expected = str(row.get("accept", row.get("why", "")))
@@ -109,6 +116,10 @@ def _ask(question: str) -> Ask:
 
 
 def _is_right(row: Row, records: Sequence[Record]) -> bool:
+    if "field" not in row:
+        said = MARK.sub("", "".join(each.d for each in records if isinstance(each, Text)))
+        cites = any(isinstance(each, Cite) for each in records)
+        return cites and any(_stands(said, each) for each in row["accept"]) and all(_stands(said, each) for each in row.get("also", ()))
     accepted = [_plain(each.partition("|")[0]) for each in row["accept"]]
     stated = [_plain(each.value) for each in records if isinstance(each, FieldValue) and each.name == row["field"]]
     if stated:
@@ -120,6 +131,8 @@ def _is_right(row: Row, records: Sequence[Record]) -> bool:
 
 
 def _is_cited(row: Row, cites: Sequence[Cite], texts: Mapping[str, SourceDocument]) -> bool:
+    if "field" not in row:
+        return any(cite.document in row["documents"] for cite in cites)
     spans = [texts[cite.document].text[cite.start : cite.end] for cite in cites]
     own = all(cite.document in row["documents"] for cite in cites)
     return own and any(_carries(span, each) for span in spans for each in row["accept"])
@@ -131,6 +144,11 @@ def _carries(text: str, accepted: str) -> bool:
     found = values(text)
     wanted = values(value + unit) | values(value)
     return _plain(value) in _plain(text) and (not wanted or bool(wanted & found))
+
+
+def _stands(text: str, value: str) -> bool:
+    """Letter by letter, and no part of a longer number."""
+    return re.search(rf"(?<![0-9.]){re.escape(_plain(value))}(?![0-9]|\.[0-9])", _plain(text)) is not None
 
 
 def _is_grounded(records: Sequence[Record], cites: Sequence[Cite], texts: Mapping[str, SourceDocument]) -> bool:

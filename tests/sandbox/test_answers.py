@@ -30,7 +30,7 @@ def corpus(documents: tuple[SourceDocument, ...]) -> Corpus:
 def test_a_tenth_of_the_questions_is_answered_as_well_as_all_of_them(
     corpus: Corpus, documents: tuple[SourceDocument, ...]
 ) -> None:
-    rows = [row for row in answers.read_set()[1] if row["set"] != "second"][::10]
+    rows = [row for row in answers.read_set()[1] if row["set"] != "second" and not row["set"].startswith("third")][::10]
     found = answers.judge(Extractive(), corpus, documents, rows)
     shares = {name: one["share"] for name, one in found["shares"].items()}
     assert shares["grounded"] == 1.0

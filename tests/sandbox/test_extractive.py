@@ -237,6 +237,47 @@ def test_what_a_question_only_mentions_is_not_what_it_asks_for(engine: Extractiv
     assert [each.name for each in found.fields] == [field]
 
 
+INDEX = document(
+    "index", "合成红利指数行情\n| 日期 | 收盘 | 成交额(亿元) |\n|---|---|---|\n| 2026-06-22 | 5275.38 | 613.0 |\n", kind="quote", title="合成红利指数行情",
+    fields={"index_name": ("合成红利指数", "")},
+)  # fmt: skip
+REPORT = document("report", "（2026/06/23）合成红利指数报5301.20点，上涨0.49%。\n", kind="news", title="市场回顾：合成红利指数上涨0.49%", time="2026-06-23")
+ENGLISH_NOTE = document("note", "Maple Works said its order book covers 26 months.\n", kind="news", title="Market note 2026-06-24", time="2026-06-24")
+SUCCESSOR = document(
+    "successor", "远山成长混合型证券投资基金（610002）：增聘卓鹤汀为本基金基金经理，陈知微同日离任，变更自2026年6月5日生效。\n", kind="news", title="远山成长混合：基金经理变更公告", time="2026-06-01",
+    fields={"fund_name": ("远山成长混合型证券投资基金", ""), "fund_code": ("610002", ""), "manager": ("卓鹤汀", ""), "old_manager": ("陈知微", ""), "effective_date": ("2026年6月5日", "")},
+)  # fmt: skip
+PAPER = document(
+    "paper", "基金名称：云溪均衡混合型证券投资基金\n基金代码：610011\n单位净值：1.2345元（2026-06-30）\n", title="云溪均衡混合型证券投资基金",
+    fields={"fund_name": ("云溪均衡混合型证券投资基金", ""), "fund_code": ("610011", ""), "nav": ("1.2345", "元"), "nav_date": ("2026-06-30", "")},
+)  # fmt: skip
+CORRECTION = document(
+    "correction", "云溪均衡混合型证券投资基金（610011）2026-06-30的净值应为1.2345元（误披露为1.3245元）。\n", kind="news", title="云溪均衡混合：净值更正公告", time="2026-07-01",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "source"),
+    [
+        ("610011的C类份额代码是什么", "610012", "shares"), ("C份额的代码给我一个，云溪均衡混合的", "610012", "shares"), ("远山成长混合原来那个经理走了，谁接的", "卓鹤汀", "successor"),
+        ("远山成长混合的前任基金经理是谁", "陈知微", "successor"), ("远山成长那只混合，现在谁管", "卓鹤汀", "successor"), ("红利指数26年6月22号收在多少", "5275.38", "index"),
+        ("2026年6月23日合成红利指数报多少点", "5301.20", "report"), ("In the market note dated 2026-06-24, how many months does the order book of Maple Works cover?", "26 months", "note"),
+    ],
+)  # fmt: skip
+def test_everyday_wordings_find_what_they_mean(engine: Extractive, question: str, said: str, source: str) -> None:
+    documents = [GALAXY, GROWTH, SHARES, INDEX, REPORT, ENGLISH_NOTE, SUCCESSOR]
+    found = answer(engine, Corpus.of(documents), ask(question))
+    check(found, documents)
+    assert said in found.text and [each.document for each in found.cites] == [source]
+
+
+def test_a_corrected_value_is_cited_from_its_correction_where_that_is_asked_for(engine: Extractive) -> None:
+    corpus = Corpus.of([PAPER, CORRECTION])
+    for question, source in (("云溪均衡混合更正后的单位净值", "correction"), ("云溪均衡混合2026年6月30日净值公布错了，对的是多少", "correction"), ("云溪均衡混合的单位净值", "paper")):
+        found = answer(engine, corpus, ask(question))
+        assert [each.value for each in found.fields] == ["1.2345"] and [each.document for each in found.cites] == [source], question
+
+
 def test_two_products_are_compared_by_what_their_documents_state(engine: Extractive, corpus: Corpus) -> None:
     found = answer(engine, corpus, ask("星河稳健90天债券和远山成长混合的管理费哪个低？"))
     assert {value.value for value in found.fields} == {"0.45", "1.20"}

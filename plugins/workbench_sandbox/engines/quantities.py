@@ -169,6 +169,8 @@ def _number(match: re.Match[str]) -> tuple[str, Decimal | str]:
 def _han(match: re.Match[str], folded: str) -> tuple[str, Value] | None:
     """Chinese numerals count where they say an amount: three signs and more, a scale in them, or what is counted behind them."""
     text = match.group("han")
+    if text == "百" and folded.startswith("分", match.end()):
+        return None  # 多少个百分点, 百分之几: a unit that is asked for
     if len(text) > _LONGEST:
         return CODE, text
     unit = match.group("han_unit") or ""

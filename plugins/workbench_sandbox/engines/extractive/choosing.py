@@ -12,11 +12,12 @@ from workbench_sandbox.engines.extractive.naming import SHARE, Entity
 from workbench_sandbox.engines.extractive.vocabulary import ENTITY_KINDS, FIELDS
 
 
-def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "", share: str = "") -> Fact | None:
+def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, about: str = "", share: str = "", corrected: bool = False) -> Fact | None:
     """The value of a field; None where the documents do not say.
 
     days: of which day, as far as the question says; of what belongs to no day, what held then.
     about: a field that the same announcement must have changed. share: of which class of shares, a to e; "": of the fund.
+    corrected: of equal values the one of a correction.
     """
     facts = [fact for fact in entity.facts if fact.field == field and (field in ENTITY_KINDS or is_stated(fact.document))]
     if share and field in _BY_SHARE:
@@ -38,11 +39,14 @@ def choose(entity: Entity, field: str, days: Sequence[Day], *, now_ms: int, abou
         return None
     newest = max(facts, key=_newness)
     same = [fact for fact in facts if fact.day == newest.day and _same_value(fact, newest)]
+    if corrected:
+        wrong = {id(fact.document) for fact in entity.facts if fact.field == f"wrong_{field}"}
+        same = [fact for fact in same if id(fact.document) in wrong] or same
     return max(same, key=lambda fact: (fact.document.kind == "fund", _newness(fact)))
 
 
 _FREE = re.compile("(?:份额|类)?(?:不再?|免于?|无需)(?:收|计|支付)")
-_BY_SHARE = frozenset(("purchase_fee", "subscription_fee", "redemption_fee", "sales_fee", "nav", "nav_cumulative", "scale"))
+_BY_SHARE = frozenset(("purchase_fee", "subscription_fee", "redemption_fee", "sales_fee", "nav", "nav_cumulative", "scale", "share_code"))
 """What differs between the share classes of one fund."""
 
 
@@ -50,6 +54,8 @@ def _of_share(entity: Entity, fact: Fact, share: str) -> bool:
     """Is a value of this class? A value beside which no class is named is the first class's, the fee for selling all others'."""
     text = fact.document.text
     begin, end = text.rfind("\n", 0, fact.start) + 1, text.find("\n", fact.end)
+    if fact.field == "share_code":  # the letter stands right before it
+        return share in _shares(fold(text[max(begin, fact.start - 6) : fact.start]))
     line = fold(text[begin : end if end >= 0 else len(text)])
     free = _shares(line, free=True)
     named = _shares(line) - free

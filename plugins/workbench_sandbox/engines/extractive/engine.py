@@ -88,7 +88,14 @@ class Extractive:
             meant = self._meaning.field(read.masked, stop)
             read = replace(read, fields=(meant,)) if meant else read
         if entities and read.fields and not read.unstated and not read.forecast:
-            return _stated(read, entities[:_MOST_ENTITIES], ask, language)
+            said = _stated(read, entities[:_MOST_ENTITIES], ask, language)
+            if any(each.spans for each in said) or not all(map(_is_index, entities)):
+                return said
+            # A market report says of an index what no table does.
+            asked = replace(read, masked=read.undated, left=read.undated, phrases="")
+            limits = quoting.Limits(ask.kinds, ask.ids, ask.until_ms)
+            reported = quoting.find(ask.question, sources, asked, limits, about=_naming(catalogue, entities))
+            return said if reported is None else [wording.quote(reported.document, reported.start, reported.end)]
         none = read.forecast or LISTS.search(read.masked)
         found = None if none else self._found(read, entities, ask, sources, catalogue)
         if found is None:
@@ -186,6 +193,10 @@ def _stated(read: Understood, entities: Sequence[Entity], ask: Ask, language: st
     return said
 
 
+def _is_index(entity: Entity) -> bool:
+    return not entity.codes and any(fact.field == "index_name" for fact in entity.facts)
+
+
 def _naming(catalogue: Catalogue, entities: Sequence[Entity]) -> Callable[[str], bool]:
     """Does a text name one of these, and no other of the kind? Of two names that differ by a word one is not the other."""
 
@@ -206,7 +217,9 @@ def _value(read: Understood, entity: Entity, field: str, ask: Ask) -> tuple[Fact
         if not asked and len(changed) > 1:
             return None, field
     name = old(field) if read.before else field
-    fact = choose(entity, name, read.days, now_ms=ask.time_ms, about=about, share=read.share)
+    if field == "fund_code" and read.share:
+        return choose(entity, "share_code", (), now_ms=ask.time_ms, share=read.share), "share_code"
+    fact = choose(entity, name, read.days, now_ms=ask.time_ms, about=about, share=read.share, corrected=read.corrected)
     if fact is None and name != field and not read.before:
         fact, name = choose(entity, field, read.days, now_ms=ask.time_ms, share=read.share), field
     return fact, name

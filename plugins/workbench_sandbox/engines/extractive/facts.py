@@ -52,9 +52,17 @@ def facts_of(document: SourceDocument) -> list[Fact]:
     for fact in _rows(document, since):
         if (fact.field, fact.day) not in seen:
             found.append(fact)
+    found.extend(_share_codes(document, since))
     if is_stated(document) and not named & _NAMING:  # a connector that knew what it is about knew the rest
         found.extend(_dated(_read(document, named), found))
     return found
+
+
+def _share_codes(document: SourceDocument, since: int) -> Iterator[Fact]:
+    """The codes of share classes that stand beside their letters: A类：610011；C类：610012."""
+    if document.kind == "fund":
+        for match in SHARE_CODE.finditer(document.text, 0, _HEAD):
+            yield Fact("share_code", match.group(1), "", document, match.start(1), match.end(1), None, since)
 
 
 def _dated(read: Sequence[Fact], known: Sequence[Fact]) -> Iterator[Fact]:
@@ -111,6 +119,8 @@ def _instant(day: Day | None) -> int:
         return 0  # 31 February
 
 
+SHARE_CODE = re.compile(r"[A-Ea-e]\s?类[:：]?\s?([0-9]{6})")
+_HEAD = 400
 _ANNOUNCED = re.compile(
     r"(?:公告|通知|公告书|报告书|通知书|更正|更正公告)\s*(?:[（(【\[][^）)】\]]*[）)】\]]\s*)*$|^(?:announcement|notice)\b|\b(?:announcement|notice)\s*$",
     re.IGNORECASE,

@@ -28,6 +28,9 @@ _CLASS_CODE = re.compile(r"([a-e])\s?类[:：]?\s?([0-9]{6})")
 SHARE = re.compile(rf"(?<![a-z])([a-e])\s?(?:类|份额)|\bclass ([a-e])\b|\b([a-e])[- ](?:class|shares?)\b|(?<=[{HAN})])([a-e])(?![a-z0-9])")
 """A share class in folded text."""
 _CODES = ("fund_code", "security_code")
+_POINTING = re.compile(rf"(?<=[{HAN}])[那这](?:个|只|支)(?=[{HAN}])")
+"""Between the parts of a name, as in 远山成长那只混合."""
+_INDEX_NAME = re.compile(rf"[{HAN}]{{4,}}指数")
 _LEAST_HAN = 4
 _LEAST_WORDS = 2
 
@@ -88,7 +91,8 @@ class Catalogue:
             entity = self.by_code(match.group(1))
             if entity is not None or not re.fullmatch("(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])", match.group(1)):
                 found.append(Mention(match.start(), match.end(), (entity,) if entity else ()))
-        tokens = [(match.group(), match.start(), match.end()) for match in _TOKENS.finditer(question)]
+        pointing = {place for match in _POINTING.finditer(question) for place in range(*match.span())}
+        tokens = [(match.group(), match.start(), match.end()) for match in _TOKENS.finditer(question) if match.start() not in pointing]
         taken = list(found)
         place = 0
         while place < len(tokens):
@@ -187,6 +191,8 @@ def _spellings(name: str) -> set[tuple[str, ...]]:
     if "基金中基金" in folded:
         stem = re.sub("(?:混合|债券|股票)?型?基金中基金(?:\\(fof\\))?", "", folded)
         forms |= {stem + "fof", stem + "基金", stem + "基金中基金"}
+    if _INDEX_NAME.fullmatch(folded):
+        forms.add(folded[2:])  # people leave out whose index it is
     for whole, short in _COLLOQUIAL:
         if whole in folded:
             forms.add(folded.replace(whole, short + "型") if short == "债" else folded.replace(whole, short))
@@ -245,7 +251,7 @@ def _goes_on(tokens: Sequence[tuple[str, int, int]], place: int, name: Sequence[
 _OTHER_WORD = re.compile("经理|管理|托管|代码|规模|类型|公司|净值|合同|成立|简称|名称|份额|全称|资产|运作|业绩|费")
 _GENERIC_TAIL = re.compile(f"(?:型|式)?(?:证券投资)?(?:基金(?!{_OTHER_WORD.pattern}))?(?:\\s?[a-e]\\s?(?:类|份额|(?![a-z])))?(?:份额)?")
 _CONTINUES = re.compile(
-    rf"(?:[0-9一二两三四五六七八九十]+(?:天|个月|年)|[{HAN}]{{0,2}}(?:混合|债券|股票|指数(?!比|的)|商品|货币|联接|etf|lof|fof|qdii))(?:型|基金|持有|期|[a-e]|的|$|是|今|最|单|净|风|管|托|现|有|多|谁|目|[?？，,])"
+    rf"[0-9一二两三四五六七八九十]+(?:天|个月|年)(?:型|基金|持|期|滚|定|{_KINDS.pattern})|(?:[{HAN}]{{0,2}}(?:混合|债券|股票|指数(?!比|的)|商品|货币|联接|etf|lof|fof|qdii))(?:型|基金|持有|期|[a-e]|的|$|是|今|最|单|净|风|管|托|现|有|多|谁|目|[?？，,])"
 )
 
 

@@ -23,9 +23,10 @@ LEAST = 0.78
 _HALF = 0.5
 _MOST_PASSAGES = 24
 _MORE = 0.75
+_LEAST_STEM = 4
 
 _ASKING_EN = frozenset(
-    ["what", "which", "who", "whom", "whose", "when", "where", "why", "how", "much", "many", "is", "are", "was", "were", "be", "been", "do", "does", "did", "has", "have", "had", "the", "a", "an", "of", "in", "on", "at", "to", "for", "from", "by", "with", "and", "or", "it", "its", "this", "that", "these", "those", "tell", "me", "please", "about", "can", "could", "will", "would", "should", "i", "you", "we", "there", "number", "amount", "level", "value", "say", "says", "said", "report", "reported", "according"]  # a list of words reads better so
+    ["what", "which", "who", "whom", "whose", "when", "where", "why", "how", "much", "many", "is", "are", "was", "were", "be", "been", "do", "does", "did", "has", "have", "had", "the", "a", "an", "of", "in", "on", "at", "to", "for", "from", "by", "with", "and", "or", "it", "its", "this", "that", "these", "those", "tell", "me", "please", "about", "can", "could", "will", "would", "should", "i", "you", "we", "there", "number", "amount", "level", "value", "say", "says", "said", "report", "reported", "according", "market", "note", "dated", "article", "news", "notice", "announcement", "s"]  # a list of words reads better so
 )
 _NUMBER_ASKED = re.compile(r"多少|几(?!乎)|多大|多高|多长|多久|占比|比例|百分之|how (?:much|many|long|large|high|big)|what (?:percentage|share|amount|level|number)|点位|(?:率|额|价|价格|量|值|占比|比例|收入|利润|市值|金额)[?？]?\s*$")
 _DAY_ASKED = re.compile("何时|什么时候|哪天|哪一天|几号|几月|什么时间|日期|哪年|哪一年|\\bwhen\\b|what date|which day")
@@ -79,15 +80,15 @@ def find(
     if not among:
         for passage in _passages(question, sources, read.days, limits):
             stretches.append((sources.document(passage.document), passage.start, passage.end))
-    own = set(terms(read.masked))
+    own = _words(read.masked)
     best: Found | None = None
     for document, start, end in stretches:
         if document.kind in ("question", "prompt") and not set(limits.kinds) <= {"question", "prompt"}:
             continue
-        title = set(terms(document.title))
+        title = _words(document.title)
         for first, last in sentences(document.text[start:end]):
             sentence = document.text[start + first : start + last]
-            words = set(terms(sentence))
+            words = _words(sentence)
             score = min(whole.share(words, title), apart.share(words, title))
             if score < LEAST or (phrases.total and phrases.share(words, title) < _HALF):
                 continue
@@ -117,7 +118,7 @@ class _Wanted:
             run = match.group()
             if run[0].isascii():
                 if run not in _ASKING_EN:
-                    self._signs.append(((run,), rarity(run)))
+                    self._signs.append(((_stem(run),), min(rarity(run), rarity(_stem(run)))))
                 continue
             for place in range(len(run)):
                 pairs = tuple(run[at : at + 2] for at in (place - 1, place) if 0 <= at < len(run) - 1)
@@ -137,6 +138,18 @@ class _Wanted:
     def only_in(self, title: set[str], words: set[str]) -> bool:
         """Does the title alone carry some of it?"""
         return any(not words.intersection(pairs) and title.intersection(pairs) for pairs, _ in self._signs)
+
+
+_ENDING = re.compile("(?:ing|ed|es|s|d)$")
+
+
+def _stem(word: str) -> str:
+    """closed and close, covers and cover as one: an English word without its ending, where enough is left."""
+    return _ENDING.sub("", word).removesuffix("e") if len(word) > _LEAST_STEM and word.isascii() and word.isalpha() else word
+
+
+def _words(text: str) -> set[str]:
+    return {_stem(term) for term in terms(text)}
 
 
 def _passages(

@@ -17,6 +17,8 @@ DATED = "◇"
 
 _FIELD_PATTERNS = tuple((name, vocabulary.pattern(phrase)) for name, known in FIELDS.items() for phrase in known.phrases)
 _BEFORE = re.compile(vocabulary.BEFORE)
+_AFTER = re.compile(vocabulary.AFTER)
+_CORRECTED = re.compile(vocabulary.CORRECTED)
 _BESIDES = re.compile(vocabulary.BESIDES)
 _UNSTATED = re.compile(vocabulary.UNSTATED)
 _FORECAST = re.compile(vocabulary.FORECAST)
@@ -37,10 +39,12 @@ _PLAIN_PARTS = re.compile(vocabulary.PLAIN_PARTS)
 _PART = re.compile(rf"的([{HAN}]{{2,8}})")
 _WHOLE_NAME = re.compile("全称|全名|基金名称|产品名称|名称和|\\bfull name|official name")
 _SOMEBODY = re.compile("公司|机构|银行|谁|经理|管理人|托管人|\\b(?:company|bank|who|manager|firm)")
+_WHO = re.compile("叫什么|是谁|谁接|哪位|姓什么|\\bwho\\b")
 _RATED = re.compile("等级|级别|评级|几级|哪一?[档级]|第几|r几|\\b(?:rating|rated|class|level)")
 _MOST_LEFT = 6
 _SHORT_WORD = 4
 _LEAST_NAME = 3
+_YEAR = re.compile(r"(?<![0-9])([12][0-9])(年[0-9]{1,2}月)")
 _SPACES = re.compile(r"\s+")
 
 _ABSORBED: dict[str, tuple[str, ...]] = {
@@ -61,6 +65,7 @@ _ABSORBED: dict[str, tuple[str, ...]] = {
     "limit": ("minimum", "suspend_date"),
     "holding_days": ("settle_days", "redemption_fee", "open_rule"),
     "redemption_fee": ("settle_days",),
+    "turnover": ("scale",),
     "purchase_fee": ("minimum",),
     "nav_cumulative": ("inception", "dividend"),
 }
@@ -86,6 +91,7 @@ class Understood:
     fields: tuple[str, ...]
     days: tuple[tuple[int, int, int], ...]
     before: bool
+    corrected: bool
     unstated: tuple[str, ...]
     forecast: bool
     phrases: str
@@ -97,7 +103,7 @@ class Understood:
 
 def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understood:
     """Read a question against what the documents name."""
-    folded = _SPACES.sub(" ", fold(question)).strip()
+    folded = _YEAR.sub(r"20\1\2", _SPACES.sub(" ", fold(question)).strip())
     mentions = catalogue.mentions(folded)
     shares = catalogue.shares(folded)
     entities: list[Entity] = []
@@ -108,6 +114,8 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
     for mention in reversed(mentions):
         masked = masked[: mention.start] + NAMED + masked[mention.end :]
     days, masked = _days(masked, now_ms)
+    for spoken, written in vocabulary.SPOKEN:
+        masked = masked.replace(spoken, written)
     asked = _BESIDES.sub(lambda clause: " " * len(clause.group()), masked)
     spans = _fields(asked)
     if not spans:
@@ -129,7 +137,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
     if not fields and entities and _little_else(masked):
         fields = next(([name] for pattern, name in _FALLBACK if pattern.search(masked)), [])
     fields = _right_fee(fields, asked)
-    dropped = {other for name in fields for other in _ABSORBED.get(name, ())}
+    dropped = {other for name in fields for other in _ABSORBED.get(name, ()) if not (name == "years" and _WHO.search(masked))}
     return Understood(
         masked=masked,
         left=left,
@@ -139,7 +147,8 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         ambiguous=any(len(mention.entities) > 1 for mention in mentions),
         fields=tuple(name for name in fields if name not in dropped),
         days=tuple(days),
-        before=_BEFORE.search(masked) is not None,
+        before=_BEFORE.search(masked) is not None and _AFTER.search(masked) is None,
+        corrected=_CORRECTED.search(masked) is not None,
         unstated=(*(match.group() for match in _UNSTATED.finditer(left)), *_parts(masked, spans)),
         forecast=_FORECAST.search(masked) is not None and not ("risk_class" in fields and _RATED.search(masked)),
         phrases=" ".join(masked[start:end] for start, end, _ in spans),
@@ -228,8 +237,10 @@ def _fields(masked: str) -> list[tuple[int, int, str]]:
     ]
     found.sort(key=lambda each: -each[0])
     taken: list[tuple[int, int, str]] = []
+    covered = bytearray(len(masked))
     for _, start, end, name in found:
-        if all(end <= other[0] or other[1] <= start for other in taken):
+        if not any(covered[start:end]):
+            covered[start:end] = b"\x01" * (end - start)
             taken.append((start, end, name))
     return taken
 

@@ -51,7 +51,7 @@ FIELDS: dict[str, Known] = {
     "custody_fee": Known("托管费率", "custody fee", (
         "(?:看管|保管|托管|存管|代管)…{0,14}?(?:几个点|比例|百分之几|费率|拿多少|收多少|多少费|的费用?|抽|收费)",
         "(?:付|交|给)(?:给)?(?:托管)?(?:人|行|银行|方)…{0,8}(?:费|多少|几|比例|保管)?", "银行(?:每年|一年)?…{0,4}(?:拿|收|抽|扣|提)(?:走|取)?(?:多少|几|百分)?", "托管…{0,12}?银行…{0,6}(?:拿|收|抽|扣|提)(?:走|取)?(?:多少|几|百分)",
-        "bank .{0,6}?(?:get|charge|take|paid|earn)s?", "safekeeping .{0,30}?(?:fee|cost|charge|paid)?",
+        "(?:take|charge|pay|cost|fee|get)s? .{0,30}?for custody", "bank .{0,6}?(?:get|charge|take|paid|earn)s?", "safekeeping .{0,30}?(?:fee|cost|charge|paid)?",
         "(?:fee|cost|charge|paid)s? .{0,10}?(?:for )?safekeeping", "(?:年|基金)?托管(?:费|的?报酬|的?收费)(?:率|用)?(?:年费率)?", "保管…{0,8}(?:费|点|收)",
         "托管(?:人|银行|行)(?!是)…{0,5}(?:费率|收费|收取|收多少|收几|费用|报酬)",
         "(?:annual )?(?:custody|custodian|custodial|depositary|trustee)(?:'s)? (?:fee|charge|cost)s?(?: rate)?",
@@ -104,7 +104,7 @@ FIELDS: dict[str, Known] = {
         "(?:in charge|at the helm|calls the shots|makes the (?:investment )?decisions)",
         "(?:name|person) .{0,12}?(?:running|managing)", "(?:现任|新任|现在的|目前的|当前的|新的|新)?(?:基金|投资)经理(?:人)?(?:姓名|名字|叫什么)?",
         "(?:谁|哪位|哪个人|什么人|由谁|哪一位)(?:现在|目前|在)?(?:来)?(?:负责)?(?:管理|管着|管|操盘|打理|掌舵|负责|运作|执掌|做投资|投资决策)(?!费|人)", "(?:操盘手?|掌舵人?|掌门)",
-        "由谁…{0,6}(?:管|投资|运作|操作)", "新来的经理", "哪位经理", "谁(?=离任|离职|卸任|走了|接任|接手|接替|上任)",
+        "由谁…{0,6}(?:管|投资|运作|操作)", "新来的(?:经理)?(?:叫|是|姓)?", "换(?:了)?人", "谁(?:来)?接(?:的|手|班|替|棒)?", "哪位经理", "谁(?=离任|离职|卸任|走了|接任|接手|接替|上任)",
         "(?:portfolio|fund|current|investment) managers?(?! fee)",
         "who (?:currently |now |is )?(?:manages|managing|runs|running|in charge of|is in charge|looks after|is responsible for|leads)",
         "managed by (?:whom|who)", "manager'?s name", "(?<!客户)经理(?=是谁|叫|换|姓|人选|现在)",
@@ -138,7 +138,7 @@ FIELDS: dict[str, Known] = {
         "(?:start|began|begin)(?:ed|ning|s)?(?: date| operating| trading)?", "how many years",
         "come into (?:being|existence)", "birth(?:day|date)?", "since (?:what|which) (?:year|date)",
         "(?:基金)?成立(?:的)?(?:日期|时间|日|于|年份|于何时|多久|多少年)?",
-        "(?:基金)?合同(?:是)?(?:什么时候|哪天|何时)?(?:开始|正式)?生效(?:的)?(?:日期|日|时间)?(?:是)?(?:哪天|哪一天|何时|什么时候|几号)?",
+        "(?:基金)?合同(?:是)?(?:什么时候|哪天|哪一天|哪日|几号|何时)?(?:开始|正式)?生效(?:的)?(?:日期|日|时间)?(?:是)?(?:哪天|哪一天|何时|什么时候|几号)?",
         "(?:哪年|哪一年|哪天|什么时候|何时|几时)(?:开始)?(?:成立|设立|运作|诞生|创立|建立)", "设立(?:日期|时间|日)?", "(?:运作|存续|运行)(?:了)?(?:多久|多少年|多长时间|几年)",
         "诞生", "inception(?: date)?", "(?:was|is) .{0,60}?(?:established|founded|launched|created|set up|incepted)",
         "(?:established|founded|launched|set up)", "since when", "(?:launch|establishment|start|founding) date", "how old is",
@@ -202,6 +202,7 @@ FIELDS: dict[str, Known] = {
     "fund_code": Known("基金代码", "fund code", (
         "(?:基金|产品|交易|申购|场外|主)?代码(?:是)?(?:多少|什么)?", "编号是多少", r"(?:fund |product |trading )?codes?\b", "ticker", "identifier",
     )),
+    "share_code": Known("份额代码", "code of this share class", ()),
     "fund_name": Known("基金名称", "fund name", (
         "(?:基金|产品|它)?(?:的)?(?:全称|全名)", "(?:基金|产品|◆)(?:的)?(?:名称|名字)", "(?:哪只|哪一只)(?:基金|产品)",
         r"◆(?:这个)?(?:代码|基金|产品)?(?:是|叫|指的是|对应)(?:哪只|哪一只|什么|哪个|啥)(?:基金|产品|名字|名)?(?:$|\?)", "full name", "official name",
@@ -269,7 +270,7 @@ FIELDS: dict[str, Known] = {
     "pay_date": Known("红利发放日", "payment date", (
         "(?:红利|分红|现金红利|股息|分红款|派息)(?:款)?(?:的)?(?:发放|派发|到账|发|支付|划出)(?:日|日期|时间)?",
         "(?:红利|分红|分红款|派的钱|红利款)…{0,8}(?:什么时候|哪天|何时|几号|哪一天)…{0,3}(?:发|到|付|划|拿|派|收)",
-        "(?:什么时候|哪天|何时|几号|哪一天)…{0,4}(?:发放|派发|发|收到|拿到|到账)…{0,2}(?:红利|分红)", "发放日",
+        "(?:什么时候|哪天|何时|几号|哪一天)…{0,4}(?:发放|派发|发|收到|拿到|到账)…{0,2}(?:红利|分红)", "发放日", "(?:分|派)的?(?:钱|红|红利|息)…{0,4}(?:什么时候|何时|哪天|几号|多久)…{0,4}(?:到|发|给|收)",
         "(?:pay|payment|payout|paid)(?: ?out)?(?: date| day)",
         "(?:when|date) .{0,50}?(?:dividend|distribution)s?(?: be)? paid",
     )),
@@ -299,7 +300,7 @@ FIELDS: dict[str, Known] = {
         r"(?:deadline|last day) .{0,20}?(?:vot|ballot)\w*",
     )),
     "years": Known("证券从业年限", "years in the industry", (
-        "(?:证券)?从业(?:年限|经历|经验|年数|了)?(?:有)?(?:多少年|几年|多久|多长时间)?", "(?:多少年|几年)(?:的)?(?:证券)?(?:从业|经验|经历)",
+        "(?:干|做)(?:了)?(?:这|本)?(?:一)?行(?:有|了)?(?:多少|几)年", "入行(?:多久|(?:多少|几)年)", "(?:证券)?从业(?:年限|经历|经验|年数|了)?(?:有)?(?:多少年|几年|多久|多长时间)?", "(?:多少年|几年)(?:的)?(?:证券)?(?:从业|经验|经历)",
         "years of (?:experience|service)", "(?:experience|worked).{0,30}?(?:years|industry|long)?",
         "how (?:long|many years|experienced)(?= .{0,40}?(?:experience|worked|industry|manager))",
     )),
@@ -341,6 +342,18 @@ BEFORE = (
     r"\b(?:previous|former|old|prior|before the (?:change|cut|adjustment)|used to|earlier|preceding|outgoing|departed|departing)\b"
 )
 """The value before a change is asked for: field `old_…`."""
+
+AFTER = (
+    "谁(?:来|去)?接|接(?:任|手|班|替|棒)的(?:是|人)|(?:现在|如今|目前|眼下)(?:是|的|由|谁|多少|几)|现任|新任|新来|新的|调整后|变更后|下调后|上调后|改成|换成|变成|降到|升到|"
+    r"\b(?:after the (?:change|cut|adjustment)|successor|replaced|took over|takes over|new|now|current(?:ly)?)\b"
+)
+"""What came after it is asked for, though what was before is named."""
+
+CORRECTED = r"更正|订正|纠正|勘误|公布错|披露错|写错|有误|对的|正确的|\bcorrect(?:ed|ion)?\b|erratum|misstated"
+"""The value of a correction is asked for."""
+
+SPOKEN = (("啥", "什么"), ("咋", "怎么"), ("几多", "多少"), ("嘛", "吗"))
+"""In speech the first, in the table the second, of the same length or not: dates and names are marked before."""
 
 OLD = ("management_fee", "custody_fee", "manager", "risk_class", "settle_days", "minimum")
 """Fields of which announcements state the value before."""

@@ -40,6 +40,9 @@ AMBIGUOUS = {
 }
 
 
+_COUNTED = re.compile("年|天|个月|个?工作日|个?交易日")
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of a document that an answer cites."""
@@ -138,7 +141,8 @@ def _as_written(fact: Fact) -> str:
     """The value with its unit as the document writes it, where the unit stands beside it."""
     text = fact.document.text
     if not fact.unit:
-        return fact.value
+        counted = _COUNTED.match(text, fact.end) if fact.value.isdigit() else None
+        return fact.value + counted.group() if counted else fact.value
     after = re.match(rf"\s?{re.escape(fact.unit)}|\s?[%％]" if fact.unit == "%" else rf"\s?{re.escape(fact.unit)}", text[fact.end :])
     if after:
         return text[fact.start : fact.end] + after.group()
