@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from workbench_sandbox.formats.asking import Ask, Cite, Open, Record, Text
 
 class Echo:
     """`!slow`: a piece every 20 ms until stopped; `!long`: more than any limit; `!fail`, `!fault`: ends badly; `!memory`: takes all of
-    it; `!write TEXT`: leaves it in scratch and goes on; `!scratch`: names of what is there."""
+    it; `!write TEXT`: leaves it in scratch and goes on; `!scratch`: names of what is there; `!look PATHS`: what it sees of others."""
 
     name = "echo"
     kind = "extractive"
@@ -49,6 +50,16 @@ class Echo:
                 time.sleep(0.02)
         if ask.question == "!scratch":
             yield Text("".join(one.name for one in Path("/scratch").iterdir()) or "空")
+            return
+        if ask.question.startswith("!look "):
+            seen = {
+                "processes": [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()],
+                "scratch": [one.name for one in Path("/scratch").iterdir()], "shared": [one.name for one in Path("/dev/shm").iterdir()],
+                "segments": len(Path("/proc/sysvipc/shm").read_text().splitlines()) - 1,
+                "sockets": [line.split()[7] for line in Path("/proc/net/unix").read_text().splitlines()[1:] if len(line.split()) > 7],
+                "paths": [one for one in ask.question.split()[1:] if Path(one).exists()],
+            }  # fmt: skip
+            yield Text(json.dumps(seen))
             return
         for piece in ask.question:
             yield Text(piece)

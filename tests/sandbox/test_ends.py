@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,7 +25,7 @@ from workbench_sandbox.server.isolation import PidRecord
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"this kernel or account cannot start a sandbox: {lacking()}")
 NO_GROUPS = "cpu" in {one.control for one in Bubblewrap().available()}
-SERVER = "v-0000000b"
+SERVER, OTHER = "v-0000000b", "v-0000002b"
 CANARY = f"金丝雀-canary-{secrets.token_hex(6)}"
 
 
@@ -69,6 +70,38 @@ def test_a_killed_worker_ends_its_answer_and_is_receipted(world: World, which: i
     assert (ended.value.code, ended.value.details["cause"]) == ("SANDBOX_ENDED", "sandbox-died")
     looked = world.servers.erase(SERVER, reason="sandbox-died")
     assert looked.clean and looked.sandboxes == (tenant.sandbox,)
+
+
+def test_of_two_at_once_neither_sees_the_other_and_one_answers_when_the_other_is_killed(world: World) -> None:
+    """Processes, files, sockets and shared memory of a neighbour, and of the host; ten at once: test_endurance."""
+    first, second = world.leased(SERVER), world.leased(OTHER)
+    records = [record_of(world, first.sandbox), next(iter(reaping.read(world.folder / "servers" / OTHER)))]
+    for kind in watching.NAMESPACES:
+        assert len({one.namespaces.get(kind, -place) for place, one in enumerate(records)} | {watching.namespaces().get(kind)}) == 3, kind
+    assert records[0].device != records[1].device and not set(records[0].groups) & set(records[1].groups)
+    assert records[0].uid != records[1].uid or not is_root()
+    for one in (first, second):
+        one.open()
+    first.ask(f"!write {CANARY}")
+    named = f"\0workbench-{CANARY[-12:]}"
+    shared = Path("/dev/shm", f"workbench-{CANARY[-12:]}")
+    with socket.socket(socket.AF_UNIX) as host:
+        host.bind(named)
+        host.listen()
+        shared.touch()
+        try:
+            assert any(named[1:] in line for line in Path("/proc/net/unix").read_text().splitlines())
+            outside = [str(shared), records[0].folder, str(world.folder), *(f"/proc/{pid}" for pid in records[0].pids), "/proc/1/root/scratch/kept"]
+            seen = json.loads("".join(one.d for one in second.answer_of(second.ask(f"!look {' '.join(outside)}"))[0] if isinstance(one, Text)))
+        finally:
+            shared.unlink()
+    assert seen == {"processes": [1], "scratch": [], "shared": [], "segments": 0, "sockets": [], "paths": []}
+    os.kill(records[0].pids[1], signal.SIGKILL)
+    ends_with(world, first.sandbox, "sandbox-died")
+    assert second.answer_of(second.ask("还在"))[1].state == "answered"
+    assert world.servers.erase(SERVER, reason="sandbox-died").clean and second.answer_of(second.ask("还在"))[1].state == "answered"
+    assert world.servers.erase(OTHER, reason="released").clean
+    world.servers.remove(OTHER)
 
 
 @pytest.mark.skipif(NO_GROUPS, reason="this kernel or account has no control groups to write")
