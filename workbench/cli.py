@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from workbench import __version__
 from workbench.ask_commands import add_ask_commands
+from workbench.channel_commands import add_channel_commands
 from workbench.desk_commands import add_desk_commands
 from workbench.document_commands import add_document_commands
 from workbench.lease_commands import add_lease_commands, spelled_out
@@ -56,6 +57,7 @@ def build_parser() -> Parser:
     add_document_commands(commands, _add, Parser)
     add_lease_commands(commands, _add, Parser)
     add_ask_commands(commands, _add)
+    add_channel_commands(commands, _add, Parser)
     return parser
 
 

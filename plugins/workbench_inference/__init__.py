@@ -58,12 +58,14 @@ def workbench_operations() -> Sequence[Operation]:
     from workbench_inference.operations_meter import METER_OPERATIONS
     from workbench_inference.operations_policy import POLICY_OPERATIONS
     from workbench_inference.operations_probe import PROBE_OPERATIONS
+    from workbench_inference.operations_running import RUNNING_OPERATIONS
     from workbench_inference.operations_servers import SERVER_OPERATIONS
     from workbench_inference.operations_stages import STAGE_OPERATIONS
 
     asking = (*ASK_OPERATIONS, *CHANNEL_OPERATIONS)
     return (
-        *DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *STAGE_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS, *PROBE_OPERATIONS, *asking,
+        *DOCUMENT_OPERATIONS, *POLICY_OPERATIONS, *STAGE_OPERATIONS, *LEASE_OPERATIONS, *METER_OPERATIONS, *SERVER_OPERATIONS, *IMAGE_OPERATIONS, *PROBE_OPERATIONS,
+        *RUNNING_OPERATIONS, *asking,
     )  # fmt: skip
 
 
@@ -139,12 +141,13 @@ def workbench_health(host: Host) -> Sequence[HealthReport]:
     if not host.setting(roles.ROLE):
         return ()
     from workbench_inference.leasing.service import reports
+    from workbench_inference.operations_running import health
 
     if not roles.is_tenant(host):
-        return reports(host)
+        return [*reports(host), *health(host)]
     from workbench_inference.documents.health import report
 
-    return [*reports(host), report(cast("Any", host))]  # Any: the node, which has a folder
+    return [*reports(host), *health(host), report(cast("Any", host))]  # Any: the node, which has a folder
 
 
 @hookimpl

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
+import stat
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from tests.flows.institutions import CATALOGUE
 from tests.inference.asking_world import asking_world
 from tests.inference.lease_world import BROKER, LeaseWorld
+from workbench.cli import main
+from workbench.commands import channels, common
 from workbench.domain.erasure import Customer, ErasureRequest, Stage
-from workbench.domain.party import Role
+from workbench.domain.party import PartyId, Role
 from workbench.errors import Denied, NotFound, Refused
 from workbench.node.staff import build_staff_app
 from workbench_inference.asking import rights
@@ -28,11 +36,21 @@ MIRA, OTTO, NOBODY, UNCLASSED = "13912345671", "13912345672", "13912345679", "13
 CUSTOMERS = f"客户号,手机号,姓名,风险等级\nK-1,{MIRA},欧阳鹤汀,C2\nK-2,{OTTO},诸葛照野,C5\nK-3,{UNCLASSED},东方予一,\n"
 
 
+ALLOWED = {PLACE}
+
+
+def served(world: LeaseWorld) -> Any:
+    """The staff API of the tenant, made once: it takes a second."""
+    if not hasattr(world, "app"):
+        world.app = build_staff_app(world.institutions.nodes[BROKER], allowed_hosts=ALLOWED)  # type: ignore[attr-defined]
+    return world.app  # type: ignore[attr-defined]
+
+
 class Channel:
     """One machine at the staff API, with its secret."""
 
     def __init__(self, world: LeaseWorld, secret: str) -> None:
-        app = build_staff_app(world.institutions.nodes[BROKER], allowed_hosts={PLACE})
+        app = served(world)
         self.web = TestClient(app, base_url=f"http://{PLACE}", headers={"Authorization": f"Bearer {secret}"})
 
     def post(self, operation: str, **body: Any) -> tuple[int, dict[str, Any]]:
@@ -85,12 +103,12 @@ def credential(world: LeaseWorld, name: str, channel: str, **more: Any) -> str:
 
 @pytest.fixture(scope="module")
 def app(world: LeaseWorld) -> Channel:
-    return Channel(world, credential(world, "junhong-app", "client"))
+    return Channel(world, credential(world, "first-app", "client"))
 
 
 @pytest.fixture(scope="module")
 def office(world: LeaseWorld) -> Channel:
-    return Channel(world, credential(world, "office", "internal"))
+    return Channel(world, credential(world, "first-office", "internal"))
 
 
 def at_stage(world: LeaseWorld, stage: str) -> None:
@@ -228,11 +246,11 @@ def test_a_customer_gets_a_cited_answer_with_their_own_name_back_and_nobody_else
         assert app.refused("rate", ask=told["ask"], rating="up", **other)["code"] == "NO_ASK"
     assert app.ok("rate", ask=told["ask"], rating="down", reason=f"没说清，回电{MIRA}", customer=mira)["rating"] == "down"
     # Evidence and history name channel and credential, and no number.
-    credential = next(one for one in world.call(BROKER, Role.COMPLIANCE, "inference.channels").channels if one.name == "junhong-app")
+    credential = next(one for one in world.call(BROKER, Role.COMPLIANCE, "inference.channels").channels if one.name == "first-app")
     entry = next(one for one in entries(world, "inference.asked") if one["ask"] == told["ask"])
     assert (entry["channel"], entry["credential"], entry["person"]) == ("client", credential.credential, credential.credential) and credential.asks >= 1
     line = next(one for one in world.call(BROKER, Role.COMPLIANCE, "inference.history").lines if one.ask == told["ask"])
-    assert (line.channel, line.credential, line.mine) == ("client", "junhong-app", False)
+    assert (line.channel, line.credential, line.mine) == ("client", "first-app", False)
     seen = world.call(BROKER, Role.COMPLIANCE, "inference.answer", ask=told["ask"])
     assert "鹤汀" not in seen.model_dump_json() and "〔姓名1〕" in seen.question
     [feedback] = [one for one in world.call(BROKER, Role.COMPLIANCE, "inference.feedback").lines if one.down]
@@ -319,7 +337,7 @@ def test_the_office_system_asks_for_a_member_of_staff_under_their_role_and_quota
     entry = next(one for one in entries(world, "inference.asked") if one["ask"] == told["ask"])
     assert entry["person"] == adviser.token and entry["credential"].startswith("C-") and entry["channel"] == "internal"
     line = next(one for one in world.call(BROKER, Role.ADVISER, "inference.history").lines if one.ask == told["ask"])
-    assert (line.credential, line.mine) == ("office", True)
+    assert (line.credential, line.mine) == ("first-office", True)
     for staff, code in (("compliance", "STAFF_ROLE"), ("nobody", "NO_PERSON"), ("", "INVALID_REQUEST")):
         assert office.refused("ask", question="费率多少？", staff=staff)["code"] == code
     assert office.refused("answer", ask=told["ask"], staff="compliance")["code"] in ("NO_ASK", "STAFF_ROLE")
@@ -328,6 +346,115 @@ def test_the_office_system_asks_for_a_member_of_staff_under_their_role_and_quota
     own = world.call(BROKER, Role.ADVISER, "inference.ask", question=f"{fund(world, 'R1')}的管理费率是多少？", scenario="research")
     assert office.refused("answer", ask=own.ask, staff="adviser")["code"] == "NO_ASK"
     assert next(one for one in entries(world, "inference.ask_refused"))["channel"] in ("internal", "client")
+
+
+# --------------------------------------------------------------------------------------------------------- the commands
+
+
+@dataclass
+class Node:
+    staff_url: str
+
+
+@pytest.fixture(scope="module")
+def folder(world: LeaseWorld) -> Iterator[str]:
+    """The workspace's folder, its node's staff API served here."""
+    made = uvicorn.Config("tests:nothing", host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(made)
+    made.loaded_app = made.app = served(world)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    limit = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    ALLOWED.add(f"127.0.0.1:{port}")
+    running = {PartyId(BROKER): Node(f"http://127.0.0.1:{port}")}
+    patched = pytest.MonkeyPatch()
+    for module in (common, channels):
+        patched.setattr(module, "running_nodes", lambda workspace: running)
+    yield str(world.institutions.workspace.folder)
+    patched.undo()
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
+def run(folder: str, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    """Exit status and the one object of --json."""
+    status = main([*words[:2], folder, "--party", BROKER, "--json", *words[2:]])
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return status, told
+
+
+def test_a_credential_is_made_by_two_commands_and_the_app_shows_what_a_customer_sees(
+    world: LeaseWorld, folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_stage(world, "internal")
+    app = ("channels", "app", "--customer", MIRA)
+    question = f"{fund(world, 'R1', 'R2')}的管理费率是多少？"
+    status, told = run(folder, capsys, *app, "--question", question)
+    assert (status, told["error"]["code"]) == (2, "NO_CREDENTIAL")
+    status, told = run(folder, capsys, "channels", "add", "--name", "junhong-app", "--channel", "client", "--reason", "试点接入渠道")
+    path = Path(told["secret_file"])
+    assert status == 0 and stat.S_IMODE(path.stat().st_mode) == 0o600 and path.read_text().strip() not in json.dumps(told)
+    assert run(folder, capsys, *app, "--question", question)[1]["error"]["code"] == "CREDENTIAL_REFUSED"
+    assert run(folder, capsys, "channels", "confirm", "--name", "junhong-app", "--reason", "已核对接入方")[1]["state"] == "live"
+    status, told = run(folder, capsys, *app, "--question", question)
+    assert (status, told["code"], told["may_ask"]) == (2, "STAGE_NOT_OPEN", False)
+    at_stage(world, "invited")
+    invite(world, MIRA)
+    status, told = run(folder, capsys, *app, "--question", question)
+    assert (status, told["state"]) == (0, "ANSWERED") and told["citations"]
+    # As people read it: text, source, label and disclaimer; a conversation goes on after a refusal.
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"这只基金明年会涨多少？\n{question}\n\n"))
+    assert main(["channels", "app", folder, "--party", BROKER, "--customer", MIRA]) == 0
+    shown = capsys.readouterr().out
+    assert "CONTENT_RULE" in shown and "AI 生成。" in shown and "[1] " in shown and "⟦" not in shown and MIRA not in shown
+    assert run(folder, capsys, "channels", "app", "--customer", OTTO, "--question", question)[1]["code"] == "NOT_INVITED"
+    assert run(folder, capsys, "channels", "app", "--customer", MIRA)[1]["error"]["code"] == "INVALID_REQUEST"
+    run(folder, capsys, "channels", "add", "--name", "office", "--channel", "internal", "--reason", "试点接入渠道")
+    run(folder, capsys, "channels", "confirm", "--name", "office", "--reason", "已核对接入方")
+    status, told = run(folder, capsys, "channels", "office", "--staff", "adviser", "--class", "C5", "--question", question)
+    assert (status, told["state"]) == (0, "ANSWERED") and told["entry"]
+    revoked = run(folder, capsys, "channels", "revoke", "--name", "office", "--reason", "换用新的密钥")[1]["channels"]
+    assert [one["state"] for one in revoked if one["name"] == "office"] == ["revoked"]
+    asks = {one["name"]: one["asks"] for one in run(folder, capsys, "channels", "list")[1]["channels"]}
+    assert asks["junhong-app"] == 2 and asks["office"] == 1
+
+
+def test_the_trial_goes_on_and_back_by_commands(world: LeaseWorld, folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    at_stage(world, "internal")
+    world.institutions.nodes[BROKER].store.write(lambda tx: tx.execute("UPDATE inference_ask SET rating = 'up' WHERE state = 'ANSWERED'") and None)
+    status, told = run(folder, capsys, "stage", "propose", "--to", "invited", "--reason", "评价达到预期")
+    step = told["steps"][0]
+    assert status == 0 and step["state"] == "proposed" and step["ground"]["rated"] >= 1
+    status, told = run(folder, capsys, "stage", "decide", "--number", str(step["number"]), "--report", step["report"], "--reason", "同意进入下一阶段")
+    assert (status, told["stage"]) == (0, "invited")
+    assert main(["stage", "show", folder, "--party", BROKER]) == 0
+    shown = capsys.readouterr().out
+    assert step["report"] in shown and "[from memory]" in shown and "凭记忆" in shown
+    assert run(folder, capsys, "stage", "close", "--reason", "回答有问题")[1]["stage"] == "internal"
+    assert run(folder, capsys, "stage", "propose", "--to", "open", "--reason", "直接向全部开放")[1]["error"]["code"] == "STAGE_ORDER"
+
+
+def test_duty_and_risks_are_kept_by_commands(folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, told = run(folder, capsys, "duty", "add", "--person", "operator", "--from", "2099-12-01T09:00", "--until", "2099-12-01T21:00", "--note", "保障")
+    assert (status, len(told["turns"])) == (0, 1)
+    assert run(folder, capsys, "duty", "add", "--person", "operator", "--from", "9 o'clock", "--until", "x")[1]["error"]["code"] == "INVALID_REQUEST"
+    out = tmp_path / "duty.ics"
+    assert run(folder, capsys, "duty", "export", "--out", str(out))[1]["count"] == 1 and "DTSTART:20991201T010000Z" in out.read_text()
+    assert run(folder, capsys, "duty", "remove", "--duty", str(told["turns"][0]["duty"]), "--reason", "改期以后再排")[1]["turns"] == []
+    run(folder, capsys, "risks", "add", "--title", "第二路电源未演练", "--level", "high", "--owner", "operator", "--due", "2020-01-01")
+    status, told = run(folder, capsys, "risks", "list")
+    assert (status, told["overdue"]) == (2, 1)
+    number = str(told["risks"][0]["risk"])
+    assert run(folder, capsys, "risks", "change", "--risk", number, "--due", "2099-01-01", "--reason", "经批准延期")[1]["overdue"] == 0
+    assert run(folder, capsys, "risks", "close", "--risk", number, "--reason", "演练已通过")[1]["open"] == 0
+    assert run(folder, capsys, "risks", "export", "--out", str(tmp_path / "risks.csv"))[1]["count"] == 1
+
+
+# ------------------------------------------------------------------------------------------------------------- the rest
 
 
 def test_a_channel_of_a_restored_node_is_closed(world: LeaseWorld, office: Channel) -> None:
