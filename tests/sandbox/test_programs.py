@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,15 @@ def test_a_manifest_names_a_program_exactly_where_one_is_started() -> None:
             Engine(*members)
 
 
-def test_the_libraries_of_a_program_are_those_that_its_loader_would_map() -> None:
-    found = {one.inside: one.source for one in programs._libraries(Path("/bin/true"))}
+def test_the_libraries_of_a_program_and_of_its_own_libraries_are_those_that_the_loader_would_map(tmp_path: Path) -> None:
+    found = {one.inside: one.source for one in programs._libraries(["/bin/true"])}
     assert any(inside.startswith("/lib") for inside in found) and any(inside.startswith("/runtime/lib/libc.so") for inside in found)
-    assert list(programs._libraries(Path(__file__))) == []
+    own = tmp_path / "own"
+    own.mkdir()
+    [libc] = [source for inside, source in found.items() if inside.startswith("/runtime/lib/libc.so")]
+    shutil.copy(libc, own / "libc.so.6")
+    shutil.copy("/bin/true", own / "true")
+    (own / "notes.txt").write_text("no program")
+    beside = {one.inside for one in programs._libraries([str(own)])}
+    assert not any("libc.so" in one for one in beside), "what lies among its own files is found there"
+    assert list(programs._libraries([__file__])) == []

@@ -7,7 +7,8 @@ by name and by the SM3 of its definition, and the bytes of its files stand in th
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,10 +39,9 @@ class Installed:
         return (_KEEPER, *self.program.modules)
 
     def binds(self) -> list[Bind]:
-        """Its files and folders, and the libraries that its program names."""
+        """Its files and folders, and the libraries that its program and its own libraries name."""
         found = {inside: Bind(source, inside) for inside, source in self.sources.items()}
-        started = self.sources.get(self.program.argv[0], "")
-        for one in _libraries(Path(started)) if started else ():
+        for one in _libraries(self.sources.values()):
             found.setdefault(one.inside, one)
         return list(found.values())
 
@@ -103,15 +103,30 @@ def _texts(value: Any) -> tuple[str, ...]:  # Any: JSON of a setting
     return tuple(value)
 
 
-def _libraries(program: Path) -> Iterator[Bind]:
-    """What the loader of a program maps for it, and itself; asked of the loader, which runs nothing of the program (ld.so(8), --list)."""
-    loader = elf_interpreter(program)
-    if not loader:
-        return
-    yield Bind(str(Path(loader).resolve()), loader)
-    done = subprocess.run([loader, "--list", str(program)], capture_output=True, check=False, timeout=20, env={}, cwd="/")
-    for line in done.stdout.decode("ascii", "replace").splitlines():
-        name, arrow, rest = line.strip().partition(" => ")
-        path = rest.partition(" (")[0]
-        if arrow and path.startswith("/"):
-            yield Bind(str(Path(path).resolve()), f"{LIBRARIES}/{name}")
+def _libraries(sources: Iterable[str]) -> Iterator[Bind]:
+    """What the loader maps for programs and libraries among these files and folders, and itself.
+
+    Asked of the loader, which runs nothing of them (ld.so(8), --list). What lies among them already is found there.
+    """
+    roots = [Path(one) for one in sources]
+    files = [one for root in roots for one in (root.rglob("*") if root.is_dir() else [root]) if one.is_file() and _is_elf(one)]
+    own = f"{sys.base_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+    for file in files:
+        loader = elf_interpreter(file)
+        if loader:
+            yield Bind(str(Path(loader).resolve()), loader)
+        loader = loader or elf_interpreter(Path(own).resolve())
+        done = subprocess.run(
+            [loader, "--library-path", ":".join(str(one.parent) for one in files), "--list", str(file)], capture_output=True, check=False, timeout=20,
+            env={}, cwd="/",
+        )  # fmt: skip
+        for line in done.stdout.decode("ascii", "replace").splitlines():
+            name, arrow, rest = line.strip().partition(" => ")
+            path = Path(rest.partition(" (")[0])
+            if arrow and path.is_absolute() and path.is_file() and not any(path.is_relative_to(root) for root in roots):
+                yield Bind(str(path.resolve()), f"{LIBRARIES}/{name}")
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
