@@ -19,6 +19,7 @@ from workbench_inference.documents import synthetic
 from workbench_inference.policy.redaction import KINDS, KnownNames, Pairs, Tile, redact, scan
 
 SETS = Path(__file__).parents[1] / "vectors"
+THIRD = "redaction-third.jsonl"
 TYPES = tuple(KINDS)
 SEED = 20261122
 SURNAMES = (
@@ -88,9 +89,9 @@ def every_name() -> list[str]:
     return [surname + given for surname in SURNAMES for given in dict.fromkeys(GIVEN)]
 
 
-def judge(some: list[dict[str, Any]], names: KnownNames) -> Score:
-    """Redact every line and compare."""
-    score = Score()
+def judge(some: list[dict[str, Any]], names: KnownNames, score: Score | None = None) -> Score:
+    """Redact every line and compare; into a score that is there, or a new one."""
+    score = score or Score()
     for one in some:
         text, spans = one["text"], [(start, end, kind) for start, end, kind in one["spans"]]
         made = redact(text, names)
@@ -119,6 +120,14 @@ def _is_found(tiles: tuple[Tile, ...], start: int, end: int, kind: str) -> bool:
     return any(one.kind == kind and one.start <= start and end <= one.end for one in tiles)
 
 
+def judge_third() -> Score:
+    """The third set: each sentence with a list of its own, beside what a corpus says of pairs."""
+    score = Score()
+    for one in lines(THIRD)[1]:
+        judge([one], KnownNames.of(one["names"], key=b"the bench's own key").beside(pairs()), score)
+    return score
+
+
 def measure() -> dict[str, Any]:
     """Rates by type, and what a character costs."""
     head, some = lines()
@@ -132,6 +141,6 @@ def measure() -> dict[str, Any]:
         strange[name] = sum(len([one for one in scan(each, long) if one[0] == "name"]) for each in _texts(SEED + 1))
     return {
         "long_list": {"names": len(every_name()), "characters": sum(map(len, _texts(SEED + 1))), "taken_for_names": strange},
-        "lines": score.lines, "characters": score.characters, "rates": score.rates(), "steps_per_character": round(score.steps / score.characters, 1),
+        "third": judge_third().rates(), "lines": score.lines, "characters": score.characters, "rates": score.rates(), "steps_per_character": round(score.steps / score.characters, 1),
         "microseconds_per_character": round(spent * 1e6 / score.characters, 2),
     }  # fmt: skip

@@ -279,6 +279,9 @@ def _links(value: Sequence[Value]) -> str:
 
 def _redaction(value: Value) -> str:
     rows = [[kind, one["labelled"], f"{one['recall']:.4f}", f"{one['covered']:.4f}", one["replaced"], f"{one['precision']:.4f}"] for kind, one in value["rates"].items()]
+    for kind, one in value["third"].items():
+        if one["labelled"]:
+            rows.append([f"third set, {kind}", one["labelled"], f"{one['recall']:.4f}", f"{one['covered']:.4f}", one["replaced"], f"{one['precision']:.4f}"])
     rows.append(["aim", "", "0.99", "", "", "0.98"])
     return (
         f"Identifiers in {value['lines']} sentences of {value['characters']:,} characters, {value['microseconds_per_character']} µs a character\n"
@@ -293,7 +296,15 @@ def _ask(value: Value) -> str:
         ["wall p50", f"{value['clear_ms']:.2f}", f"{value['sealed_ms']:.2f}", f"{value['added_ms']:.2f}", "2"],
         ["processor p50, both nodes", f"{value['clear_cpu_ms']:.2f}", f"{value['sealed_cpu_ms']:.2f}", f"{value['added_cpu_ms']:.2f}", ""],
     ]
-    return f"{value['questions']} questions in the clear and sealed ({value['isolation']}), ms\n" + table(["", "clear", "sealed", "added", "aim"], rows)
+    many = [[one["cards"], one["callers"], one["clear"], one["sealed"], f"{one['ratio']:.3f}", "0.95"] for one in value["throughput"]]
+    return (
+        f"{value['questions']} questions in the clear and sealed ({value['isolation']}), ms\n"
+        + table(["", "clear", "sealed", "added", "aim"], rows)
+        + "\nQuestions a minute"
+        + ("" if value["throughput"][0]["by_meaning"] else "; no embedder here: words alone")
+        + "\n"
+        + table(["cards", "callers", "clear", "sealed", "ratio", "aim"], many)
+    )
 
 
 def _sandbox(value: Value) -> str:

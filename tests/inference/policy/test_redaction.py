@@ -71,6 +71,13 @@ def test_the_set_that_others_wrote_is_found_as_well_as_promised() -> None:
         assert one["labelled"] >= 25 and one["recall"] >= 0.99 and one["precision"] >= 0.98, (kind, one)
 
 
+def test_the_third_set_is_found_now_that_it_was_seen() -> None:
+    """tests/vectors/redaction-third.jsonl. Judged once before the code was changed for it: names had recall 0.929 and precision 0.945,
+    accounts and addresses recall 0.875 (one of eight each), everything else 1.0."""
+    for kind, one in bench.judge_third().rates().items():
+        assert one["recall"] >= 0.98 and one["precision"] >= 0.98, (kind, one)
+
+
 DOCUMENTS = ["苎白同业存单三个月持有期基金的基金经理白同，白同任职以来净值稳定。白同表示市场平稳。上海的海上贸易恢复，上海出海企业增加。" * 4]
 DOCUMENTS += [one.text for one in synthetic.make(3, funds=40, notices=5, news=20, quotes=0, prompts=5, questions=0).documents]
 

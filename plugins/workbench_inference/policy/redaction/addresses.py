@@ -207,6 +207,8 @@ def _number(text: str, place: int, meter: Meter, *, first: bool) -> _Part | None
             return None
         if first and unit not in ("栋", "幢", "号楼", "单元", "座", "弄"):
             return None
+        if text.startswith("之", behind) and _is_number(text[behind + 1 : behind + 2]):
+            behind += 2  # 1234号之二
         return _Part("number", unit, place, behind)
     digits = "".join(CHINESE_DIGITS.get(one, one) for one in body if one not in "-—")
     if not first and digits.isascii() and digits.isdigit() and 3 <= len(body) <= 8:

@@ -32,14 +32,16 @@ _BEFORE: Final = (
 _AFTER: Final = (
     "先生", "女士", "小姐", "太太", "老师", "同志", "本人", "客户", "同学", "经理", "医生", "教授", "董事", "老板", "阿姨", "叔叔", "大姐", "大哥", "总", "姐", "哥", "的账户", "的帐户", "的账号", "的手机", "的电话", "的身份证", "的卡", "的银行卡", "的持仓",
     "的资金", "的风险", "的住址", "的地址", "的邮箱", "的基金", "的产品", "的订单", "的合同", "来电", "来访", "来信", "来函", "致电", "打来", "电话", "手机", "身份证", "咨询", "询问", "反映", "投诉", "申请", "办理", "购买", "申购", "赎回", "认购", "持有", "想", "要", "说", "问",
-    "表示", "希望", "要求", "今年", "住", "在", "于", "已", "是", "和", "与", "、", "(", "，", ",", "。", ":", "：", "等", "名下", "女", "男",
+    "表示", "希望", "要求", "今年", "住", "在", "于", "已", "是", "和", "与", "、", "(", "，", ",", "。", ":", "：", "等", "名下", "女", "男", "发的", "发了", "发短信", "发微信", "发邮件", "发消息", "打电话", "打了", "寄", "回电", "回话", "留言",
 )  # fmt: skip
 _ABOUT: Final = ("回访", "联系", "通知", "告诉", "致电", "拜访", "提醒", "转告", "邀请", "陪同", "来自", "感谢", "介绍人", "代表", "约见", "约了", "见了", "答复", "回复", "询问", "同意")
 _SOMEBODY: Final = ("她", "他", "男", "女", "本人", "手机", "电话", "身份证", "卡号", "邮箱", "住", "账号", "账户", "先生", "女士", "来电", "名下", "签字", "签名", "岁", "投诉")
 _JOINS: Final = frozenset("、和与及,，/")
 _MARKS: Final = " \t\n,，、。:：;；()（）「」“”\"'《》【】[]|/"
 _STRONG_BEFORE: Final = ("客户", "姓名", "名字", "名叫", "户名", "叫", "我是", "联系人", "收件人", "收款人", "投资者", "投资人", "持有人", "委托人", "受益人", "经办人", "申请人", "客户名", "同名客户", "customer", "client", "name", "mr", "mrs", "ms", "miss", "dear", "mr.", "ms.", "mrs.")
-_STRONG_AFTER: Final = ("先生", "女士", "小姐", "太太", "老师", "同志", "本人", "客户", "阿姨", "叔叔", "的账户", "的帐户", "的账号", "的手机", "的电话", "的身份证", "的银行卡", "的持仓", "的住址", "的地址", "的邮箱", "来电", "来访", "致电", "打来", "名下", "(")
+_STRONG_AFTER: Final = ("先生", "女士", "小姐", "太太", "老师", "同志", "本人", "客户", "阿姨", "叔叔", "的账户", "的帐户", "的账号", "的手机", "的电话", "的身份证", "的银行卡", "的持仓", "的住址", "的地址", "的邮箱", "的定投", "的扣款", "的孩子", "的名字", "的家属", "的生日", "来电", "来访", "致电", "打来", "名下", "(")
+_TIMES: Final = ("上午", "下午", "中午", "早上", "晚上", "昨天", "昨晚", "今天", "今早", "前天", "刚才", "刚刚", "上周", "周一", "周二", "周三", "周四", "周五")
+_DONE: Final = ("来过", "来了", "来电", "来签", "打来", "打过", "打了", "问", "说", "办", "签", "赎回了", "买了", "走了")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +185,13 @@ def _is_person(lower: str, start: int, end: int, spelling: str, known: KnownName
     if spelling.isascii():
         return not (left[-1:].isascii() and left[-1:].isalnum()) and not (right[:1].isascii() and right[:1].isalnum())
     bare = left.rstrip(" :：\"'“「『(（[【,，、")
-    is_told = bare.endswith(_STRONG_BEFORE) or right.lstrip(" ").startswith(_STRONG_AFTER)
-    if is_told:
-        return True
+    behind = right.lstrip(" ")
+    if bare.endswith(_STRONG_BEFORE) or (behind.startswith(_STRONG_AFTER) and not (spelling in WORDS and behind.startswith("客户"))):
+        return True  # 万一客户 is no customer called so
     is_spaced = any(one.isspace() for one in lower[start:end])
     if is_spaced:
         is_joined = bool(left) and _is_han(left[-1])
-        if (is_joined and not bare.endswith(_BEFORE)) or (right and _is_han(right[0]) and not right.startswith(_AFTER) and (is_joined or right[0] != "的")):
+        if (is_joined and not bare.endswith(_BEFORE)) or (right and _is_han(right[0]) and not right.startswith(_AFTER) and right[0] != "的"):
             return False
     if len(spelling) > 3:
         return True
@@ -217,7 +219,8 @@ def _is_about_somebody(lower: str, start: int, end: int) -> bool:
         behind = behind.split(stop)[0]
     is_apart = (not start or lower[start - 1] in _MARKS) and (end == len(lower) or lower[end] in _MARKS)
     number = lower[end : end + 14].lstrip(_MARKS)[:6]
-    return any(one in behind for one in _SOMEBODY) or (is_apart and len(number) == 6 and number.isdigit())
+    has_come = (not start or lower[start - 1] in _MARKS) and behind.startswith(_TIMES) and any(one in behind[:8] for one in _DONE)
+    return has_come or any(one in behind for one in _SOMEBODY) or (is_apart and len(number) == 6 and number.isdigit())
 
 
 def accounts(lower: str, known: KnownNames, meter: Meter) -> list[Found]:

@@ -306,9 +306,9 @@ def _landline(seen: _Seen, meter: Meter) -> Found | None:
 
 
 def _account(seen: _Seen, meter: Meter) -> Found | None:
-    """Digits, with letters in front where they belong to it, that are said to be an account; a shareholder's number as such."""
+    """Digits, with letters and digits in front where they belong to it (98Z000123456), that are said to be an account; a shareholder's number as such."""
     start = seen.start
-    while start and seen.start - start < 16 and seen.lower[start - 1].isascii() and (seen.lower[start - 1].isalpha() or (seen.lower[start - 1] == "-" and seen.start - start == 0)):
+    while start and seen.start - start < 16 and seen.lower[start - 1].isascii() and (seen.lower[start - 1].isalnum() or (seen.lower[start - 1] == "-" and seen.start - start == 0)):
         start -= 1
         meter.count += 1
     if seen.text[start] == "-":
