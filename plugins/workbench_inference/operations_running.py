@@ -1,4 +1,4 @@
-"""Who is on duty and what is at risk, for those who run sandboxes at either role. Document: docs/sandbox-leases.md section on duty."""
+"""Who is on duty and what is at risk, for those who run sandboxes at either role. Document: docs/sandbox-leases.md section 4."""
 
 from __future__ import annotations
 
