@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.sandbox.world import LIMITS, TENANT, World, is_root, lacking
 from workbench.errors import Refused, StartRefused, VerificationError
 from workbench_sandbox.formats import manifest as manifests
-from workbench_sandbox.server import bubblewrap, groups, runtime, starting, volumes
+from workbench_sandbox.inside.link import Link, Type
+from workbench_sandbox.server import bubblewrap, groups, reaping, runtime, starting, volumes
 from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.runtime import Bind, EngineCode
 
@@ -40,6 +44,14 @@ def test_an_image_is_taken_only_as_it_was_signed(image: tuple[Path, str]) -> Non
         weights.write_bytes(altered)
         with pytest.raises(Refused, match="IMAGE_ALTERED"):
             volumes.check_image(folder, TENANT, name)
+    weights.write_bytes(content)
+    assert volumes.check_image(folder, TENANT, name).name == "echo"
+    more = weights.with_name("more.txt")
+    for make, undo in ((more.touch, more.unlink), (lambda: more.symlink_to(folder), more.unlink), (lambda: more.symlink_to("nowhere"), more.unlink)):
+        make()
+        with pytest.raises(Refused, match="IMAGE_ALTERED"):
+            volumes.check_image(folder, TENANT, name)
+        undo()
     weights.unlink()
     with pytest.raises(Refused, match="IMAGE_ALTERED"):
         volumes.check_image(folder, TENANT, name)
@@ -178,6 +190,48 @@ def test_each_kind_of_groups_alone_where_the_machine_has_it(kind: str) -> None:
         assert child.wait(timeout=30) != 0
     finally:
         assert group.remove() == 0
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_worker_that_answers_something_else_or_not_at_all_is_asked_nothing_more(
+    world: World, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """What comes late would be taken for the answer to a later request."""
+    ours, theirs = socket.socketpair()
+    running: Any = SimpleNamespace(channel=ours, alive=lambda: True, cause=lambda: "sandbox-died", kill=theirs.close, close=ours.close)
+    prepared: Any = None
+    sandbox, worker = starting.Sandbox("sb-00000000000000ad", running, prepared), Link(theirs.fileno())
+    sandbox.begin()
+    monkeypatch.setattr(starting, "REQUEST_S", 0.05 if late else 30.0)
+    if not late:
+        worker.send(Type.HELLO, b"of an earlier order")
+    try:
+        for _ in range(2):
+            with pytest.raises(Refused) as ended:
+                sandbox.request(Type.EVIDENCE, b"0" * 64, Type.STATEMENT)
+            assert (ended.value.code, ended.value.details["cause"]) == ("SANDBOX_ENDED", "sandbox-died")
+            worker.send(Type.STATEMENT, b"late")
+        assert sandbox.counters().state == "ended"
+    finally:
+        sandbox.kill("operator")
+
+
+@STARTS
+@pytest.mark.skipif(NO_GROUPS, reason="this kernel or account has no control groups to write")
+def test_a_start_that_fails_forgets_its_record_only_where_nothing_of_it_is_left(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prepared = starting.prepare(world.servers._settings(SERVER), TENANT, world.image)
+    settings = world.servers._settings(SERVER)
+    monkeypatch.setattr(bubblewrap, "find_program", lambda: "/bin/false")
+    hierarchy = groups.find_hierarchy()
+    with pytest.raises(StartRefused):
+        starting.start(settings, tmp_path, prepared, hierarchy, boot="0" * 32, foreign=())
+    assert reaping.names(tmp_path) == []
+    with monkeypatch.context() as stuck:
+        stuck.setattr(groups.Group, "remove", lambda self: len(self.folders))
+        with pytest.raises(StartRefused):
+            starting.start(settings, tmp_path, prepared, hierarchy, boot="0" * 32, foreign=())
+    assert len(reaping.names(tmp_path)) == 1
+    assert [one.clean for one in reaping.reap(tmp_path, clock=lambda: 7)] == [True] and reaping.names(tmp_path) == []
 
 
 @STARTS

@@ -275,8 +275,9 @@ class ServerProcesses:
     # ------------------------------------------------------------------------------------------------------------ details
 
     def _settings(self, server: str) -> Settings:
-        number = len(self._servers)
-        taken = {one.settings.uid for one in self._servers.values()}
+        with self._lock:
+            number = len(self._servers)
+            taken = {one.settings.uid for one in self._servers.values()}
         uid = next(one for one in range(self._first_uid, self._first_uid + number + 1) if one not in taken) if os.geteuid() == 0 else -1
         return Settings(
             server, uid, str(self._volumes), str(self._shared), self._engines, self._without, self._look_s, self._upstream, self._programs, self._isolation

@@ -195,14 +195,15 @@ class Sandbox:
                 reply = self._replies.get(timeout=REQUEST_S)
             except (LinkClosed, queue.Empty):
                 reply = None
-        if reply is None:
-            raise sandbox_ended(self.cause or "sandbox-died")
+        if reply is None or reply.type not in (Type.ERROR, wanted):
+            # One that does not answer in time, or answers something else, is asked nothing more: what comes late would be taken for the
+            # answer to a later request.
+            self.ended("sandbox-died")
+            raise sandbox_ended(self.cause)
         if reply.type is Type.ERROR:
             code = str(_object(reply).get("code"))
             known = code if _CODE.fullmatch(code) else "SANDBOX_REQUEST"
             raise Refused("沙箱不接受该请求", "the sandbox does not take this request", code=known)
-        if reply.type is not wanted:
-            raise sandbox_ended("sandbox-died")
         return reply
 
     def tell(self, kind: Type, body: bytes | Mapping[str, Any]) -> None:
@@ -369,7 +370,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
             running.kill()
             running.close()
             reaping.settle(folder, running.record, running.group, running.look)
-        else:
+        elif not any(Path(one).exists() for one in record.groups):
             shutil.rmtree(run, ignore_errors=True)
             reaping.forget(folder, name)
         raise
@@ -401,22 +402,25 @@ def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], 
         said = _first(sandbox, READY_S + (program.program.ready_s if program is not None else 0))
     except LinkClosed as error:
         raise _not_ready(sandbox.running.first_words() or "it ended at once") from error
+    body = _object(said)
     if said.type is not Type.READY:
-        if said.json().get("code") == "SERVER_SILENT":
-            raise programs.silent(str(said.json().get("why", ""))[:400])
-        raise _not_ready(str(said.json().get("code", ""))[:60])
-    body = said.json()
-    sandbox.filter_digest = str(body["filter"])
+        if body.get("code") == "SERVER_SILENT":
+            raise programs.silent(str(body.get("why", ""))[:400])
+        raise _not_ready(str(body.get("code", ""))[:60])
+    failed = body.get("failed")
+    if not isinstance(failed, list) or not all(isinstance(one, str) for one in failed):
+        raise _not_ready("it does not say what its suite found")
+    sandbox.filter_digest = str(body.get("filter"))
     expected = sm3.digest(filters.program(kind, platform.machine())).hex()
-    if body["weights"] != weights:
+    if body.get("weights") != weights:
         raise volumes.image_altered("weights")
     of_server = sm3.digest(filters.program("server", platform.machine())).hex() if program is not None else ""
-    if not settings.without and (body["failed"] or (sandbox.filter_digest, body["server"]) != (expected, of_server)):
+    if not settings.without and (failed or (sandbox.filter_digest, body.get("server")) != (expected, of_server)):
         raise Refused(
             "沙箱自检中有被允许的动作，服务器转为未清；请运维人员查看",
-            f"the probe suite of a sandbox was allowed something ({', '.join(body['failed'])[:100]}): its server is dirty, operators look",
+            f"the probe suite of a sandbox was allowed something ({', '.join(failed)[:100]}): its server is dirty, operators look",
             code="PROBE_FAILED",
-            details={"failed": " ".join(body["failed"])[:400]},
+            details={"failed": " ".join(failed)[:400]},
         )
 
 

@@ -6,6 +6,8 @@ sandbox, into which it is bound by name.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.crypto import sm3
@@ -48,7 +50,16 @@ def check_image(volumes: Path, tenant: str, image: str) -> Manifest:
             is_same = False
         if not is_same:
             raise image_altered(one.path)
+    for other in sorted(set(_files(folder / FILES)) - {one.path for one in manifest.files}):
+        raise image_altered(other[:200])
     return manifest
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Everything below a folder but the folders themselves; a link to one is no folder of it."""
+    for place, folders, names in os.walk(folder):
+        links = [one for one in folders if Path(place, one).is_symlink()]
+        yield from (str(Path(place, one).relative_to(folder)) for one in (*names, *links))
 
 
 def open_for_reading(volumes: Path, tenant: str, image: str) -> None:
