@@ -216,7 +216,9 @@ def test_a_kill_ends_worker_keeper_and_server(world: Inside) -> None:
     assert looked.clean and {one.name: one.found for one in looked.checks}["processes"] == 0
 
 
-@pytest.mark.parametrize(("name", "said"), [("never", "not ready within 1 s"), ("ends", "no such model")])
+@pytest.mark.parametrize(
+    ("name", "said"), [pytest.param("never", "not ready within 1 s", marks=pytest.mark.soak), ("ends", "no such model")]
+)
 def test_a_server_that_does_not_become_ready_is_refused_with_what_it_said(world: Inside, name: str, said: str) -> None:
     world.make_image(name=name)
     state = world.prepared()

@@ -109,7 +109,13 @@ def test_one_connection_serves_one_answer_after_the_other(server: UpstreamServer
     assert said(answer(made)) == said(answer(made)) and made.models(lambda: False) == ["small"]
 
 
-@pytest.mark.parametrize("model", ["broken-off", "no-done-no-finish", "garbage", "error-inside"])
+def test_tokens_are_the_servers_where_it_says_what_can_be_true_and_nobodys_else(server: UpstreamServer) -> None:
+    told, wrong = engine(server, "plain"), engine(server, "usage")
+    answer(told), answer(wrong)
+    assert told.used() == (41, 17) and wrong.used() is None and told.version == "1+plain"
+
+
+@pytest.mark.parametrize("model", ["broken-off", "no-done-no-finish", "garbage", "error-inside", "flood"])
 def test_a_stream_that_did_not_end_is_no_answer(server: UpstreamServer, model: str) -> None:
     assert failure(engine(server, model)) == "ENGINE_FAILED"
 

@@ -116,6 +116,13 @@ class UpstreamServer:
             return
         if model == "garbage":
             send(b"data: {\xff}\n\n")
+        elif model == "flood":
+            for _ in range(8):
+                send(event("多" * 40_000))
+            send(end + b"data: [DONE]\n\n")
+        elif model == "usage":
+            usage = {"prompt_tokens": -3, "completion_tokens": "17"}
+            send(stream + event("", "stop") + b'data: {"choices":[],"usage":%s}\n\ndata: [DONE]\n\n' % json.dumps(usage).encode())
         elif model == "error-inside":
             send(stream + b'data: {"error":{"message":"out of memory"}}\n\n')
         elif model == "broken-off":

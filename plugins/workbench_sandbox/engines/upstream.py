@@ -39,6 +39,9 @@ MOST_TOKENS: Final = 1 << 20
 _WAIT_S: Final = 3.0
 """The longest that a Retry-After is waited for; a longer one is `ENGINE_BUSY` at once."""
 
+_MOST_DRAFT: Final = 1 << 18
+"""Characters: more than 4,096 tokens are, the most that is asked for. A server that goes on is not read any further."""
+
 _END_S: Final = 1.0
 """How long the end of a body may take after the stream's own end."""
 
@@ -84,7 +87,6 @@ class OpenAIHttp:
         for path, file in weights.items():
             if path.rsplit("/", 1)[-1] == CONFIGURATION:
                 self.configure(json.loads(file.read_text("utf-8")))
-        self.version = f"{VERSION}+{self._model}"[:32] if self._model else VERSION
 
     def configure(self, wanted: Any) -> None:  # Any: JSON of a file that the tenant signed, checked here
         """Take the members of `upstream.json`. ValueError."""
@@ -94,6 +96,7 @@ class OpenAIHttp:
         if not all(isinstance(one, str) for one in (host, path, model, ca)) or not all(map(_VISIBLE.fullmatch, (host, path, model))):
             raise ValueError("a member of upstream.json is no text of visible characters")
         self._host, self._path, self._model = host, path.rstrip("/"), model
+        self.version = f"{VERSION}+{model}"[:32] if model else VERSION
         self._tls = ssl.create_default_context(cadata=ca or None) if wanted["tls"] else None
 
     def stands_inside(self, wanted: Any) -> None:  # Any: as `configure`
@@ -247,7 +250,7 @@ class OpenAIHttp:
         return EngineFailed("ENGINE_BUSY" if head.status in _BUSY else "ENGINE_FAILED")
 
     def _text(self, exchange: Exchange, head: Head, stop: Stop) -> Iterator[str]:
-        done = False
+        done, size = False, 0
         try:
             for data in events(exchange.body(head, stop)):
                 if data.strip() == "[DONE]":
@@ -255,6 +258,9 @@ class OpenAIHttp:
                     exchange.silence_s = min(_END_S, self._silence_s)
                 elif not done and (piece := self._piece(data)):
                     self._note(pieces=self.last.pieces + 1)
+                    size += len(piece)
+                    if size > _MOST_DRAFT:
+                        raise Broken("more than any model was asked for")
                     yield piece
         except Broken:
             if not done:
