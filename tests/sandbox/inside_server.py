@@ -1,7 +1,7 @@
 """`upstream_server` as a program inside a sandbox, for tests: on a Unix socket, and what it does is said by the question.
 
 `python inside_server.py SOCKET MODEL`. A question with `!WORD` in it is answered as by the model of this name; `!die` ends it in
-mid-answer, `!reach` tries what must not be reached: places refused and reached stand in its usage; `!gone` says there whether a client has gone
+mid-answer, `!memory` takes all there is, `!reach` tries what must not be reached: places refused and reached stand in its usage; `!gone` says there whether a client has gone
 within a second. In the environment SERVE names what a question without a word gets: `quote` says what the first source says.
 """
 
@@ -44,6 +44,11 @@ class InsideServer(UpstreamServer):
             chunk = event("管理费率为1.20%。")
             connection.sendall(b"%x\r\n" % len(chunk) + chunk + b"\r\n")
             os._exit(3)
+        if model == "memory":
+            held = []
+            while True:
+                held.append(bytearray(16 << 20))
+                held[-1][::4096] = b"1" * len(held[-1][::4096])
         if model in ("reach", "gone"):
             reached = [one for one in os.environ["REACH"].split(",") if _reaches(one)]
             if model == "gone":

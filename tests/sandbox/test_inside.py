@@ -57,7 +57,7 @@ class Inside(World):
         super().__post_init__()
         self.servers.close()
         self.servers = ServerProcesses(
-            self.folder / "servers", self.volumes, engines={"openai-http": CODE}, inside=self.programs, look_s=0.5, shared=self.shared
+            self.folder / "servers", self.volumes, engines={"openai-http": CODE}, inside=self.programs, look_s=0.5, shared=self.shared, without=self.without,
         )
 
     def make_image(self, *, listing: bytes | None = None, limits: manifests.Limits = LIMITS, name: str = "small", sm3_: str = "") -> str:
@@ -220,6 +220,7 @@ def test_a_kill_ends_worker_keeper_and_server(world: Inside) -> None:
     ("name", "said"), [pytest.param("never", "not ready within 1 s", marks=pytest.mark.soak), ("ends", "no such model")]
 )
 def test_a_server_that_does_not_become_ready_is_refused_with_what_it_said(world: Inside, name: str, said: str) -> None:
+    world.servers.add(SERVER)
     world.make_image(name=name)
     state = world.prepared()
     assert (state.state, state.cause) == ("DIRTY", "SERVER_SILENT")
@@ -227,5 +228,28 @@ def test_a_server_that_does_not_become_ready_is_refused_with_what_it_said(world:
 
 
 def test_another_definition_than_the_signed_one_is_not_started(world: Inside) -> None:
+    world.servers.add(SERVER)
     world.make_image(sm3_="a" * 64)
     assert world.prepared().cause == "IMAGE_REFUSED"
+
+
+@pytest.mark.soak
+def test_a_server_that_takes_all_memory_ends_its_sandbox_by_that_cause(world: Inside) -> None:
+    world.make_image()
+    asking = opened(world)
+    asking.ask("澄澜一号的管理费率是多少？!memory")
+    until(lambda: world.servers.counters(asking.tenant.sandbox).state == "ended", seconds=30)
+    assert world.servers.counters(asking.tenant.sandbox).cause == "memory"
+    assert world.servers.erase(SERVER, reason="memory").clean
+
+
+@pytest.mark.soak
+def test_without_its_filter_what_the_server_may_do_is_named(tmp_path: Path) -> None:
+    world = Inside(tmp_path, without=frozenset({"filter"}), programs={"small": program()})
+    try:
+        world.make_image()
+        statement = opened(world).tenant.statement
+        assert {"filter", "no-network", "no-programs"} <= set(statement.missing)
+        assert {"server-fork", "server-socket-inet", "server-exec", "server-exec-at"} <= set(statement.probe.failed)
+    finally:
+        world.close()
