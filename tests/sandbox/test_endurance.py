@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import sandbox as bench
-from tests.sandbox.world import SERVER, Tenant, World, lacking
+from tests.sandbox.world import SERVER, Tenant, World, lacking, lacking_gvisor
 from workbench_sandbox.formats.asking import Text
 from workbench_sandbox.server import reaping
 
@@ -20,6 +20,12 @@ pytestmark = [
 
 def test_a_hundred_cycles_leave_no_descriptor_mount_group_or_thread() -> None:
     found = bench.measure(cycles=100)
+    assert found["left"] == dict.fromkeys(found["left"], 0)
+
+
+@pytest.mark.skipif(bool(lacking_gvisor()), reason=lacking_gvisor() or "it can be started")
+def test_thirty_cycles_under_gvisor_leave_nothing_either() -> None:
+    found = bench.measure(cycles=30, isolation="gvisor")
     assert found["left"] == dict.fromkeys(found["left"], 0)
 
 
