@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from workbench.channel.frame import MAX_PAYLOAD_BYTES
 from workbench.crypto import canonical, compare, sm3
@@ -55,8 +54,6 @@ _ASK = frozenset(
 )  # fmt: skip
 _END_NUMBERS = ("number", "bytes", "records", "tokens_in", "tokens_out", "card_ms", "citations", "dropped")
 _END_TEXTS = ("ask", "state", "code", "digest")
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,28 +195,23 @@ def parse_ask(payload: bytes) -> Ask:
             code="ASK_TOO_LARGE",
         )
 
-    def parse() -> Ask:
+    with reading.refusing(ask_malformed):
         cursor = reading.Cursor(payload)
         body = reading.read(cursor.lv4(most=MAX_ASK_BYTES), _ASK, most=MAX_ASK_BYTES)
         padding = cursor.rest()
         reading.need(len(padding) < ASK_PADDING and not len(payload) % ASK_PADDING and not any(padding), "padding")
         documents = reading.members(body["documents"], ("corpus", "kinds", "ids", "until_ms"))
-        named = {one: reading.text(value) for one, value in body.items() if isinstance(value, str)}
-        counts = {one: reading.whole(body[one]) for one in ("time_ms", "deadline_ms", "context", "most_tokens", "seed")}
+        name, scenario, template, template_sm3, question, prompt, language, watermark = reading.texts_of(
+            body, ("ask", "scenario", "template", "template_sm3", "question", "prompt", "language", "watermark")
+        )
+        time_ms, deadline_ms, context, most_tokens, seed = reading.wholes_of(body, ("time_ms", "deadline_ms", "context", "most_tokens", "seed"))
         ask = Ask(
-            named["ask"], counts["time_ms"], counts["deadline_ms"], named["scenario"], named["template"], named["template_sm3"],
-            named["question"], named["prompt"], reading.text(documents["corpus"]),
+            name, time_ms, deadline_ms, scenario, template, template_sm3, question, prompt, reading.text(documents["corpus"]),
             reading.texts(documents["kinds"], most=len(DOCUMENT_KINDS)), reading.texts(documents["ids"], most=MAX_IDS),
-            reading.whole(documents["until_ms"]), counts["context"], named["language"], counts["most_tokens"], counts["seed"],
-            named["watermark"],
+            reading.whole(documents["until_ms"]), context, language, most_tokens, seed, watermark,
         )  # fmt: skip
         _check_ask(ask)
-        return ask
-
-    try:
-        return parse()
-    except (ValueError, KeyError) as error:
-        raise ask_malformed() from error
+    return ask
 
 
 def stream_of(ask: str) -> bytes:
@@ -237,12 +229,10 @@ def format_stop(ask: str) -> bytes:
 def parse_stop(payload: bytes) -> str:
     """The ask that is to end. Raises VerificationError (ASK_MALFORMED)."""
 
-    def parse() -> str:
+    with reading.refusing(ask_malformed):
         ask = reading.text(reading.read(payload, ("ask",))["ask"])
         reading.need(reading.ASK.fullmatch(ask), "ask")
         return ask
-
-    return parsed(parse, ask_malformed)
 
 
 def _check_ask(ask: Ask) -> None:
@@ -443,21 +433,19 @@ _RECORDS: dict[str, tuple[tuple[str, ...], Callable[[reading.Body], Record]]] = 
 def format_end(end: End) -> bytes:
     """The payload of `answer.end`. Raises ValueError."""
     _check_end(end)
-    return reading.write({one: getattr(end, one) for one in (*_END_TEXTS, *_END_NUMBERS)})
+    return reading.write(reading.body_of(end, (*_END_TEXTS, *_END_NUMBERS)))
 
 
 def parse_end(payload: bytes) -> End:
     """Raises VerificationError (ANSWER_ALTERED)."""
 
-    def parse() -> End:
+    with reading.refusing(answer_altered):
         body = reading.read(payload, (*_END_TEXTS, *_END_NUMBERS))
-        ask, state, code, digest = (reading.text(body[one]) for one in _END_TEXTS)
-        number, size, *rest = (reading.whole(body[one]) for one in _END_NUMBERS)
+        ask, state, code, digest = reading.texts_of(body, _END_TEXTS)
+        number, size, *rest = reading.wholes_of(body, _END_NUMBERS)
         end = End(ask, number, state, code, digest, size, *rest)
         _check_end(end)
         return end
-
-    return parsed(parse, answer_altered)
 
 
 def answer_altered() -> VerificationError:
@@ -484,11 +472,3 @@ def ask_malformed() -> VerificationError:
         "the question is malformed: nothing was done, operators of both ends compare versions",
         code="ASK_MALFORMED",
     )
-
-
-def parsed(parse: Callable[[], _Value], refusal: Callable[[], VerificationError]) -> _Value:
-    """What `parse` gives; its ValueError as this refusal."""
-    try:
-        return parse()
-    except ValueError as error:
-        raise refusal() from error

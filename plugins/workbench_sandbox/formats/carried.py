@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from workbench_sandbox.formats import reading
-from workbench_sandbox.formats.asking import answer_altered, ask_malformed, parsed
+from workbench_sandbox.formats.asking import answer_altered, ask_malformed
+from workbench_sandbox.formats.evidence import Probe
 
 KEY_SIZE = 32
 """Bytes of a volume key."""
@@ -58,17 +59,8 @@ class AnswersSigned:
         reading.need(reading.HEX64.fullmatch(self.root), "root")
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """What the suite found when it was run in a session."""
-
-    tried: int
-    refused: int
-    failed: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        reading.need(reading.within(self.tried, self.refused) and reading.each(reading.NAME, self.failed), "probe")
-        reading.need(self.refused + len(self.failed) == self.tried, "what was tried was refused or failed")
+Probed = Probe
+"""What the suite found when it was run in a session: as in evidence."""
 
 
 def ends_root(ends: Sequence[bytes]) -> str:
@@ -89,11 +81,9 @@ def format_signed(value: AnswersSigned) -> bytes:
 def parse_signed(payload: bytes) -> AnswersSigned:
     """Raises VerificationError (ANSWER_ALTERED)."""
 
-    def parse() -> AnswersSigned:
+    with reading.refusing(answer_altered):
         body = reading.read(payload, ("first", "last", "root"))
         return AnswersSigned(reading.whole(body["first"]), reading.whole(body["last"]), reading.text(body["root"]))
-
-    return parsed(parse, answer_altered)
 
 
 def format_empty() -> bytes:
@@ -103,7 +93,8 @@ def format_empty() -> bytes:
 
 def parse_empty(payload: bytes) -> None:
     """Raises VerificationError (ASK_MALFORMED)."""
-    parsed(lambda: reading.read(payload, ()), ask_malformed)
+    with reading.refusing(ask_malformed):
+        reading.read(payload, ())
 
 
 def format_corpus_open(value: CorpusOpen) -> bytes:
@@ -114,42 +105,34 @@ def format_corpus_open(value: CorpusOpen) -> bytes:
 def parse_corpus_open(payload: bytes) -> CorpusOpen:
     """Raises VerificationError (ASK_MALFORMED)."""
 
-    def parse() -> CorpusOpen:
+    with reading.refusing(ask_malformed):
         body = reading.read(payload, ("corpus", "file", "key"))
-        corpus, file, key = (reading.text(body[one]) for one in ("corpus", "file", "key"))
+        corpus, file, key = reading.texts_of(body, ("corpus", "file", "key"))
         reading.need(reading.HEX64.fullmatch(key), "key")
         return CorpusOpen(corpus, file, bytes.fromhex(key))
-
-    return parsed(parse, ask_malformed)
 
 
 def format_corpus_ready(value: CorpusReady) -> bytes:
     """The payload of `corpus.ready`."""
-    return reading.write({one: getattr(value, one) for one in _READY})
+    return reading.write(reading.body_of(value, _READY))
 
 
 def parse_corpus_ready(payload: bytes) -> CorpusReady:
     """Raises VerificationError (ANSWER_ALTERED)."""
 
-    def parse() -> CorpusReady:
+    with reading.refusing(answer_altered):
         body = reading.read(payload, _READY)
         counts = (reading.whole(body["documents"]), reading.whole(body["passages"]))
         return CorpusReady(reading.text(body["corpus"]), *counts, reading.text(body["code"]))
 
-    return parsed(parse, answer_altered)
-
 
 def format_probed(value: Probed) -> bytes:
     """The payload of `probe` from the sandbox."""
-    return reading.write({"tried": value.tried, "refused": value.refused, "failed": list(value.failed)})
+    return reading.write(value.body())
 
 
 def parse_probed(payload: bytes) -> Probed:
     """Raises VerificationError (ANSWER_ALTERED)."""
 
-    def parse() -> Probed:
-        body = reading.read(payload, ("tried", "refused", "failed"))
-        failed = reading.texts(body["failed"], most=1_000)
-        return Probed(reading.whole(body["tried"]), reading.whole(body["refused"]), failed)
-
-    return parsed(parse, answer_altered)
+    with reading.refusing(answer_altered):
+        return Probe.read(reading.read(payload, ("tried", "refused", "failed")))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from workbench.channel.terms import Signer
 from workbench.crypto.canonical import Json
-from workbench.crypto.sm2 import SIGNATURE_SIZE, PublicKey
+from workbench.crypto.sm2 import PublicKey
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
 from workbench_sandbox.formats import reading, servicekey
@@ -107,14 +107,10 @@ def sign_receipt(receipt: Receipt, *, key: Signer, service: bytes) -> bytes:
 
 def parse_receipt(raw: bytes) -> tuple[Receipt, bytes, bytes]:
     """(receipt, signature, service-key statement as written), nothing verified. Raises VerificationError (ERASE_RECEIPT)."""
-    try:
-        cursor = reading.Cursor(raw)
-        encoded, signature = cursor.lv4(most=MAX_BYTES), cursor.take(SIGNATURE_SIZE)
-        service = cursor.rest()
+    with reading.refusing(lambda: receipt_refused("malformed")):
+        encoded, signature, service = reading.split_signed(raw, most=MAX_BYTES)
         reading.need(len(service) <= 2 * servicekey.MAX_BYTES, "the service-key statement is too long")
         return _receipt(encoded), signature, service
-    except ValueError as error:
-        raise receipt_refused("malformed") from error
 
 
 def verify_receipt(
@@ -131,11 +127,8 @@ def verify_receipt(
     )
     if receipt.provider != provider:
         raise receipt_refused("of another provider")
-    encoded = raw[4 : 4 + int.from_bytes(raw[:4], "big")]
-    try:
-        reading.verify(KIND, party=provider, job=receipt.lease, body=encoded, key=key.key, signature=signature)
-    except VerificationError as error:
-        raise receipt_refused("not signed with the provider's service key") from error
+    with reading.refusing(lambda: receipt_refused("not signed with the provider's service key")):
+        reading.verify(KIND, party=provider, job=receipt.lease, body=receipt.encoded, key=key.key, signature=signature)
     return receipt, key
 
 
@@ -146,10 +139,8 @@ def format_erased_answer() -> bytes:
 
 def parse_erased_answer(data: bytes) -> None:
     """Raises VerificationError (ERASE_RECEIPT)."""
-    try:
+    with reading.refusing(lambda: receipt_refused("malformed")):
         reading.need(reading.flag(reading.read(data, ("accepted",))["accepted"]), "a refusal has a code")
-    except ValueError as error:
-        raise receipt_refused("malformed") from error
 
 
 def receipt_refused(why: str) -> VerificationError:
@@ -163,7 +154,7 @@ def receipt_refused(why: str) -> VerificationError:
 
 def _receipt(encoded: bytes) -> Receipt:
     body = reading.read(encoded, _MEMBERS, KIND, most=MAX_BYTES)
-    lease, server, reason, assurance = (reading.text(body[one]) for one in ("lease", "server", "reason", "assurance"))
+    lease, server, reason, assurance = reading.texts_of(body, ("lease", "server", "reason", "assurance"))
     receipt = Receipt(
         PartyId(reading.text(body["provider"])), PartyId(reading.text(body["tenant"])), lease, server,
         reading.texts(body["sandboxes"], most=MAX_SANDBOXES), reason, reading.whole(body["began_ms"]),

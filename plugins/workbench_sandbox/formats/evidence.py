@@ -72,7 +72,7 @@ class ImageName:
     def read(cls, value: Json) -> ImageName:
         """Raises ValueError."""
         body = reading.members(value, (*_IMAGE, "engine"))
-        id_, name, version = (reading.text(body[one]) for one in _IMAGE)
+        id_, name, version = reading.texts_of(body, _IMAGE)
         return cls(id_, name, version, Engine.read(body["engine"]))
 
 
@@ -92,13 +92,12 @@ class Control:
 
     def body(self) -> dict[str, Json]:
         """As it stands in a statement."""
-        return {"name": self.name, "state": self.state, "how": self.how, "seen": self.seen}
+        return reading.body_of(self, _CONTROL)
 
     @classmethod
     def read(cls, value: Json) -> Control:
         """Raises ValueError."""
-        body = reading.members(value, _CONTROL)
-        return cls(*(reading.text(body[one]) for one in _CONTROL))
+        return cls(*reading.texts_of(reading.members(value, _CONTROL), _CONTROL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +335,7 @@ def format_facts(facts: OuterFacts) -> bytes:
 
 def parse_facts(data: bytes) -> OuterFacts:
     """Raises VerificationError (EVIDENCE_REFUSED, check `form`)."""
-    try:
+    with reading.refusing(lambda: evidence_refused("form")):
         body = reading.read(data, _FACTS)
         texts = _FACTS - {"serial", "started_ms", "image", "limits", "controls"}
         named = {one: reading.text(body[one]) for one in texts}
@@ -346,8 +345,6 @@ def parse_facts(data: bytes) -> OuterFacts:
             ImageName.read(body["image"]), named["listing"], named["isolation"], Limits.read(body["limits"]),
             _controls(body["controls"]),
         )  # fmt: skip
-    except ValueError as error:
-        raise evidence_refused("form") from error
 
 
 # ----------------------------------------------------------------------------------------------------- the statement
@@ -376,10 +373,10 @@ def format_statement(value: Statement) -> bytes:
     """The canonical bytes."""
     return reading.write(
         {
-            **{one: getattr(value, one) for one in (*_TEXTS, *_NUMBERS)},
+            **reading.body_of(value, (*_TEXTS, *_NUMBERS)),
             "image": value.image.body(),
             "weights": [{"path": one.path, "sm3": one.sm3} for one in value.weights],
-            "runtime": {one: getattr(value, one) for one in _RUNTIME},
+            "runtime": reading.body_of(value, _RUNTIME),
             "limits": value.limits.body(),
             "controls": [one.body() for one in value.controls],
             "probe": value.probe.body(),
@@ -392,12 +389,12 @@ def format_statement(value: Statement) -> bytes:
 
 def parse_statement(encoded: bytes) -> Statement:
     """Raises VerificationError (EVIDENCE_REFUSED, check `form`)."""
-    try:
+    with reading.refusing(lambda: evidence_refused("form")):
         body = reading.read(encoded, _MEMBERS, KIND, most=MAX_BYTES)
         named = {one: reading.text(body[one]) for one in _TEXTS}
-        serial, started_ms, made_ms, until_ms = (reading.whole(body[one]) for one in _NUMBERS)
+        serial, started_ms, made_ms, until_ms = reading.wholes_of(body, _NUMBERS)
         runtime = reading.members(body["runtime"], _RUNTIME)
-        listing, python, kernel, machine, isolation, program = (reading.text(runtime[one]) for one in _RUNTIME)
+        listing, python, kernel, machine, isolation, program = reading.texts_of(runtime, _RUNTIME)
         attestation = reading.members(body["attestation"], ("kind", "quote"))
         return Statement(
             PartyId(named["provider"]), PartyId(named["tenant"]), named["lease"], named["mode"], named["server"], named["pool"],
@@ -407,8 +404,6 @@ def parse_statement(encoded: bytes) -> Statement:
             Probe.read(body["probe"]), _keys(body["keys"]),
             Attestation(reading.text(attestation["kind"]), reading.text(attestation["quote"])),
         )  # fmt: skip
-    except ValueError as error:
-        raise evidence_refused("form") from error
 
 
 # -------------------------------------------------------------------------------------------------------- signatures
@@ -423,12 +418,9 @@ def sign_statement(encoded: bytes, *, key: Signer) -> bytes:
 
 def verify_self(raw: bytes) -> Statement:
     """The statement in LV4(statement) ‖ signature, signed with the key that it names. Raises VerificationError (EVIDENCE_REFUSED)."""
-    try:
-        cursor = reading.Cursor(raw)
-        encoded, signature = cursor.lv4(most=MAX_BYTES), cursor.take(SIGNATURE_SIZE)
-        cursor.end()
-    except ValueError as error:
-        raise evidence_refused("form") from error
+    with reading.refusing(lambda: evidence_refused("form")):
+        encoded, signature, rest = reading.split_signed(raw, most=MAX_BYTES)
+        reading.need(not rest, "bytes after the end")
     value = parse_statement(encoded)
     _check_self(value, encoded, signature)
     return value
@@ -449,14 +441,12 @@ def sign_evidence(raw: bytes, *, facts: OuterFacts, nonce: str, key: Signer, ser
 
 def parse_evidence(raw: bytes) -> Evidence:
     """The document's parts, no signature looked at. Raises VerificationError (EVIDENCE_REFUSED, check `form`)."""
-    try:
+    with reading.refusing(lambda: evidence_refused("form")):
         cursor = reading.Cursor(raw)
         encoded = cursor.lv4(most=MAX_BYTES)
         own, provider = cursor.take(SIGNATURE_SIZE), cursor.take(SIGNATURE_SIZE)
         service = cursor.rest()
         reading.need(len(service) <= 2 * servicekey.MAX_BYTES, "the service-key statement is too long")
-    except ValueError as error:
-        raise evidence_refused("form") from error
     return Evidence(parse_statement(encoded), encoded, own, provider, service)
 
 
@@ -464,11 +454,8 @@ def verify_signatures(document: Evidence, *, service_key: PublicKey) -> None:
     """Both signatures: of the sandbox and of its provider. Raises VerificationError (EVIDENCE_REFUSED, check `signatures`)."""
     value, encoded = document.statement, document.encoded
     _check_self(value, encoded, document.self_signature)
-    try:
-        signature = document.service_signature
-        reading.verify(KIND, party=value.provider, job=value.lease, body=encoded, key=service_key, signature=signature)
-    except VerificationError as error:
-        raise evidence_refused("signatures") from error
+    with reading.refusing(lambda: evidence_refused("signatures")):
+        reading.verify(KIND, party=value.provider, job=value.lease, body=encoded, key=service_key, signature=document.service_signature)
 
 
 def evidence_refused(check: str) -> VerificationError:
@@ -482,12 +469,8 @@ def evidence_refused(check: str) -> VerificationError:
 
 
 def _check_self(value: Statement, encoded: bytes, signature: bytes) -> None:
-    try:
-        reading.verify(
-            SELF, party=value.identity, job=value.lease, body=encoded, key=value.keys.key, signature=signature
-        )
-    except VerificationError as error:
-        raise evidence_refused("signatures") from error
+    with reading.refusing(lambda: evidence_refused("signatures")):
+        reading.verify(SELF, party=value.identity, job=value.lease, body=encoded, key=value.keys.key, signature=signature)
 
 
 def _agrees(value: Statement, facts: OuterFacts) -> bool:

@@ -47,13 +47,12 @@ class Engine:
 
     def body(self) -> dict[str, Json]:
         """As it stands in a manifest and in evidence."""
-        return {one: getattr(self, one) for one in _ENGINE}
+        return reading.body_of(self, _ENGINE)
 
     @classmethod
     def read(cls, value: Json) -> Engine:
         """Raises ValueError."""
-        body = reading.members(value, _ENGINE)
-        return cls(*(reading.text(body[one]) for one in _ENGINE))
+        return cls(*reading.texts_of(reading.members(value, _ENGINE), _ENGINE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,7 @@ class Limits:
     @classmethod
     def read(cls, value: Json) -> Limits:
         """Raises ValueError."""
-        body = reading.members(value, _LIMITS)
-        return cls(*(reading.whole(body[one]) for one in _LIMITS))
+        return cls(*reading.wholes_of(reading.members(value, _LIMITS), _LIMITS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +179,8 @@ def verify_manifest(raw: bytes, *, tenant: PartyId, contract_key: sm2.PublicKey,
     Raises VerificationError (IMAGE_REFUSED). Cost: 1 ms and 10 microseconds a file.
     """
     value, encoded, signature = _split(raw)
-    try:
+    with reading.refusing(lambda: image_refused("not signed with the tenant's contract key")):
         reading.verify(KIND, party=tenant, job="", body=encoded, key=contract_key, signature=signature)
-    except VerificationError as error:
-        raise image_refused("not signed with the tenant's contract key") from error
     if value.tenant != tenant or (image and image != reading.digest(encoded)):
         raise image_refused("another image than the one ordered")
     return value
@@ -210,13 +206,10 @@ def image_refused(why: str) -> VerificationError:
 
 
 def _split(raw: bytes) -> tuple[Manifest, bytes, bytes]:
-    try:
-        cursor = reading.Cursor(raw)
-        encoded, signature = cursor.lv4(most=MAX_BYTES), cursor.take(sm2.SIGNATURE_SIZE)
-        cursor.end()
+    with reading.refusing(lambda: image_refused("malformed")):
+        encoded, signature, rest = reading.split_signed(raw, most=MAX_BYTES)
+        reading.need(not rest, "bytes after the end")
         value = _manifest(reading.read(encoded, _MEMBERS, KIND, most=MAX_BYTES))
-    except ValueError as error:
-        raise image_refused("malformed") from error
     return value, encoded, signature
 
 
@@ -236,10 +229,9 @@ def _manifest(body: reading.Body) -> Manifest:
 
 def _file(value: Json) -> ManifestFile:
     body = reading.members(value, _FILE)
-    path, sm3, role = (reading.text(body[one]) for one in ("path", "sm3", "role"))
+    path, sm3, role = reading.texts_of(body, ("path", "sm3", "role"))
     return ManifestFile(path, reading.whole(body["size"]), sm3, role)
 
 
 def _licence(value: Json) -> Licence:
-    body = reading.members(value, _LICENCE)
-    return Licence(*(reading.text(body[one]) for one in _LICENCE))
+    return Licence(*reading.texts_of(reading.members(value, _LICENCE), _LICENCE))

@@ -7,9 +7,7 @@ VerificationError LEASE_LETTER.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from workbench.crypto.canonical import Json
 from workbench.domain.party import PartyId
@@ -27,8 +25,6 @@ _ORDER = frozenset(
     }
 )  # fmt: skip
 _SERVICE = re.compile(r"(?:[0-9a-f]{2})+")
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +173,8 @@ def format_order(order: Order) -> bytes:
 
 def parse_order(data: bytes) -> Order:
     """Raises VerificationError (LEASE_LETTER)."""
-    return _parsed(lambda: _order(reading.read(data, _ORDER)))
+    with reading.refusing(_malformed):
+        return _order(reading.read(data, _ORDER))
 
 
 def format_order_letter(order: Order, service: bytes) -> bytes:
@@ -189,12 +186,10 @@ def format_order_letter(order: Order, service: bytes) -> bytes:
 def parse_order_letter(data: bytes) -> tuple[Order, bytes]:
     """(the order, the tenant's service-key statement as written, unverified). Raises VerificationError (LEASE_LETTER)."""
 
-    def parse() -> tuple[Order, bytes]:
+    with reading.refusing(_malformed):
         body = reading.read(data, _ORDER | {"service"})
         service = _service(body.pop("service"))
         return _order(body), service
-
-    return _parsed(parse)
 
 
 def format_order_answer(answer: OrderAnswer) -> bytes:
@@ -210,12 +205,10 @@ def format_order_answer(answer: OrderAnswer) -> bytes:
 def parse_order_answer(data: bytes) -> OrderAnswer:
     """Raises VerificationError (LEASE_LETTER)."""
 
-    def parse() -> OrderAnswer:
+    with reading.refusing(_malformed):
         body = reading.read(data, ("from_ms", "until_ms", "cards", "tariff", "service"))
-        from_ms, until_ms, cards = (reading.whole(body[one]) for one in ("from_ms", "until_ms", "cards"))
+        from_ms, until_ms, cards = reading.wholes_of(body, ("from_ms", "until_ms", "cards"))
         return OrderAnswer(from_ms, until_ms, cards, Tariff.read(body["tariff"]), _service(body["service"]))
-
-    return _parsed(parse)
 
 
 def format_change(change: Change) -> bytes:
@@ -228,13 +221,9 @@ def format_change(change: Change) -> bytes:
 def parse_change(data: bytes) -> Change:
     """Raises VerificationError (LEASE_LETTER)."""
 
-    def parse() -> Change:
+    with reading.refusing(_malformed):
         body = reading.read(data, ("lease", "number", "cards", "until_ms"))
-        return Change(
-            reading.text(body["lease"]), *(reading.whole(body[one]) for one in ("number", "cards", "until_ms"))
-        )
-
-    return _parsed(parse)
+        return Change(reading.text(body["lease"]), *reading.wholes_of(body, ("number", "cards", "until_ms")))
 
 
 def format_change_answer(answer: ChangeAnswer) -> bytes:
@@ -245,11 +234,9 @@ def format_change_answer(answer: ChangeAnswer) -> bytes:
 def parse_change_answer(data: bytes) -> ChangeAnswer:
     """Raises VerificationError (LEASE_LETTER)."""
 
-    def parse() -> ChangeAnswer:
+    with reading.refusing(_malformed):
         body = reading.read(data, ("cards", "until_ms", "at_s"))
-        return ChangeAnswer(*(reading.whole(body[one]) for one in ("cards", "until_ms", "at_s")))
-
-    return _parsed(parse)
+        return ChangeAnswer(*reading.wholes_of(body, ("cards", "until_ms", "at_s")))
 
 
 def format_release(release: Release) -> bytes:
@@ -260,11 +247,9 @@ def format_release(release: Release) -> bytes:
 def parse_release(data: bytes) -> Release:
     """Raises VerificationError (LEASE_LETTER)."""
 
-    def parse() -> Release:
+    with reading.refusing(_malformed):
         body = reading.read(data, ("lease", "reason"))
         return Release(reading.text(body["lease"]), reading.text(body["reason"]))
-
-    return _parsed(parse)
 
 
 def format_release_answer(answer: ReleaseAnswer) -> bytes:
@@ -274,7 +259,8 @@ def format_release_answer(answer: ReleaseAnswer) -> bytes:
 
 def parse_release_answer(data: bytes) -> ReleaseAnswer:
     """Raises VerificationError (LEASE_LETTER)."""
-    return _parsed(lambda: ReleaseAnswer(reading.whole(reading.read(data, ("at_s",))["at_s"])))
+    with reading.refusing(_malformed):
+        return ReleaseAnswer(reading.whole(reading.read(data, ("at_s",))["at_s"]))
 
 
 def _order(body: reading.Body) -> Order:
@@ -314,12 +300,9 @@ def _need_time(from_ms: int, until_ms: int) -> None:
     reading.need(reading.within(from_ms, until_ms) and 0 < until_ms - from_ms <= MAX_LEASE_MS, "at most 24 hours")
 
 
-def _parsed(parse: Callable[[], _Value]) -> _Value:
-    try:
-        return parse()
-    except ValueError as error:
-        raise VerificationError(
-            "租约信函的内容格式不对，未予办理；请双方运维人员核对版本",
-            "the content of a letter about a lease is malformed: nothing was done, operators of both ends compare versions",
-            code="LEASE_LETTER",
-        ) from error
+def _malformed() -> VerificationError:
+    return VerificationError(
+        "租约信函的内容格式不对，未予办理；请双方运维人员核对版本",
+        "the content of a letter about a lease is malformed: nothing was done, operators of both ends compare versions",
+        code="LEASE_LETTER",
+    )

@@ -7,13 +7,14 @@ frozen value that has checked itself, so that nothing is written that a reader w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from types import TracebackType
 
 from workbench.channel.terms import Signer
 from workbench.crypto import canonical, labels, sm2, sm3
 from workbench.crypto.canonical import Json
 from workbench.domain.party import parse_party_id
-from workbench.errors import VerificationError
+from workbench.errors import VerificationError, WorkbenchError
 
 Body = dict[str, Json]
 
@@ -131,6 +132,21 @@ def items(value: Json, *, most: int) -> list[Json]:
     return value
 
 
+def texts_of(body: Body, names: Iterable[str]) -> tuple[str, ...]:
+    """These members, each a text. Raises ValueError."""
+    return tuple(text(body[one]) for one in names)
+
+
+def wholes_of(body: Body, names: Iterable[str]) -> tuple[int, ...]:
+    """These members, each a whole number. Raises ValueError."""
+    return tuple(whole(body[one]) for one in names)
+
+
+def body_of(value: object, names: Iterable[str]) -> Body:
+    """The members of a value whose attributes bear their names."""
+    return {one: getattr(value, one) for one in names}
+
+
 def texts(value: Json, *, most: int) -> tuple[str, ...]:
     """A list of at most so many texts. Raises ValueError."""
     return tuple(text(one) for one in items(value, most=most))
@@ -186,6 +202,30 @@ class Cursor:
     def end(self) -> None:
         """Raise ValueError if something is left."""
         need(self._place == len(self._data), "bytes after the end")
+
+
+def split_signed(raw: bytes, *, most: int) -> tuple[bytes, bytes, bytes]:
+    """(body, signature, what follows) of LV4(body) ‖ signature ‖ … Raises ValueError."""
+    cursor = Cursor(raw)
+    return cursor.lv4(most=most), cursor.take(sm2.SIGNATURE_SIZE), cursor.rest()
+
+
+# -------------------------------------------------------------------------------------------------------- refusals
+
+
+class refusing:  # noqa: N801 - reads as the statement that it is
+    """`with refusing(why):` – what does not fit inside is this one refusal of the format."""
+
+    __slots__ = ("_refusal",)
+
+    def __init__(self, refusal: Callable[[], WorkbenchError]) -> None:
+        self._refusal = refusal
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, ValueError | VerificationError):
+            raise self._refusal() from error
 
 
 # -------------------------------------------------------------------------------------------------------- signatures

@@ -6,12 +6,10 @@ reply that does not parse is the other end's fault (SANDBOX_REPLY).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from workbench.crypto.canonical import Json
-from workbench.errors import KeyUnavailable, ProtocolViolation, Refused, WorkbenchError
+from workbench.errors import KeyUnavailable, ProtocolViolation, Refused
 from workbench_sandbox.formats import reading
 
 OFFER, FETCH, EVIDENCE, START, ANSWER = (
@@ -51,8 +49,6 @@ SERVER_STATES = ("DIRTY", "SANITISED", "READY", "LEASED")
 _MAX_RETRY_S = 10**9
 _MAX_FRAME = (16 << 20) + 1_024
 _REPLIES = ("SANDBOX_BUSY", "QKD_KEY_REQUIRED", "SANDBOX_ENDED")
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,17 +236,14 @@ def read_reply(raw: bytes) -> bytes:
     if raw[:1] == b"\x00":
         return raw[1:]
 
-    def parse() -> WorkbenchError:
+    with reading.refusing(_reply_refused):
         reading.need(raw[:1] == b"\x01", "no known reply")
         body = reading.read(raw[1:], ("code", "cause", "retry_after_s"))
-        code, cause = reading.text(body["code"]), reading.text(body["cause"])
-        retry_after_s = reading.whole(body["retry_after_s"])
+        (code, cause), retry_after_s = reading.texts_of(body, ("code", "cause")), reading.whole(body["retry_after_s"])
         _check_refusal(code, cause, retry_after_s)
-        if code == "SANDBOX_ENDED":
-            return sandbox_ended(cause)
-        return sandbox_busy(retry_after_s) if code == "SANDBOX_BUSY" else _key_required(retry_after_s)
-
-    raise _reply(parse)
+    if code == "SANDBOX_ENDED":
+        raise sandbox_ended(cause)
+    raise sandbox_busy(retry_after_s) if code == "SANDBOX_BUSY" else _key_required(retry_after_s)
 
 
 def sandbox_refused() -> Refused:
@@ -306,7 +299,8 @@ def format_offer_request() -> bytes:
 
 def parse_offer_request(data: bytes) -> None:
     """Raises Refused (SANDBOX_REFUSED)."""
-    _request(lambda: reading.read(data, ()))
+    with reading.refusing(sandbox_refused):
+        reading.read(data, ())
 
 
 def format_fetch(value: Fetch) -> bytes:
@@ -317,11 +311,9 @@ def format_fetch(value: Fetch) -> bytes:
 def parse_fetch(data: bytes) -> Fetch:
     """Raises Refused (SANDBOX_REFUSED)."""
 
-    def parse() -> Fetch:
+    with reading.refusing(sandbox_refused):
         body = reading.read(data, ("lease", "corpus", "size"))
         return Fetch(reading.text(body["lease"]), reading.text(body["corpus"]), reading.whole(body["size"]))
-
-    return _request(parse)
 
 
 def format_evidence_request(value: EvidenceRequest) -> bytes:
@@ -335,12 +327,10 @@ def format_evidence_request(value: EvidenceRequest) -> bytes:
 def parse_evidence_request(data: bytes) -> EvidenceRequest:
     """Raises Refused (SANDBOX_REFUSED)."""
 
-    def parse() -> EvidenceRequest:
+    with reading.refusing(sandbox_refused):
         body = reading.read(data, ("lease", "sandbox", "nonce", "time_ms"), "sandbox-evidence-request")
-        lease, sandbox, nonce = (reading.text(body[one]) for one in ("lease", "sandbox", "nonce"))
+        lease, sandbox, nonce = reading.texts_of(body, ("lease", "sandbox", "nonce"))
         return EvidenceRequest(lease, sandbox, nonce, reading.whole(body["time_ms"]))
-
-    return _request(parse)
 
 
 _START = ("sandbox", "session", "evidence", "key_id", "provenance")
@@ -348,17 +338,15 @@ _START = ("sandbox", "session", "evidence", "key_id", "provenance")
 
 def format_start(value: Start) -> bytes:
     """Of `sandbox/start`."""
-    return reading.write({one: getattr(value, one) for one in _START})
+    return reading.write(reading.body_of(value, _START))
 
 
 def parse_start(data: bytes) -> Start:
     """Raises Refused (SANDBOX_REFUSED)."""
 
-    def parse() -> Start:
+    with reading.refusing(sandbox_refused):
         body = reading.read(data, _START)
-        return Start(*(reading.text(body[one]) for one in _START))
-
-    return _request(parse)
+        return Start(*reading.texts_of(body, _START))
 
 
 def format_answer(sandbox: str, message: bytes) -> bytes:
@@ -370,13 +358,11 @@ def format_answer(sandbox: str, message: bytes) -> bytes:
 def parse_answer(data: bytes) -> tuple[str, bytes]:
     """(sandbox, message). Raises Refused (SANDBOX_REFUSED)."""
 
-    def parse() -> tuple[str, bytes]:
+    with reading.refusing(sandbox_refused):
         cursor = reading.Cursor(data)
         sandbox = cursor.lv1().decode("ascii")
         reading.need(reading.SANDBOX.fullmatch(sandbox), "sandbox")
         return sandbox, cursor.rest()
-
-    return _request(parse)
 
 
 def format_frames(value: FramesRequest) -> bytes:
@@ -391,14 +377,12 @@ def format_frames(value: FramesRequest) -> bytes:
 def parse_frames(data: bytes) -> FramesRequest:
     """Raises Refused (SANDBOX_REFUSED)."""
 
-    def parse() -> FramesRequest:
+    with reading.refusing(sandbox_refused):
         cursor = reading.Cursor(data)
         reading.need(cursor.number(1) == 1 and len(data) <= MAX_FRAMES_BYTES, "version or size")
         sandbox = cursor.lv1().decode("ascii")
         first, taken, wait_ms = cursor.number(8), cursor.number(8), cursor.number(2)
         return FramesRequest(sandbox, Upload(first, taken, _split(cursor)), wait_ms)
-
-    return _request(parse)
 
 
 def format_state_request(lease: str) -> bytes:
@@ -410,12 +394,10 @@ def format_state_request(lease: str) -> bytes:
 def parse_state_request(data: bytes) -> str:
     """The lease. Raises Refused (SANDBOX_REFUSED)."""
 
-    def parse() -> str:
+    with reading.refusing(sandbox_refused):
         lease = reading.text(reading.read(data, ("lease",))["lease"])
         reading.need(reading.LEASE.fullmatch(lease), "lease")
         return lease
-
-    return _request(parse)
 
 
 def format_pull(value: Pull) -> bytes:
@@ -426,12 +408,10 @@ def format_pull(value: Pull) -> bytes:
 def parse_pull(data: bytes) -> Pull:
     """Raises Refused (SANDBOX_REFUSED)."""
 
-    def parse() -> Pull:
+    with reading.refusing(sandbox_refused):
         body = reading.read(data, ("of", "id", "file", "offset"))
         of, id_ = reading.text(body["of"]), reading.text(body["id"])
         return Pull(of, id_, reading.whole(body["file"]), reading.whole(body["offset"]))
-
-    return _request(parse)
 
 
 # ------------------------------------------------------------------------------------------------------------ replies
@@ -454,23 +434,20 @@ _OFFER = frozenset({"pools", "assurance", "images", "fen_per_card_minute", "read
 def parse_offer(data: bytes) -> Offer:
     """Raises ProtocolViolation (SANDBOX_REPLY)."""
 
-    def parse() -> Offer:
+    with reading.refusing(_reply_refused):
         body = reading.read(data, _OFFER)
-        price, ready_s, retry_s = (
-            reading.whole(body[one]) for one in ("fen_per_card_minute", "ready_s", "retry_after_s")
-        )
+        price, ready_s, retry_s = reading.wholes_of(body, ("fen_per_card_minute", "ready_s", "retry_after_s"))
         return Offer(
             tuple(_pool(one) for one in reading.items(body["pools"], most=len(reading.POOLS))),
             reading.texts(body["assurance"], most=len(reading.ASSURANCES)), reading.texts(body["images"], most=400),
             price, ready_s, retry_s, tuple(_stretch(one) for one in reading.items(body["freezes"], most=400)),
         )  # fmt: skip
 
-    return _reply(parse)
-
 
 def read_empty(data: bytes) -> None:
     """The reply of calls that answer nothing. Raises ProtocolViolation (SANDBOX_REPLY)."""
-    _reply(lambda: reading.need(data == EMPTY, "not empty"))
+    with reading.refusing(_reply_refused):
+        reading.need(data == EMPTY, "not empty")
 
 
 def format_download(value: Download) -> bytes:
@@ -485,15 +462,13 @@ def format_download(value: Download) -> bytes:
 def parse_download(data: bytes) -> Download:
     """Raises ProtocolViolation (SANDBOX_REPLY)."""
 
-    def parse() -> Download:
+    with reading.refusing(_reply_refused):
         cursor = reading.Cursor(data)
         reading.need(cursor.number(1) == 1 and len(data) <= MAX_FRAMES_BYTES, "version or size")
         state, first, received = cursor.number(1), cursor.number(8), cursor.number(8)
         value = Download(state, first, _split(cursor), received)
         _check_download(value)
         return value
-
-    return _reply(parse)
 
 
 def format_state(value: LeaseView) -> bytes:
@@ -506,13 +481,11 @@ def format_state(value: LeaseView) -> bytes:
 def parse_state(data: bytes) -> LeaseView:
     """Raises ProtocolViolation (SANDBOX_REPLY)."""
 
-    def parse() -> LeaseView:
+    with reading.refusing(_reply_refused):
         body = reading.read(data, ("state", "at_s", "cards", "servers", "queue"), most=256 << 10)
         servers = tuple(_server(one) for one in reading.items(body["servers"], most=1_000))
         state, at_s, cards = reading.text(body["state"]), reading.whole(body["at_s"]), reading.whole(body["cards"])
         return LeaseView(state, at_s, cards, servers, reading.whole(body["queue"]))
-
-    return _reply(parse)
 
 
 def _pool(value: Json) -> Pool:
@@ -548,19 +521,9 @@ def _split(cursor: reading.Cursor) -> tuple[bytes, ...]:
     return frames
 
 
-def _request(parse: Callable[[], _Value]) -> _Value:
-    try:
-        return parse()
-    except ValueError as error:
-        raise sandbox_refused() from error
-
-
-def _reply(parse: Callable[[], _Value]) -> _Value:
-    try:
-        return parse()
-    except ValueError as error:
-        raise ProtocolViolation(
-            "算力方的回复格式不对，已拒收；请双方运维人员核对版本",
-            "a reply of the provider is malformed and was refused; operators of both ends compare versions",
-            code="SANDBOX_REPLY",
-        ) from error
+def _reply_refused() -> ProtocolViolation:
+    return ProtocolViolation(
+        "算力方的回复格式不对，已拒收；请双方运维人员核对版本",
+        "a reply of the provider is malformed and was refused; operators of both ends compare versions",
+        code="SANDBOX_REPLY",
+    )

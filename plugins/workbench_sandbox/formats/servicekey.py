@@ -74,10 +74,8 @@ def verify_service_key(
     Raises VerificationError (SERVICE_KEY). Cost: 0.75 ms.
     """
     value, statement, signature = _split(raw)
-    try:
+    with reading.refusing(lambda: _refused("not signed with the pinned contract key")):
         reading.verify(KIND, party=party, job="", body=statement, key=contract_key, signature=signature)
-    except VerificationError as error:
-        raise _refused("not signed with the pinned contract key") from error
     if value.party != party:
         raise _refused("another institution's")
     if known is not None and value != known and value.previous != known.digest:
@@ -88,20 +86,13 @@ def verify_service_key(
 
 
 def _split(raw: bytes) -> tuple[ServiceKey, bytes, bytes]:
-    try:
-        cursor = reading.Cursor(raw)
-        statement, signature = cursor.lv4(most=MAX_BYTES), cursor.take(sm2.SIGNATURE_SIZE)
-        cursor.end()
+    with reading.refusing(lambda: _refused("malformed")):
+        statement, signature, rest = reading.split_signed(raw, most=MAX_BYTES)
+        reading.need(not rest, "bytes after the end")
         body = reading.read(statement, _MEMBERS, KIND)
-        value = ServiceKey(
-            PartyId(reading.text(body["party"])),
-            sm2.PublicKey.parse(reading.text(body["key"])),
-            reading.whole(body["from_ms"]),
-            reading.whole(body["until_ms"]),
-            reading.text(body["previous"]),
-        )
-    except ValueError as error:
-        raise _refused("malformed") from error
+        party, key, previous = reading.texts_of(body, ("party", "key", "previous"))
+        from_ms, until_ms = reading.wholes_of(body, ("from_ms", "until_ms"))
+        value = ServiceKey(PartyId(party), sm2.PublicKey.parse(key), from_ms, until_ms, previous)
     return value, statement, signature
 
 
