@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.test_ends import NO_GROUPS
 from tests.sandbox.test_starting import STARTS
 from tests.sandbox.world import SERVER, TENANT, Tenant, World, now_ms, until
 from workbench.channel.frame import Kind
@@ -234,6 +235,7 @@ def test_another_definition_than_the_signed_one_is_not_started(world: Inside) ->
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(NO_GROUPS, reason="this kernel or account has no control groups to write")
 def test_a_server_that_takes_all_memory_ends_its_sandbox_by_that_cause(world: Inside) -> None:
     world.make_image()
     asking = opened(world)
