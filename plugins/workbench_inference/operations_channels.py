@@ -35,7 +35,7 @@ from workbench_inference.channels.replies import (
     ChannelTaken,
 )
 from workbench_inference.operations_ask import RateRequest
-from workbench_inference.operations_policy import READERS, end_of
+from workbench_inference.operations_policy import end_of
 from workbench_inference.policy import channels, tables
 from workbench_inference.policy.channels import CLIENT, INTERNAL
 from workbench_inference.policy.quota import CUSTOMER
@@ -44,6 +44,7 @@ from workbench_inference.roles import at_tenant
 
 KEEPERS: Final = frozenset({Role.ADMIN, Role.COMPLIANCE})
 REVOKERS: Final = KEEPERS | {Role.OPERATOR, Role.APPROVER}
+LOOKERS: Final = REVOKERS | {Role.AUDITOR, Role.REGULATOR}
 ASKING: Final = frozenset(Role) - tables.NEVER_ASK
 """Roles that a credential may be bound to."""
 
@@ -237,7 +238,7 @@ def _of_machines(name: str, zh: str, en: str, request: type[Request], reply: typ
 
 CHANNEL_OPERATIONS: Final = at_tenant((
     Operation(
-        name="inference.channels", zh="查看渠道凭据", en="read the credentials of channels", request=NoInput, reply=ChannelsReply, roles=READERS, run=_channels, reads_only=True,
+        name="inference.channels", zh="查看渠道凭据", en="read the credentials of channels", request=NoInput, reply=ChannelsReply, roles=LOOKERS, run=_channels, reads_only=True,
     ),
     Operation(
         name="inference.channel_add", zh="新增渠道凭据", en="add a credential of a channel", request=ChannelAdd, reply=ChannelAdded, roles=KEEPERS, run=_add, fresh_password=True,
