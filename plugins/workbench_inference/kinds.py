@@ -121,7 +121,8 @@ _ASKS: Final = (
         "inference.asked", "提问发出", "a question was sent",
         _ASK, shared("frame", "密文帧的 SM3", "SM3 of the sealed frame"), _PERSON, _SCENARIO, closed("template", "提示词模板", "prompt template"), _MODEL,
         closed("question", "脱敏后问题的 SM3", "SM3 of the redacted question"), closed("redacted", "各类脱敏数", "replaced, by type"),
-        closed("class", "数据分级", "data class"), _CHANNEL, _CREDENTIAL,
+        closed("class", "数据分级", "data class"), _CHANNEL, _CREDENTIAL, closed("documents", "随问资料数", "documents sent with it", "1"),
+        closed("context", "随问资料的 SM3", "SM3 of the documents sent with it"),
     ),
     _own(
         "inference.ask_refused", "提问被拒，什么也没有发出", "a question was refused; nothing was sent",

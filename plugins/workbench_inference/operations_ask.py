@@ -12,7 +12,7 @@ from workbench.crypto import canonical, labels, sm3
 from workbench.domain.party import Role
 from workbench.errors import NotFound, Refused, WorkbenchError
 from workbench.operations import NoInput, Operation, Reply, Request, View
-from workbench_inference.asking import house, keeping, routing
+from workbench_inference.asking import enclosing, house, keeping, routing
 from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.replies import (
     AskingDesk,
@@ -52,6 +52,7 @@ class QuestionRequest(Request):
     """scenario: one of the seven, by its name or as people call it (投研). model: name of an image, "" for the leased one. kinds: of documents, none for all of the scenario's.
 
     client_class: C1 to C5 of the customer it is about, "" for nobody. A customer who asks comes through a channel (docs/channels.md).
+    files: ids of uploads, at most 8, whose documents, of files_kind, may be read for this question beside the corpus.
     """
 
     question: str = Field(min_length=1, max_length=4_000, repr=False)
@@ -60,6 +61,8 @@ class QuestionRequest(Request):
     language: Literal["zh", "en"] = "zh"
     kinds: list[str] = Field(default=[], max_length=5)
     client_class: Literal["", "C1", "C2", "C3", "C4", "C5"] = ""
+    files: list[str] = Field(default=[], max_length=enclosing.MOST_FILES)
+    files_kind: Literal["prompt", "question", "quote", "fund", "news"] = "news"
 
     @field_validator("scenario", mode="before")
     @classmethod
@@ -144,7 +147,8 @@ def _preview(ctx: OperationContext, request: QuestionRequest) -> QuestionPreview
         zh="", en="",
     )  # fmt: skip
     try:
-        admitted = desk.steps.admit(ctx.caller, _asked(ctx, request))
+        sent = enclosing.read(host, request.files, kind=request.files_kind)
+        admitted = desk.steps.admit(ctx.caller, replace(_asked(ctx, request), sent=sent))
         prepared = desk.steps.redact(admitted)
     except WorkbenchError as error:
         return base.model_copy(update={"code": error.code, "rule": error.details.get("rule", ""), "zh": error.zh, "en": error.en})
@@ -167,7 +171,16 @@ def _documents(reader: Any, kinds: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _ask(ctx: OperationContext, request: QuestionRequest) -> AskTaken:
-    ask, before = _asking(ctx).desk.take_in(ctx.caller, _asked(ctx, request))
+    desk, host, asked = _asking(ctx).desk, ctx.host, _asked(ctx, request)
+    try:
+        asked = replace(asked, sent=enclosing.read(host, request.files, kind=request.files_kind))
+    except Refused as error:
+        desk.steps.record_refused(ctx.caller, asked, error)
+        raise
+    finally:
+        for one in request.files:
+            host.uploads.remove(one)
+    ask, before = desk.take_in(ctx.caller, asked)
     return AskTaken(ask=ask, waiting=before)
 
 
@@ -269,7 +282,7 @@ def _source(ctx: OperationContext, request: SourceRequest) -> SourceText:
     if cite is None:
         raise NotFound("没有这条引用", "there is no such citation", code="NO_CITATION")
     with host.store.read() as reader:
-        own = corpus_store.read_document(host, reader, cite.document, cite.version)
+        own = keeping.get_sent(host, reader, request.ask, cite.document, cite.version) or corpus_store.read_document(host, reader, cite.document, cite.version)
     return SourceText(
         document=own.document, version=own.version, title=own.title, source=own.source, time_ms=own.time_ms, synthetic=own.synthetic, start=cite.start,
         end=cite.end, before=own.text[max(0, cite.start - AROUND) : cite.start], cited=own.text[cite.start : cite.end],

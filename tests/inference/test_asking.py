@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.inference.asking_world import asking_world
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld
+from workbench.cli import main
+from workbench.client import Record
+from workbench.commands import asking as asking_command
 from workbench.commands.asking import ROLES
 from workbench.commands.questions import USED
+from workbench.contracts import ConsentRegistry
+from workbench.crypto import sm3
+from workbench.domain.erasure import Customer, ErasureRequest, Stage
 from workbench.domain.party import Role
-from workbench.errors import Denied, NotFound, Refused, StorageFailed
+from workbench.errors import Denied, InvalidRequest, NotFound, Refused, StorageFailed
 from workbench.flows import question
-from workbench_inference.asking import house
+from workbench_inference.asking import enclosing, house, keeping, rights
 from workbench_inference.asking.service import asking_of
 from workbench_inference.asking.steps import HouseSteps
 from workbench_inference.policy.scenarios import SCENARIOS
@@ -274,6 +283,131 @@ def test_each_of_the_seven_scenarios_answers_with_the_demonstrations_grants_and_
         with pytest.raises(Denied) as denied:
             ask(world, f"{fund(world)}的管理费率是多少？", Role.ADVISER, scenario=scenario, client_class="C5")
         assert denied.value.code == "ASK_DENIED"
+
+
+class Calls:
+    """A client of the command line and of notebooks, straight to the gate."""
+
+    def __init__(self, world: LeaseWorld) -> None:
+        self._world = world
+
+    def __enter__(self) -> Calls:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def call(self, operation: str, **request: Any) -> Any:
+        return json.loads(self._world.call(BROKER, Role.ADVISER, operation, **request).model_dump_json(), object_hook=Record)
+
+    def upload(self, path: Path) -> str:
+        return self._world.institutions.upload(BROKER, path)
+
+
+def test_a_question_that_is_too_large_is_refused_whole_by_operation_command_and_format(
+    world: LeaseWorld, lease: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(world, f"{fund(world)}的管理费率是多少？")  # a session is there
+    inside = next(iter(world.servers.inside.values()))  # type: ignore[attr-defined]
+
+    def state() -> Any:
+        rows = world.query(BROKER, "SELECT count(*) FROM inference_ask"), world.query(BROKER, "SELECT whose, used FROM inference_quota ORDER BY whose")
+        return len(inside.frames), [[tuple(row) for row in one] for one in rows]
+
+    before, entries = state(), len(world.institutions.kinds(BROKER))
+    with pytest.raises(InvalidRequest) as caught:
+        world.call(BROKER, Role.ADVISER, "inference.ask", question="长" * 4_001, scenario="research")
+    assert "question" in caught.value.zh and "4000" in caught.value.zh.replace(",", "") and "长长" not in str(caught.value)
+    monkeypatch.setattr(asking_command, "client_for", lambda workspace, party, role: Calls(world))
+    assert cli_ask(world, "长" * 4_001) == 2 and "4000" in capsys.readouterr().err
+    assert (state(), kinds_since(world, entries)) == (before, [])
+
+    # Labels can be longer than what they stand for; and a template's prompt beyond the format, where no rule before it saw that.
+    with monkeypatch.context() as patch, pytest.raises(Refused) as refused:
+        patch.setattr(enclosing, "MAX_QUESTION", 20)
+        ask(world, f"{fund(world)}的管理费率是多少？这一问在脱敏后超过了格式的限度")
+    assert refused.value.code == "ASK_TOO_LARGE" and "未提问" in refused.value.zh and "nothing was asked" in refused.value.en
+    assert (state(), kinds_since(world, entries)) == (before, ["inference.ask_refused"])
+    prompt = HouseSteps._ask
+    monkeypatch.setattr(HouseSteps, "_ask", lambda self, prepared, corpus: replace(prompt(self, prepared, corpus), prompt="字" * 30_000))
+    told = ask(world, f"{fund(world)}的管理费率是多少？")
+    assert (told.state, told.code, told.where) == ("REFUSED", "ASK_TOO_LARGE", "before") and told.zh and told.en
+    assert state()[0] == before[0] and state()[1][1] == before[1][1] and kinds_since(world, entries) == ["inference.ask_refused"] * 2
+    desk = asking_of(world.institutions.nodes[BROKER]).desk
+    world.institutions.wait_until(lambda: desk.waiting == 0 and desk.sandboxes.waiting(lease) == 0)
+
+
+def cli_ask(world: LeaseWorld, question_: str, *more: str) -> int:
+    """`workbench ask`: its exit status."""
+    return main(["ask", str(world.institutions.workspace.folder), question_, "--party", BROKER, "--scenario", "research", "--json", *more])
+
+
+def test_each_step_of_a_question_names_what_it_handed_on(world: LeaseWorld, lease: str) -> None:
+    told = ask(world, f"{fund(world)}的托管费率是多少？")
+    sm3s = {one.name: one.told["sm3"] for one in told.steps if "sm3" in one.told}
+    assert set(sm3s) >= {"redacted", "evidence", "sent", "returned", "judged"} and all(len(one) == 64 for one in sm3s.values())
+    node = world.institutions.nodes[BROKER]
+    with node.store.read() as reader:
+        rows = reader.execute("SELECT entry_idx, kind FROM evidence_index WHERE kind IN ('inference.asked', 'inference.answered') ORDER BY entry_idx DESC LIMIT 2").fetchall()
+        answered, asked_ = (node.evidence.view(reader, int(row[0])) for row in rows)
+        kept = keeping.get(node, reader, told.ask)
+    assert kept is not None and (asked_["question"], asked_["frame"]) == (sm3s["redacted"], sm3s["sent"]) and asked_["documents"] == "0"
+    returned = next(one.told for one in told.steps if one.name == "returned")
+    assert (answered["end"], answered["answer"]) == (returned["sm3"], returned["records_sm3"])
+    assert sm3s["redacted"] == sm3.digest(told.question.encode()).hex() and sm3s["judged"] == sm3.digest(kept.text.encode()).hex()
+
+
+def test_a_file_sent_with_a_question_is_redacted_cited_kept_with_it_and_erased_with_it(
+    world: LeaseWorld, lease: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phone, note, text = "13655556666", tmp_path / "概要.md", "青松稳健回报混合型证券投资基金的管理费率是多少？"
+    note.write_text(f"---\n标题: 青松稳健回报混合型证券投资基金\n---\n青松稳健回报混合型证券投资基金\n\n管理费率：1.23%\n\n联系人手机：{phone}\n", "utf-8")
+    monkeypatch.setattr(asking_command, "client_for", lambda workspace, party, role: Calls(world))
+    before = len(world.institutions.kinds(BROKER))
+    assert cli_ask(world, text, "--with", str(note), "--with-kind", "fund") == 0
+    told = json.loads(capsys.readouterr().out, object_hook=Record)
+    assert told.state == "ANSWERED", (told.state, told.code, told.zh)
+    cite = next(one for one in told.citations if one.document == "sent-001")
+    assert cite.matches and cite.title.startswith("青松") and "1.23%" in told.text
+    assert kinds_since(world, before)[-2:] == ["inference.asked", "inference.answered"]
+    source = world.call(BROKER, Role.ADVISER, "inference.source", ask=told.ask, n=cite.n)
+    whole = source.before + source.cited + source.after
+    assert source.matches and "管理费率" in whole and phone not in whole and "〔手机" in whole
+    node = world.institutions.nodes[BROKER]
+    with node.store.read() as reader:
+        context = node.vault.get(reader, f"{keeping.SENT}{told.ask}")
+        row = reader.execute("SELECT entry_idx FROM evidence_index WHERE kind = 'inference.asked' ORDER BY entry_idx DESC LIMIT 1").fetchone()
+        entry = node.evidence.view(reader, int(row[0]))
+    assert (entry["documents"], entry["context"], entry["class"]) == ("1", sm3.digest(context).hex(), "internal") and "phone=1" in entry["redacted"]
+    inside = next(iter(world.servers.inside.values()))  # type: ignore[attr-defined]
+    assert phone.encode() not in context and not any("青松".encode() in one for one in inside.frames)
+    assert not any((node.folder / "uploads").rglob("*.md"))
+
+    # The next question reads nothing of it; and it goes with the customer it named.
+    assert "1.23%" not in ask(world, text).text
+    names = node.provider(ConsentRegistry).tokens_of(phones=[phone], id_nos=[])  # type: ignore[type-abstract, attr-defined]
+    assert [one.erased for one in rights.erase(node, ErasureRequest("E-2", next(iter(Stage)), Customer(tuple(names), (phone,))))] == [1]
+    with node.store.read() as reader:
+        assert not node.vault.names(reader, f"{keeping.SENT}{told.ask}")
+    assert rights.audit(node) == []
+
+
+def test_a_file_that_may_not_go_with_a_question_is_refused_and_nothing_is_asked(world: LeaseWorld, lease: str, tmp_path: Path) -> None:
+    before = len(world.institutions.kinds(BROKER))
+
+    def refused(name: str, content: str, **request: Any) -> str:
+        (tmp_path / name).write_text(content, "utf-8")
+        file = world.institutions.upload(BROKER, tmp_path / name)
+        with pytest.raises((Refused, InvalidRequest)) as caught:
+            ask(world, "周会时间是什么时候？", files=[file], **request)
+        assert not any((world.institutions.nodes[BROKER].folder / "uploads").rglob(name))
+        return caught.value.code
+
+    assert refused("a.md", "# 话术\n\n说明", files_kind="prompt") == "KIND_NOT_ALLOWED"
+    assert refused("b.md", "---\n标题: 名单\n分级: personal\n---\n正文") == "CLASS_TOO_HIGH"
+    assert refused("c.md", "字" * 100_001 + "\n\n" + "字" * 100_001) in ("ASK_TOO_LARGE", "ENCLOSED_REFUSED")
+    assert refused("d.exe", "x") == "FILE_KIND"
+    assert [one for one in kinds_since(world, before) if one != "inference.ask_refused"] == []
 
 
 def test_the_lease_ends_and_the_next_question_finds_none(world: LeaseWorld, lease: str) -> None:

@@ -6,7 +6,8 @@ import contextlib
 import html
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from workbench.client.session import Client, Record
@@ -84,12 +85,17 @@ class Answer:
         )
 
 
-def ask(client: Client, question: str, *, scenario: str, model: str = "", lang: str = "zh", tell: Callable[[Record], None] | None = None, **more: Any) -> Answer:
+def ask(
+    client: Client, question: str, *, scenario: str, model: str = "", lang: str = "zh", tell: Callable[[Record], None] | None = None,
+    documents: Sequence[str | Path] = (), **more: Any,
+) -> Answer:  # fmt: skip
     """Ask and wait for the end; interrupting the kernel stops the answer. tell: gets the ask each time more has come.
 
-    more: kinds, client_class. Raises what the node refuses, such as ASK_DENIED, QUOTA_SPENT, NO_LEASE.
+    documents: files whose content may be read for this question alone; more: kinds, client_class, files_kind (of those documents,
+    `news` if not said). Raises what the node refuses, such as ASK_DENIED, QUOTA_SPENT, NO_LEASE.
     """
-    taken = client.call("inference.ask", question=question, scenario=scenario, model=model, language=lang, **more)
+    files = [client.upload(Path(one)) for one in documents]
+    taken = client.call("inference.ask", question=question, scenario=scenario, model=model, language=lang, files=files, **more)
     return Answer(client, follow(client, str(taken.ask), tell), lang=lang)
 
 

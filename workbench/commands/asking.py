@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from workbench.client import Record
@@ -21,6 +22,8 @@ def ask(options: Options) -> int:
         "kinds": [one for one in options.documents.split(",") if one],
     }  # fmt: skip
     with client_for(workspace_of(options), options.party, ROLES.get(options.scenario, Role.ADVISER)) as client:
+        if options.with_files:
+            request |= {"files": [client.upload(Path(one)) for one in options.with_files], "files_kind": options.with_kind}
         if options.preview:
             seen = client.call("inference.preview", **request)
             print_result(options, seen, [seen.text, f"{seen.klass or '—'}  ≤ {seen.cost_fen} 分 fen", *([f"{seen.zh} / {seen.en}"] if seen.code else [])])

@@ -15,7 +15,7 @@ from typing import Final
 
 from workbench.channel.frame import Kind, split
 from workbench.channel.session_state import OpenedFrame
-from workbench.channel.stream import StreamOpener
+from workbench.channel.stream import StreamOpener, StreamSealer
 from workbench.crypto import sm3
 from workbench.errors import PeerError, PeerUnavailable, Refused, VerificationError, WorkbenchError
 from workbench_inference.asking.opening import (
@@ -42,6 +42,7 @@ IDLE_MS: Final = 2_000
 CORPUS_S: Final = 120.0
 PROBE_S: Final = 30.0
 MOST_UPLOAD: Final = 3 << 20
+CONTEXT_PART: Final = 32 << 10
 GRACE_S: Final = 2.0
 """So long the rest of an answer may follow its end, where frames were carried out of order."""
 
@@ -76,13 +77,14 @@ class Suite:
 
 @dataclass(slots=True)
 class Inbox:
-    """One ask under way. session: in which it was sealed."""
+    """One ask under way. session: in which it was sealed; before: sealed frames that leave before it."""
 
     ask: Ask
     session: Session
     stream: StreamOpener
     reader: RecordReader
     events: queue.Queue[Record | Came | WorkbenchError]
+    before: list[bytes]
     pending: Came | None = None
     pending_at: float = 0.0
     is_over: bool = False
@@ -218,13 +220,24 @@ class SandboxClient:
 
     # -------------------------------------------------------------------------------------------------------- asks
 
-    def seal(self, ask: Ask) -> bytes:
-        """The sealed frame of an ask; nothing leaves yet. Raises as `ensure`, and Refused (SESSION_BROKEN, LINE_STOPPED …)."""
+    def seal(self, ask: Ask, *, context: bytes = b"") -> bytes:
+        """The sealed frame of an ask; nothing leaves yet. context: documents that go before it.
+
+        Raises ValueError for an ask that its format does not hold, before a session is used; else as `ensure`, and Refused
+        (SESSION_BROKEN, LINE_STOPPED …).
+        """
+        payload = asking.format_ask(ask)
+        if len(context) > asking.MAX_CONTEXT_BYTES:
+            raise ValueError("documents sent with one question have at most 4 MiB")
         session = self.ensure()
         with self._opening:
             self._open_corpus(session)
         self._require_live(session)
-        frame = session.sealed.seal(asking.format_ask(ask), purpose=asking.ASK, now_ms=self._node.now_ms())
+        now = self._node.now_ms()
+        stream = StreamSealer(session.sealed, purpose=asking.CONTEXT, source=lambda _: asking.stream_of(ask.ask))
+        places = range(0, len(context), CONTEXT_PART)
+        before = [stream.seal(context[at : at + CONTEXT_PART], now_ms=now, final=at + CONTEXT_PART >= len(context)) for at in places]
+        frame = session.sealed.seal(payload, purpose=asking.ASK, now_ms=now)
         with self._lock:
             self._inboxes[ask.ask] = Inbox(
                 ask,
@@ -232,6 +245,7 @@ class SandboxClient:
                 StreamOpener(purpose=asking.ANSWER),
                 RecordReader(most_bytes=self._answer_bytes),
                 queue.Queue(),
+                before,
             )
         return frame
 
@@ -246,7 +260,8 @@ class SandboxClient:
             inbox = self._inboxes.get(ask)
             if inbox is None or inbox.session is not self._session:
                 raise answer_lost(self.cause or "session-ended")
-            self._outgoing.append(frame)
+            self._outgoing += [*inbox.before, frame]
+            inbox.before = []
         try:
             self._carry(inbox.session, wait_ms=0)
         except (PeerError, Refused) as error:

@@ -1,7 +1,7 @@
 """What is kept of a question: text, answer, citations and map, in the vault and nowhere else; and what a person sees of it.
 
-Two objects an ask: `inference/ask/<ask>` (question with labels, answer with labels, citations, steps) and `inference/map/<ask>` (label ->
-value), which never leaves this node. Whoever reads an answer sees names back in their own questions, other identifiers masked, and in
+Objects of an ask: `inference/ask/<ask>` (question with labels, answer with labels, citations, steps), `inference/map/<ask>` (label ->
+value), which never leaves this node, and `inference/context/<ask>` (documents sent with it, with labels). Whoever reads an answer sees names back in their own questions, other identifiers masked, and in
 those of others labels alone.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from workbench.contracts import Host, Transaction
 from workbench.crypto import canonical
+from workbench.domain.documents import SourceDocument
 from workbench.domain.identifiers import mask_id_no, mask_phone
 from workbench.errors import NotFound
 from workbench_inference.asking.house import AskRow
@@ -22,9 +23,11 @@ from workbench_inference.leasing.billing import amount_fen
 from workbench_inference.leasing.keys import Reader
 from workbench_inference.policy.channels import CHANNELS
 from workbench_inference.policy.redaction import KINDS, Redacted, restore_values
+from workbench_sandbox.corpus import parse_documents
 
 ASK: Final = "inference/ask/"
 MAP: Final = "inference/map/"
+SENT: Final = "inference/context/"
 OPEN, CLOSE = "〔", "〕"
 
 FIELD_LABELS: Final[dict[str, tuple[str, str]]] = {
@@ -140,9 +143,24 @@ def get_map(host: Host, reader: Reader, ask: str) -> dict[str, str]:
     return found
 
 
+def put_sent(host: Host, tx: Transaction, ask: str, context: bytes) -> None:
+    """The documents sent with a question, as they travelled, where there are any."""
+    if context:
+        host.vault.put(tx, f"{SENT}{ask}", context)
+
+
+def get_sent(host: Host, reader: Reader, ask: str, document: str, version: str) -> SourceDocument | None:
+    """One of them; None where none of this name was sent, or they were erased."""
+    try:
+        found = parse_documents(host.vault.get(reader, f"{SENT}{ask}"))
+    except NotFound:
+        return None
+    return next((one for one in found if (one.document, one.version) == (document, version)), None)
+
+
 def shred(host: Host, tx: Transaction, ask: str) -> bool:
-    """Destroy text and map of an ask; whether there was anything."""
-    gone = [host.vault.shred(tx, f"{prefix}{ask}") for prefix in (ASK, MAP)]
+    """Destroy text, map and sent documents of an ask; whether there was anything."""
+    gone = [host.vault.shred(tx, f"{prefix}{ask}") for prefix in (ASK, MAP, SENT)]
     return any(gone)
 
 
@@ -243,4 +261,4 @@ def _members(value: Kept | Step | CitedText) -> dict[str, object]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-__all__ = ["ASK", "FIELD_LABELS", "MAP", "CitedText", "Kept", "Step", "get", "get_map", "masked", "put", "put_map", "shred", "tiles_in", "tiles_told", "told"]
+__all__ = ["ASK", "FIELD_LABELS", "MAP", "SENT", "CitedText", "Kept", "Step", "get", "get_map", "get_sent", "masked", "put", "put_map", "put_sent", "shred", "tiles_in", "tiles_told", "told"]

@@ -105,7 +105,7 @@ def audit(host: Host) -> list[AuditFinding]:
     found: list[AuditFinding] = []
     with host.store.read() as reader:
         strays = int(reader.execute("SELECT count(*) FROM inference_ask_customer WHERE ask NOT IN (SELECT ask FROM inference_ask)").fetchone()[0])
-        kept = {one.removeprefix(keeping.ASK) for one in host.vault.names(reader, keeping.ASK)}
+        kept = {one.removeprefix(prefix) for prefix in (keeping.ASK, keeping.SENT) for one in host.vault.names(reader, prefix)}
         known = {str(one[0]) for one in reader.execute("SELECT ask FROM inference_ask")}
     if strays or kept - known:
         count = strays + len(kept - known)

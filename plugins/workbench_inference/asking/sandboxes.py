@@ -35,7 +35,7 @@ class Sandboxes:
 
     def __init__(self, host: LeasingHost) -> None:
         self._host = host
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._opening = threading.Lock()
         self._clients: dict[str, list[SandboxClient]] = {}
         self._held: dict[int, int] = {}
@@ -70,7 +70,11 @@ class Sandboxes:
                 problem = error  # another server takes over within seconds, as long as the lease runs
             if time.monotonic() > ends:
                 raise problem if problem is not None else asks_wait(int(wait_s))
-            time.sleep(_PAUSE_S if problem is None else _TAKE_OVER_S)
+            if problem is not None:
+                time.sleep(_TAKE_OVER_S)
+                continue
+            with self._lock:
+                self._lock.wait(_PAUSE_S)
 
     def _ready(self, row: LeaseRow, most: int, corpus: CorpusFile | None) -> SandboxClient | None:
         """A client with a session, held; None while there is no room."""
@@ -104,6 +108,7 @@ class Sandboxes:
         """The question is over."""
         with self._lock:
             self._held[id(client)] = max(0, self._held.get(id(client), 0) - 1)
+            self._lock.notify()
 
     def stop(self, ask: str) -> None:
         """Whoever asked wants no more of it: the sandbox that answers is told at once, whether or not anything has come."""

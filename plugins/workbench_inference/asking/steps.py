@@ -17,7 +17,7 @@ from workbench.domain.documents import SourceDocument
 from workbench.domain.identifiers import normalise_id_no, normalise_phone
 from workbench.domain.party import Caller
 from workbench.errors import NotFound, Refused, VerificationError, WorkbenchError
-from workbench_inference.asking import house, keeping, routing
+from workbench_inference.asking import enclosing, house, keeping, routing
 from workbench_inference.asking.client import Came, CorpusFile, SandboxClient
 from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.keeping import CitedText, Kept, Step
@@ -35,8 +35,9 @@ from workbench_inference.policy.admission import Admission
 from workbench_inference.policy.classes import class_of, require_level
 from workbench_inference.policy.customers import CustomerNames
 from workbench_inference.policy.leaks import LeakList
-from workbench_inference.policy.redaction import Redacted, redact
+from workbench_inference.policy.redaction import Redacted
 from workbench_inference.policy.suitability import Answer, check_answer, check_prompt, products_of
+from workbench_sandbox.corpus import format_documents
 from workbench_sandbox.engines.grounding import cited as grounds
 from workbench_sandbox.engines.grounding import keep_grounded
 from workbench_sandbox.engines.router import falls_back
@@ -56,7 +57,8 @@ _MARK: Final = re.compile(r"\[(\d{1,3})\]")
 class Asked:
     """What a person asks. ask: its name, drawn before; model: name of an image, "" for the one that is leased; kinds: of documents
     wanted, none for all of the scenario's; client_class: C1 to C5 of the customer it is about, "" for nobody; customer: tokens of who
-    stands behind channel `client`; credential: token of the machine that brought it, "" for a person's own session."""
+    stands behind channel `client`; credential: token of the machine that brought it, "" for a person's own session; sent: documents for
+    this question alone."""
 
     ask: str
     question: str = field(repr=False)
@@ -68,6 +70,7 @@ class Asked:
     client_class: str = ""
     customer: tuple[str, ...] = ()
     credential: str = ""
+    sent: tuple[SourceDocument, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,14 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Steps 2 and 3 held: what may be sent."""
+    """Steps 2 and 3 held: what may be sent. sent: documents for this question alone, redacted with it; context: as they travel."""
 
     admitted: Admitted
     redacted: Redacted = field(repr=False)
     klass: str
     at_ms: int
+    sent: tuple[SourceDocument, ...] = field(default=(), repr=False)
+    context: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
@@ -173,17 +178,19 @@ class HouseSteps:
     def redact(self, admitted: Admitted) -> Prepared:
         """Identifiers become labels; the class of it all against what the lease may read; rules of content."""
         asked, found = admitted.asked, admitted.admission
-        redacted = redact(asked.question, self._customers.now())
+        enclosing.require_kinds(asked.sent, admitted.readable.kinds, admitted.mode)
+        redacted, sent = enclosing.redacted(asked.question, asked.sent, self._customers.now())
+        enclosing.require_fits(redacted.text, self._prompt(admitted, redacted))
         with self._host.store.read() as reader:
             classes = self._classes(reader, admitted.readable)
-        klass = class_of(redacted, classes, found.klass)
+        klass = class_of(redacted, [*classes, *(one.klass for one in sent)], found.klass)
         levels = dict(self._host.setting("inference.class_levels"))
         behind = admitted.engine is not None and admitted.engine.place == "behind"
         require_level(klass, levels, assurance=admitted.assurance, behind=behind)
         verdict = check_prompt(redacted.text, found.scenario, asked.client_class, rules=found.rules, channel=found.channel.name)
         if not verdict.may_pass:
             raise Refused(verdict.zh, verdict.en, code=verdict.code, details={"rule": verdict.rule})
-        return Prepared(admitted, redacted, klass, self._host.now_ms())
+        return Prepared(admitted, redacted, klass, self._host.now_ms(), sent, format_documents(sent))
 
     def _classes(self, reader: Reader, readable: Readable) -> list[str]:
         """Data classes of every document that may be read; what no sandbox may hold is in no corpus."""
@@ -252,8 +259,8 @@ class HouseSteps:
             self._sandboxes.give(client)
             raise
         steps = [
-            Step("redacted", prepared.at_ms, {"count": str(len(prepared.redacted.tiles))}),
-            Step("evidence", session.began_ms, {"serial": str(said.serial), "sandbox": said.sandbox}),
+            Step("redacted", prepared.at_ms, {"count": str(len(prepared.redacted.tiles)), "sm3": sm3.digest(ask.question.encode()).hex()}),
+            Step("evidence", session.began_ms, {"serial": str(said.serial), "sandbox": said.sandbox, "sm3": session.evidence.digest}),
             Step("key", session.began_ms, {"key_id": session.opened.key_id, "provenance": session.opened.provenance}),
         ]
         leased = Leased(prepared, row, client, ask, steps)
@@ -264,23 +271,33 @@ class HouseSteps:
     def _ask(self, prepared: Prepared, corpus: str) -> Ask:
         host, admitted = self._host, prepared.admitted
         asked, template, now = admitted.asked, admitted.admission.template, host.now_ms()
-        prompt = ""
-        if admitted.engine is not None and admitted.engine.kind != "extractive":
-            prompt = template.filled(
-                prepared.redacted.text, asked.language, client_class=asked.client_class, documents_day="", today=host.today().isoformat()
-            )
+        prompt, ids = self._prompt(admitted, prepared.redacted), admitted.readable.ids
+        if ids:  # only some may be read: those that were sent are among them
+            ids = (*ids, *(one.document for one in prepared.sent))
         return Ask(
             asked.ask, now, now + DEADLINE_MS, admitted.admission.scenario.name, f"{template.scenario}@{template.version}", template.digest,
-            prepared.redacted.text, prompt, corpus, admitted.readable.kinds, admitted.readable.ids, now, 0, asked.language, MOST_TOKENS,
+            prepared.redacted.text, prompt, corpus, admitted.readable.kinds, ids, now, len(prepared.sent), asked.language, MOST_TOKENS,
             int.from_bytes(host.random(6), "big"), host.random(8).hex(),
         )  # fmt: skip
+
+    def _prompt(self, admitted: Admitted, redacted: Redacted) -> str:
+        """The filled template for an engine that takes one."""
+        if admitted.engine is None or admitted.engine.kind == "extractive":
+            return ""
+        asked = admitted.asked
+        return admitted.admission.template.filled(
+            redacted.text, asked.language, client_class=asked.client_class, documents_day="", today=self._host.today().isoformat()
+        )
 
     # ------------------------------------------------------------------------------------------------------------ 7
 
     def seal(self, leased: Leased) -> bytes:
         """Nothing leaves."""
         try:
-            return leased.client.seal(leased.ask)
+            return leased.client.seal(leased.ask, context=leased.prepared.context)
+        except ValueError as error:  # a member of the ask beyond its format: nothing was sealed
+            self._sandboxes.give(leased.client)
+            raise enclosing.too_large("超出提问格式的限度", "beyond the limits of its format") from error
         except BaseException:
             self._sandboxes.give(leased.client)
             raise
@@ -296,12 +313,14 @@ class HouseSteps:
         admitted = prepared.admitted
         person, role = admitted.caller.person.token, admitted.admission.role.value
         tokens = self._customer_tokens(prepared.redacted)
-        sent = Step("sent", host.now_ms(), {"bytes": str(len(frame))})
+        sealed = sm3.digest(frame).hex()
+        sent = Step("sent", host.now_ms(), {"bytes": str(len(frame)), "documents": str(len(prepared.sent)), "sm3": sealed})
         values = {
-            **rows.parties(leased.row, host.party), "ask": ask.ask, "frame": sm3.digest(frame).hex(), "person": person, "scenario": ask.scenario,
+            **rows.parties(leased.row, host.party), "ask": ask.ask, "frame": sealed, "person": person, "scenario": ask.scenario,
             "template": ask.template, "model": admitted.model, "question": sm3.digest(ask.question.encode()).hex(),
             "redacted": " ".join(f"{kind}={count}" for kind, count in prepared.redacted.counts.items()), "class": prepared.klass,
-            "channel": admitted.asked.channel, "credential": admitted.asked.credential,
+            "channel": admitted.asked.channel, "credential": admitted.asked.credential, "documents": str(len(prepared.sent)),
+            "context": sm3.digest(prepared.context).hex() if prepared.sent else "",
         }  # fmt: skip
         kept = self._draft(leased)
 
@@ -314,6 +333,7 @@ class HouseSteps:
             )
             tx.executemany("INSERT OR IGNORE INTO inference_ask_customer (token, ask) VALUES (?, ?)", [(one, ask.ask) for one in tokens])
             keeping.put_map(host, tx, ask.ask, prepared.redacted.values)
+            keeping.put_sent(host, tx, ask.ask, prepared.context)
             ref = host.evidence.append(tx, "inference.asked", values, job=leased.row.lease)
             keeping.put(host, tx, ask.ask, replace(kept, entry=f"{ref.log}/{ref.index}"))
             return f"{ref.log}/{ref.index}"
@@ -366,7 +386,8 @@ class HouseSteps:
     def judge(self, leased: Leased, records: list[Record], came: Came) -> Judged:
         """Citations byte for byte against the own documents, grounding, suitability, content, leaks."""
         host, end = self._host, came.end
-        returned = Step("returned", host.now_ms(), {"citations": str(end.citations), "bytes": str(end.bytes)})
+        told = {"citations": str(end.citations), "bytes": str(end.bytes), "sm3": digest(came.encoded), "records_sm3": end.digest}
+        returned = Step("returned", host.now_ms(), told)
         leased.steps.append(returned)
         kept = self._draft(leased)
         state, code = _STATES[end.state], end.code
@@ -385,22 +406,22 @@ class HouseSteps:
             tokens_in=end.tokens_in, tokens_out=end.tokens_out, card_ms=end.card_ms, ended_ms=host.now_ms(),
         )  # fmt: skip
         refusal = self._refusal(leased, text, cites, fields, opened)
-        judged = Step("judged", host.now_ms(), {})
-        leased.steps.append(judged)
         if refusal is not None:
             rule, code, zh, en = refusal
             kept = replace(kept, state="REFUSED", rule=rule, code=code, zh=zh, en=en, where="after", citations=(), fields=())
         else:
             numbers = {one.n for one, _ in cites}
             kept = replace(kept, text=_MARK.sub(lambda mark: f"⟦{mark[1]}⟧" if int(mark[1]) in numbers else mark[0], text))
+        leased.steps.append(Step("judged", host.now_ms(), {"sm3": sm3.digest(kept.text.encode()).hex()}))
         return Judged(replace(kept, steps=tuple(leased.steps)), came)
 
     def _cited(self, leased: Leased, cite: Cite) -> tuple[CitedText, SourceDocument | None]:
         """A citation beside this institution's own copy; it matches where text and stretch are the same, and it was allowed to be read."""
         readable = leased.prepared.admitted.readable
+        sent = next((one for one in leased.prepared.sent if (one.document, one.version) == (cite.document, cite.version)), None)
         with self._host.store.read() as reader:
             try:
-                own = corpus_store.read_document(self._host, reader, cite.document, cite.version)
+                own = sent or corpus_store.read_document(self._host, reader, cite.document, cite.version)
             except (NotFound, VerificationError):
                 return CitedText(cite.n, cite.document, cite.version, "", "", "", 0, False, cite.start, cite.end, cite.sm3, False), None
         span = own.text[cite.start : cite.end]
@@ -409,7 +430,7 @@ class HouseSteps:
             and len(span) == cite.end - cite.start
             and sm3.digest(span.encode()).hex() == cite.span_sm3
             and own.kind in readable.kinds
-            and (not readable.ids or own.document in readable.ids)
+            and (sent is not None or not readable.ids or own.document in readable.ids)
         )
         made = CitedText(
             cite.n, own.document, own.version, own.kind, own.title, own.source, own.time_ms, own.synthetic, cite.start, cite.end, cite.sm3, matches
@@ -519,7 +540,7 @@ class HouseSteps:
 
     def _unasked(self, asked: Asked, row: AskRow, error: WorkbenchError) -> Kept:
         """Of a question that was taken in and never sent."""
-        redacted = redact(asked.question, self._customers.now())
+        redacted, _ = enclosing.redacted(asked.question, asked.sent, self._customers.now())
         return Kept(
             question=redacted.text, tiles=keeping.tiles_in(redacted.text, redacted), scenario=row.scenario, template=row.template, model=row.model, lease="",
             sandbox="", watermark="", asked_ms=row.asked_ms, channel=asked.channel, steps=(), state="REFUSED", code=error.code,

@@ -155,6 +155,8 @@ def steps(one: Reply, t: Say, lang: formats.Lang) -> list[dict[str, Any]]:
             sentence = t(f"ask.step.{step['name']}", **told)
         except KeyError:
             sentence = step["name"]
+        if "sm3" in step["told"]:  # of what this step handed on, as its entry has it
+            sentence += f" · SM3 {step['told']['sm3'][:16]}…"
         made.append({"time_ms": step["time_ms"], "told": sentence})
     return made
 

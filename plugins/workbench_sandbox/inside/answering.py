@@ -66,6 +66,7 @@ class Answering:
         self._queue: queue.Queue[Question | None] = queue.Queue()
         self._most = asks_at_once
         self._known: dict[str, Question] = {}
+        self._ending: set[str] = set()  # answered: who hears of its end may ask the next one before it is forgotten here
         self._lock = threading.Lock()
         self.counted = Counted()
         self.until_ms = 0
@@ -80,7 +81,7 @@ class Answering:
         with self._lock:
             if question.ask.ask in self._known:
                 return True
-            if len(self._known) >= self._most:
+            if len(self._known) - len(self._ending) >= self._most:
                 return False
             self._known[question.ask.ask] = question
         self._queue.put(question)
@@ -127,6 +128,7 @@ class Answering:
             finally:
                 with self._lock:
                     self._known.pop(question.ask.ask, None)
+                    self._ending.discard(question.ask.ask)
                 self._tell(self.counted)
             del question
 
@@ -140,6 +142,8 @@ class Answering:
         self.counted.asks += 1
         self.counted.tokens_in += read
         self.counted.tokens_out += out
+        with self._lock:
+            self._ending.add(ask.ask)
         self._end(
             question.session, ask.ask, state, code, writer, read, out, card_ms, lambda: sealer.seal(rest, now_ms=self._clock(), final=True)
         )  # fmt: skip
