@@ -11,7 +11,7 @@ import pytest
 
 from tests.sandbox.test_starting import STARTS
 from tests.sandbox.upstream_server import UpstreamServer
-from tests.sandbox.world import LIMITS, SERVER, TENANT, Tenant, World, now_ms, until
+from tests.sandbox.world import LIMITS, SERVER, TENANT, Tenant, World, lacking_gvisor, now_ms, until
 from workbench.crypto import sm3
 from workbench.domain.documents import SourceDocument
 from workbench.domain.party import PartyId
@@ -42,7 +42,7 @@ class Behind(World):
         super().__post_init__()
         self.servers.close()
         upstream = {"address": self.address, "model": self.model, "key": self.key}
-        self.servers = ServerProcesses(self.folder / "servers", self.volumes, engines={"openai-http": CODE}, upstream=upstream, look_s=0.5)
+        self.servers = ServerProcesses(self.folder / "servers", self.volumes, engines={"openai-http": CODE}, upstream=upstream, look_s=0.5, isolation=self.isolation)
 
     def make_image(self, *, listing: bytes | None = None, limits: manifests.Limits = LIMITS) -> str:
         listing = self.servers.listing("openai-http") if listing is None else listing
@@ -73,11 +73,13 @@ def upstream() -> Iterator[UpstreamServer]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def tenant(upstream: UpstreamServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tenant, str]]:
+@pytest.fixture(
+    scope="module", params=["bubblewrap", pytest.param("gvisor", marks=pytest.mark.skipif(bool(lacking_gvisor()), reason=lacking_gvisor() or "it can be started"))]
+)
+def tenant(request: pytest.FixtureRequest, upstream: UpstreamServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tenant, str]]:
     folder = tmp_path_factory.mktemp("behind")
     (folder / "key").write_text("k-123")
-    world = Behind(folder, address=f"127.0.0.1:{upstream.port}", key=str(folder / "key"))
+    world = Behind(folder, address=f"127.0.0.1:{upstream.port}", key=str(folder / "key"), isolation=request.param)
     try:
         key = secrets.token_bytes(32)
         corpus = world.put_corpus(key)

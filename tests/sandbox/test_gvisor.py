@@ -168,7 +168,7 @@ def test_where_runsc_is_missing_it_is_named_with_its_package_and_nothing_is_star
 @STARTS
 def test_what_gvisor_cannot_hold_to_is_refused_before_anything_starts(tmp_path: Path) -> None:
     plan, record = bubblewrap.empty_plan(tmp_path)
-    for changed, why in ((replace(plan, handed=(7,)), "behind or beside"), (replace(plan, beside=1), "behind or beside"), (plan, "control groups")):
+    for changed, why in ((replace(plan, handed=(7, 8)), "beside the worker"), (replace(plan, beside=1), "beside the worker"), (plan, "control groups")):
         with pytest.raises(StartRefused, match=why):
             gvisor.Gvisor().start(changed, record)
 

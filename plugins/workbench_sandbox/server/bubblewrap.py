@@ -88,10 +88,9 @@ def empty_plan(folder: Path) -> tuple[StartPlan, PidRecord]:
 
 
 class Bubblewrap:
-    """`Isolation` by bubblewrap. by_input: whether the worker gets its channel as its standard input."""
+    """`Isolation` by bubblewrap."""
 
     assurance = "process"
-    by_input = False
 
     @property
     def name(self) -> str:
@@ -121,6 +120,14 @@ class Bubblewrap:
     def running(self) -> type[BubblewrapRunning]:
         """What is made of a start."""
         return BubblewrapRunning
+
+    def streams(self, channel: int, handed: Sequence[int]) -> tuple[int, int, int]:
+        """Its three standard descriptors; one of them is a pipe at whose other end what is written is counted."""
+        return subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
+
+    def inherited(self, channel: int, handed: Sequence[int]) -> tuple[int, ...]:
+        """Descriptors that keep their numbers."""
+        return (channel, *handed)
 
     def limits(self, plan: StartPlan) -> groups.GroupLimits:
         """Of the group of everything that one start is made of."""
@@ -169,10 +176,11 @@ class Bubblewrap:
                 "entrances": group.entrances(), "gather": _gathered(binds) if at else [], "at": at, "uid": plan.uid, "gid": plan.uid,
                 "argv": argv, "dies": "dies-with-launcher" not in plan.without, "parent": os.getpid(),
             }  # fmt: skip
+            stdin, stdout, stderr = self.streams(theirs.fileno(), plan.handed)
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", str(Path(entering.__file__)), str(orders)],
-                stdin=theirs.fileno() if self.by_input else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=True,
-                cwd="/", env={}, pass_fds=(orders, told, block, *further, *(() if self.by_input else (theirs.fileno(),)), *plan.handed),
+                close_fds=True, cwd="/", env={}, pass_fds=(orders, told, block, *further, *self.inherited(theirs.fileno(), plan.handed)),
+                stdin=stdin, stdout=stdout, stderr=stderr,
             )  # fmt: skip
             for one in (orders, told, block):
                 os.close(one)
@@ -211,6 +219,7 @@ class BubblewrapRunning:
     ) -> None:  # fmt: skip
         self.record, self.channel, self.group = record, channel, group
         self._plan, self._process, self._unblock, self._limits = plan, process, unblock, limits
+        self._written = process.stdout or process.stderr
         self._words = bytearray()
         self.logged = 0
         self._swapped = 0
@@ -247,6 +256,10 @@ class BubblewrapRunning:
     def most_tasks(self) -> int:
         """The limit of tasks that the worker runs into when it tries, 0 where what then ends is the sandbox itself."""
         return self._plan.limits.processes
+
+    def number_of(self, descriptor: int) -> int:
+        """Under which number the worker has a descriptor that it was handed."""
+        return descriptor
 
     def release(self) -> None:
         """Let the program start."""
@@ -300,8 +313,8 @@ class BubblewrapRunning:
         """Let go of its descriptors, once nobody uses them any more."""
         self.channel.close()
         self._reader.join(timeout=1)
-        if self._process.stdout is not None and not self._reader.is_alive():
-            self._process.stdout.close()
+        if self._written is not None and not self._reader.is_alive():
+            self._written.close()
 
     def look(self, *, keys: int = 0) -> list[Found]:
         """What is left."""
@@ -309,8 +322,8 @@ class BubblewrapRunning:
 
     def _count_words(self) -> None:
         """Read what is written until the last one who could write is gone; it is kept only before the program runs."""
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
+        assert self._written is not None
+        descriptor = self._written.fileno()
         while True:
             try:
                 part = os.read(descriptor, 4096)

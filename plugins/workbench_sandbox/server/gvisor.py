@@ -97,8 +97,6 @@ class Gvisor(Bubblewrap):
     """`Isolation` by gVisor."""
 
     assurance = "gvisor"
-    by_input = True
-    """runsc of 2022 hands a program its three standard descriptors and no other."""
 
     @property
     def name(self) -> str:
@@ -118,6 +116,13 @@ class Gvisor(Bubblewrap):
             missing.append(Missing("filter", f"本机不让 gVisor 启动：{why[:120]}", f"this machine lets none start under gVisor: {why[:120]}"))
         return tuple(missing)
 
+    def streams(self, channel: int, handed: Sequence[int]) -> tuple[int, int, int]:
+        """runsc of 2022 hands a program its three standard descriptors and no other: channel, engine behind, what is written."""
+        return (channel, handed[0], subprocess.PIPE) if handed else (channel, subprocess.PIPE, subprocess.STDOUT)
+
+    def inherited(self, channel: int, handed: Sequence[int]) -> tuple[int, ...]:
+        return ()
+
     def limits(self, plan: StartPlan) -> groups.GroupLimits:
         """Memory and processor of runsc are within those of the worker; its tasks are not."""
         one = super().limits(plan)
@@ -130,8 +135,8 @@ class Gvisor(Bubblewrap):
         """Raises StartRefused (SANDBOX_START). As `Bubblewrap.start`."""
         if not find_program():
             raise start_refused("runsc (gVisor) is not installed; Debian's package is runsc")
-        if plan.handed or plan.beside:
-            raise start_refused("an engine behind or beside the worker is not started under gVisor; image with place inside, or level process")
+        if plan.beside or len(plan.handed) > 1:
+            raise start_refused("a server beside the worker is not started under gVisor; an engine without one, or level process")
         if not _has_groups(plan.hierarchy):
             raise start_refused("gVisor needs control groups that may be written")
         return super().start(plan, record)
@@ -172,6 +177,9 @@ class GvisorRunning(BubblewrapRunning):
     @property
     def most_tasks(self) -> int:
         return 0
+
+    def number_of(self, descriptor: int) -> int:
+        return 1
 
     def seen(self) -> tuple[Control, ...]:
         """The controls from outside: of every process that belongs to it, for the host sees no worker among them."""

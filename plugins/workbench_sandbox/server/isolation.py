@@ -94,6 +94,9 @@ class Running(Protocol):
     def most_tasks(self) -> int:
         """The limit of tasks that the worker runs into when it tries, 0 where what then ends is the sandbox itself."""
 
+    def number_of(self, descriptor: int) -> int:
+        """Under which number the worker has a descriptor that it was handed."""
+
     def release(self) -> None:
         """Let its program start; the record is on disk."""
 

@@ -362,7 +362,7 @@ def start(settings: Settings, folder: Path, prepared: Prepared, hierarchy: group
         running.release()
         if connector is not None:
             connector.start()
-        _make_ready(sandbox, settings, foreign, {**told, "descriptor": handed[0]} if handed else {})
+        _make_ready(sandbox, settings, foreign, {**told, "descriptor": running.number_of(handed[0])} if handed else {})
     except BaseException:
         if connector is not None:
             connector.close()
