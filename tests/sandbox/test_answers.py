@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tests.bench import answers, report
 from workbench.domain.documents import SourceDocument
 from workbench_inference.documents import synthetic
+from workbench_inference.documents.synthetic_words import HOUSES, KINDS, STYLES, TERMS
 from workbench_sandbox.corpus import Corpus
 from workbench_sandbox.engines.extractive import Extractive
 from workbench_sandbox.formats.asking import Cite, Text
@@ -60,3 +62,21 @@ def test_names_and_codes_that_no_document_has_are_never_answered(corpus: Corpus)
         question = row["question"].format(n=("松涛远航180天混合", "990017")[number % 2], m="砚北睿选商品", x="松涛远航混合", d="2026年3月2日")
         records = list(engine.answer(answers._ask(question), corpus, lambda: False))
         assert not any(isinstance(each, Cite) for each in records), (question, [each for each in records if isinstance(each, Text)])
+
+
+def test_a_question_about_one_fund_is_never_answered_with_another(corpus: Corpus) -> None:
+    """Names differ by a word: a fourth of the funds by both their names, and as many names that no fund has."""
+    made = synthetic.make(int(answers.read_set()[0]["corpus_seed"]))
+    engine = Extractive()
+    stated = {name: {fact.document for fact in made.facts if fact.code == fund.code} for fund in made.funds for name in (fund.name, fund.english)}
+    random = Random(9)
+    found = wrong = 0
+    for fund in made.funds[::4]:
+        house, style, term, kind = random.choice(HOUSES), random.choice(STYLES), random.choice(TERMS), random.choice(KINDS)
+        absent = f"{house[0]}{style[0]}{term[0]}{kind[2]}", " ".join(part for part in (house[1], style[1], term[1], kind[1], "Fund") if part)
+        for name in (fund.name, fund.english, *absent):
+            question = f"What is the management fee of {name}?" if name.isascii() else f"{name.removesuffix('证券投资基金')}的管理费率是多少"
+            cited = {each.document for each in engine.answer(answers._ask(question), corpus, lambda: False) if isinstance(each, Cite)}
+            found += bool(cited)
+            wrong += not cited <= stated.get(name, set())
+    assert found >= 80 and wrong <= 1, (found, wrong)

@@ -278,6 +278,34 @@ def test_a_corrected_value_is_cited_from_its_correction_where_that_is_asked_for(
         assert [each.value for each in found.fields] == ["1.2345"] and [each.document for each in found.cites] == [source], question
 
 
+BOTH = document(
+    "both", "基金名称：云溪均衡混合型证券投资基金\n基金代码：610011\n管理费率：1.00%\n英文名称：Cloudbrook Balanced Mixed Fund\n", title="云溪均衡混合型证券投资基金",
+    fields={
+        "fund_name": ("云溪均衡混合型证券投资基金", ""), "fund_code": ("610011", ""), "management_fee": ("1.00", "%"),
+        "other_name": ("Cloudbrook Balanced Mixed Fund", ""),
+    },
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("documents", [[BOTH, GROWTH], [replace(BOTH, fields={}), GROWTH]], ids=["fields", "text"])
+def test_a_fund_is_found_by_its_english_name_where_its_paper_has_one_and_called_by_it(engine: Extractive, documents: list[SourceDocument]) -> None:
+    corpus = Corpus.of(documents)
+    english = answer(engine, corpus, ask("What is the management fee of the Cloudbrook Balanced Mixed Fund?", language="en"))
+    check(english, documents)
+    assert english.text.startswith("Cloudbrook Balanced Mixed Fund (610011): management fee 1.00%")
+    assert answer(engine, corpus, ask("云溪均衡混合的管理费")).text.startswith("云溪均衡混合型证券投资基金（610011）的管理费率为1.00%")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Cloudbrook Growth Fund", "Cloudbrook Balanced Bond Fund", "Cloudbrook Balanced Mixed Fund of Funds", "Cloudbrook Balanced 90-Day Rolling Bond Fund", "Yuanshan Growth Fund", "Harbour Equity ETF"],
+)
+def test_an_english_name_that_no_document_has_is_said_to_be_unknown_and_what_helps(engine: Extractive, name: str) -> None:
+    """Of a fund that its documents name in Chinese alone (Yuanshan is 远山), and of a fund with a like name."""
+    found = answer(engine, Corpus.of([BOTH, GROWTH]), ask(f"What is the management fee of {name}?", language="en"))
+    assert not found.cites and "No document knows the name" in found.text and "use its code" in found.text
+
+
 def test_two_products_are_compared_by_what_their_documents_state(engine: Extractive, corpus: Corpus) -> None:
     found = answer(engine, corpus, ask("星河稳健90天债券和远山成长混合的管理费哪个低？"))
     assert {value.value for value in found.fields} == {"0.45", "1.20"}

@@ -151,6 +151,7 @@ def _plain_values(fund: SyntheticFund, *, english: bool) -> dict[str, tuple[str,
     day, nav = fund.navs[-1]
     known: dict[str, tuple[str, str]] = {
         "fund_name": (fund.english if english else fund.name, ""),
+        "other_name": (fund.name if english else fund.english, ""),
         "short_name": (fund.short, ""),
         "fund_code": (fund.code, ""),
         "fund_type": (fund.kind_en if english else fund.kind, ""),

@@ -250,6 +250,8 @@ def write_fund(fund: SyntheticFund, random: Random, *, english: bool) -> Writer:
     values = values_of(fund, random, english=english)
     layout = _english if english else random.choice(_LAYOUTS)
     layout(writer, fund, values, random)
+    if english or int(fund.code) % 3 == 0:  # papers of Chinese funds have an English name here and there
+        writer.line("\n* Chinese name: {other_name}" if english else "\n英文名称：{other_name}", {"other_name": Value(fund.name if english else fund.english)})
     writer.put("\n" + (LABEL_LINES[3] if english else random.choice(LABEL_LINES)) + "\n")
     return writer
 

@@ -27,6 +27,7 @@ _COMMON: Final[dict[str, tuple[str, ...]]] = {
 # Fields by docs/protocols/corpus.md section 1 and what sheets call them.
 FUND_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "fund_name": ("fund_name", "基金名称", "产品名称", "基金全称", "fund name"),
+    "other_name": ("other_name", "英文名称", "基金英文名称", "外文名称", "中文名称", "english name", "chinese name"),
     "short_name": ("short_name", "基金简称", "简称"),
     "fund_code": ("fund_code", "基金代码", "产品代码", "基金主代码", "代码", "交易代码", "code", "fund code"),
     "fund_type": ("fund_type", "基金类型", "产品类型", "基金类别", "类型"),

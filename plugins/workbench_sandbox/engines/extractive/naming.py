@@ -68,7 +68,7 @@ class Catalogue:
             self._add(document, facts)
         self._starts: dict[str, list[tuple[Entity, tuple[str, ...]]]] = {}
         for entity in self.entities:
-            entity.spellings = sorted({spelling for name in entity.names for spelling in _spellings(name)})
+            entity.spellings = sorted({spelling for name in entity.names for spelling in _spellings(name)} | _of_index(entity))
             for spelling in entity.spellings:
                 self._starts.setdefault(spelling[0], []).append((entity, spelling))
 
@@ -191,12 +191,17 @@ def _spellings(name: str) -> set[tuple[str, ...]]:
     if "基金中基金" in folded:
         stem = re.sub("(?:混合|债券|股票)?型?基金中基金(?:\\(fof\\))?", "", folded)
         forms |= {stem + "fof", stem + "基金", stem + "基金中基金"}
-    if _INDEX_NAME.fullmatch(folded):
-        forms.add(folded[2:])  # people leave out whose index it is
     for whole, short in _COLLOQUIAL:
         if whole in folded:
             forms.add(folded.replace(whole, short + "型") if short == "债" else folded.replace(whole, short))
     return {tokens for tokens in map(_tokens, forms) if tokens}
+
+
+def _of_index(entity: Entity) -> set[tuple[str, ...]]:
+    """An index without the two signs that say whose it is, as people call it; never a fund."""
+    if entity.codes or not any(fact.field == "index_name" for fact in entity.facts):
+        return set()
+    return {_tokens(fold(name)[2:]) for name in entity.names if _INDEX_NAME.fullmatch(fold(name))}
 
 
 def _tokens(text: str) -> tuple[str, ...]:
@@ -251,8 +256,14 @@ def _goes_on(tokens: Sequence[tuple[str, int, int]], place: int, name: Sequence[
 _OTHER_WORD = re.compile("经理|管理|托管|代码|规模|类型|公司|净值|合同|成立|简称|名称|份额|全称|资产|运作|业绩|费")
 _GENERIC_TAIL = re.compile(f"(?:型|式)?(?:证券投资)?(?:基金(?!{_OTHER_WORD.pattern}))?(?:\\s?[a-e]\\s?(?:类|份额|(?![a-z])))?(?:份额)?")
 _CONTINUES = re.compile(
-    rf"[0-9一二两三四五六七八九十]+(?:天|个月|年)(?:型|基金|持|期|滚|定|{_KINDS.pattern})|(?:[{HAN}]{{0,2}}(?:混合|债券|股票|指数(?!比|的)|商品|货币|联接|etf|lof|fof|qdii))(?:型|基金|持有|期|[a-e]|的|$|是|今|最|单|净|风|管|托|现|有|多|谁|目|[?？，,])"
+    rf"[0-9一二两三四五六七八九十]+(?:天|个月|年)(?:型|基金|持|期|滚|定|{_KINDS.pattern})|"
+    rf"(?:混合|债券|股票|商品|货币|联接|指数)(?!比|基准|占|仓|持|资产|市值|收益|投资比)|(?:基金)?中基金|"
+    rf"(?:[{HAN}]{{0,2}}(?:混合|债券|股票|指数(?!比|的)|商品|货币|联接|etf|lof|fof|qdii))(?:型|基金|持有|期|[a-e]|的|$|是|今|最|单|净|风|管|托|现|有|多|谁|目|[?？，,])"
 )
+
+
+_LATIN_REST = re.compile(r"((?:[ -][a-z0-9&'-]+){1,7}?)[ -](?:fund|etf|lof|fof)\b")
+_LATIN_JOINS = frozenset(["and", "or", "vs", "versus", "with", "than", "of", "is", "to", "the", "a", "an", "for", "in", "by", "does", "do", "has", "have", "what", "which", "lower", "higher"])
 
 
 def _tail(rest: str) -> int:
@@ -261,8 +272,11 @@ def _tail(rest: str) -> int:
 
 
 def _continues(rest: str) -> bool:
-    """Does the question go on with parts of another name, such as a kind or a period?"""
-    return _CONTINUES.match(rest) is not None
+    """Does the question go on with parts of another name, such as a kind or a period, or in English with words up to `fund`?"""
+    if _CONTINUES.match(rest) is not None or re.match("[ -](?:fund[ -])?of[ -]funds", rest):
+        return True
+    match = _LATIN_REST.match(rest)
+    return match is not None and not _LATIN_JOINS.intersection(re.findall("[a-z]+", match.group(1)))
 
 
 def _distinct(entities: Iterable[Entity]) -> tuple[Entity, ...]:

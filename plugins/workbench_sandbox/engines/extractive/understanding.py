@@ -30,6 +30,8 @@ _FUND_LIKE = re.compile(
     rf"([{HAN}a-z0-9]{{0,20}}?)(?:混合|债券|股票|商品|货币|联接|债基|货基|股基|指数|etf|lof|fof|qdii|基金)(?:型|基金|证券|[a-e]|$)"
 )
 _GENERIC = re.compile("(?:公募|私募|普通|偏股|偏债|主动|被动|任何|所有|一般|开放式|封闭式|属于|还|纯|中长期|短期|灵活配置|强|增强|跟踪|何种|哪种|哪类|不|型|的|大盘|宽基|行业|主题|平均|整体|场内|场外|新发|本只|本|该|只|类)*")
+_LATIN_NAME = re.compile(r"\b((?:[A-Z][A-Za-z0-9&'-]* ){1,8})(?:Fund|ETF|LOF|FoF|FOF|Funds)\b")
+_GENERIC_LATIN = frozenset(["what", "which", "the", "a", "an", "this", "that", "is", "are", "does", "how", "who", "when", "index", "bond", "equity", "stock", "money", "market", "mixed", "balanced", "commodity", "mutual", "public"])
 _FALLBACK = tuple((re.compile(pattern), name) for pattern, name in vocabulary.FALLBACK)
 _FEES = tuple((name, re.compile(pattern)) for name, pattern in vocabulary.FEES)
 _FEE_NAMES = frozenset(("management_fee", *(name for name, _ in vocabulary.FEES)))
@@ -143,7 +145,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         left=left,
         undated=_days(folded, now_ms)[1],
         entities=tuple(entities),
-        unknown=any(not mention.entities for mention in mentions) or _names_other(left),
+        unknown=any(not mention.entities for mention in mentions) or _names_other(left) or (not entities and _is_latin_name(question)),
         ambiguous=any(len(mention.entities) > 1 for mention in mentions),
         fields=tuple(name for name in fields if name not in dropped),
         days=tuple(days),
@@ -161,11 +163,16 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
 
 def _names_other(left: str) -> bool:
     """Is there, beside what was recognised, still something that is named like a fund?"""
-    for piece in re.split(rf"[^{HAN}a-z0-9]+", ASKING.sub(" ", left)):
+    for piece in re.split(rf"[^{HAN}a-z0-9]+", ASKING.sub(" ", left.replace("持有", ""))):
         match = _FUND_LIKE.search(piece)
         if match and len(match.group(1)) >= _LEAST_NAME and not _GENERIC.fullmatch(match.group(1)):
             return True
     return False
+
+
+def _is_latin_name(question: str) -> bool:
+    """Does it name a fund by words with capitals? Asked where nothing was recognised."""
+    return any(not all(word.lower() in _GENERIC_LATIN for word in match.group(1).split()) for match in _LATIN_NAME.finditer(question))
 
 
 def _little_else(masked: str) -> bool:

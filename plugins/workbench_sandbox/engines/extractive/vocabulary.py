@@ -208,6 +208,7 @@ FIELDS: dict[str, Known] = {
         r"◆(?:这个)?(?:代码|基金|产品)?(?:是|叫|指的是|对应)(?:哪只|哪一只|什么|哪个|啥)(?:基金|产品|名字|名)?(?:$|\?)", "full name", "official name",
         "name of (?:the |this )?(?:fund|product)", "(?:which|what) fund(?= (?:has|is|does) )",
     )),
+    "other_name": Known("其他语言名称", "name in another language", ("(?:英文|外文|中文)(?:全)?名(?:称|字)?", "(?:english|chinese) name")),
     "short_name": Known("基金简称", "short name", (
         "简称", "short name", r"abbreviat\w+",
     )),
@@ -398,7 +399,7 @@ HIGHER = (
 )
 """Which of two is more."""
 
-ENTITY_KINDS = ("fund_name", "short_name", "index_name", "issuer")
+ENTITY_KINDS = ("fund_name", "other_name", "short_name", "index_name", "issuer")
 """Fields that name what a document is about."""
 
 ASKING = re.compile(

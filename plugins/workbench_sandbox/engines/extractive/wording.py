@@ -23,8 +23,8 @@ NOTHING = {
     "en": "The documents do not answer this question.",
 }
 UNKNOWN = {
-    "zh": "资料中没有所问的名称或代码。",
-    "en": "No document knows the name or code asked about.",
+    "zh": "资料中没有所问的名称或代码。请核对全称，或改用六位代码。",
+    "en": "No document knows the name or code asked about. A fund may stand there under its Chinese name only: use its code.",
 }
 UNSTATED = {
     "zh": "资料没有写明所问的内容。",
@@ -129,7 +129,7 @@ def _sentences_near(text: str, start: int, end: int) -> list[tuple[int, int]]:
 def _name(entity: Entity, document: SourceDocument, language: str) -> str:
     """What the cited document itself calls it, with its code where it stands there."""
     whole = f"{document.title}\n{document.text}"
-    names = sorted((name for name in entity.names if name in whole), key=len, reverse=True)
+    names = sorted((name for name in entity.names if name in whole), key=lambda name: (name.isascii() == (language == "en"), len(name)), reverse=True)
     name = names[0] if names else ("The fund" if language == "en" else "该基金")
     codes = sorted(code for code in entity.codes if code in document.text)
     if not codes:
