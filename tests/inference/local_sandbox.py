@@ -22,7 +22,7 @@ from workbench.errors import PeerError, PeerUnavailable, Refused, StorageFailed,
 from workbench_inference.asking.opening import LeaseTerms, Opened
 from workbench_inference.asking.verifying import Expected
 from workbench_sandbox.formats import evidence, reading, relay, servicekey
-from workbench_sandbox.formats.asking import Ask, Cite, Dropped, FieldValue, Open, Record, Stage, Text
+from workbench_sandbox.formats.asking import ANSWERS_SIGN, Ask, Cite, Dropped, FieldValue, Open, Record, Stage, Text
 from workbench_sandbox.formats.leasefile import SignedEnds
 from workbench_sandbox.inside.answering import Answering
 from workbench_sandbox.inside.link import Link, LinkClosed, Type
@@ -96,7 +96,8 @@ class LocalWorker(Worker):
 
 
 class LocalSandbox:
-    """One sandbox: the worker over a socket pair, behind a relay. fault: what happens to frames on their way."""
+    """One sandbox: the worker over a socket pair, behind a relay. fault: what happens to frames on their way; frames: that the tenant
+    sent, but for its wish that ends be signed."""
 
     def __init__(self, engine: str, fault: Fault = deliver, *, measured: evidence.Measured = MEASURED) -> None:
         self._fault = fault
@@ -161,7 +162,8 @@ class LocalSandbox:
 
     def _feed(self) -> None:
         while (frame := self.relay.next_in()) is not None:
-            self.frames.append(bytes(frame))
+            if split(bytes(frame)).header.purpose != ANSWERS_SIGN:  # comes by itself once nothing is under way
+                self.frames.append(bytes(frame))
             for one in self._faulted("tenant", bytes(frame)):
                 try:
                     self.link.send(Type.FRAME_IN, one)
