@@ -181,3 +181,10 @@ def test_a_group_that_holds_the_node_itself_is_left_alone_and_counted(tree: str,
     finally:
         keeper.kill()
         keeper.communicate()
+
+
+def test_nothing_else_of_the_package_sends_a_signal_or_writes_into_a_group_to_end_it() -> None:
+    package = Path(ending.__file__).parents[1]
+    calls = ("os.kill", "killpg", "pidfd_send_signal", "tgkill", "/cgroup.kill\"", "freezer.state\", \"")
+    found = {path.name for path in package.rglob("*.py") if any(one in path.read_text("utf-8") for one in calls)}
+    assert found == {"ending.py"}

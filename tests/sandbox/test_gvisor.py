@@ -166,6 +166,17 @@ def test_where_runsc_is_missing_it_is_named_with_its_package_and_nothing_is_star
 
 
 @STARTS
+def test_a_runsc_that_cannot_run_is_named_with_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gvisor, "best_platform", lambda: "none")
+    gvisor.trial.cache_clear()
+    try:
+        [missing] = [one for one in gvisor.Gvisor().available() if one.control != "host-user"]
+        assert missing.control == "filter" and "platform" in missing.en and "platform" in missing.zh
+    finally:
+        gvisor.trial.cache_clear()
+
+
+@STARTS
 def test_what_gvisor_cannot_hold_to_is_refused_before_anything_starts(tmp_path: Path) -> None:
     plan, record = bubblewrap.empty_plan(tmp_path)
     for changed, why in ((replace(plan, handed=(7, 8)), "beside the worker"), (replace(plan, beside=1), "beside the worker"), (plan, "control groups")):

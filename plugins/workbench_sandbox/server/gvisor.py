@@ -113,7 +113,7 @@ class Gvisor(Bubblewrap):
         if not _has_groups(groups.find_hierarchy()):
             missing.append(Missing("memory", "gVisor 需要可写的控制组", "gVisor needs control groups that may be written"))
         elif not any(one.control != "host-user" for one in missing) and (why := trial()):
-            missing.append(Missing("filter", f"本机不让 gVisor 启动：{why[:120]}", f"this machine lets none start under gVisor: {why[:120]}"))
+            missing.append(Missing("filter", f"本机不让 gVisor 启动：{why[-120:]}", f"this machine lets none start under gVisor: {why[-120:]}"))
         return tuple(missing)
 
     def streams(self, channel: int, handed: Sequence[int]) -> tuple[int, int, int]:
