@@ -31,6 +31,7 @@ from workbench_inference.leasing.replies import (
     StatementTold,
     TickTold,
 )
+from workbench_inference.operations_running import DutyGap, DutyReply, DutyTurn, RisksReply, RiskTold
 
 NOW_MS = 1_795_150_000_000
 MINUTE_MS = 60_000
@@ -189,8 +190,25 @@ def images() -> ImagesReply:
     )  # fmt: skip
 
 
+def duty() -> DutyReply:
+    """One on duty, one to come, and a stretch of a freeze window without anybody."""
+    turns = [
+        DutyTurn(duty=number, person=f"运维{number}", account=f"operator{number}", from_ms=NOW_MS + start, until_ms=NOW_MS + start + 8 * 60 * MINUTE_MS, note="夜班", is_on=start < 0)
+        for number, start in ((1, -MINUTE_MS), (2, 9 * 60 * MINUTE_MS))
+    ]
+    return DutyReply(on_duty=["运维1"], turns=turns, gaps=[DutyGap(from_ms=NOW_MS, until_ms=NOW_MS + MINUTE_MS, reason="检修")])
+
+
+def risks() -> RisksReply:
+    told = [
+        RiskTold(risk=number, title="算力方停机时没有后备模型", level="high", owner="运维1", account="operator1", due="2026-12-01", state=state, is_overdue=late, made_ms=NOW_MS, changed_ms=NOW_MS)
+        for number, state, late in ((1, "open", True), (2, "closed", False))
+    ]
+    return RisksReply(risks=told, open=1, overdue=1)
+
+
 EVERY = {
     "inference.leases": leases, "inference.lease": one_lease, "inference.offer": offer, "inference.meters": meters, "inference.statements": statements,
-    "inference.erasures": erasures, "inference.servers": servers, "inference.scaling": scaling, "inference.service_keys": service_keys, "inference.costs": costs, "inference.models": images,
+    "inference.erasures": erasures, "inference.servers": servers, "inference.scaling": scaling, "inference.service_keys": service_keys, "inference.duty": duty, "inference.risks": risks, "inference.costs": costs, "inference.models": images,
 }  # fmt: skip
 """By operation, for pages that are drawn without a node."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.inference import lease_samples as samples
 from workbench_inference.leasing.replies import LEASE_STATES, SERVER_STATES
-from workbench_inference.pages import leases_acts
+from workbench_inference.pages import leases_acts, registers
 from workbench_inference.pages import leases_drawing as drawing
 from workbench_inference.pages.leases import LeasesPage
 from workbench_inference.pages.provider import ProviderPage
@@ -27,7 +27,7 @@ TEXTS = texts_of("workbench_inference")
 NOW_MS = samples.NOW_MS
 ME = {
     "me": {"party": "broker", "roles": ["operator"]}, "parties": [["broker", "甲证券", "Broker A"], ["telecom", "丁云", "Cloud D"]],
-    "operations": [*samples.EVERY, *(one.operation for one in leases_acts.EVERY)],
+    "operations": [*samples.EVERY, *(one.operation for one in (*leases_acts.EVERY, *registers.EVERY))],
 }  # fmt: skip
 
 
@@ -352,3 +352,28 @@ def test_a_probe_of_a_running_lease_says_what_was_refused_and_what_was_not() -> 
     asyncio.run(run())
     assert ("inference.probe", {"lease": samples.LEASE}) in node.asked
     assert "试了 49 项，全部被挡住" in made.probed.blocks and "socket" in made.probed.blocks
+
+
+@pytest.mark.parametrize("kind", [LeasesPage, ProviderPage])
+def test_who_is_on_duty_and_what_is_overdue_stands_on_both_pages(kind: Any) -> None:
+    node = Node("tenant" if kind is LeasesPage else "provider")
+    made = kind(PageContext(client=node, me=ME, package="workbench_inference"))
+
+    async def run() -> None:
+        await made.refresh()
+        shown = made.registers
+        assert "运维1" in shown.duty.hint and [one["state"]["state"] for one in shown.duty.rows] == ["sealed", "neutral"] and "检修" in str(shown.gaps.blocks)
+        assert [(one["state"]["state"], one["can"]) for one in shown.risks.rows] == [("failed", ["inference.risk_change"]), ("sealed", [])]
+        await shown._row(registers.RISK_CHANGE, "risk", "1")
+        shown.of_row.fields["reason"].value = "已有后备模型"
+        shown.of_row.fields["state"].value = "closed"
+        await shown.of_row.do()
+        await shown.acting.open("inference.duty_set")
+        shown.acting.fields["begins"].value = "今晚"
+        await shown.acting.do()
+        assert "BAD_TIME" in str(shown.acting.told.blocks)
+
+    asyncio.run(run())
+    assert ("inference.risk_change", {"risk": 1, "state": "closed", "reason": "已有后备模型"}) in node.asked
+    assert "inference.duty_set" not in [name for name, _ in node.asked]
+    assert words_of(registers.EVERY) <= set(TEXTS["zh"]) & set(TEXTS["en"])

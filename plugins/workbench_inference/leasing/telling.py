@@ -143,14 +143,16 @@ def erasure_told(written: bytes, received_ms: int) -> replies.ErasureTold:
 
 
 def costs(reader: Reader, host: LeasingHost, *, days: int, side: str) -> replies.CostsReply:
-    """What the last days cost beside each day's most cards running around the clock; of today only as much as has passed."""
+    """What the last days cost beside each day's most cards running around the clock; of today only as much as has passed, of the very
+    first day of leasing only what came after its first lease began."""
     today = local_day(host.now_ms())
     first = today - timedelta(days=days - 1)
     found = [one for one in rows.listed(reader) if one.side == side and first <= local_day(one.from_ms) <= today and one.started_ms]
+    ever = int(reader.execute("SELECT coalesce(min(started_ms), 0) FROM inference_lease WHERE side = ? AND started_ms > 0", (side,)).fetchone()[0])
     told: list[replies.CostTold] = []
     for day in (first + timedelta(days=number) for number in range(days)):
         mine = [one for one in found if local_day(one.from_ms) == day]
-        told.append(_cost_of_day(reader, day, mine, now_ms=host.now_ms()))
+        told.append(_cost_of_day(reader, day, mine, ever_ms=ever, now_ms=host.now_ms()))
     amount, always = sum(one.amount_fen for one in told), sum(one.always_fen for one in told)
     asks = sum(one.asks for one in told)
     _, month = spent(reader, host, side=side)
@@ -168,7 +170,7 @@ def passed(day: date, now_ms: int) -> tuple[int, int]:
     return begins, max(begins, min(ends, now_ms))
 
 
-def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow], *, now_ms: int) -> replies.CostTold:
+def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow], *, ever_ms: int, now_ms: int) -> replies.CostTold:
     seconds = amount = asks = most = 0
     price = max((one.price for one in mine), default=0)
     for row in mine:
@@ -178,6 +180,7 @@ def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow], *, now_ms:
         asks += sum(one.tick.asks for one in ticks)
         most = max([most, *(one.tick.cards for one in ticks)])
     from_ms, until_ms = passed(day, now_ms)
+    from_ms = min(max(from_ms, ever_ms), until_ms)
     compared = compare_always_on(card_seconds=seconds, amount=amount, from_ms=from_ms, until_ms=until_ms, peak_cards=most, fen_per_card_minute=price)
     return replies.CostTold(day=f"{day:%Y-%m-%d}", card_seconds=seconds, amount_fen=amount, always_fen=compared.always_fen, asks=asks, most_cards=most)
 

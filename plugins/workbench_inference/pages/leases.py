@@ -41,7 +41,7 @@ class LeasesPage(LeasingPage):
         main = layout.stack(
             *of("inference.leases", pane(self.bar), self.releasing.root, self.inside, layout.buttons(self.probe_button), self.probing.root, self.probed, pane(self.leases)), self.acting.root,
             *of("inference.scaling", pane(self.chart), pane(self.decisions)), *of("inference.costs", pane(self.cost)), *of("inference.meters", pane(self.ticks)),
-            *of("inference.statements", pane(self.statements)), self.settling.root,
+            *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root,
             *(() if page.may("inference.leases") else of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root)),
         )  # fmt: skip
         keys = of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root) if page.may("inference.leases") else ()
@@ -62,8 +62,9 @@ class LeasesPage(LeasingPage):
         """Everything side by side; the chosen lease and its meters after the list that names it."""
         await asyncio.gather(
             self.read("inference.leases", self.leases, self.bar, self.ticks), self.read("inference.servers", self.servers),
-            self.read("inference.scaling", self.chart, self.decisions), self.read("inference.costs", self.cost), self.read("inference.erasures", self.erasures),
+            self.read("inference.costs", self.cost), self.read("inference.erasures", self.erasures),
             self.read("inference.statements", self.statements), self.read("inference.models"), self.read("inference.service_keys", self.keys),
+            self.read("inference.duty", self.registers.duty), self.read("inference.risks", self.registers.risks),
         )  # fmt: skip
         await self._read_lease()
         self.draw()
@@ -73,8 +74,9 @@ class LeasesPage(LeasingPage):
         if one is None:
             for name in ("inference.lease", "inference.meters"):
                 self.found.pop(name, None)
+            await self.read("inference.scaling", self.chart, self.decisions)
             return
-        await asyncio.gather(self.read("inference.lease", lease=one["lease"]), self.read("inference.meters", self.ticks, lease=one["lease"]))
+        await asyncio.gather(self.read("inference.scaling", self.chart, self.decisions, lease=one["lease"]), self.read("inference.lease", lease=one["lease"]), self.read("inference.meters", self.ticks, lease=one["lease"]))
 
     @property
     def lease(self) -> Reply | None:
@@ -133,6 +135,7 @@ class LeasesPage(LeasingPage):
         self.draw_statements()
         self.draw_erasures(now)
         self.draw_keys()
+        self.draw_registers()
         self.limits.tell(notes.heading(t("leases.limits")), *(notes.text(t(f"leases.limit.{one}"), meta=True) for one in ("root", "receipt", "member")))
 
     def _draw_leases(self, leases: Reply | None, now: int) -> None:
@@ -169,7 +172,7 @@ class LeasesPage(LeasingPage):
 
     def _draw_load(self) -> None:
         t, found = self.page.t, self.told("inference.scaling")
-        self.chart.heading, self.chart.hint, self.chart.notice = t("leases.load"), t("leases.load.hint"), self.chart.notice or {"sentence": t("leases.load.none")}
+        self.chart.heading, self.chart.hint, self.chart.notice = t("leases.load") + (f" · {self.lease['lease']}" if self.lease is not None else ""), t("leases.load.hint"), self.chart.notice or {"sentence": t("leases.load.none")}
         self.words(self.decisions, "leases.decisions")
         if found is None:
             self.rule.tell()

@@ -112,9 +112,9 @@ def _freeze(servers: Reply | None, now_ms: int) -> Reply | None:
 
 
 def chosen(leases: Sequence[Reply], wanted: str) -> Reply | None:
-    """The lease that is shown: the wanted one, else the first that runs, else the newest."""
+    """The lease that is shown: the wanted one, else of those that run the one with the most cards, else the newest."""
     found = next((one for one in leases if one["lease"] == wanted), None)
-    return found or next((one for one in leases if one["state"] == "RUNNING"), None) or (leases[0] if leases else None)
+    return found or max((one for one in leases if one["state"] == "RUNNING"), key=lambda one: int(one["most_cards"]), default=None) or (leases[0] if leases else None)
 
 
 def bar(one: Reply, t: Say, *, now_ms: int, releasable: bool) -> dict[str, Any]:

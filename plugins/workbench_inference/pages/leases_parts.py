@@ -13,6 +13,7 @@ from workbench.app.parts.notes import Notes
 from workbench.errors import WorkbenchError
 from workbench_inference.pages import leases_drawing as drawing
 from workbench_inference.pages.leases_acts import KEY_ACTS, PROBE, PROBE_ACTS, STATEMENT_ACTS
+from workbench_inference.pages.registers import Registers
 from workbench_widgets import AnswerStrip, DataTable, formats
 
 Reply = Mapping[str, Any]
@@ -48,6 +49,7 @@ class LeasingPage:
         self.key_about = Notes(framed=False)
         self.keying = Acting(page, KEY_ACTS, self._acted)
         self.keying.offer([one.operation for one in KEY_ACTS])
+        self.registers = Registers(page, self._acted)
         self.probing = Acting(page, PROBE_ACTS, self._acted, from_row=True)
         self.probing.offer([])
         self.probed = Notes()
@@ -180,6 +182,10 @@ class LeasingPage:
         self.key_about.tell(notes.text(t("leases.keys.about"), meta=True))
         if found is not None:
             self.put(self.keys, drawing.key_columns(t), drawing.key_rows(found, t, self.party), heading="leases.keys", empty="leases.keys.none", hint=t("leases.keys.hint"))
+
+    def draw_registers(self) -> None:
+        """Who is on duty and what is at risk."""
+        self.registers.draw(self.told("inference.duty"), self.told("inference.risks"), self.lang)
 
     def draw_own_key(self) -> None:
         """The answer strip for who keeps keys and reads nothing of leases."""

@@ -7,8 +7,10 @@ from workbench.app.parts import layout, notes
 from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.app.parts.sections import Sections
+from workbench_inference.pages.models_channels import Channels
 from workbench_inference.pages.models_images import Images
 from workbench_inference.pages.models_sections import Access, Cohort, Documents, ModelsSection, Quotas, Templates
+from workbench_inference.pages.models_stages import Stages
 from workbench_widgets import AnswerStrip, Badge, formats
 from workbench_widgets.panel_pane import pane
 
@@ -23,7 +25,7 @@ class ModelsPage:
         self.strip = AnswerStrip(state="loading")
         self.head = Notes(framed=False)
         self.templates, self.documents = Templates(page, self.draw_answer), Documents(page, self.draw_answer)
-        found: list[ModelsSection] = [self.documents, self.templates, Images(page, self.draw_answer), Access(page, self.draw_answer), Cohort(page, self.draw_answer), Quotas(page, self.draw_answer)]
+        found: list[ModelsSection] = [self.documents, self.templates, Images(page, self.draw_answer), Access(page, self.draw_answer), Cohort(page, self.draw_answer), Stages(page, self.draw_answer), Channels(page, self.draw_answer), Quotas(page, self.draw_answer)]
         self.sections = Sections(page, found, self.draw_answer)
         badge = None if page.me["workspace"] == "production" else pane(page.follow(Badge(kind="synthetic")))
         self.root = layout.stack(layout.first_line(self.head, badge), pane(self.strip), self.sections.root, Keys(page, names=("rows", "escape")))

@@ -67,11 +67,15 @@ SIGN = Act(
     password=True, about=True,
 )  # fmt: skip
 
+STAGE_PROPOSE = Act("inference.stage_propose", (Field("from_day", "day"), Field("to_day", "day"), Field("filing"), _REASON), about=True, shape=_day_or_none)
+STAGE_DECIDE = Act("inference.stage_decide", (_REASON,), password=True, about=True)
+STAGE_CLOSE = Act("inference.stage_close", (Field("to", "choice", label="stage_to"), _REASON), about=True)
+
 DOCUMENT_ACTS: Final = (IMPORT, INDEX, REMOVE)
-EVERY: Final = (*DOCUMENT_ACTS, GRANT, REVOKE, PROPOSE, PUBLISH, PROMOTE, PROPOSE_RULES, PUBLISH_RULES, ACCESS, COHORT, QUOTA, SIGN)
+EVERY: Final = (*DOCUMENT_ACTS, GRANT, REVOKE, PROPOSE, PUBLISH, PROMOTE, PROPOSE_RULES, PUBLISH_RULES, ACCESS, COHORT, QUOTA, SIGN, STAGE_PROPOSE, STAGE_DECIDE, STAGE_CLOSE)
 TEXTS: Final = _TEXTS
 
 __all__ = [
     "ACCESS", "COHORT", "DOCUMENT_ACTS", "DOCUMENT_KINDS", "EVERY", "GRANT", "IMPORT", "INDEX", "PROMOTE", "PROPOSE", "PROPOSE_RULES", "PUBLISH", "PUBLISH_RULES", "QUOTA", "REMOVE", "REVOKE",
-    "ROLES", "SCENARIOS", "SIGN", "TEXTS",
+    "ROLES", "SCENARIOS", "SIGN", "STAGE_CLOSE", "STAGE_DECIDE", "STAGE_PROPOSE", "TEXTS",
 ]  # fmt: skip

@@ -35,7 +35,7 @@ class ProviderPage(LeasingPage):
         main = layout.stack(
             *of("inference.servers", pane(self.numbers), pane(self.servers)), self.of_server.root,
             *of("inference.leases", pane(self.leases), layout.buttons(self.probe_button), self.probing.root, self.probed), *of("inference.meters", pane(self.ticks)),
-            *of("inference.statements", pane(self.statements)), self.settling.root, *(() if page.may("inference.servers") else keys),
+            *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root, *(() if page.may("inference.servers") else keys),
         )  # fmt: skip
         side = layout.stack(
             *of("inference.erasures", pane(self.erasures), self.receipt), *of("inference.servers", self.tariff), self.acting.root, *(keys if page.may("inference.servers") else ()), self.limits,
@@ -54,6 +54,7 @@ class ProviderPage(LeasingPage):
         await asyncio.gather(
             self.read("inference.servers", self.servers, self.numbers), self.read("inference.leases", self.leases), self.read("inference.statements", self.statements),
             self.read("inference.erasures", self.erasures), self.read("inference.service_keys", self.keys),
+            self.read("inference.duty", self.registers.duty), self.read("inference.risks", self.registers.risks),
         )  # fmt: skip
         await self._read_meters()
         self.draw()
@@ -118,6 +119,7 @@ class ProviderPage(LeasingPage):
                 self.put(self.ticks, drawing.tick_columns(t), [], heading="leases.ticks", empty="leases.ticks.none")
         self.offer_probe(drawing.chosen((leases or {}).get("leases", []), self.chosen))
         self.draw_keys()
+        self.draw_registers()
         self.acting.offer([one.operation for one in PROVIDER_ACTS])
         self.draw_ticks()
         self.draw_statements()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,10 @@ from workbench.workspace import Workspace
 from workbench_inference.documents import importing
 from workbench_inference.pages import models_acts as acts
 from workbench_inference.pages.models import ModelsPage
+from workbench_inference.pages.models_channels import EVERY as CHANNEL_ACTS
+from workbench_inference.pages.models_channels import Channels
 from workbench_inference.pages.models_images import Images
+from workbench_inference.pages.models_stages import Stages
 from workbench_inference.policy import tables
 
 TEXTS = texts_of("workbench_inference")
@@ -82,8 +86,8 @@ def test_every_act_and_choice_has_words_in_both_languages() -> None:
 @pytest.mark.parametrize(
     ("role", "sections"),
     [
-        (Role.COMPLIANCE, ["documents", "templates", "images", "access", "cohort", "quota"]), (Role.APPROVER, ["templates", "images", "access", "cohort"]), (Role.MARKETING, ["templates", "images", "access", "quota"]),
-        (Role.REGULATOR, ["documents", "templates", "images", "access", "cohort"]), (Role.ADMIN, ["templates", "images", "access", "cohort", "quota"]),
+        (Role.COMPLIANCE, ["documents", "templates", "images", "access", "cohort", "stages", "channels", "quota"]), (Role.APPROVER, ["templates", "images", "access", "cohort", "stages", "channels"]), (Role.MARKETING, ["templates", "images", "access", "stages", "quota"]),
+        (Role.REGULATOR, ["documents", "templates", "images", "access", "cohort", "stages", "channels"]), (Role.ADMIN, ["templates", "images", "access", "cohort", "stages", "channels", "quota"]),
     ],
 )  # fmt: skip
 def test_each_role_sees_the_sections_it_may_read_and_they_are_drawn(house: House, role: Role, sections: list[str]) -> None:
@@ -156,6 +160,39 @@ def test_words_only_beside_an_index_under_way_is_not_read_as_a_fault(house: Hous
         assert said in made.documents.numbers.remark
 
 
+def test_a_stage_is_proposed_by_one_decided_by_another_on_the_report_that_was_read_and_taken_back_by_one(house: House) -> None:
+    house.node.store.write(
+        lambda tx: tx.execute(
+            "INSERT OR IGNORE INTO inference_ask (ask, person, scenario, template, model, class, state, asked_ms, ended_ms, rating, reason)"
+            " VALUES ('ask-stage', 't', 'advice', 'advice-v1', 'extractive', 'public', 'ANSWERED', ?, ?, 'up', '')", (house.node.now_ms() - 1_000, house.node.now_ms()),
+        )
+    )  # fmt: skip
+    Client(house, Role.COMPLIANCE).call("inference.stage_propose", to="invited", reason="内部试用已满一月")
+    author, other = opened_page(house, Role.COMPLIANCE), opened_page(house, Role.APPROVER)
+
+    def section(made: ModelsPage) -> Stages:
+        return next(one for one in made.sections.all if isinstance(one, Stages))
+
+    assert section(author).steps.rows[0]["can"] == ["decline"] and section(other).steps.rows[0]["can"] == ["approve", "decline"]
+    assert section(other).now.todo == TEXTS["zh"]["models.stage.todo.mine"] and section(author).now.todo == TEXTS["zh"]["models.stage.todo.other"]
+    shown = section(other)
+
+    async def decide() -> None:
+        await shown._decide("1", "approve")
+        shown.deciding.fields["reason"].value = "依据看过，同意"
+        await shown.deciding.do()
+
+    asyncio.run(decide())
+    report = (shown._step(1) or {})["report"]
+    assert other.page.client.calls[-1] == ("inference.stage_decide", {"number": 1, "report": report, "approve": True, "reason": "依据看过，同意"})
+    assert report[:8] in str(shown.ground.blocks) and "95 %" in str(shown.ground.blocks)
+    Client(house, Role.APPROVER).call("inference.stage_decide", number=1, report=report, approve=True, reason="依据看过，同意")
+    after = section(opened_page(house, Role.OPERATOR)) if "stages" in {one.name for one in opened_page(house, Role.OPERATOR).sections.all} else section(opened_page(house, Role.ADMIN))
+    assert "受邀客户" in after.now.sentence and list(after._choices("to").values()) == ["internal"]
+    Client(house, Role.ADMIN).call("inference.stage_close", to="internal", reason="先停一停看看")
+    assert "仅内部员工" in section(opened_page(house, Role.COMPLIANCE)).now.sentence
+
+
 def test_a_usage_ends_with_its_last_day_in_shanghai() -> None:
     assert acts.GRANT.shape is not None
     assert acts.GRANT.shape({"kind": "fund", "until_day": "2026-12-31"}) == {"kind": "fund", "until": "2026-12-31T23:59:59+08:00"}
@@ -170,3 +207,14 @@ def test_quotas_of_everybody_are_for_those_who_change_them(house: House) -> None
         made = opened_page(house, role)
         quota = next(one for one in made.sections.all if one.name == "quota")
         assert len(quota.lines.rows) == people  # type: ignore[attr-defined]  # a section of this page
+
+
+def test_a_credential_of_a_channel_is_confirmed_by_another_person_and_no_page_shows_its_secret(house: House) -> None:
+    until = f"{house.node.today() + timedelta(days=9)}"
+    made = Client(house, Role.ADMIN).call("inference.channel_add", name="junhong-app", channel="client", role="adviser", until_day=until, reason="试点接入渠道")
+    own, other = (next(one for one in opened_page(house, role).sections.all if isinstance(one, Channels)) for role in (Role.ADMIN, Role.COMPLIANCE))
+    assert [one["can"] for one in (own.credentials.rows[0], other.credentials.rows[0])] == [["revoke"], ["confirm", "revoke"]]
+    asyncio.run(other._act(made["channel"]["credential"], "confirm"))
+    assert other.acting.given == {"name": "junhong-app"} and other.acting.chosen is not None and other.acting.chosen.operation == "inference.channel_confirm"
+    assert made["secret"] not in str(own.credentials.rows) + str(own.found)
+    assert words_of(CHANNEL_ACTS) <= set(TEXTS["zh"]) and words_of(CHANNEL_ACTS) <= set(TEXTS["en"])
