@@ -161,6 +161,14 @@ def _answers(port: int) -> bool:
         return False
 
 
+def test_a_leased_sandbox_runs_its_probe_suite_again_when_it_is_asked_to(house: House) -> None:
+    for party in (TENANT, PROVIDER):
+        told = workbench("lease", "probe", house.workspace.folder, house.lease, "--party", party, "--json")
+        assert told.status == 0 and told.value["is_refused"], (told.value, told.err)
+        [one] = told.value["sandboxes"]
+        assert one["tried"] == one["refused"] > 40 and bool(one["frame"]) == (party == TENANT)
+
+
 def test_where_the_first_model_has_no_sandbox_the_second_answers_and_the_answer_says_so(house: House) -> None:
     def servers() -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = workbench("call", house.workspace.folder, "--party", PROVIDER, "--role", "provider-operator", "inference.servers").value["servers"]
