@@ -14,7 +14,7 @@ from workbench.domain.identifiers import parse_phone
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused
 from workbench.intake import parse_audience
-from workbench.operations import NoInput, Operation
+from workbench.operations import NoInput, Operation, Request
 from workbench_inference.policy import content, feedback, scenarios, stages, tables
 from workbench_inference.policy.access import ANY, role_for
 from workbench_inference.policy.cohort import HARD_CAP, cap_of
@@ -140,23 +140,12 @@ def _propose(ctx: OperationContext, request: ProposeTemplate) -> TemplateVersion
 
 
 def _publish(ctx: OperationContext, request: ConfirmTemplate) -> TemplateVersion:
-    return _version_now(
-        ctx,
-        _host(ctx).store.write(
-            lambda tx: tables.publish(
-                _host(ctx), tx, kind=TEMPLATE, name=request.scenario, number=request.version, digest=request.digest, actor=ctx.caller.person.token
-            )
-        ),
-    )
+    return _put_into_force(ctx, TEMPLATE, request.scenario, request)
 
 
 def _promote(ctx: OperationContext, request: ConfirmTemplate) -> TemplateVersion:
-    return _version_now(
-        ctx,
-        _host(ctx).store.write(
-            lambda tx: tables.promote(_host(ctx), tx, name=request.scenario, number=request.version, digest=request.digest, actor=ctx.caller.person.token)
-        ),
-    )
+    host, actor = _host(ctx), ctx.caller.person.token
+    return _version_now(ctx, host.store.write(lambda tx: tables.promote(host, tx, name=request.scenario, number=request.version, digest=request.digest, actor=actor)))
 
 
 def _rules(ctx: OperationContext, request: RulesVersion) -> RulesText:
@@ -189,13 +178,13 @@ def _propose_rules(ctx: OperationContext, request: ProposeRules) -> TemplateVers
 
 
 def _publish_rules(ctx: OperationContext, request: ConfirmRules) -> TemplateVersion:
-    host = _host(ctx)
-    return _version_now(
-        ctx,
-        host.store.write(
-            lambda tx: tables.publish(host, tx, kind=RULES, name=RULES_NAME, number=request.version, digest=request.digest, actor=ctx.caller.person.token)
-        ),
-    )
+    return _put_into_force(ctx, RULES, RULES_NAME, request)
+
+
+def _put_into_force(ctx: OperationContext, kind: str, name: str, request: ConfirmTemplate | ConfirmRules) -> TemplateVersion:
+    host, actor = _host(ctx), ctx.caller.person.token
+    made = host.store.write(lambda tx: tables.publish(host, tx, kind=kind, name=name, number=request.version, digest=request.digest, actor=actor))
+    return _version_now(ctx, made)
 
 
 def _version_now(ctx: OperationContext, row: Version) -> TemplateVersion:
@@ -303,6 +292,20 @@ def _customers(ctx: OperationContext, request: ChangeCohort) -> list[str]:
     return tokens
 
 
+def period_of(host: Any, from_day: date | None, to_day: date | None) -> tuple[date, date]:
+    """First and last day, the last 30 where neither is given. InvalidRequest for days the wrong way round."""
+    last = to_day or host.today()
+    first = from_day or last - timedelta(days=29)
+    if first > last:
+        raise InvalidRequest("时段的起止颠倒了", "the period ends before it begins")
+    return first, last
+
+
+def begin_of(day: date) -> int:
+    """When a day begins in Asia/Shanghai, as ms."""
+    return end_of(day - timedelta(days=1))
+
+
 def end_of(day: date) -> int:
     """When a day ends in Asia/Shanghai, as ms."""
     return int(datetime.combine(day + timedelta(days=1), datetime.min.time(), SHANGHAI).timestamp() * 1000)
@@ -355,13 +358,10 @@ def _token_of(ctx: OperationContext, name: str) -> str:
 
 
 def _feedback(ctx: OperationContext, request: FeedbackRequest) -> FeedbackReply:
-    to_day = request.to_day or _host(ctx).today()
-    from_day = request.from_day or to_day - timedelta(days=29)
-    if from_day > to_day:
-        raise InvalidRequest("时段的起止颠倒了", "the period ends before it begins")
+    from_day, to_day = period_of(_host(ctx), request.from_day, request.to_day)
     known = CustomerNames(_host(ctx)).now()
     with _host(ctx).store.read() as reader:
-        found = feedback.report(reader, known, from_ms=end_of(from_day - timedelta(days=1)), until_ms=end_of(to_day))
+        found = feedback.report(reader, known, from_ms=begin_of(from_day), until_ms=end_of(to_day))
     lines = [
         FeedbackLine(
             scenario=one.scenario, template=one.template, model=one.model, asked=one.asked, answered=one.answered, abstained=one.abstained, refused=one.refused,
@@ -370,6 +370,14 @@ def _feedback(ctx: OperationContext, request: FeedbackRequest) -> FeedbackReply:
         for one in found
     ]  # fmt: skip
     return FeedbackReply(from_day=from_day.isoformat(), to_day=to_day.isoformat(), lines=lines)
+
+
+def _of_versions(name: str, zh: str, en: str, request: type[Request], run: Any, entry: str, *, roles: frozenset[Role] = DECIDERS) -> Operation:
+    """An act on a version of a template or of the rules; whoever puts one into force gives a fresh password."""
+    return Operation(
+        name=f"inference.{name}", zh=zh, en=en, request=request, reply=TemplateVersion, roles=roles, run=run, fresh_password=not name.endswith("_propose"),
+        evidence=(f"inference.{entry}",),
+    )
 
 
 POLICY_OPERATIONS: Final = at_tenant((
@@ -381,30 +389,15 @@ POLICY_OPERATIONS: Final = at_tenant((
         name="inference.template", zh="查看一版提示词模板", en="read one version of a template", request=TemplateName, reply=TemplateText,
         roles=READERS, run=_template, reads_only=True,
     ),
-    Operation(
-        name="inference.template_propose", zh="提出提示词模板", en="propose a prompt template", request=ProposeTemplate, reply=TemplateVersion,
-        roles=DECIDERS, run=_propose, evidence=("inference.template_proposed",),
-    ),
-    Operation(
-        name="inference.template_publish", zh="发布另一人提出的模板", en="publish a template that another person proposed", request=ConfirmTemplate, reply=TemplateVersion,
-        roles=DECIDERS, run=_publish, fresh_password=True, evidence=("inference.template_published",),
-    ),
-    Operation(
-        name="inference.template_promote", zh="模板由调试转为运行", en="promote a template from debug to run", request=ConfirmTemplate, reply=TemplateVersion,
-        roles=frozenset({Role.APPROVER}), run=_promote, fresh_password=True, evidence=("inference.template_promoted",),
-    ),
+    _of_versions("template_propose", "提出提示词模板", "propose a prompt template", ProposeTemplate, _propose, "template_proposed"),
+    _of_versions("template_publish", "发布另一人提出的模板", "publish a template that another person proposed", ConfirmTemplate, _publish, "template_published"),
+    _of_versions("template_promote", "模板由调试转为运行", "promote a template from debug to run", ConfirmTemplate, _promote, "template_promoted", roles=frozenset({Role.APPROVER})),
     Operation(
         name="inference.rules", zh="查看内容规则文件", en="read the file of content rules", request=RulesVersion, reply=RulesText,
         roles=READERS, run=_rules, reads_only=True,
     ),
-    Operation(
-        name="inference.rules_propose", zh="提出内容规则", en="propose rules of content", request=ProposeRules, reply=TemplateVersion,
-        roles=DECIDERS, run=_propose_rules, evidence=("inference.template_proposed",),
-    ),
-    Operation(
-        name="inference.rules_publish", zh="发布另一人提出的内容规则", en="publish rules that another person proposed", request=ConfirmRules, reply=TemplateVersion,
-        roles=DECIDERS, run=_publish_rules, fresh_password=True, evidence=("inference.rules_published",),
-    ),
+    _of_versions("rules_propose", "提出内容规则", "propose rules of content", ProposeRules, _propose_rules, "template_proposed"),
+    _of_versions("rules_publish", "发布另一人提出的内容规则", "publish rules that another person proposed", ConfirmRules, _publish_rules, "rules_published"),
     Operation(
         name="inference.access", zh="查看岗位 × 场景 × 模型的许可", en="read what each role may ask", request=NoInput, reply=AccessReply,
         roles=READERS, run=_access, reads_only=True,
@@ -435,4 +428,4 @@ POLICY_OPERATIONS: Final = at_tenant((
     ),
 ))  # fmt: skip
 
-__all__ = ["DECIDERS", "POLICY_OPERATIONS", "READERS", "end_of"]
+__all__ = ["DECIDERS", "POLICY_OPERATIONS", "READERS", "begin_of", "end_of", "period_of"]

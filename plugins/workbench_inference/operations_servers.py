@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -18,6 +18,7 @@ from workbench_inference.leasing.lease import State
 from workbench_inference.leasing.scaling import ScalingRule
 from workbench_inference.leasing.schedule import Calendar, format_calendar, parse_calendar
 from workbench_inference.leasing.service import Leasing, leasing_of, provider_of, tenant_of
+from workbench_inference.policy.feedback import p95
 from workbench_inference.roles import at_both, at_provider, at_tenant
 from workbench_sandbox.formats.servicekey import parse_service_key
 
@@ -170,11 +171,6 @@ def _calendar_told(calendar: Calendar, plan: Mapping[str, Any]) -> replies.Calen
         **{**written, "peak": ["-".join(one) for one in written["peak"]]}, image=str(plan.get("image", "")), most_cards=int(plan.get("most_cards", 0)),
         pool=str(plan.get("pool", "shared")), budget_fen=int(plan.get("budget_fen", 0)),
     )  # fmt: skip
-
-
-def p95(values: Sequence[int]) -> int:
-    """The least value that 95 of 100 do not exceed; 0 for none."""
-    return sorted(values)[-(-len(values) * 95 // 100) - 1] if values else 0
 
 
 def server_add(ctx: OperationContext, request: ServerAddRequest) -> replies.DoneReply:

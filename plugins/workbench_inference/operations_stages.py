@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from workbench.contracts import OperationContext
 from workbench.domain.party import Role
-from workbench.errors import InvalidRequest, VerificationError
+from workbench.errors import VerificationError
 from workbench.operations import NoInput, Operation, Reply, Request
-from workbench_inference.operations_policy import DECIDERS, READERS, end_of
+from workbench_inference.operations_policy import DECIDERS, READERS, begin_of, end_of, period_of
 from workbench_inference.policy import feedback, stages, tables
 from workbench_inference.policy.cohort import cap_of
 from workbench_inference.policy.customers import CustomerNames
@@ -153,11 +153,8 @@ def _ground(report: dict[str, Any]) -> StageReport:
 
 def _propose(ctx: OperationContext, request: ProposeStage) -> StagesReply:
     host = _host(ctx)
-    to_day = request.to_day or host.today()
-    from_day = request.from_day or to_day - timedelta(days=29)
-    if from_day > to_day:
-        raise InvalidRequest("时段的起止颠倒了", "the period ends before it begins")
-    from_ms, until_ms = end_of(from_day - timedelta(days=1)), end_of(to_day)
+    from_day, to_day = period_of(host, request.from_day, request.to_day)
+    from_ms, until_ms = begin_of(from_day), end_of(to_day)
     known = CustomerNames(host).now()
     with host.store.read() as reader:
         stages.require_next(stages.stage(reader), request.to)

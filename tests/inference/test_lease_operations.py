@@ -14,7 +14,7 @@ from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, lease_world
 from workbench.domain.party import Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused
 from workbench_inference.leasing import auditing, spending
-from workbench_inference.operations_servers import p95
+from workbench_inference.policy.feedback import p95
 from workbench_sandbox.formats.erasing import verify_receipt
 from workbench_sandbox.formats.manifest import Manifest
 

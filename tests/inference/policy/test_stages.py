@@ -16,7 +16,6 @@ from workbench.errors import Denied, InvalidRequest, Refused
 from workbench.workspace import Workspace
 from workbench_inference.operations_stages import STAGE_OPERATIONS
 from workbench_inference.policy import restoring, stages
-from workbench_inference.policy.feedback import p95
 
 
 @pytest.fixture
@@ -130,10 +129,6 @@ def test_a_restored_node_that_does_not_know_the_stage_is_internal(house: House) 
         assert need.name == kind
     with house.node.store.read() as reader:
         assert stages.stage(reader) == "internal"
-
-
-def test_95_of_100_take_no_longer() -> None:
-    assert [p95(values) for values in ([], [7], list(range(1, 101)), [5, 1, 3])] == [0, 7, 95, 5]
 
 
 def test_each_step_forward_needs_a_fresh_password_and_going_back_none() -> None:
