@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
@@ -367,7 +367,7 @@ def _exported(row: AskRow, kept: keeping.Kept | None) -> dict[str, Any]:
     if kept is not None:
         made |= {
             "question": kept.question, "text": kept.text, "entry": kept.entry, "disclaimer_zh": kept.disclaimer_zh, "disclaimer_en": kept.disclaimer_en,
-            "citations": [asdict(one) for one in kept.citations], "fields": [list(one) for one in kept.fields],
+            "citations": [one.model_dump() for one in kept.citations], "fields": [list(one) for one in kept.fields],
         }  # fmt: skip
     return made
 

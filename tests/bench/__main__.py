@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from tests.bench import asking
 
             result["ask"] = asking.measure()
+            _say("many who ask at once")
+            result["ask"]["throughput"] = [asking.throughput(cards) for cards in (1, 2)]
         if "retrieval" in options.parts:
             _say("search in ten thousand passages")
             result["retrieval"] = _retrieval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,14 @@ from typing import Any
 import pytest
 
 from tests import network
-from tests.inference.local_sandbox import TERMS, LocalJournal, LocalNode, LocalProvider
+from tests.inference.local_sandbox import TERMS, EchoEngine, LocalJournal, LocalNode, LocalProvider
 from tests.sandbox.samples import LEASE, QUESTION
 from workbench.channel.frame import split
 from workbench.errors import KeyUnavailable, PeerError, Refused, StorageFailed, VerificationError, WorkbenchError
 from workbench_inference.asking.client import Came, SandboxClient
 from workbench_sandbox.formats import relay
 from workbench_sandbox.formats.asking import Ask, Text
+from workbench_sandbox.inside.answering import Answering, Question
 
 
 @contextmanager
@@ -344,3 +346,28 @@ def test_a_closed_client_asks_nothing_more() -> None:
         with pytest.raises(PeerError):
             provider.gone = True
             node.call(TERMS.provider, relay.FRAMES, b"", timeout_s=1)
+
+
+def test_who_hears_of_an_end_may_ask_the_next_one_at_once() -> None:
+    """The place of a question is free before its end is told: else a busy sandbox refuses whoever was told that it has room."""
+    took: list[bool] = []
+
+    class Told:
+        def send_end(self, session: Any, make: Any, last: Any = None) -> None:
+            if not took:
+                took.append(answering.take(Question(replace(QUESTION, ask=f"ask-{2:032x}"), None, session)))  # type: ignore[arg-type]
+
+    answering = Answering(
+        EchoEngine(), Told(), answer_bytes=1 << 20, asks_at_once=1, clock=lambda: QUESTION.time_ms, tell=lambda _: done.set(),  # type: ignore[arg-type]
+    )  # fmt: skip
+    done = threading.Event()
+    assert answering.take(Question(replace(QUESTION, ask=f"ask-{1:032x}"), None, Session()))  # type: ignore[arg-type]
+    assert not answering.take(Question(replace(QUESTION, ask=f"ask-{9:032x}"), None, Session()))  # type: ignore[arg-type]
+    answering.start()
+    assert done.wait(10) and took[0]
+
+
+class Session:
+    """As far as a question needs it."""
+
+    sealed = None

@@ -10,6 +10,7 @@ import html
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -130,13 +131,20 @@ class NotebookWorkbench:
         job.show_progress()
         return job.wait(approval_wait_s=approval_wait_s) if wait else job
 
-    def ask(self, question: str, *, scenario: str = "advice", model: str = "", kinds: Sequence[str] = (), client_class: str = "") -> Answer:
+    def ask(
+        self, question: str, *, scenario: str = "advice", model: str = "", kinds: Sequence[str] = (), client_class: str = "",
+        documents: Sequence[str | Path] = (), documents_kind: str = "news",
+    ) -> Answer:  # fmt: skip
         """Ask a model in a leased sandbox and wait for its answer; interrupting the kernel stops it.
 
         scenario: one of this person's; model: name of an image, "" for the leased one; kinds: of documents, none for all of the
-        scenario's; client_class: C1 to C5 of the customer it is about. Raises what the node refuses, e.g. ASK_DENIED, NO_LEASE.
+        scenario's; client_class: C1 to C5 of the customer it is about; documents: files that may be read for this question alone, of documents_kind. Raises
+        what the node refuses, e.g. ASK_DENIED, NO_LEASE.
         """
-        return ask(self.client, question, scenario=scenario, model=model, lang=self.lang, kinds=list(kinds), client_class=client_class)
+        return ask(
+            self.client, question, scenario=scenario, model=model, lang=self.lang, documents=documents, kinds=list(kinds), client_class=client_class,
+            files_kind=documents_kind,
+        )  # fmt: skip
 
     def party_name(self, party: str, *, lang: str = "") -> str:
         """What the institution is called in this language, or in `lang`; one that has left keeps its name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from workbench.contracts import Host, Transaction
@@ -53,24 +53,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class CitedText:
-    """A citation beside this institution's own copy."""
-
-    n: int
-    document: str
-    version: str
-    kind: str
-    title: str
-    source: str
-    time_ms: int
-    synthetic: bool
-    start: int
-    end: int
-    sm3: str
-    matches: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Kept:
     """What the vault keeps of an ask; members as replies.AskTold, texts with labels. tiles: (kind, start, end) in the question."""
 
@@ -90,7 +72,7 @@ class Kept:
     state: str = "STREAMING"
     text: str = field(default="", repr=False)
     fields: tuple[tuple[str, str, str, int], ...] = ()
-    citations: tuple[CitedText, ...] = ()
+    citations: tuple[CitedSource, ...] = ()
     dropped: int = 0
     engine: str = ""
     engine_kind: str = ""
@@ -123,7 +105,7 @@ def get(host: Host, reader: Reader, ask: str) -> Kept | None:
         **{
             **found, "tiles": tuple((str(kind), int(start), int(end)) for kind, start, end in found["tiles"]),
             "steps": tuple(Step(one["name"], one["time_ms"], one["told"]) for one in found["steps"]),
-            "citations": tuple(CitedText(**one) for one in found["citations"]), "fields": tuple(tuple(one) for one in found["fields"]),
+            "citations": tuple(CitedSource(**one) for one in found["citations"]), "fields": tuple(tuple(one) for one in found["fields"]),
         }
     )  # fmt: skip
 
@@ -230,7 +212,7 @@ def found_fields(kept: Kept) -> dict[str, Any]:
         zh, en = FIELD_LABELS.get(name.partition("@")[0], (name, name))
         fields.append(StatedField(name=name, label_zh=zh, label_en=en, value=value, unit=unit, cite=cite))
     return {
-        "fields": fields, "citations": [CitedSource(**asdict(one)) for one in kept.citations], "dropped": kept.dropped,
+        "fields": fields, "citations": list(kept.citations), "dropped": kept.dropped,
         "steps": [AskStep(name=one.name, time_ms=one.time_ms, told=dict(one.told)) for one in kept.steps], "engine": kept.engine,
         "engine_kind": kept.engine_kind, "engine_version": kept.engine_version, "place": kept.place, "watermark": kept.watermark,
         "disclaimer_zh": kept.disclaimer_zh, "disclaimer_en": kept.disclaimer_en,
@@ -254,11 +236,11 @@ def _gone(row: AskRow) -> Kept:
 def _plain(kept: Kept) -> dict[str, object]:
     """As `dataclasses.asdict`, which copies every value twice: it runs in the one thread that writes."""
     steps = [{**_members(one), "told": dict(one.told)} for one in kept.steps]
-    return {**_members(kept), "steps": steps, "citations": [_members(one) for one in kept.citations]}
+    return {**_members(kept), "steps": steps, "citations": [one.model_dump() for one in kept.citations]}
 
 
-def _members(value: Kept | Step | CitedText) -> dict[str, object]:
+def _members(value: Kept | Step) -> dict[str, object]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-__all__ = ["ASK", "FIELD_LABELS", "MAP", "SENT", "CitedText", "Kept", "Step", "get", "get_map", "get_sent", "masked", "put", "put_map", "put_sent", "shred", "tiles_in", "tiles_told", "told"]
+__all__ = ["ASK", "FIELD_LABELS", "MAP", "SENT", "Kept", "Step", "get", "get_map", "get_sent", "masked", "put", "put_map", "put_sent", "shred", "tiles_in", "tiles_told", "told"]

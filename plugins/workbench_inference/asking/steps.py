@@ -20,7 +20,8 @@ from workbench.errors import NotFound, Refused, VerificationError, WorkbenchErro
 from workbench_inference.asking import enclosing, house, keeping, routing
 from workbench_inference.asking.client import Came, CorpusFile, SandboxClient
 from workbench_inference.asking.house import AskRow
-from workbench_inference.asking.keeping import CitedText, Kept, Step
+from workbench_inference.asking.keeping import Kept, Step
+from workbench_inference.asking.replies import CitedSource
 from workbench_inference.asking.routing import Route
 from workbench_inference.asking.sandboxes import Sandboxes
 from workbench_inference.documents import corpus_store, usages
@@ -415,15 +416,16 @@ class HouseSteps:
         leased.steps.append(Step("judged", host.now_ms(), {"sm3": sm3.digest(kept.text.encode()).hex()}))
         return Judged(replace(kept, steps=tuple(leased.steps)), came)
 
-    def _cited(self, leased: Leased, cite: Cite) -> tuple[CitedText, SourceDocument | None]:
+    def _cited(self, leased: Leased, cite: Cite) -> tuple[CitedSource, SourceDocument | None]:
         """A citation beside this institution's own copy; it matches where text and stretch are the same, and it was allowed to be read."""
         readable = leased.prepared.admitted.readable
         sent = next((one for one in leased.prepared.sent if (one.document, one.version) == (cite.document, cite.version)), None)
+        place = {"n": cite.n, "document": cite.document, "version": cite.version, "start": cite.start, "end": cite.end, "sm3": cite.sm3}
         with self._host.store.read() as reader:
             try:
                 own = sent or corpus_store.read_document(self._host, reader, cite.document, cite.version)
             except (NotFound, VerificationError):
-                return CitedText(cite.n, cite.document, cite.version, "", "", "", 0, False, cite.start, cite.end, cite.sm3, False), None
+                return CitedSource(kind="", title="", source="", time_ms=0, synthetic=False, matches=False, **place), None
         span = own.text[cite.start : cite.end]
         matches = (
             corpus_store.text_digest(own) == cite.sm3
@@ -432,13 +434,13 @@ class HouseSteps:
             and own.kind in readable.kinds
             and (sent is not None or not readable.ids or own.document in readable.ids)
         )
-        made = CitedText(
-            cite.n, own.document, own.version, own.kind, own.title, own.source, own.time_ms, own.synthetic, cite.start, cite.end, cite.sm3, matches
+        made = CitedSource(
+            kind=own.kind, title=own.title, source=own.source, time_ms=own.time_ms, synthetic=own.synthetic, matches=matches, **place
         )
         return made, own if matches else None
 
     def _refusal(
-        self, leased: Leased, text: str, cites: list[tuple[CitedText, SourceDocument | None]], fields: list[FieldValue], opened: Open | None
+        self, leased: Leased, text: str, cites: list[tuple[CitedSource, SourceDocument | None]], fields: list[FieldValue], opened: Open | None
     ) -> tuple[str, str, str, str] | None:
         """(rule, code, zh, en) of what stops an answer, None where it may be shown."""
         prepared = leased.prepared
