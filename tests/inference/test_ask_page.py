@@ -216,3 +216,27 @@ def test_where_two_models_are_leased_one_may_be_named_and_what_stood_in_is_said(
     step = {"name": "stood_in", "time_ms": NOW_MS, "told": {"model": "extractive-words", "instead": "extractive", "code": "SANDBOX_ENDED"}}
     facts = drawing.turn(answer(steps=[step]), t, "zh", "甲证券")["facts"]
     assert "「extractive」没有可用的沙箱，由「extractive-words」代答" in facts
+
+
+def test_documents_go_along_with_one_question_and_no_other() -> None:
+    class Uploading(Node):
+        def upload_bytes(self, name: str, content: bytes) -> str:
+            self.asked.append(("upload", {"name": name, "content": content}))
+            return f"u-{name}"
+
+    node = Uploading()
+    made = AskPage(PageContext(client=node, me=ME, package="workbench_inference"))
+
+    async def run() -> None:
+        await made.open()
+        made.enclosed._took("纪要.md", b"# x")
+        assert "纪要.md" in str(made.enclosed.told.blocks) and "不进资料库" in str(made.enclosed.told.blocks)
+        made.enclosed.kind.value = "fund"
+        made.text.value = "费率是多少？"
+        await made._send()
+        assert made.enclosed.files == [] and not made.enclosed.told.blocks.strip("[]")
+
+    asyncio.run(run())
+    sent = next(request for name, request in node.asked if name == "inference.ask")
+    assert (sent["files"], sent["files_kind"]) == (["u-纪要.md"], "fund")
+    assert all("files" not in request for name, request in node.asked if name == "inference.preview"), "a preview keeps nothing"

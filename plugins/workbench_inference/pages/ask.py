@@ -14,6 +14,7 @@ from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
 from workbench.errors import Refused, WorkbenchError
 from workbench_inference.pages import ask_drawing as drawing
+from workbench_inference.pages.ask_enclosed import Enclosed
 from workbench_widgets import AnswerStrip, Badge, ChatMessage, DataTable, LeaseBar, SourcePanel, formats
 from workbench_widgets.panel_pane import pane
 
@@ -78,6 +79,7 @@ class AskPage:
         self.text = layout.field(pn.widgets.TextAreaInput, page, "ask.question", max_length=MOST_CHARACTERS, rows=3, auto_grow=True, max_rows=10, stylesheets=[_RING])
         self.text.param.watch(lambda _event: page.start(self._look_ahead), "value_input")
         self.told = Notes(framed=False)
+        self.enclosed = Enclosed(page)
         self.send = layout.button(page, "ask.send", self._send, primary=True)
         self.fresh = layout.button(page, "ask.new", self._begin_anew)
         self.keep = layout.button(page, "ask.export", self._export)
@@ -88,7 +90,10 @@ class AskPage:
 
     def _root(self) -> Any:  # Any: Panel has no types
         page = self.page
-        composer = layout.card(self.text, self.told, layout.buttons(self.scenario, self.model, self.klass, layout.spacer(), self.send))
+        composer = layout.card(
+            self.text, self.told, self.enclosed.root,
+            layout.buttons(self.scenario, self.model, self.klass, layout.spacer(), self.enclosed.clear, self.enclosed.button, self.send),
+        )  # fmt: skip
         composer.visible = page.may("inference.ask")
         self.scenario.param.update(sizing_mode="fixed", width=200)
         self.model.param.update(sizing_mode="fixed", width=170)
@@ -176,11 +181,11 @@ class AskPage:
         self.send.disabled = True
         try:
             try:
-                taken = await page.run(page.client.call, "inference.ask", **request)
+                taken = await page.run(page.client.call, "inference.ask", **request, **await self.enclosed.request())
             except Refused as refusal:
                 # A rule of this institution said no: part of the conversation, as an answer is. Anything else stands above the page.
                 found = await page.run(page.client.call, "inference.preview", **request)
-                if not found["code"]:
+                if not found["code"] and not (self.enclosed.files and refusal.details.get("entry")):
                     raise
                 self._refused += 1
                 self._put(drawing.refused(f"refused-{self._refused}", found, refusal.zh, refusal.en, refusal.code, refusal.details.get("entry", "")))
@@ -189,6 +194,7 @@ class AskPage:
                 return
             self._asked_for += 1
             self.preview = None
+            self.enclosed.empty()
             self.text.param.update(value="", value_input="")
             self._draw_preview()
         finally:
@@ -318,6 +324,7 @@ class AskPage:
         self.head.tell(notes.head(page.t("ask.title"), subject=page.t("ask.subject"), meta=""))
         self._draw_chat()
         self._draw_source()
+        self.enclosed.draw()
         self._draw_preview()
         self._draw_history()
         if self.desk is not None:
