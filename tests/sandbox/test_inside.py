@@ -252,6 +252,6 @@ def test_without_its_filter_what_the_server_may_do_is_named(tmp_path: Path) -> N
         world.make_image()
         statement = opened(world).tenant.statement
         assert {"filter", "no-network", "no-programs"} <= set(statement.missing)
-        assert {"server-fork", "server-socket-inet", "server-exec", "server-exec-at"} <= set(statement.probe.failed)
+        assert {"server-fork", "server-socket-inet", "server-exec", "server-exec-at", "server-unfiltered"} <= set(statement.probe.failed)
     finally:
         world.close()

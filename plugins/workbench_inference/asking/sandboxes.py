@@ -94,15 +94,25 @@ class Sandboxes:
         return found
 
     def probe(self, row: LeaseRow) -> list[Suite]:
-        """The probe suite of every sandbox of a lease that has a session, run now; of one where none has. Raises as `take`."""
+        """The probe suite of every sandbox of a lease that has a session, run now; of one where none has.
+
+        One that ends meanwhile is left out as long as another answers. Raises as `take` and `SandboxClient.probe`.
+        """
         clients = [one for one in self._of(row.lease) if one.session is not None]
-        if clients:
-            return [one.probe() for one in clients]
-        client = self.take(row, None)
-        try:
-            return [client.probe()]
-        finally:
-            self.give(client)
+        if not clients:
+            client = self.take(row, None)
+            try:
+                return [client.probe()]
+            finally:
+                self.give(client)
+        found: list[Suite] = []
+        for one in clients:
+            try:
+                found.append(one.probe())
+            except WorkbenchError:
+                if one is clients[-1] and not found:
+                    raise
+        return found
 
     def give(self, client: SandboxClient) -> None:
         """The question is over."""

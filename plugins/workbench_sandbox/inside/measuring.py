@@ -74,6 +74,17 @@ def controls(expected: Expected, probed: Probed, *, weights: int) -> tuple[Contr
     return tuple(Control(name, "on" if found[name][0] else "off", found[name][1][:200], "inside") for name in CONTROLS if name in found)
 
 
+def beside(processes: int) -> Probed:
+    """What the kernel says now of the processes beside the worker: as many as were started, each under its filter for good."""
+    others = [_status(str(one)) for one in _processes() - {os.getpid()}]
+    failed = []
+    if len(others) + 1 != processes:
+        failed.append("server-processes")
+    if any((one["Seccomp"], one["NoNewPrivs"]) != ("2", "1") for one in others):
+        failed.append("server-unfiltered")
+    return Probed(2, 2 - len(failed), tuple(failed))
+
+
 def _status(process: str) -> Mapping[str, str]:
     lines = Path(f"/proc/{process}/status").read_text("ascii", "replace").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -49,6 +49,8 @@ LAST_ASK_MS = 20_000
 TICK_S = 60.0
 MAX_CONTEXT_BYTES = 4 << 20
 _PIECE = 1 << 20
+_PROCESSES = 3
+"""With a server inside: itself, keeper, server."""
 
 
 class Worker:
@@ -88,7 +90,7 @@ class Worker:
             limits.install(filters.program(plan["filter"], limits.machine()))
         probed = self._probe()
         descriptors = frozenset({self._link.fileno()}) | handed
-        expected = measuring.Expected(frozenset(plan["mounts"]), descriptors, plan["scratch"], *(() if self._beside is None else (3, self._beside.filter)))
+        expected = measuring.Expected(frozenset(plan["mounts"]), descriptors, plan["scratch"], *(() if self._beside is None else (_PROCESSES, self._beside.filter)))
         controls = measuring.controls(expected, probed, weights=len(digests))
         self._measured = evidence.Measured(
             tuple(evidence.Weight(one, digests[one]) for one in sorted(digests)), platform.python_version(), platform.release(),
@@ -310,12 +312,12 @@ class Worker:
     # ------------------------------------------------------------------------------------------------------- the rest
 
     def _probe(self) -> probing.Probed:
-        """The suite, now; and what the server's process tried before its program began, under the filter that it has ever since."""
-        probed = probing.run(self._suite())
-        if self._beside is None:
-            return probed
-        other = self._beside.probed
-        return probing.Probed(probed.tried + other.tried, probed.refused + other.refused, probed.failed + other.failed)
+        """The suite, now. Of a server beside: that it is still what it was started as, now; and what its process tried before its
+        program began, under the filter that it has ever since."""
+        found = [probing.run(self._suite())]
+        if self._beside is not None:
+            found += [measuring.beside(_PROCESSES), self._beside.probed]
+        return probing.Probed(sum(one.tried for one in found), sum(one.refused for one in found), tuple(name for one in found for name in one.failed))
 
     def _probe_for(self, running: Open) -> None:
         """Run the suite and tell the tenant, signed. The launcher is told too where something was not refused: it ends the sandbox."""
