@@ -115,6 +115,22 @@ def test_only_what_is_named_is_bound_and_each_file_of_it_is_listed(world: World)
             assert Path(bind.inside).name == (runtime.soname(Path(bind.source)) or Path(bind.source).name)
 
 
+def test_a_source_that_changes_before_it_is_compiled_runs_under_nobodys_name(world: World, tmp_path: Path) -> None:
+    """Compiled forms are not compared with their sources inside, so they must be made from exactly what was measured."""
+    place = tmp_path / "engine_of_another_test.py"
+    place.write_text("class Engine:\n    version = '1'\n")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "known.json").write_bytes((world.folder / "servers" / "shared" / "known.json").read_bytes())
+    found = runtime.survey(EngineCode("engine_of_another_test:Engine", (), (str(tmp_path),)), shared=shared)
+    place.write_text("class Engine:\n    version = '2'\n")
+    with pytest.raises(Refused, match="IMAGE_ALTERED"):
+        starting.compiled(shared, found)
+    assert list((shared / "compiled").iterdir()) == []
+    place.write_text("class Engine:\n    version = '1'\n")
+    assert starting.compiled(shared, found).name == found.digest
+
+
 def test_a_changed_file_changes_the_listing(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("a = 1\n")
     known = runtime.Known({}, {})

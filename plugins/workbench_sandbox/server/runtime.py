@@ -7,6 +7,7 @@ interpreter reads: it is told another place, filled by the launcher from exactly
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import py_compile
@@ -84,15 +85,24 @@ class Runtime:
         """SM3 of the listing: what a manifest names."""
         return sm3.digest(self.listing).hex()
 
-    def compile(self, folder: Path) -> None:
-        """Write the compiled forms of everything that was imported. Cost: a millisecond a module."""
+    def compile(self, folder: Path) -> bool:
+        """Write the compiled forms of everything that was imported; False where a source is not any more what the listing says, so that
+        another program would run under its name. Cost: a millisecond a module."""
+        listed = {path: digest for path, _, digest in (line.split(" ") for line in self.listing.decode("ascii").splitlines())}
         for source, inside in self.sources:
+            if inside not in listed:
+                continue  # of a name that no listing takes: it is not compiled beforehand
             target = folder / inside.lstrip("/")
             target = target.with_name(f"{target.stem}.{sys.implementation.cache_tag}.pyc")
             target.parent.mkdir(parents=True, exist_ok=True)
             py_compile.compile(
                 source, str(target), inside, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
             )
+            # The compiled form carries a hash of what it was made from: PEP 552.
+            content = Path(source).read_bytes()
+            if sm3.digest(content).hex() != listed[inside] or target.read_bytes()[8:16] != importlib.util.source_hash(content):
+                return False
+        return True
 
 
 class Beside(Protocol):

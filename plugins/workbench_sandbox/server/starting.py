@@ -140,12 +140,14 @@ def prepare(settings: Settings, tenant: str, image: str) -> Prepared:
 
 
 def compiled(shared: Path, found: runtime.Runtime) -> Path:
-    """The folder with the compiled forms of this runtime; made once for all servers."""
+    """The folder with the compiled forms of this runtime; made once for all servers. Raises Refused (IMAGE_ALTERED)."""
     folder = shared / "compiled" / found.digest
     if not folder.is_dir():
         draft = folder.with_name(f".{found.digest[:16]}-{secrets.token_hex(4)}")
         draft.mkdir(parents=True)
-        found.compile(draft)
+        if not found.compile(draft):
+            shutil.rmtree(draft, ignore_errors=True)
+            raise volumes.image_altered("runtime")
         try:
             draft.rename(folder)
         except OSError:
