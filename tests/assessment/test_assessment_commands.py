@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.assessment.conftest import Office, WORDS
+from tests.gate_client import GateClient
 from workbench.cli import main
 from workbench.commands import desks
 from workbench.domain.party import Role
@@ -20,33 +21,16 @@ from workbench.domain.party import Role
 Say = Callable[..., Any]
 
 
-class GateClient:
-    """What a command needs of a client, answered by the node's own gate."""
-
-    def __init__(self, office: Office, role: Role) -> None:
-        self._office, self._role = office, role
-
-    def __enter__(self) -> GateClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def confirmation(self, operation: str, request: dict[str, Any], *, password: str) -> str:
-        return password
-
-    def call(self, operation: str, *, progress: object = None, confirmation: str = "", **request: Any) -> dict[str, Any]:
-        assert bool(confirmation) is self._office.node.gate.registry.named(operation).fresh_password, operation
-        made = self._office.call(operation, self._role, **request)
-        return json.loads(made.model_dump_json())  # type: ignore[no-any-return]  # an object
-
-    def download(self, download: str) -> bytes:
-        return bytes(self._office.node.downloads.take(self._office.three.caller("broker", self._role), download)[1])
-
-
 @pytest.fixture
 def say(office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    monkeypatch.setattr(desks, "client_for", lambda workspace, party, role: GateClient(office, role))
+    def client(role: Role) -> GateClient:
+        node, three = office.node, office.three
+        return GateClient(
+            node.gate.registry, lambda operation, **request: office.call(operation, role, **request),
+            download=lambda download: bytes(node.downloads.take(three.caller("broker", role), download)[1]),
+        )  # fmt: skip
+
+    monkeypatch.setattr(desks, "client_for", lambda workspace, party, role: client(role))
 
     def run(verb: str, *rest: str, as_json: bool = True) -> Any:
         arguments = ["assessment", verb, str(office.three.workspace.folder), *rest, "--party", "broker"]

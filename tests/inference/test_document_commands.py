@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.gate_client import GateClient
 from tests.host.house import House, copied, opened
 from workbench.cli import main
 from workbench.commands import documents
@@ -16,30 +17,6 @@ from workbench.domain.party import Role
 from workbench.workspace import Workspace
 
 Say = Callable[..., Any]
-
-
-class GateClient:
-    """What a command needs of a client, answered by the node's own gate."""
-
-    def __init__(self, house: House, role: Role) -> None:
-        self._house, self._role = house, role
-
-    def __enter__(self) -> GateClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def confirmation(self, operation: str, request: dict[str, Any], *, password: str) -> str:
-        return password
-
-    def call(self, operation: str, *, progress: object = None, confirmation: str = "", **request: Any) -> dict[str, Any]:
-        assert bool(confirmation) is self._house.node.gate.registry.named(operation).fresh_password
-        made = self._house.node.gate.call(operation, request, self._house.caller(self._role), is_confirmed=True)
-        return json.loads(made.model_dump_json())  # type: ignore[no-any-return]  # an object
-
-    def upload(self, path: Path, *, progress: object = None) -> str:
-        return str(self._house.node.uploads.adopt(path))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +27,14 @@ def house(made_institution: Workspace, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def say(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    monkeypatch.setattr(documents, "client_for", lambda workspace, party, role: GateClient(house, role))
+    def client(role: Role) -> GateClient:
+        gate = house.node.gate
+        return GateClient(
+            gate.registry, lambda operation, **request: gate.call(operation, request, house.caller(role), is_confirmed=True),
+            upload=lambda path: str(house.node.uploads.adopt(path)),
+        )  # fmt: skip
+
+    monkeypatch.setattr(documents, "client_for", lambda workspace, party, role: client(role))
 
     def run(verb: str, *rest: str, as_json: bool = True, status: int = 0) -> Any:
         arguments = ["documents", verb, str(house.workspace.folder), *rest, "--party", "broker"]

@@ -12,38 +12,11 @@ from typing import Any
 import pytest
 
 from tests.flows import population
+from tests.gate_client import GateClient
 from tests.rights.conftest import ANNA, Desk
 from workbench.cli import main
 from workbench.commands import desks
 from workbench.domain.party import Role
-
-
-class GateClient:
-    """What a command needs of a client, answered by the node's own gate."""
-
-    def __init__(self, desk: Desk, party: str, role: Role) -> None:
-        self._desk, self._party, self._role = desk, party, role
-
-    def __enter__(self) -> GateClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def confirmation(self, operation: str, request: dict[str, Any], *, password: str) -> str:
-        return password
-
-    def call(self, operation: str, *, progress: object = None, confirmation: str = "", **request: Any) -> dict[str, Any]:
-        needs = self._desk.node.gate.registry.named(operation).fresh_password
-        assert bool(confirmation) is needs, f"{operation}: a fresh password is {'needed' if needs else 'not needed'}"
-        made = self._desk.three.call(self._party, self._role, operation, **request)
-        return json.loads(made.model_dump_json())  # type: ignore[no-any-return]  # an object
-
-    def upload(self, path: Path, *, progress: object = None) -> str:
-        return self._desk.three.upload(self._party, path)
-
-    def download(self, download: str) -> bytes:
-        return self._desk.taken(download, self._role)
 
 
 Say = Callable[..., Any]
@@ -51,7 +24,13 @@ Say = Callable[..., Any]
 
 @pytest.fixture
 def say(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    monkeypatch.setattr(desks, "client_for", lambda workspace, party, role: GateClient(desk, party, role))
+    def client(party: str, role: Role) -> GateClient:
+        return GateClient(
+            desk.node.gate.registry, lambda operation, **request: desk.three.call(party, role, operation, **request),
+            upload=lambda path: desk.three.upload(party, path), download=lambda download: desk.taken(download, role),
+        )  # fmt: skip
+
+    monkeypatch.setattr(desks, "client_for", lambda workspace, party, role: client(party, role))
 
     def run(*words: str, party: str = "broker", as_json: bool = True) -> Any:
         group, verb, *rest = words
