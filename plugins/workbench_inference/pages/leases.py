@@ -41,7 +41,7 @@ class LeasesPage(LeasingPage):
         main = layout.stack(
             *of("inference.leases", pane(self.bar), self.releasing.root, self.inside, layout.buttons(self.probe_button), self.probing.root, self.probed, pane(self.leases)), self.acting.root,
             *of("inference.scaling", pane(self.chart), pane(self.decisions)), *of("inference.costs", pane(self.cost)), *of("inference.meters", pane(self.ticks)),
-            *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root,
+            *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root, pane(self.sees),
             *(() if page.may("inference.leases") else of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root)),
         )  # fmt: skip
         keys = of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root) if page.may("inference.leases") else ()
@@ -136,6 +136,7 @@ class LeasesPage(LeasingPage):
         self.draw_erasures(now)
         self.draw_keys()
         self.draw_registers()
+        self.draw_sees()
         self.limits.tell(notes.heading(t("leases.limits")), *(notes.text(t(f"leases.limit.{one}"), meta=True) for one in ("root", "receipt", "member")))
 
     def _draw_leases(self, leases: Reply | None, now: int) -> None:

@@ -248,6 +248,25 @@ def calendar_facts(schedule: Reply, t: Say, lang: formats.Lang, images: Mapping[
     return [*rows, (t("leases.calendar.closed"), join.join(schedule["closed"]))] if schedule["closed"] else rows
 
 
+SEEN: Final = {
+    "text": ("yes", "no", "root", "no"), "map": ("yes", "no", "no", "no"), "who": ("yes", "no", "with_text", "no"), "keys": ("yes", "no", "root", "no"), "sizes": ("yes", "sums", "yes", "no"),
+    "meters": ("yes", "yes", "yes", "shared"),
+}  # fmt: skip
+"""docs/protocols/sandbox.md section 12, in the order of who looks: this tenant, staff of the provider, root of its machine, other institutions."""
+
+
+def seen_columns(t: Say) -> list[dict[str, Any]]:
+    """Of the table of who sees what."""
+    return [{"key": "what", "label": t("leases.sees.what")}, *({"key": one, "label": t(f"leases.sees.by.{one}")} for one in ("tenant", "staff", "root", "others"))]
+
+
+def seen_rows(t: Say) -> list[dict[str, Any]]:
+    """Who sees what, whoever asks."""
+    return [
+        {"id": name, "what": t(f"leases.sees.{name}"), **{by: t(f"leases.sees.is.{how}") for by, how in zip(("tenant", "staff", "root", "others"), sees, strict=True)}} for name, sees in SEEN.items()
+    ]  # fmt: skip
+
+
 def key_verdict(found: Reply) -> Verdict:
     """Whether this institution can sign evidence, meters and receipts: the answer for who keeps its keys."""
     newest = next((one for one in found["keys"] if one["party"] == found["party"] and one["is_newest"]), None)
@@ -468,6 +487,6 @@ def key_numbers(servers: Reply, statements: Reply | None, t: Say, lang: formats.
 __all__ = [
     "ERASURE_CHIPS", "LEASE_CHIPS", "SERVER_CHIPS", "TICK_CHIPS", "Verdict", "bar", "calendar_facts", "change_lines", "check_lines", "chosen", "cost_points", "decision_columns",
     "decision_rows", "erasure_columns", "erasure_id", "erasure_rows", "key_columns", "key_numbers", "key_rows", "key_verdict", "lease_columns", "lease_rows", "load",
-    "provider_verdict", "receipt_commands", "receipt_facts", "rule_facts", "sandbox_lines", "server_columns", "server_may", "server_rows", "settled_at", "statement_columns",
+    "provider_verdict", "receipt_commands", "receipt_facts", "rule_facts", "sandbox_lines", "seen_columns", "seen_rows", "server_columns", "server_may", "server_rows", "settled_at", "statement_columns",
     "statement_rows", "tenant_verdict", "tick_columns", "tick_rows",
 ]  # fmt: skip

@@ -49,6 +49,7 @@ class LeasingPage:
         self.key_about = Notes(framed=False)
         self.keying = Acting(page, KEY_ACTS, self._acted)
         self.keying.offer([one.operation for one in KEY_ACTS])
+        self.sees = DataTable(page_size=8, state="loading")
         self.registers = Registers(page, self._acted)
         self.probing = Acting(page, PROBE_ACTS, self._acted, from_row=True)
         self.probing.offer([])
@@ -182,6 +183,12 @@ class LeasingPage:
         self.key_about.tell(notes.text(t("leases.keys.about"), meta=True))
         if found is not None:
             self.put(self.keys, drawing.key_columns(t), drawing.key_rows(found, t, self.party), heading="leases.keys", empty="leases.keys.none", hint=t("leases.keys.hint"))
+
+    def draw_sees(self) -> None:
+        """Who sees what: the same on both pages, so that both institutions read the same."""
+        t = self.page.t
+        self.words(self.sees, "leases.sees")
+        self.put(self.sees, drawing.seen_columns(t), drawing.seen_rows(t), heading="leases.sees", empty="leases.sees", hint=t("leases.sees.hint"))
 
     def draw_registers(self) -> None:
         """Who is on duty and what is at risk."""

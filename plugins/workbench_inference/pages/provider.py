@@ -35,7 +35,7 @@ class ProviderPage(LeasingPage):
         main = layout.stack(
             *of("inference.servers", pane(self.numbers), pane(self.servers)), self.of_server.root,
             *of("inference.leases", pane(self.leases), layout.buttons(self.probe_button), self.probing.root, self.probed), *of("inference.meters", pane(self.ticks)),
-            *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root, *(() if page.may("inference.servers") else keys),
+            *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root, pane(self.sees), *(() if page.may("inference.servers") else keys),
         )  # fmt: skip
         side = layout.stack(
             *of("inference.erasures", pane(self.erasures), self.receipt), *of("inference.servers", self.tariff), self.acting.root, *(keys if page.may("inference.servers") else ()), self.limits,
@@ -120,6 +120,7 @@ class ProviderPage(LeasingPage):
         self.offer_probe(drawing.chosen((leases or {}).get("leases", []), self.chosen))
         self.draw_keys()
         self.draw_registers()
+        self.draw_sees()
         self.acting.offer([one.operation for one in PROVIDER_ACTS])
         self.draw_ticks()
         self.draw_statements()
