@@ -252,11 +252,11 @@ def taken_in(tx: Transaction, row: AskRow) -> None:
 
 def ended(tx: Transaction, ask: str, *, state: str, code: str, at_ms: int, counts: Mapping[str, int] | None = None) -> None:
     """What became of an ask."""
-    tx.execute("UPDATE inference_ask SET state = ?, code = ?, ended_ms = ? WHERE ask = ?", (state, code, at_ms, ask))
-    for name, value in (counts or {}).items():
-        if name not in _COUNTS:
-            raise ValueError("no count of an ask")
-        tx.execute(f"UPDATE inference_ask SET {name} = ? WHERE ask = ?", (value, ask))
+    found = dict(counts or {})
+    if not found.keys() <= _COUNTS:
+        raise ValueError("no count of an ask")
+    columns = "".join(f", {name} = ?" for name in found)
+    tx.execute(f"UPDATE inference_ask SET state = ?, code = ?, ended_ms = ?{columns} WHERE ask = ?", (state, code, at_ms, *found.values(), ask))
 
 
 def row_of(reader: Reader, ask: str) -> AskRow | None:

@@ -131,8 +131,9 @@ def public_only(reader: Reader, readable: Readable) -> Readable:
 
 def count(tx: Transaction, names: Sequence[str], *, now_ms: int) -> None:
     """One more use of each, in the transaction of `inference.asked`. Refused USAGE_MISSING where one ended since it was read."""
+    known = {one.usage: one for one in usages(tx)}
     for name in names:
-        found = next((one for one in usages(tx) if one.usage == name), None)
+        found = known.get(name)
         if found is None or not found.is_live(now_ms):
             raise Refused(f"资料使用许可 {name} 已撤销、到期或用完", f"usage {name} was revoked, ended or is used up", code="USAGE_MISSING")
         tx.execute("UPDATE inference_usage SET used = used + 1 WHERE usage = ?", (name,))
