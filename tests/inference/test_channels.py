@@ -8,7 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from workbench.domain.party import PartyId, Role
 from workbench.errors import Denied, NotFound, Refused
 from workbench.node.staff import build_staff_app
 from workbench_inference.asking import rights
+from workbench_inference.asking.steps import HouseSteps
 from workbench_inference.channels import words
 from workbench_inference.channels.credentials import PREFIX, RateLimit
 from workbench_inference.policy import stages, tables
+from workbench_sandbox.formats.asking import Cite, FieldValue, Open, Text
 
 PLACE = "127.0.0.1:9"
 MIRA, OTTO, NOBODY, UNCLASSED = "13912345671", "13912345672", "13912345679", "13912345673"
@@ -346,6 +348,30 @@ def test_the_office_system_asks_for_a_member_of_staff_under_their_role_and_quota
     own = world.call(BROKER, Role.ADVISER, "inference.ask", question=f"{fund(world, 'R1')}的管理费率是多少？", scenario="research")
     assert office.refused("answer", ask=own.ask, staff="adviser")["code"] == "NO_ASK"
     assert next(one for one in entries(world, "inference.ask_refused"))["channel"] in ("internal", "client")
+
+
+def test_a_sentence_of_a_generator_that_no_cited_source_carries_is_shown_to_nobody(world: LeaseWorld, office: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = f"{fund(world, 'R1')}的管理费率是多少？"
+    plain = office.answer(question, staff="adviser", scenario="research")
+    original = HouseSteps.send
+
+    def generated(*, with_citations: bool) -> Any:
+        def send(self: HouseSteps, leased: Any, frame: bytes) -> Iterator[Any]:
+            for one in original(self, leased, frame):
+                if isinstance(one, Cite | FieldValue) and not with_citations:
+                    continue
+                yield replace(one, kind="generator") if isinstance(one, Open) else one
+                if isinstance(one, Open):
+                    yield Text("它明天的净值是9.8765元。")
+
+        return send
+
+    monkeypatch.setattr(HouseSteps, "send", generated(with_citations=True))
+    told = office.answer(question, staff="adviser", scenario="research")
+    assert told["state"] == "ANSWERED" and "9.8765" not in told["text"] and told["text"] == plain["text"]
+    monkeypatch.setattr(HouseSteps, "send", generated(with_citations=False))
+    told = office.answer(question, staff="adviser", scenario="research")
+    assert (told["state"], told["code"], told["text"]) == ("REFUSED", "ANSWER_UNGROUNDED", "")
 
 
 # --------------------------------------------------------------------------------------------------------- the commands

@@ -400,13 +400,16 @@ class HouseSteps:
         cites = [self._cited(leased, one) for one in records if isinstance(one, Cite)]
         fields = [one for one in records if isinstance(one, FieldValue)]
         dropped = sum(one.count for one in records if isinstance(one, Dropped))
+        if opened is not None and opened.kind != "extractive" and state in ("ANSWERED", "STOPPED"):
+            text, without = self._grounded(leased, text, cites)  # what a sandbox says of its own sentences is looked at again
+            dropped += without
         kept = replace(
             kept, state=state, engine=opened.engine if opened else "", engine_kind=opened.kind if opened else "",
             engine_version=opened.version if opened else "", place=opened.place if opened else "", dropped=dropped,
             citations=tuple(text_of for text_of, _ in cites), fields=tuple((one.name, one.value, one.unit, one.cite) for one in fields),
             tokens_in=end.tokens_in, tokens_out=end.tokens_out, card_ms=end.card_ms, ended_ms=host.now_ms(),
         )  # fmt: skip
-        refusal = self._refusal(leased, text, cites, fields, opened)
+        refusal = self._refusal(leased, text, cites, fields, opened, is_bare=bool(dropped) and not text and state == "ANSWERED")
         if refusal is not None:
             rule, code, zh, en = refusal
             kept = replace(kept, state="REFUSED", rule=rule, code=code, zh=zh, en=en, where="after", citations=(), fields=())
@@ -420,7 +423,7 @@ class HouseSteps:
         """A citation beside this institution's own copy; it matches where text and stretch are the same, and it was allowed to be read."""
         readable = leased.prepared.admitted.readable
         sent = next((one for one in leased.prepared.sent if (one.document, one.version) == (cite.document, cite.version)), None)
-        place = {"n": cite.n, "document": cite.document, "version": cite.version, "start": cite.start, "end": cite.end, "sm3": cite.sm3}
+        place: dict[str, Any] = {"n": cite.n, "document": cite.document, "version": cite.version, "start": cite.start, "end": cite.end, "sm3": cite.sm3}
         with self._host.store.read() as reader:
             try:
                 own = sent or corpus_store.read_document(self._host, reader, cite.document, cite.version)
@@ -439,10 +442,17 @@ class HouseSteps:
         )
         return made, own if matches else None
 
+    def _grounded(self, leased: Leased, text: str, cites: list[tuple[CitedSource, SourceDocument | None]]) -> tuple[str, int]:
+        """The sentences that stand in what is cited, and how many do not; without a citation none does."""
+        documents = [(own.title, own.text) for _, own in cites if own is not None]
+        kept, dropped = keep_grounded(text, grounds(documents, leased.prepared.redacted.text))
+        return kept, sum(dropped.values())
+
     def _refusal(
-        self, leased: Leased, text: str, cites: list[tuple[CitedSource, SourceDocument | None]], fields: list[FieldValue], opened: Open | None
-    ) -> tuple[str, str, str, str] | None:
-        """(rule, code, zh, en) of what stops an answer, None where it may be shown."""
+        self, leased: Leased, text: str, cites: list[tuple[CitedSource, SourceDocument | None]], fields: list[FieldValue], opened: Open | None,
+        *, is_bare: bool,
+    ) -> tuple[str, str, str, str] | None:  # fmt: skip
+        """(rule, code, zh, en) of what stops an answer, None where it may be shown. is_bare: no sentence of it stands in what it cites."""
         prepared = leased.prepared
         found, asked = prepared.admitted.admission, prepared.admitted.asked
         if any(own is None for _, own in cites):
@@ -452,12 +462,10 @@ class HouseSteps:
             )  # fmt: skip
         documents = [own for _, own in cites if own is not None]
         spans = tuple(own.text[one.start : one.end] for one, own in cites if own is not None)
-        if opened is not None and opened.kind != "extractive" and documents:
-            kept, dropped = keep_grounded(text, grounds([(one.title, one.text) for one in documents], prepared.redacted.text))
-            if dropped and not kept:
-                return (
-                    "grounding", "ANSWER_UNGROUNDED", "回答中的数字或名称在所引资料中找不到，未展示", "numbers or names of the answer stand in no cited source: it is not shown",
-                )  # fmt: skip
+        if opened is not None and opened.kind != "extractive" and is_bare:
+            return (
+                "grounding", "ANSWER_UNGROUNDED", "回答中的数字或名称在所引资料中找不到，未展示", "numbers or names of the answer stand in no cited source: it is not shown",
+            )  # fmt: skip
         numbered = {one.n: own.document for one, own in cites if own is not None}
         told = {numbered[one.cite]: one.value for one in fields if one.name == "risk_class" and one.cite in numbered}
         secrets = LeakList(
