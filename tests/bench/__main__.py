@@ -97,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from tests.bench import scaling
 
             result["scaling"] = scaling.measure()
+        if "load" in options.parts:
+            _say("many callers over one, two and four cards")
+            result["load"] = _load(result["skipped"])
         if options.pages:
             result["pages"] = _pages(result["skipped"])
     result["load_at_end"] = machine.load()
@@ -143,6 +146,16 @@ def _sandbox(skipped: dict[str, str]) -> dict[str, Any]:
         return {}
 
 
+def _load(skipped: dict[str, str]) -> dict[str, Any]:
+    from tests.bench import load
+
+    try:
+        return load.measure()
+    except load.Unavailable as reason:
+        skipped["load"] = str(reason)
+        return {}
+
+
 def _retrieval() -> dict[str, Any]:
     from tests.bench import retrieval  # sets the number of threads, for itself alone where nothing else is measured
 
@@ -178,8 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts",
         type=lambda text: text.split(","),
-        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox", "ask", "retrieval", "answers", "scaling"],
-        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox,ask,retrieval,answers,scaling",
+        default=["intersection", "stores", "receipts", "ledger", "distill", "keys", "delivery", "frames", "redaction", "sandbox", "ask", "retrieval", "answers", "scaling", "load"],
+        help="what to measure: intersection,stores,receipts,ledger,distill,keys,delivery,frames,redaction,sandbox,ask,retrieval,answers,scaling,load",
     )
     return parser
 

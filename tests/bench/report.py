@@ -53,6 +53,8 @@ def render(result: Value) -> str:
         parts.append(_answers(result["answers"]))
     if result.get("scaling"):
         parts.append(_scaling(result["scaling"]))
+    if result.get("load"):
+        parts.append(_load(result["load"]))
     if result.get("pages"):
         parts.append(_pages(result["pages"]))
     return "\n\n".join(parts)
@@ -300,7 +302,9 @@ def _ask(value: Value) -> str:
     return (
         f"{value['questions']} questions in the clear and sealed ({value['isolation']}), ms\n"
         + table(["", "clear", "sealed", "added", "aim"], rows)
-        + "\nQuestions a minute"
+        + "processor by thread, ms a question, all steps and both ways: "
+        + ", ".join(f"{name} {spent}" for name, spent in value["threads_cpu_ms"].items())
+        + "\n\nQuestions a minute"
         + ("" if value["throughput"][0]["by_meaning"] else "; no embedder here: words alone")
         + "\n"
         + table(["cards", "callers", "clear", "sealed", "ratio", "aim"], many)
@@ -337,6 +341,14 @@ def _answers(value: Value) -> str:
     wrong = "\n".join(f"  {one['set']}: {one['question']} -> {one['said']} (expected: {one['expected']})" for one in value["wrong"])
     head = f"{value['questions']} questions, {value['by']}, {value['processor_ms']} ms CPU and {value['wall_ms']} ms each\n"
     return head + table(["set", "right", "of", "share", "aim", "from plain texts"], rows) + (f"\nwrong:\n{wrong}" if wrong else "")
+
+
+def _load(value: Value) -> str:
+    """Rows of load.measure: callers over cards, of the paced engine, then of the engine by words alone."""
+    names = ("cards", "callers", "answered", "refused", "p50_ms", "p95_ms", "per_card_minute", "of_model")
+    rows = [[one[name] for name in names] for one in (*value["rows"], *value["by_words"])]
+    head = f"Many who ask at once, {value['window_s']:.0f} s each; a card is held {value['pause_s']} s an answer, last rows: by words alone\n"
+    return head + table(["cards", "callers", "answered", "told to wait", "p50 ms", "p95 ms", "a card-minute", "of the cards' time"], rows)
 
 
 def _scaling(value: Value) -> str:

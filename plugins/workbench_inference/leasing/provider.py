@@ -310,7 +310,9 @@ class Provider:
         """Lease READY servers until the lease has its cards, give back what is too many."""
         with self._lock:
             mine = [one for one in self.held.values() if one.lease == row.lease]
-        surplus = sorted(mine, key=lambda one: (-one.ready_ms, one.server))[: max(0, len(mine) - row.cards)]
+        too_many = len(mine) - row.cards
+        # Those that were asked longest ago: what is answered elsewhere goes on.
+        surplus = sorted(mine, key=lambda one: (self._told(one).asked_ms, -one.ready_ms, one.server))[:too_many] if too_many > 0 else []
         if surplus:  # they count up to the second that the letter's answer named, not until this round came
             with self.host.store.read() as reader:
                 agreed_s = ticking.agreed_cards(reader, row.lease, row.order.cards)[-1][0]

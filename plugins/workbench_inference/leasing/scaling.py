@@ -75,7 +75,7 @@ class Decision:
 def decide(load: Load, rule: ScalingRule, *, now_s: int) -> Decision:
     """How many cards there shall be. Whole arithmetic in card-milliseconds: the same everywhere."""
     now = load.ready + load.starting
-    needed = _needed(load, rule)
+    needed = max(_needed(load, rule), min(now, load.in_service, rule.most))  # a card that is given back takes with it what it is answering
     figures_zh = f"等待 {load.queue} 问，近一分钟 {load.asked} 问，每问 {_ask_ms(load, rule) / 1000:.1f} 秒"
     figures_en = f"{load.queue} wait, {load.asked} asked within a minute, {_ask_ms(load, rule) / 1000:.1f} s each"
     if needed > now:

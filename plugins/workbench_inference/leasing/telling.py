@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
@@ -60,11 +61,9 @@ def tick_told(row: Sequence[object]) -> replies.TickTold:
     body, signature, reply, state, reason, at_ms = row
     tick = parse_tick(_written(body, signature))[0]
     own = ticking.view_seconds(bytes(reply)) if state == "differs" else -1  # type: ignore[call-overload]  # a BLOB column
-    return replies.TickTold(
-        lease=tick.lease, number=tick.number, from_s=tick.from_s, to_s=tick.to_s, cards=tick.cards, card_seconds=tick.card_seconds, total_card_seconds=tick.total_card_seconds,
-        asks=tick.asks, tokens_in=tick.tokens_in, tokens_out=tick.tokens_out, bytes_in=tick.bytes_in, bytes_out=tick.bytes_out, state=str(state), reason=str(reason),
-        own_card_seconds=own, digest=tick.digest, at_ms=int(str(at_ms)),
-    )  # fmt: skip
+    counted = asdict(tick)
+    del counted["previous"]
+    return replies.TickTold(**counted, state=str(state), reason=str(reason), own_card_seconds=own, digest=tick.digest, at_ms=int(str(at_ms)))
 
 
 def meters(reader: Reader, lease: str, *, before: int, limit: int) -> replies.MetersReply:
