@@ -18,14 +18,16 @@ from workbench.domain.party import PartyId
 from workbench.errors import StartRefused, VerificationError
 from workbench_inference.asking import verifying
 from workbench_sandbox.formats import servicekey
-from workbench_sandbox.formats.asking import Text
+from workbench_sandbox.formats.asking import Text, format_stop
 from workbench_sandbox.formats.evidence import CONTROLS, sign_evidence
 from workbench_sandbox.server import bubblewrap, ending, groups, gvisor, looking, reaping, starting, volumes
+from workbench_sandbox.server.contract import Upload
 from workbench_sandbox.server.isolation import PidRecord
 
 STARTS = pytest.mark.skipif(bool(lacking_gvisor()), reason=lacking_gvisor() or "it can be started")
 MISSING = {one.control for one in gvisor.Gvisor().available()} if not lacking_gvisor() else set()
 SERVER = "v-0000001d"
+CANARY = f"金丝雀-canary-{secrets.token_hex(6)}"
 NOT_SEEN_OUTSIDE = {"scratch", "no-debugging", "clean-start", "no-more-namespaces", "probe"}
 
 
@@ -74,12 +76,18 @@ def test_evidence_says_the_level_and_by_what_each_control_holds_and_a_question_i
     roles = {role(pid) for pid in made_of(record)}
     assert {b"runsc-sandbox", b"runsc-gofer", b"/runsc"} <= roles and not any(b"python" in one for one in roles)
     tenant.open()
-    records, end = tenant.answer_of(tenant.ask("您好"))
-    assert end.state == "answered" and "".join(one.d for one in records if isinstance(one, Text)) == "您好"
+    written = tenant.ask(f"!write {CANARY}")
+    until(lambda: bool(deep.servers.frames(tenant.sandbox, Upload(tenant.first, tenant.taken), wait_ms=200).frames))
+    tenant.say(format_stop(written), "ask.stop")
+    assert tenant.answer_of(written)[1].state == "stopped"
+    records, end = tenant.answer_of(tenant.ask(CANARY))
+    assert end.state == "answered" and "".join(one.d for one in records if isinstance(one, Text)) == CANARY
     members = made_of(record)
     looked = deep.servers.erase(SERVER, reason="released")
     assert looked.clean and (looked.assurance, looked.lease) == ("gvisor", LEASE) and left(record, members) == set()
     assert not Path(record.folder).exists() and not any(Path(one).exists() for one in record.groups)
+    for path in (*deep.folder.rglob("*"), *Path("/dev/shm").rglob("*")):
+        assert not path.is_file() or path.is_symlink() or CANARY.encode() not in path.read_bytes(), path
 
 
 @STARTS

@@ -37,6 +37,8 @@ _MOUNTS = frozenset({"/", "/dev/pts", *_EMPTY})
 _PLATFORMS = ("systrap", "ptrace")
 """The better one first; `kvm` would need a device of the host inside."""
 _TRIAL_S = 20.0
+_PLAIN = {"overlay2": "none", "directfs": "false", "host-uds": "none", "host-fifo": "none"}
+"""What other versions do by themselves: a layer to write on, files opened by the sentry, sockets and pipes of the host."""
 _NAMESPACES = {"user": "user", "no-network": "net", "own-ipc": "ipc", "own-hostname": "uts", "own-cgroup-view": "cgroup"}
 
 
@@ -59,8 +61,14 @@ def version() -> str:
 @cache
 def best_platform() -> str:
     """The best way that this runsc has to run the worker's code."""
-    text = next((line for line in _said("flags").split("\n  -") if line.startswith("platform ")), "")
-    return next((one for one in _PLATFORMS if one in text), "ptrace")
+    return next((one for one in _PLATFORMS if one in _flags().get("platform", "")), "ptrace")
+
+
+@cache
+def _flags() -> Mapping[str, str]:
+    """Flags of this runsc: name -> what it says about it."""
+    parts = (one.partition(" ") for one in _said("flags").replace("\n    \t", " ").split("\n  -")[1:])
+    return {name.strip(): text for name, _, text in parts}
 
 
 def _said(*arguments: str) -> str:
@@ -161,7 +169,9 @@ class Gvisor(Bubblewrap):
         out += ["--size", str(_STATE_BYTES), "--perms", "0700", "--tmpfs", _STATE]
         out += ["--remount-ro", "/dev", "--remount-ro", "/", "--hostname", "sandbox", "--chdir", "/"]
         out += ["--info-fd", str(told), "--block-fd", str(block), "--", _PROGRAM, f"--root={_STATE}", "--rootless", "--network=none"]
-        out += [f"--platform={best_platform()}", "--ignore-cgroups", "--file-access=exclusive", "run", f"--bundle={_BUNDLE}", plan.sandbox]
+        out += [f"--platform={best_platform()}", "--ignore-cgroups", "--file-access=exclusive"]
+        out += [f"--{name}={value}" for name, value in _PLAIN.items() if name in _flags()]
+        out += ["run", f"--bundle={_BUNDLE}", plan.sandbox]
         return out, [bundle]
 
 
