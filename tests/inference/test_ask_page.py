@@ -211,6 +211,9 @@ def test_where_two_models_are_leased_one_may_be_named_and_what_stood_in_is_said(
         assert "model" not in made._request(), "by rule until somebody names one"
         made.model.value = "extractive-words"
         assert made._request()["model"] == "extractive-words"
+        assert "language" not in made._request()
+        made.page.lang = "en"
+        assert made._request()["language"] == "en", "who reads English is answered in English"
 
     asyncio.run(run())
     step = {"name": "stood_in", "time_ms": NOW_MS, "told": {"model": "extractive-words", "instead": "extractive", "code": "SANDBOX_ENDED"}}

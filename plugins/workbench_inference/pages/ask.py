@@ -92,13 +92,13 @@ class AskPage:
         page = self.page
         composer = layout.card(
             self.text, self.told, self.enclosed.root,
-            layout.buttons(self.scenario, self.model, self.klass, layout.spacer(), self.enclosed.clear, self.enclosed.button, self.send),
+            layout.buttons(self.scenario, self.model, self.klass), layout.buttons(self.enclosed.button, self.enclosed.clear, layout.spacer(), self.send),
         )  # fmt: skip
         composer.visible = page.may("inference.ask")
         self.scenario.param.update(sizing_mode="fixed", width=200)
-        self.model.param.update(sizing_mode="fixed", width=170)
+        self.model.param.update(sizing_mode="fixed", width=230)
         self.klass.param.update(sizing_mode="fixed", width=140)
-        talk = layout.stack(self.lease_pane, self.without, layout.fields(self.badge_pane, self.box_pane), pane(self.chat), self.because, composer)
+        talk = layout.stack(self.lease_pane, self.without, layout.buttons(self.badge_pane, self.box_pane), pane(self.chat), self.because, composer)
         side = layout.stack(pane(self.panel), self.limits)
         past = layout.stack(layout.buttons(self.fresh, self.keep), self.search, pane(self.past), self.quota)
         body = layout.split(layout.split(talk, side, side_px=372), past, side_px=236, side_first=True, from_px=760, drawer=(page, "ask.history.open"))
@@ -151,6 +151,7 @@ class AskPage:
 
     def _request(self) -> dict[str, Any]:
         request = {"question": str(self.text.value_input or self.text.value or "").strip(), "scenario": str(self.scenario.value or "")}
+        request |= {"language": "en"} if self.page.lang == "en" else {}
         request |= {"model": str(self.model.value)} if self.model.visible and self.model.value else {}
         return request | ({"client_class": str(self.klass.value)} if self.klass.value else {})
 
