@@ -123,7 +123,7 @@ def test_asked_sealed_answered_and_erased_is_proven_by_files_alone(files: Files,
     status, told = said(capsys, *prove, "--package", files["package.zip"], "--history", files["history.json"])
     assert [(one["name"], one["state"], one["problems"], one["open"]) for one in told["steps"] if one["state"] != "ok"] == []
     assert (status, told["verdict"], told["package"], told["asks"]) == (0, "ok", "OK", 2) and files.answered >= 1
-    assert [one["name"] for one in told["steps"]] == ["keys", "evidence", "ends", "ticks", "statement", "erased", "entries", "texts"]
+    assert [one["name"] for one in told["steps"]] == ["order", "keys", "evidence", "ends", "ticks", "statement", "erased", "entries", "texts"]
     assert "10012345678" not in json.dumps(told) and "10012345678" not in Path(files["history.json"]).read_text("utf-8")
     status, told = said(capsys, *prove, "--package", files["closed.zip"])  # commitments that stay closed leave something unproven, and say so
     assert (status, told["verdict"], state(told, "entries")) == (2, "not-proven", "not-proven")

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workbench.channel import frame
 from workbench.channel.prepared import PreparedShares
 from workbench.channel.terms import DEFAULT_SUITES
 from workbench.crypto import random, sm2
 from workbench.domain.party import PartyId
-from workbench_sandbox.formats import asking, carried, erasing, evidence, manifest, metering, order, relay, servicekey
+from workbench_sandbox.formats import asking, carried, erasing, evidence, leasefile, manifest, metering, order, reading, relay, servicekey
 
 NOW = 1_763_798_400_000
 TENANT, PROVIDER = PartyId("broker"), PartyId("telecom")
@@ -126,6 +127,26 @@ def make_evidence(**changes: Any) -> bytes:
     raw = evidence.sign_statement(encoded, key=KEYS["sandbox"])
     service = servicekey.sign_service_key(PROVIDER_SERVICE, key=KEYS["provider-contract"])
     return evidence.sign_evidence(raw, facts=facts, nonce=given["nonce"], key=KEYS["provider-service"], service=service)
+
+
+def make_lease_file(**changes: Any) -> leasefile.LeaseFile:
+    """All that was signed about LEASE: one tick that differs, its statement, a document, signed ends, a receipt. changes: of members."""
+    service, own = (servicekey.sign_service_key(one, key=KEYS[key]) for one, key in ((PROVIDER_SERVICE, "provider-contract"), (TENANT_SERVICE, "tenant-contract")))
+    ends = (reading.digest(asking.format_end(make_end())), reading.digest(asking.format_end(make_end(number=2))))
+    payload = carried.format_signed(carried.AnswersSigned(1, 2, carried.root_of(ends)))
+    said = frame.make_statement(
+        sender=f"{PROVIDER}:{SANDBOX}", recipient=TENANT, session="5a" * 16, sequence=9, purpose=asking.ANSWERS_SIGNED, time_ms=NOW, payload=payload, key_id="k-1",
+        provenance="simulated", reply_to="",
+    )  # fmt: skip
+    signature = frame.sign_statement(said, sender=f"{PROVIDER}:{SANDBOX}", session="5a" * 16, key=KEYS["sandbox"])
+    tick = metering.sign_tick(TICK, provider=PROVIDER, key=KEYS["provider-service"])
+    reply = metering.sign_differs(TICK, VIEW, tenant=TENANT, key=KEYS["tenant-service"])
+    given: dict[str, Any] = {
+        "party": TENANT, "order": ORDER, "service_keys": {PROVIDER: (service,), TENANT: (own,)}, "ticks": ((tick, reply),), "statement": metering.format_statement(ACCOUNT),
+        "receipts": (erasing.sign_receipt(RECEIPT, key=KEYS["provider-service"], service=service),), "evidence": (make_evidence(),),
+        "ends": (leasefile.SignedEnds(payload, said, signature, ends),),
+    }  # fmt: skip
+    return leasefile.LeaseFile(**{**given, **changes})
 
 
 @dataclass(frozen=True)
@@ -262,5 +283,6 @@ def all_formats() -> list[Sample]:
         _plain("download", relay.Download(relay.LIVE, 3, (b"answer", b"end"), 10), relay.format_download, relay.parse_download, reply, json=False),
         _plain("state-request", LEASE, relay.format_state_request, relay.parse_state_request, uniform),
         _plain("state", relay.LeaseView("RUNNING", 61, 1, (relay.ServerView(SERVER, "LEASED", SANDBOX),), 0), relay.format_state, relay.parse_state, reply),
+        _plain("lease-file", make_lease_file(), lambda one: one.encoded, leasefile.parse_lease_file, "LEASE_FILE", json=False),
         _plain("pull", relay.Pull("image", MANIFEST.id, 2, 1 << 20), relay.format_pull, relay.parse_pull, uniform),
     ]  # fmt: skip

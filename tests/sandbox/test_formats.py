@@ -55,7 +55,8 @@ from workbench_sandbox.formats import (
 
 FORMATS = all_formats()
 TRIES = 200
-"""Places of a format at which a byte is changed, beside its first and last ones."""
+"""Places of a format at which a byte is changed, beside its first and last ones, where a signature is verified each time."""
+LONG = 600
 
 
 def refused(sample: Sample, read: Callable[[bytes], Any], raw: bytes) -> bool:
@@ -68,9 +69,10 @@ def refused(sample: Sample, read: Callable[[bytes], Any], raw: bytes) -> bool:
     return False
 
 
-def altered(raw: bytes) -> Iterator[bytes]:
-    """Copies with one byte changed, at both ends and at places spread over the rest."""
-    step = max(1, len(raw) // TRIES)
+def altered(sample: Sample) -> Iterator[bytes]:
+    """Copies with one byte changed: every one, but of long ones under a signature those at both ends and spread over the rest."""
+    raw = sample.raw
+    step = max(1, len(raw) // TRIES) if sample.is_signed or len(raw) > LONG else 1
     places = sorted({*range(min(12, len(raw))), *range(0, len(raw), step), *range(max(0, len(raw) - 4), len(raw))})
     for place in places:
         flip = (1, 0x20, 0x80)[place % 3]
@@ -80,7 +82,7 @@ def altered(raw: bytes) -> Iterator[bytes]:
 def test_every_format_reads_back_what_was_written_and_no_change_stays_unseen() -> None:
     for sample in FORMATS:
         assert sample.read(sample.raw) == sample.value, sample.name
-        for copy in altered(sample.raw):
+        for copy in altered(sample):
             if not refused(sample, sample.read, copy):
                 # Not signed here but by the letter, frame or channel around it: another value, in its only spelling.
                 assert not sample.is_signed and sample.rewrite is not None, sample.name
@@ -105,6 +107,62 @@ def test_no_format_takes_a_further_member_or_does_without_one() -> None:
             if start:
                 raw = raw[: start - 4] + len(encoded).to_bytes(4, "big") + raw[start:]
             assert refused(sample, sample.parse, raw), (sample.name, other)
+
+
+def put(sample: Sample, encoded: bytes) -> bytes:
+    """The format with other JSON in it, and the length that fits."""
+    assert sample.json is not None
+    start, end = sample.json
+    length = len(encoded).to_bytes(4, "big") if start else b""
+    return sample.raw[: max(0, start - 4)] + length + encoded + sample.raw[end:]
+
+
+def test_no_format_takes_a_number_out_of_range_or_its_members_in_another_spelling() -> None:
+    for sample in FORMATS:
+        if sample.json is None:
+            continue
+        encoded = sample.raw[slice(*sample.json)]
+        body = json.loads(encoded)
+        for place, number in numbers(body):
+            for wrong in (b"9007199254740993", b"-9007199254740993", b"1e3", b"1.0", b"01", b"%d.5" % number, b'"%d"' % number, b"true"):
+                other = json.loads(encoded)
+                step = other
+                for one in place[:-1]:
+                    step = step[one]
+                step[place[-1]] = "@here@"
+                spelled = json.dumps(other, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode().replace(b'"@here@"', wrong)
+                assert refused(sample, sample.parse, put(sample, spelled)), (sample.name, place, wrong)
+        first = next(iter(body))
+        member = json.dumps({first: body[first]}, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()[1:-1]
+        rest = dict(reversed(body.items()))
+        for spelled in (
+            b"{" + member + b"," + encoded[1:], encoded[:-1] + b"," + member + b"}", encoded.replace(b":", b": ", 1), b" " + encoded, encoded + b"\n", b"\xef\xbb\xbf" + encoded,
+            encoded.replace(b'"v"', b'"\\u0076"', 1), b"[" + encoded + b"]", b"null", encoded.replace(b'"v":1', b'"v":2'),
+            *([json.dumps(rest, ensure_ascii=False, separators=(",", ":")).encode()] if len(rest) > 1 else []),
+        ):  # fmt: skip
+            assert refused(sample, sample.parse, put(sample, spelled)), (sample.name, spelled[:40])
+
+
+def test_what_bears_a_length_is_refused_with_any_other() -> None:
+    for sample in FORMATS:
+        if sample.json is None or not sample.json[0]:
+            continue
+        start, end = sample.json
+        for size in (0, end - start - 1, end - start + 1, 1 << 24, (1 << 32) - 1):
+            raw = sample.raw[: start - 4] + size.to_bytes(4, "big") + sample.raw[start:]
+            assert refused(sample, sample.parse, raw), (sample.name, size)
+        for cut in range(0, len(sample.raw), 1 + len(sample.raw) // 40):
+            assert refused(sample, sample.read, sample.raw[:cut]), (sample.name, cut)
+
+
+def numbers(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Where whole numbers are, and which; of several in a list the first stands for all."""
+    found = value.items() if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(value, list) else ()
+    for name, one in found:
+        if type(one) is int:
+            yield (*place, name), one
+        else:
+            yield from numbers(one, (*place, name))
 
 
 def objects(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -343,7 +401,15 @@ def test_replies_that_refuse_say_what_the_caller_needs_and_nothing_else() -> Non
     for raw in (b"", b"\x02", b"\x01{}", relay.refused("SANDBOX_BUSY")[:-1]):
         with pytest.raises(ProtocolViolation):
             relay.read_reply(raw)
-    assert relay.sandbox_refused().as_dict() == relay.sandbox_refused().as_dict()
+    told = set()
+    for parse, raw in (
+        (relay.parse_fetch, b"{}"), (relay.parse_start, b""), (relay.parse_frames, b"\x02"), (relay.parse_answer, b"\x00"), (relay.parse_state_request, b'{"lease":"L-1","v":1}'),
+        (relay.parse_pull, relay.format_pull(relay.Pull("image", "ab" * 32, 0, 0))[:-1]), (relay.parse_evidence_request, b'{"v":2}'),
+    ):  # fmt: skip
+        with pytest.raises(Refused) as uniform:
+            parse(raw)
+        told.add(json.dumps(uniform.value.as_dict(), sort_keys=True))
+    assert len(told) == 1  # whatever was wrong, the same bytes
 
 
 def test_the_root_of_signed_ends_depends_on_each_and_on_their_order() -> None:

@@ -22,6 +22,7 @@ AREA = "inference."
 TRIES = 5
 METER_STEPS = ("keys", "ticks", "statement")
 ERASE_STEPS = ("keys", "evidence", "erased")
+PRICE = ("订单未经核对：价格按凭证里的订单；用 lease prove --package 核对", "the order was not checked: the price is that of the order in the file; lease prove --package checks it")
 UNSHOWN = (
     ("脱敏是否找全：只能看到替换了几处；提问与回答的原文须另外导出", "whether redaction found everything: only how much was replaced; the texts are exported by themselves"),
     ("内存里的字节何时被覆盖：收据是算力方对其所查的声明；级别 process、gvisor 下算力方如果想看，就看得到", "when bytes in memory were overwritten: a receipt states what was looked at; at levels process and gvisor the provider can read this if it wants to"),
@@ -71,7 +72,7 @@ def meters(options: Options) -> int:
         "ticks": len(found.ticks), "card_seconds": sum(one.tick.card_seconds for one in found.ticks), "agreed_card_seconds": agreed,
         "differing": sum(one.differs for one in found.ticks), "amount_fen": found.statement.amount_fen if found.statement else None,
     }  # fmt: skip
-    return _told(options, file, _named(found.steps, METER_STEPS), value)
+    return _told(options, file, _named(found.steps, METER_STEPS), value, unshown=(PRICE,))
 
 
 def erased(options: Options) -> int:

@@ -55,7 +55,9 @@ def prove_entries(file: LeaseFile, found: Proof, entries: Iterable[Entry]) -> No
     found.steps.append(step)
     log = _Log(entries)
     tenant, provider = file.order.tenant, file.order.provider
-    _order(file, log, step)
+    order = next(one for one in found.steps if one.name == "order")
+    order.open.clear()
+    _order(file, log, order)
     _evidence(found, log, step, tenant, provider)
     asked, over = log.of("asked", log=tenant), log.of("answered", "answer_lost", log=tenant)
     _asks(found, step, asked, over)
