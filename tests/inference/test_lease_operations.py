@@ -196,6 +196,18 @@ def test_the_month_s_budget_is_told_of_once_when_it_is_reached_and_asked_for_now
     at_tenant(world, "budget_set", fen=0)
 
 
+def test_sixty_ticks_are_one_entry_at_both_ends_and_the_rest_another_at_the_end(world: LeaseWorld, image: Manifest) -> None:
+    lease = world.running(image.id, cards=1, most=1, hours=2)
+    world.until(lambda: world.query(BROKER, "SELECT count(*) FROM inference_tick WHERE lease = ?", lease)[0][0] >= 62, seconds=61)
+    at_tenant(world, "lease_release", lease=lease)
+    world.until(lambda: [one[0] for one in world.query(BROKER, "SELECT agreed FROM inference_statement WHERE lease = ?", lease)] == [1])
+    ticks, seconds = world.query(BROKER, "SELECT count(*), max(number) FROM inference_tick WHERE lease = ?", lease)[0][0], at_tenant(world, "meters", lease=lease).card_seconds
+    for party in (BROKER, TELECOM):
+        told = [one.values for one in world.institutions.entries(party, lease, "inference.metered")]
+        assert [int(one["ticks"]) for one in told] == [60, ticks - 60] and sum(int(one["card_seconds"]) for one in told) == seconds
+        assert told[0]["to"] == told[1]["from"] and told[0]["root"] != told[1]["root"]
+
+
 @pytest.mark.soak
 def test_a_new_service_key_continues_the_one_before_and_the_partner_takes_it(world: LeaseWorld, image: Manifest) -> None:
     before = world.query(TELECOM, "SELECT count(*) FROM inference_service_key WHERE party = ?", TELECOM)[0][0]

@@ -23,7 +23,7 @@ from workbench_inference.leasing.lease import (
     next_state,
     takes_asks,
 )
-from workbench_inference.leasing.servers import Server, ServerStage, fits, free, moved, require_ready, take
+from workbench_inference.leasing.servers import Server, ServerStage, fits, free, ready_for, require_ready
 
 from workbench.errors import Refused
 
@@ -145,48 +145,21 @@ def test_the_last_twenty_seconds_take_no_ask() -> None:
 # ---------------------------------------------------------------- servers
 
 IMAGE, OTHER = "3f" * 32, "4a" * 32
-STAGES = {
-    ServerStage.DIRTY: {ServerStage.SANITISED}, ServerStage.SANITISED: {ServerStage.READY, ServerStage.DIRTY},
-    ServerStage.READY: {ServerStage.LEASED, ServerStage.DIRTY, ServerStage.SANITISED}, ServerStage.LEASED: {ServerStage.DIRTY},
-}  # fmt: skip
-
-
-def test_every_row_of_the_server_table_and_every_step_it_does_not_have() -> None:
-    for before, after in itertools.product(ServerStage, ServerStage):
-        server = Server("v-00000001", stage=before, image=IMAGE if before in (ServerStage.READY, ServerStage.LEASED) else "")
-        facts = {"image": IMAGE} if after is ServerStage.READY else {"lease": "L", "sandbox": "sb"} if after is ServerStage.LEASED else {}
-        if after in STAGES[before]:
-            assert moved(server, after, **facts).stage is after
-        else:
-            with pytest.raises(ValueError, match="no arrow"):
-                moved(server, after, **facts)
-
-
 def test_a_server_that_is_not_ready_for_this_very_image_is_never_leased() -> None:
-    for stage in (ServerStage.DIRTY, ServerStage.SANITISED, ServerStage.LEASED):
-        server = Server("v-00000001", stage=stage, image=IMAGE)
-        with pytest.raises(Refused) as refused:
-            take([server], tenant="broker", pool="shared", image=IMAGE)
-        assert refused.value.code == "SERVER_NOT_READY"
-        with pytest.raises(Refused, match="SERVER_NOT_READY"):
-            require_ready(server, image=IMAGE)
-    with pytest.raises(Refused, match="SERVER_NOT_READY"):
-        take([Server("v-00000001", stage=ServerStage.READY, image=OTHER)], tenant="broker", pool="shared", image=IMAGE)
-
-
-def test_a_leased_server_forgets_its_lease_image_and_sandbox_when_it_is_dirty() -> None:
     ready = Server("v-00000001", stage=ServerStage.READY, image=IMAGE)
-    leased = moved(ready, ServerStage.LEASED, lease="L-1", sandbox="sb-1")
-    assert (leased.image, leased.lease, leased.sandbox) == (IMAGE, "L-1", "sb-1")
-    dirty = moved(leased, ServerStage.DIRTY)
-    assert (dirty.image, dirty.lease, dirty.sandbox) == ("", "", "")
+    require_ready(ready, tenant="broker", pool="shared", image=IMAGE)
+    others = [replace(ready, stage=stage) for stage in ServerStage if stage is not ServerStage.READY]
+    for server in (*others, replace(ready, image=OTHER), replace(ready, is_draining=True), replace(ready, tenant="bank")):
+        assert ready_for([server], tenant="broker", pool="shared", image=IMAGE) == []
+        with pytest.raises(Refused, match="SERVER_NOT_READY"):
+            require_ready(server, tenant="broker", pool="shared", image=IMAGE)
 
 
 def test_a_dedicated_server_serves_its_tenant_only_and_the_shared_pool_never_has_it() -> None:
     alone = Server("v-00000002", stage=ServerStage.READY, image=IMAGE, tenant="broker")
     shared = Server("v-00000003", stage=ServerStage.READY, image=IMAGE)
-    assert take([alone, shared], tenant="broker", pool="dedicated", image=IMAGE) is alone
-    assert take([alone, shared], tenant="bank", pool="shared", image=IMAGE) is shared
+    assert ready_for([alone, shared], tenant="broker", pool="dedicated", image=IMAGE) == [alone]
+    assert ready_for([alone, shared], tenant="bank", pool="shared", image=IMAGE) == [shared]
     for tenant, pool in (("bank", "dedicated"), ("bank", "shared")):
         assert not fits(alone, tenant=tenant, pool=pool)
     assert not fits(alone, tenant="broker", pool="shared")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from workbench_inference.leasing.billing import Line, Stretch, amount_fen, invoice
-from workbench_inference.leasing.metering import Answered, OwnCount, Used, account, batches, differences, judge_tick, next_tick, view_of
+from workbench_inference.leasing.metering import Answered, OwnCount, Used, account, differences, judge_tick, next_tick, view_of
 from workbench_inference.leasing.ticking import Meter, Watch
 from workbench_sandbox.formats.metering import Tick
 
@@ -173,15 +173,6 @@ def test_a_tick_that_is_repeated_left_out_reordered_or_altered_breaks_the_chain(
     assert judge_tick(one, None, own) == judge_tick(two, one, own) == judge_tick(three, two, own) == ""
     for tick, before in ((two, None), (three, one), (one, one), (one, two), (two, two), (replace(two, previous="0" * 64), one), (replace(three, total_card_seconds=400), two)):
         assert judge_tick(tick, before, own) == "chain"
-
-
-def test_sixty_ticks_are_one_entry_and_the_rest_another_once_the_lease_is_over() -> None:
-    before, made = None, []
-    for number in range(130):
-        before = next_tick(before, LEASE, Stretch(number, number + 1, 1), Used())
-        made.append(Answered(before, 1, False))
-    assert [len(one) for one in batches(made, is_over=False)] == [60, 60]
-    assert [len(one) for one in batches(made, is_over=True)] == [60, 60, 10]
 
 
 def test_a_restarted_tenant_counts_what_it_did_not_see_as_ordered() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from workbench_inference.leasing.optimum import bound, optimum
-from workbench_inference.leasing.scaling import Load, Recent, ScalingRule, decide, simulate
+from workbench_inference.leasing.scaling import Load, ScalingRule, decide, simulate
 from workbench_inference.leasing.schedule import format_calendar, next_opening, parse_calendar, wanted_by_calendar, window_of
 
 from workbench.errors import InvalidRequest
@@ -58,16 +58,6 @@ def test_a_decision_stays_in_its_bounds_and_more_waiting_never_takes_fewer(queue
     assert RULE.least <= found.wanted <= RULE.most or found.wanted == ready + starting
     more = decide(Load(queue + 1, served, ready, starting, asked, ask_ms), RULE, now_s=at)
     assert more.wanted >= found.wanted
-
-
-def test_asks_are_counted_over_a_minute() -> None:
-    recent = Recent()
-    for at in (0, 10_000, 70_000):
-        recent.ask(now_ms=at)
-    recent.answered(1000)
-    recent.answered(3000)
-    recent.answered(0)
-    assert (recent.asked(now_ms=70_000), recent.asked(now_ms=70_001), recent.ask_ms()) == (1, 1, 2000)
 
 
 def naive(demand: list[int], *, per_server: int, least: int, most: int, start_delay: int, lateness: int) -> dict[int, int]:

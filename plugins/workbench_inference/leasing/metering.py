@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench_inference.leasing.billing import TOLERANCE_S, Stretch, amount_fen
+from workbench_inference.leasing.billing import TOLERANCE_S, Stretch
 from workbench_sandbox.formats.metering import (
     Answered,
     Statement,
@@ -96,18 +96,6 @@ def account(lease: str, answered: Sequence[Answered], *, fen_per_card_minute: in
     )
 
 
-def batches(answered: Sequence[Answered], *, is_over: bool) -> list[Sequence[Answered]]:
-    """Ticks as they become entries: sixty at a time, and the rest once the lease is over."""
-    made = [answered[start : start + BATCH] for start in range(0, len(answered), BATCH)]
-    return made if is_over else [one for one in made if len(one) == BATCH]
-
-
-def settled_amount(card_seconds: int, fen_per_card_minute: int) -> int:
-    """What people who settled a difference agreed to pay."""
-    return amount_fen(card_seconds, fen_per_card_minute)
-
-
 __all__ = [
-    "BATCH", "Answered", "OwnCount", "Used", "account", "agreed_of", "batches", "differences", "follows", "judge_tick", "next_tick", "settled_amount",
-    "view_of",
+    "BATCH", "Answered", "OwnCount", "Used", "account", "agreed_of", "differences", "follows", "judge_tick", "next_tick", "view_of",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from workbench_inference.leasing.keys import LeasingHost, Reader
 from workbench_inference.leasing.lease import Changed, Ended, ServerLeased, State, Waited, due, next_state
 from workbench_inference.leasing.metering import Used
 from workbench_inference.leasing.rows import LeaseRow
-from workbench_inference.leasing.servers import Holding, Server, ServerStage, fits, free, not_ready
+from workbench_inference.leasing.servers import Holding, Server, ServerStage, fits, free, ready_for, require_ready
 from workbench_inference.leasing.upkeep import Upkeep
 from workbench_sandbox.formats import reading, relay
 from workbench_sandbox.formats.order import (
@@ -324,10 +324,7 @@ class Provider:
         self.upkeep.prepare(row)
         with self.host.store.read() as reader:
             every = capacity.known_servers(reader)
-        ready = sorted(
-            (one for one in free(every, tenant=row.partner, pool=row.order.pool) if one.stage is ServerStage.READY and one.image == row.order.image), key=lambda one: one.server
-        )
-        for server in ready[:lacking]:
+        for server in ready_for(every, tenant=row.partner, pool=row.order.pool, image=row.order.image)[:lacking]:
             try:
                 self.lease(row, server)
             except Refused as error:
@@ -337,8 +334,7 @@ class Provider:
     def lease(self, row: LeaseRow, server: Server) -> str:
         """Give one READY server to a lease; the sandbox. Raises Refused SERVER_NOT_READY for any other."""
         host, order = self.host, row.order
-        if server.stage is not ServerStage.READY or server.image != order.image or not fits(server, tenant=row.partner, pool=order.pool):
-            raise not_ready(server.server)
+        require_ready(server, tenant=row.partner, pool=order.pool, image=order.image)
         facts = LeaseFacts(
             provider=host.party, tenant=row.partner, lease=row.lease, mode=order.mode, pool=order.pool, image=order.image, until_ms=row.until_ms, policy=order.policy,
             provenances=order.provenances, tenant_key=host.pinned_keys(row.partner).message.format(),

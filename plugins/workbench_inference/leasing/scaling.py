@@ -111,31 +111,6 @@ def _needed(load: Load, rule: ScalingRule) -> int:
     return max(rule.least, min(rule.most, -(-work // one)))
 
 
-class Recent:
-    """What `Load` needs of the last minute: when asks came, and how long answered ones took. Not shared between threads."""
-
-    def __init__(self, *, most_answers: int = 50) -> None:
-        self._asked: deque[int] = deque()
-        self._took: deque[int] = deque(maxlen=most_answers)
-
-    def ask(self, *, now_ms: int) -> None:
-        self._asked.append(now_ms)
-
-    def answered(self, card_ms: int) -> None:
-        if card_ms > 0:
-            self._took.append(card_ms)
-
-    def asked(self, *, now_ms: int) -> int:
-        """Asks of the last minute."""
-        while self._asked and self._asked[0] <= now_ms - ASKS_WINDOW_S * 1000:
-            self._asked.popleft()
-        return len(self._asked)
-
-    def ask_ms(self) -> int:
-        """Mean card time of the answers lately ended; 0 without any."""
-        return sum(self._took) // len(self._took) if self._took else 0
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """A day of cards. cards: those that were paid in each slot; cost: their sum; late: asks that waited too long; changes: ups and downs."""
@@ -198,4 +173,4 @@ def simulate(demand: Sequence[int], rule: ScalingRule, *, per_server: int, slot_
     return Run(tuple(cards), sum(cards), sum(demand), late)
 
 
-__all__ = ["ASKS_WINDOW_S", "NEVER_S", "STEP_S", "Decision", "Load", "Recent", "Run", "ScalingRule", "decide", "simulate"]
+__all__ = ["ASKS_WINDOW_S", "NEVER_S", "STEP_S", "Decision", "Load", "Run", "ScalingRule", "decide", "simulate"]

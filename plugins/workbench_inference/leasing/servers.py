@@ -6,10 +6,9 @@ image, is never given to anybody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from workbench.domain.party import PartyId
 from workbench.errors import Refused
@@ -22,15 +21,6 @@ class ServerStage(StrEnum):
     SANITISED = "SANITISED"
     READY = "READY"
     LEASED = "LEASED"
-
-
-ARROWS: Final[dict[ServerStage, frozenset[ServerStage]]] = {
-    ServerStage.DIRTY: frozenset({ServerStage.SANITISED}),
-    ServerStage.SANITISED: frozenset({ServerStage.READY, ServerStage.DIRTY}),
-    ServerStage.READY: frozenset({ServerStage.LEASED, ServerStage.SANITISED, ServerStage.DIRTY}),
-    ServerStage.LEASED: frozenset({ServerStage.DIRTY}),
-}
-"""Where each may go. READY to SANITISED: it is made ready anew for another image, or its spare is put down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +56,6 @@ class Holding:
     ready_ms: int
 
 
-def moved(server: Server, to: ServerStage, *, image: str = "", lease: str = "", sandbox: str = "") -> Server:
-    """The server in its next state. ValueError for an arrow that section 9 does not have.
-
-    image: for READY. lease, sandbox: for LEASED. Whatever else it said before is over.
-    """
-    if to not in ARROWS[server.stage]:
-        raise ValueError(f"server {server.server}: no arrow from {server.stage} to {to}")
-    if (to is ServerStage.READY) != bool(image) or (to is ServerStage.LEASED) != bool(lease):
-        raise ValueError("READY names its image, LEASED its lease, others neither")
-    kept = server.image if to is ServerStage.LEASED else image
-    return replace(server, stage=to, image=kept, lease=lease, sandbox=sandbox, is_starting=False)
-
-
 def fits(server: Server, *, tenant: str, pool: str) -> bool:
     """Whether it may ever serve this tenant in this pool."""
     return not server.is_draining and server.pool == pool and server.tenant in ("", tenant)
@@ -89,21 +66,19 @@ def free(servers: Iterable[Server], *, tenant: str, pool: str) -> list[Server]:
     return [one for one in servers if fits(one, tenant=tenant, pool=pool) and one.stage is not ServerStage.LEASED]
 
 
-def take(servers: Sequence[Server], *, tenant: str, pool: str, image: str) -> Server:
-    """The server to lease: READY for exactly this image, by name. Raises Refused SERVER_NOT_READY where none is."""
-    ready = [one for one in servers if fits(one, tenant=tenant, pool=pool) and one.stage is ServerStage.READY and one.image == image]
-    if not ready:
-        raise not_ready(pool)
-    return min(ready, key=lambda one: one.server)
+def ready_for(servers: Iterable[Server], *, tenant: str, pool: str, image: str) -> list[Server]:
+    """Those that may be leased now for exactly this image, by name."""
+    found = [one for one in free(servers, tenant=tenant, pool=pool) if one.stage is ServerStage.READY and one.image == image]
+    return sorted(found, key=lambda one: one.server)
 
 
-def require_ready(server: Server, *, image: str) -> None:
-    """Raise Refused SERVER_NOT_READY unless it is READY for this image."""
-    if server.stage is not ServerStage.READY or server.image != image:
-        raise not_ready(server.server)
+def require_ready(server: Server, *, tenant: str, pool: str, image: str) -> None:
+    """Raise Refused SERVER_NOT_READY unless it may be leased now for exactly this image."""
+    if not ready_for([server], tenant=tenant, pool=pool, image=image):
+        raise _not_ready(server.server)
 
 
-def not_ready(what: str) -> Refused:
+def _not_ready(what: str) -> Refused:
     """What is said where no server may be leased."""
     return Refused(
         f"「{what}」没有就绪的服务器：只有检查干净、镜像核对完毕的服务器才能出租。请算力方运维清理或等待",
@@ -112,4 +87,4 @@ def not_ready(what: str) -> Refused:
     )
 
 
-__all__ = ["ARROWS", "Holding", "Server", "ServerStage", "fits", "free", "moved", "not_ready", "require_ready", "take"]
+__all__ = ["Holding", "Server", "ServerStage", "fits", "free", "ready_for", "require_ready"]

@@ -16,7 +16,7 @@ from workbench_inference.leasing import capacity, closing, rows
 from workbench_inference.leasing.keys import LeasingHost
 from workbench_inference.leasing.launching import Growing
 from workbench_inference.leasing.rows import LeaseRow
-from workbench_inference.leasing.servers import Holding, ServerStage, free
+from workbench_inference.leasing.servers import Holding, ServerStage, free, ready_for
 from workbench_sandbox.server.contract import Looked, Servers
 
 PREPARING: Final = "preparing"
@@ -102,7 +102,7 @@ class Upkeep:
         now = self._host.now_ms()
         with self._lock:
             usable = free(every, tenant=row.partner, pool=row.order.pool)
-            ready = [one for one in usable if one.stage is ServerStage.READY and one.image == row.order.image]
+            ready = ready_for(every, tenant=row.partner, pool=row.order.pool, image=row.order.image)
             going = [one for one in usable if self._preparing.get(one.server, ("", 0))[0] == row.order.image]
             lacking = row.cards - mine - len({one.server for one in (*ready, *going)})
             # sanitised ones first, then dirty ones, then those that are ready for another image
