@@ -24,9 +24,10 @@ from workbench_sandbox.corpus.sealing import seal_corpus
 from workbench_sandbox.formats import carried
 from workbench_sandbox.formats import manifest as manifests
 from workbench_sandbox.formats.asking import Cite, Dropped, Open, Text, format_stop
-from workbench_sandbox.server import programs, volumes
+from workbench_sandbox.server import ending, programs, reaping, volumes
 from workbench_sandbox.server.processes import ServerProcesses
 from workbench_sandbox.server.runtime import EngineCode
+from workbench_sandbox.server.watching import namespaces, status
 
 pytestmark = STARTS
 HERE = Path(__file__).parent
@@ -213,8 +214,17 @@ def test_a_server_that_dies_takes_its_sandbox_along_and_nothing_is_left(world: I
 def test_a_kill_ends_worker_keeper_and_server(world: Inside) -> None:
     asking = opened(world)
     assert asking.tenant.answer_of(asking.ask())[1].state == "answered"
+    [record] = reaping.read(world.folder / "servers" / SERVER)
+    [worker] = [pid for pid in record.pids if ending.start_time(pid) and len(status(pid)["NSpid"].split()) > 1]
+    inside = {
+        int(one.name): ending.start_time(int(one.name))
+        for one in Path("/proc").iterdir()
+        if one.name.isdigit() and namespaces(one.name).get("pid") == namespaces(worker)["pid"]
+    }
+    assert len(inside) == 3, "the worker, its keeper, its server"
     looked = world.servers.erase(SERVER, reason="released")
     assert looked.clean and {one.name: one.found for one in looked.checks}["processes"] == 0
+    assert not [pid for pid, began in inside.items() if ending.start_time(pid) == began and status(pid)["State"][0] not in "ZX"]
 
 
 @pytest.mark.parametrize(
