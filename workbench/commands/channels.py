@@ -145,7 +145,8 @@ def _told(options: Options, told: Any) -> list[str]:
     lines += [f"{one.label_zh if is_zh else one.label_en}：{one.value}{one.unit} [{one.cite}]" for one in told.fields]
     lines += [f"[{one.n}] {one.title} · {one.source}{' · 合成 synthetic' if one.synthetic else ''}" for one in told.citations]
     if told.state == "ANSWERED":
-        lines.append(f"{told.label_zh}。{told.disclaimer_zh}" if is_zh else f"{told.label_en}. {told.disclaimer_en}")
+        label, disclaimer = (str(told.label_zh), str(told.disclaimer_zh)) if is_zh else (str(told.label_en), str(told.disclaimer_en))
+        lines.append(disclaimer if disclaimer.lower().startswith(label.lower()) else f"{label} · {disclaimer}")
     return lines
 
 

@@ -50,7 +50,7 @@ class Channels(ModelsSection):
         self.credentials.row_actions = [{"name": name, "label": t(f"models.channels.{name}")} for name, act in labels if self.page.may(act.operation)]
         self.table(
             self.credentials, "channels",
-            (("name", "name", "mono"), ("channel", "channel"), ("role", "role"), ("state", "state", "state"), ("asks", "asked", "count"), ("until", "until", "date"), ("people", "people")),
+            (("name", "name", "mono"), ("channel", "channel"), ("role", "role"), ("state", "state", "state"), ("asks", "asked", "count"), ("until", "until", "date"), ("people", "added")),
             None if found is None else [
                 {
                     "id": one["credential"], "name": one["name"], "channel": t(f"models.channel.{one['channel']}"), "role": t(f"option.role.{one['role']}"), "asks": one["asks"],
