@@ -21,7 +21,7 @@ from workbench_inference.leasing.billing import (
     stretches,
     yuan,
 )
-from workbench_inference.leasing.telling import passed
+from workbench_inference.leasing.telling import most_at_once, passed
 
 LONGEST = 400
 spans = st.lists(
@@ -89,3 +89,12 @@ def test_a_day_that_is_not_over_is_compared_with_as_much_of_it_as_has_passed() -
     assert passed(day, begins + 200_000_000) == (begins, begins + 86_400_000), "a day that is over"
     found = compare_always_on(card_seconds=3_600, amount=3_600, from_ms=begins, until_ms=passed(day, begins + 3_600_000)[1], peak_cards=1, fen_per_card_minute=60)
     assert (found.always_fen, found.saved_fen) == (3_600, 0)
+
+
+def test_cards_of_several_leases_count_where_they_ran_beside_each_other() -> None:
+    """Else two leases of one card each would be compared with one card that never stops, and seem dearer than it."""
+    assert most_at_once([]) == 0
+    assert most_at_once([(0, 60, 2), (60, 120, 2)]) == 2, "one after the other"
+    assert most_at_once([(0, 60, 2), (30, 90, 1)]) == 3
+    every = [(7 * one % 50, 7 * one % 50 + one % 9 + 1, one % 4 + 1) for one in range(40)]
+    assert most_at_once(every) == max(sum(cards for start, stop, cards in every if start <= at < stop) for at in range(60))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
+from itertools import accumulate
 from typing import Final
 
 from workbench.clock import SHANGHAI, local_day
@@ -169,15 +170,23 @@ def passed(day: date, now_ms: int) -> tuple[int, int]:
     return begins, max(begins, min(ends, now_ms))
 
 
+def most_at_once(spans: Iterable[tuple[int, int, int]]) -> int:
+    """The most cards that ran beside each other. spans: (from_ms, until_ms, cards), ends exclusive."""
+    changes = sorted(one for start, stop, cards in spans for one in ((start, cards), (stop, -cards)))
+    return max(accumulate(cards for _, cards in changes), default=0)
+
+
 def _cost_of_day(reader: Reader, day: date, mine: Sequence[LeaseRow], *, ever_ms: int, now_ms: int) -> replies.CostTold:
-    seconds = amount = asks = most = 0
+    seconds = amount = asks = 0
+    spans: list[tuple[int, int, int]] = []
     price = max((one.price for one in mine), default=0)
     for row in mine:
         ticks = ticking.answered(reader, row.lease)
         seconds += sum(one.agreed_card_seconds for one in ticks)
         amount += cost_of(reader, row)
         asks += sum(one.tick.asks for one in ticks)
-        most = max([most, *(one.tick.cards for one in ticks)])
+        spans += [(row.started_ms + 1000 * one.tick.from_s, row.started_ms + 1000 * one.tick.to_s, one.tick.cards) for one in ticks]
+    most = most_at_once(spans)
     from_ms, until_ms = passed(day, now_ms)
     from_ms = min(max(from_ms, ever_ms), until_ms)
     compared = compare_always_on(card_seconds=seconds, amount=amount, from_ms=from_ms, until_ms=until_ms, peak_cards=most, fen_per_card_minute=price)
