@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.world import LIMITS, TENANT, World, is_root, lacking
+from tests.sandbox.world import ENGINES, LIMITS, TENANT, World, is_root, lacking
 from workbench.errors import Refused, StartRefused, VerificationError
 from workbench_sandbox.formats import manifest as manifests
 from workbench_sandbox.inside.link import Link, Type
@@ -276,3 +276,23 @@ def test_root_starts_no_sandbox_as_root(world: World) -> None:
         starting.start(settings, world.folder / "none", prepared, groups.find_hierarchy(), boot="0" * 32, foreign=())
     assert LIMITS == prepared.manifest.limits and isinstance(prepared.manifest, manifests.Manifest)
     assert list((world.folder / "none" / "run").iterdir()) == [] and list((world.folder / "none" / "records").iterdir()) == []
+
+
+@STARTS
+def test_weights_that_change_after_they_were_checked_are_found_by_the_worker_before_anything_reads_them(world: World, image: tuple[Path, str], tmp_path: Path) -> None:
+    folder, name = image
+    run = tmp_path / "server"
+    run.mkdir(mode=0o755)
+    (run / "empty").mkdir()
+    settings = starting.Settings(SERVER, 64_990 if is_root() else -1, str(folder), str(world.servers._shared), ENGINES)
+    try:
+        prepared = starting.prepare(settings, TENANT, name)
+    except Refused:
+        pytest.skip("sources of this checkout were edited since the image was made")
+    weights = volumes.image_folder(folder, TENANT, name) / "files" / "weights" / "greeting.txt"
+    content = weights.read_bytes()
+    weights.chmod(0o644)
+    weights.write_bytes(content[:-1] + b"!")
+    with pytest.raises(Refused, match="IMAGE_ALTERED"):
+        starting.start(settings, run, prepared, groups.find_hierarchy(), boot="b0" * 16, foreign=())
+    assert reaping.read(run) == [] and list((run / "run").iterdir()) == []

@@ -75,6 +75,8 @@ class Worker:
             import_module(name)
         paths = {one: IMAGE / one for one in plan["weights"]}
         digests = {one: measuring.weights_digest(path) for one, path in paths.items()}
+        if digests != plan["weights"]:
+            raise refusal("IMAGE_ALTERED")  # before anything reads them
         self._engine.load(paths, threads=plan["threads"])
         handed = self._take_upstream(plan["upstream"]) if plan["upstream"] else frozenset()
         if "no-core" not in plan["without"]:
@@ -409,6 +411,8 @@ def main() -> int:
         return 0
     except MemoryError:
         return _fault(link, "SANDBOX_MEMORY")
+    except WorkbenchError as error:
+        return _fault(link, error.code)
     except Exception as error:  # noqa: BLE001 - one code, and nothing of what it was about
         return _fault(link, "SANDBOX_" + type(error).__name__.upper()[:40])
     return 0

@@ -393,7 +393,7 @@ def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], 
             Type.PLAN,
             {
                 "release": RELEASE, "engine": sandbox.prepared.engine.place, "modules": list(sandbox.prepared.engine.modules),
-                "weights": sorted(weights), "threads": max(1, limits.cpu_milli // 1000), "filter": "" if "filter" in settings.without else kind,
+                "weights": weights, "threads": max(1, limits.cpu_milli // 1000), "filter": "" if "filter" in settings.without else kind,
                 "mounts": sorted(sandbox.running.mounts), "scratch": limits.scratch_bytes, "processes": sandbox.running.most_tasks,
                 "by_limits": by_limits, "memory": limits.memory_bytes if by_limits else 0, "foreign": list(foreign),
                 "answer_bytes": limits.answer_bytes, "asks_at_once": limits.asks_at_once, "without": sorted(settings.without),
@@ -408,6 +408,8 @@ def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], 
     if said.type is not Type.READY:
         if body.get("code") == "SERVER_SILENT":
             raise programs.silent(str(body.get("why", ""))[:400])
+        if body.get("code") == "IMAGE_ALTERED":
+            raise volumes.image_altered("weights")
         raise _not_ready(str(body.get("code", ""))[:60])
     failed = body.get("failed")
     if not isinstance(failed, list) or not all(isinstance(one, str) for one in failed):
