@@ -387,7 +387,7 @@ class AskPage:
 
     def _draw_models(self, desk: Reply) -> None:
         """Where several models are leased, which one: by rule, or one by name and then no other."""
-        able = next((one["models"] for one in desk["scenarios"] if one["scenario"] == self.scenario.value), [])
+        able: list[str] = next((one["models"] for one in desk["scenarios"] if one["scenario"] == self.scenario.value), [])
         options = {self.page.t("ask.model.rule", model=able[0] if able else "—"): "", **{one: one for one in able}}
         self.model.visible = len(able) > 1
         if options != self.model.options:

@@ -59,7 +59,7 @@ class Images(ModelsSection):
             }
             for one in found["images"]
         ]  # fmt: skip
-        columns = [("name", "model"), ("kind", "engine_kind"), ("weights", "weights"), ("size", "size", "size"), ("state", "state", "state"), ("made", "made", "time")]
+        columns: list[tuple[str, str] | tuple[str, str, str]] = [("name", "model"), ("kind", "engine_kind"), ("weights", "weights"), ("size", "size", "size"), ("state", "state", "state"), ("made", "made", "time")]
         if "inference.leases" in self.found:
             columns.insert(4, ("lease", "lease"))
         self.table(self.images, "images", columns, rows, t("models.images.hint"))
