@@ -21,7 +21,8 @@ NOT_LEFT_OUT = {
 FOLLOWS = {
     "filter": {"no-more-namespaces", "no-network", "no-programs", "no-debugging", "probe"},
     "no-core": {"no-debugging"},
-    "own-processes": {"files", "probe"},
+    # It then sees the host's, and holds them to what holds for those of its own sandbox.
+    "own-processes": {"files", "probe", "filter", "no-capabilities", "no-new-privileges"},
     "files": {"probe"},
     "scratch": {"probe"},
     "processes": {"probe"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ def weights_digest(path: Path) -> str:
 def controls(expected: Expected, probed: Probed, *, weights: int) -> tuple[Control, ...]:
     """All that is seen from inside, in the order of section 7."""
     status = _status("self")
-    everybody = [status, *(_status(str(one)) for one in _processes() - {os.getpid()})]
+    everybody = [status, *_others()]
     found = {
         "user": (all(map(_is_nobody, everybody)), f"uid {status['Uid'].split()[1]}, gid {status['Gid'].split()[1]}"),
         "no-capabilities": _capabilities(everybody),
@@ -83,6 +83,13 @@ def beside(processes: int) -> Probed:
     if any((one["Seccomp"], one["NoNewPrivs"]) != ("2", "1") for one in others):
         failed.append("server-unfiltered")
     return Probed(2, 2 - len(failed), tuple(failed))
+
+
+def _others() -> Iterator[Mapping[str, str]]:
+    """The status of every other process that is listed; one that ended meanwhile has none."""
+    for one in _processes() - {os.getpid()}:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield _status(str(one))
 
 
 def _status(process: str) -> Mapping[str, str]:
