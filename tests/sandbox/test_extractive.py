@@ -306,6 +306,14 @@ def test_an_english_name_that_no_document_has_is_said_to_be_unknown_and_what_hel
     assert not found.cites and "No document knows the name" in found.text and "use its code" in found.text
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["的巨额赎回怎么处理", "的信用评级", "的基金经理管理规模多大", "的管理公司成立于哪年", "的收益分配原则", "去年最高净值是多少", "的净值增长率", "的申购状态", "的最低赎回份额", "支持定投吗", "的场内简称", "投资港股吗"],
+)
+def test_what_is_asked_of_a_field_is_not_answered_with_the_field(engine: Extractive, corpus: Corpus, asked: str) -> None:
+    assert not answer(engine, corpus, ask(f"星河稳健90天债券{asked}")).cites
+
+
 def test_two_products_are_compared_by_what_their_documents_state(engine: Extractive, corpus: Corpus) -> None:
     found = answer(engine, corpus, ask("星河稳健90天债券和远山成长混合的管理费哪个低？"))
     assert {value.value for value in found.fields} == {"0.45", "1.20"}

@@ -20,6 +20,7 @@ _BEFORE = re.compile(vocabulary.BEFORE)
 _AFTER = re.compile(vocabulary.AFTER)
 _CORRECTED = re.compile(vocabulary.CORRECTED)
 _BESIDES = re.compile(vocabulary.BESIDES)
+_ATTRIBUTES = re.compile(vocabulary.ATTRIBUTES)
 _UNSTATED = re.compile(vocabulary.UNSTATED)
 _FORECAST = re.compile(vocabulary.FORECAST)
 _COMPARE = re.compile(vocabulary.COMPARE)
@@ -43,7 +44,7 @@ _WHOLE_NAME = re.compile("全称|全名|基金名称|产品名称|名称和|\\bf
 _SOMEBODY = re.compile("公司|机构|银行|谁|经理|管理人|托管人|\\b(?:company|bank|who|manager|firm)")
 _WHO = re.compile("叫什么|是谁|谁接|哪位|姓什么|\\bwho\\b")
 _RATED = re.compile("等级|级别|评级|几级|哪一?[档级]|第几|r几|\\b(?:rating|rated|class|level)")
-_MOST_LEFT = 6
+_MOST_LEFT = 3
 _SHORT_WORD = 4
 _LEAST_NAME = 3
 _YEAR = re.compile(r"(?<![0-9])([12][0-9])(年[0-9]{1,2}月)")
@@ -151,7 +152,11 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         days=tuple(days),
         before=_BEFORE.search(masked) is not None and _AFTER.search(masked) is None,
         corrected=_CORRECTED.search(masked) is not None,
-        unstated=(*(match.group() for match in _UNSTATED.finditer(left)), *_parts(masked, spans)),
+        unstated=(
+            *(match.group() for match in _UNSTATED.finditer(left)),
+            *(match.group() for match in _ATTRIBUTES.finditer(asked)),
+            *_parts(masked, spans),
+        ),
         forecast=_FORECAST.search(masked) is not None and not ("risk_class" in fields and _RATED.search(masked)),
         phrases=" ".join(masked[start:end] for start, end, _ in spans),
         share=shares.pop() if len(shares) == 1 else "",
@@ -178,7 +183,7 @@ def _is_latin_name(question: str) -> bool:
 def _little_else(masked: str) -> bool:
     """Is there hardly more in the question than words that every question has and those of a single field?"""
     left = COMMON.sub("", ASKING.sub("", masked.replace(NAMED, "").replace(DATED, "")))
-    for pattern, _ in _FALLBACK:
+    for pattern in (*(pattern for pattern, _ in _FALLBACK), *(pattern for _, pattern in _FEES)):
         left = pattern.sub("", left)
     latin = [word for word in re.findall("[a-z]+", left) if len(word) > _SHORT_WORD]
     return len(re.findall(rf"[{HAN}]", left)) <= _MOST_LEFT and len(latin) <= _MOST_LEFT

@@ -89,7 +89,7 @@ FIELDS: dict[str, Known] = {
     "risk_class": Known("风险等级", "risk rating", (
         "(?:算|是|属于|被?评(?:成|为|级|定)?|被?定(?:成|为)|归(?:在|为|到)|列(?:在|为))(?:了)?(?:第|在第)?(?:哪|几|什么)(?:一)?(?:个)?(?:级|档|等)(?:风险)?",
         "安不安全", "安全(?:吗|么|性|不|程度)", "(?:保守|稳健|激进|平衡|谨慎|积极|进取)型(?:的)?(?:人|客户|投资者)?", "(?:风险)?承受(?:能力|力|水平)", "适当性",
-        r"(?:评级|级别)(?=怎样|怎么样|如何|是|$|\?)", "几r", "r(?:值|级|等级)(?:是)?(?:几|多少)?", "第几档", r"safe(?:ty|r)?\b", "level of risk",
+        r"(?:评级|级别)(?=怎样|怎么样|如何|是|$|\?)", "几r", "r[1-5](?:到|至|-|~)r[1-5]…{0,8}(?:哪|几)(?:一)?(?:档|级|个)?", "r(?:值|级|等级)(?:是)?(?:几|多少)?", "第几档", r"safe(?:ty|r)?\b", "level of risk",
         "(?:conservative|cautious|aggressive) (?:client|investor|customer)s?",
         "(?:产品|基金)?风险(?:的)?(?:等级|级别|评级|分类|类别|档次|程度|水平|评价|几级)", "r几", "r[1-5](?:级)?(?:产品|吗|么|还是)",
         "(?:哪|几|什么)(?:一)?(?:档|级)(?:的)?风险", "几级(?:的)?风险", "风险…{0,8}(?:大不大|高不高|高吗|大吗|多高|多大|高低|哪一档|哪档|几级)",
@@ -104,7 +104,7 @@ FIELDS: dict[str, Known] = {
         "(?:in charge|at the helm|calls the shots|makes the (?:investment )?decisions)",
         "(?:name|person) .{0,12}?(?:running|managing)", "(?:现任|新任|现在的|目前的|当前的|新的|新)?(?:基金|投资)经理(?:人)?(?:姓名|名字|叫什么)?",
         "(?:谁|哪位|哪个人|什么人|由谁|哪一位)(?:现在|目前|在)?(?:来)?(?:负责)?(?:管理|管着|管|操盘|打理|掌舵|负责|运作|执掌|做投资|投资决策)(?!费|人)", "(?:操盘手?|掌舵人?|掌门)",
-        "由谁…{0,6}(?:管|投资|运作|操作)", "新来的(?:经理)?(?:叫|是|姓)?", "换(?:了)?人", "谁(?:来)?接(?:的|手|班|替|棒)?", "哪位经理", "谁(?=离任|离职|卸任|走了|接任|接手|接替|上任)",
+        "由谁…{0,6}(?:管|投资|运作|操作)", "新来的(?:经理)?(?:叫|是|姓)?", "换(?:了)?人", "负责…{0,24}?人(?:是谁|叫什么|姓什么|的?名字)", "谁(?:来)?接(?:的|手|班|替|棒)?", "哪位经理", "谁(?=离任|离职|卸任|走了|接任|接手|接替|上任)",
         "(?:portfolio|fund|current|investment) managers?(?! fee)",
         "who (?:currently |now |is )?(?:manages|managing|runs|running|in charge of|is in charge|looks after|is responsible for|leads)",
         "managed by (?:whom|who)", "manager'?s name", "(?<!客户)经理(?=是谁|叫|换|姓|人选|现在)",
@@ -238,7 +238,7 @@ FIELDS: dict[str, Known] = {
         "before .{0,20}?(?:can|may) (?:redeem|sell)",
     ), ranked=True),
     "open_rule": Known("申购赎回安排", "dealing days", (
-        "(?:哪些|什么|哪几|哪)(?:个)?(?:日子|天|时候|时间|交易日)(?:里)?(?:能|可以|可|允许)?(?:交易|买卖|进出|申赎|操作|申购|赎回|买入)",
+        "(?:哪些|什么|哪几|哪)(?:个)?(?:日子|天|时候|时间|交易日)(?:里)?(?:能|可以|可|允许)?…{0,10}?(?:交易|买卖|进出|申赎|操作|申购|赎回|买入)",
         "每天(?:都)?(?:能|可以|可)(?:买|卖|交易|申购|赎回|进出)", "随时(?:都)?(?:能|可以|可)?(?:买|卖|申|赎|进出)", "(?:on )?(?:which|what) days",
         "(?:can|may) (?:i |one |we |investors )?(?:trade|deal|buy and sell)", "几点(?:之)?前|下单时间|交易时间|交易日历", "(?:any|every) day",
         "开放(?:日|期|时间|安排|频率|规则)", "(?:什么时候|哪些天|哪几天|哪天|何时|多久)(?:会)?(?:才)?(?:一次)?(?:开放|能申购|可以申购|可以买|能买|接受申购|能赎|可以赎|能卖|可以卖)",
@@ -364,9 +364,20 @@ UNSTATED = (
     "法人|股东|创始人|龙头|注册资本|员工|重仓股?|持仓|前十大|十大|持股|仓位|换手率|夏普|波动率|标准差|最大回撤|回撤|阿尔法|贝塔|信息比率|收益率|年化|回报率?|排名|晨星|星级|获奖|奖项|金牛|"
     "持有人(?:户数|数量|结构|有多少)|多少(?:持有人|人持有|投资者)|机构(?:投资者)?占比|散户|总份额|份额总数|多少份|杠杆|久期|股息率|市盈率|市净率|市值|毛利率|税|审计|会计师|律师|募集|首发|"
     "上市|清盘|跟踪误差|转型|估值方法|投票结果|表决结果|打[几多]?折|折扣|优惠|[几多]少?[只支]|再投资|代销|支付宝|客户经理|任职(?!日|时)|履历|跳槽|曾任|比(?:去年|上年|上一?(?:季|期|月|年)|年初)|同比|环比|增加了|减少了|增长了|获批|罚款|处罚|诉讼|持债|行业配置|最高学位|持股比例|自购|跟投|盈利|利润|"
+    "冷静期|巨额赎回|赎回上限|转换|转托管|定投|扣款|确认日|后端|下载|招募说明书|说明书|年报|半年报|季报|披露(?:日|时间)|持有人大会|召集|看到收益|几点更新|何时更新|什么时候更新|估值|保本|止损|预警|投资范围|投资策略|"
+    "港股|评级机构|质押|抵押|联系方式|任职回报|总部|开户行?|佣金|印花税|分红方式|收益分配|分配原则|分配政策|业绩报酬|"
+    "申购状态|暂停申购了?[吗么]|最低赎回|最低保留|保留份额|预约|司法|清算|终止|投诉|场内|客服|"
+    r"\b(?:hong kong|collateral|complain\w*|dividend policy|born|birthday|portfolio turnover|strategy|prospectus|annual report|suspended now|switch\w* (?:in|out|into)|convert\w*|hotline|headquarter\w*)\b|"
     r"\b(?:sharpe|volatility|drawdown|alpha|beta|holdings?|top (?:ten|10)|turnover rate|phone|telephone|e-?mail|website|address|chairman|ceo|president|shareholders?|employees|age|university|education|degree|graduat\w*|salary|annuali[sz]ed|return|performance|ranking|ranked|morningstar|awards?|leverage|duration|dividend yield|p/e|tax|auditor|lawyer|holders|stocks? does|hold most|tracking error)\b"
 )
 """Attributes that no template states. A sentence that answers must have the very word."""
+
+ATTRIBUTES = (
+    "信用评级|收益分配|分配(?:原则|政策)|(?:最高|最低)的?(?:单位|累计)?净值|(?:净值|规模)的?(?:增长率?|变化|走势|涨幅|增速)|"
+    "(?:经理|管理人|公司|托管人|托管行|银行)(?:的|是)?(?:管理规模|资产规模|规模|成立|设立|创立|历史|简称|代码|评级|上市|在管)|"
+    r"\b(?:highest|lowest) nav\b|(?:company|manager|custodian|bank) (?:founded|established|born)|when (?:was|were) the (?:manager|company|custodian|bank)"
+)
+"""What is asked of a field, or of somebody who is one: no template states it, though a field's phrase stands in it."""
 
 FORECAST = (
     "会不会(?:继续|再|还|进一步|又)?(?:涨|跌|亏|赚|降|升)|(?:还)?会(?:继续)?(?:涨|跌|亏|赚|升|降|突破)|(?:还)?能(?:涨|赚|跌|挣|回本)|预测一下|后市|走势会|推荐|"
