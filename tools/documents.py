@@ -210,6 +210,7 @@ def _claims(operation: Operation) -> str:
         "keeps only one's own draft or task, no evidence 只动自己的草稿或任务，不留证": operation.own_only,
         "long 长任务": operation.long,
         "takes a file 带文件": operation.takes_file,
+        f"machines only, of kind {', '.join(sorted(operation.machines))}, bound to one of these roles 仅限机器凭据": bool(operation.machines),
     }
     return "; ".join(text for text, holds in said.items() if holds) or "—"
 
