@@ -83,6 +83,8 @@ def _leases(verb: Callable[..., Any]) -> None:
     exported = verb("export", "proofs:export", "租约凭证：他人签署的一切，一份文件 / the lease file: all of it that others signed")
     _lease(exported)
     exported.add_argument("--out", required=True, metavar="FILE", help="写到 / written to")
+    told = verb("history", "proofs:history", "提问记录与收据，标识只留标签 / the history of asks and its receipt, identifiers as labels")
+    told.add_argument("--out", required=True, metavar="FILE", help="写到 / written to")
     proved = verb("prove", "proofs:prove", "离线核验租约凭证，不需要节点 / check a lease file offline; needs no node", folder=False)
     _signed_file(proved)
     proved.add_argument("--package", metavar="ZIP", help="该租约的证据包，由 export --job 导出，须开示字段 / evidence package of the lease, from export --job with --open")

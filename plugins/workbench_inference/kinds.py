@@ -89,7 +89,7 @@ _SANDBOXES: Final = (
         shared("failed", "未被拒绝的动作", "what was not refused"), closed("frame", "沙箱签署的密文帧的 SM3", "SM3 of the sealed frame that the sandbox signed"),
     ),
     _of_a_lease(
-        "inference.evidence_given", "算力方出具沙箱证据", "the provider gave evidence of a sandbox",
+        "inference.evidence_given", "算力方签署沙箱证据，说明沙箱如何隔离", "the provider signed evidence of a sandbox: how it is isolated",
         _SANDBOX, _SERIAL, _STATEMENT, _ASSURANCE, _MISSING,
     ),
     _of_a_lease(
@@ -106,19 +106,19 @@ _SANDBOXES: Final = (
             shared("provenance", "密钥来源", "origin of the key"), shared("policy", "策略", "policy"), shared("suite", "套件", "suite"),
         )
         for name, zh, en in (
-            ("inference.session_opened", "与沙箱的会话建立", "a session with a sandbox began"),
-            ("inference.session_renewed", "与沙箱的会话换用新密钥", "a session with a sandbox took a new key"),
+            ("inference.session_opened", "与沙箱的加密会话建立", "an encrypted session with a sandbox began"),
+            ("inference.session_renewed", "与沙箱的加密会话换用新密钥", "an encrypted session with a sandbox took a new key"),
         )
     ),
     _of_a_lease(
-        "inference.session_ended", "与沙箱的会话结束", "a session with a sandbox ended",
+        "inference.session_ended", "与沙箱的加密会话结束", "an encrypted session with a sandbox ended",
         _SESSION, _CAUSE, shared("frames_out", "发出的密文帧", "frames sent", "1"), shared("frames_in", "收到的密文帧", "frames received", "1"),
     ),
 )  # fmt: skip
 
 _ASKS: Final = (
     _of_a_lease(
-        "inference.asked", "提问发出", "a question was sent",
+        "inference.asked", "脱敏并密封的提问发出", "a question was sent, redacted and sealed",
         _ASK, shared("frame", "密文帧的 SM3", "SM3 of the sealed frame"), _PERSON, _SCENARIO, closed("template", "提示词模板", "prompt template"), _MODEL,
         closed("question", "脱敏后问题的 SM3", "SM3 of the redacted question"), closed("redacted", "各类脱敏数", "replaced, by type"),
         closed("class", "数据分级", "data class"), _CHANNEL, _CREDENTIAL, closed("documents", "随问资料数", "documents sent with it", "1"),
@@ -129,7 +129,7 @@ _ASKS: Final = (
         _PERSON, _SCENARIO, _MODEL, closed("rule", "规则", "rule"), closed("code", "代码", "code"), _CHANNEL, _CREDENTIAL,
     ),
     _of_a_lease(
-        "inference.answered", "收到回答", "an answer came to its end",
+        "inference.answered", "提问有了结果，回答已核对并留存", "a question came to its outcome; what was answered was checked and kept",
         _ASK, shared("frame", "结束帧的 SM3", "SM3 of the sealed end"), closed("end", "结束记录的 SM3", "SM3 of the end's JSON"),
         closed("number", "会话内序号", "number in its session", "1"), closed("state", "结果", "outcome"), closed("answer", "回答的 SM3", "SM3 of the answer"),
         closed("shown", "留存的回答文字的 SM3", "SM3 of the answer's text as kept"),
@@ -162,13 +162,13 @@ _ACCOUNTS: Final = (
         _CARD_SECONDS, closed("agreement", "约定的 SM3", "SM3 of the agreement"), closed("people", "两位经办人", "the two people"), _REASON,
     ),
     _of_a_lease(
-        "inference.erased", "擦除收据", "receipt of an erasure",
-        _SERVER, shared("receipt", "收据的 SM3", "SM3 of the receipt"), shared("clean", "是否干净", "whether it is clean"), shared("reason", "起因", "what led to it"),
+        "inference.erased", "擦除收据：算力方签署的所查所见", "receipt of an erasure: what the provider looked at and found, signed by it",
+        _SERVER, shared("receipt", "收据的 SM3", "SM3 of the receipt"), shared("clean", "各项检查是否都未见残留", "whether every check found nothing left"), shared("reason", "起因", "what led to it"),
         closed("checks", "各项检查所见", "what each check found"),
     ),
     _of_a_lease("inference.erase_missing", "没有擦除收据", "a receipt of an erasure is missing", _SERVER, shared("since", "自", "since", "ms")),
     _of_a_lease(
-        "inference.reaped", "清除前次运行留下的沙箱", "what an earlier run left was ended",
+        "inference.reaped", "重启后清除前次运行留下的沙箱", "sandboxes that an earlier run had left were ended after a restart",
         _SERVER, shared("sandboxes", "沙箱", "sandboxes"), _CAUSE,
     ),
     _own(

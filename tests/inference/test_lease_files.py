@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -141,8 +142,9 @@ def test_the_package_of_the_lease_is_taken_by_the_verifier_that_lies_in_it(files
     )
     assert run.returncode == 0, run.stdout
     assert {"inference.asked", "inference.answered", "inference.erased", "inference.metered", "inference.evidence_given"} <= kinds
-    for words in ("提问发出", "擦除收据", "a question was sent", "receipt of an erasure"):
+    for words in ("脱敏并密封的提问发出", "擦除收据：算力方签署的所查所见", "a question was sent, redacted and sealed", "receipt of an erasure"):
         assert words in report
+    assert not re.search(r"[0-9]{13} ms", report)  # from and until of the lease are told as times of day
 
 
 def test_meters_and_receipts_hold_and_both_ends_say_the_same(files: Files, capsys: pytest.CaptureFixture[str]) -> None:

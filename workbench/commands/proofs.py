@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from workbench.commands.common import Options, client_for, print_result, workspace_of, write_private
+from workbench.commands.common import Options, client_for, credentials, print_result, workspace_of, write_private
 from workbench.crypto import sm2, sm3
 from workbench.domain.envelope import parse_envelope
 from workbench.domain.party import PartyId, Role
@@ -45,6 +45,18 @@ def export(options: Options) -> int:
     write_private(Path(options.out), data)
     value = {"lease": options.lease, "party": options.party, "out": options.out, "size": len(data), "sm3": first["sm3"]}
     print_result(options, value, [f"{options.out}：{len(data):,} 字节 bytes，SM3 {first['sm3']}", "核验 check: workbench lease prove FILE --trust KEYS.json --package ZIP --history FILE"])
+    return 0
+
+
+def history(options: Options) -> int:
+    """Write the history of asks, with its receipt, as compliance; identifiers stay labels."""
+    workspace = workspace_of(options)
+    _, password = credentials(workspace, options.party, Role.COMPLIANCE)
+    with client_for(workspace, options.party, Role.COMPLIANCE) as client:
+        made = client.confirmed("inference.history_export", password=password)
+        write_private(Path(options.out), client.download(made["download"]))
+    value = {"out": options.out, "count": made["count"], "receipt": made["receipt"]}
+    print_result(options, value, [f"{options.out}：{made['count']} 问 asks，收据 receipt SM3 {made['receipt']}"])
     return 0
 
 
@@ -203,4 +215,4 @@ def _told(options: Options, file: Any, steps: Sequence[Any], more: Mapping[str, 
     return 0 if verdict == "ok" else 2
 
 
-__all__ = ["contracts", "erased", "export", "formats_of", "is_lease_file", "meters", "prove", "read_file", "reconcile"]
+__all__ = ["contracts", "erased", "export", "formats_of", "history", "is_lease_file", "meters", "prove", "read_file", "reconcile"]

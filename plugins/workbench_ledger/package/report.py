@@ -7,6 +7,7 @@ network.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -21,6 +22,8 @@ from workbench_ledger.package.plan import Plan, Planned, Shelf
 MAX_ROWS = 400
 MAX_NAMED = 12
 SHANGHAI = timezone(timedelta(hours=8))
+INSTANT = re.compile(r"[1-9][0-9]{12}")
+"""Milliseconds since 1970, from 2001 to 2286; no duration is as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,12 +265,19 @@ def _detail(order: PackageOrder, row: _Row, at: int) -> str:
     for values, mark in ((envelope.shared, ""), (row.opened, "*")):
         for name, value in values.items():
             label = names[name][at] if name in names else name
-            unit = f" {names[name][2]}" if name in names and names[name][2] not in ("", "1") else ""
-            parts.append(f"{label}{mark}{'：' if at == 0 else ': '}{_short(value)}{unit}")
+            unit = names[name][2] if name in names else ""
+            parts.append(f"{label}{mark}{'：' if at == 0 else ': '}{_told(value, unit)}")
     closed = len(envelope.committed) - len(row.opened)
     if closed:
         parts.append(sentences.SENTENCES["closed"][at].format(count=closed))
     return ("；" if at == 0 else "; ").join(parts)
+
+
+def _told(value: str, unit: str) -> str:
+    """A value with its unit; milliseconds since 1970, which nobody reads, as a time of day."""
+    if unit == "ms" and INSTANT.fullmatch(value):
+        return local_time(int(value))
+    return f"{_short(value)} {unit}" if unit not in ("", "1") else _short(value)
 
 
 def _short(value: str) -> str:
