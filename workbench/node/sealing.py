@@ -22,6 +22,8 @@ GATHER_S = 0.05
 """After being woken: entries that belong together come within this time."""
 BACKLOG_BYTES = 1 << 16
 """A request of this size has more behind it and is followed by the next one at once."""
+MOST_SMALL_PULLS = 4
+"""Answers smaller than that, one after the other: what comes then was written meanwhile and comes by the partner's own rounds."""
 
 
 class Sealing:
@@ -116,20 +118,21 @@ class Sealing:
             self._wakes[party].set()
 
     def pull(self, party: PartyId) -> int:
-        """Ask a partner for what the mirror of its log lacks until nothing is left; how many entries came.
+        """Ask a partner for what the mirror of its log lacks until nothing is left but what it writes just now; how many entries came.
 
-        Each answer is treated as a mirror request that was sent here (docs/protocols/ledger.md section 4).
+        A partner that writes without a break is not followed entry by entry: each answer costs both sides some milliseconds. Each answer is treated as a mirror request that was sent here (docs/protocols/ledger.md section 4).
         """
         host, ledger = self._host, self._host.ledger
         before = size = ledger.size(party)
-        reply, stalled = b"", 0
-        while not self._stop.is_set() and stalled < 2:
+        reply, stalled, small = b"", 0, 0
+        while not self._stop.is_set() and stalled < 2 and small < MOST_SMALL_PULLS:
             question = ledger.exchange.pull_question(party, reply)
             answer = host.links.call(party, "pull", question, timeout_s=float(host.setting("node.step_timeout_s")))
             if not answer:
                 break
             reply = ledger.witness(party, answer)
             stalled = stalled + 1 if ledger.size(party) == size else 0
+            small = small + 1 if len(answer) < BACKLOG_BYTES else 0
             size = ledger.size(party)
         self._wake.set()
         return size - before
