@@ -308,7 +308,7 @@ def test_an_english_name_that_no_document_has_is_said_to_be_unknown_and_what_hel
 
 @pytest.mark.parametrize(
     "asked",
-    ["的巨额赎回怎么处理", "的信用评级", "的基金经理管理规模多大", "的管理公司成立于哪年", "的收益分配原则", "去年最高净值是多少", "的净值增长率", "的申购状态", "的最低赎回份额", "支持定投吗", "的场内简称", "投资港股吗"],
+    ["的巨额赎回怎么处理", "的信用评级", "的基金经理管理规模多大", "的管理公司成立于哪年", "的收益分配原则", "去年最高净值是多少", "的净值增长率", "的申购状态", "的最低赎回份额", "支持定投吗", "的场内简称", "投资港股吗", "净值在哪里查", "管理费按月付还是按季付", "的净值多久公布一次"],
 )
 def test_what_is_asked_of_a_field_is_not_answered_with_the_field(engine: Extractive, corpus: Corpus, asked: str) -> None:
     assert not answer(engine, corpus, ask(f"星河稳健90天债券{asked}")).cites

@@ -375,7 +375,9 @@ UNSTATED = (
 ATTRIBUTES = (
     "信用评级|收益分配|分配(?:原则|政策)|(?:最高|最低)的?(?:单位|累计)?净值|(?:净值|规模)的?(?:增长率?|变化|走势|涨幅|增速)|"
     "(?:经理|管理人|公司|托管人|托管行|银行)(?:的|是)?(?:管理规模|资产规模|规模|成立|设立|创立|历史|简称|代码|评级|上市|在管)|"
-    r"\b(?:highest|lowest) nav\b|(?:company|manager|custodian|bank) (?:founded|established|born)|when (?:was|were) the (?:manager|company|custodian|bank)"
+    "为什么|为何|(?:在|从|去)?哪(?:里|儿)(?:可以|能)?(?:查|看|买|下载|办)|怎么(?:查|办|处理|操作)|收益怎么(?:算|计算)|多久(?:公布|更新|披露|发布)(?:一次)?|(?<!第)几次|按[日月季]付?|(?:申购|赎回|交易|调整|变更)记录|"
+    "(?:规模|净值|费率)(?:的)?上限|同类|最大(?:跌幅|涨幅|回撤)|"
+    r"\b(?:why|how often|how do i|where can|in total over)\b|\b(?:highest|lowest) nav\b|credit rating|who founded|(?:company|manager|custodian|bank) (?:founded|established|born)|when (?:was|were) the (?:manager|company|custodian|bank)"
 )
 """What is asked of a field, or of somebody who is one: no template states it, though a field's phrase stands in it."""
 
