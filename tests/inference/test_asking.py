@@ -55,7 +55,7 @@ def ask(world: LeaseWorld, text: str, role: Role = Role.ADVISER, **request: Any)
 
 
 def ended(world: LeaseWorld, name: str, role: Role = Role.ADVISER) -> Any:
-    limit, after = time.monotonic() + 30, 0
+    limit, after = time.monotonic() + 120, 0  # a machine at load 15 takes longer than half a minute
     while time.monotonic() < limit:
         found = world.call(BROKER, role, "inference.ask_progress", ask=name, after=after)
         after = found.next
@@ -276,6 +276,7 @@ def test_each_of_the_seven_scenarios_answers_with_the_demonstrations_grants_and_
         assert role in roles, scenario
         found = ask(world, f"{fund(world)}的管理费率是多少？", role, scenario=scenario, client_class="C5")
         told[scenario] = found.state
+        assert found.state in ("ANSWERED", "ABSTAINED"), (scenario, found.state, found.code, found.zh)
         assert found.disclaimer_zh and found.template.startswith(scenario), scenario
     assert set(told) == set(SCENARIOS) and set(told.values()) == {"ANSWERED", "ABSTAINED"}, told
     assert {one for one, state in told.items() if state == "ANSWERED"} >= {"advice", "research", "marketing", "risk"}, told

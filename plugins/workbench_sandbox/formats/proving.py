@@ -127,8 +127,10 @@ def _documents(file: LeaseFile, contracts: Mapping[PartyId, PublicKey], found: P
         serials.add((said.sandbox, said.serial))
         seen |= set(said.keys.members().values())
         found.documents.append(document)
-    if not file.evidence:
-        step.lacks("这份凭证里没有沙箱证据：租用方的凭证里有", "there is no evidence of a sandbox in this file: the tenant's has it")
+    if not file.evidence and file.party == order.provider:
+        step.lacks("算力方不留沙箱证据：租用方的凭证里有", "a provider keeps no evidence: the tenant's file has it")
+    elif not file.evidence:
+        step.lacks("还没有沙箱给出证据：头一次提问时才有", "no sandbox gave evidence yet: it comes with the first question")
 
 
 def _ends(file: LeaseFile, found: Proof) -> None:
@@ -144,8 +146,10 @@ def _ends(file: LeaseFile, found: Proof) -> None:
             step.bad(f"第 {number} 份签名的结束记录与前面的不相接", f"signed ends {number} do not continue those before")
         after[session] = value.last
         found.ends |= set(one.ends)
-    if not file.ends:
-        step.lacks("没有沙箱签名的结束记录：租用方的凭证里有，未提问则没有", "no ends are signed here: the tenant's file has them, unless nothing was asked")
+    if not file.ends and file.party == file.order.provider:
+        step.lacks("算力方看不到结束记录：租用方的凭证里有", "a provider never sees the ends: the tenant's file has them")
+    elif not file.ends:
+        step.lacks("还没有沙箱签名的结束记录：最后一问两秒之后才有", "no end is signed yet: that comes two seconds after the last question")
 
 
 def _signed_ends(file: LeaseFile, documents: Sequence[evidence.Evidence], one: SignedEnds) -> tuple[str, carried.AnswersSigned]:
