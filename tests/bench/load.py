@@ -91,16 +91,21 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
     def at(card: float, count: float) -> str:
         return f"{left + (card - cards[0]) / (cards[-1] - cards[0]) * (wide - left - 120):.0f},{high - bottom - count / top * (high - bottom - 20):.0f}"
 
+    names: list[tuple[int, str, str]] = []  # height of the end of a line, its colour and name
+
     def line(values: dict[int, float], colour: str, name: str, dash: str = "") -> str:
-        points = " ".join(at(card, values[card]) for card in cards)
-        x, y = at(cards[-1], values[cards[-1]]).split(",")
+        names.append((int(at(cards[-1], values[cards[-1]]).split(",")[1]), colour, name))
         mark = f' stroke-dasharray="{dash}"' if dash else ""
-        return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{mark}/><text x="{int(x) + 8}" y="{int(y) + 4}" fill="{colour}">{name}</text>'
+        return f'<polyline points="{" ".join(at(card, values[card]) for card in cards)}" fill="none" stroke="{colour}" stroke-width="2"{mark}/>'
 
     colours = ("#7a8794", "#3b82a0", "#2f6f4f", "#b4552d")
     lines = [line(model, "#555555", "cards' own time", "5 4")]
     for colour, many in zip(colours, sorted({one["callers"] for one in rows}), strict=False):
-        lines.append(line({one["cards"]: one["per_minute"] for one in rows if one["callers"] == many}, colour, f"{many} callers"))
+        lines.append(line({one["cards"]: one["per_minute"] for one in rows if one["callers"] == many}, colour, "1 caller" if many == 1 else f"{many} callers"))
+    below = 0
+    for y, colour, name in sorted(names):
+        below = max(y + 4, below + 14)  # no name upon another
+        lines.append(f'<text x="{wide - 112}" y="{below}" fill="{colour}">{name}</text>')
     ticks = [f'<text x="{at(one, 0).split(",")[0]}" y="{high - 16}" text-anchor="middle">{one}</text>' for one in cards]
     ticks += [f'<text x="{left - 8}" y="{at(cards[0], count).split(",")[1]}" text-anchor="end">{count}</text>' for count in range(0, int(top), 240)]
     return (
