@@ -165,8 +165,8 @@ def test_a_leased_sandbox_runs_its_probe_suite_again_when_it_is_asked_to(house: 
     for party in (TENANT, PROVIDER):
         told = workbench("lease", "probe", house.workspace.folder, house.lease, "--party", party, "--json")
         assert told.status == 0 and told.value["is_refused"], (told.value, told.err)
-        [one] = told.value["sandboxes"]
-        assert one["tried"] == one["refused"] > 40 and bool(one["frame"]) == (party == TENANT)
+        found = told.value["sandboxes"]  # as many as the scaler has set cards by now
+        assert found and all(one["tried"] == one["refused"] > 40 and bool(one["frame"]) == (party == TENANT) for one in found)
 
 
 def test_where_the_first_model_has_no_sandbox_the_second_answers_and_the_answer_says_so(house: House) -> None:
