@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from workbench.contracts import Transaction
 from workbench.domain.party import Caller
-from workbench.errors import NotFound, Refused, WorkbenchError
+from workbench.errors import NotFound, WorkbenchError
 from workbench_inference.asking import house
 from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.keeping import Step
-from workbench_inference.asking.sandboxes import Sandboxes, asks_wait
+from workbench_inference.asking.sandboxes import Sandboxes, asks_wait, stopped
 from workbench_inference.asking.steps import Asked, HouseSteps, Leased, Prepared
 from workbench_inference.leasing import rows
 from workbench_inference.leasing.rows import LIVE
@@ -28,7 +28,9 @@ from workbench_inference.leasing.tenant import Tenant
 from workbench_inference.policy.customers import CustomerNames
 from workbench_sandbox.formats.asking import Record, Text
 
-MOST_THREADS: Final = 16
+MOST_THREADS: Final = 64
+"""Ten cards with two questions each, of three models at a time, and some that wait for a place in a sandbox: a model that none is free of
+holds up no question to another. A thread is made when a question finds none idle, and asks on until the node stops."""
 KEPT: Final = 500
 """Asks whose progress is remembered, the newest."""
 RETRY_S: Final = 5
@@ -65,11 +67,12 @@ class Desk:
 
     def __init__(self, tenant: Tenant, sandboxes: Sandboxes, customers: CustomerNames, flow: Flow) -> None:
         self._tenant, self._host, self.sandboxes, self.customers, self._flow = tenant, tenant.host, sandboxes, customers, flow
-        self.steps = HouseSteps(tenant, sandboxes, customers, self._stepped)
+        self.steps = HouseSteps(tenant, sandboxes, customers, self._stepped, self._is_stopped)
         self._queue: queue.Queue[_Waiting | None] = queue.Queue()
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Progress] = OrderedDict()
-        self._waiting = self._idle = 0
+        self._open: dict[str, _Waiting] = {}
+        self._waiting = self._idle = self._untaken = 0
         self._threads: list[threading.Thread] = []
         self._is_closed = False
 
@@ -90,24 +93,37 @@ class Desk:
         )  # fmt: skip
         self._host.store.write(lambda tx: house.taken_in(tx, row))
         progress = Progress(asked.ask, caller.person.token)
+        waiting = _Waiting(caller, asked, prepared, progress)
         with self._lock:
             before, self._waiting = self._waiting, self._waiting + 1
             self._known[asked.ask] = progress
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
-            if self._idle == 0 and len(self._threads) < MOST_THREADS:
+            self._open[asked.ask] = waiting
+            self._untaken += 1
+            if self._untaken > self._idle and len(self._threads) < MOST_THREADS:
+                self._idle += 1
                 thread = threading.Thread(target=self._work, name=f"asker-{len(self._threads) + 1}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
-        self._queue.put(_Waiting(caller, asked, prepared, progress))
+        self._queue.put(waiting)
         return asked.ask, before
 
     def stop(self, ask: str, person: str) -> None:
-        """The person who asked wants no more of it. NotFound for another's, or one that is not under way."""
+        """The person who asked wants no more of it: one that was not sent yet has ended when this returns.
+
+        NotFound for another's, or one that is not under way.
+        """
         progress = self.progress(ask)
         if progress is None or progress.person != person:
             raise NotFound("没有这次提问，或不是你的", "there is no such question, or it is not yours", code="NO_ASK")
         progress.stop.set()
+        with self._lock:
+            waiting = self._open.get(ask)
+        if waiting is not None:
+            error = stopped()
+            self.steps.record_refused(waiting.caller, waiting.asked, error)  # nothing where it was sent
+            progress.is_over |= "entry" in error.details
         self.sandboxes.stop(ask)
         with progress.changed:
             progress.changed.notify_all()
@@ -155,13 +171,11 @@ class Desk:
 
     def _work(self) -> None:
         while True:
-            with self._lock:
-                self._idle += 1
             waiting = self._queue.get()
-            with self._lock:
-                self._idle -= 1
             if waiting is None:
                 return
+            with self._lock:
+                self._idle, self._untaken = self._idle - 1, self._untaken - 1
             try:
                 self._ask(waiting)
             except WorkbenchError as error:
@@ -171,7 +185,8 @@ class Desk:
                 self._failed(waiting, "FAILED")
             finally:
                 with self._lock:
-                    self._waiting -= 1
+                    self._waiting, self._idle = self._waiting - 1, self._idle + 1
+                    self._open.pop(waiting.asked.ask, None)
                 progress = waiting.progress
                 with progress.changed:
                     progress.is_over = True
@@ -182,9 +197,7 @@ class Desk:
     def _ask(self, waiting: _Waiting) -> None:
         progress = waiting.progress
         if progress.stop.is_set():
-            error = Refused("提问在发出前停止", "the question was stopped before it was sent", code="STOPPED")
-            self.steps.record_refused(waiting.caller, waiting.asked, error)
-            self._host.store.write(lambda tx: house.ended(tx, progress.ask, state="STOPPED", code="STOPPED", at_ms=self._host.now_ms()))
+            self.steps.record_refused(waiting.caller, waiting.asked, stopped())
             return
         tell = _teller(progress)
         self._flow.answer(self._host, self.steps, waiting.caller, waiting.asked, waiting.prepared, tell, progress.stop.is_set)
@@ -201,6 +214,10 @@ class Desk:
             self._host.store.write(change)
         except WorkbenchError as error:
             self._host.log_fault(error)
+
+    def _is_stopped(self, ask: str) -> bool:
+        progress = self.progress(ask)
+        return progress is not None and progress.stop.is_set()
 
     def _stepped(self, ask: str, step: Step, leased: Leased) -> None:
         progress = self.progress(ask)

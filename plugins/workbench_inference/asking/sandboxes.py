@@ -1,12 +1,17 @@
 """Which sandbox a question goes to: one client a card, the one with the least under way, a further one while the lease has cards.
 
-A sandbox that has ended is given up; the next question opens a session with another one, on new evidence of its own.
+A sandbox that has ended is given up; the next question opens a session with another one, on new evidence of its own. Whoever waits for
+a place stands in a line of its lease and is served in order of asking: only the first looks for a place, and is woken when there may be one.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from workbench.channel.terms import Policy
@@ -24,10 +29,37 @@ WAIT_S: Final = 30.0
 """So long a question waits for a place in a sandbox before it is told to come again."""
 STANDBY_S: Final = 2.0
 """So long it waits where another model may stand in: one sandbox more of the same lease takes over within about a second."""
-_PAUSE_S: Final = 0.02
 _TAKE_OVER_S: Final = 0.25
+"""So long after one that could not be had another is asked for: the provider says to nobody when a server takes over."""
 _PASSING: Final = frozenset({"SANDBOX_BUSY", "SANDBOX_ENDED", "SANDBOX_REFUSED"})
 """What a sandbox says that has just ended, or one that is not there yet."""
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """Who waits. number: order of asking; turn: wakes it, over the lock of all; avoided, until: a client that just failed it, monotonic."""
+
+    number: int
+    ask: str
+    is_stopped: Callable[[], bool]
+    turn: threading.Condition
+    avoided: SandboxClient | None = None
+    until: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Lease:
+    """One lease. wanted: how many `take` are under way; line: who waits, by number; cards: as last read; opening: clients being opened;
+    again: no further one is asked for before, monotonic; problem: why the last one could not be had, None once one could."""
+
+    wanted: int = 0
+    cards: int = 0
+    clients: list[SandboxClient] = field(default_factory=list)
+    line: list[_Ticket] = field(default_factory=list)
+    opening: int = 0
+    again: float = 0.0
+    problem: WorkbenchError | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Sandboxes:
@@ -35,11 +67,12 @@ class Sandboxes:
 
     def __init__(self, host: LeasingHost) -> None:
         self._host = host
-        self._lock = threading.Condition(threading.Lock())
-        self._opening = threading.Lock()
-        self._clients: dict[str, list[SandboxClient]] = {}
-        self._held: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._leases: dict[str, _Lease] = {}
+        self._held: dict[SandboxClient, int] = {}
         self._manifests: dict[str, Manifest] = {}
+        self._is_closed = False
         self.wait_s = WAIT_S
 
     def manifest(self, row: LeaseRow) -> Manifest:
@@ -50,48 +83,102 @@ class Sandboxes:
                 found = self._manifests[row.order.image] = images.manifest_of(reader, row.order.image)[0]
         return found
 
-    def take(self, row: LeaseRow, corpus: CorpusFile | None, *, has_standby: bool = False) -> SandboxClient:
+    def take(
+        self, row: LeaseRow, corpus: CorpusFile | None, *, has_standby: bool = False, ask: str = "", is_stopped: Callable[[], bool] = lambda: False
+    ) -> SandboxClient:  # fmt: skip
         """A client with a session and room for one more question; give it back with `give`. has_standby: another lease may do.
 
-        Raises Refused (ASKS_WAIT) where there is no room for long, else as `SandboxClient.ensure`.
+        ask, is_stopped: whose place it is, for `stop`, and whether it is wanted no more. Raises Refused (ASKS_WAIT where there is no
+        room for long, STOPPED), else as `SandboxClient.ensure`.
         """
         most = self.manifest(row).limits.asks_at_once
         wait_s = min(self.wait_s, STANDBY_S) if has_standby else self.wait_s
         ends = time.monotonic() + wait_s
+        ticket = _Ticket(next(self._numbers), ask, is_stopped, threading.Condition(self._lock))
+        with self._lock:
+            lease = self._leases.setdefault(row.lease, _Lease())
+            lease.cards = row.cards
+            lease.wanted += 1
+        try:
+            return self._taken(lease, ticket, row, corpus, most, ends, int(wait_s))
+        finally:
+            with self._lock:
+                lease.wanted -= 1
+
+    def _taken(self, lease: _Lease, ticket: _Ticket, row: LeaseRow, corpus: CorpusFile | None, most: int, ends: float, wait_s: int) -> SandboxClient:
         while True:
-            problem: WorkbenchError | None = None
+            found = self._wait(lease, ticket, most, ends, wait_s)
             try:
-                found = self._ready(row, most, corpus)
-                if found is not None:
-                    return found
+                found = self._further(lease, row, corpus) if found is None else self._ensured(lease, found, corpus)
             except WorkbenchError as error:
                 if error.code not in _PASSING:
                     raise
-                problem = error  # another server takes over within seconds, as long as the lease runs
-            if time.monotonic() > ends:
-                raise problem if problem is not None else asks_wait(int(wait_s))
-            if problem is not None:
-                time.sleep(_TAKE_OVER_S)
+                self._failed(lease, ticket, found, error)  # another server takes over within seconds, as long as the lease runs
                 continue
             with self._lock:
-                self._lock.wait(_PAUSE_S)
+                lease.problem = None
+            if ticket.is_stopped():
+                self.give(found)
+                raise stopped()
+            return found
 
-    def _ready(self, row: LeaseRow, most: int, corpus: CorpusFile | None) -> SandboxClient | None:
-        """A client with a session, held; None while there is no room."""
-        found = self._free(row, most)
-        if found is None and len(self._of(row.lease)) < row.cards:
-            found = self._further(row, corpus)
-        if found is None:
-            return None
+    def _wait(self, lease: _Lease, ticket: _Ticket, most: int, ends: float, wait_s: int) -> SandboxClient | None:
+        """Stand in line until there is a place: a client, held, or None for a further one, counted as being opened."""
+        with self._lock:
+            insort(lease.line, ticket, key=lambda one: one.number)  # who was failed stands where it stood
+            try:
+                while True:
+                    if ticket.is_stopped() or self._is_closed:
+                        raise stopped()
+                    now = time.monotonic()
+                    is_first = lease.line[0] is ticket
+                    if is_first:
+                        is_found, found = self._place(lease, ticket, most, now)
+                        if is_found:
+                            return found
+                    if now >= ends:
+                        raise _again(lease.problem) if lease.problem is not None else asks_wait(wait_s)
+                    later = [one - now for one in (lease.again, ticket.until) if one > now] if is_first else []
+                    ticket.turn.wait(min([ends - now, *later]))
+            finally:
+                lease.line.remove(ticket)
+                _call(lease)
+
+    def _place(self, lease: _Lease, ticket: _Ticket, most: int, now: float) -> tuple[bool, SandboxClient | None]:
+        """Whether there is one, and which: the client with the least under way. An idle one goes before a further one, that before a busy one."""
+        lease.clients = [one for one in lease.clients if one.session is not None or one.cause not in CAUSES]
+        able = [one for one in lease.clients if one is not ticket.avoided or now >= ticket.until]
+        chosen = min(able, key=lambda one: self._held.get(one, 0), default=None)
+        under_way = self._held.get(chosen, 0) if chosen is not None else most
+        if under_way and now >= lease.again and len(lease.clients) + lease.opening < lease.cards:
+            lease.opening += 1
+            return True, None
+        if chosen is None or under_way >= most:
+            return False, None
+        self._held[chosen] = under_way + 1
+        return True, chosen
+
+    def _ensured(self, lease: _Lease, found: SandboxClient, corpus: CorpusFile | None) -> SandboxClient:
+        """With a session; given back, and forgotten if its sandbox is gone, where there is none."""
         try:
             if corpus is not None:
                 found.use_corpus(corpus)
             found.ensure()
-        except WorkbenchError:
+        except BaseException:
+            with self._lock:
+                if found in lease.clients and found.session is None:
+                    lease.clients.remove(found)
             self.give(found)
-            self._forget(row.lease, found)
             raise
         return found
+
+    def _failed(self, lease: _Lease, ticket: _Ticket, client: SandboxClient | None, error: WorkbenchError) -> None:
+        """No sandbox just now: for a while no further one is asked for, and this one not again."""
+        with self._lock:
+            lease.again = time.monotonic() + _TAKE_OVER_S
+            ticket.avoided, ticket.until = client, lease.again
+            if error.code != "SANDBOX_BUSY" or not lease.clients:  # where others work, a further one that is not there yet is no trouble
+                lease.problem = error
 
     def probe(self, row: LeaseRow) -> list[Suite]:
         """The probe suite of every sandbox of a lease that has a session, run now; of one where none has.
@@ -115,15 +202,21 @@ class Sandboxes:
         return found
 
     def give(self, client: SandboxClient) -> None:
-        """The question is over."""
+        """The question is over: who stands first may have a place."""
         with self._lock:
-            self._held[id(client)] = max(0, self._held.get(id(client), 0) - 1)
-            self._lock.notify()
+            left = self._held.pop(client, 0) - 1
+            if left > 0:
+                self._held[client] = left
+            self._call_all()
 
     def stop(self, ask: str) -> None:
-        """Whoever asked wants no more of it: the sandbox that answers is told at once, whether or not anything has come."""
+        """Whoever asked wants no more of it: it leaves the line, or the sandbox that answers is told at once, whether or not anything has come."""
         with self._lock:
-            clients = [one for listed in self._clients.values() for one in listed]
+            for lease in self._leases.values():
+                for ticket in lease.line:
+                    if ticket.ask == ask:
+                        ticket.turn.notify()
+            clients = [one for lease in self._leases.values() for one in lease.clients]
         for one in clients:
             one.stop(ask)
 
@@ -132,85 +225,101 @@ class Sandboxes:
         return next(iter(self._of(lease)), None)
 
     def waiting(self, lease: str) -> int:
-        """Questions that are under way at its sandboxes."""
+        """Questions that wait for its sandboxes or are under way there."""
         with self._lock:
-            return sum(self._held.get(id(one), 0) for one in self._clients.get(lease, ()))
+            found = self._leases.get(lease)
+            return len(found.line) + sum(self._held.get(one, 0) for one in found.clients) if found is not None else 0
+
+    def seen(self, row: LeaseRow) -> None:
+        """A lease as it stands: cards that were added are there for who waits."""
+        with self._lock:
+            found = self._leases.get(row.lease)
+            if found is not None and found.cards != row.cards:
+                found.cards = row.cards
+                _call(found)
 
     def close(self, lease: str, *, cause: str) -> None:
-        """The lease is over."""
+        """The lease is over; who waits for it learns so from its provider."""
         with self._lock:
-            gone = self._clients.pop(lease, [])
+            found = self._leases.get(lease)
+            if found is None:
+                return
+            gone, found.clients = found.clients, []
+            if not found.wanted:
+                del self._leases[lease]
+            _call(found)
         for one in gone:
             one.close(cause=cause)
 
     def close_all(self, *, cause: str) -> None:
-        """The node stops."""
-        for lease in list(self._clients):
+        """The node stops: nobody waits any more."""
+        with self._lock:
+            self._is_closed = True
+            for found in self._leases.values():
+                for ticket in found.line:
+                    ticket.turn.notify()
+        for lease in self.leases():
             self.close(lease, cause=cause)
 
     def leases(self) -> list[str]:
-        """Leases with a client."""
+        """Leases that were asked for a place."""
         with self._lock:
-            return list(self._clients)
+            return list(self._leases)
 
     def _of(self, lease: str) -> list[SandboxClient]:
         with self._lock:
-            return list(self._clients.get(lease, ()))
+            found = self._leases.get(lease)
+            return list(found.clients) if found is not None else []
 
-    def _free(self, row: LeaseRow, most: int) -> SandboxClient | None:
-        """The client with the least under way that has room, held; one whose sandbox is gone is given up. An idle one goes before a further one."""
-        with self._lock:
-            clients = self._clients.get(row.lease, [])
-            for one in list(clients):
-                if one.session is None and one.cause in CAUSES:
-                    clients.remove(one)
-            able = sorted((self._held.get(id(one), 0), place) for place, one in enumerate(clients))
-            if not able or able[0][0] >= most or (able[0][0] > 0 and len(clients) < row.cards):
-                return None
-            chosen = clients[able[0][1]]
-            self._held[id(chosen)] = able[0][0] + 1
-            return chosen
-
-    def _further(self, row: LeaseRow, corpus: CorpusFile | None) -> SandboxClient | None:
-        """A client of a sandbox that has given no evidence yet; None where there is none just now and others have room."""
-        with self._opening:
-            if self._of(row.lease) and len(self._of(row.lease)) >= row.cards:
-                return None
-            host, order = self._host, row.order
+    def _further(self, lease: _Lease, row: LeaseRow, corpus: CorpusFile | None) -> SandboxClient:
+        """A client of a sandbox that has given no evidence yet, held. Raises as `SandboxClient.ensure`."""
+        host, order = self._host, row.order
+        client: SandboxClient | None = None
+        try:
             client = SandboxClient(
                 HostNode(host, row.partner), HouseJournal(host), LeaseTerms(row.lease, row.partner, Policy(order.policy), _counted(order.policy, order.provenances)),
                 corpus=corpus, session_s=int(host.setting("inference.session_s")), tick_s=int(host.setting("inference.tick_s")),
                 answer_bytes=self.manifest(row).limits.answer_bytes,
             )  # fmt: skip
-            with self._lock:
-                others = bool(self._clients.get(row.lease))
-                self._held[id(client)] = 1
-            try:
+            with lease.turn:  # one at a time: two that ask at once for any sandbox could be given the same
                 client.ensure()
-            except Refused as error:
-                client.close(cause=error.code.lower())
-                if error.code == "SANDBOX_BUSY" and others:
-                    return self._least(row)
-                raise
+        except BaseException as error:
+            if client is not None:
+                client.close(cause=error.code.lower() if isinstance(error, WorkbenchError) else "failed")
             with self._lock:
-                self._clients.setdefault(row.lease, []).append(client)
-            return client
-
-    def _least(self, row: LeaseRow) -> SandboxClient | None:
-        """Where no further sandbox is ready: the client with the least under way, if it has room."""
-        most = self.manifest(row).limits.asks_at_once
+                lease.opening -= 1
+                _call(lease)
+            raise
         with self._lock:
-            clients = self._clients.get(row.lease, [])
-            chosen = min(clients, key=lambda one: self._held.get(id(one), 0), default=None)
-            if chosen is None or self._held.get(id(chosen), 0) >= most:
-                return None
-            self._held[id(chosen)] = self._held.get(id(chosen), 0) + 1
-            return chosen
+            lease.opening -= 1
+            if not self._is_closed:
+                lease.clients.append(client)
+                self._held[client] = 1
+            _call(lease)
+        if self._is_closed:
+            client.close(cause="restart")
+            raise stopped()
+        return client
 
-    def _forget(self, lease: str, client: SandboxClient) -> None:
-        with self._lock:
-            if client in self._clients.get(lease, ()) and client.session is None:
-                self._clients[lease].remove(client)
+    def _call_all(self) -> None:
+        for one in self._leases.values():
+            _call(one)
+
+
+def _call(lease: _Lease) -> None:
+    """Wake who stands first. The lock is held."""
+    if lease.line:
+        lease.line[0].turn.notify()
+
+
+def _again(problem: WorkbenchError) -> WorkbenchError:
+    """The same for another question: what is told of one is not told of the other."""
+    return type(problem)(problem.zh, problem.en, code=problem.code, details=problem.details)
+
+
+def stopped() -> Refused:
+    """Whoever asked stopped it, and nothing was sent."""
+    return Refused("提问在发出前停止", "the question was stopped before it was sent", code="STOPPED")
 
 
 def asks_wait(retry_after_s: int) -> Refused:
@@ -225,4 +334,4 @@ def _counted(policy: str, provenances: tuple[str, ...]) -> tuple[str, ...]:
     return () if policy == "pqc-only" else provenances
 
 
-__all__ = ["STANDBY_S", "WAIT_S", "Sandboxes", "asks_wait"]
+__all__ = ["STANDBY_S", "WAIT_S", "Sandboxes", "asks_wait", "stopped"]

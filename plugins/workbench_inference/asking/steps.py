@@ -7,7 +7,7 @@ shows either in its repr; both go to the vault and nowhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -17,13 +17,13 @@ from workbench.domain.documents import SourceDocument
 from workbench.domain.identifiers import normalise_id_no, normalise_phone
 from workbench.domain.party import Caller
 from workbench.errors import NotFound, Refused, VerificationError, WorkbenchError
-from workbench_inference.asking import enclosing, house, keeping, routing
+from workbench_inference.asking import enclosing, house, keeping, refusals, routing
 from workbench_inference.asking.client import Came, CorpusFile, SandboxClient
-from workbench_inference.asking.house import AskRow
 from workbench_inference.asking.keeping import Kept, Step
+from workbench_inference.asking.refusals import no_lease
 from workbench_inference.asking.replies import CitedSource
 from workbench_inference.asking.routing import Route
-from workbench_inference.asking.sandboxes import Sandboxes
+from workbench_inference.asking.sandboxes import Sandboxes, stopped
 from workbench_inference.documents import corpus_store, usages
 from workbench_inference.documents.usages import Readable
 from workbench_inference.leasing import rows, spending
@@ -123,11 +123,14 @@ class Judged:
 
 
 class HouseSteps:
-    """`flows.question.QuestionSteps` over this node. step: told each step as it happens, for whoever watches."""
+    """`flows.question.QuestionSteps` over this node. step: told each step as it happens, for whoever watches. is_stopped: whether who
+    asked wants no more of it."""
 
-    def __init__(self, tenant: Tenant, sandboxes: Sandboxes, customers: CustomerNames, step: Any = None) -> None:
+    def __init__(
+        self, tenant: Tenant, sandboxes: Sandboxes, customers: CustomerNames, step: Any = None, is_stopped: Callable[[str], bool] = lambda ask: False
+    ) -> None:  # fmt: skip
         self._tenant, self._host, self._sandboxes, self._customers = tenant, tenant.host, sandboxes, customers
-        self._step = step
+        self._step, self._is_stopped = step, is_stopped
 
     # ------------------------------------------------------------------------------------------------------------ 1
 
@@ -247,7 +250,8 @@ class HouseSteps:
                 raise no_lease(admitted.model)
             corpus = corpus_store.require_corpus(reader, mode=row.order.mode)
         file = CorpusFile(corpus.digest, corpus.size, corpus.digest, lambda: corpus_store.volume_key(host))
-        client = self._sandboxes.take(row, file, has_standby=has_standby)
+        ask = admitted.asked.ask
+        client = self._sandboxes.take(row, file, has_standby=has_standby, ask=ask, is_stopped=lambda: self._is_stopped(ask))
         try:
             session = client.session
             if session is None:
@@ -255,16 +259,16 @@ class HouseSteps:
             said = session.evidence.statement
             behind = said.control("engine-inside").state != "on"
             require_level(prepared.klass, dict(host.setting("inference.class_levels")), assurance=said.assurance, behind=behind)
-            ask = self._ask(prepared, corpus.digest)
+            made = self._ask(prepared, corpus.digest)
         except BaseException:
             self._sandboxes.give(client)
             raise
         steps = [
-            Step("redacted", prepared.at_ms, {"count": str(len(prepared.redacted.tiles)), "sm3": sm3.digest(ask.question.encode()).hex()}),
+            Step("redacted", prepared.at_ms, {"count": str(len(prepared.redacted.tiles)), "sm3": sm3.digest(made.question.encode()).hex()}),
             Step("evidence", session.began_ms, {"serial": str(said.serial), "sandbox": said.sandbox, "sm3": session.evidence.digest}),
             Step("key", session.began_ms, {"key_id": session.opened.key_id, "provenance": session.opened.provenance}),
         ]
-        leased = Leased(prepared, row, client, ask, steps)
+        leased = Leased(prepared, row, client, made, steps)
         for one in steps:
             self._tell(leased, one)
         return leased
@@ -326,12 +330,15 @@ class HouseSteps:
         kept = self._draft(leased)
 
         def change(tx: Transaction) -> str:
+            sent = tx.execute(
+                "UPDATE inference_ask SET lease = ?, model = ?, state = 'STREAMING', template = ?, class = ?, watermark = ?, asked_ms = ?"
+                " WHERE ask = ? AND state = 'QUEUED'",
+                (leased.row.lease, admitted.model, ask.template, prepared.klass, ask.watermark, ask.time_ms, ask.ask),
+            ).rowcount  # fmt: skip
+            if not sent:  # it was stopped while it waited, and said so: it is not sent after all
+                raise stopped()
             usages.count(tx, admitted.readable.usages, now_ms=host.now_ms())
             tables.spend(host, tx, person=admitted.admission.person.whose, role=role)
-            tx.execute(
-                "UPDATE inference_ask SET lease = ?, model = ?, state = 'STREAMING', template = ?, class = ?, watermark = ?, asked_ms = ? WHERE ask = ?",
-                (leased.row.lease, admitted.model, ask.template, prepared.klass, ask.watermark, ask.time_ms, ask.ask),
-            )
             tx.executemany("INSERT OR IGNORE INTO inference_ask_customer (token, ask) VALUES (?, ?)", [(one, ask.ask) for one in tokens])
             keeping.put_map(host, tx, ask.ask, prepared.redacted.values)
             keeping.put_sent(host, tx, ask.ask, prepared.context)
@@ -510,24 +517,7 @@ class HouseSteps:
 
     def record_refused(self, caller: Caller, asked: Asked, error: WorkbenchError) -> None:
         """Nothing was sent. The refusal's details name its entry, so that who asked finds it."""
-        host = self._host
-        values = {
-            "person": caller.person.token, "scenario": asked.scenario, "model": asked.model, "rule": error.details.get("rule", ""), "code": error.code,
-            "channel": asked.channel, "credential": asked.credential,
-        }  # fmt: skip
-
-        def change(tx: Transaction) -> str:
-            ref = host.evidence.append(tx, "inference.ask_refused", values)
-            row = house.row_of(tx, asked.ask)
-            if row is not None:  # it had been taken in: whoever asked reads why, beside the question with its labels
-                house.ended(tx, asked.ask, state="REFUSED", code=error.code, at_ms=host.now_ms())
-                keeping.put(host, tx, asked.ask, replace(self._unasked(asked, row, error), entry=f"{ref.log}/{ref.index}"))
-            return f"{ref.log}/{ref.index}"
-
-        try:
-            error.details["entry"] = host.store.write(change)
-        except WorkbenchError as failure:
-            host.log_fault(failure)
+        refusals.record(self._host, self._customers, caller, asked, error)
 
     def record_lost(self, leased: Leased, error: WorkbenchError) -> None:
         """It was sent, and no answer counts: what had come is not kept."""
@@ -548,15 +538,6 @@ class HouseSteps:
 
     # ------------------------------------------------------------------------------------------------------- inside
 
-    def _unasked(self, asked: Asked, row: AskRow, error: WorkbenchError) -> Kept:
-        """Of a question that was taken in and never sent."""
-        redacted, _ = enclosing.redacted(asked.question, asked.sent, self._customers.now())
-        return Kept(
-            question=redacted.text, tiles=keeping.tiles_in(redacted.text, redacted), scenario=row.scenario, template=row.template, model=row.model, lease="",
-            sandbox="", watermark="", asked_ms=row.asked_ms, channel=asked.channel, steps=(), state="REFUSED", code=error.code,
-            rule=error.details.get("rule", ""), zh=error.zh, en=error.en, where="before", ended_ms=self._host.now_ms(),
-        )  # fmt: skip
-
     def _draft(self, leased: Leased) -> Kept:
         """What is known of an ask before its answer."""
         prepared, ask = leased.prepared, leased.ask
@@ -571,15 +552,6 @@ class HouseSteps:
     def _tell(self, leased: Leased, step: Step) -> None:
         if self._step is not None:
             self._step(leased.ask.ask, step, leased)
-
-
-def no_lease(model: str) -> Refused:
-    """Nothing could be asked: no lease runs that takes this question."""
-    what = f"「{model}」" if model else ""
-    return Refused(
-        f"没有可用的{what}租约，未提问；请运维租用后再问", f"no lease{' of ' + model if model else ''} takes questions now, nothing was asked; operators order one",
-        code="NO_LEASE",
-    )  # fmt: skip
 
 
 def _sentences(state: str, code: str) -> tuple[str, str]:
