@@ -426,6 +426,7 @@ def _desk(ctx: OperationContext, request: NoInput) -> AskingDesk:
         suite=session.opened.suite if session else "", policy=newest.order.policy if newest else "", session=session.opened.session if session else "",
         waiting=desk.waiting, engine=engine.name if engine else "", engine_kind=engine.kind if engine else "", place=engine.place if engine else "",
         problem_code=problem[0], problem_zh=problem[1], problem_en=problem[2], now_ms=now,
+        silent_s=tenant.silent_s(newest) if newest is not None else 0,
     )  # fmt: skip
 
 

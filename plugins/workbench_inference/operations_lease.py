@@ -97,7 +97,7 @@ def leases(ctx: OperationContext, request: LeasesRequest) -> replies.LeasesReply
     with host.store.read() as reader:
         found = rows.listed(reader, states=[request.state] if request.state else (), limit=request.limit, since_ms=request.since_ms)
         mine = [one for one in found if _may_see(ctx, one)]
-        told = [telling.lease_told(reader, one, now_ms=now, ready=ready_of(leasing, one)) for one in mine]
+        told = [telling.lease_told(reader, one, now_ms=now, ready=ready_of(leasing, one), silent_s=_silent_s(leasing, one)) for one in mine]
         side = rows.TENANT if leasing.tenant is not None else rows.PROVIDER
         erased, clean = telling.last_night(reader, side=side, now_ms=now)
         today, month = spending.spent(reader, host, side=side)
@@ -114,7 +114,7 @@ def lease(ctx: OperationContext, request: LeaseRequest) -> replies.LeaseReply:
     leasing, host = leasing_of(ctx.host), leasing_of(ctx.host).host
     with host.store.read() as reader:
         row = _seen(ctx, rows.get(reader, request.lease))
-        told = telling.lease_told(reader, row, now_ms=host.now_ms(), ready=ready_of(leasing, row))
+        told = telling.lease_told(reader, row, now_ms=host.now_ms(), ready=ready_of(leasing, row), silent_s=_silent_s(leasing, row))
         boxes = reader.execute(
             "SELECT server, sandbox, serial, statement, assurance, missing, session, started_ms, ended_ms, cause FROM inference_sandbox WHERE lease = ? ORDER BY started_ms DESC, sandbox", (row.lease,)
         ).fetchall()
@@ -192,6 +192,10 @@ def ready_of(leasing: Leasing, row: LeaseRow) -> int:
         return len(leasing.provider.held_by(row.lease))
     view = leasing.tenant.view(row.lease) if leasing.tenant is not None else None
     return len(view.servers) if view else 0
+
+
+def _silent_s(leasing: Leasing, row: LeaseRow) -> int:
+    return leasing.tenant.silent_s(row) if leasing.tenant is not None and row.side == rows.TENANT else 0
 
 
 def _ordered(ctx: OperationContext, name: str) -> replies.OrderedReply:

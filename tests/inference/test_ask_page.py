@@ -32,6 +32,7 @@ def t(key: str, **fields: Any) -> str:
     [
         ({}, "info", "ready_simulated"),
         ({"provenance": "device-014"}, "info", "ready"),
+        ({"silent_s": 12}, "failed", "silent"),
         ({"lease": "", "lease_state": ""}, "pending", "no_lease"),
         ({"lease_state": "ORDERED"}, "pending", "ordered"),
         ({"lease_state": "RELEASING"}, "pending", "releasing"),

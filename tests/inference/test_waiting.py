@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.inference.asking_world import asking_world
-from tests.inference.lease_world import BROKER, LeaseWorld
+from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld
 from workbench.domain.party import Role
 from workbench.errors import Refused
 from workbench_inference.asking.desk import Desk
@@ -168,3 +168,25 @@ def test_threads_are_made_as_questions_need_them(world: LeaseWorld, lease: str, 
     while desk.waiting and time.monotonic() < ends:
         time.sleep(0.02)
     assert desk.waiting == 0 and len(desk._threads) == before + 2
+
+
+def test_a_provider_that_does_not_answer_is_said_to_and_since_when(world: LeaseWorld, lease: str, desk: Desk) -> None:
+    def told() -> tuple[int, int, int]:
+        one = world.call(BROKER, Role.OPERATOR, "inference.lease", lease=lease).lease
+        [listed] = [each for each in world.call(BROKER, Role.OPERATOR, "inference.leases").leases if each.lease == lease]
+        return world.call(BROKER, Role.ADVISER, "inference.desk").silent_s, one.silent_s, listed.silent_s
+
+    world.until(lambda: told() == (0, 0, 0), seconds=0.5)
+    world.turn(seconds=3)
+    world.turn()
+    assert told() == (0, 0, 0), "it is asked every two seconds, and answers"
+    world.institutions.wire.cut(TELECOM)
+    try:
+        world.turn(seconds=4)
+        assert told() == (0, 0, 0), "one look that failed says nothing yet"
+        world.turn(seconds=8)
+        assert told() == (12, 12, 12) and world.state(BROKER, lease) == "RUNNING", "the state as it was, and how old that is"
+    finally:
+        world.institutions.wire.mend()
+    world.turn(seconds=3)
+    assert told() == (0, 0, 0)

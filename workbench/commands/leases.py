@@ -276,6 +276,8 @@ def _told(options: Options, value: Mapping[str, Any], lines: Sequence[str]) -> i
 
 def _lease(one: Mapping[str, Any]) -> str:
     needs = f"  ! {one['needs']}" if one["needs"] else ""
+    if one.get("silent_s"):
+        needs += f"  ! 算力方没有应答，以上是 {one['silent_s']} 秒前的情形 the provider does not answer, this is as of {one['silent_s']} s ago"
     return (
         f"{one['lease']}  {one['state']}{' ' + one['cause'] if one['cause'] else ''}  {one['partner']}  {one['pool']}  {one['ready']}/{one['cards']} 卡 cards  "
         f"{one['card_seconds']} 卡·秒  ¥{_yuan(one['amount_fen'])}  收据 receipts {one['receipts']}/{one['servers']}{needs}"

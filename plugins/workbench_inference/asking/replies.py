@@ -207,7 +207,8 @@ class AskingDesk(Reply):
 
     lease_state: "" (none), ORDERED, RUNNING, RELEASING, ERASED, UNPROVEN or REFUSED. evidence: "" (not yet), "accepted", "refused";
     missing: controls of the sandbox that are not in force. provenance: of the session's key, "" for none; policy: of the line.
-    problem_code, problem_zh, problem_en: why no question can be asked now, "" when one can.
+    problem_code, problem_zh, problem_en: why no question can be asked now, "" when one can. silent_s: seconds since the provider was
+    last heard of the lease, where it does not answer: the rest is as it was then; else 0.
     """
 
     scenarios: list[ScenarioOffered]
@@ -244,6 +245,7 @@ class AskingDesk(Reply):
     problem_zh: str
     problem_en: str
     now_ms: int
+    silent_s: int = 0
 
 
 __all__ = [

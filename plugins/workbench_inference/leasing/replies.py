@@ -67,6 +67,7 @@ class LeaseTold(Reply):
     left_s: seconds to its end while it runs. card_seconds, agreed_card_seconds, amount_fen: metered so far, the amount of what both
     agree on. budget_stage: "", near (80 %) or reached. receipts, servers: clean erase receipts, and servers that owe or owed one.
     needs: "" or what a person should look at: unproven, difference, refused, budget, ending (less than five minutes).
+    silent_s: at a tenant, seconds since the provider was last heard of it, where it does not answer: the rest is as it was then; else 0.
     """
 
     lease: str
@@ -100,6 +101,7 @@ class LeaseTold(Reply):
     receipts: int
     servers: int
     needs: str
+    silent_s: int = 0
 
 
 class LeasesReply(Reply):

@@ -24,8 +24,8 @@ from workbench_sandbox.formats.metering import parse_statement, parse_tick
 SOON_S: Final = 300
 
 
-def lease_told(reader: Reader, row: LeaseRow, *, now_ms: int, ready: int) -> replies.LeaseTold:
-    """One lease with its meters and receipts."""
+def lease_told(reader: Reader, row: LeaseRow, *, now_ms: int, ready: int, silent_s: int = 0) -> replies.LeaseTold:
+    """One lease with its meters and receipts. silent_s: as in the reply."""
     value = rows.value(reader, row)
     ticks = reader.execute("SELECT body, signature FROM inference_tick WHERE lease = ? ORDER BY number DESC LIMIT 1", (row.lease,)).fetchone()
     total = parse_tick(_written(ticks[0], ticks[1]))[0].total_card_seconds if ticks else 0
@@ -41,7 +41,7 @@ def lease_told(reader: Reader, row: LeaseRow, *, now_ms: int, ready: int) -> rep
         image_name=_name(bytes(image[0])) if image else "", cards=row.cards, most_cards=row.most_cards, ready=ready, from_ms=row.from_ms, until_ms=row.until_ms, left_s=left,
         started_ms=row.started_ms, ended_ms=row.ended_ms, cause=row.cause, code=row.code, assurance=row.order.assurance, policy=row.order.policy, keep=row.order.keep,
         card_seconds=total, agreed_card_seconds=agreed, differing=differing, fen_per_card_minute=row.price, amount_fen=amount, budget_fen=row.budget_fen, budget_stage=stage,
-        receipts=len(value.erased), servers=len(value.erased | value.held), needs=_needs(row, differing, stage, left),
+        receipts=len(value.erased), servers=len(value.erased | value.held), needs=_needs(row, differing, stage, left), silent_s=silent_s,
     )  # fmt: skip
 
 

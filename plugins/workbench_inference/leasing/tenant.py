@@ -55,6 +55,8 @@ from workbench_sandbox.formats.order import (
 
 ORDER, CHANGE, RELEASE = "inference.order", "inference.change", "inference.release"
 CALL_S: Final = 10.0
+UNHEARD_MS: Final = round(2_000 * ticking.POLL_S + 1_000)
+"""So long after its last word, two looks and a second, a provider counts as not reached: a call to one that is frozen fails much later."""
 SKEW_MS: Final = 5_000
 CAUSE_WITHIN_MS: Final = 10_000
 """So long a tenant waits for a receipt to learn why the provider ended a lease; then it writes `operator`."""
@@ -73,6 +75,8 @@ class Tenant:
         self._polled: dict[str, int] = {}
         self._noticed: dict[str, int] = {}  # lease -> when the provider was first heard to have ended it
         self._views: dict[str, relay.LeaseView] = {}
+        self._heard: dict[str, int] = {}  # lease -> running ms of the provider's last word about it
+        self._began = self._clock()
 
     # ------------------------------------------------------------------ acts
 
@@ -322,6 +326,7 @@ class Tenant:
             if row is None or row.side != rows.TENANT or row.partner != call.peer or row.state in (State.ORDERED, State.REFUSED):
                 raise relay.sandbox_refused()
         with self._lock:  # never over a change: what runs in one asks for this lock
+            self._heard[tick.lease] = self._clock()
             watch = self.watches.get(tick.lease)
         return relay.accepted(ticking.answer_tick(self.host, row, call.body, watch, now_ms=self._clock()))
 
@@ -379,7 +384,7 @@ class Tenant:
             self._polled[row.lease] = self._clock()
         view = relay.parse_state(relay.read_reply(self.host.call(row.partner, relay.STATE, relay.format_state_request(row.lease), timeout_s=CALL_S)))
         with self._lock:
-            now = self._clock()
+            now = self._heard[row.lease] = self._clock()
             self._views[row.lease] = view
             if view.state == State.RUNNING.value and row.lease not in self.watches:
                 self.watches[row.lease] = ticking.Watch(now - 1000 * view.at_s - 999)
@@ -393,6 +398,14 @@ class Tenant:
         """What the provider said last of a lease in this run of the node."""
         with self._lock:
             return self._views.get(lease)
+
+    def silent_s(self, row: LeaseRow) -> int:
+        """Seconds since the provider said anything of a lease that it is asked about; 0 while it answers, and where it is not asked."""
+        if row.state not in (State.RUNNING, State.RELEASING, State.UNPROVEN):
+            return 0
+        with self._lock:
+            silent_ms = self._clock() - self._heard.get(row.lease, self._began)
+        return silent_ms // 1000 if silent_ms > UNHEARD_MS else 0
 
     def _looked(self, tx: Transaction, lease: str, view: relay.LeaseView) -> None:
         row = rows.get(tx, lease)

@@ -43,6 +43,8 @@ def verdict(desk: Reply, lang: formats.Lang, provider: str) -> Verdict:
     if desk["lease_state"] != "RUNNING":
         key = {"ORDERED": "ordered", "RELEASING": "releasing", "UNPROVEN": "unproven"}.get(desk["lease_state"], "no_lease")
         return Verdict("failed" if key == "unproven" else "pending", key, facts, "no_lease" if key == "no_lease" else "")
+    if desk["silent_s"]:
+        return Verdict("failed", "silent", facts | {"ago": formats.count(desk["silent_s"], lang)})
     if desk["provenance"] == "simulated":
         return Verdict("info", "ready_simulated", facts)
     return Verdict("info", "ready", facts)
