@@ -17,6 +17,7 @@ from workbench_inference.leasing.keys import LeasingHost
 from workbench_inference.leasing.service import tenant_of
 from workbench_inference.roles import at_both, at_tenant
 from workbench_sandbox.formats.manifest import Licence, parse_manifest
+from workbench_sandbox.server import programs
 
 LOOKERS: Final = frozenset({Role.OPERATOR, Role.ADVISER, Role.AUDITOR, Role.REGULATOR, Role.COMPLIANCE, Role.ADMIN, Role.MARKETING, Role.APPROVER, Role.PROVIDER_OPERATOR})
 SIGNERS: Final = frozenset({Role.ADMIN, Role.OPERATOR})
@@ -42,7 +43,7 @@ def models(ctx: OperationContext, _request: NoInput) -> replies.ImagesReply:
     with ctx.host.store.read() as reader:
         found = reader.execute("SELECT signature, state, tenant, id, made_ms FROM inference_image ORDER BY made_ms DESC LIMIT 200").fetchall()
     told = [_told(bytes(one[0]), str(one[1])) for one in found if one[0]]
-    return replies.ImagesReply(images=told, recipes=[f"{one.name} {one.kind} {one.version}" for one in ctx.host.answer_engines()])
+    return replies.ImagesReply(images=told, recipes=[f"{one.name} {one.kind} {one.version}" for one in ctx.host.answer_engines()], programs=programs.names(ctx.host.setting("inference.programs"), here=False))
 
 
 def sign(ctx: OperationContext, request: SignRequest) -> replies.ImageTold:

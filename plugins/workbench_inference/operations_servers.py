@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from workbench.contracts import OperationContext, Transaction
 from workbench.domain.party import Role
 from workbench.errors import InvalidRequest, NotFound, Refused
 from workbench.operations import NoInput, Operation, Request
-from workbench_inference.leasing import autoscaling, capacity, keys, replies, rows, telling
+from workbench_inference.leasing import autoscaling, capacity, growth, keys, replies, rows, telling
 from workbench_inference.leasing.launching import Growing
 from workbench_inference.leasing.lease import State
 from workbench_inference.leasing.scaling import ScalingRule
@@ -20,12 +21,16 @@ from workbench_inference.leasing.schedule import Calendar, format_calendar, pars
 from workbench_inference.leasing.service import Leasing, leasing_of, provider_of, tenant_of
 from workbench_inference.policy.feedback import p95
 from workbench_inference.roles import at_both, at_provider, at_tenant
+from workbench_sandbox.formats.metering import parse_tick
+from workbench_sandbox.formats.reading import POOLS
 from workbench_sandbox.formats.servicekey import parse_service_key
+from workbench_sandbox.server import programs
 
 LOOKERS: Final = frozenset({Role.OPERATOR, Role.ADVISER, Role.AUDITOR, Role.REGULATOR, Role.COMPLIANCE, Role.PROVIDER_OPERATOR})
 PROVIDERS: Final = frozenset({Role.PROVIDER_OPERATOR})
 SETTERS: Final = frozenset({Role.OPERATOR, Role.ADMIN})
 _CURVE: Final = 500
+_METERS: Final = 1_000
 _HOUR_MS: Final = 3_600_000
 
 
@@ -119,7 +124,9 @@ def servers(ctx: OperationContext, _request: NoInput) -> replies.ServersReply:
     freezes: list[replies.FreezeTold] = []
     price, since = 0, 0
     assurance: tuple[str, ...] = ("process",)
+    offered: dict[str, Any] = {}
     if leasing.provider is not None:
+        offered = _offered(leasing, told)
         assurance = leasing.provider.assurance
         with leasing.host.store.read() as reader:
             price = capacity.tariff(reader, leasing.host) or 0
@@ -128,8 +135,21 @@ def servers(ctx: OperationContext, _request: NoInput) -> replies.ServersReply:
         freezes = [replies.FreezeTold(freeze=one[0], from_ms=one[1], until_ms=one[2], reason=one[3]) for one in found]
     return replies.ServersReply(
         servers=told, dirty=count["DIRTY"], sanitised=count["SANITISED"], ready=count["READY"], leased=count["LEASED"], assurance=list(assurance), freezes=freezes,
-        fen_per_card_minute=price, tariff_since_ms=since,
+        fen_per_card_minute=price, tariff_since_ms=since, **offered,
     )  # fmt: skip
+
+
+def _offered(leasing: Leasing, told: list[replies.ServerTold]) -> dict[str, Any]:
+    """What a provider has for all tenants together: cards that take leases, by pool, and what may run on them."""
+    with leasing.host.store.read() as reader:
+        ready = int(reader.execute("SELECT count(*) FROM inference_image WHERE state = 'ready'").fetchone()[0])
+    pools = []
+    for pool in POOLS:
+        every = [one for one in told if one.pool == pool and not one.is_drained]
+        if every:
+            pools.append(replies.PoolTold(pool=pool, free=sum(one.state in ("READY", "SANITISED") for one in every), most_cards=len(every)))
+    start_s = 1 if any(one.state == "READY" for one in told) else int(leasing.host.setting("inference.start_delay_s"))
+    return {"pools": pools, "ready_s": start_s, "programs": programs.names(leasing.host.setting("inference.programs"), here=True), "images": ready}
 
 
 def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingReply:
@@ -146,6 +166,7 @@ def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingRe
         took = reader.execute(
             "SELECT ended_ms - asked_ms, card_ms FROM inference_ask WHERE state IN ('ANSWERED', 'ABSTAINED') AND ended_ms > ?", (host.now_ms() - _HOUR_MS,)
         ).fetchall()
+        metered = reader.execute("SELECT body, signature FROM inference_tick ORDER BY at_ms DESC LIMIT ?", (_METERS,)).fetchall()
     rule, calendar = autoscaling.scaling_rule(host), autoscaling.calendar_of(host)
     decisions = [
         replies.DecisionTold(
@@ -162,7 +183,13 @@ def scaling(ctx: OperationContext, request: ScalingRequest) -> replies.ScalingRe
         schedule=_calendar_told(calendar, plan) if leasing.tenant is not None else None,
         asks_hour=len(took), p95_ms=p95([one[0] for one in took]), asks_per_card_minute=60_000 * len(took) // max(1, sum(one[1] for one in took)) if took else 0,
         outside=[row.lease for row, _ in autoscaling.counted_outside(autoscaling.Images(host), running)] if chosen != autoscaling.PROCESSES else [],
+        by_cards=[replies.CardsTold(**asdict(one)) for one in growth.growth([_metered(bytes(body), bytes(signature)) for body, signature in metered])],
     )  # fmt: skip
+
+
+def _metered(body: bytes, signature: bytes) -> growth.Metered:
+    tick, _ = parse_tick(len(body).to_bytes(4, "big") + body + signature)
+    return growth.Metered(tick.lease, tick.from_s, tick.to_s, tick.cards, tick.asks)
 
 
 def _calendar_told(calendar: Calendar, plan: Mapping[str, Any]) -> replies.CalendarTold:

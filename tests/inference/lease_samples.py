@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workbench_inference.leasing.replies import (
     CalendarTold,
+    CardsTold,
     ChangeTold,
     CheckTold,
     CostsReply,
@@ -132,7 +133,8 @@ def servers(side: str = "provider") -> ServersReply:
     shown = [one for one in every if side == "provider" or one.state == "LEASED"]
     freeze = FreezeTold(freeze=1, from_ms=NOW_MS + 600 * MINUTE_MS, until_ms=NOW_MS + 660 * MINUTE_MS, reason="机房检修 maintenance")
     return ServersReply(
-        servers=shown, dirty=1, sanitised=1, ready=2, leased=3, assurance=["process"], freezes=[freeze], fen_per_card_minute=30, tariff_since_ms=NOW_MS - 10_000 * MINUTE_MS
+        servers=shown, dirty=1, sanitised=1, ready=2, leased=3, assurance=["process"], freezes=[freeze], fen_per_card_minute=30, tariff_since_ms=NOW_MS - 10_000 * MINUTE_MS,
+        pools=[PoolTold(pool="shared", free=2, most_cards=6), PoolTold(pool="dedicated", free=1, most_cards=1)] if side == "provider" else [], ready_s=1, programs=["llama-cpp"], images=1,
     )
 
 
@@ -166,6 +168,7 @@ def scaling() -> ScalingReply:
             is_on=True, peak=["09:00-15:30", "18:00-22:00"], opens_at="09:00", release_at="22:00", days=[1, 2, 3, 4, 5], closed=["2027-01-01"], peak_cards=2, other_cards=1, image=IMAGE,
             most_cards=10, pool="shared", budget_fen=0,
         ),
+        by_cards=[CardsTold(cards=cards, stretches=4, seconds=240, asks=most * 3, most=most, mean=most * 3 // 4) for cards, most in ((1, 232), (2, 465), (4, 930))],
     )  # fmt: skip
 
 

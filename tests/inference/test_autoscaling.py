@@ -96,9 +96,12 @@ def test_what_the_provider_refused_is_said_and_then_as_many_cards_are_taken_as_t
     drained = [f"v-{number:08x}" for number in range(5, CARDS + 1)]
     for server in drained:
         world.call(TELECOM, Role.PROVIDER_OPERATOR, "inference.server_drain", server=server)
+    assert [one.most_cards for one in world.call(TELECOM, Role.PROVIDER_OPERATOR, "inference.servers").pools] == [4], "what takes no lease is not offered"
     lease = world.running(image, cards=2, most=CARDS, hours=2)
     rush(world, 400)
     world.until(lambda: len(world.provider.held_by(lease)) == 4, seconds=1)
+    [pool] = world.call(TELECOM, Role.PROVIDER_OPERATOR, "inference.servers").pools
+    assert (pool.pool, pool.free) == ("shared", 0)
     for _ in range(8):
         world.turn(seconds=10)
         rush(world, 400)

@@ -324,7 +324,11 @@ class FreezeTold(Reply):
 
 
 class ServersReply(Reply):
-    """operation inference.servers. At a tenant: the servers that hold its leases, as the provider says. assurance: levels that can be had."""
+    """operation inference.servers. At a tenant: the servers that hold its leases, as the provider says. assurance: levels that can be had.
+
+    At a provider also what it offers. pools: of all tenants together; ready_s: until a card answers; programs: servers that may be
+    started inside a sandbox here; images: how many are here with every byte checked.
+    """
 
     servers: list[ServerTold]
     dirty: int
@@ -335,6 +339,10 @@ class ServersReply(Reply):
     freezes: list[FreezeTold]
     fen_per_card_minute: int
     tariff_since_ms: int
+    pools: list[PoolTold] = []
+    ready_s: int = 0
+    programs: list[str] = []
+    images: int = 0
 
 
 class DecisionTold(Reply):
@@ -363,6 +371,18 @@ class LoadPoint(Reply):
     queue: int
 
 
+class CardsTold(Reply):
+    """What was answered with so many cards in service, from signed meters. most, mean: answers a minute, of the fullest stretch of about a
+    minute and of all `stretches` in which anything was answered."""
+
+    cards: int
+    stretches: int
+    seconds: int
+    asks: int
+    most: int
+    mean: int
+
+
 class CalendarTold(Reply):
     """The calendar in force, and what it orders: image "" where it orders nothing yet. Times HH:MM in Asia/Shanghai, days 1 to 7."""
 
@@ -386,6 +406,7 @@ class ScalingReply(Reply):
     asks_hour: questions that ended within the last hour; of them p95_ms: 95 of 100 took no longer, from asking to the end; and
     asks_per_card_minute: what one card gets through in a minute, by the card time they took. 0 without any.
     outside: leases whose questions a scaler other than `processes` counts; cards of the others follow their own queue all the same.
+    by_cards: of all leases, the newest meters: how answers grew with cards.
     """
 
     scaler: str
@@ -404,6 +425,7 @@ class ScalingReply(Reply):
     p95_ms: int = 0
     asks_per_card_minute: int = 0
     outside: list[str] = []
+    by_cards: list[CardsTold] = []
 
 
 class CostTold(Reply):
@@ -458,10 +480,12 @@ class ImageTold(Reply):
 
 
 class ImagesReply(Reply):
-    """operation inference.models: images, newest first; recipes: "name kind version" of engines that could be signed here."""
+    """operation inference.models: images, newest first; recipes: "name kind version" of engines that could be signed here; programs: servers
+    that setting inference.programs defines, which an image of kind upstream may start inside its sandbox."""
 
     images: list[ImageTold]
     recipes: list[str]
+    programs: list[str] = []
 
 
 class DoneReply(Reply):
@@ -501,7 +525,7 @@ class ServiceKeyReply(Reply):
 
 
 __all__ = [
-    "LEASE_STATES", "SERVER_STATES", "TICK_STATES", "ChangeTold", "CheckTold", "CostTold", "CostsReply", "DecisionTold", "DoneReply",
+    "LEASE_STATES", "SERVER_STATES", "TICK_STATES", "CardsTold", "ChangeTold", "CheckTold", "CostTold", "CostsReply", "DecisionTold", "DoneReply",
     "ErasureTold", "ErasuresReply", "FreezeTold", "ImageTold", "ImagesReply", "LeaseReply", "LeaseTold", "LeasesReply", "LoadPoint",
     "MetersReply", "OfferReply", "OrderedReply", "PoolTold", "ReleasedReply", "SandboxTold", "ScalingReply", "ServerTold", "ServersReply",
     "ServiceKeyReply", "SettledReply", "StatementTold", "StatementsReply", "TickTold",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,15 @@ from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Acting
 from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
+from workbench_inference.pages import leases_catalogue as catalogue
 from workbench_inference.pages import leases_drawing as drawing
 from workbench_inference.pages.leases_acts import CALENDAR_ACTS, CHANGE, LEASE_ACTS, ORDER, RELEASE, RULE_ACTS
 from workbench_inference.pages.leases_parts import REFRESH_S, LeasingPage, Reply
 from workbench_widgets import CostCurve, DataTable, LeaseBar, LineChart, formats
 from workbench_widgets.panel_pane import pane
+
+OFFER_S = 60.0
+"""How often the provider is asked what it has."""
 
 
 class LeasesPage(LeasingPage):
@@ -30,6 +35,9 @@ class LeasesPage(LeasingPage):
         self.chart = LineChart(state="loading")
         self.decisions = DataTable(page_size=6, state="loading")
         self.cost = CostCurve(state="loading")
+        self.growth, self.grown = LineChart(state="loading"), DataTable(page_size=6, state="loading")
+        self.pools, self.offered = DataTable(page_size=4, state="loading"), Notes(framed=False)
+        self._offered_at = -OFFER_S
         self.inside, self.rule, self.calendar, self.limits = Notes(), Notes(), Notes(), Notes()
         self.releasing = Acting(page, (RELEASE,), self._acted, from_row=True)
         self.releasing.offer([])
@@ -39,8 +47,8 @@ class LeasesPage(LeasingPage):
         self.scheduling.offer([one.operation for one in CALENDAR_ACTS])
         of = self.of
         main = layout.stack(
-            *of("inference.leases", pane(self.bar), self.releasing.root, self.inside, layout.buttons(self.probe_button), self.probing.root, self.probed, pane(self.leases)), self.acting.root,
-            *of("inference.scaling", pane(self.chart), pane(self.decisions)), *of("inference.costs", pane(self.cost)), *of("inference.meters", pane(self.ticks)),
+            *of("inference.leases", pane(self.bar), self.releasing.root, self.inside, layout.buttons(self.probe_button), self.probing.root, self.probed, pane(self.leases)), *of("inference.offer", pane(self.pools), self.offered), self.acting.root,
+            *of("inference.scaling", pane(self.chart), pane(self.decisions), pane(self.growth), pane(self.grown)), *of("inference.costs", pane(self.cost)), *of("inference.meters", pane(self.ticks)),
             *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root, pane(self.sees),
             *(() if page.may("inference.leases") else of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root)),
         )  # fmt: skip
@@ -64,19 +72,24 @@ class LeasesPage(LeasingPage):
             self.read("inference.leases", self.leases, self.bar, self.ticks), self.read("inference.servers", self.servers),
             self.read("inference.costs", self.cost), self.read("inference.erasures", self.erasures),
             self.read("inference.statements", self.statements), self.read("inference.models"), self.read("inference.service_keys", self.keys),
-            self.read("inference.duty", self.registers.duty), self.read("inference.risks", self.registers.risks),
+            self.read("inference.duty", self.registers.duty), self.read("inference.risks", self.registers.risks), self._read_offer(),
         )  # fmt: skip
         await self._read_lease()
         self.draw()
+
+    async def _read_offer(self) -> None:
+        """The provider is asked for it, so not every few seconds."""
+        if time.monotonic() - self._offered_at >= OFFER_S and await self.read("inference.offer", self.pools) is not None:
+            self._offered_at = time.monotonic()
 
     async def _read_lease(self) -> None:
         one = self.lease
         if one is None:
             for name in ("inference.lease", "inference.meters"):
                 self.found.pop(name, None)
-            await self.read("inference.scaling", self.chart, self.decisions)
+            await self.read("inference.scaling", self.chart, self.decisions, self.growth, self.grown)
             return
-        await asyncio.gather(self.read("inference.scaling", self.chart, self.decisions, lease=one["lease"]), self.read("inference.lease", lease=one["lease"]), self.read("inference.meters", self.ticks, lease=one["lease"]))
+        await asyncio.gather(self.read("inference.scaling", self.chart, self.decisions, self.growth, self.grown, lease=one["lease"]), self.read("inference.lease", lease=one["lease"]), self.read("inference.meters", self.ticks, lease=one["lease"]))
 
     @property
     def lease(self) -> Reply | None:
@@ -110,6 +123,7 @@ class LeasesPage(LeasingPage):
     async def _acted(self, operation: str, reply: Mapping[str, Any]) -> None:
         if operation == ORDER.operation and reply.get("lease"):
             self.chosen = str(reply["lease"])
+        self._offered_at = -OFFER_S
         await super()._acted(operation, reply)
 
     # ------------------------------------------------------------------ drawing
@@ -117,7 +131,7 @@ class LeasesPage(LeasingPage):
     def draw(self) -> None:
         """Every text and picture from what is known now."""
         page, t = self.page, self.page.t
-        for component in (self.strip, self.bar, self.chart, self.cost):
+        for component in (self.strip, self.bar, self.chart, self.cost, self.growth):
             component.lang = page.lang
         leases, now = self.told("inference.leases"), self.now_ms
         self.head.tell(notes.head(t("leases.title"), subject=t("leases.subject"), meta=t("leases.times")))
@@ -128,7 +142,9 @@ class LeasesPage(LeasingPage):
         else:
             self.draw_own_key()
         self._draw_leases(leases, now)
+        self._draw_offer()
         self._draw_load()
+        self._draw_growth()
         self._draw_servers()
         self._draw_costs()
         self.draw_ticks()
@@ -171,6 +187,35 @@ class LeasesPage(LeasingPage):
             *([notes.bullets(changes, title=t("leases.changes"))] if changes else []),
         )  # fmt: skip
 
+    def _draw_offer(self) -> None:
+        t, found = self.page.t, self.told("inference.offer")
+        self.words(self.pools, "catalogue")
+        if found is None:
+            self.offered.tell()
+            return
+        self.put(self.pools, catalogue.pool_columns(t), catalogue.pool_rows(found, t), heading="catalogue", empty="catalogue.none", hint=t("catalogue.of", party=self.party(found["provider"])))
+        models = self.told("inference.models") or {}
+        known = {one["id"]: f"{one['name']} {one['version']}" for one in models.get("images", [])}
+        inside = sorted({*models.get("programs", []), *(one["program"] for one in models.get("images", []) if one["program"])})
+        lines = catalogue.freeze_lines(found, t, self.lang)
+        self.offered.tell(
+            notes.facts(*catalogue.catalogue_facts(found, t, self.lang, images=catalogue.image_names(found, known, self.lang), programs=inside)),
+            *([notes.bullets(lines, title=t("provider.freezes"), tone="pending")] if lines else []),
+        )  # fmt: skip
+
+    def _draw_growth(self) -> None:
+        t, found = self.page.t, self.told("inference.scaling")
+        self.growth.heading, self.growth.hint = t("growth"), t("growth.hint")
+        self.words(self.grown, "growth.table")
+        if found is None:
+            return
+        with self.growth.at_once():
+            for name, value in catalogue.growth(found["by_cards"], t, self.lang).items():
+                setattr(self.growth, name, value)
+            self.growth.notice = {"sentence": t("growth.none"), "todo": t("growth.none.todo")}
+            self.growth.state = "done" if found["by_cards"] else "empty"
+        self.put(self.grown, catalogue.growth_columns(t), catalogue.growth_rows(found["by_cards"]), heading="growth.table", empty="growth.none", hint=t("growth.means"))
+
     def _draw_load(self) -> None:
         t, found = self.page.t, self.told("inference.scaling")
         self.chart.heading, self.chart.hint, self.chart.notice = t("leases.load") + (f" · {self.lease['lease']}" if self.lease is not None else ""), t("leases.load.hint"), self.chart.notice or {"sentence": t("leases.load.none")}
@@ -184,10 +229,11 @@ class LeasesPage(LeasingPage):
                 setattr(self.chart, name, value)
             self.chart.notice = {"sentence": t("leases.load.none")}
             self.chart.state = "done" if found["curve"] else "empty"
-        self.put(self.decisions, drawing.decision_columns(t), drawing.decision_rows(found, t, self.lang), heading="leases.decisions", empty="leases.decisions.none")
+        self.put(self.decisions, [*drawing.decision_columns(t), {"key": "outcome", "label": t("leases.column.outcome"), "kind": "state"}],
+            [{**row, "outcome": catalogue.outcome(one, t)} for row, one in zip(drawing.decision_rows(found, t, self.lang), found["decisions"], strict=True)], heading="leases.decisions", empty="leases.decisions.none")
         self.ruling.offer([one.operation for one in RULE_ACTS])
         self.ruling.defaults = {name: found[name] for name in ("least", "most", "queue_per_server", "wait_s", "cooldown_s")}
-        self.rule.tell(notes.heading(t("leases.rule"), t("leases.rule.hint")), notes.facts(*drawing.rule_facts(found, t)))
+        self.rule.tell(notes.heading(t("leases.rule"), t("leases.rule.hint")), notes.facts(*drawing.rule_facts(found, t), *catalogue.outside_fact(found, t, self.lang)))
 
         self._draw_calendar(found)
 

@@ -185,7 +185,7 @@ def load(scaling: Reply, t: Say, lang: formats.Lang) -> dict[str, Any]:
         if cards and cards[-1][1] != point["cards"]:
             cards.append([point["time_ms"], cards[-1][1]])  # a card comes at once: a step, not a slope
         cards.append([point["time_ms"], point["cards"]])
-    marks = [{"at": one["time_ms"], "label": f"{one['before']}→{one['after']}", "quiet": True} for one in reversed(scaling["decisions"][:SHOWN_MARKS])]
+    marks = [{"at": one["time_ms"], "label": f"{one['before']}→{one['after']}" + (f" {t('leases.load.refused')}" if one["code"] else ""), "quiet": not one["code"]} for one in reversed(scaling["decisions"][:SHOWN_MARKS])]
     last = curve[-1] if curve else {"cards": 0, "queue": 0}
     return {
         "panels": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from workbench.app.parts.acting import Act, Field
@@ -61,11 +62,13 @@ QUOTA = Act(
 SIGN = Act(
     "inference.model_sign",
     (
-        Field("engine", "choice"), Field("name", label="image_name"), Field("version", default="1.0", label="image_version"), Field("words_only", "tick", label="image_words_only"),
+        Field("engine", "choice"), Field("program", "choice"), Field("name", label="image_name"), Field("version", default="1.0", label="image_version"), Field("words_only", "tick", label="image_words_only"),
         Field("licence"), Field("source", label="image_source"),
     ),
     password=True, about=True,
 )  # fmt: skip
+SIGN_ALONE = replace(SIGN, fields=tuple(one for one in SIGN.fields if one.name != "program"))
+"""The same where no server is defined that could be started inside."""
 
 STAGE_PROPOSE = Act("inference.stage_propose", (Field("from_day", "day"), Field("to_day", "day"), Field("filing"), _REASON), about=True, shape=_day_or_none)
 STAGE_DECIDE = Act("inference.stage_decide", (_REASON,), password=True, about=True)
@@ -77,5 +80,5 @@ TEXTS: Final = _TEXTS
 
 __all__ = [
     "ACCESS", "COHORT", "DOCUMENT_ACTS", "DOCUMENT_KINDS", "EVERY", "GRANT", "IMPORT", "INDEX", "PROMOTE", "PROPOSE", "PROPOSE_RULES", "PUBLISH", "PUBLISH_RULES", "QUOTA", "REMOVE", "REVOKE",
-    "ROLES", "SCENARIOS", "SIGN", "STAGE_CLOSE", "STAGE_DECIDE", "STAGE_PROPOSE", "TEXTS",
+    "ROLES", "SCENARIOS", "SIGN", "SIGN_ALONE", "STAGE_CLOSE", "STAGE_DECIDE", "STAGE_PROPOSE", "TEXTS",
 ]  # fmt: skip

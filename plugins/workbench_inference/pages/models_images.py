@@ -35,8 +35,10 @@ class Images(ModelsSection):
         self.signing.offer([acts.SIGN.operation])
         self.root = layout.split(layout.stack(pane(self.images), self.signing.root), layout.stack(self.detail, self.way), side_px=420)
 
-    def _choices(self, _name: str) -> Mapping[str, str]:
-        """Engines of which an image could be signed here, in words."""
+    def _choices(self, name: str) -> Mapping[str, str]:
+        """Engines of which an image could be signed here, in words, and servers that it may start inside."""
+        if name == "program":
+            return {self.t("models.image.program.none"): "", **{one: one for one in (self.found.get("inference.models") or {}).get("programs", [])}}
         recipes = (self.found.get("inference.models") or {}).get("recipes", [])
         split = [one.split(" ") for one in recipes]
         return {f"{one[0]} · {self._kind(one[1])}": one[0] for one in split}
@@ -51,6 +53,8 @@ class Images(ModelsSection):
 
     def draw(self) -> None:
         found, t = self.found.get("inference.models"), self.t
+        if acts.SIGN.operation in self.signing.acts:
+            self.signing.acts[acts.SIGN.operation] = acts.SIGN if (found or {}).get("programs") else acts.SIGN_ALONE
         rows = None if found is None else [
             {
                 "id": one["id"], "name": f"{one['name']} {one['version']}", "engine": f"{one['engine']} {one['engine_version']}", "kind": self._kind(one["engine_kind"]),
@@ -85,6 +89,8 @@ class Images(ModelsSection):
             (t("models.image.runtime"), t("models.image.runtime.image") if one["runtime"] == "image" else formats.digest("SM3", one["runtime"])),
             (t("models.image.memory"), formats.size(one["memory_bytes"], self.lang)), (t("models.image.by"), self.party(one["tenant"])),
         ]  # fmt: skip
+        if one["program"]:
+            rows.insert(3, (t("models.image.inside"), one["program"]))
         licences = notes.bullets(one["licences"], title=t("models.image.licences")) if one["licences"] else notes.text(t("models.image.no_weights"), meta=True)
         self.detail.tell(notes.heading(f"{one['name']} {one['version']}"), notes.facts(*rows), licences)
 

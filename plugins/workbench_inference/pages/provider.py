@@ -10,10 +10,11 @@ from workbench.app.parts import layout, notes
 from workbench.app.parts.acting import Acting
 from workbench.app.parts.keys import Keys
 from workbench.app.parts.notes import Notes
+from workbench_inference.pages import leases_catalogue as catalogue
 from workbench_inference.pages import leases_drawing as drawing
 from workbench_inference.pages.leases_acts import PROVIDER_ACTS, SERVER_ACTS
 from workbench_inference.pages.leases_parts import REFRESH_S, LeasingPage
-from workbench_widgets import KeyNumbers, formats
+from workbench_widgets import DataTable, KeyNumbers, formats
 from workbench_widgets.panel_pane import pane
 
 
@@ -30,10 +31,11 @@ class ProviderPage(LeasingPage):
         self.chosen = page.params.get("lease", "")
         self.acting = Acting(page, PROVIDER_ACTS, self._acted, choices=self._choices)
         self.tariff, self.limits = Notes(), Notes()
+        self.pools, self.offered = DataTable(page_size=4, state="loading"), Notes(framed=False)
         of = self.of
         keys = of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root)
         main = layout.stack(
-            *of("inference.servers", pane(self.numbers), pane(self.servers)), self.of_server.root,
+            *of("inference.servers", pane(self.numbers), pane(self.servers)), self.of_server.root, *of("inference.servers", pane(self.pools), self.offered),
             *of("inference.leases", pane(self.leases), layout.buttons(self.probe_button), self.probing.root, self.probed), *of("inference.meters", pane(self.ticks)),
             *of("inference.statements", pane(self.statements)), self.settling.root, self.registers.root, pane(self.sees), *(() if page.may("inference.servers") else keys),
         )  # fmt: skip
@@ -52,7 +54,7 @@ class ProviderPage(LeasingPage):
     async def refresh(self) -> None:
         """Everything side by side."""
         await asyncio.gather(
-            self.read("inference.servers", self.servers, self.numbers), self.read("inference.leases", self.leases), self.read("inference.statements", self.statements),
+            self.read("inference.servers", self.servers, self.numbers, self.pools), self.read("inference.leases", self.leases), self.read("inference.statements", self.statements),
             self.read("inference.erasures", self.erasures), self.read("inference.service_keys", self.keys),
             self.read("inference.duty", self.registers.duty), self.read("inference.risks", self.registers.risks),
         )  # fmt: skip
@@ -108,6 +110,7 @@ class ProviderPage(LeasingPage):
             self.draw_own_key()
         self.words(self.servers, "provider.servers")
         self.words(self.leases, "provider.leases")
+        self.words(self.pools, "catalogue.offered")
         self.numbers.heading = t("provider.numbers")
         if servers is not None:
             self._draw_servers(servers)
@@ -133,6 +136,9 @@ class ProviderPage(LeasingPage):
         self.servers.row_actions = [{"name": name, "label": t(word)} for name, word in names.items() if page.may(name)]
         rows = drawing.server_rows(servers, t, self.party, page.may)
         self.put(self.servers, drawing.server_columns(t, side="provider"), rows, heading="provider.servers", empty="provider.servers.none", hint=t("leases.servers.hint"))
+        self.put(self.pools, catalogue.pool_columns(t), catalogue.pool_rows(servers, t), heading="catalogue.offered", empty="catalogue.offered.none", hint=t("catalogue.offered.hint"))
+        ready = t("catalogue.images_are", count=servers["images"]) if servers["images"] else ""
+        self.offered.tell(notes.facts(*catalogue.catalogue_facts(servers, t, self.lang, images=ready, programs=servers["programs"])))
         with self.numbers.at_once():
             self.numbers.items = drawing.key_numbers(servers, self.told("inference.statements"), t, self.lang)
             self.numbers.state = "done"

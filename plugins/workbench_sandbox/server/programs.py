@@ -71,6 +71,18 @@ def defined(setting: Mapping[str, Any], name: str) -> Installed:
         raise wrong(name, str(error)) from error
 
 
+def names(setting: Mapping[str, Any], *, here: bool) -> list[str]:
+    """Programs whose definitions hold, by name; here: those whose files are on this machine as well."""
+    found = []
+    for name in sorted(setting):
+        try:
+            _ = named(setting, name) if here else defined(setting, name)
+        except StartRefused:
+            continue  # an operator's own command says why; what cannot be started is not offered
+        found.append(name)
+    return found
+
+
 def wrong(name: str, why: str) -> StartRefused:
     """The refusal of a program that is not defined as it must be. why: never a place of this machine."""
     return StartRefused(

@@ -125,6 +125,18 @@ def test_the_matrix_marks_what_is_allowed_and_only_that(house: House) -> None:
     assert [name for name in acts.SCENARIOS if rows["operator"][name]] == ["together", "running"]
 
 
+def fields_of(section: Images) -> set[str]:
+    """What the form of signing asks for; the form is shut again."""
+
+    async def look() -> set[str]:
+        await section.signing.open(acts.SIGN.operation)
+        found = set(section.signing.values())
+        await section.signing.open(acts.SIGN.operation)
+        return found
+
+    return asyncio.run(look())
+
+
 def test_an_image_is_signed_by_words_alone_and_the_section_says_what_it_is_made_of(house: House) -> None:
     call = Client(house, Role.OPERATOR).call
     signed = call("inference.model_sign", engine="extractive", name="words", words_only=True, runtime="ab" * 32)
@@ -139,6 +151,10 @@ def test_an_image_is_signed_by_words_alone_and_the_section_says_what_it_is_made_
     section._open(signed["id"])
     assert any("abababab" in str(block) for block in section.detail.told())
     assert "lease" in {one["key"] for one in section.images.columns} and acts.SIGN.operation in section.signing.acts
+    assert "program" not in fields_of(section), "no server is defined here that could be started inside"
+    section.found["inference.models"]["programs"] = ["llama-cpp"]  # type: ignore[index]  # as a node with such a setting says
+    section.draw()
+    assert "program" in fields_of(section) and list(section._choices("program").values()) == ["", "llama-cpp"]
     marketing = next(one for one in opened_page(house, Role.MARKETING).sections.all if isinstance(one, Images))
     assert not marketing.signing.acts and "lease" not in {one["key"] for one in marketing.images.columns}, "who may not read leases sees images alone"
 
