@@ -23,6 +23,9 @@ MOST_CHARACTERS: Final = 200_000
 LEAST_CLASS: Final = "internal"
 """What somebody sends from a desk is no publication until it was imported as one."""
 TITLE: Final = 512
+FROM_DESK: Final = "随问文件"
+"""Where a document comes from that says nothing of it: names of files are people's words and may name anybody."""
+VERSION: Final = "1"
 _BETWEEN: Final = "\n\n\x1e\n\n"
 _MARGIN: Final = 8 << 10
 """Of an ask's 64 KiB, for all members but question and prompt."""
@@ -39,7 +42,7 @@ def read(host: Any, files: Sequence[str], *, kind: str) -> tuple[SourceDocument,
     for one in files:
         path = host.uploads.path(one)
         told = importing.read_file(
-            host.document_connectors(), importing.content_of(path), name=path.name, kind=kind, source=path.name, time_ms=host.now_ms(), limits=ReadLimits()
+            host.document_connectors(), importing.content_of(path), name=path.name, kind=kind, source=FROM_DESK, time_ms=host.now_ms(), limits=ReadLimits()
         )
         if told.rejects or not told.documents:
             raise Refused(
@@ -48,27 +51,27 @@ def read(host: Any, files: Sequence[str], *, kind: str) -> tuple[SourceDocument,
                 code="ENCLOSED_REFUSED", details={"rejected": str(len(told.rejects))},
             )  # fmt: skip
         found += told.documents
-    characters = sum(len(one.text) + len(one.title) for one in found)
+    characters = sum(len(one.text) + len(one.title) + len(one.source) for one in found)
     if len(found) > MOST_DOCUMENTS or characters > MOST_CHARACTERS:
         raise too_large(f"资料 {len(found)} 份、{characters} 字，最多 {MOST_DOCUMENTS} 份、{MOST_CHARACTERS} 字", f"{len(found)} documents of {characters} characters, at most {MOST_DOCUMENTS} of {MOST_CHARACTERS}")
     return tuple(
-        replace(one, document=f"sent-{number:03d}", klass=max(one.klass, LEAST_CLASS, key=DOCUMENT_CLASSES.index), synthetic=False)
+        replace(one, document=f"sent-{number:03d}", version=VERSION, klass=max(one.klass, LEAST_CLASS, key=DOCUMENT_CLASSES.index), synthetic=False)
         for number, one in enumerate(found, 1)
-    )  # names of their own: none stands in place of a document of the corpus
+    )  # names of their own: none stands in place of a document of the corpus, and none says what its file called it
 
 
 def redacted(question: str, sent: Sequence[SourceDocument], known: KnownNames) -> tuple[Redacted, tuple[SourceDocument, ...]]:
     """The question and its documents with labels, one label for one value in all of them; values and counts are those of all."""
     if not sent:
         return redact(question, known), ()
-    parts = [question, *(part for one in sent for part in (one.title, one.text))]
+    parts = [question, *(part for one in sent for part in (one.title, one.source, one.text))]
     whole = redact(_BETWEEN.join(one.replace("\x1e", " ") for one in parts), known)
     clean = whole.text.split(_BETWEEN)
     if len(clean) != len(parts):
         raise Refused("随问资料脱敏失败，未提问", "the documents sent with the question could not be redacted, nothing was asked", code="ENCLOSED_REFUSED")
     made = [
-        one if (one.title, one.text) == (title, text) else replace(one, title=title[:TITLE], text=text, fields={})
-        for one, title, text in zip(sent, clean[1::2], clean[2::2], strict=True)
+        one if (one.title, one.source, one.text) == (title, source, text) else replace(one, title=title[:TITLE], source=source[:TITLE], text=text, fields={})
+        for one, title, source, text in zip(sent, clean[1::3], clean[2::3], clean[3::3], strict=True)
     ]
     return replace(whole, text=clean[0]), tuple(made)
 

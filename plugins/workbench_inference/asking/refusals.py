@@ -25,15 +25,24 @@ def record(host: LeasingHost, customers: CustomerNames, caller: Caller, asked: A
         "channel": asked.channel, "credential": asked.credential,
     }  # fmt: skip
 
+    kept: Kept | None = None
+    state = "STOPPED" if error.code == "STOPPED" else "REFUSED"
+    try:  # before the change: while that runs nobody else writes; and what cannot be redacted is refused and written down all the same
+        with host.store.read() as reader:
+            row = house.row_of(reader, asked.ask)
+        if row is not None:  # it had been taken in: whoever asked reads why, beside the question with its labels
+            kept = _unasked(host, customers, asked, row, error, state)
+    except WorkbenchError as failure:
+        host.log_fault(failure)
+
     def change(tx: Transaction) -> str:
         row = house.row_of(tx, asked.ask)
         if row is not None and row.state != "QUEUED":
             return ""
         ref = host.evidence.append(tx, "inference.ask_refused", values)
-        if row is not None:  # it had been taken in: whoever asked reads why, beside the question with its labels
-            state = "STOPPED" if error.code == "STOPPED" else "REFUSED"
+        if row is not None:
             house.ended(tx, asked.ask, state=state, code=error.code, at_ms=host.now_ms())
-            kept = _unasked(host, customers, asked, row, error, state)
+        if row is not None and kept is not None:
             keeping.put(host, tx, asked.ask, replace(kept, entry=f"{ref.log}/{ref.index}"))
         return f"{ref.log}/{ref.index}"
 
@@ -46,7 +55,7 @@ def record(host: LeasingHost, customers: CustomerNames, caller: Caller, asked: A
 
 def _unasked(host: LeasingHost, customers: CustomerNames, asked: Asked, row: AskRow, error: WorkbenchError, state: str) -> Kept:
     """Of a question that was taken in and never sent."""
-    redacted, _ = enclosing.redacted(asked.question, asked.sent, customers.now())
+    redacted, _ = enclosing.redacted(asked.question, (), customers.now())
     return Kept(
         question=redacted.text, tiles=keeping.tiles_in(redacted.text, redacted), scenario=row.scenario, template=row.template, model=row.model, lease="",
         sandbox="", watermark="", asked_ms=row.asked_ms, channel=asked.channel, steps=(), state=state, code=error.code,

@@ -182,19 +182,33 @@ class HouseSteps:
     def redact(self, admitted: Admitted) -> Prepared:
         """Identifiers become labels; the class of it all against what the lease may read; rules of content."""
         asked, found = admitted.asked, admitted.admission
-        enclosing.require_kinds(asked.sent, admitted.readable.kinds, admitted.mode)
         redacted, sent = enclosing.redacted(asked.question, asked.sent, self._customers.now())
-        enclosing.require_fits(redacted.text, self._prompt(admitted, redacted))
         with self._host.store.read() as reader:
             classes = self._classes(reader, admitted.readable)
         klass = class_of(redacted, [*classes, *(one.klass for one in sent)], found.klass)
-        levels = dict(self._host.setting("inference.class_levels"))
-        behind = admitted.engine is not None and admitted.engine.place == "behind"
-        require_level(klass, levels, assurance=admitted.assurance, behind=behind)
+        admitted = self._fitting(admitted, redacted, klass)
         verdict = check_prompt(redacted.text, found.scenario, asked.client_class, rules=found.rules, channel=found.channel.name)
         if not verdict.may_pass:
             raise Refused(verdict.zh, verdict.en, code=verdict.code, details={"rule": verdict.rule})
         return Prepared(admitted, redacted, klass, self._host.now_ms(), sent, format_documents(sent))
+
+    def _fitting(self, admitted: Admitted, redacted: Redacted, klass: str) -> Admitted:
+        """Of the leases that may be asked those that may read this: the first, and the others behind it. Raises as the first one does."""
+        levels = dict(self._host.setting("inference.class_levels"))
+        fit: list[Admitted] = []
+        refused: WorkbenchError | None = None
+        for one in (admitted, *admitted.others):
+            try:
+                enclosing.require_kinds(one.asked.sent, one.readable.kinds, one.mode)
+                enclosing.require_fits(redacted.text, self._prompt(one, redacted))
+                require_level(klass, levels, assurance=one.assurance, behind=one.engine is not None and one.engine.place == "behind")
+            except Refused as error:
+                refused = refused or error
+            else:
+                fit.append(one)
+        if refused is not None and not fit:
+            raise refused
+        return replace(fit[0], others=tuple(fit[1:]))
 
     def _classes(self, reader: Reader, readable: Readable) -> list[str]:
         """Data classes of every document that may be read; what no sandbox may hold is in no corpus."""
@@ -407,7 +421,7 @@ class HouseSteps:
         cites = [self._cited(leased, one) for one in records if isinstance(one, Cite)]
         fields = [one for one in records if isinstance(one, FieldValue)]
         dropped = sum(one.count for one in records if isinstance(one, Dropped))
-        if opened is not None and opened.kind != "extractive" and state in ("ANSWERED", "STOPPED"):
+        if _writes(leased, opened) and state in ("ANSWERED", "STOPPED"):
             text, without = self._grounded(leased, text, cites)  # what a sandbox says of its own sentences is looked at again
             dropped += without
         kept = replace(
@@ -416,7 +430,7 @@ class HouseSteps:
             citations=tuple(text_of for text_of, _ in cites), fields=tuple((one.name, one.value, one.unit, one.cite) for one in fields),
             tokens_in=end.tokens_in, tokens_out=end.tokens_out, card_ms=end.card_ms, ended_ms=host.now_ms(),
         )  # fmt: skip
-        refusal = self._refusal(leased, text, cites, fields, opened, is_bare=bool(dropped) and not text and state == "ANSWERED")
+        refusal = self._refusal(leased, text, cites, fields, is_bare=_writes(leased, opened) and bool(dropped) and not text and state == "ANSWERED")
         if refusal is not None:
             rule, code, zh, en = refusal
             kept = replace(kept, state="REFUSED", rule=rule, code=code, zh=zh, en=en, where="after", citations=(), fields=())
@@ -456,8 +470,7 @@ class HouseSteps:
         return kept, sum(dropped.values())
 
     def _refusal(
-        self, leased: Leased, text: str, cites: list[tuple[CitedSource, SourceDocument | None]], fields: list[FieldValue], opened: Open | None,
-        *, is_bare: bool,
+        self, leased: Leased, text: str, cites: list[tuple[CitedSource, SourceDocument | None]], fields: list[FieldValue], *, is_bare: bool,
     ) -> tuple[str, str, str, str] | None:  # fmt: skip
         """(rule, code, zh, en) of what stops an answer, None where it may be shown. is_bare: no sentence of it stands in what it cites."""
         prepared = leased.prepared
@@ -469,7 +482,7 @@ class HouseSteps:
             )  # fmt: skip
         documents = [own for _, own in cites if own is not None]
         spans = tuple(own.text[one.start : one.end] for one, own in cites if own is not None)
-        if opened is not None and opened.kind != "extractive" and is_bare:
+        if is_bare:
             return (
                 "grounding", "ANSWER_UNGROUNDED", "回答中的数字或名称在所引资料中找不到，未展示", "numbers or names of the answer stand in no cited source: it is not shown",
             )  # fmt: skip
@@ -552,6 +565,12 @@ class HouseSteps:
     def _tell(self, leased: Leased, step: Step) -> None:
         if self._step is not None:
             self._step(leased.ask.ask, step, leased)
+
+
+def _writes(leased: Leased, opened: Open | None) -> bool:
+    """Whether sentences of an answer may be an engine's own: of any image but an extractive one, whatever its sandbox says of itself."""
+    engine = leased.prepared.admitted.engine
+    return engine is None or engine.kind != "extractive" or (opened is not None and opened.kind != "extractive")
 
 
 def _sentences(state: str, code: str) -> tuple[str, str]:
