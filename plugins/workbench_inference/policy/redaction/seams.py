@@ -1,5 +1,5 @@
 """Whether two characters that are a listed name stand across the seam of two words: by how often their neighbours go together in
-the institution's own documents. Pure; two look-ups a hit.
+the institution's own documents. Pure; a few look-ups a hit.
 
 Of 苎白同业 the pairs 苎白 and 同业 are bound, so 白同 is no customer; of 陪白同去银行 they are not. Only pairs across words decide, never how
 often the name itself stands in documents: a customer may share a name with a manager of a fund.
@@ -56,17 +56,24 @@ class Pairs:
         return cls(found["pairs"], found["singles"], found["total"])
 
     def is_seam(self, text: str, start: int, end: int) -> bool:
-        """Is a neighbour of these characters bound to the nearer of them more firmly than to what lies beyond it?"""
-        before, beyond = text[max(0, start - 1) : start], text[max(0, start - 2) : max(0, start - 1)]
-        if before and self._is_bound(before, text[start], beyond + before):
-            return True
-        after = text[end : end + 1]
-        return bool(after) and self._is_bound(text[end - 1], after, text[end : end + 2])
+        """Is a neighbour of these characters bound to the nearer of them more firmly than to what lies beyond it?
 
-    def _is_bound(self, one: str, other: str, elsewhere: str) -> bool:
-        if one in _LOOSE or other in _LOOSE:
+        Where the documents do not know the pair on the other side too, it counts only if it stands more often than the characters
+        themselves: else it may be known from sentences about somebody of that name and nothing else, as 同称 is from 白同称.
+        """
+        before, after = text[max(0, start - 1) : start], text[end : end + 1]
+        front, behind = before + text[start], text[end - 1] + after
+        ahead = bool(before) and self._is_bound(front, text[max(0, start - 2) : max(0, start - 1)] + before)
+        is_behind = bool(after) and self._is_bound(behind, text[end : end + 2])
+        if not ahead and not is_behind:
             return False
-        return self._tie(one + other) > max(BOUND, AHEAD * self._tie(elsewhere))
+        itself, both = self.pairs.get(text[start:end], 0), (self.pairs.get(front, 0), self.pairs.get(behind, 0))
+        return all(both) or max(both) > itself
+
+    def _is_bound(self, pair: str, elsewhere: str) -> bool:
+        if pair[0] in _LOOSE or pair[1] in _LOOSE:
+            return False
+        return self._tie(pair) > max(BOUND, AHEAD * self._tie(elsewhere))
 
     def _tie(self, pair: str) -> float:
         count = self.pairs.get(pair, 0)
