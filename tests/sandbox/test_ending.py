@@ -183,6 +183,18 @@ def test_a_group_that_holds_the_node_itself_is_left_alone_and_counted(tree: str,
         keeper.communicate()
 
 
+def test_a_group_that_cannot_be_ended_does_not_save_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that is taken away at that moment: what is left of it is found later."""
+    monkeypatch.setattr(ending, "is_group", lambda folder, sandbox="": True)
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    (broken / "cgroup.kill").mkdir(parents=True)
+    whole.mkdir()
+    (whole / "cgroup.kill").write_text("")
+    ending.end_groups([str(broken), str(tmp_path / "gone"), str(whole)])
+    assert (whole / "cgroup.kill").read_text() == "1"
+    ending.end_groups([str(broken)], freezer=str(broken))  # without a freezer either: no error stops who ends the rest
+
+
 def test_nothing_else_of_the_package_sends_a_signal_or_writes_into_a_group_to_end_it() -> None:
     package = Path(ending.__file__).parents[1]
     calls = ("os.kill", "killpg", "pidfd_send_signal", "tgkill", "/cgroup.kill\"", "freezer.state\", \"")

@@ -13,6 +13,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 SANDBOX = re.compile(r"sb-[0-9a-f]{16}")
@@ -75,7 +76,7 @@ def end_groups(folders: Sequence[str], *, freezer: str = "") -> None:
     spared = untouchable()
     groups = [one for one in folders if is_group(one) and not spared & set(members(one))]
     for folder in groups:
-        if Path(folder, "cgroup.kill").exists():
+        with suppress(OSError):  # a kernel without it, or it is gone by now; one that stays does not save the others
             _write(f"{folder}/cgroup.kill", "1")
     if freezer in groups:
         _freeze_and_end(freezer)
@@ -83,15 +84,17 @@ def end_groups(folders: Sequence[str], *, freezer: str = "") -> None:
 
 def _freeze_and_end(folder: str) -> None:
     state = Path(folder, "freezer.state")
-    _write(str(state), "FROZEN")
     try:
-        ends = time.monotonic() + _FREEZE_S
-        while state.read_text("ascii").strip() == "FREEZING" and time.monotonic() < ends:
-            time.sleep(0.001)
+        with suppress(OSError):  # what cannot be frozen is ended all the same
+            _write(str(state), "FROZEN")
+            ends = time.monotonic() + _FREEZE_S
+            while state.read_text("ascii").strip() == "FREEZING" and time.monotonic() < ends:
+                time.sleep(0.001)
         for pid in members(folder):
             _end(pid, lambda pid=pid: pid in members(folder))  # type: ignore[misc]
     finally:
-        _write(str(state), "THAWED")
+        with suppress(OSError):
+            _write(str(state), "THAWED")
 
 
 def _end(pid: int, is_it: Callable[[], bool]) -> bool:
