@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,7 @@ from workbench.errors import Refused, VerificationError
 from workbench_sandbox.formats import carried, servicekey
 from workbench_sandbox.formats.asking import Cite, Open, Text, format_stop, parse_end
 from workbench_sandbox.formats.evidence import CONTROLS, parse_evidence, sign_evidence, verify_self, verify_signatures
+from workbench_sandbox.server import reaping
 from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.contract import StartOrder, Upload
 
@@ -146,6 +148,22 @@ def test_the_suite_can_be_run_in_a_session(tenant: Tenant) -> None:
 def test_a_frame_of_somebody_else_changes_nothing(tenant: Tenant) -> None:
     tenant.send(secrets.token_bytes(200), b"")
     assert tenant.answer_of(tenant.ask("仍然"))[1].state == "answered"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this account may not look at sockets of another user's processes")
+def test_no_port_leads_to_a_model(tenant: Tenant) -> None:
+    """In the sandbox's own network is no socket of a protocol with ports, and the launcher before it listens on none of the machine's."""
+    record = reaping.read(tenant.world.folder / "servers" / SERVER)[0]
+
+    def rows(pid: int | str) -> list[list[str]]:
+        places = [Path(f"/proc/{pid}/net/{one}") for one in ("tcp", "tcp6", "udp", "udp6")]
+        return [line.split() for one in places if one.exists() for line in one.read_text().splitlines()[1:]]
+
+    assert rows(record.pids[1]) == []
+    launcher = Path(f"/proc/{record.pids[0]}/stat").read_text().rpartition(")")[2].split()[1]
+    held = {os.readlink(one) for one in Path(f"/proc/{launcher}/fd").iterdir()}
+    assert any(one.startswith("socket:") for one in held), "its connections to node and worker"
+    assert not {f"socket:[{row[9]}]" for row in rows(launcher)} & held
 
 
 def test_nobody_else_is_served(tenant: Tenant) -> None:
