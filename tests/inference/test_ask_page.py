@@ -39,7 +39,7 @@ def t(key: str, **fields: Any) -> str:
         ({"lease_state": "UNPROVEN"}, "failed", "unproven"),
         ({"evidence": "refused"}, "tampered", "evidence_refused"),
         ({"asked": 300}, "refused", "quota"),
-        ({"group_asked": 3_000}, "refused", "quota"),
+        ({"group_asked": 3_000}, "refused", "quota_group"),
         ({"scenarios": []}, "refused", "no_scenario"),
         ({"problem_code": "QKD_KEY_REQUIRED", "problem_zh": "密钥不足", "problem_en": "no key"}, "refused", "problem"),
     ],

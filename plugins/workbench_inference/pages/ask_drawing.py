@@ -36,8 +36,10 @@ def verdict(desk: Reply, lang: formats.Lang, provider: str) -> Verdict:
         return Verdict("tampered", "evidence_refused", facts, "evidence_refused")
     if desk["problem_code"]:
         return Verdict("refused", "problem", facts)
-    if left <= 0 or desk["group_asked"] >= desk["group_quota"]:
+    if left <= 0:
         return Verdict("refused", "quota", facts | {"quota": formats.count(desk["quota"], lang)}, "quota")
+    if desk["group_asked"] >= desk["group_quota"]:
+        return Verdict("refused", "quota_group", facts | {"quota": formats.count(desk["group_quota"], lang)}, "quota")
     if not desk["scenarios"]:
         return Verdict("refused", "no_scenario", facts, "no_scenario")
     if desk["lease_state"] != "RUNNING":
