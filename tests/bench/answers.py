@@ -33,6 +33,8 @@ SECOND = SET.with_name("answers-second.jsonl")
 """In other words once more, kept away from whoever wrote the engine until it was measured."""
 THIRD = SET.with_name("answers-third.jsonl")
 """Fields, news and other words by another hand, in everyday speech; kept away in the same way."""
+NEAR = SET.with_name("answers-near.jsonl")
+"""near-…: near to a field, but something else is asked. asked-…: the field is asked for, in many words."""
 KINDS = ("fund", "news", "quote")
 AIMS = {"field": 0.97, "paraphrase": 0.85, "second": 0.85, "unanswerable": 0.95, "cited": 0.99, "grounded": 1.0} | {
     "third-field": 0.97, "third-paraphrase": 0.85, "third-unanswerable": 0.95, "cited third": 0.99,
@@ -65,9 +67,9 @@ def weights() -> dict[str, Path]:
 
 
 def read_set() -> tuple[Row, list[Row]]:
-    """What the file says of itself, and the rows of both."""
+    """What the first file says of itself, and the rows of all."""
     lines = [json.loads(line) for line in SET.read_text("utf-8").splitlines()]
-    further = [json.loads(line) for name in (SECOND, THIRD) for line in name.read_text("utf-8").splitlines()[1:]]
+    further = [json.loads(line) for name in (SECOND, THIRD, NEAR) for line in name.read_text("utf-8").splitlines()[1:]]
     return lines[0], lines[1:] + further
 
 
@@ -82,13 +84,14 @@ def judge(engine: Extractive, corpus: Corpus, documents: Sequence[SourceDocument
         records = list(engine.answer(_ask(row["q"]), corpus, lambda: False))
         asked += 1
         cites = [each for each in records if isinstance(each, Cite)]
-        is_open = row["set"].endswith("unanswerable")
+        is_open = row["set"].endswith("unanswerable") or row["set"].startswith("near-")
         good = not cites if is_open else _is_right(row, records)
         _count(counts, row["set"], good)
         if cites:
             _count(counts, "grounded", _is_grounded(records, cites, texts))
             if not is_open:
-                _count(counts, "cited third" if row["set"].startswith("third") else "cited", _is_cited(row, cites, texts))
+                kept = row["set"].partition("-")[0]
+                _count(counts, f"cited {kept}" if kept in ("third", "asked") else "cited", _is_cited(row, cites, texts))
         if not good:
             said = "".join(each.d for each in records if isinstance(each, Text))
             expected = str(row.get("accept", row.get("why", "")))

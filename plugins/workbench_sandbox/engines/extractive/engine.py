@@ -19,7 +19,7 @@ from workbench_sandbox.corpus.search import Corpus, Joined
 from workbench_sandbox.corpus.text import fold
 from workbench_sandbox.corpus.types import Embedder, Sources
 from workbench_sandbox.engines.contract import Stop
-from workbench_sandbox.engines.extractive import quoting, wording
+from workbench_sandbox.engines.extractive import leftover, quoting, wording
 from workbench_sandbox.engines.extractive.choosing import choose
 from workbench_sandbox.engines.extractive.facts import Fact, facts_of, old
 from workbench_sandbox.engines.extractive.meaning import Meaning
@@ -87,7 +87,10 @@ class Extractive:
         if entities and not read.fields and not read.unstated and not read.forecast and self._meaning is not None:
             meant = self._meaning.field(read.masked, stop)
             read = replace(read, fields=(meant,)) if meant else read
-        if entities and read.fields and not read.unstated and not read.forecast:
+            if meant:
+                read = replace(read, beside=leftover.asks_else(read.masked, bytes(len(read.masked)), (), read.fields, two=read.compares))
+        beside = entities and read.fields and read.beside
+        if entities and read.fields and not read.unstated and not read.forecast and not beside:
             said = _stated(read, entities[:_MOST_ENTITIES], ask, language)
             if any(each.spans for each in said) or not all(map(_is_index, entities)):
                 return said
@@ -98,6 +101,8 @@ class Extractive:
             return said if reported is None else [wording.quote(reported.document, reported.start, reported.end)]
         none = read.forecast or LISTS.search(read.masked)
         found = None if none else self._found(read, entities, ask, sources, catalogue)
+        if found is None and beside and not read.unstated and not read.forecast:
+            return _nearest(read, entities, ask, language)
         if found is None:
             return _abstain(wording.UNSTATED if entities else wording.NOTHING, language)
         return [wording.quote(found.document, found.start, found.end)]
@@ -191,6 +196,15 @@ def _stated(read: Understood, entities: Sequence[Entity], ask: Ask, language: st
     if missing:
         said.append(wording.Said(wording.UNSTATED[language].replace("资料没有写明所问的内容", "其余所问，资料没有写明"), ()))
     return said
+
+
+def _nearest(read: Understood, entities: Sequence[Entity], ask: Ask, language: str) -> list[wording.Said]:
+    """An abstention that says what stands near: which field the documents hold, without its value."""
+    for field in read.fields:
+        fact, name = _value(read, entities[0], field, ask)
+        if fact is not None:
+            return [wording.Said(wording.nearest(name, language), ())]
+    return _abstain(wording.UNSTATED, language)
 
 
 def _is_index(entity: Entity) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench_sandbox.corpus.types import Embedder
 from workbench_sandbox.engines.contract import Stop
-from workbench_sandbox.engines.extractive.understanding import NAMED
+from workbench_sandbox.engines.extractive.vocabulary import NAMED
 
 LEAD = 0.008
 """How far the nearest field must be ahead of the second, in cosine."""

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from workbench_sandbox.corpus.text import HAN, fold
-from workbench_sandbox.engines.extractive import vocabulary
+from workbench_sandbox.engines.extractive import leftover, vocabulary
 from workbench_sandbox.engines.extractive.naming import CODE, Catalogue, Entity
-from workbench_sandbox.engines.extractive.vocabulary import ASKING, COMMON, FIELDS
+from workbench_sandbox.engines.extractive.vocabulary import ASKING, COMMON, DATED, FIELDS, NAMED
 from workbench_sandbox.engines.quantities import DATE, scan
-
-NAMED = "◆"
-DATED = "◇"
 
 _FIELD_PATTERNS = tuple((name, vocabulary.pattern(phrase)) for name, known in FIELDS.items() for phrase in known.phrases)
 _BEFORE = re.compile(vocabulary.BEFORE)
@@ -82,7 +79,7 @@ class Understood:
 
     unknown: it names something that no document knows; ambiguous: a name that several share.
     unstated: the words for something that no template states; forecast: it asks for one, or for advice.
-    phrases: of the fields, as the question words them. share: the class of shares asked about, a to e, where one is.
+    beside: why it asks for something else that only stands near these fields, or "". phrases: of the fields, as the question words them. share: the class of shares asked about, a to e, where one is.
     """
 
     masked: str
@@ -97,6 +94,7 @@ class Understood:
     corrected: bool
     unstated: tuple[str, ...]
     forecast: bool
+    beside: str
     phrases: str
     share: str
     compares: bool
@@ -120,9 +118,10 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
     for spoken, written in vocabulary.SPOKEN:
         masked = masked.replace(spoken, written)
     asked = _BESIDES.sub(lambda clause: " " * len(clause.group()), masked)
-    spans = _fields(asked)
+    spans, solid = _fields(asked)
     if not spans:
-        asked, spans = masked, _fields(masked)
+        asked = masked
+        spans, solid = _fields(masked)
     rest = list(masked)
     for start, end, _ in spans:
         rest[start:end] = " " * (end - start)
@@ -141,6 +140,8 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         fields = next(([name] for pattern, name in _FALLBACK if pattern.search(masked)), [])
     fields = _right_fee(fields, asked)
     dropped = {other for name in fields for other in _ABSORBED.get(name, ()) if not (name == "years" and _WHO.search(masked))}
+    fields = [name for name in fields if name not in dropped]
+    compares = _COMPARE.search(masked) is not None
     return Understood(
         masked=masked,
         left=left,
@@ -148,7 +149,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
         entities=tuple(entities),
         unknown=any(not mention.entities for mention in mentions) or _names_other(left) or (not entities and _is_latin_name(question)),
         ambiguous=any(len(mention.entities) > 1 for mention in mentions),
-        fields=tuple(name for name in fields if name not in dropped),
+        fields=tuple(fields),
         days=tuple(days),
         before=_BEFORE.search(masked) is not None and _AFTER.search(masked) is None,
         corrected=_CORRECTED.search(masked) is not None,
@@ -158,9 +159,10 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
             *_parts(masked, spans),
         ),
         forecast=_FORECAST.search(masked) is not None and not ("risk_class" in fields and _RATED.search(masked)),
+        beside=leftover.asks_else(asked, solid, spans, fields, two=compares and len(entities) > 1),
         phrases=" ".join(masked[start:end] for start, end, _ in spans),
         share=shares.pop() if len(shares) == 1 else "",
-        compares=_COMPARE.search(masked) is not None,
+        compares=compares,
         lower=_LOWER.search(left) is not None,
         higher=_HIGHER.search(left) is not None,
     )
@@ -236,25 +238,30 @@ def _days(folded: str, now_ms: int) -> tuple[list[tuple[int, int, int]], str]:
     return days, masked
 
 
-def _fields(masked: str) -> list[tuple[int, int, str]]:
-    """Phrases of fields that do not overlap, the longest first; of equal ones the field that the table names first.
+def _fields(masked: str) -> tuple[list[tuple[int, int, str]], bytearray]:
+    """Phrases of fields that do not overlap, the longest first; of equal ones the field that the table names first. Then, for each
+    character, 1 where a phrase has it in so many words.
 
     What stands for any characters adds nothing to a length: 买了◆的管理报酬是几个点 has more of 管理报酬 than of 买 … 几个点.
     """
     found = [
-        (_length(match), match.start(), match.end(), name)
+        (_length(match), match, name)
         for name, pattern in _FIELD_PATTERNS
         for match in pattern.finditer(masked)
         if match.end() > match.start()
     ]
     found.sort(key=lambda each: -each[0])
     taken: list[tuple[int, int, str]] = []
-    covered = bytearray(len(masked))
-    for _, start, end, name in found:
+    covered, solid = bytearray(len(masked)), bytearray(len(masked))
+    for _, match, name in found:
+        start, end = match.span()
         if not any(covered[start:end]):
-            covered[start:end] = b"\x01" * (end - start)
+            covered[start:end] = solid[start:end] = b"\x01" * (end - start)
+            for first, last in match.regs[1:]:
+                if first >= 0:
+                    solid[first:last] = bytes(last - first)
             taken.append((start, end, name))
-    return taken
+    return taken, solid
 
 
 def _length(match: re.Match[str]) -> int:

@@ -27,6 +27,10 @@ class Known:
     day: str = ""
 
 
+NAMED = "◆"
+DATED = "◇"
+"""What stands in a masked question for a name, and for a date."""
+
 _WILD = re.compile(r"(?:…|(?<!\\)\.)\{[0-9,]+\}\??")
 
 
@@ -266,7 +270,7 @@ FIELDS: dict[str, Known] = {
         "(?:之前|前)(?:持有|买)…{0,6}(?:分红|红利)", "record date", "date of record",
     )),
     "ex_date": Known("除息日", "ex-dividend date", (
-        "除息(?:日|日期)?", "除权(?:日|日期)?", "ex[- ]?(?:dividend)?(?: date)?",
+        "除息(?:日|日期)?", "除权(?:日|日期)?", r"ex[- ]?dividend(?: date)?|ex[- ]date\b",
     )),
     "pay_date": Known("红利发放日", "payment date", (
         "(?:红利|分红|现金红利|股息|分红款|派息)(?:款)?(?:的)?(?:发放|派发|到账|发|支付|划出)(?:日|日期|时间)?",

@@ -34,6 +34,11 @@ NO_DAY = {
     "zh": "资料中没有所问日期的数据。",
     "en": "The documents have nothing for the date asked about.",
 }
+NEAREST = {
+    "zh": "资料没有写明所问的内容；与之相近、资料里有的是：{field}。",
+    "en": "The documents do not state what was asked. What they hold near it: {field}.",
+}
+"""With the name of the field alone: its value would stand there like an answer."""
 AMBIGUOUS = {
     "zh": "资料中有多个名称与所问相近，请写出全称或代码。",
     "en": "Several names in the documents fit; please give the full name or the code.",
@@ -87,6 +92,11 @@ def state(entity: Entity, field: str, fact: Fact, language: str) -> Said | None:
             ending = " {0}." if language == "en" else "{0}。"
             return Said(_escape(sentence) + ending, (span,), field, fact.value, fact.unit)
     return None
+
+
+def nearest(field: str, language: str) -> str:
+    """An abstention that names the field that stands near what was asked."""
+    return NEAREST[language].format(field=_label(field.removeprefix("old_"), language))
 
 
 def compare(field: str, said: Sequence[tuple[Entity, Fact]], lower: bool, higher: bool, language: str) -> str:
