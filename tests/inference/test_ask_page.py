@@ -77,6 +77,13 @@ def test_a_refusal_says_whether_the_model_was_asked_and_that_nothing_is_billed()
     assert "没有显示" in after["reason"] and len(after["facts"]) > 1
 
 
+def test_under_an_answer_stand_engine_tokens_cost_and_the_watermark_by_which_a_copy_is_found() -> None:
+    told = answer()
+    facts = drawing.turn(told, t, "zh", "甲证券")["facts"]
+    assert "842 词元" in facts and f"水印 {told['watermark']}" in facts and any(one.startswith("2 卡·秒") for one in facts) and any("extractive" in one for one in facts)
+    assert not any("水印" in one for one in drawing.turn(answer(state="STREAMING"), t, "zh", "甲证券")["facts"])
+
+
 def test_the_source_and_the_steps_are_what_the_panel_takes() -> None:
     told = answer()
     panel = SourcePanel(source=drawing.source(source(), 1, told["citations"]), steps=drawing.steps(told, t, "zh"))
@@ -169,6 +176,43 @@ def test_a_question_is_previewed_sent_followed_and_its_source_opened(monkeypatch
     assert ("inference.ask", {"question": "19900000317 想买", "scenario": "advice"}) in node.asked
     assert [name for name, _ in node.asked].count("inference.ask_progress") == 3
     assert ("inference.rate", {"ask": answer()["ask"], "rating": "up", "reason": "引文准确"}) in node.asked
+
+
+def test_an_answer_is_stopped_by_button_and_key_the_history_searched_and_its_export_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node()
+    made = AskPage(PageContext(client=node, me=ME, package="workbench_inference"))
+    confirmed: list[tuple[str, dict[str, Any]]] = []
+    taken: list[str] = []
+
+    async def confirm(_page: PageContext, operation: str, request: dict[str, Any], done: Any) -> None:
+        confirmed.append((operation, request))
+        await done("done", {"download": "d-1"})
+
+    monkeypatch.setattr(PageContext, "confirm", confirm)
+    monkeypatch.setattr(PageContext, "download", lambda _page, name: taken.append(name))
+
+    async def until(wanted: tuple[str, dict[str, Any]], times: int) -> None:
+        while node.asked.count(wanted) < times:  # noqa: ASYNC110 - a page has no event to wait for
+            await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        await made.open()
+        running = answer(state="STREAMING", fields=[], seal="", entry="")
+        made._put(running)
+        made._draw_chat()
+        assert made.chat.turns[0]["state"] == "streaming"
+        stop = ("inference.ask_stop", {"ask": running["ask"]})
+        made._heard("stop", {"id": running["ask"]})
+        await until(stop, 1)
+        made._pressed("Escape")
+        await until(stop, 2)
+        made.search.value = "费率"
+        await until(("inference.history", {"text": "费率"}), 1)
+        assert made.keep.visible
+        await made._export()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert (confirmed, taken) == ([("inference.history_export", {})], ["d-1"])
 
 
 def test_a_question_that_a_rule_stops_stands_in_the_conversation_and_stays_in_the_box() -> None:

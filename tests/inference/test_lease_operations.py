@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.gate_client import GateClient
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld, lease_world, make_workspace
+from workbench.cli import main
+from workbench.commands import leases
 from workbench.domain.party import Role
 from workbench.errors import Denied, InvalidRequest, NotFound, Refused
 from workbench_inference.leasing import auditing, spending
@@ -124,6 +127,37 @@ def test_a_price_of_yesterday_and_a_freeze_and_too_many_cards_are_refused_with_t
     at_provider(world, "tariff_set", fen_per_card_minute=30, reason="back")
 
 
+def test_a_freeze_window_ends_what_runs_and_nothing_is_leased_in_it(world: LeaseWorld, image: Manifest) -> None:
+    lease = world.running(image.id, cards=1)
+    set_ = at_provider(world, "freeze_set", from_ms=world.now_ms + 30_000, until_ms=world.now_ms + 3_600_000, reason="major event")
+    world.turn(seconds=10)
+    assert world.state(TELECOM, lease) == "RUNNING"
+    world.turn(seconds=25)
+    world.until(lambda: world.state(BROKER, lease) == world.state(TELECOM, lease) == "ERASED")
+    assert {world.row(party, lease).cause for party in (BROKER, TELECOM)} == {"freeze"}
+    assert at_tenant(world, "lease_order", image=image.id).code == "FREEZE_WINDOW"
+    at_provider(world, "freeze_set", remove=int(set_.what))
+
+
+def test_a_card_that_is_another_tenants_alone_is_leased_to_nobody_else(world: LeaseWorld, image: Manifest) -> None:
+    store = world.institutions.nodes[TELECOM].store
+    world.until(lambda: at_provider(world, "servers").leased == 0)
+    server = at_provider(world, "servers").servers[0].server
+    belongs = "UPDATE inference_server SET dedicated = ? WHERE server = ?"
+    store.write(lambda tx: tx.execute(belongs, ("bank", server)) and None)
+    try:
+        for pool, cards in (("dedicated", 1), ("shared", 3)):
+            assert at_tenant(world, "lease_order", image=image.id, pool=pool, cards=cards, most_cards=cards).code == "NO_CAPACITY", pool
+        lease = world.running(image.id, cards=2)
+        for _ in range(3):
+            world.turn(seconds=10)
+        assert server not in {one.server for one in world.provider.held_by(lease)}
+        at_tenant(world, "lease_release", lease=lease)
+        world.until(lambda: world.state(BROKER, lease) == "ERASED")
+    finally:
+        store.write(lambda tx: tx.execute(belongs, ("", server)) and None)
+
+
 @pytest.mark.soak
 def test_servers_are_added_drained_and_cleaned_by_the_providers_people(world: LeaseWorld, image: Manifest) -> None:
     added = at_provider(world, "server_add", dedicated=BROKER)
@@ -189,10 +223,12 @@ def test_the_month_s_budget_is_told_of_once_when_it_is_reached_and_asked_for_now
     assert month > 0
     at_tenant(world, "budget_set", fen=month * 2)
     assert spending.tell_budget(host) == "" and not world.institutions.entries(BROKER, kind="inference.budget_reached")
-    at_tenant(world, "budget_set", fen=month)
-    assert [spending.tell_budget(host), spending.tell_budget(host)] == ["reached", "reached"]
+    near = -(-month * 11 // 10)
+    for limit, stage in ((near, "near"), (month, "reached")):
+        at_tenant(world, "budget_set", fen=limit)
+        assert [spending.tell_budget(host), spending.tell_budget(host)] == [stage, stage]
     told = [one.values for one in world.institutions.entries(BROKER, kind="inference.budget_reached")]
-    assert [(one["limit"], one["used"]) for one in told] == [(str(month), str(month))]
+    assert [(one["limit"], one["used"]) for one in told] == [(str(near), str(month)), (str(month), str(month))]
     at_tenant(world, "budget_set", fen=0)
 
 
@@ -206,6 +242,40 @@ def test_sixty_ticks_are_one_entry_at_both_ends_and_the_rest_another_at_the_end(
         told = [one.values for one in world.institutions.entries(party, lease, "inference.metered")]
         assert [int(one["ticks"]) for one in told] == [60, ticks - 60] and sum(int(one["card_seconds"]) for one in told) == seconds
         assert told[0]["to"] == told[1]["from"] and told[0]["root"] != told[1]["root"]
+
+
+def test_the_words_of_lease_models_meter_and_erase_answer_as_one_object(
+    world: LeaseWorld, image: Manifest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def client(_workspace: object, party: str, role: Role) -> GateClient:
+        return GateClient(world.institutions.nodes[party].gate.registry, lambda operation, **request: world.call(party, role, operation, **request))
+
+    monkeypatch.setattr(leases, "client_for", client)
+    monkeypatch.setattr(leases, "credentials", lambda *_: ("somebody", "password"))
+
+    def say(group: str, verb: str, *rest: str, party: str = BROKER) -> Any:
+        assert main([group, verb, str(world.institutions.workspace.folder), *rest, "--party", party, "--json"]) == 0, (group, verb)
+        return json.loads(capsys.readouterr().out)
+
+    assert say("lease", "offer")["pools"] and say("models", "show", image.id[:12])["id"] == image.id
+    assert image.id in {one["id"] for one in say("models", "list")["images"]}
+    lease = say("lease", "order", "--image", image.id, "--hours", "2", "--most", "2")["lease"]
+    world.until(lambda: world.state(BROKER, lease) == "RUNNING")
+    assert say("lease", "change", lease, "--cards", "2", "--extend-minutes", "5", "--reason", "more people")["cards"] == 2
+    world.until(lambda: len(world.provider.held_by(lease)) == 2)
+    world.until(lambda: say("lease", "show", lease)["lease"]["ready"] == 2, seconds=1)  # what the tenant has not seen it does not pay
+    for party in (BROKER, TELECOM):
+        assert lease in {one["lease"] for one in say("lease", "list", party=party)["leases"]}
+        assert {one["lease"] for one in say("lease", "servers", party=party)["servers"]} >= {lease}
+    assert say("lease", "show", lease)["lease"]["cards"] == 2 and say("lease", "scaling")["decisions"][0]["after"] == 2
+    assert say("lease", "schedule", "--off", "--peak", "09:00-15:30", "--reason", "no calendar")["state"]
+    world.turn(seconds=90)
+    world.until(lambda: say("meter", "show", lease)["card_seconds"] > 0, seconds=1)
+    assert say("meter", "ticks", lease, "--limit", "1")["ticks"][0]["state"] == "agreed" and len(say("meter", "costs", "--days", "2")["days"]) == 2
+    say("lease", "release", lease, "--reason", "done")
+    world.until(lambda: world.state(BROKER, lease) == "ERASED" and bool(world.query(BROKER, "SELECT 1 FROM inference_statement WHERE lease = ? AND agreed = 1", lease)))
+    assert lease in {one["lease"] for one in say("meter", "statement")["statements"]} and float(say("meter", "invoice")["amount_yuan"]) > 0
+    assert {one["state"] for one in say("erase", "list", "--lease", lease)["erasures"]} == {"clean"}
 
 
 @pytest.mark.soak

@@ -173,6 +173,8 @@ def test_cards_come_in_steps_and_each_decision_has_its_reason() -> None:
     assert all(now[0] == before[0] or now[1] == before[1] for before, now in zip(points, points[1:], strict=False)), "never a slope"
     assert [one["label"] for one in made["marks"]] == ["2→6", "6→3"]
     assert all(len(row["why"]) > 10 for row in drawing.decision_rows(told("scaling"), t, "zh"))
+    loaded = dict(drawing.rule_facts(told("scaling", asks_hour=42, p95_ms=3_140, asks_per_card_minute=27), t))[t("leases.rule.capacity")]
+    assert all(one in loaded for one in ("42", "3.1", "27")), "how long questions take stands beside what a card gets through"
 
 
 def test_the_providers_page_shows_sizes_and_no_name_of_content() -> None:

@@ -125,6 +125,8 @@ def facts(one: Reply, t: Say, lang: formats.Lang) -> list[str]:
         out.append(t("ask.fact.tokens", count=formats.count(one["tokens_in"] + one["tokens_out"], lang)))
     if one["card_ms"]:
         out.append(t("ask.fact.cost", seconds=formats.count(-(-one["card_ms"] // 1000), lang), money=formats.money(one["cost_fen"], lang)))
+    if one["watermark"] and one["state"] not in RUNNING:  # by which a copy is found again
+        out.append(t("ask.fact.watermark", watermark=one["watermark"]))
     return out
 
 
