@@ -13,6 +13,8 @@ from workbench.operations import Registry
 class GateClient:
     """call: a request as the person whose command it is; upload, download: where the command moves files."""
 
+    url = "https://127.0.0.1:8801"
+
     def __init__(
         self, registry: Registry, call: Callable[..., Any], *, upload: Callable[[Path], str] | None = None, download: Callable[[str], bytes] | None = None
     ) -> None:
@@ -32,6 +34,9 @@ class GateClient:
         assert bool(confirmation) is needs, f"{operation}: a fresh password is {'needed' if needs else 'not needed'}"
         made = self._call(operation, **request)
         return json.loads(made.model_dump_json())  # type: ignore[no-any-return]  # an object
+
+    def confirmed(self, operation: str, *, password: str, **request: Any) -> dict[str, Any]:
+        return self.call(operation, confirmation=self.confirmation(operation, request, password=password), **request)
 
     def upload(self, path: Path, *, progress: object = None) -> str:
         assert self._upload is not None

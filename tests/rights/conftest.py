@@ -15,6 +15,7 @@ import pytest
 from tests.consent.captured_files import pdf
 from tests.flows import population
 from tests.flows.institutions import CATALOGUE, Institutions, fresh_workspace, running
+from tests.gate_client import GateClient
 from workbench.domain.party import Role
 
 ANNA = 70
@@ -61,6 +62,14 @@ class Desk:
 
     def entries(self, kind: str) -> list[Any]:
         return self.three.entries("broker", kind=kind)
+
+
+def gate_client(desk: Desk, party: str, role: Role) -> GateClient:
+    """What a command gets instead of a connection."""
+    return GateClient(
+        desk.node.gate.registry, lambda operation, **request: desk.three.call(party, role, operation, **request),
+        upload=lambda path: desk.three.upload(party, path), download=lambda download: desk.taken(download, role),
+    )  # fmt: skip
 
 
 def put_on_file(three: Institutions, folder: Path) -> None:

@@ -13,8 +13,7 @@ import pytest
 
 from tests.consent.captured_files import pdf
 from tests.flows import population
-from tests.rights.conftest import Desk
-from tests.rights.test_desk_commands import GateClient
+from tests.rights.conftest import Desk, gate_client
 from workbench.cli import main
 from workbench.commands import consent_asking, consents, lists
 from workbench.domain.party import PartyId, Role
@@ -24,18 +23,9 @@ PURPOSE = "customer-service"
 Say = Callable[..., Any]
 
 
-class AskingClient(GateClient):
-    """With what these commands need besides."""
-
-    url = "https://127.0.0.1:8801"
-
-    def confirmed(self, operation: str, *, password: str, **request: Any) -> dict[str, Any]:
-        return self.call(operation, confirmation=self.confirmation(operation, request, password=password), **request)
-
-
 @pytest.fixture
 def say(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    monkeypatch.setattr(consent_asking, "client_for", lambda workspace, party, role: AskingClient(desk, party, role))
+    monkeypatch.setattr(consent_asking, "client_for", lambda workspace, party, role: gate_client(desk, party, role))
     monkeypatch.setattr(consent_asking, "credentials", lambda workspace, party, role: ("account", "password"))
 
     def run(*words: str, person: int | None = None, status: int = 0) -> Any:
@@ -115,7 +105,7 @@ def test_one_customer_is_decided_and_a_file_imported_from_the_command_line(
 ) -> None:
     """Exit 0 and 3 of decide; import says how many came in, how many not, and where the rejects lie."""
     for module in (consents, lists):
-        monkeypatch.setattr(module, "client_for", lambda workspace, party, role: GateClient(desk, party, role))
+        monkeypatch.setattr(module, "client_for", lambda workspace, party, role: gate_client(desk, party, role))
 
     def run(*words: str) -> tuple[int, Any]:
         status = main(["consent", words[0], str(desk.three.workspace.folder), *words[1:], "--party", "broker", "--json"])

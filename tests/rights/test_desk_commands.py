@@ -12,25 +12,16 @@ from typing import Any
 import pytest
 
 from tests.flows import population
-from tests.gate_client import GateClient
-from tests.rights.conftest import ANNA, Desk
+from tests.rights.conftest import ANNA, Desk, gate_client
 from workbench.cli import main
 from workbench.commands import desks
-from workbench.domain.party import Role
-
 
 Say = Callable[..., Any]
 
 
 @pytest.fixture
 def say(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    def client(party: str, role: Role) -> GateClient:
-        return GateClient(
-            desk.node.gate.registry, lambda operation, **request: desk.three.call(party, role, operation, **request),
-            upload=lambda path: desk.three.upload(party, path), download=lambda download: desk.taken(download, role),
-        )  # fmt: skip
-
-    monkeypatch.setattr(desks, "client_for", lambda workspace, party, role: client(party, role))
+    monkeypatch.setattr(desks, "client_for", lambda workspace, party, role: gate_client(desk, party, role))
 
     def run(*words: str, party: str = "broker", as_json: bool = True) -> Any:
         group, verb, *rest = words
