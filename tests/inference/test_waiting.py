@@ -13,10 +13,11 @@ import pytest
 from tests.inference.asking_world import asking_world
 from tests.inference.lease_world import BROKER, TELECOM, LeaseWorld
 from workbench.domain.party import Role
-from workbench.errors import Refused
+from workbench.errors import PeerUnavailable, Refused
 from workbench_inference.asking.desk import Desk
 from workbench_inference.asking.sandboxes import Sandboxes
 from workbench_inference.asking.service import asking_of
+from workbench_sandbox.formats import relay
 
 QUESTION = "这只基金的管理费率是多少？"
 
@@ -190,3 +191,34 @@ def test_a_provider_that_does_not_answer_is_said_to_and_since_when(world: LeaseW
         world.institutions.wire.mend()
     world.turn(seconds=3)
     assert told() == (0, 0, 0)
+
+
+def test_a_sandbox_whose_first_exchange_failed_or_whose_session_is_of_an_earlier_run_is_asked_again(world: LeaseWorld, lease: str, desk: Desk) -> None:
+    row, host = world.row(BROKER, lease), world.institutions.nodes[BROKER]
+    with pytest.raises(Refused):
+        Sandboxes(host).take(row, None, is_stopped=lambda: True)
+    later = Sandboxes(host)  # of the node after a restart: the only sandbox has given its evidence
+    later.wait_s = 0.0
+    lost: list[str] = []
+
+    def lose(call: Any, to: str, header: Any) -> Any:
+        if call.path == relay.START and not lost:
+            lost.append(to)
+            return None
+        return call.body
+
+    world.institutions.wire.rules.append(lose)
+    try:
+        with pytest.raises(PeerUnavailable):
+            later.take(row, None)
+    finally:
+        world.institutions.wire.mend()
+    assert lost == [TELECOM]
+    client = later.take(row, None)
+    assert client.session is not None and client.sandbox in {one.sandbox for one in world.provider.held_by(lease)}
+    later.give(client)
+    later.close_all(cause="restart")
+    desk.sandboxes.close(lease, cause="restart")  # as a node that starts again knows of no session
+    taken = world.call(BROKER, Role.ADVISER, "inference.ask", question=QUESTION, scenario="research")
+    world.institutions.wait_until(lambda: desk.waiting == 0)
+    assert world.call(BROKER, Role.ADVISER, "inference.answer", ask=taken.ask).state in ("ANSWERED", "ABSTAINED")

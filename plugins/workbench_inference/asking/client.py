@@ -380,10 +380,10 @@ class SandboxClient:
             if download.received > self._acked:
                 del self._outgoing[: download.received - self._acked]
                 self._acked = download.received
-            if download.first <= self._taken:
-                for frame in download.frames[self._taken - download.first :]:
-                    self._taken += 1
-                    self._open(session, frame)
+            self._taken = max(self._taken, download.first)  # what a client of an earlier run took comes no more
+            for frame in download.frames[self._taken - download.first :]:
+                self._taken += 1
+                self._open(session, frame)
         return download.state == relay.LIVE
 
     def _pump(self, session: Session) -> None:

@@ -272,34 +272,57 @@ class Sandboxes:
             return list(found.clients) if found is not None else []
 
     def _further(self, lease: _Lease, row: LeaseRow, corpus: CorpusFile | None) -> SandboxClient:
-        """A client of a sandbox that has given no evidence yet, held. Raises as `SandboxClient.ensure`."""
-        host, order = self._host, row.order
+        """A client of a sandbox that none of the others has, held. Raises as `SandboxClient.ensure`."""
         client: SandboxClient | None = None
         try:
-            client = SandboxClient(
-                HostNode(host, row.partner), HouseJournal(host), LeaseTerms(row.lease, row.partner, Policy(order.policy), _counted(order.policy, order.provenances)),
-                corpus=corpus, session_s=int(host.setting("inference.session_s")), tick_s=int(host.setting("inference.tick_s")),
-                answer_bytes=self.manifest(row).limits.answer_bytes,
-            )  # fmt: skip
             with lease.turn:  # one at a time: two that ask at once for any sandbox could be given the same
-                client.ensure()
-        except BaseException as error:
-            if client is not None:
-                client.close(cause=error.code.lower() if isinstance(error, WorkbenchError) else "failed")
+                client = self._opened(lease, row, corpus)
+        finally:
             with self._lock:
                 lease.opening -= 1
+                is_late = self._is_closed
+                if client is not None and not is_late:
+                    lease.clients.append(client)
+                    self._held[client] = 1
                 _call(lease)
-            raise
-        with self._lock:
-            lease.opening -= 1
-            if not self._is_closed:
-                lease.clients.append(client)
-                self._held[client] = 1
-            _call(lease)
-        if self._is_closed:
+        if is_late:
             client.close(cause="restart")
             raise stopped()
         return client
+
+    def _opened(self, lease: _Lease, row: LeaseRow, corpus: CorpusFile | None) -> SandboxClient:
+        """Of one that has given no evidence yet; where there is none, of one that gave some to a session which is no more, or never was."""
+        host, order = self._host, row.order
+        names = [""]
+        problem: WorkbenchError | None = None
+        while names:
+            client = SandboxClient(
+                HostNode(host, row.partner), HouseJournal(host), LeaseTerms(row.lease, row.partner, Policy(order.policy), _counted(order.policy, order.provenances)),
+                corpus=corpus, session_s=int(host.setting("inference.session_s")), tick_s=int(host.setting("inference.tick_s")),
+                answer_bytes=self.manifest(row).limits.answer_bytes, sandbox=names[0],
+            )  # fmt: skip
+            try:
+                client.ensure()
+                return client
+            except BaseException as error:
+                client.close(cause=error.code.lower() if isinstance(error, WorkbenchError) else "failed")
+                if not isinstance(error, WorkbenchError) or error.code not in _PASSING:
+                    raise
+                problem = problem or error  # of those that gave evidence before the first alone says how things stand
+            if not names.pop(0):
+                names = self._known(lease, row)
+        assert problem is not None  # one was tried
+        raise problem
+
+    def _known(self, lease: _Lease, row: LeaseRow) -> list[str]:
+        """Sandboxes of a lease that gave evidence, have not ended as far as is known here, and have no client; the newest first."""
+        with self._lock:
+            taken = {one.sandbox for one in lease.clients}
+        with self._host.store.read() as reader:
+            found = reader.execute(
+                "SELECT sandbox FROM inference_sandbox WHERE lease = ? AND serial > 0 AND ended_ms = 0 ORDER BY started_ms DESC, sandbox LIMIT ?", (row.lease, row.most_cards)
+            ).fetchall()
+        return [str(one[0]) for one in found if str(one[0]) not in taken]
 
     def _call_all(self) -> None:
         for one in self._leases.values():
