@@ -34,19 +34,20 @@ def t(key: str, **fields: Any) -> str:
         ({"provenance": "device-014"}, "info", "ready"),
         ({"silent_s": 12}, "failed", "silent"),
         ({"lease": "", "lease_state": ""}, "pending", "no_lease"),
-        ({"lease_state": "ORDERED"}, "pending", "ordered"),
+        ({"lease_state": "ORDERED", "problem_code": "NO_LEASE", "began_ms": 0}, "pending", "ordered"),
         ({"lease_state": "RELEASING"}, "pending", "releasing"),
         ({"lease_state": "UNPROVEN"}, "failed", "unproven"),
         ({"evidence": "refused"}, "tampered", "evidence_refused"),
         ({"asked": 300}, "refused", "quota"),
         ({"group_asked": 3_000}, "refused", "quota_group"),
-        ({"scenarios": []}, "refused", "no_scenario"),
+        ({"scenarios": [], "group": "", "group_asked": 0, "group_quota": 0}, "refused", "no_scenario"),
         ({"problem_code": "QKD_KEY_REQUIRED", "problem_zh": "密钥不足", "problem_en": "no key"}, "refused", "problem"),
     ],
 )  # fmt: skip
 def test_the_answer_strip_says_whether_a_question_can_be_asked(changes: dict[str, Any], state: str, key: str) -> None:
     made = drawing.verdict(desk(**changes), "zh", "丁云")
     assert (made.state, made.key) == (state, key)
+    assert drawing.bar(desk(**changes), t, releasable=False)["from_ms"] > 0, "a lease that has not begun does not begin in 1970"
     for lang in ("zh", "en"):
         for one in [f"ask.answer.{key}", f"ask.answer.{key}.why"] if key != "problem" else []:
             assert "{" not in TEXTS[lang][one].format(**made.fields)

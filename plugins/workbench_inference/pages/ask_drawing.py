@@ -34,11 +34,11 @@ def verdict(desk: Reply, lang: formats.Lang, provider: str) -> Verdict:
     facts: dict[str, object] = {"provider": provider, "left": formats.count(max(0, left), lang), "lease": desk["lease"]}
     if desk["evidence"] == "refused":
         return Verdict("tampered", "evidence_refused", facts, "evidence_refused")
-    if desk["problem_code"]:
+    if desk["problem_code"] and desk["problem_code"] != "NO_LEASE":  # how a lease stands is said more closely below
         return Verdict("refused", "problem", facts)
     if left <= 0:
         return Verdict("refused", "quota", facts | {"quota": formats.count(desk["quota"], lang)}, "quota")
-    if desk["group_asked"] >= desk["group_quota"]:
+    if desk["group"] and desk["group_asked"] >= desk["group_quota"]:
         return Verdict("refused", "quota_group", facts | {"quota": formats.count(desk["group_quota"], lang)}, "quota")
     if not desk["scenarios"]:
         return Verdict("refused", "no_scenario", facts, "no_scenario")
@@ -173,7 +173,7 @@ def bar(desk: Reply, t: Say, *, releasable: bool) -> dict[str, Any]:
     running = desk["lease_state"] == "RUNNING"
     return {
         "lease": desk["lease"], "title": desk["engine"], "chips": [{"state": "neutral", "label": pool}], "cards": desk["cards"], "most_cards": desk["cards"],
-        "from_ms": desk["began_ms"], "until_ms": desk["until_ms"], "now_ms": desk["now_ms"], "card_seconds": desk["card_seconds"], "amount_fen": desk["amount_fen"],
+        "from_ms": desk["began_ms"] or desk["now_ms"], "until_ms": desk["until_ms"], "now_ms": desk["now_ms"], "card_seconds": desk["card_seconds"], "amount_fen": desk["amount_fen"],
         "budget_fen": 0, "ends": t("ask.lease.end") if running else "", "releasable": releasable and running,
     }  # fmt: skip
 
