@@ -36,7 +36,7 @@ class LeasesPage(LeasingPage):
         self.decisions = DataTable(page_size=6, state="loading")
         self.cost = CostCurve(state="loading")
         self.growth, self.grown = LineChart(state="loading"), DataTable(page_size=6, state="loading")
-        self.pools, self.offered = DataTable(page_size=4, state="loading"), Notes(framed=False)
+        self.pools, self.offered = DataTable(page_size=4, state="loading"), Notes()
         self._offered_at = -OFFER_S
         self.inside, self.rule, self.calendar, self.limits = Notes(), Notes(), Notes(), Notes()
         self.releasing = Acting(page, (RELEASE,), self._acted, from_row=True)

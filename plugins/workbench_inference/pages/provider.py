@@ -31,7 +31,7 @@ class ProviderPage(LeasingPage):
         self.chosen = page.params.get("lease", "")
         self.acting = Acting(page, PROVIDER_ACTS, self._acted, choices=self._choices)
         self.tariff, self.limits = Notes(), Notes()
-        self.pools, self.offered = DataTable(page_size=4, state="loading"), Notes(framed=False)
+        self.pools, self.offered = DataTable(page_size=4, state="loading"), Notes()
         of = self.of
         keys = of("inference.service_keys", pane(self.keys), self.key_about, self.keying.root)
         main = layout.stack(
