@@ -17,6 +17,7 @@ from workbench.errors import PeerUnavailable, Refused
 from workbench_inference.asking.desk import Desk
 from workbench_inference.asking.sandboxes import Sandboxes
 from workbench_inference.asking.service import asking_of
+from workbench_inference.leasing import rows
 from workbench_sandbox.formats import relay
 
 QUESTION = "这只基金的管理费率是多少？"
@@ -222,3 +223,19 @@ def test_a_sandbox_whose_first_exchange_failed_or_whose_session_is_of_an_earlier
     taken = world.call(BROKER, Role.ADVISER, "inference.ask", question=QUESTION, scenario="research")
     world.institutions.wait_until(lambda: desk.waiting == 0)
     assert world.call(BROKER, Role.ADVISER, "inference.answer", ask=taken.ask).state in ("ANSWERED", "ABSTAINED")
+
+
+def test_a_month_of_more_than_a_thousand_leases_is_summed_whole(world: LeaseWorld, lease: str) -> None:
+    class Undone(Exception):
+        pass
+
+    def change(tx: Any) -> None:
+        names = [str(one[0]) for one in tx.execute("SELECT name FROM pragma_table_info('inference_lease') WHERE name <> 'lease'")]
+        before = len(rows.listed(tx))
+        for number in range(1_100):
+            tx.execute(f"INSERT INTO inference_lease (lease, {', '.join(names)}) SELECT ?, {', '.join(names)} FROM inference_lease WHERE lease = ?", (f"L-20260101-{number:08x}", lease))
+        assert len(rows.listed(tx)) == len(rows.listed(tx, since_ms=world.now_ms)) == before + 1_100 and len(rows.listed(tx, limit=50)) == 50
+        raise Undone
+
+    with pytest.raises(Undone):
+        world.institutions.nodes[BROKER].store.write(change)

@@ -72,8 +72,8 @@ def get(reader: Reader, lease: str) -> LeaseRow:
     return found
 
 
-def listed(reader: Reader, *, states: Sequence[str] = (), limit: int = 1000, since_ms: int = 0) -> list[LeaseRow]:
-    """Leases, the newest start first. since_ms: those that had not ended by then."""
+def listed(reader: Reader, *, states: Sequence[str] = (), limit: int = -1, since_ms: int = 0) -> list[LeaseRow]:
+    """Leases, the newest start first. limit: -1 for all, as sums need them; since_ms: those that had not ended by then."""
     where = f"AND state IN ({', '.join('?' * len(states))})" if states else ""
     rows = reader.execute(
         f"SELECT {_COLUMNS} FROM inference_lease WHERE (ended_ms = 0 OR ended_ms >= ?) {where} ORDER BY from_ms DESC, lease DESC LIMIT ?", (since_ms, *states, limit)
