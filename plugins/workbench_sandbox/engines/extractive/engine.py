@@ -88,7 +88,7 @@ class Extractive:
             meant = self._meaning.field(read.masked, stop)
             read = replace(read, fields=(meant,)) if meant else read
             if meant:
-                read = replace(read, beside=leftover.asks_else(read.masked, bytes(len(read.masked)), (), read.fields, two=read.compares))
+                read = replace(read, beside=leftover.asks_else(read.masked, bytes(len(read.masked)), (), read.fields, two=len(entities) > 1))
         beside = entities and read.fields and read.beside
         if entities and read.fields and not read.unstated and not read.forecast and not beside:
             said = _stated(read, entities[:_MOST_ENTITIES], ask, language)

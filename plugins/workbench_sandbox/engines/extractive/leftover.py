@@ -119,7 +119,7 @@ def asks_else(masked: str, solid: Sequence[int], spans: Collection[tuple[int, in
     """Why a question, read as one for these fields, asks for something else; "" where it asks for them.
 
     masked: the question with names as ◆ and days as ◇. solid: for each of its characters whether a phrase of a field names it, and not
-    only passes over it. spans: where these phrases are. two: two products are compared.
+    only passes over it. spans: where these phrases are. two: two products are asked about.
     """
     if not fields:
         return ""

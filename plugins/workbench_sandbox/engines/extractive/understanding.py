@@ -159,7 +159,7 @@ def understand(question: str, catalogue: Catalogue, *, now_ms: int) -> Understoo
             *_parts(masked, spans),
         ),
         forecast=_FORECAST.search(masked) is not None and not ("risk_class" in fields and _RATED.search(masked)),
-        beside=leftover.asks_else(asked, solid, spans, fields, two=compares and len(entities) > 1),
+        beside=leftover.asks_else(asked, solid, spans, fields, two=len(entities) > 1),
         phrases=" ".join(masked[start:end] for start, end, _ in spans),
         share=shares.pop() if len(shares) == 1 else "",
         compares=compares,
