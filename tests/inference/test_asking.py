@@ -29,6 +29,7 @@ from workbench_inference.asking import enclosing, house, keeping, rights
 from workbench_inference.asking.service import asking_of
 from workbench_inference.asking.steps import HouseSteps
 from workbench_inference.policy.scenarios import SCENARIOS
+from workbench_sandbox.engines.extractive import Extractive
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeaseWorld]:
@@ -186,6 +187,7 @@ def test_history_rating_and_export_hold_what_was_asked_and_a_signed_receipt(worl
     lines = world.call(BROKER, Role.ADVISER, "inference.history", text="基金经理")
     assert told.ask in [one.ask for one in lines.lines] and all(one.mine for one in lines.lines)
     assert world.call(BROKER, Role.ADVISER, "inference.history", watermark=told.watermark).total == 1
+    assert world.call(BROKER, Role.ADVISER, "inference.history", text="没有人这样问过").total == 0
     rated = world.call(BROKER, Role.ADVISER, "inference.rate", ask=told.ask, rating="up", reason="手机 13812345678 的客户满意")
     assert rated.rating == "up" and "13812345678" not in world.query(BROKER, "SELECT reason FROM inference_ask WHERE ask = ?", told.ask)[0][0]
     with pytest.raises(NotFound):
@@ -258,12 +260,23 @@ def test_questions_wait_for_one_another_and_a_full_desk_says_when_to_come_again(
         desk._waiting = 0
 
 
-def test_a_question_stopped_by_who_asked_ends_and_nobody_else_may_stop_it(world: LeaseWorld, lease: str) -> None:
+def test_a_question_stopped_by_who_asked_ends_and_nobody_else_may_stop_it(world: LeaseWorld, lease: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, begun = Extractive.answer, threading.Event()
+
+    def waits(self: Extractive, asked: Any, sources: Any, stop: Any) -> Iterator[Any]:
+        yield next(iter(whole(self, asked, sources, stop)))
+        begun.set()
+        while not stop():
+            time.sleep(0.005)
+
+    monkeypatch.setattr(Extractive, "answer", waits)
     taken = world.call(BROKER, Role.ADVISER, "inference.ask", question=f"{fund(world)}的管理费率是多少？", scenario="research")
+    assert begun.wait(30)
     with pytest.raises(NotFound):
         world.call(BROKER, Role.COMPLIANCE, "inference.ask_stop", ask=taken.ask)
     world.call(BROKER, Role.ADVISER, "inference.ask_stop", ask=taken.ask)
-    assert ended(world, taken.ask).state in ("STOPPED", "ANSWERED")
+    told = ended(world, taken.ask)
+    assert (told.state, told.citations) == ("STOPPED", [])
 
 
 def test_each_of_the_seven_scenarios_answers_with_the_demonstrations_grants_and_no_other_role_asks_in_it(world: LeaseWorld, lease: str) -> None:
@@ -344,7 +357,10 @@ def cli_ask(world: LeaseWorld, question_: str, *more: str) -> int:
 
 
 def test_each_step_of_a_question_names_what_it_handed_on(world: LeaseWorld, lease: str) -> None:
+    used = "SELECT sum(used) FROM inference_usage"
+    before = world.query(BROKER, used)[0][0]
     told = ask(world, f"{fund(world)}的托管费率是多少？")
+    assert world.query(BROKER, used)[0][0] > before, "a question is one use of each contract that it reads under"
     sm3s = {one.name: one.told["sm3"] for one in told.steps if "sm3" in one.told}
     assert set(sm3s) >= {"redacted", "evidence", "sent", "returned", "judged"} and all(len(one) == 64 for one in sm3s.values())
     node = world.institutions.nodes[BROKER]
