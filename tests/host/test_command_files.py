@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,18 @@ def test_what_has_to_be_typed_and_cannot_be_is_refused_and_no_traceback() -> Non
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert json.loads(done.stdout)["error"]["code"] == "NO_TERMINAL"
+
+
+def test_a_command_whose_reader_has_gone_ends_without_a_word() -> None:
+    """As in `workbench evidence search … | head -1`."""
+    program = (
+        "import argparse, sys; from workbench.commands import common\n"
+        "def much(options):\n    common.print_result(options, {}, ['x' * 100] * 10_000)\n    return 0\n"
+        "sys.exit(common.each(much)(argparse.Namespace(json=False)))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.read(10)
+        running.stdout.close()
+        said = running.stderr.read()
+        assert (running.wait(timeout=60), said) == (128 + signal.SIGPIPE, b"")

@@ -19,7 +19,7 @@ from workbench_inference.leasing import launching, service
 from workbench_qkd.service import service_of
 from workbench_sandbox.inside import worker
 
-SMALL = {"funds": 12, "notices": 4, "news": 3, "quotes": 2, "prompts": 1, "questions": 2}
+SMALL = {"funds": 12, "notices": 4, "news": 3, "quotes": 2, "prompts": 1, "questions": 2, "series": 0}
 
 
 def join(world: LeaseWorld) -> tuple[Entity, Entity]:

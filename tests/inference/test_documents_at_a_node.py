@@ -24,7 +24,7 @@ from workbench_inference.policy.redaction import KnownNames, redact
 from workbench_sandbox.corpus import Corpus
 from workbench_sandbox.corpus.sealing import open_corpus
 
-SMALL = {"funds": 12, "notices": 8, "news": 6, "quotes": 4, "prompts": 2, "questions": 4}
+SMALL = {"funds": 12, "notices": 8, "news": 6, "quotes": 4, "prompts": 2, "questions": 4, "series": 0}
 QUESTIONS = "客户问题,时间,来源\n我的手机是13800138000，怎么赎回790001？,2026-05-01,热线\n净值多少？,2026-05-02,热线\n"
 CANARY = "金丝雀甲乙丙丁九三七"
 

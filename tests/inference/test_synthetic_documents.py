@@ -22,6 +22,15 @@ def test_there_are_as_many_documents_of_each_sort_as_promised() -> None:
     assert {one.kind for one in _corpus().documents} == set(DOCUMENT_KINDS)
 
 
+def test_every_fund_has_a_series_of_net_asset_values_in_some_document() -> None:
+    """The values of at least five days, each where its field says."""
+    days = Counter[str]()
+    for one in _corpus().documents:
+        if "fund_code" in one.fields:
+            days[one.fields["fund_code"].value] += sum(name.startswith("nav@") for name in one.fields)
+    assert all(days[fund.code] >= 5 for fund in _corpus().funds) and len(_corpus().funds) >= 300
+
+
 def test_every_document_is_whole_and_says_in_three_places_that_it_is_synthetic() -> None:
     names = set()
     for one in _corpus().documents:
@@ -39,7 +48,7 @@ def test_every_field_stands_where_it_says() -> None:
 
 
 def test_a_seed_makes_the_same_corpus_and_another_seed_another() -> None:
-    small = {"funds": 30, "notices": 20, "news": 20, "quotes": 6, "prompts": 3, "questions": 6}
+    small = {"funds": 30, "notices": 20, "news": 20, "quotes": 6, "prompts": 3, "questions": 6, "series": 0}
     one = make(3, **small)
     assert one == make(3, **small) and [each.text for each in one.documents] == [each.text for each in make(3, **small).documents]
     assert {each.text for each in one.documents}.isdisjoint(each.text for each in make(4, **small).documents if each.kind == "fund")
@@ -82,6 +91,6 @@ def test_wordings_and_layouts_vary_and_fields_are_left_out() -> None:
 
 def test_the_code_of_another_share_class_is_no_fund_s() -> None:
     for seed in (2, 5, 20):
-        corpus = make(seed, notices=0, news=0, quotes=0, prompts=0, questions=0)
+        corpus = make(seed, notices=0, news=0, quotes=0, prompts=0, questions=0, series=0)
         codes = {fund.code for fund in corpus.funds}
         assert len(codes) == len(corpus.funds) and codes.isdisjoint(fund.other_code for fund in corpus.funds)

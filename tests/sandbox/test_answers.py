@@ -36,8 +36,8 @@ def test_a_tenth_of_the_questions_is_answered_as_well_as_all_of_them(
     found = answers.judge(Extractive(), corpus, documents, rows)
     shares = {name: one["share"] for name, one in found["shares"].items()}
     assert shares["grounded"] == 1.0
-    assert shares["field"] >= 0.97 and shares["cited"] >= 0.97 and shares["unanswerable"] >= 0.95, found["wrong"]
-    assert shares["paraphrase"] >= 0.7, found["wrong"]
+    assert shares["field"] >= 0.97 and shares["cited"] >= 0.99 and shares["unanswerable"] >= 0.95, found["wrong"]
+    assert shares["paraphrase"] >= 0.85, found["wrong"]
 
 
 def test_what_only_stands_near_a_field_is_not_answered_with_it(corpus: Corpus, documents: tuple[SourceDocument, ...]) -> None:

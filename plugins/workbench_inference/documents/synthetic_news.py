@@ -130,17 +130,29 @@ def write_news(fund: SyntheticFund, day: date, random: Random) -> tuple[str, Wri
     return title, writer
 
 
+def write_series_of(fund: SyntheticFund, random: Random) -> tuple[str, date, Writer]:
+    """Values of one fund over some weeks; the last day is the document's."""
+    writer = Writer()
+    title, day = _series(writer, fund, random.choice(DATE_STYLES), random)
+    writer.put(random.choice(LABEL_LINES) + "\n")
+    return title, day, writer
+
+
+def _series(writer: Writer, fund: SyntheticFund, style: str, random: Random) -> tuple[str, date]:
+    day = fund.navs[-1][0]
+    values = {"fund_name": Value(fund.name), "fund_code": Value(fund.code), "nav": Value(f"{fund.navs[-1][1]:.4f}", "元"), "nav_date": Value(shown_date(day, style))}
+    writer.line(random.choice(("净值走势　{fund_name}（{fund_code}）", "{fund_code} {fund_name} 历史净值", "历史净值查询\n产品：{fund_name}\n代码：{fund_code}")), values)
+    write_series(writer, fund, values["nav_date"].text, random, random.choice((10, 20, 40)))
+    writer.line(random.choice(("最新净值{nav}元，日期{nav_date}。", "注：末行（{nav_date}）为最新，{nav}元。")), values)
+    return f"{fund.short}净值", day
+
+
 def write_quote(number: int, fund: SyntheticFund, random: Random) -> tuple[str, date, Writer]:
     """Values of one fund over some weeks, or of one index over one week; the last day is the document's."""
     writer = Writer()
     style = random.choice(DATE_STYLES)
     if number % 2:
-        day = fund.navs[-1][0]
-        values = {"fund_name": Value(fund.name), "fund_code": Value(fund.code), "nav": Value(f"{fund.navs[-1][1]:.4f}", "元"), "nav_date": Value(shown_date(day, style))}
-        writer.line(random.choice(("净值走势　{fund_name}（{fund_code}）", "{fund_code} {fund_name} 历史净值", "历史净值查询\n产品：{fund_name}\n代码：{fund_code}")), values)
-        write_series(writer, fund, values["nav_date"].text, random, random.choice((10, 20, 40)))
-        writer.line(random.choice(("最新净值{nav}元，日期{nav_date}。", "注：末行（{nav_date}）为最新，{nav}元。")), values)
-        title = f"{fund.short}净值"
+        title, day = _series(writer, fund, style, random)
     else:
         day = date(2026, 6, 30) - timedelta(days=number)
         while day.weekday() > 4:

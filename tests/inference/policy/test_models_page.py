@@ -26,7 +26,7 @@ from workbench_inference.pages.models_stages import Stages
 from workbench_inference.policy import tables
 
 TEXTS = texts_of("workbench_inference")
-SMALL = {"funds": 2, "notices": 1, "news": 1, "quotes": 1, "prompts": 1, "questions": 1}
+SMALL = {"funds": 2, "notices": 1, "news": 1, "quotes": 1, "prompts": 1, "questions": 1, "series": 0}
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_the_third_set_is_found_now_that_it_was_seen() -> None:
 
 
 DOCUMENTS = ["苎白同业存单三个月持有期基金的基金经理白同，白同任职以来净值稳定。白同表示市场平稳。上海的海上贸易恢复，上海出海企业增加。" * 4]
-DOCUMENTS += [one.text for one in synthetic.make(3, funds=40, notices=5, news=20, quotes=0, prompts=5, questions=0).documents]
+DOCUMENTS += [one.text for one in synthetic.make(3, funds=40, notices=5, news=20, quotes=0, prompts=5, questions=0, series=0).documents]
 
 
 def test_a_name_across_the_seam_of_two_words_is_nobody_and_one_between_words_is_somebody() -> None:

