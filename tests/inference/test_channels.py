@@ -31,6 +31,7 @@ from workbench_inference.asking.steps import HouseSteps
 from workbench_inference.channels import words
 from workbench_inference.channels.credentials import PREFIX, RateLimit
 from workbench_inference.policy import stages, tables
+from workbench_inference.policy.scenarios import scenarios
 from workbench_sandbox.formats.asking import Cite, FieldValue, Open, Text
 
 PLACE = "127.0.0.1:9"
@@ -230,8 +231,6 @@ def test_a_customer_is_refused_in_plain_words_until_the_stage_is_open_and_they_a
 
 
 def told_scenarios() -> list[str]:
-    from workbench_inference.policy.scenarios import scenarios
-
     return [one.name for one in scenarios().values() if one.clients and not one.is_draft]
 
 
@@ -372,6 +371,27 @@ def test_a_sentence_of_a_generator_that_no_cited_source_carries_is_shown_to_nobo
     monkeypatch.setattr(HouseSteps, "send", generated(with_citations=False))
     told = office.answer(question, staff="adviser", scenario="research")
     assert (told["state"], told["code"], told["text"]) == ("REFUSED", "ANSWER_UNGROUNDED", "")
+
+
+def test_an_answer_that_carries_out_the_prompt_or_what_was_redacted_is_shown_to_nobody(world: LeaseWorld, office: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a model that was made to dump what it was given: whatever it says, the house looks before it shows."""
+    original, dumped = HouseSteps.send, [""]
+
+    def send(self: HouseSteps, leased: Any, frame: bytes) -> Iterator[Any]:
+        for one in original(self, leased, frame):
+            yield one
+            if isinstance(one, Open):
+                yield Text(dumped[0])
+
+    monkeypatch.setattr(HouseSteps, "send", send)
+    question = f"手机{NOBODY}的客户问：{fund(world, 'R1')}的管理费率是多少？"
+    for text in (max(scenarios()["research"].template.instructions(), key=len), f"他的手机是{NOBODY[:3]} {NOBODY[3:7]} {NOBODY[7:]}。"):
+        dumped[0] = text
+        told = office.answer(question, staff="adviser", scenario="research")
+        assert (told["state"], told["code"], told["text"], told["citations"]) == ("REFUSED", "ANSWER_LEAK", "", []), told
+    dumped[0] = ""
+    monkeypatch.undo()
+    assert office.answer(question, staff="adviser", scenario="research")["state"] == "ANSWERED"
 
 
 # --------------------------------------------------------------------------------------------------------- the commands

@@ -287,7 +287,7 @@ def test_after_22_00_every_card_is_given_back_and_the_receipts_are_there(world: 
     assert not world.provider.held and {one.state for one in world.servers.states()} <= {"SANITISED", "DIRTY"}
     assert {world.row(party, lease).cause for party in (BROKER, TELECOM)} <= {"lease-ended", "tenant-silent"}
     told = world.call(BROKER, Role.OPERATOR, "inference.leases")
-    assert told.last_night_erased == told.last_night_clean
+    assert (told.last_night_erased, told.last_night_clean) == (2, 2)
     assert world.call(BROKER, Role.OPERATOR, "inference.erasures", lease=lease).clean == 2
     world.turn(seconds=30)
     assert not world.query(BROKER, "SELECT 1 FROM inference_lease WHERE state IN ('ORDERED', 'RUNNING')"), "nothing is leased at night"

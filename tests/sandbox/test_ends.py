@@ -167,6 +167,25 @@ def test_a_planted_file_makes_a_receipt_unclean_and_its_server_dirty(world: Worl
     assert not looked.clean and world.state(SERVER).state == "DIRTY"
 
 
+@pytest.mark.skipif(not is_root(), reason="this account may give no file to another")
+def test_a_planted_segment_of_shared_memory_and_a_core_file_make_a_receipt_unclean(world: World) -> None:
+    tenant = world.leased(SERVER)
+    record = record_of(world, tenant.sandbox)
+    segment, core = Path("/dev/shm", f"workbench-{record.sandbox}"), Path("/", f"core.{record.pids[1]}")
+    has_files = not Path("/proc/sys/kernel/core_pattern").read_text().startswith("|")
+    try:
+        segment.touch()
+        os.chown(segment, record.uid, -1)
+        if has_files:
+            core.touch()
+        looked = world.servers.erase(SERVER, reason="released")
+    finally:
+        segment.unlink()
+        core.unlink(missing_ok=True)
+    assert {one.name: one.found for one in looked.checks if one.found} == {"shared-memory": 1, **({"cores": 1} if has_files else {})}
+    assert not looked.clean and world.servers.erase(SERVER, reason="released").clean
+
+
 @pytest.mark.skipif(not is_root(), reason="this account may not mount a small file system")
 def test_a_planted_mount_of_scratch_is_found(world: World) -> None:
     """Root can look into a sandbox, as the page says; that a mount of its scratch outlives it is found."""
