@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -132,6 +134,7 @@ def world(host: tuple[socket.socket, socket.socket], tmp_path_factory: pytest.Te
         programs={
             "small": program(environment={"REACH": ",".join(places)}), "never": program(environment={"SERVE": "never"}, ready_s=1),
             "ends": program(environment={"SERVE": "ends"}),
+            "own": program(argv=["/program/own", "{socket}"], binds={"/program/own": str(shutil.copy("/bin/true", folder / "own"))}, modules=[]),
         },
     )  # fmt: skip
     try:
@@ -242,6 +245,22 @@ def test_another_definition_than_the_signed_one_is_not_started(world: Inside) ->
     world.servers.add(SERVER)
     world.make_image(sm3_="a" * 64)
     assert world.prepared().cause == "IMAGE_REFUSED"
+
+
+def test_a_program_that_was_swapped_after_it_was_measured_is_not_started(world: Inside) -> None:
+    world.servers.add(SERVER)
+    world.make_image(name="own")
+    assert world.prepared().cause == "SERVER_SILENT", "what was measured is started, and ends at once"
+    own, known = world.folder / "own", world.folder / "servers" / "shared" / "known.json"
+    content = own.read_bytes()
+    own.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    body, now = json.loads(known.read_bytes()), own.stat()
+    # As if it had been another file a moment ago: the survey finds the digest that was signed.
+    body["measured"][str(own)][0] = [now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns]
+    known.write_text(json.dumps(body))
+    state = world.prepared()
+    assert (state.state, state.cause) == ("DIRTY", "IMAGE_ALTERED")
+    assert "runtime" in (world.folder / "servers" / SERVER / "why.txt").read_text()
 
 
 @pytest.mark.soak

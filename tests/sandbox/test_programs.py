@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import struct
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,3 +100,43 @@ def test_the_libraries_of_a_program_and_of_its_own_libraries_are_those_that_the_
     beside = {one.inside for one in programs._libraries([str(own)])}
     assert not any("libc.so" in one for one in beside), "what lies among its own files is found there"
     assert list(programs._libraries([__file__])) == []
+
+
+def loaded_by(path: Path, loader: str) -> None:
+    """An ELF file that names a loader and holds nothing else: elf(5)."""
+    name = loader.encode() + b"\0"
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    path.write_bytes(head + struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(name), len(name), 1) + name)
+
+
+def installed(path: Path) -> programs.Installed:
+    return programs.named({"small": {"argv": ["/program/own", "{socket}"], "binds": {"/program/own": str(path)}}}, "small")
+
+
+def test_no_loader_but_the_systems_is_ever_run_for_a_file_that_names_one(tmp_path: Path) -> None:
+    ran, own = tmp_path / "ran", tmp_path / "own"
+    loader = tmp_path / "lib64" / "ld-linux-x86-64.so.2"
+    loader.parent.mkdir()
+    loader.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    loader.chmod(0o755)
+    (tmp_path / "link").symlink_to("/lib64")
+    for name in (str(loader), f"/lib64/../{loader}", f"/lib/x/../../{loader}", "/bin/sh", "/lib64/ld-linux-x86-64.so.9", "/usr/lib", "lib64/ld-linux-x86-64.so.2", str(tmp_path / "link" / loader.name)):
+        loaded_by(own, name)
+        with pytest.raises(StartRefused, match="loader that is not the system's") as caught:
+            installed(own).binds()
+        assert caught.value.code == "PROGRAM_WRONG" and str(tmp_path) not in str(caught.value)
+    assert not ran.exists()
+    shutil.copy("/bin/true", own)
+    assert len(installed(own).binds()) > 2
+
+
+def test_a_loader_that_does_not_answer_and_a_file_cut_short_are_a_wrong_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    own.write_bytes(Path("/bin/true").read_bytes()[:60])
+    with pytest.raises(StartRefused, match="cannot be read as a program"):
+        installed(own).binds()
+    shutil.copy("/bin/true", own)
+    monkeypatch.setattr(programs, "_ASK_S", 0.0)
+    with pytest.raises(StartRefused, match="does not say which libraries") as caught:
+        installed(own).binds()
+    assert caught.value.code == "PROGRAM_WRONG" and isinstance(caught.value.__cause__, subprocess.TimeoutExpired)

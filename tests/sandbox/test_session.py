@@ -12,11 +12,13 @@ import pytest
 
 from tests.sandbox.world import GREETING, LEASE, PROVIDER, SERVER, TENANT, Tenant, World, lacking, now_ms, until
 from workbench.channel.frame import Kind
+from workbench.channel.session_state import OpenedFrame
 from workbench.crypto import sm2
 from workbench.errors import Refused, VerificationError
 from workbench_sandbox.formats import carried, servicekey
 from workbench_sandbox.formats.asking import Cite, Open, Text, format_stop, parse_end
 from workbench_sandbox.formats.evidence import CONTROLS, parse_evidence, sign_evidence, verify_self, verify_signatures
+from workbench_sandbox.inside.worker import Worker
 from workbench_sandbox.server import reaping
 from workbench_sandbox.server.bubblewrap import Bubblewrap
 from workbench_sandbox.server.contract import StartOrder, Upload
@@ -211,3 +213,22 @@ def test_release_is_a_clean_receipt_and_nothing_answers_any_more(world: World, t
     with pytest.raises(Refused) as ended:
         world.servers.frames(tenant.sandbox, Upload(tenant.first, tenant.taken), wait_ms=0)
     assert (ended.value.code, ended.value.details["cause"]) == ("SANDBOX_ENDED", "released")
+
+
+def test_streams_that_were_refused_leave_their_places_to_those_that_come_after() -> None:
+    worker = Worker.__new__(Worker)
+    worker._context, worker._plan = {}, {"asks_at_once": 2}
+
+    def chunk(stream: bytes, index: int = 0, *, final: bool = False) -> OpenedFrame:
+        return OpenedFrame(Kind.CHUNK, "context", 1, 0, b"part", stream=stream, index=index, final=final)
+
+    for number in range(20):
+        with pytest.raises(VerificationError):
+            worker._collect(chunk(b"far-%03d" % number, 1_000))
+    assert not worker._context
+    for number in range(20):
+        worker._collect(chunk(b"mid-%03d" % number, 7))  # one whose beginning never comes
+        assert len(worker._context) <= 3
+    worker._collect(chunk(b"whole", final=True))
+    opener, data = worker._context[b"whole"]
+    assert opener.complete and data == b"part"

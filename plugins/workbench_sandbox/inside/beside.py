@@ -20,16 +20,21 @@ from workbench_sandbox.formats.program import Program
 from workbench_sandbox.inside import probing
 
 SOCKET: Final = "/scratch/server.sock"
+SILENT: Final = "SERVER_SILENT"
+ALTERED: Final = "SERVER_ALTERED"
+"""Why there is no server: it does not answer; its program is not the one that the runtime listing names."""
 _MOST: Final = 1 << 20
 _START_S: Final = 30.0
 _WORDS: Final = 400
 
 
 class ServerSilent(Exception):
-    """The server was not started, ended, or did not answer in time. why: what it wrote; nothing of a tenant is in here by then."""
+    """The server was not started, ended, or did not answer in time. why: what it wrote; nothing of a tenant is in here by then.
+    code: SILENT or ALTERED."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, code: str = SILENT) -> None:
         super().__init__(why)
+        self.code = ALTERED if code == ALTERED else SILENT
         self.why = " ".join(why.split())[-_WORDS:]
 
 
@@ -63,7 +68,7 @@ def start(program: Program, plan: Mapping[str, Any], suite: probing.Suite) -> Be
         own.settimeout(program.ready_s + _START_S)
         said = hear(own)
         if "why" in said:
-            raise ServerSilent(str(said["why"]))
+            raise ServerSilent(str(said["why"]), str(said.get("code")))
         keeper.returncode = 0  # nobody waits for it: the sandbox ends with it
         probed = probing.Probed(int(said["tried"]), int(said["refused"]), tuple(f"server-{one}" for one in said["failed"]))
         return Beside(own, descriptor, probed, str(said["filter"]), str(said["executable"]))
@@ -107,7 +112,7 @@ def _order(program: Program, plan: Mapping[str, Any], suite: probing.Suite) -> d
     return {
         "argv": program.arguments(python=sys.executable, socket=SOCKET, model=plan["model"], threads=threads), "environment": environment,
         "target": f"{program.path}/models", "ready_s": program.ready_s, "has_filter": bool(plan["filter"]), "memory": plan["memory"],
-        "processes": plan["processes"] if plan["by_limits"] else 0,
+        "processes": plan["processes"] if plan["by_limits"] else 0, "executable": plan["executable"],
         "suite": [suite.scratch, suite.processes, list(suite.foreign), list(suite.unwritable)],
     }  # fmt: skip
 

@@ -27,7 +27,7 @@ from workbench_sandbox.engines.http_stream import Broken, Exchange
 from workbench_sandbox.engines.relayed import Carrier
 from workbench_sandbox.inside import filter as filters
 from workbench_sandbox.inside import limits, probing
-from workbench_sandbox.inside.beside import SOCKET, hear, tell
+from workbench_sandbox.inside.beside import ALTERED, SILENT, SOCKET, hear, tell
 
 _COPY: Final = "/scratch/.program"
 _CONNECT_S: Final = 5.0
@@ -82,7 +82,7 @@ def main() -> int:
         _wait(server, order)
         server.ready()
     except _Failed as failed:
-        tell(channel, {"why": failed.why})
+        tell(channel, {"why": failed.why, "code": failed.code})
         return 1
     except (OSError, EOFError) as error:
         tell(channel, {"why": f"it could not be started: {error}"})
@@ -101,6 +101,8 @@ def started(order: Mapping[str, Any]) -> tuple[Server, dict[str, Any]]:
     """The server's process, and what its suite said. Raises _Failed, OSError."""
     argv = [str(one) for one in order["argv"]]
     executable = _copied(argv[0])
+    if executable != order["executable"]:
+        raise _Failed("its program is not the one that was measured", ALTERED)
     heard, told = os.pipe()
     output, written = os.pipe()
     pid = os.fork()
@@ -221,9 +223,9 @@ def _end_with(server: Server) -> None:
 class _Failed(Exception):
     """Why the server is not there."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, code: str = SILENT) -> None:
         super().__init__(why)
-        self.why = why
+        self.why, self.code = why, code
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ class Worker:
                 "release": RELEASE, "weights": digests, "filter": sm3.digest(self._program()).hex() if plan["filter"] else "",
                 "failed": list(probed.failed), "tried": probed.tried, "server": self._beside.filter if self._beside is not None else "",
                 "engine": [self._engine.name, self._engine.kind, self._engine.version],
+                "executable": self._beside.executable if self._beside is not None else "",
             },
         )  # fmt: skip
 
@@ -136,7 +137,7 @@ class Worker:
             self._beside = beside.start(program, self._plan, self._suite())
         except beside.ServerSilent as silent:
             # Told in its own words: nobody's question was in here yet.
-            self._link.send(Type.ERROR, {"code": "SERVER_SILENT", "why": silent.why})
+            self._link.send(Type.ERROR, {"code": silent.code, "why": silent.why})
             raise LinkClosed from silent
         engine: Any = self._engine  # Any: only engines of kind upstream have these
         engine.stands_inside({"v": 1, "host": "localhost", "path": program.path, "model": program.model, "tls": False, "ca": ""})
@@ -282,10 +283,17 @@ class Worker:
 
     def _collect(self, opened: OpenedFrame) -> None:
         opener, data = self._context.setdefault(opened.stream, (StreamOpener(purpose="context"), bytearray()))
-        for part in opener.accept(opened):
-            data += part
-        if len(data) > MAX_CONTEXT_BYTES or len(self._context) > self._plan["asks_at_once"] + 1:
+        try:
+            for part in opener.accept(opened):
+                data += part
+        except VerificationError:
             self._context.pop(opened.stream)
+            raise
+        if len(data) > MAX_CONTEXT_BYTES:
+            self._context.pop(opened.stream)
+        elif len(self._context) > self._plan["asks_at_once"] + 1:
+            # The oldest: what is left of a stream that was given up must not keep out those that come after it.
+            self._context.pop(next(iter(self._context)))
 
     def _open_corpus(self, running: Open, payload: bytes) -> None:
         wanted = carried.parse_corpus_open(payload)

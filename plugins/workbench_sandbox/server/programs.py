@@ -6,6 +6,8 @@ by name and by the SM3 of its definition, and the bytes of its files stand in th
 
 from __future__ import annotations
 
+import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +18,7 @@ from typing import Any, Final
 from workbench.errors import StartRefused
 from workbench_sandbox.formats.manifest import Manifest
 from workbench_sandbox.formats.program import Program
-from workbench_sandbox.server.runtime import LIBRARIES, Bind, elf_interpreter
+from workbench_sandbox.server.runtime import LIBRARIES, PROGRAM, Bind, elf_interpreter
 
 PROCESSES: Final = 2
 """The keeper and the server."""
@@ -24,6 +26,10 @@ _KEEPER: Final = "workbench_sandbox.inside.keeper"
 _MEMBERS: Final = frozenset({"argv", "environment", "modules", "binds", "model", "path", "ready_s", "weights", "limits"})
 """weights: at the tenant, file or folder that an image of it is made of; limits: of such an image."""
 READY_S: Final = 60
+_LOADER: Final = re.compile(r"/(?:usr/)?lib(?:32|64|x32)?(?:/[a-z0-9_-]+)?/ld(?:-linux[a-z0-9_-]*|64|-musl-[a-z0-9_-]+)?\.so\.[0-9]")
+"""How loaders of the C library are named: source ld.so(8), and musl's."""
+_SYSTEM: Final = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
+_ASK_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,23 @@ class Installed:
         """Python modules that it loads, those of its keeper among them."""
         return (_KEEPER, *self.program.modules)
 
+    @property
+    def executable(self) -> str:
+        """Where inside the program is that is started: its own file, or the interpreter."""
+        return self.program.argv[0].replace("{python}", PROGRAM)
+
     def binds(self) -> list[Bind]:
-        """Its files and folders, and the libraries that its program and its own libraries name."""
+        """Its files and folders, and the libraries that its program and its own libraries name. Raises StartRefused (PROGRAM_WRONG)."""
         found = {inside: Bind(source, inside) for inside, source in self.sources.items()}
-        for one in _libraries(self.sources.values()):
-            found.setdefault(one.inside, one)
+        try:
+            for one in _libraries(self.sources.values()):
+                found.setdefault(one.inside, one)
+        except subprocess.TimeoutExpired as error:
+            raise wrong(self.program.name, "the loader does not say which libraries it needs") from error
+        except _LoaderRefused as error:
+            raise wrong(self.program.name, "one of its files names a loader that is not the system's") from error
+        except (OSError, struct.error) as error:
+            raise wrong(self.program.name, "one of its files cannot be read as a program") from error
         return list(found.values())
 
 
@@ -118,18 +136,20 @@ def _texts(value: Any) -> tuple[str, ...]:  # Any: JSON of a setting
 def _libraries(sources: Iterable[str]) -> Iterator[Bind]:
     """What the loader maps for programs and libraries among these files and folders, and itself.
 
-    Asked of the loader, which runs nothing of them (ld.so(8), --list). What lies among them already is found there.
+    Asked of the loader, which runs nothing of them (ld.so(8), --list). What lies among them already is found there. The loader itself
+    runs as the node does: only the system's own is asked, whatever a file names.
+    Raises _LoaderRefused, subprocess.TimeoutExpired, OSError, struct.error.
     """
     roots = [Path(one) for one in sources]
     files = [one for root in roots for one in (root.rglob("*") if root.is_dir() else [root]) if one.is_file() and _is_elf(one)]
     own = f"{sys.base_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
     for file in files:
         loader = elf_interpreter(file)
+        asked = _of_the_system(loader) if loader else str(Path(elf_interpreter(Path(own).resolve())).resolve())
         if loader:
-            yield Bind(str(Path(loader).resolve()), loader)
-        loader = loader or elf_interpreter(Path(own).resolve())
+            yield Bind(asked, loader)
         done = subprocess.run(
-            [loader, "--library-path", ":".join(str(one.parent) for one in files), "--list", str(file)], capture_output=True, check=False, timeout=20,
+            [asked, "--library-path", ":".join(str(one.parent) for one in files), "--list", str(file)], capture_output=True, check=False, timeout=_ASK_S,
             env={}, cwd="/",
         )  # fmt: skip
         for line in done.stdout.decode("ascii", "replace").splitlines():
@@ -137,6 +157,18 @@ def _libraries(sources: Iterable[str]) -> Iterator[Bind]:
             path = Path(rest.partition(" (")[0])
             if arrow and path.is_absolute() and path.is_file() and not any(path.is_relative_to(root) for root in roots):
                 yield Bind(str(path.resolve()), f"{LIBRARIES}/{name}")
+
+
+class _LoaderRefused(Exception):
+    """A file names a loader that is none of the system's."""
+
+
+def _of_the_system(loader: str) -> str:
+    """The file of a loader of the system. Raises _LoaderRefused."""
+    path = Path(loader).resolve()
+    if not _LOADER.fullmatch(loader) or not path.is_file() or not any(path.is_relative_to(Path(one).resolve()) for one in _SYSTEM):
+        raise _LoaderRefused
+    return str(path)
 
 
 def _is_elf(path: Path) -> bool:

@@ -85,6 +85,10 @@ class Runtime:
         """SM3 of the listing: what a manifest names."""
         return sm3.digest(self.listing).hex()
 
+    def measured(self, inside: str) -> str:
+        """SM3 of a file by its place inside, as the listing says; "" for none."""
+        return next((line.rpartition(" ")[2] for line in self.listing.decode("ascii").splitlines() if line.startswith(f"{inside} ")), "")
+
     def compile(self, folder: Path) -> bool:
         """Write the compiled forms of everything that was imported; False where a source is not any more what the listing says, so that
         another program would run under its name. Cost: a millisecond a module."""

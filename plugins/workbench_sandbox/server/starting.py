@@ -29,6 +29,7 @@ from workbench_sandbox.formats.reading import MAX
 from workbench_sandbox.formats.relay import sandbox_ended
 from workbench_sandbox.inside import filter as filters
 from workbench_sandbox.inside import worker as worker_module
+from workbench_sandbox.inside.beside import ALTERED, SILENT
 from workbench_sandbox.inside.link import RELEASE, Link, LinkClosed, Message, Type
 from workbench_sandbox.server import groups, programs, reaping, runtime, upstream, volumes
 from workbench_sandbox.server.bubblewrap import Bubblewrap, BubblewrapRunning
@@ -387,6 +388,8 @@ def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], 
     by_limits = sandbox.running.group.how == "rlimit"
     kind, program = "generator" if manifest.engine.kind == "generator" else "lean", sandbox.prepared.program
     weights = {one.path: one.sm3 for one in manifest.of_role("weights")}
+    # What the tenant signed by the listing: the keeper starts nothing else, and says what it started.
+    executable = sandbox.prepared.bound.measured(program.executable) if program is not None else ""
     sandbox.running.channel.settimeout(None)
     try:
         sandbox.link.send(
@@ -398,7 +401,7 @@ def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], 
                 "by_limits": by_limits, "memory": limits.memory_bytes if by_limits else 0, "foreign": list(foreign),
                 "answer_bytes": limits.answer_bytes, "asks_at_once": limits.asks_at_once, "without": sorted(settings.without),
                 "upstream": dict(beside), "program": program.program.encoded.decode() if program is not None else "",
-                "model": programs.model_of(manifest) if program is not None else "",
+                "model": programs.model_of(manifest) if program is not None else "", "executable": executable,
             },
         )  # fmt: skip
         said = _first(sandbox, READY_S + (program.program.ready_s if program is not None else 0))
@@ -406,8 +409,10 @@ def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], 
         raise _not_ready(sandbox.running.first_words() or "it ended at once") from error
     body = _object(said)
     if said.type is not Type.READY:
-        if body.get("code") == "SERVER_SILENT":
+        if body.get("code") == SILENT:
             raise programs.silent(str(body.get("why", ""))[:400])
+        if body.get("code") == ALTERED:
+            raise volumes.image_altered("runtime")
         if body.get("code") == "IMAGE_ALTERED":
             raise volumes.image_altered("weights")
         raise _not_ready(str(body.get("code", ""))[:60])
@@ -418,6 +423,8 @@ def _make_ready(sandbox: Sandbox, settings: Settings, foreign: tuple[str, ...], 
     expected = sm3.digest(filters.program(kind, platform.machine())).hex()
     if body.get("weights") != weights:
         raise volumes.image_altered("weights")
+    if body.get("executable") != executable:
+        raise volumes.image_altered("runtime")
     of_server = sm3.digest(filters.program("server", platform.machine())).hex() if program is not None else ""
     if not settings.without and (failed or (sandbox.filter_digest, body.get("server")) != (expected, of_server)):
         raise Refused(
