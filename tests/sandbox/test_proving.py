@@ -21,9 +21,10 @@ from tests.sandbox.samples import (
     TICK,
     make_lease_file,
 )
+from workbench.channel import frame
 from workbench.crypto import sm2, sm3
 from workbench.errors import VerificationError
-from workbench_sandbox.formats import erasing, leasefile, metering, proving, servicekey
+from workbench_sandbox.formats import erasing, evidence, leasefile, metering, proving, servicekey
 
 CONTRACTS = {TENANT: KEYS["tenant-contract"].public, PROVIDER: KEYS["provider-contract"].public}
 
@@ -70,6 +71,33 @@ def test_what_is_left_out_is_not_proven_and_what_does_not_belong_there_fails() -
     assert states(make_lease_file(party=PROVIDER)) == states(file)
     assert proving.prove(file, {TENANT: CONTRACTS[TENANT]}).state == "failed"  # a key that is pinned nowhere shows nothing
     assert proving.prove(file, dict(zip(CONTRACTS, reversed(CONTRACTS.values()), strict=True))).state == "failed"
+
+
+def test_ends_are_looked_at_under_the_sandbox_and_session_that_they_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, tried = make_lease_file(), list[sm2.PublicKey]()
+    real = proving.verify_signed_item
+
+    def counted(statement: bytes, signature: bytes, payload: bytes, *, key: sm2.PublicKey) -> frame.SignedItem:
+        tried.append(key)
+        return real(statement, signature, payload, key=key)
+
+    monkeypatch.setattr(proving, "verify_signed_item", counted)
+    [document] = proving.prove(file, CONTRACTS).documents
+    assert tried == [document.statement.keys.key]
+    others = [replace(document, statement=replace(document.statement, sandbox=f"sb-{number:016x}")) for number in range(500)]
+    by_sandbox = {one.statement.identity: [one] for one in (*others, document)}
+    under: dict[str, evidence.Evidence] = {}
+    tried.clear()
+    session, value = proving._signed_ends(file, by_sandbox, under, file.ends[0])
+    assert (len(tried), value.last, under) == (1, 2, {session: document})
+    del by_sandbox[document.statement.identity]
+    with pytest.raises(VerificationError):
+        proving._signed_ends(file, by_sandbox, {}, file.ends[0])
+    assert len(tried) == 1, "no key of another sandbox is tried"
+    for wrong in (replace(file.ends[0], ends=file.ends[0].ends[:1]), replace(file.ends[0], ends=file.ends[0].ends[::-1])):
+        with pytest.raises(VerificationError):
+            proving._signed_ends(file, by_sandbox, under, wrong)
+    assert len(tried) == 1, "what is wrong without a look at a signature costs none"
 
 
 def test_a_receipt_with_residue_or_of_another_sandbox_fails_and_a_later_clean_one_counts() -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from workbench.channel.frame import verify_signed_item
+from workbench.crypto import canonical
 from workbench.crypto.sm2 import PublicKey
 from workbench.domain.party import PartyId
 from workbench.errors import VerificationError
@@ -136,9 +137,13 @@ def _documents(file: LeaseFile, contracts: Mapping[PartyId, PublicKey], found: P
 def _ends(file: LeaseFile, found: Proof) -> None:
     step = _step(found, "ends", "回答的结束记录由沙箱自己的密钥签署", "the ends of answers are signed with the sandboxes' own keys")
     after: dict[str, int] = {}
+    under: dict[str, evidence.Evidence] = {}
+    by_sandbox: dict[str, list[evidence.Evidence]] = {}
+    for document in found.documents:
+        by_sandbox.setdefault(document.statement.identity, []).append(document)
     for number, one in enumerate(file.ends, 1):
         try:
-            session, value = _signed_ends(file, found.documents, one)
+            session, value = _signed_ends(file, by_sandbox, under, one)
         except VerificationError:
             step.bad(f"第 {number} 份签名的结束记录不成立", f"signed ends {number} do not hold")
             continue
@@ -152,17 +157,26 @@ def _ends(file: LeaseFile, found: Proof) -> None:
         step.lacks("还没有沙箱签名的结束记录：最后一问两秒之后才有", "no end is signed yet: that comes two seconds after the last question")
 
 
-def _signed_ends(file: LeaseFile, documents: Sequence[evidence.Evidence], one: SignedEnds) -> tuple[str, carried.AnswersSigned]:
+def _signed_ends(
+    file: LeaseFile, by_sandbox: Mapping[str, Sequence[evidence.Evidence]], under: dict[str, evidence.Evidence], one: SignedEnds
+) -> tuple[str, carried.AnswersSigned]:
+    """(session, what was signed). by_sandbox: identity -> its documents; under: session -> the one whose key signs in it, kept here.
+
+    All that costs no signature is looked at first; then only keys of the sandbox that is named are tried, the session's own first.
+    """
     value = carried.parse_signed(one.payload)
     refusal = VerificationError("结束记录的签名不成立", "the signature over ends does not hold", code="SIGNED_ITEM")
-    for document in documents:
-        try:
+    said = canonical.parse_object(one.statement)
+    sandbox, session = str(said.get("from")), str(said.get("session"))
+    named = (said.get("to"), said.get("purpose")) == (file.order.tenant, "answers.signed")
+    if not named or len(one.ends) != value.last - value.first + 1 or carried.root_of(one.ends) != value.root:
+        raise refusal
+    for document in [under[session]] if session in under else by_sandbox.get(sandbox, ()):
+        with suppress(VerificationError):
             item = verify_signed_item(one.statement, one.signature, one.payload, key=document.statement.keys.key)
-        except VerificationError:
-            continue
-        named = (item.fields["from"], item.fields["to"], item.fields["purpose"]) == (document.statement.identity, file.order.tenant, "answers.signed")
-        if named and len(one.ends) == value.last - value.first + 1 and carried.root_of(one.ends) == value.root:
-            return str(item.fields["session"]), value
+            if item.fields["from"] == document.statement.identity:
+                under[session] = document  # one document, one session: its key signs all of it
+                return session, value
     raise refusal
 
 
