@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,12 +22,14 @@ from workbench.channel.frame import Kind
 from workbench.crypto import sm3
 from workbench.domain.documents import SourceDocument
 from workbench.domain.party import PartyId
+from workbench.errors import Refused
 from workbench_sandbox.corpus import build
 from workbench_sandbox.corpus.sealing import seal_corpus
 from workbench_sandbox.formats import carried
 from workbench_sandbox.formats import manifest as manifests
 from workbench_sandbox.formats.asking import Cite, Dropped, Open, Text, format_stop
-from workbench_sandbox.server import ending, programs, reaping, volumes
+from workbench_sandbox.inside.link import Link, Type
+from workbench_sandbox.server import ending, programs, reaping, runtime, starting, volumes
 from workbench_sandbox.server.processes import ServerProcesses
 from workbench_sandbox.server.runtime import EngineCode
 from workbench_sandbox.server.watching import namespaces, status
@@ -261,6 +264,28 @@ def test_a_program_that_was_swapped_after_it_was_measured_is_not_started(world: 
     state = world.prepared()
     assert (state.state, state.cause) == ("DIRTY", "IMAGE_ALTERED")
     assert "runtime" in (world.folder / "servers" / SERVER / "why.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(Type.READY, {"executable": "0" * 64}), (Type.READY, {}), (Type.ERROR, {"code": "SERVER_ALTERED"}), (Type.READY, {"executable": "right"})]
+)
+def test_the_launcher_compares_what_was_started_with_the_listing(world: Inside, kind: Type, said: dict[str, Any]) -> None:
+    launchers, workers = socket.socketpair()
+    with launchers, workers:
+        manifest = volumes.check_image(world.volumes, TENANT, world.make_image())
+        bound = runtime.Runtime((), (), f"{runtime.PROGRAM}0 1 {'b' * 64}\n{runtime.PROGRAM} 1 {'a' * 64}\n".encode(), ())
+        sandbox: Any = SimpleNamespace(
+            prepared=SimpleNamespace(manifest=manifest, bound=bound, engine=CODE, program=programs.named(world.programs, "small")),
+            running=SimpleNamespace(group=SimpleNamespace(how="rlimit"), channel=launchers, mounts=(), most_tasks=3), link=Link(launchers.fileno()),
+        )  # fmt: skip
+        worker = Link(workers.fileno())
+        body = {"failed": [], "weights": {one.path: one.sm3 for one in manifest.of_role("weights")}, **said}
+        worker.send(kind, {**body, "executable": "a" * 64} if said.get("executable") == "right" else body)
+        settings = starting.Settings(SERVER, -1, "", "")
+        with pytest.raises(Refused) as caught:
+            starting._make_ready(sandbox, settings, (), {})
+        assert caught.value.code == ("PROBE_FAILED" if said.get("executable") == "right" else "IMAGE_ALTERED")
+        assert worker.receive().json()["executable"] == "a" * 64
 
 
 @pytest.mark.soak
