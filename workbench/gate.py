@@ -7,6 +7,7 @@ their change.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 STRANGERS_PER_MINUTE = 30
 """Refusals of callers who are not signed in that become entries."""
+MACHINE_PER_MINUTE = 60
+"""Refusals of one machine's credential that become entries in a minute; of CHANNEL_RATE one."""
+log = logging.getLogger("workbench")
 
 
 def action_digest(operation: str, request: BaseModel) -> str:
@@ -73,6 +77,7 @@ class Gate:
         self.registry = registry
         self._viewed: dict[tuple[str, str], int] = {}
         self._strangers = (0, 0)
+        self._machines: dict[str, tuple[int, int, int, int]] = {}
         self._lock = threading.Lock()
 
     def authorise(self, operation: Operation, caller: Caller | None) -> Caller:
@@ -212,9 +217,12 @@ class Gate:
     def record_refusal(self, name: str, caller: Caller | None, refusal: WorkbenchError) -> None:
         """Write down that an operation was refused or failed; should that fail too, the refusal's details say so.
 
-        Of callers without a valid ticket at most STRANGERS_PER_MINUTE are written down: nobody fills the log from outside.
+        Of callers without a valid ticket at most STRANGERS_PER_MINUTE are written down, and of one machine's
+        MACHINE_PER_MINUTE: nobody fills the log from outside.
         """
         if caller is None and not self._has_room_for_stranger():
+            return
+        if caller is not None and caller.machine and not self._has_room_for_machine(caller.person.token, refusal.code):
             return
         known = name if name in {operation.name for operation in self.registry} else "unknown"
         values = {"operation": known, "code": refusal.code}
@@ -232,3 +240,17 @@ class Gate:
             count = self._strangers[1] + 1 if self._strangers[0] == minute else 1
             self._strangers = (minute, count)
         return count <= STRANGERS_PER_MINUTE
+
+    def _has_room_for_machine(self, credential: str, code: str) -> bool:
+        """Whether this refusal becomes an entry; how many did not is logged with the first of a later minute."""
+        now = self._host.now_ms()
+        with self._lock:
+            since, count, rates, left_out = self._machines.get(credential, (now, 0, 0, 0))
+            if now - since >= 60_000:
+                if left_out:
+                    log.warning("%d refusals of %s were not written down one by one", left_out, credential)
+                since, count, rates, left_out = now, 0, 0, 0
+            is_rate = code == "CHANNEL_RATE"
+            has_room = not rates if is_rate else count < MACHINE_PER_MINUTE
+            self._machines[credential] = (since, count + (not is_rate), rates + is_rate, left_out + (not has_room))
+        return has_room

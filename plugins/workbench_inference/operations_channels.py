@@ -208,7 +208,14 @@ def _own(ctx: OperationContext, request: ChannelAsk, adapter: Adapter) -> Operat
 
 
 def _answer(ctx: OperationContext, request: ChannelLook, adapter: Adapter) -> ChannelAnswer:
-    own, desk = _own(ctx, request, adapter), asking_of(_host(ctx)).desk
+    machines = _machines(ctx)
+    machines.spend_read(ctx.caller)
+    try:
+        own = _own(ctx, request, adapter)
+    except WorkbenchError:
+        machines.spend(ctx.caller)  # the wide share is for answers that are there: a refused read is a request
+        raise
+    desk = asking_of(_host(ctx)).desk
     progress = desk.progress(request.ask)
     if progress is not None:
         desk.wait(progress, request.after, seconds=operations_ask.WAIT_S)
@@ -217,12 +224,14 @@ def _answer(ctx: OperationContext, request: ChannelLook, adapter: Adapter) -> Ch
 
 
 def _stop(ctx: OperationContext, request: ChannelAsk, adapter: Adapter) -> ChannelAnswer:
+    _machines(ctx).spend(ctx.caller)
     own = _own(ctx, request, adapter)
     asking_of(_host(ctx)).desk.stop(request.ask, own.caller.person.token)
     return adapter.told(operations_ask.told_of(own, request.ask), after=0)
 
 
 def _rate(ctx: OperationContext, request: ChannelRating, adapter: Adapter) -> ChannelAnswer:
+    _machines(ctx).spend(ctx.caller)
     own = _own(ctx, request, adapter)
     if request.rating == "" and request.reason:
         raise InvalidRequest("收回评价时不写理由", "taking a rating back has no reason")

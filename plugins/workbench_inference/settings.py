@@ -60,6 +60,7 @@ SETTINGS: Final = (
         "inference.calendar", dict, CALENDAR, "", "工作日的高峰时段与释放时刻（北京时间）", "peak stretches of a working day and when everything is given back (Asia/Shanghai)",
     ),
     Setting("inference.queue_most", int, 200, "1", "最多多少个提问排队", "most asks that wait"),
+    Setting("inference.channel_reads", int, 20, "1", "渠道读回答的次数上限是每分钟请求数的几倍", "reads of answers a channel may make for each request of its limit"),
     Setting("inference.history_days", int, 180, "d", "提问记录保留多久", "how long the history of asks is kept"),
     Setting("inference.most_per_person", int, 300, "1", "每人每月的提问上限", "most asks of a person in a month"),
     Setting("inference.most_per_customer", int, 60, "1", "每位客户每月的提问上限", "most asks of a customer in a month"),

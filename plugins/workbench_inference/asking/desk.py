@@ -34,6 +34,8 @@ holds up no question to another. A thread is made when a question finds none idl
 KEPT: Final = 500
 """Asks whose progress is remembered, the newest."""
 RETRY_S: Final = 5
+CHANNEL_SHARE: Final = 2
+"""One credential of a channel holds at most one place in so many: staff and other channels keep the rest."""
 
 
 @dataclass(slots=True)
@@ -73,17 +75,44 @@ class Desk:
         self._known: OrderedDict[str, Progress] = OrderedDict()
         self._open: dict[str, _Waiting] = {}
         self._waiting = self._idle = self._untaken = 0
+        self._places: dict[str, int] = {}  # held by each credential of a channel
         self._threads: list[threading.Thread] = []
         self._is_closed = False
 
     # ------------------------------------------------------------------------------------------------------- asking
 
     def take_in(self, caller: Caller, asked: Asked) -> tuple[str, int]:
-        """(name, how many wait before it) of a question that may be asked. Raises what a rule says; Refused ASKS_WAIT when full."""
+        """(name, how many wait before it) of a question that may be asked. Raises what a rule says; Refused ASKS_WAIT when full,
+        or when the channel's credential holds its share."""
+        before = self._reserve(asked.credential)
+        try:
+            return self._taken(caller, asked), before
+        except BaseException:
+            with self._lock:
+                self._release(asked.credential)
+            raise
+
+    def _reserve(self, credential: str) -> int:
+        """Hold a place, and say how many are held already: check and count are one step."""
         most = int(self._host.setting("inference.queue_most"))
         with self._lock:
-            if self._is_closed or self._waiting >= most:
+            held = self._places.get(credential, 0)
+            if self._is_closed or self._waiting >= most or (credential and held >= max(1, most // CHANNEL_SHARE)):
                 raise asks_wait(RETRY_S)
+            if credential:
+                self._places[credential] = held + 1
+            self._waiting += 1
+            return self._waiting - 1
+
+    def _release(self, credential: str) -> None:
+        """Give a place back; the caller holds the lock."""
+        self._waiting -= 1
+        if credential:
+            self._places[credential] -= 1
+            if not self._places[credential]:
+                del self._places[credential]
+
+    def _taken(self, caller: Caller, asked: Asked) -> str:
         prepared = self._flow.take_in(self._host, self.steps, caller, asked)
         found = prepared.admitted.admission
         now = self._host.now_ms()
@@ -95,7 +124,6 @@ class Desk:
         progress = Progress(asked.ask, caller.person.token)
         waiting = _Waiting(caller, asked, prepared, progress)
         with self._lock:
-            before, self._waiting = self._waiting, self._waiting + 1
             self._known[asked.ask] = progress
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
@@ -107,7 +135,7 @@ class Desk:
                 self._threads.append(thread)
                 thread.start()
         self._queue.put(waiting)
-        return asked.ask, before
+        return asked.ask
 
     def stop(self, ask: str, person: str) -> None:
         """The person who asked wants no more of it: one that was not sent yet has ended when this returns.
@@ -185,7 +213,8 @@ class Desk:
                 self._failed(waiting, "FAILED")
             finally:
                 with self._lock:
-                    self._waiting, self._idle = self._waiting - 1, self._idle + 1
+                    self._release(waiting.asked.credential)
+                    self._idle += 1
                     self._open.pop(waiting.asked.ask, None)
                 progress = waiting.progress
                 with progress.changed:

@@ -27,7 +27,7 @@ _COLUMNS: Final = "credential, name, channel, role, per_minute, state, first, se
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """credential: its name in evidence; state: waiting, live, revoked; per_minute: most questions and look-ups; first, second: who
+    """credential: its name in evidence; state: waiting, live, revoked; per_minute: most requests, but for reads; first, second: who
     added it and who confirmed."""
 
     credential: str
@@ -131,10 +131,17 @@ class ChannelMachines:
         return Caller(person, audience="machine", machine=found.channel)
 
     def spend(self, caller: Caller) -> None:
-        """Count one question or look-up; Refused CHANNEL_RATE beyond its limit, which says when there is room again."""
+        """Count one request; Refused CHANNEL_RATE beyond its limit, which says when there is room again."""
+        self._spend(caller, "", 1)
+
+    def spend_read(self, caller: Caller) -> None:
+        """Count one read of an answer, `inference.channel_reads` times as many as requests; Refused CHANNEL_RATE."""
+        self._spend(caller, "read:", int(self._host.setting("inference.channel_reads")))
+
+    def _spend(self, caller: Caller, share: str, times: int) -> None:
         with self._host.store.read() as reader:
             row = reader.execute("SELECT per_minute FROM inference_channel WHERE credential = ?", (caller.person.token,)).fetchone()
-        wait_ms = self._limit.spend(caller.person.token, most=int(row[0]) if row else 0, now_ms=self._host.now_ms())
+        wait_ms = self._limit.spend(f"{share}{caller.person.token}", most=times * int(row[0]) if row else 0, now_ms=self._host.now_ms())
         if wait_ms:
             wait_s = -(-wait_ms // 1000)
             raise Refused(

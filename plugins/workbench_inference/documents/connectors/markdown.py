@@ -7,7 +7,7 @@ from typing import Final
 
 from workbench.contracts.inference import ReadDocuments, ReadLimits, RejectedItem
 from workbench_inference.documents.connectors.columns import Given, finished, labelled
-from workbench_inference.documents.connectors.reading import Clock, check_file, decode, is_fit, refuse, reject
+from workbench_inference.documents.connectors.reading import Clock, check_file, decode, is_fit, refuse, reject, titled
 
 _HEAD: Final = re.compile(r"---\n((?:[^\n]{0,500}\n){0,40}?)---\n")
 _MEMBER: Final = re.compile(r"(\w{1,20})\s*[:：]\s*(.{1,400})")
@@ -43,7 +43,7 @@ class MarkdownConnector:
         if not is_fit(text):
             return ReadDocuments((), (reject(1, "CHARACTERS"),))
         heading = _HEADING.search(text)
-        title = stated.get("title") or (heading[1].strip() if heading else name.rpartition("/")[2].rpartition(".")[0] or name)
+        title = stated.get("title") or (heading[1].strip() if heading else titled(name))
         fields = labelled(text) if kind == "fund" else {}
         clock.check()
         made = finished(1, Given(kind, name, source, time_ms, limits), text=text, fields=fields, title=title, stated=stated)

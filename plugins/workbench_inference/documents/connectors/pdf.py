@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from workbench.contracts.inference import ReadDocuments, ReadLimits, RejectedItem
 from workbench_inference.documents.connectors.columns import Given, finished, labelled
-from workbench_inference.documents.connectors.reading import UNFIT, check_file, refuse, reject
+from workbench_inference.documents.connectors.reading import UNFIT, check_file, refuse, reject, titled
 
 MEMORY_BYTES: Final = 768 << 20
 _PROGRAM: Final = Path(__file__).with_name("pdf_text.py")
@@ -41,7 +41,7 @@ class PdfConnector:
         pages = [_clean(page) for page in found["pages"]]
         empty = tuple(reject(place, "PAGE_EMPTY") for place, page in enumerate(pages, 1) if not page.strip())
         text = "\n".join(page.rstrip("\n") for page in pages if page.strip()) + "\n"
-        title = _clean(str(found["title"])).strip() or next((line.strip()[:80] for line in text.splitlines() if line.strip()), name)
+        title = _clean(str(found["title"])).strip() or next((line.strip()[:80] for line in text.splitlines() if line.strip()), titled(name))
         fields = labelled(text) if kind == "fund" else {}
         made = finished(1, Given(kind, name, source, time_ms, limits), text=text, fields=fields, title=title, stated={})
         if isinstance(made, RejectedItem):

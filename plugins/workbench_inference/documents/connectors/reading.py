@@ -133,3 +133,9 @@ def _decode_bytes(content: bytes, name: str) -> str:
 def is_fit(text: str) -> bool:
     """No control character but tab and line end, none that turns the direction of what is shown, no half of a surrogate pair."""
     return UNFIT.search(text) is None
+
+
+def titled(name: str) -> str:
+    """The title that a file's name gives, with blanks for `_` and `-`: what is glued to them would pass the rules that redact a title."""
+    stem = name.rpartition("/")[2]
+    return (stem.rpartition(".")[0] or stem).translate({ord("_"): " ", ord("-"): " "}).strip() or stem
