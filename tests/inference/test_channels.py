@@ -391,7 +391,8 @@ def test_an_answer_that_carries_out_the_prompt_or_what_was_redacted_is_shown_to_
         assert (told["state"], told["code"], told["text"], told["citations"]) == ("REFUSED", "ANSWER_LEAK", "", []), told
     dumped[0] = ""
     monkeypatch.undo()
-    assert office.answer(question, staff="adviser", scenario="research")["state"] == "ANSWERED"
+    told = office.answer(question, staff="adviser", scenario="research")
+    assert (told["state"], told["code"]) == ("ANSWERED", "")
 
 
 # --------------------------------------------------------------------------------------------------------- the commands
