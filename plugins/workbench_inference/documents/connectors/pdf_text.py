@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import resource
 import sys
 from typing import Any
@@ -19,6 +20,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limits["seconds"], limits["seconds"]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # pipes are not files
+    logging.disable(logging.CRITICAL)  # of this process: the parser writes what it finds odd
     content = sys.stdin.buffer.read()
     try:
         reply = _read(content, limits)
@@ -30,9 +32,6 @@ def main() -> None:
 
 
 def _read(content: bytes, limits: dict[str, int]) -> dict[str, Any]:
-    import logging
-
-    logging.disable(logging.CRITICAL)
     from pypdf import PdfReader
     from pypdf.errors import FileNotDecryptedError
 
