@@ -29,7 +29,13 @@ def join(world: LeaseWorld) -> tuple[Entity, Entity]:
     for party, other, role in ((BROKER, TELECOM, "sender"), (TELECOM, BROKER, "receiver")):
         ends[party] = Entity({"a1": line(role=role, peer_site=other, peer_kme=f"kme-{other}", peer_saes=[f"sae-{other}"])})
         service_of(world.institutions.nodes[party]).attach(ends[party], stock, sae=f"sae-{party}")
+    world.stock = stock  # type: ignore[attr-defined]
     return ends[BROKER], ends[TELECOM]
+
+
+def stock_of(world: LeaseWorld) -> Stock:
+    """The keys that are left between the two nodes."""
+    return world.stock  # type: ignore[attr-defined,no-any-return]
 
 
 class RealTime(LeaseWorld):
